@@ -1,0 +1,1 @@
+"""Customize large models across private data."""

@@ -1,0 +1,79 @@
+"""What the parts promise each other."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from .records import ClientId, ClientInfo, Message, Outcome, Reply, Update
+from .tensors import Tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Federation(Protocol):
+    """The means by which messages reach clients."""
+
+    @property
+    def clients(self) -> Sequence[ClientInfo]: ...
+
+    def send(self, client: ClientId, message: Message) -> int:
+        """Encode `message` for `client` at once and return a ticket."""
+
+    def next_reply(self, timeout_s: float | None = None) -> Reply:
+        """Return the next answer, whichever client's comes first."""
+
+    def cancel(self, ticket: int) -> None:
+        """Forget a request that was not answered."""
+
+    def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
+        """Send one request to each client and yield the answers as they come."""
+
+
+class Tuning(Protocol):
+    """Which weights are trained, and how they are read and written.
+
+    Names of tensors are stable and sorted; a tuning is a frozen dataclass of its settings.
+    """
+
+    def attach(self, model: "nn.Module", seed: int) -> "nn.Module":
+        """Return the model with the tuning in place; only the weights under training require gradients, in float32."""
+
+    def parameters(self, model: "nn.Module") -> "Mapping[str, nn.Parameter]":
+        """Return the trained parameters themselves, by stable name, sorted."""
+
+    def scale(self, model: "nn.Module") -> Mapping[str, float]:
+        """Return alpha / r per module for low-rank tunings, else an empty mapping."""
+
+    def save(self, model: "nn.Module", folder: Path) -> None:
+        """Write the trained weights to `folder` in the format that other tools read."""
+
+    def restore(self, model: "nn.Module", folder: Path) -> None:
+        """Load what `save` wrote into a model that this tuning is attached to."""
+
+
+class Aggregation(Protocol):
+    """The rule that turns updates into one step."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether a weighted sum of updates is all the rule needs, so that it may run under secure aggregation."""
+
+    def init(self, params: Tensors) -> Tensors:
+        """Return the state before the first round."""
+
+    def trains(self, round: int) -> Callable[[str], bool]:
+        """Return which tensors clients train in `round`."""
+
+    def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
+        """Turn one round's updates into the next shared tensors and state; arguments are left as they were."""
+
+
+class Protection(Protocol):
+    """What happens to an outgoing message before it is encoded, and after it is decoded."""
+
+    def client(self, message: Message) -> Message:
+        """Return the message as it may leave the client."""
+
+    def server(self, message: Message) -> Message:
+        """Return the message as the server is to read it."""

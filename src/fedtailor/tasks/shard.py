@@ -1,0 +1,89 @@
+"""Tokenized examples in flat arrays, and the batches made of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..records import Example
+
+# N examples, T tokens of all examples together, B sequences of a batch, L tokens of the longest of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some examples, tokenized once: all tokens in one array, and where each example starts in it."""
+
+    tokens_T: Tensor  # int32
+    target_T: Tensor  # bool: tokens that the loss counts; all False for classification
+    starts: Tensor  # int64, N + 1 offsets into tokens_T
+    labels_N: Tensor | None = None  # int64 class numbers, for classification
+    words_N: Tensor | None = None  # int64, words of each target, for perplexity per word
+    examples: Sequence[Example] = ()  # of evaluation sets: what was tokenized, in the same order
+    dropped: Sequence[tuple[str, str]] = field(default=())  # id and reason of each example that could not be used
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths_N(self) -> Tensor:
+        return self.starts[1:] - self.starts[:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some sequences, padded on the right to the longest of them."""
+
+    input_ids_BL: Tensor  # int64
+    attention_mask_BL: Tensor | None  # int64; None where nothing is padding
+    target_BL: Tensor  # bool: the token at this place is counted by the loss
+    labels_B: Tensor | None  # int64, for classification
+    tokens: int  # without padding
+
+
+def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device) -> Batch:
+    """Return the examples numbered `rows` as one padded batch on `device`."""
+    starts, lengths = shard.starts.tolist(), shard.lengths_N[torch.as_tensor(rows)].tolist()
+    longest = max(lengths)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+    target = torch.zeros((len(rows), longest), dtype=torch.bool)
+    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
+    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        begin = starts[row]
+        ids[place, :length] = shard.tokens_T[begin : begin + length]
+        target[place, :length] = shard.target_T[begin : begin + length]
+        mask[place, :length] = 1
+    labels = None if shard.labels_N is None else shard.labels_N[torch.as_tensor(rows)].to(device)
+    ragged = min(lengths) < longest
+    return Batch(
+        input_ids_BL=ids.to(device),
+        attention_mask_BL=mask.to(device) if ragged else None,
+        target_BL=target.to(device),
+        labels_B=labels,
+        tokens=sum(lengths),
+    )
+
+
+def training_batches(lengths: Sequence[int], batch_size: int, draw: np.random.Generator, window: int = 32) -> Iterator[list[int]]:
+    """Yield one epoch of row numbers: shuffled, then sorted by length inside windows of `window` batches.
+
+    Sequences of like length share a batch, so little is padding, and the order of the batches is shuffled again, so
+    that short ones do not come first. Every row comes once.
+    """
+    order = draw.permutation(len(lengths))
+    size = np.asarray(lengths)
+    for begin in range(0, len(order), window * batch_size):
+        rows = order[begin : begin + window * batch_size]
+        rows = rows[np.argsort(size[rows], kind="stable")]
+        batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+        for place in draw.permutation(len(batches)):
+            yield batches[place].tolist()
+
+
+def evaluation_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield all row numbers once, longest first, so that memory peaks at the start and little is padding."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    for begin in range(0, len(order), batch_size):
+        yield order[begin : begin + batch_size].tolist()
