@@ -1,6 +1,8 @@
 """Random streams made of (seed, purpose, round, client), so that the order of the work changes nothing."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,3 +16,13 @@ def stream_seed(seed: int, purpose: str, round: int = 0, client: str = "") -> in
 def stream(seed: int, purpose: str, round: int = 0, client: str = "") -> np.random.Generator:
     """Return a fresh generator for one purpose; the same arguments give the same draws."""
     return np.random.Generator(np.random.PCG64(stream_seed(seed, purpose, round, client)))
+
+
+@contextmanager
+def torch_draws(seed: int) -> Iterator[None]:
+    """Let torch draw on the CPU from `seed` inside the block; outside, its global stream is as if nothing had been drawn."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # the CPU's stream alone: torch.manual_seed would move the accelerators' too
+        yield

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from .tensors import EMPTY, Tensors
+from .tensors import Tensors
 
 ClientId: TypeAlias = str
 Fact: TypeAlias = int | float | str | list[int] | list[float] | list[str]
@@ -24,7 +24,7 @@ class Message:
     """What server and clients say to each other; the only thing that crosses the border of a client."""
 
     kind: str  # "train", "evaluate", ...
-    tensors: Tensors = EMPTY  # on the CPU, contiguous
+    tensors: Tensors = field(default_factory=dict)  # on the CPU, contiguous
     facts: Facts = field(default_factory=dict)
 
 
@@ -78,7 +78,7 @@ class Update:
     version: int  # of the shared tensors it started from
     delta: Tensors  # trained minus received, one tensor per trained weight
     weight: float  # share in averages; the client's number of examples unless the job says otherwise
-    extra: Tensors = EMPTY  # control variates and the like
+    extra: Tensors = field(default_factory=dict)  # control variates and the like
     scale: Mapping[str, float] = field(default_factory=dict)  # alpha / r per module, as ranks may differ
 
 
@@ -87,7 +87,7 @@ class Outcome:
     """What an aggregation makes of one round's updates."""
 
     shared: Tensors  # after the round
-    state: Tensors = EMPTY  # of the aggregation, for the next round
+    state: Tensors = field(default_factory=dict)  # of the aggregation, for the next round
     personal: Mapping[ClientId, Tensors] = field(default_factory=dict)  # for rules that answer each client differently
     figures: Mapping[str, float] = field(default_factory=dict)  # bias, cosine, ...
 
@@ -98,7 +98,7 @@ class ServerState:
 
     version: int  # rounds behind it
     shared: Tensors
-    method: Tensors = EMPTY  # what the aggregation keeps
+    method: Tensors = field(default_factory=dict)  # what the aggregation keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Round:
     index: int  # from 1
     state: ServerState
     figures: Mapping[str, float]
-    clients: Sequence[Mapping[str, object]]  # a row per client that was asked: see clients.parquet
+    clients: Sequence[Mapping[str, Any]]  # a row per client that was asked: see clients.parquet
     failures: Mapping[ClientId, ClientFailure] = field(default_factory=dict)
 
 

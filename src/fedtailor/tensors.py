@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor
 from .errors import NotFinite, ShapeMismatch
 
 Tensors: TypeAlias = Mapping[str, Tensor]
-
-EMPTY: Tensors = MappingProxyType({})
 
 
 def map_tensors(function: Callable[..., Tensor], first: Tensors, *others: Tensors) -> dict[str, Tensor]:

@@ -1,0 +1,5 @@
+"""How messages reach clients."""
+
+from .local import ClientHalf, LocalFederation
+
+__all__ = ["ClientHalf", "LocalFederation"]

@@ -1,0 +1,1 @@
+"""What one client does with the model and its own examples."""

@@ -1,0 +1,23 @@
+"""Backbones: find, load and pin them."""
+
+from .backbone import Backbone, load_backbone
+from .device import Precision, choose_device, choose_precision
+from .embed import embed_texts
+from .heads import logits_at
+from .info import BackboneInfo, describe_backbone
+from .packaged import PACKAGED, add_packaged, install_command
+
+__all__ = [
+    "PACKAGED",
+    "Backbone",
+    "BackboneInfo",
+    "Precision",
+    "add_packaged",
+    "choose_device",
+    "choose_precision",
+    "describe_backbone",
+    "embed_texts",
+    "install_command",
+    "load_backbone",
+    "logits_at",
+]

@@ -1,0 +1,30 @@
+"""How an example is phrased, batched and scored."""
+
+from collections.abc import Mapping
+
+from .classification import Classification
+from .generate import Decoding
+from .generation import Generation
+from .language_modeling import LanguageModeling
+from .metrics import Bleu
+from .shard import Batch, Shard, collate, evaluation_batches, training_batches
+
+TASKS: Mapping[str, type] = {
+    "generation": Generation,
+    "language-modeling": LanguageModeling,
+    "classification": Classification,
+}
+
+__all__ = [
+    "TASKS",
+    "Batch",
+    "Bleu",
+    "Classification",
+    "Decoding",
+    "Generation",
+    "LanguageModeling",
+    "Shard",
+    "collate",
+    "evaluation_batches",
+    "training_batches",
+]

@@ -1,0 +1,40 @@
+"""Federated averaging.
+
+Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1. The paper averages weights; we average deltas and add the
+mean to what all clients started from, which is the same where all started from the same weights.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..records import Outcome, Update
+from ..tensors import Tensors, add
+from .mean import weighted_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg:
+    """Add the weighted mean of the updates to the shared weights."""
+
+    kind: Literal["fedavg"] = "fedavg"
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    def init(self, params: Tensors) -> Tensors:
+        """Return nothing: the rule keeps no state."""
+        return {}
+
+    def trains(self, round: int) -> Callable[[str], bool]:
+        """Return that every tensor is trained in every round."""
+        return lambda name: True
+
+    def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
+        """Return params + sum(weight * delta) / sum(weight).
+
+        Raises:
+            EmptyRound: if no client answered.
+        """
+        return Outcome(shared=add(params, weighted_mean((u.delta, u.weight) for u in updates)), state=state)

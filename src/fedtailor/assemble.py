@@ -1,0 +1,165 @@
+"""Turns a job into its parts: backbone, task, shards, tuning, protocol."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .chance import stream_seed
+from .data.divide import Divided, divide
+from .errors import DataError
+from .job import Job
+from .learning.client import ClientState
+from .learning.worker import Worker
+from .ledger import Sizes
+from .models.backbone import Backbone, choose_device, choose_precision, load_backbone
+from .protection import Manifest
+from .protocols import Averaging
+from .protocols.sampling import Sampler, clients_per_round
+from .records import ClientId, ClientInfo, Cost, Example
+from .tasks.shard import Shard
+from .tensors import count, size_bytes
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that a run is carried out with."""
+
+    job: Job
+    backbone: Backbone
+    worker: Worker
+    protocol: Averaging
+    states: Mapping[ClientId, ClientState]
+    sampler: Sampler  # over those that train; every client is evaluated
+    server_validation: Shard  # empty where each client keeps a share of its own aside
+    server_test: Shard  # empty where there is no public test set
+    divided: Divided
+    manifest: Manifest
+    sizes: Sizes
+    precision: str
+
+
+def assemble(
+    job: Job,
+    *,
+    given: Any = None,
+    clients_folder: Path | None = None,
+    divided: Divided | None = None,
+    warn: Warn = lambda text: None,
+) -> Parts:
+    """Load, divide and tokenize the data, load the backbone and put the tuning in place.
+
+    Args:
+        given: data in memory that take the place of `data.train`: a data set, or a mapping of train, validation and test.
+        clients_folder: where each client's own folder is made; in memory if left out.
+        divided: data divided already, in the place of those that the job names.
+        warn: told in one sentence about everything that was left out or chosen for the user.
+
+    Raises:
+        JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
+    """
+    if job.threads != "auto":
+        torch.set_num_threads(job.threads)
+    divided = divided or divide_data(job, given)
+    device = choose_device(job.device)
+    precision = choose_precision(job.precision, device)
+    backbone = load_backbone(
+        job.backbone,
+        kind=job.task.backbone_kind,
+        labels=job.task.labels_of(divided.everything()) if job.task.backbone_kind == "classifier" else (),
+        precision=precision,
+        device=device,
+        base=job.base,
+        seed=stream_seed(job.seed, "head"),
+    )
+    model = job.tuning.attach(backbone.model, stream_seed(job.seed, "tuning"))
+    worker = Worker(
+        model=model,
+        tokenizer=backbone.tokenizer,
+        task=job.task,
+        tuning=job.tuning,
+        evaluation=job.evaluation,
+        device=device,
+        bfloat16=precision == "bfloat16",
+        seed=job.seed,
+    )
+    states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
+    per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
+    shared = worker.tensors()
+    return Parts(
+        job=job,
+        backbone=backbone,
+        worker=worker,
+        protocol=job.protocol,
+        states=states,
+        sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
+        server_validation=_tokenize(divided.server_validation, worker, warn, "the validation set"),
+        server_test=_tokenize(divided.server_test, worker, warn, "the test set"),
+        divided=divided,
+        manifest=job.protocol.manifest(shared, job.task.figures),
+        sizes=Sizes(
+            body_parameters=backbone.body_parameters,
+            backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
+            trained=count(shared),
+            tensors=len(shared),
+            shared=count(shared),
+        ),
+        precision=precision,
+    )
+
+
+def divide_data(job: Job, given: Any = None) -> Divided:
+    """Return the job's data, divided among clients and into parts."""
+    from .models.embed import embed_texts
+
+    return divide(
+        job.data,
+        job.clients,
+        required=job.task.required,
+        optional=job.task.optional,
+        base=job.base,
+        seed=job.seed,
+        given=given,
+        embed=embed_texts,
+        key=job.task.required[0],
+    )
+
+
+def foretell(parts: Parts) -> dict[ClientId, Cost]:
+    """Return what each client spends in one round, before anything is done."""
+    costs = {}
+    for info in parts.sampler.clients:
+        lengths = parts.states[info.id].train.lengths_N
+        costs[info.id] = parts.protocol.cost(
+            parts.sizes, examples=info.examples, tokens_per_example=float(lengths.float().mean())
+        )
+    return costs
+
+
+def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Path | None, warn: Warn) -> ClientState:
+    train = _tokenize(divided.train[client], worker, warn, f"the training part of {client}", keep_examples=False)
+    if divided.train[client] and not len(train):
+        raise DataError(
+            f"client {client!r} has no usable training example: all {len(divided.train[client])} were dropped "
+            f"(first reason: {train.dropped[0][1]}); raise task.max_tokens, or mend its data"
+        )
+    return ClientState(
+        id=client,
+        train=train,
+        validation=_tokenize(divided.validation.get(client, []), worker, warn, f"the validation part of {client}"),
+        test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
+        folder=None if folder is None else folder / client,
+    )
+
+
+def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:
+    shard: Shard = worker.task.tokenize(examples, worker.tokenizer, keep_examples=keep_examples)
+    if shard.dropped:
+        names = ", ".join(f"{name} ({reason})" for name, reason in shard.dropped[:3])
+        warn(f"{len(shard.dropped)} of {len(examples)} examples of {where} cannot be used and are left out: {names}, ...")
+    return shard

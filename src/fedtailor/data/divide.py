@@ -1,0 +1,236 @@
+"""The data of a job, divided among clients and parts."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..chance import stream
+from ..errors import DataError, SettingError
+from ..records import ClientId, Example
+from .load import load_examples
+from .partition.base import Embed, label_groups
+from .settings import PARTS, Clients, Data
+from .split import split_by_input
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Examples = Mapping[ClientId, list[Example]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divided:
+    """Who owns which examples, and what they are for."""
+
+    train: Examples
+    validation: Examples  # of each client; empty lists if the server has a validation file
+    test: Examples  # of each client: its own held-out part; empty where its inputs are all trained on elsewhere
+    server_validation: list[Example]  # the public file, or nothing
+    server_test: list[Example]
+    table: "pd.DataFrame"  # columns example, client, part: a row per training example
+    divergence: float | None  # mean over pairs of clients of the Jensen-Shannon divergence, in bits: 0 alike, 1 disjoint
+    divergence_over: str  # the column or clusters it is taken over; empty if there is none
+    dropped: Mapping[str, int]  # training examples that nobody has, by reason
+    overlap: Mapping[str, int] = field(default_factory=dict)  # inputs of a public file that also stand in the training data
+
+
+def divide(
+    data: Data,
+    clients: Clients,
+    *,
+    required: Sequence[str],
+    optional: Sequence[str],
+    base: Path,
+    seed: int,
+    given: object | None = None,
+    embed: Embed | None = None,
+    key: str = "input",
+) -> Divided:
+    """Load the data of a job and divide them: duplicates go first, then the limit is drawn, then clients and parts are.
+
+    Args:
+        data: where the examples are.
+        clients: how they are divided; counts and shares.
+        required: fields that the task must find; examples that agree in all of them are duplicates.
+        optional: fields that the task takes where they are.
+        base: folder that relative paths start from.
+        seed: of all draws.
+        given: data in memory in place of `data.train`, or a mapping with keys train, validation and test.
+        embed: turns texts into vectors [N, dimensions]; only partitions by topic need it.
+        key: the field by which parts are divided: no two parts share a value of it, within a client and across clients.
+
+    Raises:
+        DataError: if data are missing, unfit, or too few for these clients.
+        SettingError: if settings do not fit the data.
+    """
+    parts = _given_parts(given)
+    loaded = {part: _load(data, part, parts.get(part), required, optional, base) for part in PARTS}
+    train, dropped = _distinct(loaded["train"], required)
+    train = _limited(train, data.limit.get("train"), seed, "train", dropped)
+    remembered = _remembering(embed)
+    rows = clients.partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
+    _check_partition(rows, len(train))
+    _check_clients(clients, list(rows))
+    left_out = len(train) - sum(map(len, rows.values()))
+    if left_out:
+        dropped["in clients that were left out"] = left_out
+    has_file = bool(loaded["validation"])
+    shares = {"validation": 0.0 if has_file else clients.validation_share, "test": clients.test_share}
+    sides = split_by_input({name: [train[row] for row in own] for name, own in rows.items()}, shares, key, seed)
+    # the same state of chance as above, so that clusters are the same
+    groups = _groups(clients, train, seed, remembered)
+    return Divided(
+        train=sides["train"],
+        validation=sides["validation"],
+        test=sides["test"],
+        server_validation=_limited(loaded["validation"], data.limit.get("validation"), seed, "validation"),
+        server_test=_limited(loaded["test"], data.limit.get("test"), seed, "test"),
+        table=_table(sides),
+        divergence=mean_divergence(groups[1], list(rows.values())) if groups else None,
+        divergence_over=groups[0] if groups else "",
+        dropped=dropped,
+        overlap=_overlap(train, loaded, key),
+    )
+
+
+def _given_parts(given: object | None) -> Mapping[str, object]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping) and set(given) & set(PARTS):
+        surplus = sorted(str(part) for part in set(given) - set(PARTS))
+        if surplus or "train" not in given:
+            raise DataError(
+                f"data in memory has the parts {', '.join(map(str, given))}; expected train, and if you like validation and test"
+                + (f": leave {', '.join(surplus)} out" if surplus else "")
+            )
+        return given
+    return {"train": given}
+
+
+def _load(
+    data: Data, part: str, given: object | None, required: Sequence[str], optional: Sequence[str], base: Path
+) -> list[Example]:
+    source = getattr(data, part)
+    if source is None and given is None:
+        return []
+    return load_examples(
+        source,
+        columns=data.columns,
+        required=required,
+        optional=optional,
+        base=base,
+        part=part,
+        given=given,
+        packages=data.packages,
+        package_limit=data.package_limit,
+    )
+
+
+def _distinct(examples: Sequence[Example], required: Sequence[str]) -> tuple[list[Example], dict[str, int]]:
+    """Return the examples without those that agree with an earlier one in all required fields, and how many those were."""
+    first: dict[tuple[str, ...], Example] = {}
+    for example in examples:
+        first.setdefault(tuple(str(example.fields[name]) for name in required), example)
+    duplicates = len(examples) - len(first)
+    return list(first.values()), {"duplicates": duplicates} if duplicates else {}
+
+
+def _limited(
+    examples: list[Example], most: int | None, seed: int, part: str, dropped: dict[str, int] | None = None
+) -> list[Example]:
+    """Return at most `most` of the examples, drawn by the seed, in the order they had."""
+    if most is None or most >= len(examples):
+        return examples
+    if dropped is not None:
+        dropped["over the limit"] = len(examples) - most
+    kept = stream(seed, f"limit-{part}").choice(len(examples), size=most, replace=False)
+    return [examples[row] for row in sorted(kept.tolist())]
+
+
+def _remembering(embed: Embed | None) -> Embed | None:
+    """Return `embed` with a memory of its last call, since partition and divergence ask for the same."""
+    if embed is None:
+        return None
+    last: list[tuple[tuple[str, ...], np.ndarray]] = []
+
+    def remembered(texts: Sequence[str]) -> np.ndarray:
+        asked = tuple(texts)
+        if not last or last[0][0] != asked:
+            last[:] = [(asked, embed(texts))]
+        return last[0][1]
+
+    return remembered
+
+
+def _groups(clients: Clients, train: Sequence[Example], seed: int, embed: Embed | None) -> tuple[str, list[str]] | None:
+    own = getattr(clients.partition, "groups", None)  # a partition of the user's may do without
+    found: tuple[str, list[str]] | None = own(train, stream(seed, "partition"), embed) if own else label_groups(train)
+    return found
+
+
+def _check_partition(rows: Mapping[ClientId, Sequence[int]], examples: int) -> None:
+    """Raise SettingError if a partition (the user's, then) deals a row twice or one that is not there, or nothing to a client."""
+    dealt = [row for own in rows.values() for row in own]
+    if not rows or not all(rows.values()) or len(set(dealt)) < len(dealt) or not all(0 <= row < examples for row in dealt):
+        raise SettingError(
+            f"clients.partition dealt {len(dealt)} rows, {len(set(dealt))} of them different, to {len(rows)} clients out of {examples} examples; "
+            f"every row is numbered 0 to {examples - 1}, belongs to at most one client, and every client has at least one"
+        )
+
+
+def _check_clients(clients: Clients, names: Sequence[ClientId]) -> None:
+    if clients.per_round is not None and clients.per_round > len(names):
+        raise SettingError(
+            f"clients.per_round asks for {clients.per_round} clients a round, but the data give {len(names)}; lower it"
+        )
+    for name in clients.overrides:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else "the clients are " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            )
+            raise SettingError(f"clients.overrides names client {name!r}, which there is not; {hint}")
+
+
+def _table(sides: Mapping[str, Examples]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [(example.id, client, part) for client in sides["train"] for part in PARTS for example in sides[part][client]]
+    return pd.DataFrame(rows, columns=["example", "client", "part"])
+
+
+def _overlap(train: Sequence[Example], loaded: Mapping[str, Sequence[Example]], key: str) -> dict[str, int]:
+    known = {example.fields.get(key) for example in train if example.fields.get(key)}
+    found = {part: len({e.fields.get(key) for e in loaded[part]} & known) for part in ("validation", "test")}
+    return {part: count for part, count in found.items() if count}
+
+
+def mean_divergence(values: Sequence[str], parts: Sequence[Sequence[int]]) -> float:
+    """Return the Jensen-Shannon divergence of the clients' shares of each value, in bits, averaged over all pairs of clients.
+
+    0 if all clients are alike (or there is one), 1 if no two share a value. Source: Lin, 1991, IEEE Trans. Inf. Theory 37(1), section IV.
+    """
+    number = {value: place for place, value in enumerate(sorted(set(values)))}
+    shares = np.zeros((len(parts), len(number)))
+    for client, rows in enumerate(parts):
+        np.add.at(shares[client], [number[values[row]] for row in rows], 1 / len(rows))
+    if len(parts) < 2:
+        return 0.0
+    pairs = []
+    for client in range(len(parts) - 1):
+        one, others = shares[client], shares[client + 1 :]
+        pairs.append(_entropy((one + others) / 2) - (_entropy(one) + _entropy(others)) / 2)
+    return float(max(0.0, np.concatenate(pairs).mean()))
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """Return the entropy in bits of each row of shares [..., values]."""
+    safe = np.where(shares > 0, shares, 1.0)
+    total: np.ndarray = -(safe * np.log2(safe)).sum(axis=-1)
+    return total

@@ -1,0 +1,111 @@
+"""What a job says about its data and its clients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal
+
+from ..errors import SettingError
+from .partition.base import Partition
+from .partition.iid import Iid
+
+PARTS = ("train", "validation", "test")
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "scipy", "sklearn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where the examples are.
+
+    A source is a path of a file or folder, a list of paths, a hub id (`owner/name`, `hub:name` or `hub:name:configuration`),
+    or the built-in `docstrings`. Paths are relative to the job file.
+    """
+
+    train: object = "docstrings"
+    validation: object | None = None  # left out: a seeded share of each client's training part
+    test: object | None = None  # a public set at the server; each client has its own held-out part as well
+    columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
+    packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
+    package_limit: int | None = 1000  # for docstrings: most examples of one library; None reads all of them
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            source = getattr(self, part)
+            if source is not None or part == "train":
+                _check_source(part, source)
+        for part, most in self.limit.items():
+            if part not in PARTS:
+                raise SettingError(f"limit has keys train, validation and test, got {part!r}; write limit: {{train: 1000}}")
+            if not _whole(most) or most < 1:
+                raise SettingError(f"limit.{part} is a number of examples, at least 1, got {most!r}; leave it out to use all")
+        for name, column in self.columns.items():
+            if not isinstance(column, str) or not column:
+                raise SettingError(
+                    f"columns.{name} is the name of a column of the data, got {column!r}; write columns: {{input: question}}"
+                )
+        if isinstance(self.packages, str) or not self.packages or not all(isinstance(p, str) for p in self.packages):
+            raise SettingError(f"packages is a list of installed libraries such as [numpy, scipy], got {self.packages!r}")
+        if len(set(self.packages)) < len(self.packages):
+            raise SettingError(f"packages names a library twice: {', '.join(self.packages)}; name each once")
+        if self.package_limit is not None and (not _whole(self.package_limit) or self.package_limit < 1):
+            raise SettingError(f"package_limit is a number of examples, at least 1, or null for all, got {self.package_limit!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """Who owns which examples, and how many of the owners are asked in a round."""
+
+    count: int | None = None  # None: as many as the partition finds in the data, else 10
+    partition: Partition = Iid()
+    fraction: float = 1.0  # share of the clients asked in a round, in (0, 1]
+    per_round: int | None = None  # clients asked in a round; takes the place of fraction
+    select: Literal["uniform", "by-size", "stratified"] = "uniform"
+    min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
+    validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
+    test_share: float = 0.1  # each client's own held-out part
+    overrides: Mapping[str, object] = field(default_factory=dict)  # client id -> settings that differ for it
+
+    def __post_init__(self) -> None:
+        for name in ("count", "per_round"):
+            value = getattr(self, name)
+            if value is not None and (not _whole(value) or value < 1):
+                raise SettingError(f"{name} is a number of clients, at least 1, got {value!r}")
+        if self.count is not None and self.per_round is not None and self.per_round > self.count:
+            raise SettingError(f"per_round is at most count, got {self.per_round} of {self.count} clients; lower per_round")
+        if not _number(self.fraction) or not 0 < self.fraction <= 1:
+            raise SettingError(f"fraction is the share of the clients asked in a round, in (0, 1], got {self.fraction!r}")
+        if self.select not in ("uniform", "by-size", "stratified"):
+            raise SettingError(f"select is uniform, by-size or stratified, got {self.select!r}")
+        if not _whole(self.min_examples) or self.min_examples < 1:
+            raise SettingError(f"min_examples is a number of examples, at least 1, got {self.min_examples!r}")
+        for name in ("validation_share", "test_share"):
+            value = getattr(self, name)
+            if not _number(value) or not 0 <= value < 1:
+                raise SettingError(f"{name} is a share of each client's examples, in [0, 1), got {value!r}")
+        if self.validation_share + self.test_share >= 1:
+            raise SettingError(
+                f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; "
+                "together they must be below 1"
+            )
+
+
+def _check_source(part: str, source: object) -> None:
+    texts = source if isinstance(source, list | tuple) else [source]
+    if not texts or not all(isinstance(text, str | PurePath) and str(text) for text in texts):
+        raise SettingError(
+            f"{part} is a path, a list of paths, a hub id or docstrings, got {source!r}; "
+            "data that are in memory go to run(job, data=...)"
+        )
+    if part != "train" and "docstrings" in texts:
+        raise SettingError(
+            f"{part} is docstrings, which only train can be; leave {part} out: each client keeps a share of its own aside"
+        )
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

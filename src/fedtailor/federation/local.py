@@ -1,0 +1,92 @@
+"""All clients in this process, one after the other, through the same gate as over a network."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from ..errors import ClientError, FedtailorError, NotFinite
+from ..protection import Gate
+from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
+
+
+class ClientHalf(Protocol):
+    """What answers messages at a client."""
+
+    def answer(self, message: Message) -> Message: ...
+
+
+class LocalFederation:
+    """Clients that share this process; every message is truly encoded, checked, counted and decoded.
+
+    A request is encoded when it is sent; the client works when its reply is asked for. So at most one reply is in
+    memory, and a message to many clients is encoded once.
+    """
+
+    def __init__(
+        self,
+        halves: Mapping[ClientId, ClientHalf],
+        infos: Sequence[ClientInfo],
+        gate: Gate,
+        on_failure: Callable[[ClientId, Exception], None],
+    ) -> None:
+        """Take the client halves, what is known of each, the gate, and where the text of a fault goes (the client's own log)."""
+        self.clients = infos
+        self._halves = halves
+        self._gate = gate
+        self._on_failure = on_failure
+        self._waiting: deque[tuple[int, ClientId, bytes, float]] = deque()
+        self._tickets = 0
+        self._last_sent: tuple[Message, bytes] | None = None
+
+    def send(self, client: ClientId, message: Message) -> int:
+        """Encode `message` for `client` at once and return a ticket."""
+        began = time.perf_counter()
+        if self._last_sent is None or self._last_sent[0] is not message:
+            self._last_sent = (message, self._gate.leave_server(message))
+        self._tickets += 1
+        self._waiting.append((self._tickets, client, self._last_sent[1], time.perf_counter() - began))
+        return self._tickets
+
+    def next_reply(self, timeout_s: float | None = None) -> Reply:
+        """Let the client that was asked first do its work and return its answer; there is nothing to wait for."""
+        _, client, request, seconds = self._waiting.popleft()
+        began = time.perf_counter()
+        answer, worked = b"", 0.0
+        try:
+            message = self._gate.enter_client(request)
+            start = time.perf_counter()
+            try:
+                message = self._halves[client].answer(message)
+            finally:
+                worked = time.perf_counter() - start
+            answer = self._gate.leave_client(message)
+            reply, error = self._gate.enter_server(answer), None
+        except Exception as fault:
+            self._on_failure(client, fault)
+            reply, error = None, failure_of(fault)
+        seconds += time.perf_counter() - began - worked
+        traffic = Traffic(up_bytes=len(answer), down_bytes=len(request), seconds=seconds)
+        return Reply(client=client, message=reply, error=error, traffic=traffic)
+
+    def cancel(self, ticket: int) -> None:
+        """Forget a request that was not answered."""
+        self._waiting = deque(request for request in self._waiting if request[0] != ticket)
+
+    def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
+        """Send one request to each client and yield the answers as they come."""
+        for client, message in requests.items():
+            self.send(client, message)
+        for _ in requests:
+            yield self.next_reply(timeout_s)
+
+
+def failure_of(fault: Exception) -> ClientFailure:
+    """Return what the server may know of a fault: its kind and the name of its class, never its text."""
+    if isinstance(fault, NotFinite):
+        kind = "not-finite"
+    elif isinstance(fault, ClientError):
+        kind = "off-manifest"
+    else:
+        kind = "refused" if isinstance(fault, FedtailorError) else "failed"
+    return ClientFailure(kind=kind, mark=type(fault).__name__)

@@ -1,0 +1,201 @@
+"""What a person asks for: one validated record of all settings of a run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, Strict, ValidationError
+from pydantic_core import CoreSchema
+
+from .aggregation import AGGREGATIONS
+from .data import PARTITIONS, Clients, Data
+from .data.partition import Partition
+from .errors import SettingError
+from .interfaces import Aggregation, Protection, Tuning
+from .job_errors import explain, known_settings, listed, nearest
+from .job_parts import STRICT, Readers, Registry
+from .job_text import apply_override, put, read_yaml, write_yaml
+from .learning.evaluate import Evaluation
+from .protocols import PROTOCOLS, Averaging
+from .tasks import TASKS
+from .tuning import TUNINGS, Lora
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When a run ends, and which round it keeps."""
+
+    rounds: int = 10  # most rounds
+    patience: int | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
+    keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise SettingError(f"rounds must be at least 1; got {self.rounds}")
+        if self.patience is not None and self.patience < 1:
+            raise SettingError(f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Nothing is personal: every client uses the shared weights."""
+
+    kind: Literal["none"] = "none"
+
+
+TASK = Registry(what="task", classes=TASKS)
+TUNING = Registry(what="tuning", classes=TUNINGS, promise=Tuning)
+PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
+PERSONALIZATION = Registry(what="personalization", classes={"none": Shared})
+PROTECTION = Registry(what="protection", classes={}, promise=Protection)
+PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
+AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION))
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Tells pydantic to read a field of the job by `type`, which `READERS` made of the settings' own dataclasses."""
+
+    type: Any
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self.type)
+
+
+class Job(BaseModel):
+    """All settings of one run. Every section has defaults but these: backbone, task, data."""
+
+    model_config = STRICT
+
+    name: str = Field("job", description="names the run folder; left out: the name of the job file")
+    backbone: str = Field(description="a packaged name (smollm2-135m, minilm-l6), a folder, a GGUF file, or a hub id")
+    task: Annotated[Any, Reads(READERS.technique(TASK))]
+    data: Annotated[Data, Reads(READERS.section(Data))]
+    clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
+    tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
+    protocol: Annotated[Averaging, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
+    personalization: Annotated[Shared, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
+    protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = ()
+    evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
+    stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
+    threads: Literal["auto"] | int = Field("auto", description="processor threads; the same bits need the same threads")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every draw: two runs with one seed give the same bits")
+    base: Annotated[Path, Strict(False)] = Field(
+        default_factory=Path.cwd, description="folder that paths are relative to; left out: that of the job file"
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        """Check all settings.
+
+        Raises:
+            SettingError: one paragraph on all that is wrong.
+        """
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise SettingError(explain(error.errors(), settings, list(known_settings(type(self), settings)))) from None
+        self._check()
+
+    def _check(self) -> None:
+        """Hold settings of different sections against each other."""
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise SettingError(f"name is part of a folder's name: letters, digits, - _ and . alone; got {self.name!r}.")
+        if self.threads != "auto" and self.threads < 1:
+            raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
+        allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
+        for metric in self.evaluation.metrics or ():
+            if metric not in allowed:
+                near = nearest(metric, allowed)
+                raise SettingError(
+                    f"evaluation.metrics names {metric!r}, which the task {self.task.kind} does not measure; "
+                    + (f"did you mean {near}?" if near else f"it measures {listed(allowed)}.")
+                )
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Job":
+        """Return the job in a YAML file, with `section.setting=value` overrides put on top.
+
+        Raises:
+            SettingError: if the file cannot be read, or anything in it is wrong.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+            tip = f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
+            raise SettingError(f"{file}: there is no such job file; {tip}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{file}: the job file cannot be read: {error}.") from None
+        raw = read_yaml(text, str(file))
+        if not isinstance(raw, Mapping):
+            raise SettingError(f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example.")
+        for override in overrides:
+            raw = apply_override(raw, override)
+        named = {"name": re.sub(r"[^\w.-]", "-", file.stem), **raw}
+        try:
+            return cls.from_dict(named, base=file.parent)
+        except SettingError as error:
+            raise SettingError(f"{file}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], base: Path | None = None) -> "Job":
+        """Return the job that nested mappings describe; relative paths start at `settings["base"]`, else at `base`."""
+        start = (base or Path.cwd()).resolve()
+        strange = next((key for key in settings if not isinstance(key, str)), None)
+        if strange is not None:
+            raise SettingError(f"{strange!r} is not a setting; the keys of a job are texts.")
+        given = settings.get("base") or start
+        return cls(**{**settings, "base": start / given if isinstance(given, str | Path) else given})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as mappings, lists, texts and numbers, defaults written out."""
+        promises = {"task": TASK, "tuning": TUNING, "protocol": PROTOCOL, "personalization": PERSONALIZATION}
+        return {name: READERS.plain(getattr(self, name), promises.get(name)) for name in type(self).model_fields} | {
+            "protection": [READERS.plain(part, PROTECTION) for part in self.protection]
+        }
+
+    def to_yaml(self) -> str:
+        """Return all settings, defaults written out, as a text from which `load` makes an equal job, wherever it lies."""
+        return write_yaml(self.to_dict())
+
+    def replace(self, name: str, value: object) -> "Job":
+        """Return the job with one setting changed: `job.replace("tuning.rank", 16)`."""
+        return type(self).from_dict(put(self.to_dict(), name.split("."), value))
+
+    def differences(self, other: "Job") -> list[str]:
+        """Return the dotted names of all settings in which two jobs differ."""
+        return list(_differences(self.to_dict(), other.to_dict()))
+
+    def path(self, name: str | Path) -> Path:
+        """Return a path of the job as an absolute one."""
+        return self.base / Path(name).expanduser()
+
+    @classmethod
+    @cache
+    def schema(cls) -> dict[str, Any]:  # type: ignore[override]
+        """Return the JSON schema of a job file, made of the same dataclasses that read it."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
+
+
+def example_job() -> str:
+    """Return a job file with a comment on every setting that most people touch."""
+    return files("fedtailor").joinpath("example_job.yaml").read_text(encoding="utf-8")
+
+
+def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:
+    if not (isinstance(one, Mapping) and isinstance(two, Mapping)):
+        return [] if one == two else [prefix]
+    names = [*one, *(name for name in two if name not in one)]
+    return [
+        found
+        for name in names
+        for found in _differences(one.get(name), two.get(name), f"{prefix}.{name}" if prefix else str(name))
+    ]

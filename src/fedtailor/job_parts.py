@@ -1,0 +1,189 @@
+"""Readers of settings: they turn the mappings of a job file into the frozen dataclasses of the techniques.
+
+The dataclasses know nothing of pydantic. For each of them a pydantic model of the same fields is made on the fly: it
+checks types and names, and its values then build the dataclass, whose own `__post_init__` checks what they mean. So
+types, defaults, the schema for editors and the hints in error messages all come from the one dataclass.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, TypeAdapter, ValidationError, WrapValidator, create_model
+from pydantic_core import PydanticCustomError
+
+from .errors import SettingError
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The techniques of one sort, by public name."""
+
+    what: str  # "tuning", "partition", ...
+    classes: Mapping[str, type]
+    promise: object = None  # the type that other settings name when they mean any of these
+
+    def holds(self, annotation: object) -> bool:
+        """Return whether the annotation means a technique of this registry: its promise, one class, or several."""
+        if annotation is self or (self.promise is not None and annotation is self.promise):
+            return True
+        members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        return bool(members) and all(member in self.classes.values() for member in members)
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Makes a pydantic type for every settings dataclass; `registries` says what may stand where a technique is due."""
+
+    registries: Sequence[Registry]
+    models: dict[type, type[BaseModel]] = field(default_factory=dict, compare=False)
+
+    def section(self, cls: type) -> Any:
+        """Return the type that reads a mapping, or an instance, as the dataclass `cls`."""
+
+        def build(value: object, read: Callable[[object], Any]) -> object:
+            if isinstance(value, cls):
+                return value
+            checked = read({} if value is None else value)
+            try:
+                return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
+            except SettingError as error:
+                raise PydanticCustomError("setting", "{text}", {"text": str(error), "fields": field_names(cls)}) from None
+
+        return Annotated[self.model(cls), WrapValidator(build)]
+
+    def technique(self, registry: Registry, default: str | None = None) -> Any:
+        """Return the type that reads `{kind: NAME, ...}` as the dataclass of that name.
+
+        A bare NAME stands for its defaults; without `kind` it is `default`; "package.module:Class" names a class of the user's.
+        """
+
+        def read(value: object, known: Callable[[object], Any]) -> object:
+            if is_dataclass(value) and not isinstance(value, type):
+                return value
+            settings = _with_kind(value, default)
+            kind = settings["kind"]
+            if ":" in kind:
+                return self.read_own(kind, settings)
+            if kind not in registry.classes:
+                raise PydanticCustomError("kind", "{what}", {"what": registry.what, "kind": kind, "known": list(registry.classes)})
+            return known(settings)
+
+        choices = tuple(Annotated[self.section(cls), Tag(f"@{kind}")] for kind, cls in registry.classes.items())
+        several = Annotated[Union[choices], Discriminator(_tag)] if len(choices) > 1 else None  # noqa: UP007
+        return Annotated[several or (choices[0] if choices else Any), WrapValidator(read)]
+
+    def read_own(self, name: str, settings: Mapping[str, object]) -> object:
+        """Return an instance of the user's dataclass `package.module:Class`, made of the other settings."""
+        cls = import_class(name)
+        own = {key: value for key, value in settings.items() if key != "kind"}
+        try:
+            return TypeAdapter(self.section(cls)).validate_python(own)
+        except ValidationError as error:
+            raise PydanticCustomError("own", "{name}", {"name": name, "fields": field_names(cls), "errors": error.errors(), "raw": own}) from None
+
+    def model(self, cls: type) -> type[BaseModel]:
+        """Return the pydantic model with the names, types, defaults and notes of the dataclass `cls`."""
+        if cls not in self.models:
+            hints, notes = get_type_hints(cls, include_extras=True), field_notes(cls)
+            entries: dict[str, Any] = {}
+            for item in fields(cls):
+                default = item.default_factory() if item.default_factory is not MISSING else item.default
+                shown = ... if default is MISSING else self.plain(default, hints[item.name])
+                entries[item.name] = (self.reader(hints[item.name], default), Field(shown, description=notes.get(item.name)))
+            self.models[cls] = create_model(cls.__name__, __config__=STRICT, __doc__=inspect.getdoc(cls), **entries)
+        return self.models[cls]
+
+    def reader(self, annotation: Any, default: object = MISSING) -> Any:
+        """Return the pydantic type that reads what `annotation` describes."""
+        for registry in self.registries:
+            if registry.holds(annotation):
+                return self.technique(registry, default=kind_of(default, registry))
+        if isinstance(annotation, type) and is_dataclass(annotation):
+            return self.section(annotation)
+        if annotation is object or getattr(annotation, "_is_protocol", False):
+            return Any
+        origin, inner = get_origin(annotation), get_args(annotation)
+        if origin is tuple:
+            return Annotated[tuple[tuple(part if part is ... else self.reader(part) for part in inner)], Strict(False)]
+        if origin is Sequence:  # a tuple, so that a job read from a file equals one that was written in Python
+            return Annotated[tuple[self.reader(inner[0]), ...], Strict(False)]
+        if origin in (Union, UnionType):
+            return Union[tuple(self.reader(part) for part in inner)]  # noqa: UP007
+        if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+            return Mapping[inner[0], self.reader(inner[1])]  # type: ignore[valid-type, misc]
+        return Annotated[annotation, Strict(False)] if annotation is Path else annotation
+
+    def plain(self, value: object, annotation: object = None) -> Any:
+        """Return settings as mappings, lists, texts and numbers, all defaults written out; the readers read them back."""
+        if is_dataclass(value) and not isinstance(value, type):
+            hints = get_type_hints(type(value))
+            named = {item.name: self.plain(getattr(value, item.name), hints[item.name]) for item in fields(value)}
+            registry = next((r for r in self.registries if r.holds(annotation)), None)
+            kind = {} if registry is None else {"kind": kind_of(value, registry)}
+            return kind | {name: inner for name, inner in named.items() if name not in kind}
+        if isinstance(value, Mapping):
+            return {key: self.plain(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.plain(inner) for inner in value]
+        return str(value) if isinstance(value, Path) else value
+
+
+def _with_kind(value: object, default: str | None) -> dict[str, Any]:
+    settings = {"kind": value} if isinstance(value, str) else {} if value is None else value
+    if not isinstance(settings, Mapping):
+        raise PydanticCustomError("model_type", "not a mapping")
+    kind = settings.get("kind", default)
+    if not isinstance(kind, str):
+        raise PydanticCustomError("no_kind", "no kind") if kind is None else PydanticCustomError("string_type", "not text")
+    return {**settings, "kind": kind}
+
+
+def _tag(value: Any) -> str:
+    kind = value["kind"] if isinstance(value, Mapping) else getattr(value, "kind", "")
+    return f"@{kind}"
+
+
+def kind_of(value: object, registry: Registry) -> str | None:
+    """Return the public name of a technique, or "module:Class" for a class that is not in `registry`."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return None
+    cls = type(value)
+    return next((kind for kind, known in registry.classes.items() if known is cls), f"{cls.__module__}:{cls.__qualname__}")
+
+
+def import_class(name: str) -> type:
+    """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too."""
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.extend([] if here in sys.path else [here])
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PydanticCustomError("import", "{name}", {"name": name, "reason": str(error)}) from None
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise PydanticCustomError("import", "{name}", {"name": name, "reason": "it is not a dataclass"})
+    return found
+
+
+def field_names(cls: type) -> list[str]:
+    """Return the settings of a dataclass, in the order they are written."""
+    return [item.name for item in fields(cls)]
+
+
+def field_notes(cls: type) -> dict[str, str]:
+    """Return the comment behind each field in the source of `cls`, so that editors and hints can show it."""
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        return {}
+    lines: Iterator[re.Match[str] | None] = (re.match(r"\s+(\w+)\s*:[^#]+#\s*(.+)", line) for line in source.splitlines())
+    return {match[1]: match[2].strip().replace("None:", "null:") for match in lines if match and match[1] in field_names(cls)}

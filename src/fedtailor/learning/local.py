@@ -1,0 +1,63 @@
+"""Settings of local training, and the learning rate that follows from them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SettingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """What a client does between receiving the shared weights and sending its update."""
+
+    epochs: float = 1.0  # passes over the client's training part in a round; a fraction is allowed
+    steps: int | None = None  # optimizer steps in a round; if given, `epochs` is not used
+    batch_size: int = 8  # examples in one forward pass
+    accumulate: int = 1  # forward passes in one optimizer step
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1.0e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.0  # of sgd
+    clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
+    warmup_steps: int = 0  # of the whole run: the rate grows linearly over the first so many local steps
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the rate over rounds
+    schedule_rounds: int | None = None  # rounds until the rate ends at zero; left out: stop.rounds of the first start
+    keep_optimizer: bool = False  # a client keeps its optimizer's moments from round to round
+
+    def __post_init__(self) -> None:
+        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}
+        positive |= {"learning_rate": self.learning_rate}
+        positive |= {} if self.steps is None else {"steps": self.steps}
+        positive |= {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
+        for name, value in positive.items():
+            if not (value > 0 and math.isfinite(value)):
+                raise SettingError(f"{name} must be a number above 0; got {value}")
+        if self.weight_decay < 0 or self.warmup_steps < 0:
+            raise SettingError(
+                f"weight_decay and warmup_steps must not be negative; got {self.weight_decay}, {self.warmup_steps}"
+            )
+        if not 0 <= self.momentum < 1:
+            raise SettingError(f"momentum is the share of velocity kept, in [0, 1); got {self.momentum}")
+        if self.momentum and self.optimizer != "sgd":
+            raise SettingError("momentum belongs to optimizer: sgd; adamw has its own moments; remove momentum or choose sgd")
+
+    def steps_per_round(self, examples: int) -> int:
+        """Return the optimizer steps that a client with so many training examples takes in one round."""
+        if self.steps is not None:
+            return self.steps
+        batches = math.ceil(examples / self.batch_size)
+        return max(1, round(self.epochs * math.ceil(batches / self.accumulate)))
+
+    def round_factor(self, round: int, rounds: int) -> float:
+        """Return the share of `learning_rate` that holds in `round` (from 1) of a run that was planned with `rounds`."""
+        if self.schedule == "constant":
+            return 1.0
+        left = max(0.0, 1 - (round - 1) / (self.schedule_rounds or rounds))
+        return left if self.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+
+    def warmup_factor(self, round: int, step: int, steps: int) -> float:
+        """Return the share of the rate that warm-up allows at `step` (from 0) of `steps` in `round` (from 1)."""
+        if not self.warmup_steps:
+            return 1.0
+        return min(1.0, ((round - 1) * steps + step + 1) / self.warmup_steps)

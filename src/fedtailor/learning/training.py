@@ -1,0 +1,142 @@
+"""The training loop."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..chance import stream, stream_seed
+from ..errors import NotFinite
+from ..records import ClientId
+from ..tasks.shard import Shard, training_batches
+from ..tensors import Tensors, clone, subtract
+from .local import LocalTraining
+from .worker import OnStep, Worker
+
+Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What local training made of the weights that were in place."""
+
+    delta: Tensors  # trained minus received
+    optimizer: Tensors  # the moments, if they are to be kept
+    losses: Sequence[float]  # mean loss of each step, over its counted targets
+    tokens: int  # seen, without padding
+    targets: int  # counted by the loss
+
+
+def train_locally(
+    worker: Worker,
+    shard: Shard,
+    settings: LocalTraining,
+    *,
+    round: int,
+    client: ClientId,
+    rate_factor: float = 1.0,
+    optimizer: Tensors | None = None,
+    corrections: Sequence[Correction] = (),
+    on_step: OnStep | None = None,
+) -> Trained:
+    """Train the weights in place on `shard` for one round and return what changed.
+
+    The draws (order of examples, dropout) depend on the worker's seed, the round and the client alone.
+
+    Args:
+        rate_factor: share of the learning rate that holds in this round.
+        optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
+        corrections: applied to the gradients of each step in order, before clipping.
+
+    Raises:
+        NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
+    """
+    received = worker.tensors()
+    engine = make_optimizer(worker.params, settings)
+    _restore_moments(engine, worker.params, optimizer or {})
+    steps = settings.steps_per_round(len(shard))
+    groups = _groups(shard, settings, stream(worker.seed, "batches", round, client))
+    losses, tokens, targets = [], 0, 0
+    worker.model.train()
+    with torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
+        torch.manual_seed(stream_seed(worker.seed, "dropout", round, client))
+        for step in range(steps):
+            rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
+            for group in engine.param_groups:
+                group["lr"] = rate
+            loss, seen, counted = _step(
+                worker, shard, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+            )
+            if not np.isfinite(loss):
+                raise NotFinite(f"the loss became {loss} in step {step + 1} of round {round}; try a smaller learning_rate")
+            losses.append(loss)
+            tokens, targets = tokens + seen, targets + counted
+            if on_step:
+                on_step(step + 1, steps, loss)
+    kept = _moments(engine, worker.params) if settings.keep_optimizer else {}
+    delta = subtract(worker.tensors(), received)
+    return Trained(delta=delta, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+
+
+def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> torch.optim.Optimizer:
+    """Return torch's optimizer over the trained weights, with nothing remembered."""
+    weights = list(params.values())
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(weights, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
+    """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
+    lengths = shard.lengths_N.tolist()
+    while True:
+        batches = list(training_batches(lengths, settings.batch_size, draw))
+        for begin in range(0, len(batches), settings.accumulate):
+            yield batches[begin : begin + settings.accumulate]
+
+
+def _step(
+    worker: Worker,
+    shard: Shard,
+    batches: list[list[int]],
+    engine: torch.optim.Optimizer,
+    *,
+    clip_norm: float | None,
+    corrections: Sequence[Correction],
+) -> tuple[float, int, int]:
+    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, tokens and targets."""
+    engine.zero_grad(set_to_none=True)
+    total, tokens, targets = 0.0, 0, 0
+    for rows in batches:
+        batch = worker.batch(shard, rows)
+        loss, counted = worker.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total, tokens, targets = total + loss.item(), tokens + batch.tokens, targets + counted
+    weights = [param for param in worker.params.values() if param.grad is not None]
+    torch._foreach_div_([param.grad for param in weights], float(targets))  # a sum over all batches becomes their mean
+    for correct in corrections:
+        correct(worker.params)
+    if clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+    engine.step()
+    return total / targets, tokens, targets
+
+
+def _moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return what the optimizer remembers, as tensors named "field/weight"."""
+    found = {
+        f"{field}/{name}": value
+        for name, param in params.items()
+        for field, value in engine.state.get(param, {}).items()
+        if isinstance(value, Tensor)
+    }
+    return clone(found)
+
+
+def _restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
+    for key, value in moments.items():
+        field, name = key.split("/", 1)
+        where = "cpu" if field == "step" else params[name].device
+        engine.state[params[name]][field] = value.to(where, copy=True)

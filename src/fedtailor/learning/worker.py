@@ -1,0 +1,86 @@
+"""What a process owns once: the model with its tuning, the task, and how both are computed with."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ShapeMismatch
+from ..interfaces import Tuning
+from ..ledger import PeakMemory
+from ..models.heads import logits_at
+from ..tasks import Task
+from ..tasks.shard import Batch, Shard, collate
+from ..tensors import Tensors, check_same_names, clone
+from .evaluate import Evaluated, Evaluation, evaluate
+
+OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """One model in memory; to be another client is to copy that client's trained weights into place."""
+
+    model: nn.Module  # with the tuning attached
+    tokenizer: Any  # of transformers
+    task: Task
+    tuning: Tuning
+    evaluation: Evaluation
+    device: torch.device
+    bfloat16: bool  # compute in bfloat16; trained weights, their gradients and the loss stay float32
+    seed: int
+    params: dict[str, nn.Parameter] = field(init=False)
+    peak: PeakMemory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.params = dict(self.tuning.parameters(self.model))
+        self.peak = PeakMemory(self.device)
+
+    def load(self, tensors: Tensors) -> None:
+        """Copy `tensors` into the trained weights.
+
+        Raises:
+            ShapeMismatch: if names or shapes differ from those under training.
+        """
+        check_same_names(self.params, tensors)
+        with torch.no_grad():
+            for name, param in self.params.items():
+                if param.shape != tensors[name].shape:
+                    raise ShapeMismatch(
+                        f"tensor {name!r} has shape {tuple(tensors[name].shape)}, the model has {tuple(param.shape)}; "
+                        "were they trained with the same rank?"
+                    )
+                param.copy_(tensors[name])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return copies of the trained weights, on the CPU, sorted by name."""
+        return clone(self.params)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return the context that forward passes run in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    def batch(self, shard: Shard, rows: list[int]) -> Batch:
+        """Return the examples numbered `rows` as one padded batch on the worker's device."""
+        return collate(shard, rows, self.tokenizer.pad_token_id, self.device)
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """Return the sum of the loss over the counted targets, and their number."""
+        with self.precision():
+            return self.task.loss(self.model, batch, logits_at)
+
+    def evaluate(self, shard: Shard, *, generate: bool) -> Evaluated:
+        """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked."""
+        return evaluate(
+            self.model,
+            self.task,
+            shard,
+            self.tokenizer,
+            self.evaluation,
+            logits_at=logits_at,
+            precision_context=self.precision,
+            generate=generate,
+        )

@@ -1,0 +1,75 @@
+"""What a run costs: peak memory as the system tells it, floating-point operations and bytes by formula."""
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+HEADER_BYTES_PER_TENSOR = 150  # of a safetensors header with PEFT's names; an estimate, used before a run only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What costs depend on."""
+
+    body_parameters: int  # of the backbone, without embeddings
+    backbone_bytes: int
+    trained: int  # values under training
+    tensors: int  # tensors that hold them
+    shared: int  # values that are exchanged
+
+
+def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
+    """Return the floating-point operations of training on `tokens` tokens.
+
+    4 N per token where the backbone is frozen (2 N forward, 2 N for the gradients of activations), 6 N where it is
+    trained; N counts the backbone's weights without embeddings and the trained ones. Output head and attention scores
+    are not counted. Source: Kaplan et al., 2020, arXiv:2001.08361, section 2.1, less the weight gradients of frozen matrices.
+    """
+    per_weight = 6 if full else 4
+    return float(tokens) * (per_weight * sizes.body_parameters + (0 if full else 6 * sizes.trained))
+
+
+def message_bytes(values: int, tensors: int, bytes_per_value: int) -> int:
+    """Return the length of a message that carries so many values, foretold; measured lengths are in the ledger of a run."""
+    return values * bytes_per_value + tensors * HEADER_BYTES_PER_TENSOR + 200
+
+
+def client_memory(sizes: Sizes, *, moments: int) -> int:
+    """Return the bytes of weights, gradients and optimizer moments at a client, activations left out; foretold."""
+    return sizes.backbone_bytes + sizes.trained * 4 * (2 + moments)
+
+
+class PeakMemory:
+    """Peak memory of this process since `reset`, in bytes.
+
+    On Linux the kernel's high-water mark is reset, so that each client has a peak of its own; elsewhere the peak since
+    the process started is all that the system tells, and `per_client` is False. On a GPU it is the allocator's peak.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self.per_client = self._cuda or self.reset()
+
+    def reset(self) -> bool:
+        """Start anew; return whether the system can."""
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+            return True
+        try:
+            CLEAR_REFS.write_text("5")
+        except OSError:
+            return False
+        return True
+
+    def read(self) -> int:
+        """Return the peak in bytes."""
+        if self._cuda:
+            return torch.cuda.max_memory_allocated()
+        try:
+            line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return int(line.split()[1]) * 1024

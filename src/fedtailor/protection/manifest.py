@@ -1,0 +1,106 @@
+"""Exactly what may cross the border of a client, per kind of message."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from ..errors import OffManifest
+from ..records import Fact, Message
+from ..tensors import Tensors
+
+Direction = Literal["up", "down"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """Form of one tensor; a size given by name is at most what `Manifest.sizes` says."""
+
+    dtype: str  # "float32", "bfloat16", ...
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactSpec:
+    """Form of one fact, and why it is sent."""
+
+    type: Literal["int", "float", "str", "list[int]", "list[float]", "list[str]"]
+    purpose: str
+    most_characters: int = 0  # of a text
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageSpec:
+    """Form of one kind of message in one direction."""
+
+    tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
+    facts: Mapping[str, FactSpec] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All messages that a protocol may send: what is not listed does not pass."""
+
+    up: Mapping[str, MessageSpec]  # from a client, by kind
+    down: Mapping[str, MessageSpec]  # to a client
+    sizes: Mapping[str, int] = field(default_factory=dict)  # upper bound of each named size
+
+    def check(self, message: Message, direction: Direction) -> None:
+        """Raise OffManifest, naming the first difference, unless the message is as listed."""
+        listed = self.up if direction == "up" else self.down
+        spec = listed.get(message.kind)
+        if spec is None:
+            raise OffManifest(f"messages of kind {message.kind!r} may not go {direction}; listed are {sorted(listed)}")
+        where = f"message {message.kind!r} {direction}"
+        _check_names(set(message.tensors), set(spec.tensors), set(spec.tensors), f"{where}: tensors")
+        for name, tensor in message.tensors.items():
+            self._check_tensor(tensor, spec.tensors[name], f"{where}: tensor {name!r}")
+        required = {name for name, fact in spec.facts.items() if not fact.optional}
+        _check_names(set(message.facts), set(spec.facts), required, f"{where}: facts")
+        for name, value in message.facts.items():
+            _check_fact(value, spec.facts[name], f"{where}: fact {name!r}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the manifest as plain values, for manifest.json."""
+        return asdict(self)
+
+    def _check_tensor(self, tensor: Tensor, spec: TensorSpec, where: str) -> None:
+        dtype = dtype_name(tensor)
+        if dtype != spec.dtype:
+            raise OffManifest(f"{where} is {dtype}, the manifest has {spec.dtype}")
+        fits = len(tensor.shape) == len(spec.shape) and all(
+            size <= self.sizes[want] if isinstance(want, str) else size == want
+            for size, want in zip(tensor.shape, spec.shape, strict=True)
+        )
+        if not fits:
+            raise OffManifest(f"{where} has shape {tuple(tensor.shape)}, the manifest has {spec.shape}; were ranks changed?")
+
+
+def specs_of(tensors: Tensors, dtype: str | None = None) -> dict[str, TensorSpec]:
+    """Return the specs that exactly these tensors fit, in their own dtype or in another."""
+    return {name: TensorSpec(dtype=dtype or dtype_name(t), shape=tuple(t.shape)) for name, t in tensors.items()}
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return "float32" for torch.float32, and so on."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _check_names(found: set[str], listed: set[str], required: set[str], where: str) -> None:
+    unknown, missing = sorted(found - listed), sorted(required - found)
+    if unknown or missing:
+        raise OffManifest(f"{where}: not listed: {unknown[:3]}, missing: {missing[:3]}")
+
+
+def _check_fact(value: Fact, spec: FactSpec, where: str) -> None:
+    kinds = {"int": int, "float": (int, float), "str": str}
+    one = kinds[spec.type.removeprefix("list[").removesuffix("]")]
+    values = value if isinstance(value, list) else [value]
+    if isinstance(value, list) != spec.type.startswith("list") or not all(
+        isinstance(v, one) and not isinstance(v, bool) for v in values
+    ):
+        raise OffManifest(f"{where} is {type(value).__name__}, the manifest has {spec.type}")
+    if sum(len(v) for v in values if isinstance(v, str)) > spec.most_characters:
+        raise OffManifest(f"{where} has more than the {spec.most_characters} characters that the manifest allows")

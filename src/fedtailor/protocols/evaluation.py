@@ -1,0 +1,92 @@
+"""Evaluation at the clients: the same in every protocol."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..interfaces import Federation
+from ..learning.client import ClientState
+from ..learning.worker import Worker
+from ..protection import FactSpec, MessageSpec, specs_of
+from ..records import ClientFailure, ClientId, Message, Traffic
+from ..tensors import Tensors
+
+PARTS = ("validation", "test")  # of a client's own examples
+
+
+@dataclass(kw_only=True)
+class ClientFigures:
+    """What the clients found on their own parts."""
+
+    validation: dict[ClientId, dict[str, float]] = field(default_factory=dict)
+    test: dict[ClientId, dict[str, float]] = field(default_factory=dict)
+    failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def ask_evaluation(
+    federation: Federation, clients: Iterable[ClientId], message: Message, on_reply: Callable[[ClientId], None]
+) -> ClientFigures:
+    """Ask each client for the figures of the shared weights on its own parts, and return what came.
+
+    Args:
+        message: see `evaluation_request`.
+        on_reply: told the client of each reply.
+    """
+    found = ClientFigures()
+    for reply in federation.ask(dict.fromkeys(clients, message)):
+        on_reply(reply.client)
+        found.traffic = found.traffic + reply.traffic
+        if reply.message is None:
+            assert reply.error is not None
+            found.failures[reply.client] = reply.error
+            continue
+        for key, value in reply.message.facts.items():
+            part, figure = key.split(".", 1)
+            store = found.validation if part == "validation" else found.test
+            store.setdefault(reply.client, {})[figure] = float(value)  # type: ignore[arg-type]
+    return found
+
+
+def evaluation_request(shared: Tensors, *, name: str, generate: bool) -> Message:
+    """Return the request to evaluate `shared` on a client's validation and test parts.
+
+    Args:
+        name: of the moment ("before", "after", "round-3"): names the file of texts at the client.
+        generate: whether metrics that need generated text are wanted, on the test part.
+    """
+    return Message(kind="evaluate", tensors=shared, facts={"name": name, "parts": ",".join(PARTS), "generate": int(generate)})
+
+
+def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
+    """Return the figures of the received weights on the client's own parts; texts stay in the client's folder."""
+    worker.load(message.tensors)
+    facts: dict[str, float] = {}
+    for part in str(message.facts["parts"]).split(","):
+        shard = state.validation if part == "validation" else state.test
+        if not len(shard):
+            continue
+        generate = bool(message.facts["generate"]) and part == "test"
+        result = worker.evaluate(shard, generate=generate)
+        facts |= {f"{part}.{name}": value for name, value in result.figures.items()}
+        state.write_texts(f"generations-{message.facts['name']}", result.texts)
+    return Message(kind="evaluate", facts=facts)
+
+
+def evaluation_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
+    """Return what an evaluation may send up and down; `figures` are the names that the task can report."""
+    up = MessageSpec(
+        facts={
+            f"{part}.{name}": FactSpec(type="float", purpose=f"{name} on the client's own {part} part", optional=True)
+            for part in PARTS
+            for name in figures
+        }
+    )
+    down = MessageSpec(
+        tensors=specs_of(shared),
+        facts={
+            "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
+            "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
+            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
+        },
+    )
+    return up, down

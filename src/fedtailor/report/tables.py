@@ -1,0 +1,186 @@
+"""One run in tables: how good, for whom, at what cost, and a few samples."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..tasks.metrics import HIGHER_IS_BETTER
+from .read import Run
+from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name, plural, seconds_text
+
+SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
+SAMPLE_LENGTH = 240  # most characters shown of one text
+
+
+def show(run: Run, *, samples: int = 3) -> RenderableType:
+    """Return all tables of one run, ready to print."""
+    parts: list[RenderableType] = [headline(run), "", quality(run)]
+    for table in (clients(run), rounds(run)):
+        parts += ["", table] if table is not None else []
+    parts += ["", costs(run)]
+    parts += _trouble(run)
+    parts += ["", *_samples(run, samples)] if samples else []
+    return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2))
+
+
+def headline(run: Run) -> Text:
+    """Return what was run, in two lines."""
+    summary, job = run.summary, run.settings
+    tuning, protocol = job.get("tuning", {}), job.get("protocol", {})
+    rank = f" r {tuning['rank']}" if "rank" in tuning else ""
+    aggregation = protocol.get("aggregation", {}).get("kind", "")
+    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), aggregation]
+    best = f", keeps round {summary['best_round']}" if summary.get("best_round") is not None else ""
+    line = f"{plural(int(summary.get('rounds', 0)), 'round')}, stopped by {summary.get('stopped_by', 'rounds')}{best}"
+    return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
+
+
+def quality(run: Run) -> Table:
+    """Return a row per metric: before → after, on everything together and for the mean, worst and 10th percentile client."""
+    summary = run.summary
+    before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
+    together = "clients' own held-out parts" if summary.get("metrics_over") == "clients" else "test set"
+    table = _table(f"before → after, on the {together}" if together == "test set" else f"before → after, on {together}")
+    table.add_column("", style="bold")
+    table.add_column("all", justify="right")
+    table.add_column("change", justify="right")
+    per_client = summary.get("clients", {})
+    scopes = [(key, title) for key, title in SCOPES if per_client.get(key)]
+    for _, title in scopes:
+        table.add_column(title, justify="right")
+    for metric in [name for name in NAMES if name in after]:
+        cells = [_arrow(metric, before.get(metric), after[metric]), _judged(metric, before.get(metric), after[metric])]
+        for key, _ in scopes:
+            cells.append(_arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
+        table.add_row(metric_name(metric), *cells)
+    return table
+
+
+def clients(run: Run, most: int = 20) -> Table | None:
+    """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nobody trained."""
+    rows = run.table("clients")
+    if rows.empty:
+        return None
+    figures = _client_figures(run)
+    table = _table("clients")
+    table.add_column("", style="bold")
+    shown = [m for m in NAMES if any(m in after for _, after in figures.values())][:4] if figures else []
+    shown = [m for m in shown if m != "perplexity"]
+    for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
+        table.add_column(title, justify="right")
+    groups = list(rows.groupby("client", sort=True))
+    for client, own in groups[:most]:
+        before, after = figures.get(str(client), ({}, {}))
+        cells = [_arrow(metric, before.get(metric), after.get(metric)) for metric in shown]
+        counts = [f"{int(own['examples'].max()):,}", f"{int(own['steps'].sum()):,}"]
+        table.add_row(str(client), *counts, *cells, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum()))
+    if len(groups) > most:
+        table.add_row(f"and {len(groups) - most} more", style="dim")
+    return table
+
+
+def rounds(run: Run) -> Table | None:
+    """Return a row per round; the one that was kept is marked."""
+    rows = run.table("rounds")
+    if rows.empty:
+        return None
+    table = _table("rounds")
+    for title in ("", "training loss", "validation loss", "up", "down", "time"):
+        table.add_column(title, justify="right", style="bold" if not title else None)
+    for row in rows.to_dict("records"):
+        kept = row["round"] == run.summary.get("best_round")
+        losses = [figure("loss", row.get(name)) for name in ("train_loss", "validation_loss")]
+        name = Text.assemble(("● " if kept else "", "green"), str(int(row["round"])))
+        table.add_row(name, *losses, bytes_text(_number(row, "up_bytes")), bytes_text(_number(row, "down_bytes")), seconds_text(_number(row, "seconds")))
+    return table
+
+
+def costs(run: Run) -> Table:
+    """Return what it took: bytes, weights, operations, memory, time."""
+    summary = run.summary
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, text in _cost_lines(summary):
+        table.add_row(name, text)
+    return table
+
+
+def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    traffic, seconds = summary.get("traffic", {}), summary.get("seconds", {})
+    yield "sent by clients", f"{bytes_text(traffic.get('up_bytes', 0))} ({int(traffic.get('up_bytes', 0)):,} bytes)"
+    yield "sent to clients", f"{bytes_text(traffic.get('down_bytes', 0))} ({int(traffic.get('down_bytes', 0)):,} bytes)"
+    yield "weights trained", f"{int(summary.get('trainable_parameters', 0)):,}"
+    yield "computation", f"{flops_text(summary.get('flops', {}).get('client_total', 0))} of training, all clients together"
+    yield "memory", f"{bytes_text(summary.get('memory', {}).get('peak_bytes', 0))} at the peak"
+    phases = ", ".join(f"{name} {seconds_text(seconds[key])}" for key, name in _PHASES if seconds.get(key))
+    yield "time", seconds_text(seconds.get("total", 0)) + (f" ({phases})" if phases else "")
+
+
+_PHASES = (("train", "training"), ("evaluate", "measuring"), ("exchange", "exchange"))
+
+
+def _trouble(run: Run) -> list[RenderableType]:
+    events = run.events("failure", "warning", "damaged-checkpoint")
+    lines = [Text(f"{e.get('client', '')} {e.get('text') or e.get('reason', '')}".strip(), style="yellow") for e in events[:5]]
+    more = [Text(f"and {len(events) - 5} more in events.jsonl", style="dim")] if len(events) > 5 else []
+    return ["", *lines, *more] if events else []
+
+
+def _samples(run: Run, most: int) -> Iterator[RenderableType]:
+    for sample in run.samples(most):
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        wanted = sample.get("references") or [""]
+        who = f" ({sample['client']})" if sample["client"] else ""
+        lines = (("input" + who, sample.get("input"), ""), ("wanted", wanted[0], ""), ("before", sample["before"], "dim"), ("after", sample["after"], "green"))
+        for title, text, style in lines:
+            table.add_row(title, Text(_cut(str(text or "–")), style=style))
+        yield table
+        yield ""
+
+
+def _cut(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SAMPLE_LENGTH else flat[: SAMPLE_LENGTH - 1] + "…"
+
+
+def _client_figures(run: Run) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+    """Return each client's figures on its own test part before the first round and in the round that was kept."""
+    rows = run.table("evaluations")
+    if rows.empty:
+        return {}
+    rows = rows[rows["scope"] == "client"]
+    found = {}
+    for client, own in rows.groupby("client"):
+        first, last = own["round"].min(), own["round"].max()
+        found[str(client)] = tuple(
+            {str(r["metric"]): float(r["value"]) for r in own[own["round"] == at].to_dict("records")} for at in (first, last)
+        )
+    return found  # type: ignore[return-value]
+
+
+def _arrow(metric: str, before: object, after: object) -> Text:
+    return Text.assemble((f"{figure(metric, before)} → ", "dim"), figure(metric, after))
+
+
+def _judged(metric: str, before: object, after: object) -> Text:
+    """Return the change, green if it is for the better."""
+    if not isinstance(before, int | float) or not isinstance(after, int | float) or before == after:
+        return Text(change(before, after), style="dim")
+    return Text(change(before, after), style="green" if (after > before) == HIGHER_IS_BETTER.get(metric, False) else "red")
+
+
+def _number(row: Mapping[Any, Any], name: str) -> float:
+    value = row.get(name)
+    return float(value) if value is not None and value == value else 0.0  # noqa: PLR0124 - NaN
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)

@@ -1,0 +1,72 @@
+"""Numbers as people read them."""
+
+import math
+
+NAMES = {
+    "loss": "loss",
+    "perplexity": "perplexity",
+    "perplexity_word": "perplexity per word",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rougeL": "ROUGE-L",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+}
+DIGITS = {"loss": 3, "rougeL": 3, "accuracy": 3, "macro_f1": 3}  # behind the point; others have one
+KILO = 1000
+
+
+def metric_name(metric: str) -> str:
+    """Return the usual spelling of a metric."""
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
+def figure(metric: str, value: object) -> str:
+    """Return a figure with the digits that mean something; a dash if there is none."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{DIGITS.get(metric, 1)}f}"
+
+
+def change(before: object, after: object) -> str:
+    """Return by how much a figure moved, relative to before."""
+    if not (isinstance(before, int | float) and isinstance(after, int | float)) or not before or not math.isfinite(before):
+        return ""
+    percent = 100 * (after - before) / abs(before)
+    return f"× {after / before:.1f}" if percent > 300 else f"{percent:+.0f} %".replace("-", "−")
+
+
+def bytes_text(count: float) -> str:
+    """Return bytes in a unit that fits: 999 B, 1.8 MB."""
+    return scaled(count, "B", ["", "k", "M", "G", "T", "P"])
+
+
+def scaled(count: float, unit: str, prefixes: list[str]) -> str:
+    """Return a count with three digits and the decimal prefix that fits."""
+    power = 0
+    while count >= KILO and power < len(prefixes) - 1:
+        count, power = count / KILO, power + 1
+    digits = 0 if power == 0 or count >= 100 else 1
+    return f"{count:.{digits}f} {prefixes[power]}{unit}"
+
+
+def flops_text(count: float) -> str:
+    """Return floating-point operations in a unit that fits: 1.2 PFLOP."""
+    return scaled(count, "FLOP", ["", "k", "M", "G", "T", "P", "E"])
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration as people say it: 0.4 s, 41 s, 5 min 12 s, 2 h 03 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def plural(count: int, word: str) -> str:
+    """Return a count with its noun: 1 client, 6 clients."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

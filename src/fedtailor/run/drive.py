@@ -1,0 +1,249 @@
+"""Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..assemble import Parts, assemble
+from ..errors import ResumeError
+from ..federation import LocalFederation
+from ..job import Job
+from ..protection import Gate
+from ..records import ClientId
+from .environment import describe_environment
+from .folder import RunFolder, choose_folder
+from .measure import Evaluator, Moment, Notify
+from .progress import Progress
+from .summary import kept_weights, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Watcher = Callable[[str, Mapping[str, object]], None]
+UNRECORDED = ("step", "evaluating", "client")  # events that are shown, but too many to keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run has made."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """A row a round, as in rounds.parquet."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "rounds.parquet")
+
+    def model(self) -> Any:
+        """Return the customized model in float32, ready for a forward pass or `generate`."""
+        from ..export import load_customized
+
+        return load_customized(self.folder)
+
+
+def run(
+    job: Job,
+    *,
+    data: Any = None,
+    out: Path | str | None = None,
+    resume: Path | str | None = None,
+    watcher: Watcher | None = None,
+) -> Result:
+    """Carry out a job and return what it made.
+
+    Args:
+        job: all settings; see `Job.load`.
+        data: examples in memory that take the place of `data.train`: a list of mappings, a pandas table, a `datasets`
+            data set, or a mapping with the keys train, validation and test of these.
+        out: the run folder, absent or empty; runs/NAME-TIME if left out.
+        resume: a run folder to go on in from its last checkpoint; only `stop` may differ from its job.
+        watcher: told of every event (kind, facts) as it happens.
+
+    Raises:
+        JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
+        RunError: if the run cannot go on; its state is saved.
+    """
+    path = choose_folder(None if out is None else Path(out), job.name) if resume is None else Path(resume)
+    if resume is not None:
+        check_same_job(job, path)
+    warnings: list[str] = []
+    parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
+    return carry_out(parts, path, watcher=watcher, warnings=warnings)
+
+
+def check_same_job(job: Job, path: Path) -> None:
+    """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
+    if not (path / "job.yaml").is_file():
+        raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
+    differing = [key for key in differences(job, Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
+    if differing:
+        raise ResumeError(
+            f"the run in {path} was started with other settings: {', '.join(differing)} differ; "
+            "only stop may change on --resume; take the others back, or start a new run"
+        )
+
+
+def differences(left: Job, right: Job) -> list[str]:
+    """Return the dotted names of the settings in which two jobs differ, sorted."""
+    one, other = flat(left), flat(right)
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def carry_out(
+    parts: Parts, path: Path, *, watcher: Watcher | None = None, warnings: Sequence[str] = (), baseline: str = ""
+) -> Result:
+    """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end."""
+    job, folder = parts.job, RunFolder(path)
+    notify = _notifier(folder, watcher)
+    _write_settings(parts, folder)
+    federation = _federation(parts, folder, notify)
+    evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
+    progress = folder.load()
+    resumed = progress is not None
+    notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
+    for text in warnings:
+        notify("warning", text=text)
+    clock = _Clock()
+    if progress is None:
+        progress = Progress(state=parts.protocol.start(parts.worker))
+        moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
+        progress.figures["before"] = moment.to_dict()
+        progress.judge(moment.validation_loss, 0)
+        clock.save(progress, folder)
+    for state in parts.states.values():
+        state.roll_back(progress.state.version)
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=job.stop.rounds)
+    while (stopped_by := _stopped(job, progress)) is None:
+        round = next(rounds)
+        progress.absorb(round, parts.sizes, full=job.tuning.kind == "full")
+        for client, failure in round.failures.items():
+            notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
+        if round.index % job.evaluation.every == 0 or _stopped(job, progress):
+            _evaluate_round(evaluator, progress, job)
+        notify("round", rounds=job.stop.rounds, **progress.rows["rounds"][-1])
+        clock.save(progress, folder)
+    rounds.close()
+    summary = _finish(parts, folder, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    notify("done", folder=str(path), summary=summary)
+    return Result(folder=path, summary=summary)
+
+
+def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
+    """Evaluate the shared weights of the last round, and let their validation loss judge them."""
+    index = progress.state.version
+    generate = job.evaluation.generate_at == "always"
+    moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate)
+    progress.judge(moment.validation_loss, index)
+    row = progress.rows["rounds"][-1]
+    row |= {f"test_{name}": value for name, value in moment.test.items()}
+    if moment.validation_loss is not None:
+        row["validation_loss"] = moment.validation_loss
+
+
+def _stopped(job: Job, progress: Progress) -> str | None:
+    """Return why the run is over, or None. It follows from the progress and `stop`: a resumed run may be given more."""
+    if job.stop.patience is not None and progress.figures["without_gain"] >= job.stop.patience:
+        return "patience"
+    return "rounds" if progress.state.version >= job.stop.rounds else None
+
+
+def _finish(
+    parts: Parts,
+    folder: RunFolder,
+    evaluator: Evaluator,
+    progress: Progress,
+    clock: "_Clock",
+    *,
+    stopped_by: str,
+    baseline: str,
+) -> dict[str, Any]:
+    """Evaluate the kept weights, write the result and the summary."""
+    shared = kept_weights(parts, progress)
+    index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
+    after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    parts.worker.load(shared)
+    full = parts.job.tuning.kind == "full"
+    parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
+    clock.tick(progress)
+    for name, rows in progress.rows.items():
+        folder.write_rows(name, rows)
+    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline)
+    folder.write_json("summary.json", summary)
+    return summary
+
+
+def _write_settings(parts: Parts, folder: RunFolder) -> None:
+    """Write what the run was asked for and made with, before anything else."""
+    folder.write_text("job.yaml", parts.job.to_yaml())
+    folder.write_json("environment.json", describe_environment(parts))
+    folder.write_json("manifest.json", parts.manifest.to_dict())
+    folder.write_table("partition", parts.divided.table)
+
+
+def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> LocalFederation:
+    """Return the local engine over all clients, with every fault's text going to the client's own log."""
+
+    def on_failure(client: ClientId, fault: Exception) -> None:
+        log = folder.client(client) / "log.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(fault)) + "\n")
+
+    def half(client: ClientId) -> Any:
+        def on_step(step: int, steps: int, loss: float) -> None:
+            notify("step", client=client, step=step, steps=steps, loss=loss)
+
+        return parts.protocol.client(parts.worker, parts.states[client], on_step=on_step)
+
+    return LocalFederation(
+        {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
+    )
+
+
+def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:
+    """Return what is ahead, for those who watch."""
+    infos = parts.sampler.clients
+    steps = [parts.protocol.local.steps_per_round(info.examples) for info in infos]
+    return {
+        "name": parts.job.name,
+        "from_round": 0 if progress is None else progress.state.version,
+        "rounds": parts.job.stop.rounds,
+        "clients": len(infos),
+        "clients_per_round": parts.sampler.per_round,
+        "steps_per_round": round(sum(steps) * parts.sampler.per_round / len(infos)),
+        "precision": parts.precision,
+        "device": str(parts.worker.device),
+    }
+
+
+def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:
+    def notify(kind: str, **facts: object) -> None:
+        if kind not in UNRECORDED:
+            folder.event(kind, **{name: value for name, value in facts.items() if name != "summary"})
+        if watcher is not None:
+            watcher(kind, facts)
+
+    return notify
+
+
+class _Clock:
+    """Counts the run's seconds across stops."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def tick(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        progress.figures["seconds"]["total"] += now - self._last
+        self._last = now
+
+    def save(self, progress: Progress, folder: RunFolder) -> None:
+        """Write a checkpoint, with the time so far in it."""
+        self.tick(progress)
+        folder.save(progress)

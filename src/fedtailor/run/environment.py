@@ -1,0 +1,44 @@
+"""What a run was made with: versions, device, hashes. The same bits need the same."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ..assemble import Parts
+
+PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")
+
+
+def describe_environment(parts: Parts) -> dict[str, Any]:
+    """Return plain values for environment.json."""
+    return {
+        "python": sys.version.split()[0],
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": str(parts.worker.device),
+        "gpu": torch.cuda.get_device_name() if parts.worker.device.type == "cuda" else None,
+        "precision": parts.precision,
+        "threads": torch.get_num_threads(),
+        "backbone": {"name": parts.backbone.name, "parameters": parts.backbone.parameters, **parts.backbone.hashes},
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

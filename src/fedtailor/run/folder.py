@@ -1,0 +1,149 @@
+"""The folder of one run: what is written there, and how it is read back after a stop."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+
+from ..errors import ResumeError
+from ..records import ServerState
+from .progress import TABLES, Progress
+
+CHECKPOINTS_KEPT = 2
+SHARED, METHOD, BEST = "shared/", "method/", "best/"  # prefixes of names in a checkpoint's one safetensors file
+
+
+class RunFolder:
+    """Writes and reads the files of one run; every file is replaced as a whole or, events, appended to."""
+
+    def __init__(self, path: Path) -> None:
+        """Take a folder that exists, or whose parents can be made."""
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def event(self, kind: str, **facts: object) -> None:
+        """Append one line to events.jsonl."""
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace one text file as a whole."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.new")
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, target)
+
+    def write_json(self, name: str, value: object) -> None:
+        """Replace one JSON file as a whole."""
+        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
+        """Replace one JSON Lines file as a whole."""
+        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Replace one Parquet file as a whole."""
+        _write_table(self.path / f"{name}.parquet", table)
+
+    def write_rows(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
+        """Replace one Parquet file as a whole by these rows."""
+        self.write_table(name, pd.DataFrame(list(rows)))
+
+    def client(self, client: str) -> Path:
+        """Return the folder of one client: in simulation, what in deployment stays with it."""
+        return self.path / "clients" / client
+
+    def save(self, progress: Progress) -> None:
+        """Write a checkpoint as a whole, keep the one before it, and bring the tables up to date."""
+        home = self.path / "checkpoint"
+        version = progress.state.version
+        fresh = home / f".new-{version:06d}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        tensors = {SHARED + name: t for name, t in progress.state.shared.items()}
+        tensors |= {METHOD + name: t for name, t in progress.state.method.items()}
+        tensors |= {BEST + name: t for name, t in (progress.best or {}).items()}
+        save_file({name: t.contiguous() for name, t in tensors.items()}, fresh / "state.safetensors")
+        (fresh / "progress.json").write_text(json.dumps({"version": version, "figures": progress.figures}, default=str))
+        for name in TABLES:
+            _write_table(fresh / f"{name}.parquet", pd.DataFrame(progress.rows[name]))
+            self.write_rows(name, progress.rows[name])
+        (fresh / "hashes.json").write_text(json.dumps(_hashes(fresh)))
+        _sync(fresh)
+        target = home / f"{version:06d}"
+        if target.exists():  # a stop that was finished is written again under the same version
+            shutil.rmtree(target)
+        os.replace(fresh, target)
+        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
+            shutil.rmtree(old)
+
+    def load(self) -> Progress | None:
+        """Return the newest whole checkpoint, or None if there is none; a damaged one is passed over, and the event says so."""
+        for path in reversed(self._checkpoints()):
+            try:
+                if json.loads((path / "hashes.json").read_text()) == _hashes(path):
+                    return _read(path)
+                reason = "a hash does not fit"
+            except (OSError, ValueError) as error:
+                reason = str(error)
+            self.event("damaged-checkpoint", checkpoint=path.name, reason=reason)
+        return None
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
+
+
+def choose_folder(out: Path | None, name: str) -> Path:
+    """Return the path of a new run folder, not yet made: `out`, which must be absent or empty, or runs/NAME-TIME.
+
+    Raises:
+        ResumeError: if `out` holds files already.
+    """
+    path = out or Path("runs") / f"{name}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ResumeError(f"{path} is not an empty folder; name another with --out, or continue that run with --resume {path}")
+    return path
+
+
+def _read(path: Path) -> Progress:
+    tensors = load_file(path / "state.safetensors")
+    told = json.loads((path / "progress.json").read_text())
+
+    def part(prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    state = ServerState(version=told["version"], shared=part(SHARED), method=part(METHOD))
+    rows = {name: _records(pd.read_parquet(path / f"{name}.parquet")) for name in TABLES}
+    return Progress(state=state, best=part(BEST) or None, figures=told["figures"], rows=rows)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows, without the empty cells that a row never had."""
+    return [{str(k): v for k, v in row.items() if v is not None and v == v} for row in table.to_dict("records")]  # noqa: PLR0124
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    table.to_parquet(fresh, index=False)
+    os.replace(fresh, path)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.name != "hashes.json")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _sync(folder: Path) -> None:
+    """Ask the system to put the files on disk before the folder gets its name."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

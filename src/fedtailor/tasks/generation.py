@@ -1,0 +1,198 @@
+"""The task of writing a target text for an input text; the loss counts the target alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BackboneError, DataError, SettingError
+from ..records import Example
+from .causal import causal_loss
+from .shard import Batch, Shard
+from .task import LogitsAt
+from .tokenization import Prompt, Span, Tokens, encode_prompts, encode_targets, end_token, flat, leading_marks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Input to target, phrased by a template of the user's or by the model's own chat template."""
+
+    kind: Literal["generation"] = "generation"
+    template: str = "{input}\n{target}"  # any column of the data may stand in braces; {target} comes last
+    chat: bool = False  # True: the model's chat template, the input as the user's turn; `template` is not used
+    max_tokens: int = 512  # of prompt, target and end token together
+
+    required: ClassVar[tuple[str, ...]] = ("input", "target")
+    optional: ClassVar[tuple[str, ...]] = ("references",)
+    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL")
+    default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bleu", "rougeL")
+    figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
+    word_rule: ClassVar[str] = "words of the target parted by white space, and one for its end"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.chat, bool):
+            raise SettingError(f"chat is true or false; got {self.chat!r}")
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 2:
+            raise SettingError(f"max_tokens is a whole number of tokens, at least 2; got {self.max_tokens!r}")
+        check_template(self.template)
+
+    def resolve(self, examples: Sequence[Example], base: Path) -> Self:
+        """Return the task itself: it takes nothing from the data."""
+        return self
+
+    def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
+        """Return no labels: there are no classes."""
+        return ()
+
+    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+        """Return prompt, target and end token of each example; the target and its end token are counted.
+
+        A prompt that is too long loses the beginning of its input; the template's own words and the target stay whole.
+
+        Args:
+            keep_examples: whether the shard holds the examples themselves, as evaluation needs them.
+
+        Raises:
+            DataError: if the template names a column that an example does not have.
+            BackboneError: if the tokenizer has no offsets, no end token, or no chat template where one is asked for.
+        """
+        end, marks = end_token(tokenizer), leading_marks(tokenizer) if not self.chat else []
+        empty = [example for example in examples if not text_of(example, "target").strip()]
+        dropped = {example.id: "its target is empty" for example in empty}
+        usable = [example for example in examples if text_of(example, "target").strip()]
+        prompts = [self.prompt(example, tokenizer) for example in usable]
+        heads = _once_each(tokenizer, [prompt.text for prompt in prompts])
+        targets = [text_of(example, "target") for example in usable]
+        tails = encode_targets(tokenizer, [prompt.text for prompt in prompts], heads, targets)
+        rows, first_targets, kept = [], [], []
+        for example, prompt, head, tail in zip(usable, prompts, heads, tails, strict=True):
+            room = self.max_tokens - len(marks) - len(tail) - 1
+            ids = shortened(head, prompt.input, room)
+            if ids is None:
+                dropped[example.id] = (
+                    f"its target of {len(tail)} tokens, the end token and the template do not fit into max_tokens = {self.max_tokens}"
+                )
+                continue
+            start = [*marks, *ids] or [end]  # the first target needs something before it
+            rows.append([*start, *tail, end])
+            first_targets.append(len(start))
+            kept.append(example)
+        tokens_T, starts = flat(rows)
+        return Shard(
+            tokens_T=tokens_T,
+            target_T=mask_from(first_targets, starts),
+            starts=starts,
+            words_N=torch.tensor([len(text_of(example, "target").split()) + 1 for example in kept], dtype=torch.int64),
+            examples=tuple(kept) if keep_examples else (),
+            dropped=tuple((example.id, dropped[example.id]) for example in examples if example.id in dropped),
+        )
+
+    def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
+        """Return the tokens before each target, the same as in training, for the model to go on from."""
+        marks = leading_marks(tokenizer) if not self.chat else []
+        prompts = [self.prompt(example, tokenizer) for example in examples]
+        rows = []
+        for prompt, head in zip(prompts, _once_each(tokenizer, [prompt.text for prompt in prompts]), strict=True):
+            ids = shortened(head, prompt.input, self.max_tokens - len(marks) - 1)
+            rows.append([*marks, *(head.ids[-self.max_tokens :] if ids is None else ids)] or [end_token(tokenizer)])
+        return rows
+
+    def prompt(self, example: Example, tokenizer: Any) -> Prompt:
+        """Return the text before the target of `example`."""
+        return chat_prompt(example, tokenizer) if self.chat else fill(self.template, example)
+
+    def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
+        """Return the float32 sum of the loss over the targets' tokens, and their number."""
+        return causal_loss(model, batch, logits_at)
+
+
+def check_template(template: str) -> None:
+    """Raise SettingError unless `template` has {input} once and ends with its one {target}."""
+    want = 'template is a text with {input} and, at its end, {target}, such as "{input}\\n{target}"'
+    if not isinstance(template, str):
+        raise SettingError(f"{want}; got {template!r}")
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise SettingError(f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace") from None
+    if names.count("input") != 1 or names.count("target") != 1 or not template.endswith("{target}") or "" in names:
+        raise SettingError(f"{want}, each once; got {template!r}")
+
+
+def fill(template: str, example: Example) -> Prompt:
+    """Return `template` up to its target, filled with the example's columns.
+
+    Raises:
+        DataError: if it names a column that the example does not have.
+    """
+    text, span = "", None
+    for literal, name, _, _ in Formatter().parse(template):
+        text += literal
+        if name is None or name == "target":
+            continue
+        begin = len(text)
+        text += text_of(example, name)
+        span = (begin, len(text)) if name == "input" else span
+    return Prompt(text=text, input=span)
+
+
+def chat_prompt(example: Example, tokenizer: Any) -> Prompt:
+    """Return the model's own chat template up to the answer; the input is the user's turn, or already a list of turns.
+
+    Raises:
+        BackboneError: if the tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise BackboneError("task.chat is true, but the backbone's tokenizer has no chat template; leave chat out and set task.template")
+    given = example.fields.get("input")
+    turns = list(given) if isinstance(given, list | tuple) else [{"role": "user", "content": text_of(example, "input")}]
+    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    content = str(turns[-1]["content"]).strip() if turns else ""
+    begin = text.rfind(content)
+    return Prompt(text=text, input=(begin, begin + len(content)) if content and begin >= 0 else None)
+
+
+def text_of(example: Example, name: str) -> str:
+    """Return one column of an example as text; nothing at all is the empty text.
+
+    Raises:
+        DataError: if the example has no such column.
+    """
+    if name not in example.fields:
+        columns = ", ".join(sorted(map(str, example.fields)))
+        raise DataError(f"example {example.id} has no column {name!r}, which the task needs; it has {columns}; see data.columns")
+    value = example.fields[name]
+    return "" if value is None else str(value)
+
+
+def shortened(tokens: Tokens, input: Span | None, room: int) -> Sequence[int] | None:
+    """Return at most `room` tokens, taken from the beginning of the input; None if nothing of the input would be left."""
+    excess = len(tokens.ids) - room
+    if excess <= 0:
+        return tokens.ids
+    if input is None:
+        return None
+    inside = [number for number, (begin, end) in enumerate(tokens.spans) if input[0] <= begin < end <= input[1]]
+    if excess >= len(inside):
+        return None
+    cut = set(inside[:excess])
+    return [token for number, token in enumerate(tokens.ids) if number not in cut]
+
+
+def mask_from(first_targets: Sequence[int], starts: Tensor) -> Tensor:
+    """Return bool over all tokens: True from each example's first target to its end."""
+    lengths = starts[1:] - starts[:-1]
+    place_T = torch.arange(int(starts[-1])) - torch.repeat_interleave(starts[:-1], lengths)
+    return place_T >= torch.repeat_interleave(torch.tensor(first_targets, dtype=torch.int64), lengths)
+
+
+def _once_each(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
+    """Return the tokens of each prompt; prompts that repeat are encoded once."""
+    distinct = list(dict.fromkeys(texts))
+    found: Mapping[str, Tokens] = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
+    return [found[text] for text in texts]

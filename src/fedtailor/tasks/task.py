@@ -1,0 +1,37 @@
+"""What every task promises; a task of the user's own is a frozen dataclass that keeps the same promise."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from torch import Tensor, nn
+
+from ..records import Example
+from .shard import Batch, Shard
+
+LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
+"""Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
+
+
+class Task(Protocol):
+    """How examples become tokens, what the loss is, and what can be measured."""
+
+    required: ClassVar[tuple[str, ...]]  # names of fields that each example has
+    optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
+    backbone_kind: ClassVar[Literal["causal", "classifier"]]
+    metrics: ClassVar[tuple[str, ...]]  # what a job may ask for
+    default_metrics: ClassVar[tuple[str, ...]]
+    figures: ClassVar[tuple[str, ...]]  # every name that an evaluation may report, numbers all
+
+    def resolve(self, examples: Sequence[Example], base: Path) -> Self:
+        """Return the task with all that it takes from the data or from files; relative paths start at `base`."""
+
+    def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
+        """Return the names of the classes in the order of their numbers; empty for tasks without classes."""
+
+    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+        """Return the examples as tokens; those that cannot be used are named in `Shard.dropped` with the reason."""
+
+    def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
+        """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""

@@ -1,0 +1,93 @@
+"""Adapter folders in PEFT's format, read and checked without unpickling anything."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import SettingError
+from ..tensors import Tensors
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return an adapter's adapter_config.json.
+
+    Raises:
+        SettingError: if the folder holds none, or it cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingError(
+            f"{folder} is not an adapter folder: it has no {CONFIG}; name the folder that PEFT's save_pretrained or a run wrote"
+        ) from None
+    except (OSError, ValueError) as fault:
+        raise SettingError(f"{path} cannot be read ({fault}); was it written whole?") from fault
+    if not isinstance(config, dict):
+        raise SettingError(f"{path} holds no mapping; was it written by PEFT?")
+    return config
+
+
+def read_adapter(folder: Path, wanted: Tensors) -> dict[str, Tensor]:
+    """Return an adapter's tensors, which must agree with `wanted` in names and shapes.
+
+    Raises:
+        SettingError: if the file is missing, cannot be read, or holds other names or shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        other = "; it has adapter_model.bin, which we do not unpickle" if (folder / "adapter_model.bin").exists() else ""
+        raise SettingError(f"{folder} has no {WEIGHTS}{other}; save the adapter again with PEFT's safe_serialization=True")
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as fault:
+        raise SettingError(f"{path} cannot be read ({fault}); is it whole?") from fault
+    _check_fit(path, found, wanted)
+    return found
+
+
+def check_same_scale(folder: Path, scale: Mapping[str, float], *, rank: int, alpha: float) -> None:
+    """Raise SettingError if the adapter in `folder` was trained with another rank, alpha or kind of factors.
+
+    Args:
+        folder: of the adapter.
+        scale: alpha / rank by module, as the tuning at hand has it.
+        rank: of the tuning at hand.
+        alpha: likewise.
+    """
+    config = read_config(folder)
+    if config.get("peft_type") != "LORA":
+        raise SettingError(f"initial: {folder} holds a {config.get('peft_type')} adapter, this tuning is LORA")
+    variants = [
+        name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "layer_replication") if config.get(name)
+    ]
+    if variants:
+        raise SettingError(f"initial: the adapter in {folder} uses {', '.join(variants)}, which kind: lora does not")
+    if (config.get("r"), float(config.get("lora_alpha", 0))) != (rank, float(alpha)):
+        raise SettingError(
+            f"initial: the adapter in {folder} has rank {config.get('r')} and alpha {config.get('lora_alpha')}, "
+            f"the job has rank {rank} and alpha {alpha} (scale {next(iter(scale.values()), 0):g}); set both as the adapter has them"
+        )
+
+
+def _check_fit(path: Path, found: Tensors, wanted: Tensors) -> None:
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        raise SettingError(
+            f"{path} does not fit this tuning: {len(missing)} tensors are missing (first: {missing[:1]}) and {len(extra)} are "
+            f"unknown (first: {extra[:1]}); was it trained on the same backbone with the same targets?"
+        )
+    for name, value in found.items():
+        if value.shape != wanted[name].shape:
+            raise SettingError(
+                f"{path}: {name} has shape {tuple(value.shape)}, this tuning needs {tuple(wanted[name].shape)}; "
+                "was it trained with the same rank and labels?"
+            )
