@@ -14,7 +14,7 @@ from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
 from .ledger import Sizes
-from .models.backbone import Backbone, choose_device, choose_precision, load_backbone
+from .models import Backbone, choose_device, choose_precision, load_backbone
 from .protection import Manifest
 from .protocols import Averaging
 from .protocols.sampling import Sampler, clients_per_round
@@ -67,20 +67,21 @@ def assemble(
     divided = divided or divide_data(job, given)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
+    task = job.task.resolve(_all_examples(divided), job.base)
     backbone = load_backbone(
         job.backbone,
-        kind=job.task.backbone_kind,
-        labels=job.task.labels_of(divided.everything()) if job.task.backbone_kind == "classifier" else (),
+        kind=task.backbone_kind,
+        labels=task.labels_of((), job.base),
         precision=precision,
         device=device,
         base=job.base,
-        seed=stream_seed(job.seed, "head"),
+        seed=job.seed,
     )
     model = job.tuning.attach(backbone.model, stream_seed(job.seed, "tuning"))
     worker = Worker(
         model=model,
         tokenizer=backbone.tokenizer,
-        task=job.task,
+        task=task,
         tuning=job.tuning,
         evaluation=job.evaluation,
         device=device,
@@ -101,7 +102,7 @@ def assemble(
         server_validation=_tokenize(divided.server_validation, worker, warn, "the validation set"),
         server_test=_tokenize(divided.server_test, worker, warn, "the test set"),
         divided=divided,
-        manifest=job.protocol.manifest(shared, job.task.figures),
+        manifest=job.protocol.manifest(shared, task.figures),
         sizes=Sizes(
             body_parameters=backbone.body_parameters,
             backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
@@ -155,6 +156,12 @@ def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Pa
         test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
         folder=None if folder is None else folder / client,
     )
+
+
+def _all_examples(divided: Divided) -> list[Example]:
+    """Return every example there is: what a task takes from the data must be the same for all."""
+    own = [part for parts in (divided.train, divided.validation, divided.test) for part in parts.values()]
+    return [example for part in (*own, divided.server_validation, divided.server_test) for example in part]
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:

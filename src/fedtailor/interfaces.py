@@ -36,6 +36,10 @@ class Tuning(Protocol):
     Names of tensors are stable and sorted; a tuning is a frozen dataclass of its settings.
     """
 
+    @property
+    def kind(self) -> str:
+        """The name by which a job chooses it."""
+
     def attach(self, model: "nn.Module", seed: int) -> "nn.Module":
         """Return the model with the tuning in place; only the weights under training require gradients, in float32."""
 

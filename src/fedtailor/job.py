@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from .errors import SettingError
 from .interfaces import Aggregation, Protection, Tuning
 from .job_errors import explain, known_settings, listed, nearest
 from .job_parts import STRICT, Readers, Registry
-from .job_text import apply_override, put, read_yaml, write_yaml
+from .job_text import apply_override, example_job, put, read_yaml, write_yaml
 from .learning.evaluate import Evaluation
 from .protocols import PROTOCOLS, Averaging
 from .tasks import TASKS
@@ -37,7 +36,9 @@ class Stop:
         if self.rounds < 1:
             raise SettingError(f"rounds must be at least 1; got {self.rounds}")
         if self.patience is not None and self.patience < 1:
-            raise SettingError(f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}")
+            raise SettingError(
+                f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Shared:
 
     kind: Literal["none"] = "none"
 
+
+__all__ = ["Job", "Stop", "example_job"]
 
 TASK = Registry(what="task", classes=TASKS)
 TUNING = Registry(what="tuning", classes=TUNINGS, promise=Tuning)
@@ -136,7 +139,9 @@ class Job(BaseModel):
             raise SettingError(f"{file}: the job file cannot be read: {error}.") from None
         raw = read_yaml(text, str(file))
         if not isinstance(raw, Mapping):
-            raise SettingError(f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example.")
+            raise SettingError(
+                f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example."
+            )
         for override in overrides:
             raw = apply_override(raw, override)
         named = {"name": re.sub(r"[^\w.-]", "-", file.stem), **raw}
@@ -180,14 +185,9 @@ class Job(BaseModel):
 
     @classmethod
     @cache
-    def schema(cls) -> dict[str, Any]:  # type: ignore[override]
+    def schema(cls) -> dict[str, Any]:
         """Return the JSON schema of a job file, made of the same dataclasses that read it."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
-
-
-def example_job() -> str:
-    """Return a job file with a comment on every setting that most people touch."""
-    return files("fedtailor").joinpath("example_job.yaml").read_text(encoding="utf-8")
 
 
 def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:

@@ -47,11 +47,10 @@ def explain(errors: Sequence[ErrorDetails], raw: object, known: Sequence[str]) -
 def place_of(error: ErrorDetails, raw: object) -> Path:
     """Return the keys that lead to the fault in what was read; the marks that pydantic adds for choices are left out."""
     place: list[str | int] = []
-    here = raw
+    here: Any = raw
     for key in error["loc"]:
-        if isinstance(here, Mapping) and key in here:
-            here = here[key]
-        elif isinstance(here, Sequence) and not isinstance(here, str) and isinstance(key, int) and key < len(here):
+        in_list = isinstance(here, list | tuple) and isinstance(key, int) and key < len(here)
+        if in_list or (isinstance(here, Mapping) and key in here):
             here = here[key]
         elif error["type"] != "missing" or key != error["loc"][-1]:
             continue
@@ -59,7 +58,7 @@ def place_of(error: ErrorDetails, raw: object) -> Path:
     return tuple(place)
 
 
-def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) -> str:
+def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) -> str:  # noqa: PLR0911 - one for each sort of fault
     """Return what is wrong at one place, and what would be right."""
     name, first = dotted(place), errors[0]
     context: dict[str, Any] = first.get("ctx") or {}
@@ -73,13 +72,17 @@ def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) 
         case "kind":
             wrong, right = context["kind"], sorted(context["known"])
             near = nearest(wrong, right)
-            tip = f"did you mean {near}?" if near else f"there is {listed(right) or 'none yet'}, or a class of yours as package.module:Class."
+            tip = (
+                f"did you mean {near}?"
+                if near
+                else f"there is {listed(right) or 'none yet'}, or a class of yours as package.module:Class."
+            )
             return f"{name} is {wrong!r}, which is no {context['what']}; {tip}"
         case "no_kind":
             return f"{name} has no kind; write {name}: {{kind: NAME, ...}}."
         case "import":
             return (
-                f"{name} names the class {context['name']!r}, which cannot be used: {context['reason']}; write \"package.module:Class\" "
+                f'{name} names the class {context["name"]!r}, which cannot be used: {context["reason"]}; write "package.module:Class" '
                 "for a dataclass in a module that Python finds here (the current folder and PYTHONPATH are searched)."
             )
         case "own":
@@ -120,7 +123,9 @@ def known_settings(model: type[BaseModel], chosen: object, prefix: str = "") -> 
         yield f"{prefix}{name}"
         inner = chosen.get(name) if isinstance(chosen, Mapping) else None
         kind = inner.get("kind") if isinstance(inner, Mapping) else inner if isinstance(inner, str) else None
-        models = [m for part in (info.annotation, *(getattr(meta, "type", None) for meta in info.metadata)) for m in _models(part)]
+        models = [
+            m for part in (info.annotation, *(getattr(meta, "type", None) for meta in info.metadata)) for m in _models(part)
+        ]
         matching = [m for m in models if kind is not None and "kind" in m.model_fields and m.model_fields["kind"].default == kind]
         for section in matching or models:
             yield from known_settings(section, inner, f"{prefix}{name}.")

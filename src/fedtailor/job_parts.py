@@ -15,7 +15,18 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, Tag, TypeAdapter, ValidationError, WrapValidator, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 from .errors import SettingError
@@ -74,7 +85,9 @@ class Readers:
             if ":" in kind:
                 return self.read_own(kind, settings)
             if kind not in registry.classes:
-                raise PydanticCustomError("kind", "{what}", {"what": registry.what, "kind": kind, "known": list(registry.classes)})
+                raise PydanticCustomError(
+                    "kind", "{what}", {"what": registry.what, "kind": kind, "known": list(registry.classes)}
+                )
             return known(settings)
 
         choices = tuple(Annotated[self.section(cls), Tag(f"@{kind}")] for kind, cls in registry.classes.items())
@@ -88,7 +101,9 @@ class Readers:
         try:
             return TypeAdapter(self.section(cls)).validate_python(own)
         except ValidationError as error:
-            raise PydanticCustomError("own", "{name}", {"name": name, "fields": field_names(cls), "errors": error.errors(), "raw": own}) from None
+            raise PydanticCustomError(
+                "own", "{name}", {"name": name, "fields": field_names(cls), "errors": error.errors(), "raw": own}
+            ) from None
 
     def model(self, cls: type) -> type[BaseModel]:
         """Return the pydantic model with the names, types, defaults and notes of the dataclass `cls`."""
@@ -102,7 +117,7 @@ class Readers:
             self.models[cls] = create_model(cls.__name__, __config__=STRICT, __doc__=inspect.getdoc(cls), **entries)
         return self.models[cls]
 
-    def reader(self, annotation: Any, default: object = MISSING) -> Any:
+    def reader(self, annotation: Any, default: object = MISSING) -> Any:  # noqa: PLR0911 - one for each sort of type
         """Return the pydantic type that reads what `annotation` describes."""
         for registry in self.registries:
             if registry.holds(annotation):
@@ -112,10 +127,9 @@ class Readers:
         if annotation is object or getattr(annotation, "_is_protocol", False):
             return Any
         origin, inner = get_origin(annotation), get_args(annotation)
-        if origin is tuple:
-            return Annotated[tuple[tuple(part if part is ... else self.reader(part) for part in inner)], Strict(False)]
-        if origin is Sequence:  # a tuple, so that a job read from a file equals one that was written in Python
-            return Annotated[tuple[self.reader(inner[0]), ...], Strict(False)]
+        if origin in (tuple, Sequence):  # tuples both, so that a job read from a file equals one that was written in Python
+            parts: Any = tuple(part if part is ... else self.reader(part) for part in inner)
+            return Annotated[tuple.__class_getitem__(parts if origin is tuple else (*parts, ...)), Strict(False)]
         if origin in (Union, UnionType):
             return Union[tuple(self.reader(part) for part in inner)]  # noqa: UP007
         if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):

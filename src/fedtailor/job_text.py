@@ -6,6 +6,7 @@ true, false, null and numbers are special here; a key that is written twice is a
 
 import re
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -15,7 +16,10 @@ from .errors import SettingError
 RULES = {
     "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     "tag:yaml.org,2002:int": (r"^[-+]?[0-9]+$", "-+0123456789"),
-    "tag:yaml.org,2002:float": (r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$", "-+.0123456789"),
+    "tag:yaml.org,2002:float": (
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$",
+        "-+.0123456789",
+    ),
     "tag:yaml.org,2002:null": (r"^(?:~|null|Null|NULL|)$", "~nN\0"),
 }
 
@@ -42,14 +46,15 @@ class Writer(yaml.SafeDumper):
         """Return True: a value that occurs twice is written twice."""
         return True
 
-
-    def represent_str(self, data: str) -> yaml.Node:
+    def represent_str(self, data: str) -> yaml.ScalarNode:
         """Return a text on one line: in double quotes where it has line ends."""
         return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if "\n" in data else None)
 
-    def represent_list(self, data: list[Any]) -> yaml.Node:
+    def represent_list(self, data: Iterable[Any]) -> yaml.SequenceNode:
         """Return a list: on one line where it holds plain values alone."""
-        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=not any(isinstance(v, dict | list) for v in data))
+        return self.represent_sequence(
+            "tag:yaml.org,2002:seq", data, flow_style=not any(isinstance(v, dict | list) for v in data)
+        )
 
 
 Writer.add_representer(str, Writer.represent_str)
@@ -57,7 +62,7 @@ Writer.add_representer(list, Writer.represent_list)
 for _tag, (_pattern, _first) in RULES.items():
     for _side in (Reader, Writer):
         _side.add_implicit_resolver(_tag, re.compile(_pattern), ["" if c == "\0" else c for c in _first])
-Reader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+Reader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(str(node.value)))
 
 
 def read_yaml(text: str, where: str) -> Any:
@@ -67,7 +72,7 @@ def read_yaml(text: str, where: str) -> Any:
         SettingError: if the text is not YAML; `where` says whose text it is.
     """
     try:
-        return yaml.load(text, Loader=Reader)  # noqa: S506 - a safe loader
+        return yaml.load(text, Loader=Reader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -84,7 +89,7 @@ def write_yaml(value: object) -> str:
     return yaml.dump(value, Dumper=Writer, sort_keys=False, allow_unicode=True, width=120)
 
 
-def apply_override(raw: Mapping[str, Any], text: str) -> dict[str, Any]:
+def apply_override(raw: Mapping[str, Any], text: str) -> Any:
     """Return the settings with one `a.b=value` put in; the value is read as YAML.
 
     Raises:
@@ -112,3 +117,8 @@ def put(raw: Any, keys: Iterable[str], value: object, done: str = "") -> Any:
         raise SettingError(f"{here} cannot be set: {done} is {raw!r}, which has no setting of the name {key}.")
     old = dict(raw or {})
     return old | {key: put(old.get(key), rest, value, here) if rest else value}
+
+
+def example_job() -> str:
+    """Return a job file with a comment on every setting that most people touch."""
+    return files("fedtailor").joinpath("example_job.yaml").read_text(encoding="utf-8")

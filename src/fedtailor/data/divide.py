@@ -68,7 +68,21 @@ def divide(
         SettingError: if settings do not fit the data.
     """
     parts = _given_parts(given)
-    loaded = {part: _load(data, part, parts.get(part), required, optional, base) for part in PARTS}
+    loaded: dict[str, list[Example]] = {"validation": [], "test": []}
+    for part in PARTS:
+        source, in_memory = getattr(data, part), parts.get(part)
+        if source is not None or in_memory is not None:
+            loaded[part] = load_examples(
+                source,
+                columns=data.columns,
+                required=required,
+                optional=optional,
+                base=base,
+                part=part,
+                given=in_memory,
+                packages=data.packages,
+                package_limit=data.package_limit,
+            )
     train, dropped = _distinct(loaded["train"], required)
     train = _limited(train, data.limit.get("train"), seed, "train", dropped)
     remembered = _remembering(embed)
@@ -109,25 +123,6 @@ def _given_parts(given: object | None) -> Mapping[str, object]:
             )
         return given
     return {"train": given}
-
-
-def _load(
-    data: Data, part: str, given: object | None, required: Sequence[str], optional: Sequence[str], base: Path
-) -> list[Example]:
-    source = getattr(data, part)
-    if source is None and given is None:
-        return []
-    return load_examples(
-        source,
-        columns=data.columns,
-        required=required,
-        optional=optional,
-        base=base,
-        part=part,
-        given=given,
-        packages=data.packages,
-        package_limit=data.package_limit,
-    )
 
 
 def _distinct(examples: Sequence[Example], required: Sequence[str]) -> tuple[list[Example], dict[str, int]]:
@@ -226,7 +221,7 @@ def mean_divergence(values: Sequence[str], parts: Sequence[Sequence[int]]) -> fl
     for client in range(len(parts) - 1):
         one, others = shares[client], shares[client + 1 :]
         pairs.append(_entropy((one + others) / 2) - (_entropy(one) + _entropy(others)) / 2)
-    return float(max(0.0, np.concatenate(pairs).mean()))
+    return float(np.clip(np.concatenate(pairs).mean(), 0.0, 1.0))  # sums of logarithms stray by 1e-15
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:

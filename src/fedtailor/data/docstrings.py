@@ -26,11 +26,11 @@ MOST_INPUT, MOST_SENTENCE = 200, 160  # characters; longer signatures lose their
 FEWEST_WORDS = 4
 
 ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|eq|fig|ref|refs|approx|resp|no|al|a\.k\.a|w\.r\.t|dr|incl|dim)\.|\b[A-Z]\.)$", re.I
+    r"(?:\b(?i:e\.g|i\.e|etc|vs|cf|eq|fig|refs?|approx|resp|no|al|a\.k\.a|w\.r\.t|dr|incl|dim)\.|\b[A-Z]\.)$"
 )
 UNUSABLE = re.compile(
-    r"::|>>>|https?:|:math:|\\|\$|TODO|FIXME|docstring|deprecated|see also|same as|alias (?:of|for)|is an? alias|^see |^refer |^this (?:test|is the)\b|[{}<>|]|__"
-    r"|\b(?:noqa|copied from)\b|^\W|\s[-*]\s|#",
+    r"::|>>>|https?:|:math:|\\|\$|TODO|FIXME|docstring|deprecated|see also|same as|alias (?:of|for)|is an? alias"
+    r"|^see |^refer |^this (?:test|is the)\b|[{}<>|#]|__|--|==|\b(?:noqa|copied from)\b|^\W|\s[-*]\s|^\w+\s*:|\s:\s|\b(?:args|parameters|arguments|returns):",
     re.I,
 )
 
@@ -175,13 +175,13 @@ def first_sentence(docstring: str) -> str:
         return ""
     text = _plain(paragraphs[0])
     sentence = text
-    for end in re.finditer(r"[.!?](?=\s+[A-Z`'\"(\[])", text):
+    for end in re.finditer(r"[.!?](?=\s)", text):
         if not ABBREVIATION.search(text[: end.end()]):
             sentence = text[: end.end()]
             break
     sentence = sentence.rstrip(" .;,") + "."
     usable = (
-        FEWEST_WORDS <= len(sentence.split())
+        len(sentence.split()) >= FEWEST_WORDS
         and len(sentence) <= MOST_SENTENCE
         and sentence.isascii()
         and sentence[0].isupper()

@@ -44,13 +44,15 @@ def read_hub(source: str, part: str) -> list[Row]:
     if not reachable:
         datasets.config.HF_HUB_OFFLINE = True  # else every request is tried five times
     try:
-        found = datasets.load_dataset(name, configuration or None, split=part, trust_remote_code=None)
+        found = datasets.load_dataset(name, configuration or None, split=part)
         return list(found.to_list())
     except Exception as error:  # whatever the hub, its client or the data set's files raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "see that the name, the configuration (hub:NAME:CONFIGURATION) and the split exist"
         if not reachable:
-            hint = f"the hub cannot be reached from here: give a local file, or load the data set once where there is a network; if you meant a path, there is no {name}"
+            hint = "the hub cannot be reached from here: give a local file, or load the data set once where there is a network"
+        if not source.startswith("hub:"):
+            hint += f"; if you meant a path, there is no {name} beside the job file"
         raise DataError(
             f"data.{part}: the data set {name!r}, split {part}, could not be loaded ({reason.rstrip('. ')}); {hint}"
         ) from error

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TypeAlias, cast
 
 from ..errors import DataError
 from ..records import Example
@@ -12,6 +13,9 @@ from .hub import is_hub_id, read_hub
 from .read import READERS, Row, read_rows
 from .rows import check_columns, to_examples
 from .settings import PACKAGES
+
+# a table's name, what errors call it, its rows, and their ids where these are more than the name and the row number
+Table: TypeAlias = tuple[str, str, Sequence[Row], list[str]]
 
 PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
@@ -31,8 +35,8 @@ def load_examples(
     """Return all examples of one part, in the order of the source; ids are the file's name (or `part`) and the row number.
 
     Args:
-        source: as `Data.train`: a path, a list of paths, a hub id, or `docstrings`. A folder stands for the files in it; if
-            some are named train..., for those named after `part` alone.
+        source: as `Data.train`: a path, a list of paths, a hub id, or `docstrings`. A folder stands for the files in it: of one
+            kind (Parquet before CSV and so on), and if some are named train..., only those named after `part`.
         columns: the task's name of a field -> column of the data.
         required: fields that every example must have.
         optional: fields that are taken where they are.
@@ -48,36 +52,39 @@ def load_examples(
     """
     check_columns(columns, [*required, *optional])
     examples: list[Example] = []
-    for name, where, rows, ids in _tables(source, base, part, given, packages, package_limit):
+    if given is not None:
+        tables = _tables_in_memory(given, part)
+    elif source == "docstrings":
+        tables = [_docstring_table(packages, package_limit)]
+    else:
+        tables = _stored_tables(source, base, part)
+    for name, where, rows, ids in tables:
         numbered = ids or [f"{name}-{number}" for number in range(len(rows))]
-        if not ids and where == "docstrings":
-            raise AssertionError
         examples += to_examples(rows, numbered, where=where, columns=columns, required=required, optional=optional)
     return examples
 
 
-def _tables(
-    source: object, base: Path, part: str, given: object | None, packages: Sequence[str], package_limit: int | None
-) -> Iterable[tuple[str, str, Sequence[Row], list[str]]]:
-    """Yield for each table its name, what errors call it, its rows, and their ids where these are more than row numbers."""
-    if given is not None:
-        for name, value in given.items() if _by_client(given) else [(part, given)]:
-            rows, ids = _rows_in_memory(value, f"data[{name!r}]")
-            yield str(name), f"data[{name!r}]", rows, ids
-    elif source == "docstrings":
-        found = load_docstrings(packages, package_limit)
-        rows = [{**example.fields, "text": f"{example.fields['input']}\n{example.fields['target']}"} for example in found]
-        yield "docstrings", "docstrings", rows, [example.id for example in found]
-    elif isinstance(source, str) and is_hub_id(source, base):
+def _tables_in_memory(given: object, part: str) -> Iterable[Table]:
+    by_client = isinstance(given, Mapping) and all(isinstance(key, str) for key in given)
+    for name, value in cast(Mapping[str, object], given).items() if by_client else [(part, given)]:
+        rows, ids = _rows_in_memory(value, f"data[{name!r}]")
+        yield name, f"data[{name!r}]", rows, ids
+
+
+def _docstring_table(packages: Sequence[str], package_limit: int | None) -> Table:
+    found = load_docstrings(packages, package_limit)
+    # text: both together, for tasks that model language
+    rows: list[Row] = [{**example.fields, "text": f"{example.fields['input']}\n{example.fields['target']}"} for example in found]
+    return "docstrings", "docstrings", rows, [example.id for example in found]
+
+
+def _stored_tables(source: object, base: Path, part: str) -> Iterable[Table]:
+    if isinstance(source, str) and is_hub_id(source, base):
         yield part, source, read_hub(source, part), []
     else:
         paths = _files(source, base, part)
         for name, path in zip(_names(paths), paths, strict=True):
             yield name, str(path), read_rows(path), []
-
-
-def _by_client(given: object) -> bool:
-    return isinstance(given, Mapping) and all(isinstance(key, str) for key in given) and not hasattr(given, "to_dict")
 
 
 def _rows_in_memory(value: object, where: str) -> tuple[list[Row], list[str]]:
@@ -106,6 +113,10 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
         if not isinstance(one, str | PathLike):
             raise DataError(f"data.{part} is {one!r}; expected a path, a list of paths, a hub id, or docstrings")
         path = base / Path(fspath(one)).expanduser()
+        if "\0" in str(path) or len(path.name.encode()) > 255:
+            raise DataError(
+                f"data.{part} is {str(one)[:60]!r}, which cannot be the name of a file; give a path, a list of paths, or a hub id"
+            )
         paths += _folder_files(path, part) if path.is_dir() else [path]
     for path in paths:
         if not path.is_file():
@@ -120,6 +131,9 @@ def _folder_files(folder: Path, part: str) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in READERS and not path.name.startswith((".", "_")))
     if any(path.stem.startswith("train") for path in files):
         files = [path for path in files if path.stem.startswith(PART_NAMES[part])]
+    kinds = [path.suffix.lower() for path in files]
+    best = next((kind for kind in READERS if kind in kinds), None)  # labels.json or notes.txt beside the data are no data
+    files = [path for path, kind in zip(files, kinds, strict=True) if kind == best]
     if not files:
         seen = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise DataError(

@@ -1,6 +1,7 @@
 """Rows of a data file: Parquet, CSV, TSV, JSON Lines, JSON and plain text."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def _separated(path: Path, separator: str) -> list[Row]:
         raise DataError(
             f"{path}: the rows have more values than the {len(table.columns)} columns named in its first line; mend the header"
         )
+    if len(table.columns) == 1 and re.search(r"[;\t|]", str(table.columns[0])):
+        raise DataError(
+            f"{path} has one column, {str(table.columns[0])!r}: its values seem to be separated by another sign than {separator!r}; "
+            "save it with commas as .csv, or with tabs as .tsv"
+        )
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -101,6 +107,8 @@ def _json(path: Path) -> list[Row]:
 def _parsed(text: str, where: str) -> object:
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise DataError(f"{where} is nested too deep to be read; expected an object with named fields in each row") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f'{where} is not valid JSON ({error.msg} at character {error.pos + 1}); expected an object such as {{"input": ..., "target": ...}}: '

@@ -87,8 +87,8 @@ def _missing_column(name: str, columns: Mapping[str, str], available: set[str], 
     near = difflib.get_close_matches(column, sorted(available), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{where} has no column {column!r}, which the task needs as {name!r}; it has {', '.join(sorted(available)) or 'none'}. "
-        f"{hint}Say which column it is: data.columns: {{{name}: {near[0] if near else 'COLUMN'}}}"
+        f"{where} has no column {column!r}, which the task needs as {name!r}; it has {', '.join(sorted(available)) or 'none'}; "
+        f"{hint}say which column it is: data.columns: {{{name}: {near[0] if near else 'COLUMN'}}}"
     )
 
 
@@ -96,16 +96,18 @@ def _value(name: str, column: str, value: object, place: str, *, blank: bool) ->
     """Return the value as the task expects it, or raise DataError."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise DataError(
-            f"{place}: column {column!r} holds no value ({'NaN' if value is not None else 'null'}), the task needs a {name}; fill it in or delete the row"
+            f"{place}: column {column!r} holds no value ({'NaN' if value is not None else 'null'}), the task needs one as {name!r}; fill it in or delete the row"
         )
     if name in TEXTS:
         if not isinstance(value, str):
             raise DataError(
-                f"{place}: column {column!r} holds {_shown(value)}, a {type(value).__name__}; {name} must be text: "
+                f"{place}: column {column!r} holds {_shown(value)} of type {type(value).__name__}; {name} must be text: "
                 "convert the column to text, or name another one in data.columns"
             )
         if not value.strip() and not blank:
-            raise DataError(f"{place}: column {column!r} is empty, the task needs a {name}; fill it in or delete the row")
+            raise DataError(
+                f"{place}: column {column!r} is empty, the task needs a text as {name!r}; fill it in or delete the row"
+            )
     elif name == "label":
         return _label(column, value, place)
     elif name == "references":

@@ -57,7 +57,7 @@ class Clients:
     """Who owns which examples, and how many of the owners are asked in a round."""
 
     count: int | None = None  # None: as many as the partition finds in the data, else 10
-    partition: Partition = Iid()
+    partition: Partition = field(default_factory=Iid)
     fraction: float = 1.0  # share of the clients asked in a round, in (0, 1]
     per_round: int | None = None  # clients asked in a round; takes the place of fraction
     select: Literal["uniform", "by-size", "stratified"] = "uniform"

@@ -37,8 +37,8 @@ def split_by_input(
         names = list(sizes)
         order = [names[place] for place in stream(seed, "split", client=client).permutation(len(names))]
         _assign(order, sizes, wanted, side_of)
-        for part in parts:
-            parts[part][client] = [example for example in examples if side_of[str(example.fields[key])] == part]
+        for part, owners in parts.items():
+            owners[client] = [example for example in examples if side_of[str(example.fields[key])] == part]
         if not parts["train"][client]:
             raise DataError(
                 f"every {key} of client {client!r} is held out for validation or test at other clients, as the same ones are with several "

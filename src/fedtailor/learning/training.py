@@ -115,7 +115,9 @@ def _step(
         loss.backward()  # type: ignore[no-untyped-call]
         total, tokens, targets = total + loss.item(), tokens + batch.tokens, targets + counted
     weights = [param for param in worker.params.values() if param.grad is not None]
-    torch._foreach_div_([param.grad for param in weights], float(targets))  # a sum over all batches becomes their mean
+    torch._foreach_div_(
+        [param.grad for param in weights if param.grad is not None], float(targets)
+    )  # a sum over all batches becomes their mean
     for correct in corrections:
         correct(worker.params)
     if clip_norm is not None:

@@ -10,10 +10,12 @@ from torch import nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
-from .device import Precision, check_4bit
+from .device import Precision, check_4bit, choose_device, choose_precision
 from .info import chat_template, pins
 from .locate import Location, locate
 from .quiet import quiet_transformers
+
+__all__ = ["Backbone", "choose_device", "choose_precision", "count_body", "load_backbone"]
 
 Kind: TypeAlias = Literal["causal", "classifier"]
 NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")

@@ -48,7 +48,7 @@ def describe_backbone(name: str, base: Path) -> BackboneInfo:
         folder=place.folder,
         source=place.source,
         architecture=(config.get("architectures") or [config.get("model_type", "unknown")])[0],
-        parameters=sum(_count_weights(path) for path in sorted(place.folder.glob("*.safetensors"))),
+        parameters=sum(count_weights(path) for path in sorted(place.folder.glob("*.safetensors"))),
         layers=_first(text, "num_hidden_layers", "n_layer", "n_layers", "num_layers"),
         width=_first(text, "hidden_size", "n_embd", "dim", "d_model"),
         vocabulary=_first(text, "vocab_size"),
@@ -102,7 +102,7 @@ def _template_in(folder: Path) -> str:
     return template or ""
 
 
-def _count_weights(path: Path) -> int:
+def count_weights(path: Path) -> int:
     """Return the number of values in a safetensors file: an 8-byte length, then a JSON header with shapes, come first."""
     try:
         with path.open("rb") as file:

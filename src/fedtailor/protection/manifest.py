@@ -95,7 +95,7 @@ def _check_names(found: set[str], listed: set[str], required: set[str], where: s
 
 
 def _check_fact(value: Fact, spec: FactSpec, where: str) -> None:
-    kinds = {"int": int, "float": (int, float), "str": str}
+    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
     one = kinds[spec.type.removeprefix("list[").removesuffix("]")]
     values = value if isinstance(value, list) else [value]
     if isinstance(value, list) != spec.type.startswith("list") or not all(

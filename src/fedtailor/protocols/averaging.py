@@ -5,7 +5,7 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Averaging:
         shared = worker.tensors()
         return ServerState(version=0, shared=shared, method=self.aggregation.init(shared))
 
-    def serve(self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int) -> Iterator[Round]:
+    def serve(self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to go on.
 
         Args:

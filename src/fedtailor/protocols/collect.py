@@ -31,8 +31,12 @@ class Collector:
         early: dict[ClientId, Reply] = {}
         turn = iter(self.asked)
         expected = next(turn, None)
+        seen: set[ClientId] = set()
         for reply in replies:
-            early.setdefault(reply.client, reply)
+            if reply.client in seen:  # a second answer to one request counts for nothing
+                continue
+            seen.add(reply.client)
+            early[reply.client] = reply
             while expected in early:
                 yield from self._take(early.pop(expected))
                 expected = next(turn, None)

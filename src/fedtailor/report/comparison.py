@@ -1,12 +1,74 @@
 """Several runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
 from .read import Run
-from .tables import _table
+from .tables import plain_table
 from .wording import NAMES, bytes_text, figure, flops_text, metric_name, seconds_text
+
+COSTS = (
+    ("sent by clients", ("traffic", "up_bytes"), bytes_text),
+    ("sent to clients", ("traffic", "down_bytes"), bytes_text),
+    ("computation", ("flops", "client_total"), flops_text),
+    ("peak memory", ("memory", "peak_bytes"), bytes_text),
+    ("time", ("seconds", "total"), seconds_text),
+)
+NOT_COMPARED = {"name", "base"}
+
+
+def compare(runs: Sequence[Run]) -> RenderableType:
+    """Return a column per run: figures after the run, costs, and the settings in which the runs differ; the best is green."""
+    table = plain_table("after the run")
+    table.add_column("", style="bold")
+    for run in runs:
+        table.add_column(run.folder.name, justify="right", overflow="fold")
+    _add_metrics(table, runs)
+    table.add_section()
+    for title, (section, key), wording in COSTS:
+        values = [run.summary.get(section, {}).get(key) for run in runs]
+        table.add_row(title, *("–" if value is None else wording(value) for value in values))
+    table.add_row("rounds", *(str(run.summary.get("rounds", "–")) for run in runs))
+    differing = differences([run.settings for run in runs])
+    if differing:
+        table.add_section()
+        for name, texts in differing.items():
+            table.add_row(Text(name, style="dim"), *texts)
+    return Padding(Group(table), (1, 2))
+
+
+def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
+    for metric in NAMES:
+        sources = [("", "metrics", "after"), ("worst client: ", "clients", "worst")]
+        for title, section, key in sources:
+            values = [run.summary.get(section, {}).get(key, {}).get(metric) for run in runs]
+            if any(value is not None for value in values):
+                name = Text(f"{title}{metric_name(metric)}", style="" if not title else "dim")
+                table.add_row(name, *_marked(metric, values))
+
+
+def _marked(metric: str, values: Sequence[float | None]) -> list[Text]:
+    """Return the figures of one row, the best in green."""
+    known = [value for value in values if value is not None]
+    best = max(known) if HIGHER_IS_BETTER.get(metric, False) else min(known)
+    alone = len(known) > 1 and known.count(best) == 1
+    return [Text(figure(metric, value), style="green" if alone and value == best else "") for value in values]
+
+
+def differences(jobs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the settings that are not the same in all jobs, dotted, with each job's value."""
+    flat = [_flat(job) for job in jobs]
+    names = sorted({name for job in flat for name in job if name.split(".")[0] not in NOT_COMPARED})
+    return {name: [job.get(name, "–") for job in flat] for name in names if len({job.get(name) for job in flat}) > 1}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {prefix: "null" if value is None else str(value)}

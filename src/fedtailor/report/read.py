@@ -49,7 +49,9 @@ class Run:
         found = []
         for client, pattern in homes:
             before, after = (_lines(Path(str(pattern).format(moment))) for moment in ("before", "after"))
-            pairs = [{**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)]
+            pairs = [
+                {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
+            ]
             found.append(pairs)
         return _spread(found, most)
 
@@ -66,7 +68,9 @@ def read_run(folder: str | Path) -> Run:
         try:
             return Run(path, json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise DataError(f"{file} cannot be read: {error}; the run may have been cut off, go on with --resume {path}.") from None
+            raise DataError(
+                f"{file} cannot be read: {error}; the run may have been cut off, go on with --resume {path}."
+            ) from None
     if (path / "job.yaml").exists():
         raise DataError(f"the run in {path} has not ended: it has no summary.json; go on with fedtailor run JOB --resume {path}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []

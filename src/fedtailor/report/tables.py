@@ -1,7 +1,7 @@
 """One run in tables: how good, for whom, at what cost, and a few samples."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,10 +11,14 @@ from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
 from .read import Run
+from .samples import samples_of
 from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name, plural, seconds_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+LINES = Box("    \n    \n ── \n    \n    \n    \n    \n    \n".replace(" ── ", " ── "))
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
-SAMPLE_LENGTH = 240  # most characters shown of one text
 
 
 def show(run: Run, *, samples: int = 3) -> RenderableType:
@@ -24,7 +28,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
     parts += _trouble(run)
-    parts += ["", *_samples(run, samples)] if samples else []
+    parts += ["", *samples_of(run, samples)] if samples else []
     return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2))
 
 
@@ -45,7 +49,7 @@ def quality(run: Run) -> Table:
     summary = run.summary
     before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
     together = "clients' own held-out parts" if summary.get("metrics_over") == "clients" else "test set"
-    table = _table(f"before → after, on the {together}" if together == "test set" else f"before → after, on {together}")
+    table = plain_table(f"before → after, on the {together}" if together == "test set" else f"before → after, on {together}")
     table.add_column("", style="bold")
     table.add_column("all", justify="right")
     table.add_column("change", justify="right")
@@ -67,7 +71,7 @@ def clients(run: Run, most: int = 20) -> Table | None:
     if rows.empty:
         return None
     figures = _client_figures(run)
-    table = _table("clients")
+    table = plain_table("clients")
     table.add_column("", style="bold")
     shown = [m for m in NAMES if any(m in after for _, after in figures.values())][:4] if figures else []
     shown = [m for m in shown if m != "perplexity"]
@@ -89,14 +93,20 @@ def rounds(run: Run) -> Table | None:
     rows = run.table("rounds")
     if rows.empty:
         return None
-    table = _table("rounds")
+    table = plain_table("rounds")
     for title in ("", "training loss", "validation loss", "up", "down", "time"):
         table.add_column(title, justify="right", style="bold" if not title else None)
     for row in rows.to_dict("records"):
         kept = row["round"] == run.summary.get("best_round")
         losses = [figure("loss", row.get(name)) for name in ("train_loss", "validation_loss")]
         name = Text.assemble(("● " if kept else "", "green"), str(int(row["round"])))
-        table.add_row(name, *losses, bytes_text(_number(row, "up_bytes")), bytes_text(_number(row, "down_bytes")), seconds_text(_number(row, "seconds")))
+        table.add_row(
+            name,
+            *losses,
+            bytes_text(_number(row, "up_bytes")),
+            bytes_text(_number(row, "down_bytes")),
+            seconds_text(_number(row, "seconds")),
+        )
     return table
 
 
@@ -132,38 +142,21 @@ def _trouble(run: Run) -> list[RenderableType]:
     return ["", *lines, *more] if events else []
 
 
-def _samples(run: Run, most: int) -> Iterator[RenderableType]:
-    for sample in run.samples(most):
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        wanted = sample.get("references") or [""]
-        who = f" ({sample['client']})" if sample["client"] else ""
-        lines = (("input" + who, sample.get("input"), ""), ("wanted", wanted[0], ""), ("before", sample["before"], "dim"), ("after", sample["after"], "green"))
-        for title, text, style in lines:
-            table.add_row(title, Text(_cut(str(text or "–")), style=style))
-        yield table
-        yield ""
-
-
-def _cut(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= SAMPLE_LENGTH else flat[: SAMPLE_LENGTH - 1] + "…"
-
-
 def _client_figures(run: Run) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
     """Return each client's figures on its own test part before the first round and in the round that was kept."""
     rows = run.table("evaluations")
     if rows.empty:
         return {}
     rows = rows[rows["scope"] == "client"]
-    found = {}
-    for client, own in rows.groupby("client"):
-        first, last = own["round"].min(), own["round"].max()
-        found[str(client)] = tuple(
-            {str(r["metric"]): float(r["value"]) for r in own[own["round"] == at].to_dict("records")} for at in (first, last)
-        )
-    return found  # type: ignore[return-value]
+    kept = run.summary.get("best_round")
+    return {
+        str(client): (_at(own, own["round"].min()), _at(own, own["round"].max()) | _at(own, kept))
+        for client, own in rows.groupby("client")
+    }
+
+
+def _at(rows: "pd.DataFrame", round: object) -> dict[str, float]:
+    return {str(row["metric"]): float(row["value"]) for row in rows[rows["round"] == round].to_dict("records")}
 
 
 def _arrow(metric: str, before: object, after: object) -> Text:
@@ -182,5 +175,8 @@ def _number(row: Mapping[Any, Any], name: str) -> float:
     return float(value) if value is not None and value == value else 0.0  # noqa: PLR0124 - NaN
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="dim", box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+def plain_table(title: str) -> Table:
+    """Return an empty table in the one style that all of ours have; its first column, of names, is headed by `title`."""
+    table = Table(box=LINES, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(title, style="bold", no_wrap=True)
+    return table

@@ -15,7 +15,7 @@ from ..protection import Gate
 from ..records import ClientId
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
-from .measure import Evaluator, Moment, Notify
+from .measure import COUNTS, Evaluator, Moment, Notify
 from .progress import Progress
 from .summary import kept_weights, summarize
 
@@ -81,18 +81,12 @@ def check_same_job(job: Job, path: Path) -> None:
     """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
     if not (path / "job.yaml").is_file():
         raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
-    differing = [key for key in differences(job, Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
+    differing = [key for key in job.differences(Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
     if differing:
         raise ResumeError(
             f"the run in {path} was started with other settings: {', '.join(differing)} differ; "
             "only stop may change on --resume; take the others back, or start a new run"
         )
-
-
-def differences(left: Job, right: Job) -> list[str]:
-    """Return the dotted names of the settings in which two jobs differ, sorted."""
-    one, other = flat(left), flat(right)
-    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def carry_out(
@@ -141,7 +135,7 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate)
     progress.judge(moment.validation_loss, index)
     row = progress.rows["rounds"][-1]
-    row |= {f"test_{name}": value for name, value in moment.test.items()}
+    row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
         row["validation_loss"] = moment.validation_loss
 

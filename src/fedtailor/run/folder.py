@@ -17,7 +17,6 @@ from ..records import ServerState
 from .progress import TABLES, Progress
 
 CHECKPOINTS_KEPT = 2
-SHARED, METHOD, BEST = "shared/", "method/", "best/"  # prefixes of names in a checkpoint's one safetensors file
 
 
 class RunFolder:
@@ -69,11 +68,12 @@ class RunFolder:
         fresh = home / f".new-{version:06d}"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        tensors = {SHARED + name: t for name, t in progress.state.shared.items()}
-        tensors |= {METHOD + name: t for name, t in progress.state.method.items()}
-        tensors |= {BEST + name: t for name, t in (progress.best or {}).items()}
-        save_file({name: t.contiguous() for name, t in tensors.items()}, fresh / "state.safetensors")
-        (fresh / "progress.json").write_text(json.dumps({"version": version, "figures": progress.figures}, default=str))
+        save_file(dict(progress.state.shared), fresh / "shared.safetensors")
+        save_file(dict(progress.state.method), fresh / "method.safetensors")
+        if progress.best is not None and progress.best is not progress.state.shared:
+            save_file(dict(progress.best), fresh / "best.safetensors")
+        told = {"version": version, "figures": progress.figures, "has_best": progress.best is not None}
+        (fresh / "progress.json").write_text(json.dumps(told))
         for name in TABLES:
             _write_table(fresh / f"{name}.parquet", pd.DataFrame(progress.rows[name]))
             self.write_rows(name, progress.rows[name])
@@ -115,15 +115,12 @@ def choose_folder(out: Path | None, name: str) -> Path:
 
 
 def _read(path: Path) -> Progress:
-    tensors = load_file(path / "state.safetensors")
     told = json.loads((path / "progress.json").read_text())
-
-    def part(prefix: str) -> dict[str, Any]:
-        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-    state = ServerState(version=told["version"], shared=part(SHARED), method=part(METHOD))
+    shared = load_file(path / "shared.safetensors")
+    best = load_file(path / "best.safetensors") if (path / "best.safetensors").exists() else shared
+    state = ServerState(version=told["version"], shared=shared, method=load_file(path / "method.safetensors"))
     rows = {name: _records(pd.read_parquet(path / f"{name}.parquet")) for name in TABLES}
-    return Progress(state=state, best=part(BEST) or None, figures=told["figures"], rows=rows)
+    return Progress(state=state, best=best if told["has_best"] else None, figures=told["figures"], rows=rows)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

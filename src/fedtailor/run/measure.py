@@ -1,14 +1,15 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from ..assemble import Parts
 from ..interfaces import Federation
-from ..learning.evaluate import pool, summarize_clients
+from ..learning.evaluate import summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId
 from ..tensors import Tensors
@@ -16,6 +17,8 @@ from .folder import RunFolder
 from .progress import Progress
 
 Notify = Callable[..., None]
+COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things
+TEXT_METRICS = ("bleu", "chrf", "rougeL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Evaluator:
             result = self.parts.worker.evaluate(self.parts.server_test, generate=generate)
             test = result.figures
             progress.note_figures(round, "test", "", test)
+            progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
             if result.texts:
                 self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
         clients = self._ask_clients(progress, shared, round=round, name=name, generate=generate)
@@ -88,3 +92,25 @@ class Evaluator:
                 progress.note_figures(round, scope, client, values)
         progress.add_traffic("evaluate", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
         return found
+
+
+def pool(sets: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the figures of several sets as if they were one.
+
+    Counts are added; a loss is weighted by the targets it counts; perplexities follow from the pooled loss; metrics of
+    generated texts are weighted by texts, others by examples (so a pooled BLEU is a mean of BLEUs, not the BLEU of all).
+    """
+    rows = list(sets)
+    totals = {name: sum(row.get(name, 0) for row in rows) for name in COUNTS if any(name in row for row in rows)}
+    pooled: dict[str, float] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        unit = "tokens" if name == "loss" else "texts" if name in TEXT_METRICS else "examples"
+        having = [row for row in rows if name in row and row.get(unit, row["examples"])]
+        weight = sum(row.get(unit, row["examples"]) for row in having)
+        if name not in COUNTS and weight:
+            pooled[name] = sum(row[name] * row.get(unit, row["examples"]) for row in having) / weight
+    if "perplexity" in pooled:
+        pooled["perplexity"] = math.exp(pooled["loss"])
+    if "perplexity_word" in pooled:
+        pooled["perplexity_word"] = math.exp(pooled["loss"] * totals["tokens"] / totals["words"])
+    return pooled | totals

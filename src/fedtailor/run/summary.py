@@ -1,9 +1,10 @@
 """summary.json: the figures that programs read."""
 
+from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 from ..assemble import Parts
-from ..learning.evaluate import describe_evaluation
 from .measure import Moment
 from .progress import Progress
 
@@ -40,7 +41,21 @@ def summarize(parts: Parts, progress: Progress, after: Moment, *, stopped_by: st
         "backbone_sha256": parts.backbone.hashes["weights"],
         "precision": parts.precision,
         "data": {"divergence": parts.divided.divergence, "divergence_over": parts.divided.divergence_over},
-        "evaluation": describe_evaluation(parts.job.evaluation, parts.job.task),
+        "evaluation": _evaluation(parts, progress),
+    }
+
+
+def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
+    """Return how figures were taken: what must agree before they are set beside others."""
+    evaluation, task = parts.job.evaluation, parts.worker.task
+    return {
+        "decoding": asdict(evaluation.generate),
+        "bleu": asdict(evaluation.bleu),
+        "bleu_signature": progress.figures.get("bleu_signature"),
+        "sacrebleu": version("sacrebleu"),
+        "word_rule": getattr(task, "word_rule", None),
+        "block": getattr(task, "block", None),
+        "stride": getattr(task, "stride", None),
     }
 
 

@@ -8,6 +8,7 @@ from .generation import Generation
 from .language_modeling import LanguageModeling
 from .metrics import Bleu
 from .shard import Batch, Shard, collate, evaluation_batches, training_batches
+from .task import LogitsAt, Task
 
 TASKS: Mapping[str, type] = {
     "generation": Generation,
@@ -23,7 +24,9 @@ __all__ = [
     "Decoding",
     "Generation",
     "LanguageModeling",
+    "LogitsAt",
     "Shard",
+    "Task",
     "collate",
     "evaluation_batches",
     "training_batches",

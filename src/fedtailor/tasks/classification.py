@@ -1,10 +1,23 @@
 """The task of naming the class of a text."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-from ..errors import SettingError
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import DataError, SettingError
+from ..records import Example
+from .shard import Batch, Shard
+from .task import LogitsAt
+from .tokenization import flat, text_of
+
+# B texts, C classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +33,135 @@ class Classification:
     backbone_kind: ClassVar[Literal["causal", "classifier"]] = "classifier"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
+    figures: ClassVar[tuple[str, ...]] = (*metrics, "examples")
 
     def __post_init__(self) -> None:
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 2:
             raise SettingError(f"max_tokens is a whole number of tokens, at least 2; got {self.max_tokens!r}")
         if self.labels is None or isinstance(self.labels, str):
             return
-        names = tuple(str(name) for name in self.labels)
+        names = tuple(str(name) for name in self.labels) if isinstance(self.labels, Sequence) else ()
         if len(names) < 2 or len(set(names)) < len(names):
-            raise SettingError(f"labels are at least two distinct names, or the path of a file of names; got {list(self.labels)!r}")
+            raise SettingError(f"labels are at least two distinct names, or the path of a file of names; got {self.labels!r}")
         object.__setattr__(self, "labels", names)
+
+    def resolve(self, examples: Sequence[Example], base: Path) -> Self:
+        """Return the task with its labels written out.
+
+        Args:
+            examples: where labels are found if none are named; those of all clients, so that all agree.
+            base: the folder that the path of a file of labels starts from.
+
+        Raises:
+            SettingError: if the file of labels is missing or holds no list of names.
+            DataError: if labels are to be found in the data, and there are fewer than two.
+        """
+        return replace(self, labels=self.labels_of(examples, base))
+
+    def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
+        """Return the names of the classes in the order of their numbers; `resolve` says from where, and what is raised."""
+        if isinstance(self.labels, str):
+            return read_labels(base / self.labels)
+        return tuple(self.labels) if self.labels is not None else found_labels(examples)
+
+    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+        """Return the texts' tokens, with the tokenizer's own marks, and the numbers of their classes.
+
+        Raises:
+            DataError: if a label is none of the known ones, or a column is missing.
+            SettingError: if the labels are not known yet; see `resolve`.
+        """
+        if self.labels is None or isinstance(self.labels, str):
+            raise SettingError("labels are not known before the data are read; call Classification.resolve first")
+        numbers = {name: number for number, name in enumerate(self.labels)}
+        kept = [example for example in examples if text_of(example, "text").strip()]
+        texts = [text_of(example, "text") for example in kept]
+        rows = tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False)["input_ids"] if texts else []
+        tokens_T, starts = flat(rows)
+        return Shard(
+            tokens_T=tokens_T,
+            target_T=torch.zeros(len(tokens_T), dtype=torch.bool),
+            starts=starts,
+            labels_N=torch.tensor([class_number(example, numbers) for example in kept], dtype=torch.int64),
+            examples=tuple(kept) if keep_examples else (),
+            dropped=tuple((e.id, "its text is empty") for e in examples if not text_of(e, "text").strip()),
+        )
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return float32 scores [B, C] of the classes."""
+        output = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL)
+        scores: Tensor = output.logits.float()
+        return scores
+
+    def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
+        """Return the float32 sum of -log p(class | text) over the texts, and their number."""
+        assert batch.labels_B is not None
+        return F.cross_entropy(self.logits(model, batch), batch.labels_B, reduction="sum"), len(batch.labels_B)
+
+
+def class_number(example: Example, numbers: dict[str, int]) -> int:
+    """Return the number of the example's class; its label is a known name, or a number within range.
+
+    Raises:
+        DataError: naming the example, the label and what was expected.
+    """
+    label = example.fields.get("label")
+    if isinstance(label, str) and label in numbers:
+        return numbers[label]
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # a column with gaps is read as decimal numbers
+    if isinstance(label, Integral) and not isinstance(label, bool):
+        if str(label) in numbers:  # labels that are themselves numbers, such as stars from 1 to 5
+            return numbers[str(label)]
+        if 0 <= int(label) < len(numbers) and not all(name.lstrip("-").isdigit() for name in numbers):
+            return int(label)
+    some = ", ".join(list(numbers)[:5]) + (", ..." if len(numbers) > 5 else "")
+    raise DataError(
+        f"example {example.id} has the label {label!r}; the task knows {len(numbers)} labels, numbered 0 to {len(numbers) - 1}: {some}. "
+        "Mend the data or task.labels"
+    )
+
+
+def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Return the labels that occur: numbers in their order, else names in the order of the alphabet.
+
+    Raises:
+        DataError: if a label is missing or no label, or there are fewer than two.
+    """
+    seen: set[str] = set()
+    for example in examples:
+        label = example.fields.get("label")
+        if isinstance(label, float) and label.is_integer():
+            label = int(label)
+        if isinstance(label, bool) or not isinstance(label, str | Integral) or label == "":
+            raise DataError(
+                f"example {example.id} has the label {label!r}; a label is a name or a whole number. Mend the data or data.columns"
+            )
+        seen.add(str(label))
+    if len(seen) < 2:
+        raise DataError(
+            f"the data have {len(seen)} distinct labels, a classification needs two; is data.columns.label the right column?"
+        )
+    if all(name.lstrip("-").isdigit() for name in seen):
+        return tuple(sorted(seen, key=int))
+    return tuple(sorted(seen))
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the names in a JSON list, or in a text file with one a line.
+
+    Raises:
+        SettingError: if the file cannot be read or does not hold at least two distinct names.
+    """
+    want = "task.labels names a file that holds a JSON list of names, or one name a line"
+    try:
+        text = path.read_text(encoding="utf-8")
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{want}; {path} cannot be read: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SettingError(f"{want}; {path} holds something else")
+    found = tuple(name.strip() for name in names if name.strip())
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise SettingError(f"{want}, at least two and all distinct; {path} has {len(found)} ({len(set(found))} distinct)")
+    return found

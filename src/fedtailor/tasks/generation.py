@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import BackboneError, DataError, SettingError
+from ..errors import BackboneError, SettingError
 from ..records import Example
 from .causal import causal_loss
 from .shard import Batch, Shard
 from .task import LogitsAt
-from .tokenization import Prompt, Span, Tokens, encode_prompts, encode_targets, end_token, flat, leading_marks
+from .tokenization import Prompt, Span, Tokens, encode_prompts, encode_targets, end_token, flat, leading_marks, mask_from, text_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,9 @@ def check_template(template: str) -> None:
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
     except ValueError as error:
-        raise SettingError(f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace") from None
+        raise SettingError(
+            f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace"
+        ) from None
     if names.count("input") != 1 or names.count("target") != 1 or not template.endswith("{target}") or "" in names:
         raise SettingError(f"{want}, each once; got {template!r}")
 
@@ -148,26 +150,15 @@ def chat_prompt(example: Example, tokenizer: Any) -> Prompt:
         BackboneError: if the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
-        raise BackboneError("task.chat is true, but the backbone's tokenizer has no chat template; leave chat out and set task.template")
+        raise BackboneError(
+            "task.chat is true, but the backbone's tokenizer has no chat template; leave chat out and set task.template"
+        )
     given = example.fields.get("input")
     turns = list(given) if isinstance(given, list | tuple) else [{"role": "user", "content": text_of(example, "input")}]
     text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     content = str(turns[-1]["content"]).strip() if turns else ""
     begin = text.rfind(content)
     return Prompt(text=text, input=(begin, begin + len(content)) if content and begin >= 0 else None)
-
-
-def text_of(example: Example, name: str) -> str:
-    """Return one column of an example as text; nothing at all is the empty text.
-
-    Raises:
-        DataError: if the example has no such column.
-    """
-    if name not in example.fields:
-        columns = ", ".join(sorted(map(str, example.fields)))
-        raise DataError(f"example {example.id} has no column {name!r}, which the task needs; it has {columns}; see data.columns")
-    value = example.fields[name]
-    return "" if value is None else str(value)
 
 
 def shortened(tokens: Tokens, input: Span | None, room: int) -> Sequence[int] | None:
@@ -182,13 +173,6 @@ def shortened(tokens: Tokens, input: Span | None, room: int) -> Sequence[int] | 
         return None
     cut = set(inside[:excess])
     return [token for number, token in enumerate(tokens.ids) if number not in cut]
-
-
-def mask_from(first_targets: Sequence[int], starts: Tensor) -> Tensor:
-    """Return bool over all tokens: True from each example's first target to its end."""
-    lengths = starts[1:] - starts[:-1]
-    place_T = torch.arange(int(starts[-1])) - torch.repeat_interleave(starts[:-1], lengths)
-    return place_T >= torch.repeat_interleave(torch.tensor(first_targets, dtype=torch.int64), lengths)
 
 
 def _once_each(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:

@@ -1,18 +1,36 @@
-"""The task of continuing text: lines are joined and cut into blocks, and every token counts."""
+"""The task of continuing text: lines are joined and cut into blocks, and every token counts once."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..records import Example
+from .causal import causal_loss
+from .shard import Batch, Shard
+from .task import LogitsAt
+from .tokenization import encode, flat, leading_marks, mask_from, text_of
+
+LINES_AT_A_TIME = 256  # encoded as one text: enough that borders do not matter, few enough that memory stays small
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModeling:
-    """Plain text in packed blocks."""
+    """Plain text in packed blocks.
+
+    A block repeats the last tokens of the one before as context, block - stride of them; those are not counted again. So every
+    token of a data set is counted once, but for the very first, which has nothing before it unless the tokenizer marks the
+    beginning of a text.
+    """
 
     kind: Literal["language-modeling"] = "language-modeling"
     block: int = 256  # tokens in one sequence
-    stride: int | None = None  # tokens from one block to the next, at most block - 1, which is the default: each is counted once
+    stride: int | None = None  # tokens from one block to the next, at most block - 1, which is what None stands for
     join: str = "\n"  # what ends each line (row) of the data
 
     required: ClassVar[tuple[str, ...]] = ("text",)
@@ -20,6 +38,7 @@ class LanguageModeling:
     backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
+    figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words")
 
     def __post_init__(self) -> None:
         if isinstance(self.block, bool) or not isinstance(self.block, int) or self.block < 2:
@@ -30,3 +49,86 @@ class LanguageModeling:
             raise SettingError(f"stride is a whole number of tokens from 1 to block - 1 = {self.block - 1}; got {self.stride!r}")
         if not isinstance(self.join, str):
             raise SettingError(f"join is the text that ends each line, such as a line break; got {self.join!r}")
+
+    @property
+    def word_rule(self) -> str:
+        """How words are counted for the perplexity per word."""
+        return "words parted by white space" + (", and one for each line's end" if self.join else "")
+
+    def resolve(self, examples: Sequence[Example], base: Path) -> Self:
+        """Return the task itself: it takes nothing from the data."""
+        return self
+
+    def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
+        """Return no labels: there are no classes."""
+        return ()
+
+    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+        """Return the lines in blocks. A block is no single example, so the shard never holds the examples themselves.
+
+        Raises:
+            DataError: if an example has no text column.
+            BackboneError: if the tokenizer has no offsets.
+        """
+        marks = leading_marks(tokenizer)
+        ids, words = self._stream([text_of(example, "text") for example in examples], tokenizer)
+        ids, words = np.concatenate([np.array(marks, dtype=np.int64), ids]), np.concatenate([np.zeros(len(marks)), words])
+        rows, firsts, counts = [], [], []
+        for begin, first, end in windows(len(ids), self.block, self.stride or self.block - 1):
+            rows.append(ids[begin:end].tolist())
+            firsts.append(first - begin)
+            counts.append(int(words[(0 if begin == 0 else first) : end].sum()))
+        tokens_T, starts = flat(rows)
+        dropped = [(example.id, "its text is too short to foretell anything") for example in examples] if not rows else []
+        return Shard(
+            tokens_T=tokens_T,
+            target_T=mask_from(firsts, starts),
+            starts=starts,
+            words_N=torch.tensor(counts, dtype=torch.int64),
+            dropped=tuple(dropped),
+        )
+
+    def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
+        """Return the float32 sum of the loss over the tokens that are counted in these blocks, and their number."""
+        return causal_loss(model, batch, logits_at)
+
+    def _stream(self, lines: Sequence[str], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return all tokens one after the other, and how many words (and line ends) end within each."""
+        chunks = [lines[begin : begin + LINES_AT_A_TIME] for begin in range(0, len(lines), LINES_AT_A_TIME)]
+        texts = ["".join(line + self.join for line in chunk) for chunk in chunks]
+        ids, words = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        for chunk, tokens in zip(chunks, encode(tokenizer, texts), strict=True):
+            if not tokens.ids:
+                continue
+            last_N = np.maximum.accumulate(np.array([end for _, end in tokens.spans]))
+            last_N[-1] = max(last_N[-1], sum(len(line) + len(self.join) for line in chunk))
+            ends = np.array(self._word_ends(chunk), dtype=np.int64)
+            ids.append(np.array(tokens.ids, dtype=np.int64))
+            words.append(np.diff(np.searchsorted(ends, last_N, side="right"), prepend=0))
+        return np.concatenate(ids), np.concatenate(words)
+
+    def _word_ends(self, lines: Sequence[str]) -> list[int]:
+        """Return the place behind each word and each line end, in rising order, in the joined text."""
+        ends, begin = [], 0
+        for line in lines:
+            place = 0
+            for word in line.split():
+                place = line.index(word, place) + len(word)
+                ends.append(begin + place)
+            begin += len(line) + len(self.join)
+            if self.join:
+                ends.append(begin)
+        return ends
+
+
+def windows(tokens: int, block: int, stride: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (begin, first counted token, end) of each block over a stream of so many tokens; counted ones never overlap.
+
+    Args:
+        stride: how far one block begins behind the one before, 1 to block - 1.
+    """
+    begin, first = 0, 1
+    while first < tokens:
+        end = min(begin + block, tokens)
+        yield begin, first, end
+        begin, first = begin + stride, end

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -35,3 +35,11 @@ class Task(Protocol):
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A task whose model writes texts that are then scored."""
+
+    def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
+        """Return the tokens that each text is written after."""

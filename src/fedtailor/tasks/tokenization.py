@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import BackboneError
+from ..errors import BackboneError, DataError
+from ..records import Example
 
 Span = tuple[int, int]  # first character and the one behind the last
 
@@ -43,7 +44,9 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
             f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token stands for, which the label mask "
             "is made of; use a backbone with a tokenizer.json (a fast tokenizer)"
         )
-    found = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False)
+    found = tokenizer(
+        list(texts), add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+    )
     return [Tokens(ids=ids, spans=spans) for ids, spans in zip(found["input_ids"], found["offset_mapping"], strict=True)]
 
 
@@ -74,7 +77,9 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
     return [next(alone) if tokens is None else tokens for tokens in found]
 
 
-def encode_targets(tokenizer: Any, prompts: Sequence[str], heads: Sequence[Tokens], targets: Sequence[str]) -> list[Sequence[int]]:
+def encode_targets(
+    tokenizer: Any, prompts: Sequence[str], heads: Sequence[Tokens], targets: Sequence[str]
+) -> list[Sequence[int]]:
     """Return the tokens of each target behind its prompt, `heads` being the prompts' own tokens.
 
     Prompt and target are encoded together and parted at the border of tokens. Where there is no such border, or the prompt would
@@ -107,7 +112,9 @@ def end_token(tokenizer: Any) -> int:
         BackboneError: if the tokenizer has none.
     """
     if tokenizer.eos_token_id is None:
-        raise BackboneError("the tokenizer has no end token, so no text could ever end; set eos_token in its tokenizer_config.json")
+        raise BackboneError(
+            "the tokenizer has no end token, so no text could ever end; set eos_token in its tokenizer_config.json"
+        )
     return int(tokenizer.eos_token_id)
 
 
@@ -117,3 +124,27 @@ def flat(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
     tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(starts[-1]))
     return torch.from_numpy(tokens), torch.from_numpy(starts)
+
+
+def mask_from(first_targets: Sequence[int], starts: Tensor) -> Tensor:
+    """Return bool over all tokens: True from each example's first target to its end."""
+    lengths = starts[1:] - starts[:-1]
+    place_T = torch.arange(int(starts[-1])) - torch.repeat_interleave(starts[:-1], lengths)
+    return place_T >= torch.repeat_interleave(torch.tensor(first_targets, dtype=torch.int64), lengths)
+
+
+def text_of(example: Example, name: str) -> str:
+    """Return one column of an example as text; nothing at all is the empty text.
+
+    Raises:
+        DataError: if the example has no such column.
+    """
+    if name not in example.fields:
+        columns = ", ".join(sorted(map(str, example.fields)))
+        raise DataError(f"example {example.id} has no column {name!r}, which the task needs; it has {columns}; see data.columns")
+    value = example.fields[name]
+    if isinstance(value, list | tuple | dict):
+        raise DataError(
+            f"example {example.id} has a {type(value).__name__} in {name!r}, not a text; turns of a chat need task.chat: true"
+        )
+    return "" if value is None else str(value)

@@ -6,6 +6,7 @@ float32 is off, so a half-precision backbone must run under torch.autocast.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Lora:
             raise SettingError(f"initial is the path of an adapter folder or null, got {self.initial!r}")
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
-        """Return the model with fresh factors: A drawn from `seed`, B zero, so that nothing changes before training.
+        """Return the model, in evaluation mode, with A drawn from `seed` and B zero: nothing changes before training.
 
         A classifier's head is trained whole, and so is what the backbone's folder lacked (`model.fresh_modules`, which
         `load_backbone` sets): it is random, so nobody could use the adapter without it.
@@ -61,7 +62,8 @@ class Lora:
 
         if hasattr(model, "peft_config"):
             raise BackboneError("the model has an adapter already; load the backbone again, or merge the adapter first")
-        with torch_draws(stream_seed(seed, "tuning")):
+        with torch_draws(stream_seed(seed, "tuning")), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by a name that the next version drops
             tuned: nn.Module = get_peft_model(model, self._config(model))
         for module in tuned.modules():
             if hasattr(module, "cast_input_dtype_enabled"):
@@ -72,7 +74,7 @@ class Lora:
             parameter.data = parameter.data.float()
         if self.initial is not None:
             self._start_from(tuned, Path(self.initial).expanduser())
-        return tuned
+        return tuned.eval()
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
         """Return the trained parameters by the names of PEFT's adapter file, sorted."""
@@ -81,8 +83,10 @@ class Lora:
 
     def scale(self, model: nn.Module) -> Mapping[str, float]:
         """Return alpha / rank by name of the adapted module, sorted."""
-        scalings = {name: m.scaling[ADAPTER] for name, m in model.named_modules() if ADAPTER in getattr(m, "scaling", {})}
-        return dict(sorted(scalings.items()))
+        from peft.tuners.lora import LoraLayer
+
+        layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+        return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
@@ -94,7 +98,8 @@ class Lora:
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
         if _is_classifier(tuned.get_base_model()):
             labels = tuned.get_base_model().config.id2label
-            (folder / "labels.json").write_text(json.dumps([labels[i] for i in sorted(labels)], ensure_ascii=False) + "\n")
+            names = json.dumps([labels[i] for i in sorted(labels)], ensure_ascii=False)
+            (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Copy the adapter in `folder` into the model; names and shapes must be those of this tuning.

@@ -55,8 +55,8 @@ def client_names(count: int | None, examples: int) -> list[ClientId]:
     wanted = USUAL_COUNT if count is None else count
     if wanted > examples:
         raise DataError(
-            f"clients.count asks for {wanted} clients, but the training data have {examples} examples after duplicates "
-            "were dropped; every client needs at least one: lower clients.count, or raise data.limit.train, or give more data"
+            f"clients.count asks for {wanted} clients, but {examples} training examples are left "
+            "after duplicates and data.limit; every client needs at least one: lower clients.count, or raise data.limit.train, or give more data"
         )
     width = max(2, len(str(wanted - 1)))
     return [f"client-{place:0{width}d}" for place in range(wanted)]

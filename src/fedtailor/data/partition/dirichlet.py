@@ -66,8 +66,8 @@ def divide_by_dirichlet(
         parts: list[list[int]] = [[] for _ in names]
         for rows in by_value.values():
             shares = draw.dirichlet([alpha] * len(names))
-            for part, piece in zip(parts, cut_by_shares(draw.permutation(rows).tolist(), shares), strict=True):
-                part += piece
+            pieces = cut_by_shares(draw.permutation(rows).tolist(), shares)
+            parts = [part + piece for part, piece in zip(parts, pieces, strict=True)]
         if min(map(len, parts)) >= min_examples:
             return {name: sorted(part) for name, part in zip(names, parts, strict=True)}
     raise DataError(

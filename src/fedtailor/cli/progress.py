@@ -1,0 +1,151 @@
+"""What a person sees while a run is under way: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOTED = ("loss", "perplexity", "rougeL", "bleu", "accuracy")
+
+
+class Watcher:
+    """Prints a line for each thing worth knowing; it is told of every event of a run, and remembers the folder."""
+
+    def __init__(self, console: "Console") -> None:
+        self.console = console
+        self.folder = ""
+        self._plan: Mapping[str, Any] = {}
+        self._steps = 0  # done by all clients since the start
+        self._began = 0.0  # of the first step
+        self._foretold = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Take one event."""
+        tell = getattr(self, f"on_{kind}", None)
+        if tell is not None:
+            tell(facts)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line."""
+        from rich.text import Text
+
+        self.console.print(Text(text, style=style))
+
+    def on_start(self, facts: Mapping[str, Any]) -> None:
+        self.folder, self._plan = str(facts.get("folder", "")), facts
+        asked = facts.get("clients_per_round", facts.get("clients", 0))
+        who = plural(facts.get("clients", 0), "client") + (f", {asked} in a round" if asked != facts.get("clients") else "")
+        work = f"{plural(facts.get('rounds', 0), 'round')} of {plural(facts.get('steps_per_round', 0), 'step')} at most"
+        self.say(f"{who}  ·  {work}  ·  {facts.get('precision', '')} on {facts.get('device', '')}", "dim")
+
+    def on_resume(self, facts: Mapping[str, Any]) -> None:
+        self.say(f"going on after round {facts.get('from_round', 0)} of {self.folder or facts.get('folder', '')}")
+        self.on_start(facts)
+
+    def on_step(self, facts: Mapping[str, Any]) -> None:
+        self._began = self._began or time.monotonic()
+        self._steps += 1
+        if self._steps == 2 and not self._foretold:  # the first step also warms up: it is not counted
+            self._foretold = True
+            per_step = time.monotonic() - self._began
+            rounds = self._plan.get("rounds", 0) - self._plan.get("from_round", 0)
+            left = per_step * self._plan.get("steps_per_round", 0) * rounds
+            self.say(
+                f"training takes about {seconds_text(left)} on this machine, {seconds_text(per_step)} a step; measuring comes on top",
+                "dim",
+            )
+
+    def on_round(self, facts: Mapping[str, Any]) -> None:
+        losses = [
+            f"{title} {figure('loss', facts[name])}"
+            for name, title in (("train_loss", "training loss"), ("validation_loss", "validation"), ("test_loss", "test"))
+            if facts.get(name) is not None
+        ]
+        sent = f"{bytes_text(facts.get('up_bytes', 0))} up, {bytes_text(facts.get('down_bytes', 0))} down"
+        line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, sent, seconds_text(facts.get("seconds", 0.0))]
+        self.say("  ·  ".join(line))
+
+    def on_evaluated(self, facts: Mapping[str, Any]) -> None:
+        figures = facts.get("figures", {})
+        told = [f"{metric_name(name)} {figure(name, figures[name])}" for name in NOTED if name in figures]
+        self.say("  ·  ".join([str(facts.get("name", "measured")), *told]))
+
+    def on_warning(self, facts: Mapping[str, Any]) -> None:
+        self.say(f"note: {facts.get('text', '')}", "yellow")
+
+    def on_failure(self, facts: Mapping[str, Any]) -> None:
+        self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
+
+
+class Bars(Watcher):
+    """The same with bars for rounds, clients and steps, and the time left."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(console)
+        self._bars = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._rounds = self._bars.add_task("loading", total=None)
+        self._clients = self._bars.add_task("clients", total=None, visible=False)
+        self._now = self._bars.add_task("steps", total=None, visible=False)
+        self._seen: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def on_start(self, facts: Mapping[str, Any]) -> None:
+        super().on_start(facts)
+        self._bars.update(self._rounds, description="rounds", total=facts.get("rounds"), completed=facts.get("from_round", 0))
+
+    def on_step(self, facts: Mapping[str, Any]) -> None:
+        super().on_step(facts)
+        client, step, steps = str(facts.get("client", "")), facts.get("step", 0), facts.get("steps", 1)
+        if client not in self._seen:
+            self._seen.append(client)
+        asked = self._plan.get("clients_per_round") or len(self._seen)
+        of_round = (len(self._seen) - 1 + step / max(1, steps)) / max(1, asked)
+        done = self._bars.tasks[self._rounds].completed
+        self._bars.update(self._rounds, completed=int(done) + min(0.999, of_round))
+        self._bars.update(self._clients, description="clients", total=asked, completed=len(self._seen) - 1, visible=True)
+        self._bars.update(
+            self._now, description=f"{client}, loss {facts.get('loss', 0.0):.2f}", total=steps, completed=step, visible=True
+        )
+
+    def on_evaluating(self, facts: Mapping[str, Any]) -> None:
+        name, done, of = f"measuring {facts.get('what', '')}", facts.get("done", 0), facts.get("of", 1)
+        self._bars.update(self._clients, visible=False)
+        self._bars.update(self._now, description=name, total=of, completed=done, visible=True)
+
+    def on_round(self, facts: Mapping[str, Any]) -> None:
+        super().on_round(facts)
+        self._seen.clear()
+        self._bars.update(self._rounds, completed=facts.get("round", 0))
+        for bar in (self._clients, self._now):
+            self._bars.update(bar, visible=False)
+
+
+def watch(console: "Console") -> Watcher:
+    """Return bars on a terminal and plain lines elsewhere; use it in a `with`."""
+    return Bars(console) if console.is_terminal else Watcher(console)

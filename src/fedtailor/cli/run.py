@@ -1,0 +1,110 @@
+"""fedtailor run: carries a job out."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import complain, err, out
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+
+class Baseline(StrEnum):
+    """What a federated run is compared with, on the same job."""
+
+    central = "central"
+    central_steps = "central-steps"
+    local = "local"
+
+
+JobFile = Annotated[Path, typer.Argument(help="The job file; fedtailor init writes one.", metavar="JOB")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings that differ from the file: tuning.rank=16 stop.rounds=3", metavar="KEY=VALUE..."),
+]
+
+
+def run(  # noqa: PLR0917 - Typer passes all by name
+    job: JobFile,
+    settings: Overrides = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was cut off; only stop may differ.", metavar="RUN")
+    ] = None,
+    baseline: Annotated[
+        Baseline | None,
+        typer.Option(help="Instead: all data in one place (central; central-steps: as many steps), or each client alone."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+) -> None:
+    """Carry out a job: train, measure, and keep the result in a run folder."""
+    from ..job import Job
+
+    loaded = Job.load(job, settings or [])
+    summary = carry_out(
+        loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, command=_again(job, settings)
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(summary["summary"], indent=2, ensure_ascii=False, default=str) + "\n")
+        return
+    show_end(summary["folder"], samples=2)
+
+
+def carry_out(
+    job: "Job",
+    *,
+    out_folder: Path | None = None,
+    resume: Path | None = None,
+    baseline: Baseline | None = None,
+    quiet: bool = False,
+    command: str = "fedtailor run JOB",
+) -> dict[str, Any]:
+    """Run the job with progress on stderr; return its folder and summary."""
+    from .progress import watch
+
+    if quiet:
+        result = _start(job, out_folder, resume, baseline, None)
+        return {"folder": result.folder, "summary": result.summary}
+    with watch(err()) as watcher:
+        try:
+            result = _start(job, out_folder, resume, baseline, watcher)
+        except KeyboardInterrupt:
+            resumable = f"; go on with {command} --resume {watcher.folder}" if watcher.folder and not baseline else ""
+            complain(f"stopped{resumable}")
+            raise typer.Exit(1) from None
+    return {"folder": result.folder, "summary": result.summary}
+
+
+def show_end(folder: Path, samples: int) -> None:
+    """Print the tables of a run that has just ended, and what can be done with it."""
+    from ..report import read_run, show
+
+    out().print(show(read_run(folder), samples=samples))
+    out().print(
+        f'  [dim]next[/]  fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER\n', soft_wrap=True
+    )
+
+
+def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> Any:
+    from ..errors import SettingError
+
+    if baseline is None:
+        from ..run import run as run_job
+
+        return run_job(job, out=out_folder, resume=resume, watcher=watcher)
+    if resume is not None:
+        raise SettingError(
+            "--resume goes on with a federated run; a baseline starts anew: leave one of --resume and --baseline out."
+        )
+    from ..studies.baselines import run_baseline
+
+    return run_baseline(job, kind=baseline.value, out=out_folder, watcher=watcher)
+
+
+def _again(job: Path, settings: list[str] | None) -> str:
+    return " ".join(["fedtailor run", str(job), *(settings or [])])

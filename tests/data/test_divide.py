@@ -1,0 +1,178 @@
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedtailor.data import Clients, Data, divide
+from fedtailor.data.divide import mean_divergence
+from fedtailor.data.partition import Dirichlet, Files, Iid, Natural, Topic
+from fedtailor.data.split import split_by_input
+from fedtailor.errors import DataError, SettingError
+from fedtailor.records import Example
+
+
+def rows(count, inputs=None):
+    return [{"input": f"in {n % (inputs or count)}", "target": f"out {n}", "site": "abc"[n % 3]} for n in range(count)]
+
+
+def run(tmp_path, data=None, clients=None, seed=0, **more):
+    task = {"required": ("input", "target"), "optional": ("references",), **more}
+    return divide(data or Data(), clients or Clients(count=4), base=tmp_path, seed=seed, **task)
+
+
+def ids(owned):
+    return [e.id for own in owned.values() for e in own]
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(40, 120), inputs=st.integers(12, 120), clients=st.integers(1, 5), seed=st.integers(0, 5))
+def test_every_example_is_in_one_part_and_no_input_in_two(tmp_path_factory, count, inputs, clients, seed):
+    made = rows(count, inputs)
+    result = run(tmp_path_factory.getbasetemp(), clients=Clients(count=clients), given=made, seed=seed)
+    assert Counter([*ids(result.train), *ids(result.validation), *ids(result.test)]) == Counter(
+        f"train-{n}" for n in range(count)
+    )
+    sides = [{e.fields["input"] for own in part.values() for e in own} for part in (result.train, result.validation, result.test)]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert all(result.train.values())
+    again = run(tmp_path_factory.getbasetemp(), clients=Clients(count=clients), given=made, seed=seed)
+    assert again.table.equals(result.table)
+    assert len(result.table) == count
+
+
+def test_shares_are_met_where_inputs_are_distinct(tmp_path):
+    result = run(tmp_path, given=rows(200), clients=Clients(count=2, validation_share=0.1, test_share=0.2))
+    for client in ("client-00", "client-01"):
+        assert [len(part[client]) for part in (result.train, result.validation, result.test)] == [70, 10, 20]
+    assert list(result.table.columns) == ["example", "client", "part"]
+    assert result.table["part"].value_counts().to_dict() == {"train": 140, "test": 40, "validation": 20}
+
+
+def test_another_seed_divides_otherwise(tmp_path):
+    made = rows(60)
+    assert not run(tmp_path, given=made, seed=0).table.equals(run(tmp_path, given=made, seed=1).table)
+
+
+def test_duplicates_go_first_and_then_the_limit_is_drawn(tmp_path):
+    result = run(tmp_path, Data(limit={"train": 50}), given=rows(80) + rows(80))
+    assert result.dropped == {"duplicates": 80, "over the limit": 30}
+    assert len(result.table) == 50
+    assert len(set(result.table["example"])) == 50
+
+
+def test_public_files_are_whole_and_leave_no_validation_share(tmp_path):
+    for name, count in (("train", 60), ("validation", 7), ("test", 9)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(count)))
+    data = Data(train="train.jsonl", validation="validation.jsonl", test="test.jsonl", limit={"test": 5})
+    result = run(tmp_path, data)
+    assert (len(result.server_validation), len(result.server_test)) == (7, 5)
+    assert not any(result.validation.values())
+    assert all(result.test.values())
+    assert result.overlap == {"validation": 7, "test": 9}
+
+
+def test_the_test_set_changes_nothing_else(tmp_path):
+    parts = {"train": rows(60), "test": rows(5)}
+    one, two = (run(tmp_path, given={**parts, "test": test}).table for test in (rows(5), rows(30)))
+    assert one.equals(two)
+
+
+def test_natural_clients_that_are_left_out_are_counted(tmp_path):
+    made = [*rows(60), {"input": "x", "target": "y", "site": "d"}]
+    result = run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
+    assert list(result.train) == ["a", "b", "c"]
+    assert result.dropped == {"in clients that were left out": 1}
+    assert (result.divergence, result.divergence_over) == (pytest.approx(1.0), "site")
+
+
+def test_clients_in_memory(tmp_path):
+    given_rows = {"north": rows(20), "south": [{"input": f"s{n}", "target": "t"} for n in range(30)]}
+    result = run(tmp_path, given=given_rows, clients=Clients(partition=Files()))
+    assert {name: len(own) for name, own in result.train.items()} == {"north": 16, "south": 24}
+
+
+def test_topics_are_embedded_once(tmp_path):
+    calls = []
+
+    def embed(texts):
+        calls.append(len(texts))
+        return np.array([[float(int(text.split()[1]) % 2)] for text in texts])
+
+    result = run(tmp_path, given=rows(80), clients=Clients(count=2, partition=Topic(topics=2, alpha=1.0)), embed=embed)
+    assert calls == [80]
+    assert result.divergence_over == "topic"
+    assert 0 < result.divergence < 1
+
+
+def test_divergence_by_hand():
+    # shares (1, 0) and (1/2, 1/2): mixture (3/4, 1/4), entropy 0.811278; minus (0 + 1) / 2
+    assert mean_divergence(["x", "x", "x", "y"], [[0, 1], [2, 3]]) == pytest.approx(0.311278, abs=1e-6)
+    assert mean_divergence(["x", "y", "x", "y"], [[0, 1], [2, 3]]) == pytest.approx(0.0)
+    assert mean_divergence(["x", "y"], [[0], [1]]) == pytest.approx(1.0)
+    assert mean_divergence(["x", "y"], [[0, 1]]) == 0.0
+    # three clients x, x, y: pairs 0, 1, 1
+    assert mean_divergence(["x", "x", "y"], [[0], [1], [2]]) == pytest.approx(2 / 3)
+
+
+def test_label_divergence_of_an_even_division(tmp_path):
+    made = [{"text": f"t{n}", "label": n % 2} for n in range(400)]
+    task = {"required": ("text", "label"), "optional": (), "key": "text", "given": made}
+    even = run(tmp_path, clients=Clients(count=4), **task)
+    uneven = run(tmp_path, clients=Clients(count=4, partition=Dirichlet(alpha=0.1)), **task)
+    assert even.divergence_over == "label"
+    assert even.divergence < 0.05 < uneven.divergence
+
+
+def test_an_input_with_many_targets_stays_whole():
+    owned = {"a": [Example(id=str(n), fields={"input": "xyz"[n // 10]}) for n in range(30)]}
+    parts = split_by_input(owned, {"validation": 0.1, "test": 0.1}, "input", seed=0)
+    assert [len(parts[part]["a"]) for part in ("train", "validation", "test")] == [10, 10, 10]
+
+
+def test_shares_of_zero_keep_all_for_training():
+    owned = {"a": [Example(id="0", fields={"input": "x"})]}
+    parts = split_by_input(owned, {"validation": 0.0, "test": 0.0}, "input", seed=0)
+    assert [len(parts[part]["a"]) for part in ("train", "validation", "test")] == [1, 0, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    kind: str = "mine"
+
+    def divide(self, examples, count, draw, min_examples, embed):
+        return {"one": list(range(len(examples))), "two": [0]}
+
+
+@pytest.mark.parametrize(
+    ("clients", "kind", "words"),
+    [
+        (Clients(count=61), DataError, "asks for 61 clients, but 60 training examples"),
+        (Clients(count=40), DataError, "client 'client-00' has 2 examples with 2 different values of 'input'"),
+        (Clients(partition=Iid(), per_round=11), SettingError, "per_round asks for 11 clients a round, but the data give 10"),
+        (Clients(count=4, overrides={"client-0": {}}), SettingError, "names client 'client-0'.*did you mean 'client-0"),
+        (Clients(partition=Greedy()), SettingError, "dealt 61 rows, 60 of them different"),
+    ],
+)
+def test_clients_that_do_not_fit_the_data(tmp_path, clients, kind, words):
+    with pytest.raises(kind, match=words):
+        run(tmp_path, given=rows(60), clients=clients)
+
+
+def test_unknown_parts_in_memory(tmp_path):
+    with pytest.raises(DataError, match="leave tset out"):
+        run(tmp_path, given={"train": rows(60), "tset": rows(5)})
+
+
+def test_docstrings_end_to_end(tmp_path):
+    data = Data(packages=("numpy", "sklearn"), package_limit=60)
+    result = run(tmp_path, data, Clients(partition=Natural()))
+    assert list(result.train) == ["numpy", "sklearn"]
+    assert [len(part["numpy"]) for part in (result.train, result.validation, result.test)] == [48, 6, 6]
+    texts = run(tmp_path, data, Clients(partition=Natural()), required=("text",), optional=(), key="text")
+    assert "\n" in texts.train["numpy"][0].fields["text"]

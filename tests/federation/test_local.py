@@ -1,0 +1,72 @@
+"""The engine in this process."""
+
+import torch
+
+from fedtailor.federation import LocalFederation
+from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec, encode
+from fedtailor.records import ClientInfo, Message
+
+SPEC = MessageSpec(tensors={"w": TensorSpec(dtype="float32", shape=(2,))}, facts={"n": FactSpec(type="int", purpose="count")})
+GATE = Gate(manifest=Manifest(up={"ping": SPEC}, down={"ping": SPEC}))
+
+
+class Echo:
+    def __init__(self, answer):
+        self.made = answer
+        self.got = None
+
+    def answer(self, message):
+        self.got = message
+        return self.made(message)
+
+
+def federation(**answers):
+    halves = {name: Echo(answer) for name, answer in answers.items()}
+    faults = {}
+    infos = [ClientInfo(id=name, examples=1) for name in halves]
+    return LocalFederation(halves, infos, GATE, lambda client, fault: faults.update({client: fault})), halves, faults
+
+
+def ping(value=1.0, n=0):
+    return Message(kind="ping", tensors={"w": torch.full((2,), value)}, facts={"n": n})
+
+
+def crash(message):
+    raise ZeroDivisionError("patient Smith has 0 visits")
+
+
+def test_a_request_is_frozen_when_it_is_sent():
+    engine, halves, _ = federation(a=lambda m: m)
+    message = ping(1.0)
+    engine.send("a", message)
+    message.tensors["w"].add_(5)
+    assert engine.next_reply().message.tensors["w"].tolist() == [1.0, 1.0]
+    assert halves["a"].got.tensors["w"].data_ptr() != message.tensors["w"].data_ptr()
+
+
+def test_traffic_is_the_length_of_what_was_encoded():
+    engine, _, _ = federation(a=lambda m: ping(2.0, n=123456))
+    reply = next(iter(engine.ask({"a": ping()})))
+    assert reply.traffic.down_bytes == len(encode(ping()))
+    assert reply.traffic.up_bytes == len(encode(ping(2.0, n=123456)))
+    assert reply.traffic.up_bytes > reply.traffic.down_bytes
+
+
+def test_a_fault_is_a_reply_that_tells_nothing_of_its_text():
+    engine, _, faults = federation(a=crash, b=lambda m: m, c=lambda m: ping(float("nan")), d=lambda m: Message(kind="ping"))
+    replies = {r.client: r for r in engine.ask(dict.fromkeys("abcd", ping()))}
+    assert replies["b"].error is None
+    assert replies["a"].message is None
+    assert (replies["a"].error.kind, replies["a"].error.mark) == ("failed", "ZeroDivisionError")
+    assert "Smith" not in repr(replies["a"])
+    assert "Smith" in str(faults["a"])
+    assert (replies["c"].error.kind, replies["d"].error.kind) == ("not-finite", "off-manifest")
+
+
+def test_a_cancelled_request_is_never_worked_on():
+    engine, halves, _ = federation(a=lambda m: m, b=lambda m: m)
+    ticket = engine.send("a", ping())
+    engine.send("b", ping())
+    engine.cancel(ticket)
+    assert engine.next_reply().client == "b"
+    assert halves["a"].got is None

@@ -1,0 +1,192 @@
+"""A whole run, from a job to its folder."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fedtailor.errors import DataError, ResumeError, TooFewClients
+from fedtailor.run import run
+
+
+def adapter(folder):
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def assert_same_adapter(one, other):
+    left, right = adapter(one), adapter(other)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_training_helps_and_the_folder_tells_all(make_job, rows, tmp_path):
+    result = run(make_job(stop__rounds=4), data=rows, out=tmp_path / "r")
+    told = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert told == result.summary
+    assert told["metrics"]["after"]["loss"] < told["metrics"]["before"]["loss"] - 0.02
+    assert told["rounds"] == 4
+    assert told["stopped_by"] == "rounds"
+    assert list(result.history["round"]) == [1, 2, 3, 4]
+    assert {p.name for p in (tmp_path / "r").iterdir()} >= {
+        "job.yaml", "environment.json", "manifest.json", "partition.parquet", "events.jsonl",
+        "rounds.parquet", "clients.parquet", "evaluations.parquet", "summary.json", "adapter", "clients",
+    }  # fmt: skip
+    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    assert len(clients) == 16
+    assert clients["cosine"].between(-1, 1).all()
+    assert told["flops"]["client_total"] == pytest.approx(clients["train_flops"].sum())
+
+
+def test_the_ledger_counts_what_was_encoded(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protection import gate
+
+    lengths = []
+    encode = gate.encode
+    monkeypatch.setattr(gate, "encode", lambda message: lengths.append((message.kind, len(encode(message)))) or encode(message))
+    summary = run(make_job(), data=rows, out=tmp_path / "r").summary
+    kinds = summary["traffic"]["by_kind"]
+    # a message to all clients is encoded once and sent to each of the four; what comes up is encoded by each
+    up = [length for kind, length in lengths if kind == "train"]
+    downs, ups = up[0::5], [length for i, length in enumerate(up) if i % 5]
+    assert kinds["train"]["down_bytes"] == 4 * sum(downs)
+    assert kinds["train"]["up_bytes"] == sum(ups)
+    assert summary["traffic"]["up_bytes"] == sum(kind["up_bytes"] for kind in kinds.values())
+    rounds = pd.read_parquet(tmp_path / "r" / "rounds.parquet")
+    assert rounds["up_bytes"].sum() == kinds["train"]["up_bytes"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(make_job, rows, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(make_job(seed=seed), data=rows, out=tmp_path / name)
+    assert_same_adapter(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AssertionError):
+        assert_same_adapter(tmp_path / "a", tmp_path / "c")
+
+
+def test_the_order_in_which_clients_run_changes_nothing(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.federation import LocalFederation
+
+    run(make_job(), data=rows, out=tmp_path / "a")
+    ask = LocalFederation.ask
+    monkeypatch.setattr(
+        LocalFederation, "ask", lambda self, requests, timeout_s=None: ask(self, dict(reversed(requests.items())))
+    )
+    run(make_job(), data=rows, out=tmp_path / "b")
+    assert_same_adapter(tmp_path / "a", tmp_path / "b")
+
+
+def test_the_global_random_state_is_neither_used_nor_moved(make_job, rows, tmp_path):
+    torch.manual_seed(1)
+    run(make_job(), data=rows, out=tmp_path / "a")
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(3))
+    torch.manual_seed(2)
+    run(make_job(), data=rows, out=tmp_path / "b")
+    assert_same_adapter(tmp_path / "a", tmp_path / "b")
+
+
+def test_another_test_set_does_not_change_where_a_run_stops(make_job, rows, tmp_path):
+    told = []
+    for name, test in (("a", rows[:6]), ("b", [{**row, "target": "entirely other words"} for row in rows[:6]])):
+        job = make_job(stop__rounds=6, stop__patience=1, protocol__local__learning_rate=0.3)
+        result = run(job, data={"train": rows, "test": test}, out=tmp_path / name)
+        told.append((result.summary["rounds"], result.summary["best_round"], result.summary["metrics"]["after"]["loss"]))
+    assert told[0][:2] == told[1][:2]
+    assert told[0][2] != told[1][2]
+    assert_same_adapter(tmp_path / "a", tmp_path / "b")
+
+
+def test_patience_ends_a_run_and_the_best_round_is_kept(make_job, rows, tmp_path):
+    job = make_job(stop__rounds=12, stop__patience=2, protocol__local__learning_rate=2.0)
+    summary = run(job, data=rows, out=tmp_path / "r").summary
+    losses = pd.read_parquet(tmp_path / "r" / "rounds.parquet")["validation_loss"].tolist()
+    losses = [summary["validation_loss"]["before"], *losses]
+    assert summary["stopped_by"] == "patience"
+    assert summary["best_round"] == losses.index(min(losses)) == summary["rounds"] - 2
+    assert summary["validation_loss"]["after"] == min(losses)
+
+
+def test_a_run_goes_on_with_more_rounds_as_if_never_stopped(make_job, rows, tmp_path):
+    changes = {
+        "protocol__local__keep_optimizer": True,
+        "protocol__local__schedule": "linear",
+        "protocol__local__schedule_rounds": 9,
+    }
+    run(make_job(stop__rounds=4, **changes), data=rows, out=tmp_path / "whole")
+    run(make_job(stop__rounds=2, **changes), data=rows, out=tmp_path / "parts")
+    summary = run(make_job(stop__rounds=4, **changes), data=rows, resume=tmp_path / "parts").summary
+    assert summary["rounds"] == 4
+    assert_same_adapter(tmp_path / "whole", tmp_path / "parts")
+    left, right = (pd.read_parquet(tmp_path / name / "rounds.parquet").drop(columns="seconds") for name in ("whole", "parts"))
+    exact = [column for column in left if not column.endswith("bytes")]  # messages tell seconds, whose digits vary
+    pd.testing.assert_frame_equal(left[exact], right[exact], check_dtype=False)
+
+
+def test_only_stop_may_differ_on_resume(make_job, rows, tmp_path):
+    run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+    with pytest.raises(ResumeError, match=r"protocol\.local\.batch_size"):
+        run(make_job(protocol__local__batch_size=2), data=rows, resume=tmp_path / "r")
+    with pytest.raises(ResumeError, match=r"job\.yaml"):
+        run(make_job(), data=rows, resume=tmp_path / "nowhere")
+    with pytest.raises(ResumeError, match="--resume"):
+        run(make_job(), data=rows, out=tmp_path / "r")
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(make_job, rows, tmp_path):
+    run(make_job(), data=rows, out=tmp_path / "whole")
+    run(make_job(), data=rows, out=tmp_path / "hurt")
+    file = tmp_path / "hurt" / "checkpoint" / "000003" / "shared.safetensors"
+    file.write_bytes(file.read_bytes()[:-8] + b"\x00" * 8)
+    run(make_job(), data=rows, resume=tmp_path / "hurt")
+    assert_same_adapter(tmp_path / "whole", tmp_path / "hurt")
+    assert "damaged-checkpoint" in (tmp_path / "hurt" / "events.jsonl").read_text()
+
+
+def test_nothing_is_written_where_the_job_is_wrong(make_job, rows, tmp_path):
+    with pytest.raises(DataError):
+        run(make_job(), data=[{**row, "target": ""} for row in rows], out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protocols import averaging
+
+    train = averaging.train_locally
+
+    def fail_at_client_2(*args, client, **kwargs):
+        if client.endswith("2"):
+            raise MemoryError("the row of Mrs Jones does not fit")
+        return train(*args, client=client, **kwargs)
+
+    monkeypatch.setattr(averaging, "train_locally", fail_at_client_2)
+    summary = run(make_job(), data=rows, out=tmp_path / "r").summary
+    assert summary["rounds"] == 3
+    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    assert set(clients.loc[clients["error"].notna(), "client"]) == {sorted(clients["client"])[-4][:-1] + "2"}
+    assert "Jones" not in (tmp_path / "r" / "events.jsonl").read_text()
+    assert "Jones" in next((tmp_path / "r" / "clients").glob("*2/log.txt")).read_text()
+
+
+def test_too_few_clients_stop_the_run_with_its_state_saved(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protocols import averaging
+
+    train = averaging.train_locally
+    calls = []
+
+    def fail_in_round_2(*args, round, **kwargs):
+        calls.append(round)
+        if round == 2:
+            raise MemoryError
+        return train(*args, round=round, **kwargs)
+
+    monkeypatch.setattr(averaging, "train_locally", fail_in_round_2)
+    with pytest.raises(TooFewClients, match="round 2: 0 of 4"):
+        run(make_job(), data=rows, out=tmp_path / "r")
+    assert calls == [1] * 4 + [2] * 8  # tried twice
+    monkeypatch.setattr(averaging, "train_locally", train)
+    run(make_job(), data=rows, resume=tmp_path / "r")
+    run(make_job(), data=rows, out=tmp_path / "whole")
+    assert_same_adapter(tmp_path / "whole", tmp_path / "r")
