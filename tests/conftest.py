@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from jobs import make_job, rows  # noqa: F401  fixtures
 
 SENTENCES = (
     "The Eagle is a cheap coffee shop near the river.",

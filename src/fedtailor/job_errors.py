@@ -104,16 +104,16 @@ def unknown(place: Path, known: Sequence[str]) -> str:
     if near:
         return f"{name} is not a setting; did you mean {f'{parent}.{near}' if parent else near}?"
     elsewhere = [k for k in known if k.rpartition(".")[2] == key] or [
-        k for k in known if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in known])
+        k for k in known if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in known], 0.75)
     ]
     if elsewhere:
         return f"{name} is not a setting; did you mean {listed(elsewhere[:2], 'or')}?"
     return f"{name} is not a setting; {parent or 'a job'} has {listed(sorted(set(beside) - {'kind'})) or 'no settings'}."
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
+def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
     """Return the word that is most like `word`, or None if none is like it."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word, list(words), n=1, cutoff=likeness)
     return found[0] if found else None
 
 

@@ -1,7 +1,7 @@
 """fedtailor check: what a job would do and send, without doing it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .console import err, out
@@ -41,12 +41,12 @@ def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["Renderabl
     yield Padding(
         Text.assemble((job.name, "bold"), ("  is a job that can run; nothing was trained or written", "dim")), (1, 2, 0, 2)
     )
-    yield Padding(_facts(_settings(job, parts)), (1, 2, 0, 2))
-    yield Padding(_clients(parts, costs), (1, 2, 0, 2))
-    yield Padding(_facts(_leaving(parts)), (0, 2, 0, 2))
-    yield Padding(_facts(_foretold(job, parts, costs)), (1, 2, 1, 2))
+    yield Padding(_facts(_settings(job, parts)), (1, 2, 0, 2), expand=False)
+    yield Padding(_clients(parts, costs), (1, 2, 0, 2), expand=False)
+    yield Padding(_facts(_leaving(parts)), (1, 2, 0, 2), expand=False)
+    yield Padding(_facts(_foretold(job, parts, costs)), (1, 2, 1, 2), expand=False)
     for text in warnings:
-        yield Padding(Text(f"note: {text}", style="yellow"), (0, 2, 1, 2))
+        yield Padding(Text(f"note: {text}", style="yellow"), (0, 2, 1, 2), expand=False)
 
 
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
@@ -60,6 +60,7 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
     yield "protocol", f"{settings['protocol']['kind']}, {settings['protocol']['aggregation']['kind']}"
+    yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
 
@@ -68,15 +69,7 @@ def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
     from ..report.tables import plain_table
     from ..report.wording import bytes_text
 
-    divided = parts.divided
-    over = f", over {divided.divergence_over}" if divided.divergence_over else ""
-    told = (
-        ""
-        if divided.divergence is None
-        else f": they differ by {divided.divergence:.3f} (Jensen-Shannon, 0 alike, 1 disjoint{over})"
-    )
-    table = plain_table(f"{len(parts.states)} clients{told}")
-    table.add_column("", style="bold")
+    table = plain_table("clients")
     for title in ("train", "validation", "test", "steps a round", "up a round"):
         table.add_column(title, justify="right")
     for client, state in list(parts.states.items())[:MOST_CLIENTS]:
@@ -89,15 +82,33 @@ def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
     return table
 
 
+def _likeness(parts: "Parts") -> str:
+    """Return how far the clients' data differ."""
+    divided, count = parts.divided, len(parts.states)
+    if divided.divergence is None:
+        return f"{count}"
+    over = f" over {divided.divergence_over}" if divided.divergence_over else ""
+    return f"{count}; their data differ by {divided.divergence:.3f} (Jensen-Shannon{over}: 0 alike, 1 disjoint)"
+
+
 def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield, per kind of message, exactly what may leave a client."""
     for kind, spec in parts.manifest.up.items():
         tensors = Counter(tensor.dtype for tensor in spec.tensors.values())
         values = sum(_size(tensor.shape, parts.manifest.sizes) for tensor in spec.tensors.values())
         what = [f"{count:,} {dtype} tensors ({values:,} values)" for dtype, count in tensors.items()]
-        what += [f"the facts {', '.join(spec.facts)}"] if spec.facts else []
+        what += [_fact_names(spec.facts)] if spec.facts else []
         yield f"leaves: {kind}", "; ".join(what) or "nothing"
     yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
+
+
+def _fact_names(names: Iterable[str]) -> str:
+    """Return names of facts; those that begin alike are told together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        group, dot, fact = name.rpartition(".")
+        groups.setdefault(f"{group}{dot}", []).append(fact)
+    return "; ".join(f"of {group[:-1]}: {', '.join(facts)}" if group else ", ".join(facts) for group, facts in groups.items())
 
 
 def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -94,7 +94,7 @@ def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: B
     from ..errors import SettingError
 
     if baseline is None:
-        from ..run import run as run_job
+        from ..running import run as run_job
 
         return run_job(job, out=out_folder, resume=resume, watcher=watcher)
     if resume is not None:

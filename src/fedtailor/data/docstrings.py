@@ -30,7 +30,7 @@ ABBREVIATION = re.compile(
 )
 UNUSABLE = re.compile(
     r"::|>>>|https?:|:math:|\\|\$|TODO|FIXME|docstring|deprecated|see also|same as|alias (?:of|for)|is an? alias"
-    r"|^see |^refer |^this (?:test|is the)\b|[{}<>|#]|__|--|==|\b(?:noqa|copied from)\b|^\W|\s[-*]\s|^\w+\s*:|\s:\s|\b(?:args|parameters|arguments|returns):",
+    r"|^optional\[|^see |^refer |^this (?:test|is the)\b|[{}<>|#`]|__|--|==|\b(?:noqa|copied from)\b|^\W|\s[-*]\s|^\w+\s*:|\s:\s|\b(?:args|parameters|arguments|returns):",
     re.I,
 )
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
 from .read import Run
-from .tables import plain_table
+from .tables import IMPLIED, plain_table
 from .wording import NAMES, bytes_text, figure, flops_text, metric_name, seconds_text
 
 COSTS = (
@@ -26,7 +26,6 @@ NOT_COMPARED = {"name", "base"}
 def compare(runs: Sequence[Run]) -> RenderableType:
     """Return a column per run: figures after the run, costs, and the settings in which the runs differ; the best is green."""
     table = plain_table("after the run")
-    table.add_column("", style="bold")
     for run in runs:
         table.add_column(run.folder.name, justify="right", overflow="fold")
     _add_metrics(table, runs)
@@ -40,17 +39,15 @@ def compare(runs: Sequence[Run]) -> RenderableType:
         table.add_section()
         for name, texts in differing.items():
             table.add_row(Text(name, style="dim"), *texts)
-    return Padding(Group(table), (1, 2))
+    return Padding(Group(table), (1, 2), expand=False)
 
 
 def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in NAMES:
-        sources = [("", "metrics", "after"), ("worst client: ", "clients", "worst")]
-        for title, section, key in sources:
+        for title, section, key in ((metric_name(metric), "metrics", "after"), ("  worst client", "clients", "worst")):
             values = [run.summary.get(section, {}).get(key, {}).get(metric) for run in runs]
-            if any(value is not None for value in values):
-                name = Text(f"{title}{metric_name(metric)}", style="" if not title else "dim")
-                table.add_row(name, *_marked(metric, values))
+            if any(value is not None for value in values) and (key == "after" or metric not in IMPLIED):
+                table.add_row(Text(title, style="bold" if key == "after" else "dim"), *_marked(metric, values))
 
 
 def _marked(metric: str, values: Sequence[float | None]) -> list[Text]:

@@ -17,7 +17,7 @@ from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name,
 if TYPE_CHECKING:
     import pandas as pd
 
-LINES = Box("    \n    \n ── \n    \n    \n    \n    \n    \n".replace(" ── ", " ── "))
+IMPLIED = ("perplexity", "perplexity_word")  # follow from the loss
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -28,8 +28,8 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
     parts += _trouble(run)
-    parts += ["", *samples_of(run, samples)] if samples else []
-    return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2))
+    parts += ["", *samples_of(run, samples)]
+    return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2), expand=False)
 
 
 def headline(run: Run) -> Text:
@@ -39,19 +39,16 @@ def headline(run: Run) -> Text:
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
     aggregation = protocol.get("aggregation", {}).get("kind", "")
     names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), aggregation]
-    best = f", keeps round {summary['best_round']}" if summary.get("best_round") is not None else ""
-    line = f"{plural(int(summary.get('rounds', 0)), 'round')}, stopped by {summary.get('stopped_by', 'rounds')}{best}"
+    line = f"{plural(int(summary.get('rounds', 0)), 'round')}, stopped by {summary.get('stopped_by', 'rounds')}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
 def quality(run: Run) -> Table:
-    """Return a row per metric: before → after, on everything together and for the mean, worst and 10th percentile client."""
+    """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile."""
     summary = run.summary
     before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
-    together = "clients' own held-out parts" if summary.get("metrics_over") == "clients" else "test set"
-    table = plain_table(f"before → after, on the {together}" if together == "test set" else f"before → after, on {together}")
-    table.add_column("", style="bold")
-    table.add_column("all", justify="right")
+    table = plain_table("before → after")
+    table.add_column("all clients" if summary.get("metrics_over") == "clients" else "test set", justify="right")
     table.add_column("change", justify="right")
     per_client = summary.get("clients", {})
     scopes = [(key, title) for key, title in SCOPES if per_client.get(key)]
@@ -72,9 +69,7 @@ def clients(run: Run, most: int = 20) -> Table | None:
         return None
     figures = _client_figures(run)
     table = plain_table("clients")
-    table.add_column("", style="bold")
-    shown = [m for m in NAMES if any(m in after for _, after in figures.values())][:4] if figures else []
-    shown = [m for m in shown if m != "perplexity"]
+    shown = [m for m in NAMES if m not in IMPLIED and any(m in after for _, after in figures.values())][:3]
     for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
         table.add_column(title, justify="right")
     groups = list(rows.groupby("client", sort=True))
@@ -94,12 +89,13 @@ def rounds(run: Run) -> Table | None:
     if rows.empty:
         return None
     table = plain_table("rounds")
-    for title in ("", "training loss", "validation loss", "up", "down", "time"):
-        table.add_column(title, justify="right", style="bold" if not title else None)
+    for title in ("training loss", "validation loss", "up", "down", "time"):
+        table.add_column(title, justify="right")
+    kept_round = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else rows["round"].max()
     for row in rows.to_dict("records"):
-        kept = row["round"] == run.summary.get("best_round")
+        kept = row["round"] == kept_round
         losses = [figure("loss", row.get(name)) for name in ("train_loss", "validation_loss")]
-        name = Text.assemble(("● " if kept else "", "green"), str(int(row["round"])))
+        name = Text.assemble(str(int(row["round"])), (" ● kept" if kept else "", "green"))
         table.add_row(
             name,
             *losses,
@@ -160,7 +156,7 @@ def _at(rows: "pd.DataFrame", round: object) -> dict[str, float]:
 
 
 def _arrow(metric: str, before: object, after: object) -> Text:
-    return Text.assemble((f"{figure(metric, before)} → ", "dim"), figure(metric, after))
+    return Text.assemble((f"{figure(metric, before, brief=True)} → ", "dim"), figure(metric, after, brief=True))
 
 
 def _judged(metric: str, before: object, after: object) -> Text:
@@ -177,6 +173,6 @@ def _number(row: Mapping[Any, Any], name: str) -> float:
 
 def plain_table(title: str) -> Table:
     """Return an empty table in the one style that all of ours have; its first column, of names, is headed by `title`."""
-    table = Table(box=LINES, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(title, style="bold", no_wrap=True)
     return table

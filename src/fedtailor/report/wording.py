@@ -5,7 +5,7 @@ import math
 NAMES = {
     "loss": "loss",
     "perplexity": "perplexity",
-    "perplexity_word": "perplexity per word",
+    "perplexity_word": "  per word",
     "bleu": "BLEU",
     "chrf": "chrF",
     "rougeL": "ROUGE-L",
@@ -21,11 +21,12 @@ def metric_name(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
-def figure(metric: str, value: object) -> str:
-    """Return a figure with the digits that mean something; a dash if there is none."""
+def figure(metric: str, value: object, *, brief: bool = False) -> str:
+    """Return a figure with the digits that mean something, one less if `brief`; a dash if there is none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    return f"{value:,.{DIGITS.get(metric, 1)}f}"
+    digits = DIGITS.get(metric, 1) - (brief and metric in DIGITS)
+    return f"{value:,.{digits if abs(value) < 100 or not brief else 0}f}"
 
 
 def change(before: object, after: object) -> str:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from fedtailor.errors import DataError, ResumeError, TooFewClients
-from fedtailor.run import run
+from fedtailor.running import run
 
 
 def adapter(folder):

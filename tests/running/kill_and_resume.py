@@ -10,13 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import transformers.models.llama.modeling_llama  # noqa: F401  so that children need not
-from conftest import tiny_job, tiny_rows
+from jobs import tiny_job, tiny_rows
 
 import fedtailor.assemble
-from fedtailor.run import run
+from fedtailor.running import run
 
 
 def start(job, folder: Path, resume: bool) -> int:

@@ -28,7 +28,7 @@ def summarize(parts: Parts, progress: Progress, after: Moment, *, stopped_by: st
         "metrics": {"before": before["test"], "after": end["test"]},
         "metrics_over": "test set" if len(parts.server_test) else "clients",
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
-        "clients": {"count": len(parts.states), "before": before["clients"], **end["clients"]},
+        "clients": {"count": len(parts.divided.train), "before": before["clients"], **end["clients"]},
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),

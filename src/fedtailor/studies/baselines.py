@@ -1,0 +1,129 @@
+"""The same job without a federation: all data in one place, or each client alone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..assemble import Parts, assemble
+from ..errors import SettingError
+from ..job import Job
+from ..learning.client import ClientState
+from ..learning.evaluate import summarize_clients
+from ..records import ClientId, ClientInfo, Example
+from ..running import Result, RunFolder, Watcher, carry_out
+from ..running.folder import choose_folder
+from ..running.measure import pool
+from ..tasks.shard import Shard
+
+Baseline = Literal["central", "central-steps", "local"]
+CENTRAL = "central"  # the one client that holds everybody's training parts
+
+
+def run_baseline(
+    job: Job, kind: Baseline, *, data: Any = None, out: Path | str | None = None, watcher: Watcher | None = None
+) -> Result:
+    """Carry out the baseline of a job on the same parts of the same data, and return what it made.
+
+    `central` trains one client on everybody's training parts: as many examples a round as the federation sees in one.
+    `central-steps` does so in as many sequential steps a round as one client takes, with the examples of all clients
+    asked in each step. `local` trains each client alone for as many rounds, and evaluates each on its own parts.
+
+    Raises:
+        JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
+    """
+    if kind not in get_args(Baseline):
+        raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
+    path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
+    warnings: list[str] = []
+    parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
+    if kind == "local":
+        return _each_alone(parts, path, watcher=watcher, warnings=warnings)
+    return carry_out(_together(parts, kind), path, watcher=watcher, warnings=warnings, baseline=kind)
+
+
+def _together(parts: Parts, kind: Baseline) -> Parts:
+    """Return the parts with one client that trains on everything; the others are evaluated, and train no more."""
+    asked, infos = parts.sampler.per_round, parts.sampler.clients
+    examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
+    everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
+    local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
+    if kind == "central-steps":
+        steps = max(local.steps_per_round(info.examples) for info in infos)
+        local = replace(local, steps=steps, accumulate=local.accumulate * asked)
+    elif local.steps is not None:
+        local = replace(local, steps=local.steps * asked)
+    else:
+        local = replace(local, epochs=local.epochs * asked / len(infos))
+    empty = _nothing(everything)
+    state = ClientState(id=CENTRAL, train=everything, validation=empty, test=empty)
+    info = ClientInfo(id=CENTRAL, examples=len(everything))
+    return replace(
+        parts,
+        job=parts.job,
+        protocol=replace(parts.protocol, local=local),
+        states={**parts.states, CENTRAL: state},
+        sampler=replace(parts.sampler, clients=[info], per_round=1),
+    )
+
+
+def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: list[str]) -> Result:
+    """Run one federation of one for each client, in that client's own folder, and put the figures together."""
+    start = parts.worker.tensors()
+    summaries: dict[ClientId, dict[str, Any]] = {}
+    for info in parts.sampler.clients:
+        parts.worker.load(start)
+        alone = replace(
+            parts,
+            states={info.id: replace(parts.states[info.id], folder=path / "clients" / info.id / "alone" / "clients" / info.id)},
+            sampler=replace(parts.sampler, clients=[info], per_round=1),
+        )
+        result = carry_out(alone, path / "clients" / info.id / "alone", watcher=watcher, warnings=warnings, baseline="local")
+        summaries[info.id], warnings = result.summary, []
+    folder = RunFolder(path)
+    folder.write_text("job.yaml", parts.job.to_yaml())
+    folder.write_table("partition", parts.divided.table)
+    summary = _put_together(summaries, parts)
+    folder.write_json("summary.json", summary)
+    return Result(folder=path, summary=summary)
+
+
+def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) -> dict[str, Any]:
+    """Return one summary of all clients' own: `metrics` are means over the clients' models, `clients` on their own parts."""
+    runs = list(summaries.values())
+    first = runs[0]
+    own = {moment: {c: _own(s, moment) for c, s in summaries.items()} for moment in ("before", "after")}
+    return {
+        **first,
+        "rounds": max(run["rounds"] for run in runs),
+        "stopped_by": "each client alone",
+        "best_round": None,
+        "metrics": {moment: _mean([run["metrics"][moment] for run in runs], pooled=not len(parts.server_test)) for moment in own},
+        "validation_loss": None,
+        "clients": {"count": len(runs), "before": summarize_clients(own["before"]), **summarize_clients(own["after"])},
+        "traffic": {"up_bytes": 0, "down_bytes": 0, "by_kind": {}},
+        "flops": {"client_total": sum(run["flops"]["client_total"] for run in runs)},
+        "memory": {"peak_bytes": max(run["memory"]["peak_bytes"] for run in runs)},
+        "seconds": {name: sum(run["seconds"][name] for run in runs) for name in first["seconds"]},
+    }
+
+
+def _own(summary: Mapping[str, Any], moment: str) -> Mapping[str, float]:
+    """Return the figures of a run of one client on that client's own test part: the mean over its one client."""
+    clients = summary["clients"]
+    figures: Mapping[str, float] = (clients["before"] if moment == "before" else clients)["mean"]
+    return figures
+
+
+def _mean(figures: list[Mapping[str, float]], *, pooled: bool) -> dict[str, float]:
+    if pooled:
+        return pool(figures)
+    return {name: sum(each[name] for each in figures) / len(figures) for name in figures[0]}
+
+
+def _nothing(like: Shard) -> Shard:
+    """Return a shard without examples, of the same kind."""
+    return replace(
+        like, tokens_T=like.tokens_T[:0], target_T=like.target_T[:0], starts=like.starts[:1],
+        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(),
+    )  # fmt: skip

@@ -1,0 +1,136 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedtailor.job import Job
+
+
+def test_help_answers_without_loading_models():
+    code = "import sys; from fedtailor.cli.main import make_app; make_app(); print([n for n in ('torch', 'transformers', 'pandas', 'pydantic') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_init_writes_a_job_that_loads_and_never_replaces_one(fedtailor, tmp_path):
+    file = tmp_path / "job.yaml"
+    assert fedtailor("init", file)[0] == 0
+    assert Job.load(file).name == "example"
+    code, _, said = fedtailor("init", file)
+    assert code == 2
+    assert "exists already" in said
+    assert fedtailor("init", file, "--force")[0] == 0
+    assert fedtailor("init", tmp_path / "no" / "job.yaml")[0] == 2
+
+
+def test_schema_is_json(fedtailor, tmp_path):
+    code, printed, _ = fedtailor("schema")
+    assert code == 0
+    assert json.loads(printed) == Job.schema()
+    assert fedtailor("schema", tmp_path / "schema.json")[0] == 0
+    assert json.loads((tmp_path / "schema.json").read_text()) == Job.schema()
+
+
+def test_version_and_usage(fedtailor):
+    assert fedtailor("--version")[1].startswith("fedtailor 0.")
+    assert fedtailor("rnu")[0] == 2
+    assert fedtailor("run")[0] == 2
+
+
+def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path):
+    job = write_job()
+    before = sorted(tmp_path.rglob("*"))
+    code, printed, _ = fedtailor("check", job)
+    assert code == 0
+    for words in ("is a job that can run", "Jensen-Shannon over who", "leaves: train", "never leaves", "sent a round", "3 of 3 clients"):
+        assert words in printed
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
+    job, one, two = write_job(), tmp_path / "one", tmp_path / "two"
+    code, printed, said = fedtailor("run", job, "--out", one)
+    assert code == 0
+    assert "round 2 of 2" in said
+    assert "before → after" in printed
+    assert "10th percentile" in printed
+    code, printed, said = fedtailor("run", job, "stop.rounds=1", "tuning.rank=2", "--out", two, "--json")
+    assert (code, said) == (0, "")
+    assert json.loads(printed) == json.loads((two / "summary.json").read_text())
+    shown = fedtailor("show", one)[1]
+    up = json.loads((one / "summary.json").read_text())["traffic"]["up_bytes"]
+    assert f"({up:,} bytes)" in shown
+    assert json.loads(fedtailor("show", one, "--json")[1])["rounds"] == 2
+    compared = fedtailor("compare", one, two)[1]
+    assert [row for row in compared.splitlines() if "tuning.rank" in row][0].split() == ["tuning.rank", "8", "2"]
+    tried = fedtailor("try", one, "what is 3 plus 4?")[1]
+    assert "before" in tried
+    assert "after" in tried
+    assert fedtailor("export", one, tmp_path / "model", "--to", "merged")[0] == 0
+    assert (tmp_path / "model" / "README.md").exists()
+
+
+def test_resume_names_what_differs(fedtailor, write_job, tmp_path):
+    job, out = write_job(), tmp_path / "out"
+    assert fedtailor("run", job, "stop.rounds=1", "--out", out, "--json")[0] == 0
+    code, _, said = fedtailor("run", job, "tuning.rank=2", "--resume", out)
+    assert code == 2
+    assert "tuning.rank" in said
+    assert fedtailor("run", job, "stop.rounds=2", "--resume", out, "--json")[0] == 0
+    code, _, said = fedtailor("run", job, "--resume", out, "--baseline", "central")
+    assert code == 2
+    assert "--baseline" in said
+
+
+def test_run_folder_in_use_is_refused(fedtailor, write_job, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious.txt").write_text("x")
+    code, _, said = fedtailor("run", write_job(), "--out", tmp_path / "full")
+    assert code == 2
+    assert "not an empty folder" in said
+
+
+@pytest.mark.parametrize("command", ["show", "compare", "try", "export"])
+def test_what_is_no_run_is_named(fedtailor, tmp_path, command):
+    more = {"try": ["text"], "export": [tmp_path / "out"], "compare": [tmp_path]}.get(command, [])
+    code, _, said = fedtailor(command, tmp_path, *more)
+    assert code == 2
+    assert " not the folder of a " in said
+
+
+def test_models(fedtailor):
+    assert "smollm2-135m" in fedtailor("models", "list")[1]
+    code, _, said = fedtailor("models", "add", "gpt-9")
+    assert code == 2
+    assert "smollm2-135m" in said
+
+
+def test_unforeseen_faults_are_one_line_and_exit_1(fedtailor, monkeypatch, tmp_path):
+    monkeypatch.setattr(Job, "load", classmethod(lambda *a: 1 / 0))
+    code, _, said = fedtailor("run", tmp_path / "job.yaml")
+    assert code == 1
+    assert "ZeroDivisionError" in said
+    assert "--debug" in said
+    assert "Traceback" not in said
+    with pytest.raises(ZeroDivisionError):
+        fedtailor("run", tmp_path / "job.yaml", "--debug")
+
+
+def test_packaged_demo_job_is_right():
+    file = Path(__file__).parents[2] / "src" / "fedtailor" / "cli" / "demo.yaml"
+    demo = Job.load(file)
+    assert (demo.name, demo.backbone, demo.data.train, demo.clients.partition.kind) == ("demo", "smollm2-135m", "docstrings", "natural")
+
+
+def test_a_killed_pipe_is_no_fault(write_job):
+    began = time.monotonic()
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "fedtailor.cli", "schema"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 60

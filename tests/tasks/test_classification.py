@@ -1,0 +1,93 @@
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fedtailor.errors import DataError, SettingError
+from fedtailor.records import Example
+from fedtailor.tasks import Classification, collate
+
+TASK = Classification(labels=("bad", "fair", "good"))
+
+
+def texts(*pairs):
+    return [Example(id=f"t-{n}", fields={"text": text, "label": label}) for n, (text, label) in enumerate(pairs)]
+
+
+def test_labels_are_names_or_numbers(tokenizers):
+    shard = TASK.tokenize(texts(("a", "good"), ("b", 0), ("c", 1.0)), tokenizers["bytes"], keep_examples=True)
+    assert shard.labels_N.tolist() == [2, 0, 1]
+    assert not shard.target_T.any()
+
+
+@pytest.mark.parametrize("label", [3, -1, "great", None, 1.5, True])
+def test_label_out_of_range_names_the_example_and_the_range(tokenizers, label):
+    with pytest.raises(DataError, match=r"t-1 has the label .* 3 labels, numbered 0 to 2: bad, fair, good"):
+        TASK.tokenize(texts(("a", 0), ("b", label)), tokenizers["bytes"], keep_examples=False)
+
+
+def test_long_text_loses_its_end_and_an_empty_one_is_dropped(tokenizers):
+    tokenizer = tokenizers["characters"]
+    shard = Classification(labels=("x", "y"), max_tokens=4).tokenize(
+        texts(("abcdef", 0), (" ", 1)), tokenizer, keep_examples=True
+    )
+    assert tokenizer.decode(shard.tokens_T) == "abcd"
+    assert [name for name, _ in shard.dropped] == ["t-1"]
+    assert [e.id for e in shard.examples] == ["t-0"]
+
+
+def test_marks_of_the_tokenizer_are_there(tokenizers):
+    tokenizer = tokenizers["bytes-with-marks"]
+    assert tokenizer.decode(TASK.tokenize(texts(("ab", 0)), tokenizer, keep_examples=False).tokens_T) == "<s>ab</s>"
+
+
+def test_labels_come_from_the_data_in_the_order_of_numbers_or_names(tmp_path):
+    named, numbered = texts(("a", "yes"), ("b", "no")), texts(("a", 10), ("b", 9), ("c", 2))
+    assert Classification().resolve(named, tmp_path).labels == ("no", "yes")
+    assert Classification().labels_of(numbered) == ("2", "9", "10")
+
+
+def test_numbered_labels_with_gaps_are_taken_by_name(tokenizers, tmp_path):
+    numbered = texts(("a", 10), ("b", 9), ("c", 2))
+    shard = Classification().resolve(numbered, tmp_path).tokenize(numbered, tokenizers["bytes"], keep_examples=False)
+    assert shard.labels_N.tolist() == [2, 1, 0]
+    with pytest.raises(DataError, match="label 1;"):
+        Classification(labels=("2", "9", "10")).tokenize(texts(("a", 1)), tokenizers["bytes"], keep_examples=False)
+
+
+@pytest.mark.parametrize(("name", "content"), [("labels.json", json.dumps(["bad", "good"])), ("labels.txt", "bad\ngood\n")])
+def test_labels_come_from_a_file(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert Classification(labels=name).resolve([], tmp_path).labels == ("bad", "good")
+
+
+@pytest.mark.parametrize("content", ["{", '{"a": 1}', '["one"]', '["a", "a"]', "[1, 2]", None])
+def test_bad_file_of_labels_is_told(tmp_path, content):
+    if content is not None:
+        (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(SettingError, match=r"task.labels names a file.*labels.json"):
+        Classification(labels="labels.json").resolve([], tmp_path)
+
+
+def test_one_label_or_a_missing_one_is_told(tmp_path):
+    with pytest.raises(DataError, match="1 distinct labels"):
+        Classification().resolve(texts(("a", "x"), ("b", "x")), tmp_path)
+    with pytest.raises(DataError, match="t-1 has the label nan"):
+        Classification().resolve(texts(("a", "x"), ("b", math.nan)), tmp_path)
+
+
+def test_loss_is_a_sum_over_texts(tokenizers):
+    # scores 0, 0, ln 2: the classes have 1/4, 1/4, 1/2; -ln 1/2 - ln 1/4 = 3 ln 2
+    shard = TASK.tokenize(texts(("a", "good"), ("b", "bad")), tokenizers["bytes"], keep_examples=False)
+    batch = collate(shard, [0, 1], 0, torch.device("cpu"))
+    model = lambda **_: SimpleNamespace(logits=torch.tensor([[0.0, 0.0, math.log(2)]] * 2))  # noqa: E731
+    loss, count = TASK.loss(model, batch, None)
+    assert (loss.item(), count) == (pytest.approx(3 * math.log(2)), 2)
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_tokens", 1), ("labels", ("one",)), ("labels", ("a", "a")), ("labels", 3)])
+def test_bad_settings_are_refused_by_name(name, value):
+    with pytest.raises(SettingError, match=f"^{name} "):
+        Classification(**{name: value})

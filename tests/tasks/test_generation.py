@@ -1,0 +1,213 @@
+import copy
+import unicodedata
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fedtailor.errors import BackboneError, DataError, SettingError
+from fedtailor.records import Example
+from fedtailor.tasks import Generation
+
+END = "</s>"
+NAMES = (
+    "bytes",
+    "bytes-across-words",
+    "bytes-trimmed",
+    "bytes-with-marks",
+    "metaspace-first",
+    "metaspace-always",
+    "metaspace-never",
+    "characters",
+)
+TEMPLATES = (
+    "{input}\n{target}",
+    "{input}\n\n{target}",
+    "{input} {target}",
+    "{input}{target}",
+    "Ask: {input} => {target}",
+    "{input}: {target}",
+)
+words = st.text(alphabet=st.sampled_from("aeThe  \n:.,=>-12é漢🙂"), max_size=24)
+
+
+def example(input="name[The Eagle]", target="The Eagle is cheap.", id="e-1", **more):
+    return Example(id=id, fields={"input": input, "target": target, **more})
+
+
+def row(shard, number=0):
+    """Return the tokens of one example and which of them are counted."""
+    begin, end = shard.starts[number], shard.starts[number + 1]
+    return shard.tokens_T[begin:end].tolist(), shard.target_T[begin:end].tolist()
+
+
+def counted(shard, number=0):
+    return [token for token, counts in zip(*row(shard, number), strict=True) if counts]
+
+
+def uncounted(shard, number=0):
+    return [token for token, counts in zip(*row(shard, number), strict=True) if not counts]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(NAMES), template=st.sampled_from(TEMPLATES), source=words, target=words.filter(str.strip))
+def test_counted_tokens_are_the_target_and_its_end_and_the_rest_is_the_prompt_of_generation(
+    tokenizers, name, template, source, target
+):
+    tokenizer, task = tokenizers[name], Generation(template=template)
+    given_example = example(source, target)
+    shard = task.tokenize([given_example], tokenizer, keep_examples=True)
+    ids = counted(shard)
+    assert ids[-1] == tokenizer.eos_token_id
+    written = tokenizer.decode(ids[:-1], clean_up_tokenization_spaces=False)
+    want = unicodedata.normalize("NFC", target)
+    if name.startswith("metaspace"):  # its decoder takes one space off the front of any text, by design
+        written, want = written.removeprefix(" "), want.removeprefix(" ")
+    assert written == want
+    assert uncounted(shard) == task.prompts([given_example], tokenizer)[0]
+
+
+@pytest.mark.parametrize("name", ["bytes", "bytes-trimmed", "bytes-with-marks", "characters"])  # none merges across the border
+def test_target_is_encoded_as_it_stands_behind_its_prompt(name, tokenizers):
+    tokenizer = tokenizers[name]
+    tokens, _ = row(Generation().tokenize([example()], tokenizer, keep_examples=False))
+    whole = tokenizer("name[The Eagle]\nThe Eagle is cheap.")["input_ids"]
+    if whole[-1] != tokenizer.eos_token_id:
+        whole.append(tokenizer.eos_token_id)
+    assert tokens == whole
+
+
+def test_two_line_breaks_are_the_same_tokens_in_training_and_in_generation(tokenizers):
+    # GPT-2 splits "\n\nThe" into two line breaks, but "\n\n" at the end of a text may be one token
+    tokenizer, task = tokenizers["bytes"], Generation(template="{input}\n\n{target}")
+    shard = task.tokenize([example()], tokenizer, keep_examples=False)
+    assert uncounted(shard) == task.prompts([example()], tokenizer)[0]
+
+
+def test_marks_of_the_tokenizer_come_once_before_the_prompt_and_never_before_the_target(tokenizers):
+    tokenizer = tokenizers["bytes-with-marks"]
+    tokens, _ = row(Generation().tokenize([example()], tokenizer, keep_examples=False))
+    assert tokenizer.decode(tokens) == f"<s>name[The Eagle]\nThe Eagle is cheap.{END}"
+
+
+def test_long_prompt_loses_the_beginning_of_its_input_alone(tokenizers):
+    # characters: "In: " 4, input 10, " => " 4, target 2, end 1 = 21 tokens; 18 are allowed, so 3 of the input go
+    task = Generation(template="In: {input} => {target}", max_tokens=18)
+    tokenizer = tokenizers["characters"]
+    shard = task.tokenize([example("0123456789", "ok")], tokenizer, keep_examples=False)
+    assert tokenizer.decode(row(shard)[0]) == f"In: 3456789 => ok{END}"
+    assert tokenizer.decode(counted(shard)) == f"ok{END}"
+
+
+def test_what_cannot_be_used_is_named_and_never_trained_on(tokenizers):
+    # max_tokens 8 holds "in\n" 3, target 4, end 1
+    task, tokenizer = Generation(max_tokens=8), tokenizers["characters"]
+    given_examples = [
+        example("in", "four", "a"),
+        example("in", "  ", "b"),
+        example("in", "longer", "c"),
+        example("in", None, "d"),
+    ]
+    shard = task.tokenize(given_examples, tokenizer, keep_examples=True)
+    assert [e.id for e in shard.examples] == ["a"]
+    assert len(shard) == 1
+    assert [name for name, _ in shard.dropped] == ["b", "c", "d"]
+    assert "empty" in shard.dropped[0][1]
+    assert "max_tokens = 8" in shard.dropped[1][1]
+
+
+def test_no_examples_make_an_empty_shard(tokenizers):
+    shard = Generation().tokenize([], tokenizers["bytes"], keep_examples=True)
+    assert len(shard) == 0
+
+
+def test_words_are_those_of_the_target_and_its_end(tokenizers):
+    shard = Generation().tokenize([example(target="The Eagle is cheap.")], tokenizers["bytes"], keep_examples=False)
+    assert shard.words_N.tolist() == [5]
+
+
+def test_examples_are_left_out_unless_kept(tokenizers):
+    assert Generation().tokenize([example()], tokenizers["bytes"], keep_examples=False).examples == ()
+
+
+def test_empty_prompt_starts_with_the_end_token_so_that_the_first_target_is_foretold(tokenizers):
+    task, tokenizer = Generation(template="{input}{target}"), tokenizers["bytes"]
+    shard = task.tokenize([example("", "The")], tokenizer, keep_examples=False)
+    assert uncounted(shard) == [tokenizer.eos_token_id] == task.prompts([example("", "The")], tokenizer)[0]
+
+
+def test_template_may_name_any_column(tokenizers):
+    task, tokenizer = Generation(template="# {library} {{x}}\n{input}\n{target}"), tokenizers["bytes"]
+    shard = task.tokenize([example("def f()", "Return it.", library="numpy")], tokenizer, keep_examples=False)
+    assert tokenizer.decode(uncounted(shard)) == "# numpy {x}\ndef f()\n"
+
+
+def test_column_that_is_not_there_is_named(tokenizers):
+    with pytest.raises(DataError, match=r"e-1 has no column 'library'.* it has input, target"):
+        Generation(template="{library} {input}\n{target}").tokenize([example()], tokenizers["bytes"], keep_examples=False)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{input}",
+        "{target}",
+        "{input}\n{target}.",
+        "{target} {input}",
+        "{input} {input} {target}",
+        "{} {input}{target}",
+        "{input {target}",
+        3,
+    ],
+)
+def test_template_without_its_parts_is_refused(template):
+    with pytest.raises(SettingError, match="^template is"):
+        Generation(template=template)
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_tokens", 1), ("max_tokens", 2.5), ("max_tokens", True), ("chat", "yes")])
+def test_bad_settings_are_refused_by_name(name, value):
+    with pytest.raises(SettingError, match=f"^{name} is"):
+        Generation(**{name: value})
+
+
+def test_chat_template_is_the_models_own(tiny_backbone_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer, task = AutoTokenizer.from_pretrained(tiny_backbone_folder), Generation(chat=True)
+    shard = task.tokenize([example("Who?", "The Eagle.")], tokenizer, keep_examples=False)
+    assert tokenizer.decode(uncounted(shard)) == "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(counted(shard)) == "The Eagle.<|im_end|>"
+    assert uncounted(shard) == task.prompts([example("Who?")], tokenizer)[0]
+
+
+def test_long_chat_loses_the_beginning_of_the_last_turn_alone(tiny_backbone_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone_folder)
+    long = "x y " * 200 + "the end"
+    shard = Generation(chat=True, max_tokens=60).tokenize([example(long, "Yes.")], tokenizer, keep_examples=False)
+    text = tokenizer.decode(row(shard)[0])
+    assert len(row(shard)[0]) == 60
+    assert text.startswith("<|im_start|>user\n")
+    assert text.endswith("the end<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>")
+
+
+def test_turns_may_be_given_as_a_list(tiny_backbone_folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone_folder)
+    turns = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Who?"}]
+    shard = Generation(chat=True).tokenize([example(turns, "Me.")], tokenizer, keep_examples=False)
+    assert tokenizer.decode(uncounted(shard)).startswith("<|im_start|>system\nBe short.<|im_end|>\n<|im_start|>user\nWho?")
+    with pytest.raises(DataError, match="chat: true"):
+        Generation().tokenize([example(turns, "Me.")], tokenizer, keep_examples=False)
+
+
+def test_missing_chat_template_and_missing_end_token_are_told(tokenizers):
+    with pytest.raises(BackboneError, match="no chat template"):
+        Generation(chat=True).tokenize([example()], tokenizers["bytes"], keep_examples=False)
+    endless = copy.deepcopy(tokenizers["bytes"])
+    endless.eos_token = None
+    with pytest.raises(BackboneError, match="no end token"):
+        Generation().tokenize([example()], endless, keep_examples=False)
