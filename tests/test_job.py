@@ -144,7 +144,12 @@ def test_paths_start_at_the_job_file(tmp_path: Path):
 def test_overrides_go_on_top(tmp_path: Path):
     file = tmp_path / "my job.yaml"
     file.write_text(write_yaml(SMALL), encoding="utf-8")
-    words = ["tuning.rank=16", "protocol.local.learning_rate=1e-3", "clients.partition={kind: natural, by: who}", "task.chat=true"]
+    words = [
+        "tuning.rank=16",
+        "protocol.local.learning_rate=1e-3",
+        "clients.partition={kind: natural, by: who}",
+        "task.chat=true",
+    ]
     loaded = Job.load(file, words)
     assert (loaded.tuning.rank, loaded.protocol.local.learning_rate, loaded.task.chat) == (16, 1e-3, True)  # type: ignore[attr-defined]
     assert loaded.clients.partition.by == "who"  # type: ignore[attr-defined]
@@ -193,7 +198,11 @@ def test_yaml_keeps_labels_and_small_rates():
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcno1e-", min_size=1, max_size=4), inner, max_size=3),
     max_leaves=8,
 )

@@ -1,13 +1,12 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .chance import stream_seed
 from .data.divide import Divided, divide
 from .errors import DataError
 from .job import Job
@@ -77,12 +76,15 @@ def assemble(
         base=job.base,
         seed=job.seed,
     )
-    model = job.tuning.attach(backbone.model, stream_seed(job.seed, "tuning"))
+    tuning: Any = job.tuning
+    if getattr(tuning, "initial", None) is not None:
+        tuning = replace(tuning, initial=str(job.path(tuning.initial)))
+    model = tuning.attach(backbone.model, job.seed)
     worker = Worker(
         model=model,
         tokenizer=backbone.tokenizer,
         task=task,
-        tuning=job.tuning,
+        tuning=tuning,
         evaluation=job.evaluation,
         device=device,
         bfloat16=precision == "bfloat16",

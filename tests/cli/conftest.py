@@ -29,7 +29,9 @@ def write_job(tmp_path, tiny_backbone_folder):
     """Return a maker of a job file with data of three owners beside it; dotted settings are put on top."""
 
     def write(rows: list[dict[str, Any]] | None = None, **sections: Any) -> Path:
-        owned = rows or [{"question": f"what is {i} plus {i % 7}?", "answer": f"it is {i + i % 7}", "who": "abc"[i % 3]} for i in range(60)]
+        owned = rows or [
+            {"question": f"what is {i} plus {i % 7}?", "answer": f"it is {i + i % 7}", "who": "abc"[i % 3]} for i in range(60)
+        ]
         (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in owned))
         job = {
             "backbone": str(tiny_backbone_folder),

@@ -20,7 +20,13 @@ BAD = {
     "zero learning rate": ({"protocol": {"local": {"learning_rate": 0.0}}}, "protocol.local.learning_rate"),
     "fraction above one": ({"clients": {"fraction": 1.5}}, "clients.fraction"),
     "4bit without a GPU": ({"precision": "4bit", "device": "cpu"}, "4bit"),
-    "label out of range": ({"task": {"kind": "classification", "labels": ["x", "y"]}, "data": {"train": "train.jsonl", "columns": {"text": "question", "label": "who"}}}, "label"),
+    "label out of range": (
+        {
+            "task": {"kind": "classification", "labels": ["x", "y"]},
+            "data": {"train": "train.jsonl", "columns": {"text": "question", "label": "who"}},
+        },
+        "label",
+    ),
 }
 
 

@@ -46,7 +46,14 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     code, printed, _ = fedtailor("check", job)
     assert code == 0
-    for words in ("is a job that can run", "Jensen-Shannon over who", "leaves: train", "never leaves", "sent a round", "3 of 3 clients"):
+    for words in (
+        "is a job that can run",
+        "Jensen-Shannon over who",
+        "leaves: train",
+        "never leaves",
+        "sent a round",
+        "3 of 3 clients",
+    ):
         assert words in printed
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -66,7 +73,7 @@ def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     assert f"({up:,} bytes)" in shown
     assert json.loads(fedtailor("show", one, "--json")[1])["rounds"] == 2
     compared = fedtailor("compare", one, two)[1]
-    assert [row for row in compared.splitlines() if "tuning.rank" in row][0].split() == ["tuning.rank", "8", "2"]
+    assert next(row for row in compared.splitlines() if "tuning.rank" in row).split() == ["tuning.rank", "8", "2"]
     tried = fedtailor("try", one, "what is 3 plus 4?")[1]
     assert "before" in tried
     assert "after" in tried
@@ -123,14 +130,21 @@ def test_unforeseen_faults_are_one_line_and_exit_1(fedtailor, monkeypatch, tmp_p
 def test_packaged_demo_job_is_right():
     file = Path(__file__).parents[2] / "src" / "fedtailor" / "cli" / "demo.yaml"
     demo = Job.load(file)
-    assert (demo.name, demo.backbone, demo.data.train, demo.clients.partition.kind) == ("demo", "smollm2-135m", "docstrings", "natural")
+    assert (demo.name, demo.backbone, demo.data.train, demo.clients.partition.kind) == (
+        "demo",
+        "smollm2-135m",
+        "docstrings",
+        "natural",
+    )
 
 
 def test_a_killed_pipe_is_no_fault(write_job):
     began = time.monotonic()
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-m", "fedtailor.cli", "schema"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "fedtailor.cli", "schema"], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
     os.close(write)
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 60

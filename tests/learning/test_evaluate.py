@@ -19,7 +19,7 @@ def tiny(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
-def figures_of(model, task, examples, tokenizer, evaluation=None, generate=False, **more):
+def figures_of(model, task, examples, tokenizer, evaluation=None, *, generate=False, **more):
     shard = task.tokenize(examples, tokenizer, keep_examples=True)
     evaluation = evaluation or Evaluation(generate=Decoding(max_new_tokens=4))
     return evaluate(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def lines(*texts):
 
 def rows(shard):
     starts = shard.starts.tolist()
-    return [(shard.tokens_T[a:b].tolist(), shard.target_T[a:b].tolist()) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [(shard.tokens_T[a:b].tolist(), shard.target_T[a:b].tolist()) for a, b in pairwise(starts)]
 
 
 def test_blocks_share_one_token_of_context_and_count_every_other_one_once(tokenizers):

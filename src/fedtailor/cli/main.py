@@ -20,7 +20,15 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
-    from . import check, compare, demo, export, init, models, run, show, tryout
+    from .check import check
+    from .compare import compare
+    from .demo import demo
+    from .export import export
+    from .init import init, schema
+    from .models import app as models
+    from .run import run
+    from .show import show
+    from .tryout import tryout
 
     app = typer.Typer(
         help=HELP,
@@ -31,16 +39,9 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    app.command("demo")(demo.demo)
-    app.command("init")(init.init)
-    app.command("check")(check.check)
-    app.command("run")(run.run)
-    app.command("show")(show.show)
-    app.command("compare")(compare.compare)
-    app.command("try")(tryout.tryout)
-    app.command("export")(export.export)
-    app.command("schema")(init.schema)
-    app.add_typer(models.app, name="models")
+    for command in (demo, init, check, run, show, compare, tryout, export, schema):
+        app.command("try" if command is tryout else None)(command)
+    app.add_typer(models, name="models")
     return app
 
 

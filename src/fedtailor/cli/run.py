@@ -85,9 +85,9 @@ def show_end(folder: Path, samples: int) -> None:
     from ..report import read_run, show
 
     out().print(show(read_run(folder), samples=samples))
-    out().print(
-        f'  [dim]next[/]  fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER\n', soft_wrap=True
-    )
+    if (folder / "adapter").is_dir():
+        after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
+        out().print(f"  [dim]next[/]  {after}\n", soft_wrap=True)
 
 
 def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> Any:

@@ -1,6 +1,5 @@
 """The data of a job, divided among clients and parts."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,15 +181,6 @@ def _check_clients(clients: Clients, names: Sequence[ClientId]) -> None:
         raise SettingError(
             f"clients.per_round asks for {clients.per_round} clients a round, but the data give {len(names)}; lower it"
         )
-    for name in clients.overrides:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else "the clients are " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            )
-            raise SettingError(f"clients.overrides names client {name!r}, which there is not; {hint}")
 
 
 def _table(sides: Mapping[str, Examples]) -> "pd.DataFrame":

@@ -21,7 +21,7 @@ class Data:
     or the built-in `docstrings`. Paths are relative to the job file.
     """
 
-    train: object = "docstrings"
+    train: object = "docstrings"  # a path, a list of paths, a hub id, or docstrings
     validation: object | None = None  # left out: a seeded share of each client's training part
     test: object | None = None  # a public set at the server; each client has its own held-out part as well
     columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
@@ -60,11 +60,10 @@ class Clients:
     partition: Partition = field(default_factory=Iid)
     fraction: float = 1.0  # share of the clients asked in a round, in (0, 1]
     per_round: int | None = None  # clients asked in a round; takes the place of fraction
-    select: Literal["uniform", "by-size", "stratified"] = "uniform"
+    select: Literal["uniform", "by-size", "stratified"] = "uniform"  # how the clients of a round are drawn
     min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
-    overrides: Mapping[str, object] = field(default_factory=dict)  # client id -> settings that differ for it
 
     def __post_init__(self) -> None:
         for name in ("count", "per_round"):

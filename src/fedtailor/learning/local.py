@@ -15,9 +15,9 @@ class LocalTraining:
     steps: int | None = None  # optimizer steps in a round; if given, `epochs` is not used
     batch_size: int = 8  # examples in one forward pass
     accumulate: int = 1  # forward passes in one optimizer step
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = 1.0e-3
-    weight_decay: float = 0.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew in each round, unless keep_optimizer
+    learning_rate: float = 1.0e-3  # of a client's optimizer, before warm-up and schedule
+    weight_decay: float = 0.0  # of the optimizer
     momentum: float = 0.0  # of sgd
     clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
     warmup_steps: int = 0  # of the whole run: the rate grows linearly over the first so many local steps

@@ -110,8 +110,9 @@ class Averaging:
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold."""
         size = message_bytes(sizes.shared, sizes.tensors, 4 if self.wire == "float32" else 2)
-        seen = self.local.steps_per_round(examples) * self.local.batch_size * self.local.accumulate
-        tokens = int(min(seen, max(examples, 1) * max(self.local.epochs, 1)) * tokens_per_example)
+        local = self.local
+        seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
+        tokens = int(seen * tokens_per_example)
         moments = 2 if self.local.optimizer == "adamw" else int(self.local.momentum > 0)
         return Cost(
             up_bytes=size,

@@ -37,9 +37,10 @@ def headline(run: Run) -> Text:
     summary, job = run.summary, run.settings
     tuning, protocol = job.get("tuning", {}), job.get("protocol", {})
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
-    aggregation = protocol.get("aggregation", {}).get("kind", "")
-    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), aggregation]
-    line = f"{plural(int(summary.get('rounds', 0)), 'round')}, stopped by {summary.get('stopped_by', 'rounds')}"
+    baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
+    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), baseline]
+    early = ", stopped early: no better validation loss" if summary.get("stopped_by") == "patience" else ""
+    line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
@@ -63,24 +64,32 @@ def quality(run: Run) -> Table:
 
 
 def clients(run: Run, most: int = 20) -> Table | None:
-    """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nobody trained."""
-    rows = run.table("clients")
-    if rows.empty:
+    """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
+    rows, figures = run.table("clients"), _client_figures(run)
+    groups = {} if rows.empty else {str(client): own for client, own in rows.groupby("client")}
+    names = sorted(groups.keys() | figures.keys())
+    if not names:
         return None
-    figures = _client_figures(run)
     table = plain_table("clients")
     shown = [m for m in NAMES if m not in IMPLIED and any(m in after for _, after in figures.values())][:3]
     for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
         table.add_column(title, justify="right")
-    groups = list(rows.groupby("client", sort=True))
-    for client, own in groups[:most]:
-        before, after = figures.get(str(client), ({}, {}))
-        cells = [_arrow(metric, before.get(metric), after.get(metric)) for metric in shown]
-        counts = [f"{int(own['examples'].max()):,}", f"{int(own['steps'].sum()):,}"]
-        table.add_row(str(client), *counts, *cells, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum()))
-    if len(groups) > most:
-        table.add_row(f"and {len(groups) - most} more", style="dim")
+    for client in names[:most]:
+        before, after = figures.get(client, ({}, {}))
+        table.add_row(
+            client, *_work(groups.get(client), [_arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
+        )
+    if len(names) > most:
+        table.add_row(Text(f"and {len(names) - most} more", style="dim"))
     return table
+
+
+def _work(own: "pd.DataFrame | None", figures: list[Text]) -> list[str | Text]:
+    """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
+    if own is None:
+        return ["–", "–", *figures, "–", "–"]
+    counts = [f"{int(own['examples'].max()):,}", f"{int(own['steps'].sum()):,}"]
+    return [*counts, *figures, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum())]
 
 
 def rounds(run: Run) -> Table | None:
@@ -156,6 +165,8 @@ def _at(rows: "pd.DataFrame", round: object) -> dict[str, float]:
 
 
 def _arrow(metric: str, before: object, after: object) -> Text:
+    if before is None and after is None:
+        return Text("–", style="dim")
     return Text.assemble((f"{figure(metric, before, brief=True)} → ", "dim"), figure(metric, after, brief=True))
 
 

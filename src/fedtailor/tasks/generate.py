@@ -22,7 +22,7 @@ class Decoding:
     """How texts are generated; written into the run's record, since figures depend on it."""
 
     beams: int = 1  # 1 is greedy
-    max_new_tokens: int = 64
+    max_new_tokens: int = 64  # most tokens of a generated text
     length_penalty: float = 1.0  # exponent of the length that divides a beam's score; of no effect with one beam
     no_repeat_ngram: int = 0  # n-grams of this size come once in prompt and text together; 0 switches it off
     batch_size: int = 64  # prompts at a time, times beams; ended texts leave the batch, so a large one wastes little

@@ -27,7 +27,7 @@ class Lora:
     """Train low-rank factors beside the attention weights, and a classifier's head."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = 8
+    rank: int = 8  # width of the factors: weights trained and bytes sent grow with it
     alpha: float = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
     targets: tuple[str, ...] | None = None  # last parts of module names, or ("all-linear",); None: attention query and value

@@ -1,0 +1,39 @@
+import pytest
+
+from fedtailor.report.wording import bytes_text, change, figure, flops_text, plural, seconds_text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_850_000, "1.9 MB"), (250e9, "250 GB"), (2e18, "2000 PB")]
+)
+def test_bytes(count, text):
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (312, "5 min 12 s"), (7380, "2 h 03 min")],
+)
+def test_seconds(seconds, text):
+    assert seconds_text(seconds) == text
+
+
+def test_change():
+    assert change(4.0, 3.0) == "−25 %"
+    assert change(5.0, 56.8) == "× 11.4"
+    assert change(0.0, 1.0) == ""
+    assert change(None, 1.0) == ""
+
+
+def test_figures():
+    assert figure("loss", 1.2345) == "1.234"
+    assert figure("loss", 1.2345, brief=True) == "1.23"
+    assert figure("perplexity", 292.84, brief=True) == "293"
+    assert figure("bleu", 56.84) == "56.8"
+    assert figure("loss", float("nan")) == "–"
+    assert figure("loss", None) == "–"
+
+
+def test_words():
+    assert flops_text(2.5e15) == "2.5 PFLOP"
+    assert (plural(1, "client"), plural(2000, "client")) == ("1 client", "2,000 clients")
