@@ -148,3 +148,24 @@ def test_a_killed_pipe_is_no_fault(write_job):
     os.close(write)
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 60
+
+
+def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeypatch):
+    job, folder = write_job(), tmp_path / "out"
+
+    def stopped_by_hand(job, *, watcher, **rest):
+        watcher("start", {"folder": str(folder), "rounds": 2, "clients": 3, "steps_per_round": 4})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedtailor.running.run", stopped_by_hand)
+    code, _, said = fedtailor("run", job, "--out", folder)
+    assert code == 1
+    assert f"go on with fedtailor run {folder}/job.yaml --resume {folder}" in said
+
+
+def test_a_run_goes_on_from_its_own_folder(fedtailor, write_job, tmp_path):
+    folder = tmp_path / "out"
+    assert fedtailor("run", write_job(), "stop.rounds=1", "--out", folder, "--json")[0] == 0
+    code, printed, _ = fedtailor("run", folder / "job.yaml", "stop.rounds=2", "--resume", folder, "--json")
+    assert code == 0
+    assert json.loads(printed)["rounds"] == 2

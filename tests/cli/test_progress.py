@@ -22,7 +22,7 @@ def story(watcher):
     with watcher:
         watcher("start", PLAN)
         watcher("evaluating", {"what": "a", "done": 1, "of": 3})
-        watcher("evaluated", {"name": "before", "figures": {"loss": 3.0, "bleu": 4.0}})
+        watcher("evaluated", {"round": 0, "figures": {"loss": 3.0, "bleu": 4.0}})
         for round in (1, 2):
             for client in "ab":
                 for step in (1, 2):

@@ -26,5 +26,5 @@ def demo(
     with as_file(files("fedtailor.cli").joinpath("demo.yaml")) as file:
         job = Job.load(file, settings or []).replace("base", str(Path.cwd()))
     err().print(STORY.format(backbone=job.backbone))
-    done = carry_out(job, out_folder=out_folder, command=" ".join(["fedtailor run", "job.yaml", *(settings or [])]))
-    show_end(done["folder"], samples=3)
+    result = carry_out(job, out_folder=out_folder)
+    show_end(result.folder, samples=3)

@@ -78,8 +78,8 @@ class Watcher:
 
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:
         figures = facts.get("figures", {})
-        told = [f"{metric_name(name)} {figure(name, figures[name])}" for name in NOTED if name in figures]
-        self.say("  ·  ".join([str(facts.get("name", "measured")), *told]))
+        if facts.get("round") == 0:  # the lines of the rounds and the table at the end tell the others
+            self.say("  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in NOTED if m in figures)]))
 
     def on_warning(self, facts: Mapping[str, Any]) -> None:
         self.say(f"note: {facts.get('text', '')}", "yellow")

@@ -12,6 +12,7 @@ from .console import complain, err, out
 
 if TYPE_CHECKING:
     from ..job import Job
+    from ..running import Result
 
 
 class Baseline(StrEnum):
@@ -46,13 +47,11 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     from ..job import Job
 
     loaded = Job.load(job, settings or [])
-    summary = carry_out(
-        loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, command=_again(job, settings)
-    )
+    result = carry_out(loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json)
     if as_json:
-        sys.stdout.write(json.dumps(summary["summary"], indent=2, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(result.summary, indent=2, ensure_ascii=False, default=str) + "\n")
         return
-    show_end(summary["folder"], samples=2)
+    show_end(result.folder, samples=2)
 
 
 def carry_out(
@@ -62,22 +61,20 @@ def carry_out(
     resume: Path | None = None,
     baseline: Baseline | None = None,
     quiet: bool = False,
-    command: str = "fedtailor run JOB",
-) -> dict[str, Any]:
-    """Run the job with progress on stderr; return its folder and summary."""
+) -> "Result":
+    """Run the job with progress on stderr, or in silence if `quiet`."""
     from .progress import watch
 
     if quiet:
-        result = _start(job, out_folder, resume, baseline, None)
-        return {"folder": result.folder, "summary": result.summary}
+        return _start(job, out_folder, resume, baseline, None)
     with watch(err()) as watcher:
         try:
-            result = _start(job, out_folder, resume, baseline, watcher)
+            return _start(job, out_folder, resume, baseline, watcher)
         except KeyboardInterrupt:
-            resumable = f"; go on with {command} --resume {watcher.folder}" if watcher.folder and not baseline else ""
-            complain(f"stopped{resumable}")
+            kept = baseline is None and watcher.folder
+            tip = f"; go on with fedtailor run {watcher.folder}/job.yaml --resume {watcher.folder}" if kept else ""
+            complain(f"stopped{tip}")
             raise typer.Exit(1) from None
-    return {"folder": result.folder, "summary": result.summary}
 
 
 def show_end(folder: Path, samples: int) -> None:
@@ -90,7 +87,7 @@ def show_end(folder: Path, samples: int) -> None:
         out().print(f"  [dim]next[/]  {after}\n", soft_wrap=True)
 
 
-def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> Any:
+def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> "Result":
     from ..errors import SettingError
 
     if baseline is None:
@@ -104,7 +101,3 @@ def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: B
     from ..studies.baselines import run_baseline
 
     return run_baseline(job, kind=baseline.value, out=out_folder, watcher=watcher)
-
-
-def _again(job: Path, settings: list[str] | None) -> str:
-    return " ".join(["fedtailor run", str(job), *(settings or [])])

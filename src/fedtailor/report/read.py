@@ -69,10 +69,12 @@ def read_run(folder: str | Path) -> Run:
             return Run(path, json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{file} cannot be read: {error}; the run may have been cut off, go on with --resume {path}."
+                f"{file} cannot be read: {error}; the run may have been cut off: go on with fedtailor run {path}/job.yaml --resume {path}."
             ) from None
     if (path / "job.yaml").exists():
-        raise DataError(f"the run in {path} has not ended: it has no summary.json; go on with fedtailor run JOB --resume {path}.")
+        raise DataError(
+            f"the run in {path} has not ended: it has no summary.json; go on with fedtailor run {path}/job.yaml --resume {path}."
+        )
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
     tip = f"there is {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"

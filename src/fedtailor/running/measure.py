@@ -74,6 +74,7 @@ class Evaluator:
             validation_loss = pool(clients.validation.values())["loss"]
         progress.note_peak(self.parts.worker.peak.read())
         progress.figures["seconds"]["evaluate"] += time.perf_counter() - began
+        self.notify("evaluated", round=round, figures=dict(test), validation_loss=validation_loss, clients=len(clients.test))
         return Moment(test=test, validation_loss=validation_loss, clients=clients.test)
 
     def _ask_clients(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool) -> ClientFigures:

@@ -30,7 +30,7 @@ class Lora:
     rank: int = 8  # width of the factors: weights trained and bytes sent grow with it
     alpha: float = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
-    targets: tuple[str, ...] | None = None  # last parts of module names, or ("all-linear",); None: attention query and value
+    targets: tuple[str, ...] | None = None  # last parts of module names, or [all-linear]; None: attention query and value
     initial: str | None = None  # folder of an existing adapter to start from
 
     def __post_init__(self) -> None:
