@@ -54,7 +54,7 @@ types: setup  ## check types
 	@$(BIN)/mypy
 
 docs: setup  ## build the manual into site/; a broken link is an error
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "built site/index.html"
 
 tables: setup  ## write the tables of settings in docs/job.md anew from the code

@@ -56,8 +56,9 @@ def _default(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]])
 
 def _meaning(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> str:
     choices = [f"`{_plain(value)}`" for value in setting.get("enum", ())]
-    parts = [" \\| ".join(choices), setting.get("description", ""), _pointer(setting, known)]
-    return "; ".join(part.replace("|", "\\|").replace("\\\\|", "\\|") for part in parts if part)
+    note = re.sub(r"\bTrue\b", "true", setting.get("description", ""))
+    parts = [" | ".join(choices), note, _pointer(setting, known)]
+    return "; ".join(part for part in parts if part).replace("|", "\\|")
 
 
 def _pointer(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> str:
