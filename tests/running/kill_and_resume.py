@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import transformers.models.llama.modeling_llama  # noqa: F401  so that children need not
 from jobs import tiny_job, tiny_rows
 
-import fedtailor.assemble
+import fedtailor.assemble  # noqa: F401  likewise
 from fedtailor.running import run
 
 

@@ -1,6 +1,7 @@
 """The training loop."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in p
 class Trained:
     """What local training made of the weights that were in place."""
 
-    delta: Tensors  # trained minus received
+    delta: Tensors  # trained minus received, of what was under training
+    rates: float  # sum of the learning rates of all steps
     optimizer: Tensors  # the moments, if they are to be kept
     losses: Sequence[float]  # mean loss of each step, over its counted targets
     tokens: int  # seen, without padding
@@ -39,6 +41,7 @@ def train_locally(
     rate_factor: float = 1.0,
     optimizer: Tensors | None = None,
     corrections: Sequence[Correction] = (),
+    only: Collection[str] | None = None,
     on_step: OnStep | None = None,
 ) -> Trained:
     """Train the weights in place on `shard` for one round and return what changed.
@@ -49,35 +52,37 @@ def train_locally(
         rate_factor: share of the learning rate that holds in this round.
         optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
         corrections: applied to the gradients of each step in order, before clipping.
+        only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
     """
-    received = worker.tensors()
-    engine = make_optimizer(worker.params, settings)
-    _restore_moments(engine, worker.params, optimizer or {})
+    params = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
+    received = clone(params)
+    engine = make_optimizer(params, settings)
+    _restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
     groups = _groups(shard, settings, stream(worker.seed, "batches", round, client))
-    losses, tokens, targets = [], 0, 0
+    losses, tokens, targets, rates = [], 0, 0, 0.0
     worker.model.train()
-    with torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
+    with _resting(worker.params, params), torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
         torch.manual_seed(stream_seed(worker.seed, "dropout", round, client))
         for step in range(steps):
             rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             for group in engine.param_groups:
                 group["lr"] = rate
             loss, seen, counted = _step(
-                worker, shard, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+                worker, params, shard, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
             if not np.isfinite(loss):
                 raise NotFinite(f"the loss became {loss} in step {step + 1} of round {round}; try a smaller learning_rate")
             losses.append(loss)
-            tokens, targets = tokens + seen, targets + counted
+            tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:
                 on_step(step + 1, steps, loss)
-    kept = _moments(engine, worker.params) if settings.keep_optimizer else {}
-    delta = subtract(worker.tensors(), received)
-    return Trained(delta=delta, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+    kept = _moments(engine, params) if settings.keep_optimizer else {}
+    delta = subtract(clone(params), received)
+    return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
 
 
 def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> torch.optim.Optimizer:
@@ -97,8 +102,22 @@ def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) ->
             yield batches[begin : begin + settings.accumulate]
 
 
+@contextmanager
+def _resting(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Let what is not under training require no gradient inside the block."""
+    resting = [param for name, param in everything.items() if name not in trained]
+    for param in resting:
+        param.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for param in resting:
+            param.requires_grad_(True)
+
+
 def _step(
     worker: Worker,
+    params: dict[str, nn.Parameter],
     shard: Shard,
     batches: list[list[int]],
     engine: torch.optim.Optimizer,
@@ -114,12 +133,12 @@ def _step(
         loss, counted = worker.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         total, tokens, targets = total + loss.item(), tokens + batch.tokens, targets + counted
-    weights = [param for param in worker.params.values() if param.grad is not None]
+    weights = [param for param in params.values() if param.grad is not None]
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)
     )  # a sum over all batches becomes their mean
     for correct in corrections:
-        correct(worker.params)
+        correct(params)
     if clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(weights, clip_norm)
     engine.step()
@@ -140,5 +159,7 @@ def _moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> 
 def _restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
     for key, value in moments.items():
         field, name = key.split("/", 1)
+        if name not in params:  # it rests in this round
+            continue
         where = "cpu" if field == "step" else params[name].device
         engine.state[params[name]][field] = value.to(where, copy=True)
