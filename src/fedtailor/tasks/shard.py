@@ -66,7 +66,7 @@ def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device
     )
 
 
-def training_batches(lengths: Sequence[int], batch_size: int, draw: np.random.Generator, window: int = 32) -> Iterator[list[int]]:
+def training_batches(lengths: Sequence[int], batch_size: int, draw: np.random.Generator, window: int = 64) -> Iterator[list[int]]:
     """Yield one epoch of row numbers: shuffled, then sorted by length inside windows of `window` batches.
 
     Sequences of like length share a batch, so little is padding, and the order of the batches is shuffled again, so
