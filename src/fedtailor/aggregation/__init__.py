@@ -2,9 +2,48 @@
 
 from collections.abc import Mapping
 
+from .fedadagrad import FedAdagrad
+from .fedadam import FedAdam
 from .fedavg import FedAvg
+from .fedavgm import FedAvgM
+from .fedrot_lora import FedRotLora
+from .fedsvd import FedSvd
+from .fedyogi import FedYogi
+from .ffa_lora import FfaLora
+from .flexlora import FlexLora
+from .lora_fair import LoraFair
 from .mean import weighted_mean
+from .rolora import RoLora
+from .scaffold import Scaffold
 
-AGGREGATIONS: Mapping[str, type] = {"fedavg": FedAvg}
+AGGREGATIONS: Mapping[str, type] = {
+    "fedavg": FedAvg,
+    "fedavgm": FedAvgM,
+    "fedadam": FedAdam,
+    "fedyogi": FedYogi,
+    "fedadagrad": FedAdagrad,
+    "scaffold": Scaffold,
+    "ffa-lora": FfaLora,
+    "rolora": RoLora,
+    "lora-fair": LoraFair,
+    "fedrot-lora": FedRotLora,
+    "fedsvd": FedSvd,
+    "flexlora": FlexLora,
+}
 
-__all__ = ["AGGREGATIONS", "FedAvg", "weighted_mean"]
+__all__ = [
+    "AGGREGATIONS",
+    "FedAdagrad",
+    "FedAdam",
+    "FedAvg",
+    "FedAvgM",
+    "FedRotLora",
+    "FedSvd",
+    "FedYogi",
+    "FfaLora",
+    "FlexLora",
+    "LoraFair",
+    "RoLora",
+    "Scaffold",
+    "weighted_mean",
+]

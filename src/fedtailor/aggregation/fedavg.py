@@ -2,6 +2,8 @@
 
 Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1. The paper averages weights; we average deltas and add the
 mean to what all clients started from, which is the same where all started from the same weights.
+With LoRA this is FedIT (Zhang et al., 2023, arXiv:2305.05644): factors are averaged one by one, and the figure `bias` tells how
+far their product is from the mean of the clients' products.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..records import Outcome, Update
-from ..tensors import Tensors, add
-from .mean import weighted_mean
+from ..tensors import Tensors
+from .held import mean_and_bias
+from .mean import take_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +40,5 @@ class FedAvg:
         Raises:
             EmptyRound: if no client answered.
         """
-        return Outcome(shared=add(params, weighted_mean((u.delta, u.weight) for u in updates)), state=state)
+        mean, figures = mean_and_bias(updates, params)
+        return Outcome(shared=take_step(params, mean), state=state, figures=figures)
