@@ -2,8 +2,20 @@
 
 from collections.abc import Mapping
 
+from .adapter import Adapter, load_adapter
+from .full import Full
 from .lora import Lora
+from .peft import PeftMethod
+from .prefix import Prefix
+from .prompt import Prompt
 
-TUNINGS: Mapping[str, type] = {"lora": Lora}
+TUNINGS: Mapping[str, type] = {
+    "lora": Lora,
+    "full": Full,
+    "adapter": Adapter,
+    "prefix": Prefix,
+    "prompt": Prompt,
+    "peft": PeftMethod,
+}
 
-__all__ = ["TUNINGS", "Lora"]
+__all__ = ["TUNINGS", "Adapter", "Full", "Lora", "PeftMethod", "Prefix", "Prompt", "load_adapter"]

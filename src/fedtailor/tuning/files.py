@@ -33,24 +33,39 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_adapter(folder: Path, wanted: Tensors) -> dict[str, Tensor]:
+def read_adapter(folder: Path, wanted: Tensors, *, more_in_file: bool = False) -> dict[str, Tensor]:
     """Return an adapter's tensors, which must agree with `wanted` in names and shapes.
+
+    Args:
+        more_in_file: whether the file may hold others too, which are then left out.
 
     Raises:
         SettingError: if the file is missing, cannot be read, or holds other names or shapes.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = folder / WEIGHTS
     if not path.is_file():
         other = "; it has adapter_model.bin, which we do not unpickle" if (folder / "adapter_model.bin").exists() else ""
         raise SettingError(f"{folder} has no {WEIGHTS}{other}; save the adapter again with PEFT's safe_serialization=True")
+    found = read_tensors(path)
+    if more_in_file:
+        found = {name: value for name, value in found.items() if name in wanted}
+    check_fit(path, found, wanted)
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file.
+
+    Raises:
+        SettingError: if it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         found: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as fault:
         raise SettingError(f"{path} cannot be read ({fault}); is it whole?") from fault
-    _check_fit(path, found, wanted)
     return found
 
 
@@ -78,7 +93,8 @@ def check_same_scale(folder: Path, scale: Mapping[str, float], *, rank: int, alp
         )
 
 
-def _check_fit(path: Path, found: Tensors, wanted: Tensors) -> None:
+def check_fit(path: Path, found: Tensors, wanted: Tensors) -> None:
+    """Raise SettingError, naming the first difference, if the tensors of a file are not those wanted by name and shape."""
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
         raise SettingError(

@@ -5,8 +5,6 @@ Difference: the trained weights stay float32 whatever the backbone's precision, 
 float32 is off, so a half-precision backbone must run under torch.autocast.
 """
 
-import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,10 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..chance import stream_seed, torch_draws
-from ..errors import BackboneError, SettingError
-from .files import check_same_scale, read_adapter
+from ..errors import SettingError
+from .files import check_same_scale
+from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, save_peft, task_settings, trained_by_name
 from .targets import attention_targets, check_targets
-
-ADAPTER = "default"  # PEFT's name of the one adapter that we attach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,48 +54,31 @@ class Lora:
         Raises:
             SettingError: if a target is not in the model, or `initial` does not fit rank, alpha or targets.
         """
-        from peft import get_peft_model
-
-        if hasattr(model, "peft_config"):
-            raise BackboneError("the model has an adapter already; load the backbone again, or merge the adapter first")
-        with torch_draws(stream_seed(seed, "tuning")), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by a name that the next version drops
-            tuned: nn.Module = get_peft_model(model, self._config(model))
+        check_bare(model)
+        tuned = attach_peft(model, self._config(model), seed)
         for module in tuned.modules():
             if hasattr(module, "cast_input_dtype_enabled"):
                 vars(module)["cast_input_dtype_enabled"] = (
                     False  # autocast chooses the dtype; a cast to float32 would be undone by it
                 )
-        for parameter in self.parameters(tuned).values():
-            parameter.data = parameter.data.float()
         if self.initial is not None:
             self._start_from(tuned, Path(self.initial).expanduser())
-        return tuned.eval()
+        return tuned
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
         """Return the trained parameters by the names of PEFT's adapter file, sorted."""
-        trained = {published_name(name): p for name, p in model.named_parameters() if p.requires_grad}
-        return dict(sorted(trained.items()))
+        return trained_by_name(model)
 
     def scale(self, model: nn.Module) -> Mapping[str, float]:
         """Return alpha / rank by name of the adapted module, sorted."""
-        from peft.tuners.lora import LoraLayer
-
-        layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-        return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
+        return factor_scale(model)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
 
         `base_model_name_or_path` is the folder that the backbone was loaded from.
         """
-        tuned: Any = model
-        tuned.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)  # "auto" would ask the hub
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
-        if _is_classifier(tuned.get_base_model()):
-            labels = tuned.get_base_model().config.id2label
-            names = json.dumps([labels[i] for i in sorted(labels)], ensure_ascii=False)
-            (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
+        save_peft(model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Copy the adapter in `folder` into the model; names and shapes must be those of this tuning.
@@ -107,9 +86,7 @@ class Lora:
         Raises:
             SettingError: if the folder is missing, unreadable or holds an adapter of another shape.
         """
-        parameters = self.parameters(model)
-        for name, value in read_adapter(folder, parameters).items():
-            parameters[name].data.copy_(value)
+        restore_tensors(self.parameters(model), folder)
 
     def _config(self, model: nn.Module) -> Any:
         from peft import LoraConfig
@@ -121,29 +98,18 @@ class Lora:
             targets = "all-linear"
         else:
             targets = check_targets(model, self.targets)
-        fresh = list(getattr(model, "fresh_modules", ()))
         return LoraConfig(
             r=self.rank,
             lora_alpha=int(self.alpha) if float(self.alpha).is_integer() else self.alpha,
             lora_dropout=self.dropout,
             target_modules=targets,
-            modules_to_save=fresh or None,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-            task_type="SEQ_CLS" if _is_classifier(model) else "CAUSAL_LM",
+            **task_settings(model),
         )
 
     def _start_from(self, model: nn.Module, folder: Path) -> None:
         check_same_scale(folder, self.scale(model), rank=self.rank, alpha=self.alpha)
         self.restore(model, folder)
-
-
-def published_name(name: str) -> str:
-    """Return a parameter's name as PEFT's adapter file has it, without PEFT's wrappers and its name of the adapter."""
-    return name.replace(f".modules_to_save.{ADAPTER}.", ".").replace(f".{ADAPTER}.", ".")
-
-
-def _is_classifier(model: nn.Module) -> bool:
-    return type(model).__name__.endswith("ForSequenceClassification")
 
 
 def _names(targets: object) -> tuple[str, ...]:

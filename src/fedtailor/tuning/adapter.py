@@ -1,0 +1,143 @@
+"""Bottleneck adapters: h + W_up f(W_down h) on what a sublayer gives back, before it is added to the stream.
+
+Sources: Houlsby et al., 2019, arXiv:1902.00751, section 2.1 (after attention and after the feed-forward part of each layer);
+Pfeiffer et al., 2020, arXiv:2005.00247, section 3.2.1 and arXiv:2005.00052 (after the feed-forward part alone).
+Differences: W_up starts at zero, so nothing changes before training (Houlsby: normal values of 0.01); layer norms stay frozen;
+in the Pfeiffer placement the adapter reads the feed-forward part's output before the residual is added and normed, for all models.
+No library that works with transformers 5 has these, so the layers and the folder are ours: see `load_adapter`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..chance import stream_seed, torch_draws
+from ..errors import BackboneError, SettingError
+from ..tensors import clone
+from .checks import check_choice, check_count, check_share
+from .files import CONFIG, WEIGHTS, read_config
+from .over_peft import is_classifier, restore_tensors, write_labels
+from .prefix_network import ACTIVATIONS
+from .sublayers import output_layers
+
+SPREAD = 0.02  # standard deviation of W_down at the start, as of BERT's and GPT-2's own matrices
+HEADS = ("classifier", "score")  # what models call the head over classes
+FORMAT = "fedtailor-adapter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """Train small bottleneck layers behind the sublayers of each block, and a classifier's head."""
+
+    kind: Literal["adapter"] = "adapter"
+    width: int = 64  # of the bottleneck: weights trained and bytes sent grow with it
+    placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"  # behind the feed-forward part alone, or behind attention too
+    activation: Literal["relu", "gelu", "tanh"] = "relu"  # in the bottleneck
+    dropout: float = 0.0  # share of the bottleneck's values that are left out in training, in [0, 1)
+
+    def __post_init__(self) -> None:
+        check_count("width", self.width, "8 to 256 are usual")
+        check_choice("placement", self.placement, ("pfeiffer", "houlsby"))
+        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        check_share("dropout", self.dropout)
+
+    def attach(self, model: nn.Module, seed: int) -> nn.Module:
+        """Return the model itself, in evaluation mode, with adapters drawn from `seed`: nothing changes before training.
+
+        A classifier's head is trained whole, and so is what the backbone's folder lacked (`model.fresh_modules`).
+
+        Raises:
+            BackboneError: if the model has an adapter already.
+            SettingError: if its sublayers are of no known family.
+        """
+        if hasattr(model, "peft_config") or any(isinstance(module, Bottleneck) for module in model.modules()):
+            raise BackboneError("the model has an adapter already; load the backbone again")
+        layers = output_layers(model, attention=self.placement == "houlsby")
+        with torch_draws(stream_seed(seed, "tuning")):
+            for layer in layers.values():
+                device = next(layer.parameters()).device
+                adapter = Bottleneck(_values_out(layer), self.width, self.activation, self.dropout)
+                layer.add_module("adapter", adapter.to(device))
+                layer.register_forward_hook(_through_adapter)
+        for name in (*HEADS, *getattr(model, "fresh_modules", ())) if is_classifier(model) else ():
+            head = model.get_submodule(name) if name in dict(model.named_modules()) else None
+            if head is not None:
+                head.float().requires_grad_(True)
+        return model.eval()
+
+    def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
+        """Return the trained parameters by the model's own names, sorted."""
+        return dict(sorted((name, p) for name, p in model.named_parameters() if p.requires_grad))
+
+    def scale(self, model: nn.Module) -> Mapping[str, float]:
+        """Return nothing: there are no factors."""
+        return {}
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write adapter_config.json and adapter_model.safetensors in our own format, and labels.json beside a classifier's."""
+        folder.mkdir(parents=True, exist_ok=True)
+        base = str(getattr(model, "name_or_path", ""))
+        facts = {"format": FORMAT, "version": 1, "base_model_name_or_path": base, "settings": asdict(self)}
+        (folder / CONFIG).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        save_file(clone(self.parameters(model)), folder / WEIGHTS, metadata={"format": "pt"})
+        write_labels(model, folder)
+
+    def restore(self, model: nn.Module, folder: Path) -> None:
+        """Copy the adapter in `folder` into the model.
+
+        Raises:
+            SettingError: if the folder is missing, unreadable or holds an adapter of another shape.
+        """
+        restore_tensors(self.parameters(model), folder)
+
+
+def load_adapter(model: nn.Module, folder: Path | str) -> nn.Module:
+    """Return a transformers model, loaded as usual, with the bottleneck adapter of `folder` in place; it is changed in place.
+
+    Raises:
+        SettingError: if the folder holds none of ours, or one that does not fit the model.
+    """
+    place = Path(folder)
+    facts = read_config(place)
+    if facts.get("format") != FORMAT:
+        raise SettingError(f"{place} holds no adapter of fedtailor's; if PEFT wrote it, use PeftModel.from_pretrained")
+    known = {item.name for item in fields(Adapter)}
+    tuning = Adapter(**{name: value for name, value in facts["settings"].items() if name in known})
+    tuned = tuning.attach(model.requires_grad_(False), seed=0)
+    restore_tensors(tuning.parameters(tuned), place, more_in_file=False)
+    return tuned
+
+
+class Bottleneck(nn.Module):
+    """h + W_up f(W_down h); the identity as long as W_up is zero. Its weights are float32."""
+
+    def __init__(self, values: int, width: int, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(values, width), nn.Linear(width, values)
+        self.activation, self.dropout = ACTIVATIONS[activation](), nn.Dropout(dropout)
+        nn.init.normal_(self.down.weight, std=SPREAD)
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return a tensor of the shape and dtype of `hidden`."""
+        change: Tensor = self.up(self.dropout(self.activation(self.down(hidden))))
+        return hidden + change.to(hidden.dtype)
+
+
+def _through_adapter(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    changed: Tensor = layer.get_submodule("adapter")(output)
+    return changed
+
+
+def _values_out(layer: nn.Module) -> int:
+    """Return how many values a linear layer gives back; GPT-2's Conv1D calls them `nf`."""
+    values = getattr(layer, "out_features", None) or getattr(layer, "nf", None)
+    if not isinstance(values, int):
+        raise BackboneError(f"a {type(layer).__name__} does not say how many values it gives back; try tuning: lora")
+    return values

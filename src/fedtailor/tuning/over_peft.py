@@ -1,0 +1,120 @@
+"""What the tunings that PEFT computes have in common: putting them in place, their names, their folders."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..chance import stream_seed, torch_draws
+from ..errors import BackboneError
+from ..tensors import Tensors
+from .files import read_adapter
+
+ADAPTER = "default"  # PEFT's name of the one adapter that we attach
+
+
+def attach_peft(model: nn.Module, config: Any, seed: int) -> nn.Module:
+    """Return PEFT's wrapper around the model, in evaluation mode, with trained weights in float32.
+
+    Args:
+        model: a frozen transformers model; it is changed in place.
+        config: one of PEFT's.
+        seed: of the job; the tuning's draws depend on it alone, and the global random state is left as it was.
+
+    Raises:
+        BackboneError: if the model has an adapter already.
+    """
+    from peft import get_peft_model
+
+    check_bare(model)
+    with torch_draws(stream_seed(seed, "tuning")), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks transformers by a name that the next version drops
+        tuned: nn.Module = get_peft_model(model, config)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return tuned.eval()
+
+
+def check_bare(model: nn.Module) -> None:
+    """Raise BackboneError if the model has an adapter."""
+    if hasattr(model, "peft_config"):
+        raise BackboneError("the model has an adapter already; load the backbone again, or merge the adapter first")
+
+
+def task_settings(model: nn.Module) -> dict[str, Any]:
+    """Return the settings that every PEFT config takes from the model.
+
+    What the backbone's folder lacked (`model.fresh_modules`, which `load_backbone` sets) is trained whole: it is random, so
+    nobody could use the result without it. PEFT adds a classifier's head by itself.
+    """
+    return {
+        "task_type": "SEQ_CLS" if is_classifier(model) else "CAUSAL_LM",
+        "modules_to_save": list(getattr(model, "fresh_modules", ())) or None,
+    }
+
+
+def trained_by_name(model: nn.Module) -> Mapping[str, nn.Parameter]:
+    """Return the trained parameters by the names of PEFT's adapter file, sorted."""
+    return dict(sorted((published_name(name), p) for name, p in model.named_parameters() if p.requires_grad))
+
+
+def published_name(name: str) -> str:
+    """Return a parameter's name as PEFT's adapter file has it, without PEFT's wrappers and its name of the adapter."""
+    bare = name.replace(f".modules_to_save.{ADAPTER}.", ".").replace(f".{ADAPTER}.", ".").removesuffix(f".{ADAPTER}")
+    return (
+        bare.removesuffix(".weight") if bare.endswith(".lora_magnitude_vector.weight") else bare
+    )  # DoRA's, named otherwise once
+
+
+def factor_scale(model: nn.Module) -> Mapping[str, float]:
+    """Return what the product of each pair of LoRA factors is multiplied with, by name of the adapted module, sorted."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
+
+
+def save_peft(model: nn.Module, folder: Path) -> None:
+    """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
+
+    `base_model_name_or_path` is the folder that the backbone was loaded from.
+    """
+    tuned: Any = model
+    tuned.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)  # "auto" would ask the hub
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
+    write_labels(tuned.get_base_model(), folder)
+
+
+def write_labels(model: nn.Module, folder: Path) -> None:
+    """Write labels.json, the names of the classes in the order of their numbers, if the model is a classifier."""
+    if is_classifier(model):
+        config: Any = model.config
+        names = json.dumps([config.id2label[i] for i in sorted(config.id2label)], ensure_ascii=False)
+        (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
+
+
+def restore_tensors(wanted: Mapping[str, nn.Parameter], folder: Path, *, more_in_file: bool = False) -> None:
+    """Copy the tensors of the adapter in `folder` into the parameters of the same names.
+
+    Args:
+        more_in_file: whether the file may hold others too.
+
+    Raises:
+        SettingError: if the folder is missing, unreadable or holds an adapter of another shape.
+    """
+    copy_into(wanted, read_adapter(folder, wanted, more_in_file=more_in_file))
+
+
+def copy_into(parameters: Mapping[str, nn.Parameter], tensors: Tensors) -> None:
+    """Copy a tensor into each parameter, which keeps its dtype and device."""
+    for name, parameter in parameters.items():
+        parameter.data.copy_(tensors[name])
+
+
+def is_classifier(model: nn.Module) -> bool:
+    """Return whether the model (not one that PEFT has wrapped) names the class of a text."""
+    return type(model).__name__.endswith("ForSequenceClassification")

@@ -1,0 +1,74 @@
+"""Prompt tuning: trained vectors that stand before the embedded words of every text.
+
+Source: Lester et al., 2021, arXiv:2104.08691, sections 2 and 3.2; computed and saved by PEFT.
+Difference: a classifier's head is trained too. Of a BERT the pooled place is then the first vector, as in PEFT.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from ..errors import SettingError
+from .checks import check_choice, check_count
+from .over_peft import attach_peft, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
+
+TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Train vectors that stand before the embedded words of every text, and a classifier's head."""
+
+    kind: Literal["prompt"] = "prompt"
+    length: int = 20  # how many vectors: weights trained and bytes sent grow with it, and each takes a place of the context
+    start: Literal["words", "random"] = "words"  # embeddings of words drawn by the seed, or standard normal values
+
+    def __post_init__(self) -> None:
+        check_count("length", self.length, "5 to 100 are usual")
+        check_choice("start", self.start, ("words", "random"))
+
+    def attach(self, model: nn.Module, seed: int) -> nn.Module:
+        """Return the model, in evaluation mode, with the vectors in front, drawn from `seed`: its output changes at once.
+
+        Raises:
+            SettingError: if the model is a classifier that reads the last word's place, which it cannot tell from padding
+                where words come as vectors.
+        """
+        from peft import PromptTuningConfig, PromptTuningInit
+
+        if is_classifier(model) and hasattr(model, "score"):
+            raise SettingError(
+                f"tuning prompt and a {type(model).__name__} do not go together: it reads the place of the last word, which it "
+                "cannot find where words come as vectors; try tuning: prefix or lora, or a BERT backbone"
+            )
+        start = PromptTuningInit.SAMPLE_VOCAB if self.start == "words" else PromptTuningInit.RANDOM
+        config: Any = PromptTuningConfig(num_virtual_tokens=self.length, prompt_tuning_init=start, **task_settings(model))
+        return attach_peft(model, config, seed)
+
+    def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
+        """Return the vectors [length, width] and what else is trained, by the names of PEFT's file, sorted."""
+        return published_vectors(trained_by_name(model))
+
+    def scale(self, model: nn.Module) -> Mapping[str, float]:
+        """Return nothing: there are no factors."""
+        return {}
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the folder that PEFT loads, and labels.json beside a classifier's."""
+        save_peft(model, folder)
+
+    def restore(self, model: nn.Module, folder: Path) -> None:
+        """Copy the vectors in `folder` into the model.
+
+        Raises:
+            SettingError: if the folder is missing, unreadable or holds vectors of another shape.
+        """
+        restore_tensors(self.parameters(model), folder)
+
+
+def published_vectors(trained: Mapping[str, nn.Parameter]) -> Mapping[str, nn.Parameter]:
+    """Return the parameters with the trained vectors under the name that they have in PEFT's file, sorted."""
+    return dict(sorted((PUBLISHED if name == TRAINED else name, p) for name, p in trained.items()))
