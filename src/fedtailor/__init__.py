@@ -1,7 +1,7 @@
 """Customize large models across private data.
 
-    from fedtailor import Job, run
-    result = run(Job.load("job.yaml"))
+from fedtailor import Job, run
+result = run(Job.load("job.yaml"))
 """
 
 from importlib import import_module

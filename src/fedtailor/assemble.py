@@ -1,6 +1,6 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .data.divide import Divided, divide
-from .errors import DataError
+from .errors import DataError, SettingError
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
@@ -19,7 +19,7 @@ from .protocols import Averaging
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks.shard import Shard
-from .tensors import count, size_bytes
+from .tensors import Tensors, count, size_bytes
 
 Warn = Callable[[str], None]
 
@@ -90,10 +90,12 @@ def assemble(
         bfloat16=precision == "bfloat16",
         seed=job.seed,
     )
+    shared = worker.tensors()
+    _check_fit(job, shared, worker.params)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    shared = worker.tensors()
+    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
     return Parts(
         job=job,
         backbone=backbone,
@@ -104,16 +106,27 @@ def assemble(
         server_validation=_tokenize(divided.server_validation, worker, warn, "the validation set"),
         server_test=_tokenize(divided.server_test, worker, warn, "the test set"),
         divided=divided,
-        manifest=job.protocol.manifest(shared, task.figures),
+        manifest=job.protocol.manifest(shared, task.figures, rounds=job.stop.rounds),
         sizes=Sizes(
             body_parameters=backbone.body_parameters,
             backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
-            trained=count(shared),
+            trained=count(worker.params),
             tensors=len(shared),
             shared=count(shared),
+            sent=sent,
+            extra=extra,
         ),
         precision=precision,
     )
+
+
+def _check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
+    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
+    try:
+        job.protocol.check(shared, trained)
+    except SettingError as error:
+        pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
+        raise SettingError(f"{pair}; {error}") from None
 
 
 def divide_data(job: Job, given: Any = None) -> Divided:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +18,15 @@ from .models import Backbone, load_backbone
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
 
-Form = Literal["merged", "peft"]
+Form = Literal["merged", "peft", "adapter"]
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "labels.json")
+FORMS = {"full": ("merged",), "adapter": ("adapter",), "prefix": ("peft",), "prompt": ("peft",)}  # others: merged and peft
+REASONS = {
+    "full": "every weight was trained, so there is no adapter",
+    "adapter": "bottleneck layers are not linear, so they join no weights, and PEFT has no such method",
+    "prefix": "a prefix stands before the text, not in the weights",
+    "prompt": "a prompt stands before the text, not in the weights",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +35,19 @@ class Customized:
 
     job: Job
     summary: dict[str, Any]
-    backbone: Backbone  # its model is the one below, without the adapter while `model.disable_adapter()` holds
-    model: nn.Module  # a PEFT model in float32, in evaluation mode
-    adapter: Path  # its folder
+    backbone: Backbone  # its model is the one below
+    model: nn.Module  # with the tuning in place, in float32, in evaluation mode
+    adapter: Path  # the folder of what was trained: an adapter's, or with full tuning a model's
+
+    @contextmanager
+    def untuned(self) -> Iterator[nn.Module]:
+        """Give the model as it was before: this one with its adapter off where PEFT can do that, else the backbone loaded again."""
+        model: Any = self.model
+        if hasattr(model, "disable_adapter") and not model.active_peft_config.is_prompt_learning:
+            with model.disable_adapter():
+                yield model
+        else:
+            yield _load_backbone(self.job, self.adapter).model
 
 
 def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
@@ -36,19 +55,21 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
 
     Args:
         run_folder: of a finished run.
-        to: "merged", a model folder that AutoModelForCausalLM (or ...ForSequenceClassification) loads, in float32; or
-            "peft", an adapter folder that PeftModel.from_pretrained loads onto the backbone.
+        to: "merged", a model folder that AutoModelForCausalLM (or ...ForSequenceClassification) loads, in float32; "peft", an
+            adapter folder that PeftModel.from_pretrained loads onto the backbone; or "adapter", that of a bottleneck adapter,
+            for `fedtailor.tuning.load_adapter`.
         folder: absent or empty; it appears whole or not at all.
 
     Raises:
-        SettingError: if `to` is unknown, or `folder` holds files already.
+        SettingError: if `to` is unknown or not possible with the run's tuning, or `folder` holds files already.
         DataError: if `run_folder` is not that of a finished run.
         BackboneError: if the backbone cannot be found, or is another than the run's.
     """
-    if to not in ("merged", "peft"):
-        raise SettingError(f"to is merged or peft, got {to!r}")
+    if to not in ("merged", "peft", "adapter"):
+        raise SettingError(f"to is merged or peft, or adapter for bottleneck adapters; got {to!r}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"the folder to export to, {folder}, is not empty; name another one")
+    _check_form(_read_run(run_folder)[0], to)
     done = open_run(run_folder)
     with whole_folder(folder) as fresh, quiet_transformers():
         done.backbone.tokenizer.save_pretrained(fresh)
@@ -61,21 +82,34 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
 
 
 def load_customized(run_folder: Path) -> nn.Module:
-    """Return the model that a run made: a PEFT model in float32 on the CPU, in evaluation mode; see `open_run`."""
+    """Return the model that a run made, in float32 on the CPU, in evaluation mode; see `open_run`."""
     return open_run(run_folder).model
 
 
 def open_run(run_folder: Path) -> Customized:
-    """Load a finished run: its job, its summary, and its backbone in float32 with the adapter in place.
+    """Load a finished run: its job, its summary, and its backbone in float32 with what was trained in place.
 
     Raises:
         DataError: if there is no finished run in the folder.
         BackboneError: if the backbone cannot be found, or its weights are not those that the run started from.
     """
-    from peft import PeftModel
-
     job, summary, adapter = _read_run(run_folder)
-    backbone = load_backbone(
+    backbone = _load_backbone(job, adapter)
+    _check_same_weights(backbone, summary, run_folder)
+    tuning: Any = job.tuning
+    if getattr(tuning, "initial", None) is not None:
+        tuning = replace(tuning, initial=None)
+    with quiet_transformers():
+        try:
+            model = tuning.attach(backbone.model, job.seed)
+            tuning.restore(model, adapter)
+        except (SettingError, OSError, ValueError, RuntimeError, KeyError) as fault:
+            raise DataError(f"the adapter in {adapter} could not be loaded onto {job.backbone}: {fault}") from fault
+    return Customized(job=job, summary=summary, backbone=backbone, model=model.requires_grad_(False).eval(), adapter=adapter)
+
+
+def _load_backbone(job: Job, adapter: Path) -> Backbone:
+    return load_backbone(
         job.backbone,
         kind=job.task.backbone_kind,
         labels=_labels(adapter),
@@ -83,26 +117,34 @@ def open_run(run_folder: Path) -> Customized:
         base=job.base,
         seed=job.seed,
     )
-    _check_same_weights(backbone, summary, run_folder)
-    with quiet_transformers():
-        try:
-            model = PeftModel.from_pretrained(backbone.model, str(adapter))
-        except (OSError, ValueError, RuntimeError, KeyError) as fault:
-            raise DataError(f"the adapter in {adapter} could not be loaded onto {job.backbone}: {fault}") from fault
-    return Customized(job=job, summary=summary, backbone=backbone, model=model.eval(), adapter=adapter)
+
+
+def _check_form(job: Job, to: Form) -> None:
+    """Raise SettingError if what this job's tuning makes cannot be written in the form `to`."""
+    kind = job.tuning.kind
+    possible = FORMS.get(kind, ("merged", "peft"))
+    if to not in possible:
+        reason = REASONS.get(kind, "that form is for bottleneck adapters")
+        raise SettingError(f"to {to} and tuning {kind} do not go together: {reason}; try --to {possible[0]}")
 
 
 def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
-    adapter = folder / "adapter"
-    for path in (folder / "job.yaml", folder / "summary.json", adapter / ADAPTER_FILES[0], adapter / ADAPTER_FILES[1]):
-        if not path.is_file():
-            again = f"; if the run was cut off, go on with fedtailor run JOB --resume {folder}" if folder.is_dir() else ""
-            raise DataError(f"{folder} is not the folder of a finished run: it has no {path.relative_to(folder)}{again}")
+    _check_there(folder, "job.yaml", "summary.json")
+    job = Job.load(folder / "job.yaml")
+    full = job.tuning.kind == "full"
+    _check_there(folder, *(["model/config.json"] if full else [f"adapter/{name}" for name in ADAPTER_FILES[:2]]))
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise DataError(f"{folder / 'summary.json'} cannot be read ({fault}); was it written whole?") from fault
-    return Job.load(folder / "job.yaml"), summary, adapter
+    return job, summary, folder / ("model" if full else "adapter")
+
+
+def _check_there(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            again = f"; if the run was cut off, go on with fedtailor run JOB --resume {folder}" if folder.is_dir() else ""
+            raise DataError(f"{folder} is not the folder of a finished run: it has no {name}{again}")
 
 
 def _labels(adapter: Path) -> tuple[str, ...]:
@@ -121,8 +163,12 @@ def _check_same_weights(backbone: Backbone, summary: dict[str, Any], run_folder:
 
 def _write_merged(done: Customized, folder: Path) -> None:
     model: Any = done.model
-    merged = model.merge_and_unload()
-    merged.save_pretrained(folder)
+    if done.job.tuning.kind != "full":
+        try:
+            model = model.merge_and_unload()
+        except (AttributeError, NotImplementedError, ValueError, TypeError) as fault:
+            raise SettingError(f"to merged: this adapter cannot be joined with the weights ({fault}); try --to peft") from fault
+    model.save_pretrained(folder)
 
 
 def _write_adapter(done: Customized, folder: Path) -> None:

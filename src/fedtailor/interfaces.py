@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .records import ClientId, ClientInfo, Message, Outcome, Reply, Update
 from .tensors import Tensors
@@ -56,6 +56,20 @@ class Tuning(Protocol):
         """Load what `save` wrote into a model that this tuning is attached to."""
 
 
+@runtime_checkable
+class Exchanging(Protocol):
+    """What a tuning has besides, if the tensors that are sent are made of the trained weights and not those themselves.
+
+    All else that is called shared (in messages, checkpoints, aggregation) is then the exchanged tensors.
+    """
+
+    def exchanged(self, model: "nn.Module") -> Tensors:
+        """Return what is sent and averaged, by stable name, sorted; it may share memory with the model."""
+
+    def receive(self, model: "nn.Module", tensors: Tensors) -> None:
+        """Set the trained weights by what came, named and shaped as `exchanged`; what was in place before has no influence."""
+
+
 class Aggregation(Protocol):
     """The rule that turns updates into one step."""
 
@@ -64,13 +78,28 @@ class Aggregation(Protocol):
         """Whether a weighted sum of updates is all the rule needs, so that it may run under secure aggregation."""
 
     def init(self, params: Tensors) -> Tensors:
-        """Return the state before the first round."""
+        """Return the state before the first round.
+
+        Raises:
+            SettingError: if the rule does not fit these tensors; a run then ends before anything is done.
+        """
 
     def trains(self, round: int) -> Callable[[str], bool]:
-        """Return which tensors clients train in `round`."""
+        """Return which tensors clients train in `round`, counted from 1; they send the deltas of these and of no others."""
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Turn one round's updates into the next shared tensors and state; arguments are left as they were."""
+
+
+@runtime_checkable
+class Control(Protocol):
+    """An aggregation that corrects local gradients by control variates, which travel beside the weights (SCAFFOLD)."""
+
+    def control(self, state: Tensors) -> Tensors:
+        """Return the server's control variate, named and shaped as the shared tensors.
+
+        Clients answer in `Update.extra` with the change of their own, divided by the number of all clients, under the same names.
+        """
 
 
 class Protection(Protocol):

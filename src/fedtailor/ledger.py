@@ -19,6 +19,8 @@ class Sizes:
     trained: int  # values under training
     tensors: int  # tensors that hold them
     shared: int  # values that are exchanged
+    sent: int | None = None  # values that a client sends up in a round, on average over rounds; None: all that are exchanged
+    extra: int = 0  # values beside the weights that go both ways, such as control variates
 
 
 def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:

@@ -17,7 +17,7 @@ def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str) -> s
     Args:
         job: of the run.
         summary: of the run, as in summary.json.
-        to: "merged" or "peft".
+        to: "merged", "peft" or "adapter".
         name: of the exported folder.
     """
     sections = [
@@ -45,7 +45,7 @@ def _header(job: Job, to: str) -> str:
     task = "text-classification" if job.task.backbone_kind == "classifier" else "text-generation"
     facts = {
         "base_model": base_name(job),
-        "library_name": "peft" if to == "peft" else "transformers",
+        "library_name": {"merged": "transformers", "peft": "peft", "adapter": "fedtailor"}[to],
         "license": license,
         "pipeline_tag": task,
         "tags": ["fedtailor", "federated", settings["tuning"]["kind"]],
@@ -79,10 +79,12 @@ def _usage(job: Job, to: str, name: str) -> str:
         ]
     else:
         more = ', num_labels=len(json.load(open("labels.json")))' if classifier else ""
+        library = "peft import PeftModel" if to == "peft" else "fedtailor.tuning import load_adapter"
+        load = "PeftModel.from_pretrained" if to == "peft" else "load_adapter"
         lines = [
-            f"from peft import PeftModel\nfrom transformers import {auto}",
+            f"from {library}\nfrom transformers import {auto}",
             f"backbone = {auto}.from_pretrained(BACKBONE_FOLDER{more})  # weights of the hash above",
-            f'model = PeftModel.from_pretrained(backbone, "{name}")',
+            f'model = {load}(backbone, "{name}")',
         ]
     return "```python\n" + "\n".join(lines) + "\n```"
 

@@ -5,7 +5,7 @@ import torch
 
 from fedtailor.errors import BackboneError
 from fedtailor.models import load_backbone, logits_at
-from fedtailor.tuning import Lora
+from fedtailor.tuning import Lora, Prefix, Prompt
 
 IDS = torch.tensor([[5, 17, 130, 240, 9], [33, 2, 2, 80, 121]])
 TARGET = torch.tensor([[False, True, False, True, True], [True, False, False, False, True]])
@@ -32,6 +32,16 @@ def test_logits_are_those_of_the_selected_places_in_order(folder, wrap):
     assert chosen.shape == (5, whole.shape[-1])
     torch.testing.assert_close(chosen, wanted, atol=1e-6, rtol=0)
     assert model(input_ids=IDS).logits.shape == whole.shape  # the hook is gone
+
+
+@pytest.mark.parametrize(("tuning", "front"), [(Prompt(length=3), 3), (Prefix(length=3, hidden=4), 0)], ids=["prompt", "prefix"])
+def test_places_are_those_of_the_text_where_something_stands_in_front(folder, tuning, front):
+    model = tuning.attach(load(folder), 0)
+    whole = model(input_ids=IDS).logits
+    assert whole.shape[1] == IDS.shape[1] + front
+    with logits_at(model, TARGET):
+        chosen = model(input_ids=IDS).logits
+    torch.testing.assert_close(chosen, whole[:, front:][TARGET], atol=1e-6, rtol=0)
 
 
 def test_gradients_are_those_of_the_whole_logits(folder):

@@ -190,3 +190,22 @@ def test_too_few_clients_stop_the_run_with_its_state_saved(make_job, rows, tmp_p
     run(make_job(), data=rows, resume=tmp_path / "r")
     run(make_job(), data=rows, out=tmp_path / "whole")
     assert_same_adapter(tmp_path / "whole", tmp_path / "r")
+
+
+def test_other_data_are_refused_on_resume(make_job, rows, tmp_path):
+    run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+    with pytest.raises(ResumeError, match="another data"):
+        run(make_job(stop__rounds=2), data=[*rows[:-1], {**rows[-1], "target": "changed"}], resume=tmp_path / "r")
+    assert run(make_job(stop__rounds=2), data=rows, resume=tmp_path / "r").summary["rounds"] == 2
+
+
+def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.errors import RunError
+    from fedtailor.learning.worker import Worker
+
+    def fail(self, shard, *, generate):
+        raise MemoryError
+
+    monkeypatch.setattr(Worker, "evaluate", fail)
+    with pytest.raises(RunError, match="none of 4 clients could evaluate"):
+        run(make_job(), data=rows, out=tmp_path / "r")

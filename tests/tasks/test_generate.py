@@ -3,6 +3,7 @@ import torch
 
 from fedtailor.errors import SettingError
 from fedtailor.tasks.generate import Decoding, evaluating, generate, pad_left
+from fedtailor.tuning import Prefix, Prompt
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [11, 12], [13, 14, 15], [11, 12], [200, 100, 50, 25]]
 
@@ -59,6 +60,30 @@ def test_other_ways_of_decoding_are_those_of_transformers(tiny_backbone_folder, 
     model, tokenizer = load(tiny_backbone_folder)
     ending(model, tokenizer, places=(4,))
     assert generate(model, tokenizer, PROMPTS, decoding) == one_by_one(model, tokenizer, decoding)
+
+
+FRONTS = [Prefix(length=4, hidden=8), Prefix(length=4, exchange="prefix"), Prompt(length=4)]
+
+
+@pytest.mark.parametrize("folder", ["tiny_backbone_folder", "tiny_gpt2_folder"])
+@pytest.mark.parametrize("tuning", FRONTS, ids=["network", "vectors", "prompt"])
+def test_with_something_in_front_the_texts_are_those_of_the_training_forward_pass(request, folder, tuning):
+    model, tokenizer = load(request.getfixturevalue(folder))
+    model = tuning.attach(model.requires_grad_(False), 0)
+    for parameter in tuning.parameters(model).values():
+        parameter.data.mul_(3)
+    wanted = []
+    for prompt in PROMPTS:  # no cache, no padding, no positions: as the loss sees it
+        ids = list(prompt)
+        while len(ids) < len(prompt) + 6 and (len(ids) == len(prompt) or ids[-1] != tokenizer.eos_token_id):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        wanted.append(tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True).strip())
+    assert generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=6)) == wanted
+    assert len(set(wanted)) > 1
+    beams = Decoding(max_new_tokens=6, beams=2)
+    assert generate(model, tokenizer, PROMPTS, beams) == [generate(model, tokenizer, [p], beams)[0] for p in PROMPTS]
+    with pytest.raises(SettingError, match=r"max_new_tokens = 252 leaves no room.*context of 252"):  # 4 of 256 are taken
+        generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=252))
 
 
 def test_texts_of_different_lengths_leave_the_batch_one_after_the_other(tiny_backbone_folder):

@@ -14,13 +14,15 @@ class Format(StrEnum):
 
     merged = "merged"
     peft = "peft"
+    adapter = "adapter"
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
     folder: Annotated[Path, typer.Argument(help="Where to write it; absent or empty.", metavar="FOLDER")],
     to: Annotated[
-        Format, typer.Option(help="merged: one whole model for transformers. peft: the adapter alone.")
+        Format,
+        typer.Option(help="merged: one whole model for transformers. peft: the adapter alone. adapter: a bottleneck adapter."),
     ] = Format.merged,
 ) -> None:
     """Write the result for other tools, with a model card."""

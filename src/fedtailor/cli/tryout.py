@@ -46,8 +46,8 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
     done = open_run(folder)
     model: Any = done.model
     after = _answer(done.job, model, done.backbone.tokenizer, texts, more)
-    with model.disable_adapter():
-        return _answer(done.job, model, done.backbone.tokenizer, texts, more), after
+    with done.untuned() as before:
+        return _answer(done.job, before, done.backbone.tokenizer, texts, more), after
 
 
 def _answer(job: "Job", model: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ class LocalTraining:
     learning_rate: float = 1.0e-3  # of a client's optimizer, before warm-up and schedule
     weight_decay: float = 0.0  # of the optimizer
     momentum: float = 0.0  # of sgd
+    proximal: float = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
     clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
     warmup_steps: int = 0  # of the whole run: the rate grows linearly over the first so many local steps
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the rate over rounds
@@ -37,6 +38,8 @@ class LocalTraining:
             raise SettingError(
                 f"weight_decay and warmup_steps must not be negative; got {self.weight_decay}, {self.warmup_steps}"
             )
+        if not 0 <= self.proximal < math.inf:
+            raise SettingError(f"proximal is the weight of FedProx's penalty, at least 0; got {self.proximal}; 0.01 is usual")
         if not 0 <= self.momentum < 1:
             raise SettingError(f"momentum is the share of velocity kept, in [0, 1); got {self.momentum}")
         if self.momentum and self.optimizer != "sgd":

@@ -23,7 +23,7 @@ Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in p
 class Trained:
     """What local training made of the weights that were in place."""
 
-    delta: Tensors  # trained minus received, of what was under training
+    delta: Tensors  # trained minus received, of what is exchanged and was under training
     rates: float  # sum of the learning rates of all steps
     optimizer: Tensors  # the moments, if they are to be kept
     losses: Sequence[float]  # mean loss of each step, over its counted targets
@@ -58,7 +58,7 @@ def train_locally(
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
     """
     params = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
-    received = clone(params)
+    received = worker.tensors()
     engine = make_optimizer(params, settings)
     _restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
@@ -81,7 +81,7 @@ def train_locally(
             if on_step:
                 on_step(step + 1, steps, loss)
     kept = _moments(engine, params) if settings.keep_optimizer else {}
-    delta = subtract(clone(params), received)
+    delta = {name: value for name, value in subtract(worker.tensors(), received).items() if only is None or name in only}
     return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import ShapeMismatch
-from ..interfaces import Tuning
+from ..interfaces import Exchanging, Tuning
 from ..ledger import PeakMemory
 from ..models.heads import logits_at
 from ..tasks import Task
@@ -40,24 +40,32 @@ class Worker:
         self.peak = PeakMemory(self.device)
 
     def load(self, tensors: Tensors) -> None:
-        """Copy `tensors` into the trained weights.
+        """Set the trained weights by `tensors`, which are named and shaped as `tensors()` gives them.
 
         Raises:
-            ShapeMismatch: if names or shapes differ from those under training.
+            ShapeMismatch: if names or shapes differ from those that this tuning exchanges.
         """
-        check_same_names(self.params, tensors)
+        wanted = self._exchanged()
+        check_same_names(wanted, tensors)
+        for name, value in wanted.items():
+            if value.shape != tensors[name].shape:
+                raise ShapeMismatch(
+                    f"tensor {name!r} has shape {tuple(tensors[name].shape)}, the model has {tuple(value.shape)}; "
+                    "were they trained with the same rank?"
+                )
         with torch.no_grad():
+            if isinstance(self.tuning, Exchanging):
+                self.tuning.receive(self.model, tensors)
+                return
             for name, param in self.params.items():
-                if param.shape != tensors[name].shape:
-                    raise ShapeMismatch(
-                        f"tensor {name!r} has shape {tuple(tensors[name].shape)}, the model has {tuple(param.shape)}; "
-                        "were they trained with the same rank?"
-                    )
                 param.copy_(tensors[name])
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return copies of the trained weights, on the CPU, sorted by name."""
-        return clone(self.params)
+        """Return copies of what is exchanged, on the CPU, sorted by name: the trained weights, or what the tuning makes of them."""
+        return clone(self._exchanged())
+
+    def _exchanged(self) -> Tensors:
+        return self.tuning.exchanged(self.model) if isinstance(self.tuning, Exchanging) else self.params
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""

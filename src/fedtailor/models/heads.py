@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BackboneError
@@ -25,6 +26,7 @@ def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
         BackboneError: if the model has no output head.
     """
     head = output_head(model)
+    target_BL = F.pad(target_BL, (vectors_in_front(model), 0))
     rows_N = target_BL.reshape(-1).nonzero().squeeze(1)
 
     def select(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -42,6 +44,14 @@ def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def vectors_in_front(model: nn.Module) -> int:
+    """Return how many places PEFT puts before the text's own: those of a prompt pass through the head, a prefix's do not."""
+    settings = getattr(model, "active_peft_config", None)
+    if not getattr(settings, "is_prompt_learning", False) or getattr(settings, "peft_type", "") == "PREFIX_TUNING":
+        return 0
+    return int(getattr(settings, "num_virtual_tokens", 0))
 
 
 def output_head(model: nn.Module) -> nn.Module:

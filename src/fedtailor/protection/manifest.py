@@ -19,6 +19,7 @@ class TensorSpec:
 
     dtype: str  # "float32", "bfloat16", ...
     shape: tuple[int | str, ...]
+    optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ class Manifest:
         if spec is None:
             raise OffManifest(f"messages of kind {message.kind!r} may not go {direction}; listed are {sorted(listed)}")
         where = f"message {message.kind!r} {direction}"
-        _check_names(set(message.tensors), set(spec.tensors), set(spec.tensors), f"{where}: tensors")
+        needed = {name for name, tensor in spec.tensors.items() if not tensor.optional}
+        _check_names(set(message.tensors), set(spec.tensors), needed, f"{where}: tensors")
         for name, tensor in message.tensors.items():
             self._check_tensor(tensor, spec.tensors[name], f"{where}: tensor {name!r}")
         required = {name for name, fact in spec.facts.items() if not fact.optional}

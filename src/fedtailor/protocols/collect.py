@@ -1,12 +1,13 @@
 """One round's replies, on their way to the aggregation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from ..records import ClientFailure, ClientId, Facts, Reply, Update
+from ..records import ClientFailure, ClientId, Facts, Message, Reply, Update
 from ..tensors import Tensors
 from .drift import DriftMeter
 
 TOLD = ("examples", "steps", "tokens", "targets", "first_loss", "last_loss", "validation_before", "validation_after", "seconds")
+EXTRA = "extra/"  # in front of the name of a tensor that is no delta
 
 
 class Collector:
@@ -16,13 +17,30 @@ class Collector:
     answered first.
     """
 
-    def __init__(self, version: int, asked: Sequence[ClientId], weight: Callable[[Facts], float]) -> None:
-        """Take the version that was sent, the clients asked, and how a client's facts give its weight."""
+    def __init__(
+        self,
+        version: int,
+        asked: Sequence[ClientId],
+        weight: Callable[[Facts], float],
+        *,
+        trained: Collection[str] | None = None,
+        scale: Callable[[Facts], Mapping[str, float]] = lambda facts: {},
+    ) -> None:
+        """Take what was asked of whom.
+
+        Args:
+            version: of the shared weights that were sent.
+            asked: the clients.
+            weight: how a client's facts give its weight.
+            trained: names of the tensors that each must send; None: whatever it sends.
+            scale: how its facts give alpha / r per module.
+        """
         self.asked = sorted(asked)
         self.answered: list[ClientId] = []
         self.failures: dict[ClientId, ClientFailure] = {}
         self._version = version
-        self._weight = weight
+        self._weight, self._scale = weight, scale
+        self._trained = None if trained is None else set(trained)
         self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
         self._drift = DriftMeter()
 
@@ -37,14 +55,16 @@ class Collector:
                 continue
             seen.add(reply.client)
             early[reply.client] = reply
+            del reply  # else its tensors would stay until the next one is here
             while expected in early:
                 yield from self._take(early.pop(expected))
                 expected = next(turn, None)
         for client in sorted(early):  # somebody before them never answered
             yield from self._take(early[client])
 
-    def rows(self, mean: Tensors) -> list[dict[str, object]]:
-        """Return a row for each client that was asked, for clients.parquet; `mean` is the step that the round took."""
+    def rows(self, step: Tensors) -> list[dict[str, object]]:
+        """Return a row for each client that was asked, for clients.parquet; `step` is what the round changed, of all tensors."""
+        mean = step if self._trained is None else {name: value for name, value in step.items() if name in self._trained}
         for client, figures in self._drift.measure(mean).items():
             self._rows[client] |= figures
         return [self._rows[client] for client in self.asked]
@@ -53,9 +73,7 @@ class Collector:
         row = self._rows[reply.client]
         row |= {"up_bytes": reply.traffic.up_bytes, "down_bytes": reply.traffic.down_bytes}
         row["exchange_seconds"] = reply.traffic.seconds
-        failure = reply.error
-        if reply.message is not None and reply.message.facts["version"] != self._version:
-            failure = ClientFailure(kind="off-manifest", mark="StaleVersion")
+        failure = reply.error or self._fault(reply.message)
         if failure is not None or reply.message is None:
             assert failure is not None
             self.failures[reply.client] = failure
@@ -64,5 +82,29 @@ class Collector:
         facts = reply.message.facts
         row |= {name: facts[name] for name in (*TOLD, "peak_bytes") if name in facts}
         self.answered.append(reply.client)
-        self._drift.add(reply.client, reply.message.tensors)
-        yield Update(client=reply.client, version=self._version, delta=reply.message.tensors, weight=self._weight(facts))
+        delta = {name: value for name, value in reply.message.tensors.items() if not name.startswith(EXTRA)}
+        extra = {name.removeprefix(EXTRA): value for name, value in reply.message.tensors.items() if name not in delta}
+        self._drift.add(reply.client, delta)
+        yield Update(
+            client=reply.client,
+            version=self._version,
+            delta=delta,
+            weight=self._weight(facts),
+            extra=extra,
+            scale=self._scale(facts),
+        )
+
+    def _fault(self, message: Message | None) -> ClientFailure | None:
+        """Return why a message that passed the gate is of no use in this round."""
+        if message is None:
+            return None
+        if message.facts["version"] != self._version:
+            return ClientFailure(kind="off-manifest", mark="StaleVersion")
+        sent = {name for name in message.tensors if not name.startswith(EXTRA)}
+        if self._trained is not None and sent != self._trained:  # a rule that trains in turn: the manifest allows either
+            return ClientFailure(kind="off-manifest", mark="OtherTensors")
+        try:
+            self._scale(message.facts)
+        except ValueError:
+            return ClientFailure(kind="off-manifest", mark="OtherScale")
+        return None

@@ -1,8 +1,10 @@
 """Evaluation at the clients: the same in every protocol."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
@@ -67,7 +69,9 @@ def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> M
             continue
         generate = bool(message.facts["generate"]) and part == "test"
         result = worker.evaluate(shard, generate=generate)
-        facts |= {f"{part}.{name}": value for name, value in result.figures.items()}
+        if not math.isfinite(result.figures["loss"]):
+            raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
+        facts |= {f"{part}.{name}": value for name, value in result.figures.items() if math.isfinite(value)}
         state.write_texts(f"generations-{message.facts['name']}", result.texts)
     return Message(kind="evaluate", facts=facts)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..assemble import Parts, assemble
-from ..errors import ResumeError
 from ..federation import LocalFederation
 from ..job import Job
 from ..protection import Gate
@@ -17,6 +16,7 @@ from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
 from .progress import Progress
+from .resume import check_same_job, check_same_parts
 from .summary import kept_weights, summarize
 
 if TYPE_CHECKING:
@@ -77,25 +77,15 @@ def run(
     return carry_out(parts, path, watcher=watcher, warnings=warnings)
 
 
-def check_same_job(job: Job, path: Path) -> None:
-    """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
-    if not (path / "job.yaml").is_file():
-        raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
-    differing = [key for key in job.differences(Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
-    if differing:
-        raise ResumeError(
-            f"the run in {path} was started with other settings: {', '.join(differing)} differ; "
-            "only stop may change on --resume; take the others back, or start a new run"
-        )
-
-
 def carry_out(
     parts: Parts, path: Path, *, watcher: Watcher | None = None, warnings: Sequence[str] = (), baseline: str = ""
 ) -> Result:
     """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end."""
-    job, folder = parts.job, RunFolder(path)
+    job, environment = parts.job, describe_environment(parts)
+    warnings = [*warnings, *check_same_parts(environment, path)]
+    folder = RunFolder(path)
     notify = _notifier(folder, watcher)
-    _write_settings(parts, folder)
+    _write_settings(parts, folder, environment)
     federation = _federation(parts, folder, notify)
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     progress = folder.load()
@@ -172,10 +162,10 @@ def _finish(
     return summary
 
 
-def _write_settings(parts: Parts, folder: RunFolder) -> None:
+def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, Any]) -> None:
     """Write what the run was asked for and made with, before anything else."""
     folder.write_text("job.yaml", parts.job.to_yaml())
-    folder.write_json("environment.json", describe_environment(parts))
+    folder.write_json("environment.json", environment)
     folder.write_json("manifest.json", parts.manifest.to_dict())
     folder.write_table("partition", parts.divided.table)
 

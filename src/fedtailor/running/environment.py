@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..assemble import Parts
+from .resume import data_hash
 
 PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")
 
@@ -25,6 +26,7 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
         "precision": parts.precision,
         "threads": torch.get_num_threads(),
         "backbone": {"name": parts.backbone.name, "parameters": parts.backbone.parameters, **parts.backbone.hashes},
+        "data": data_hash(parts),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 

@@ -1,6 +1,5 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -8,10 +7,12 @@ from itertools import count
 from typing import Any
 
 from ..assemble import Parts
+from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId
+from ..tasks.metrics import perplexity
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
@@ -91,6 +92,11 @@ class Evaluator:
         for scope, figures in (("client-validation", found.validation), ("client", found.test)):
             for client, values in figures.items():
                 progress.note_figures(round, scope, client, values)
+        if asked and len(found.failures) == len(asked):
+            kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+            raise RunError(
+                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; see clients/ID/log.txt"
+            )
         progress.add_traffic("evaluate", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
         return found
 
@@ -111,7 +117,7 @@ def pool(sets: Iterable[Mapping[str, float]]) -> dict[str, float]:
         if name not in COUNTS and weight:
             pooled[name] = sum(row[name] * row.get(unit, row["examples"]) for row in having) / weight
     if "perplexity" in pooled:
-        pooled["perplexity"] = math.exp(pooled["loss"])
+        pooled["perplexity"] = perplexity(pooled["loss"], 1)
     if "perplexity_word" in pooled:
-        pooled["perplexity_word"] = math.exp(pooled["loss"] * totals["tokens"] / totals["words"])
+        pooled["perplexity_word"] = perplexity(pooled["loss"] * totals["tokens"], int(totals["words"]))
     return pooled | totals

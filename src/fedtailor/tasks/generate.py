@@ -1,7 +1,7 @@
 """Texts written by the model: batches of like length, left padding, a key-value cache, a stop at the end token."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,17 +49,22 @@ def generate(
         progress: told after each batch how many of the distinct prompts are done.
     """
     distinct = list(dict.fromkeys(map(tuple, prompts)))
-    room = _context(model) - decoding.max_new_tokens
+    context = _context(model) - _places_in_front(model)
+    room = context - decoding.max_new_tokens
     if room < 1:
         raise SettingError(
-            f"max_new_tokens = {decoding.max_new_tokens} leaves no room for a prompt in the model's context of {_context(model)}"
+            f"max_new_tokens = {decoding.max_new_tokens} leaves no room for a prompt in the model's context of {context}"
         )
     shown = [list(prompt[-room:]) for prompt in distinct]
     write = _greedy if decoding.beams == 1 and not decoding.no_repeat_ngram and _is_plain(model) else _by_transformers
+    lengths = [len(prompt) for prompt in shown]
+    batches = evaluation_batches(lengths, max(1, decoding.batch_size // decoding.beams))
+    if write is _by_transformers and _places_in_front(model):
+        batches = _of_one_length(batches, lengths)
     device = next(model.parameters()).device
     written: dict[tuple[int, ...], str] = {}
     with torch.inference_mode(), evaluating(model):
-        for rows in evaluation_batches([len(prompt) for prompt in shown], max(1, decoding.batch_size // decoding.beams)):
+        for rows in batches:
             ids_BL, mask_BL = pad_left([shown[row] for row in rows], tokenizer.pad_token_id)
             texts = write(model, ids_BL.to(device), mask_BL.to(device), decoding, end_tokens(model, tokenizer))
             for row, ids in zip(rows, texts, strict=True):
@@ -103,7 +108,11 @@ def _greedy(model: nn.Module, ids_BL: Tensor, mask_BL: Tensor, decoding: Decodin
     texts: list[list[int]] = [[] for _ in range(len(ids_BL))]
     rows_B = list(range(len(ids_BL)))  # which text each row of the batch is writing
     position_BL = (mask_BL.cumsum(-1) - 1).clamp(min=0)
-    output = model(input_ids=ids_BL, attention_mask=mask_BL, position_ids=position_BL, use_cache=True, logits_to_keep=1)
+    start = {"input_ids": ids_BL, "attention_mask": mask_BL, "position_ids": position_BL}
+    if _places_in_front(model):
+        model, start = _with_front(model, ids_BL, mask_BL, position_BL)
+        mask_BL, position_BL = start["attention_mask"], start["position_ids"]
+    output = model(**start, use_cache=True, logits_to_keep=1)
     while True:
         next_B = output.logits[:, -1].max(-1).indices  # four times as fast as argmax on a CPU in bfloat16
         chosen = next_B.tolist()
@@ -152,13 +161,40 @@ def _by_transformers(model: Any, ids_BL: Tensor, mask_BL: Tensor, decoding: Deco
     return texts
 
 
-def _is_plain(model: Any) -> bool:
-    """Return whether the model is called with nothing but tokens, and keeps a cache whose rows can be taken out.
+def _with_front(model: Any, ids_BL: Tensor, mask_BL: Tensor, position_BL: Tensor) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the model that PEFT's prefix or prompt tuning wraps, and the inputs of its first call with what stands in front.
 
-    Prefix and prompt tuning put something before the tokens, which PEFT does inside `generate` alone.
+    PEFT itself numbers the places of a padded row otherwise than those of the same row in training; here they are the same.
     """
-    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
-        return False
+    count = _places_in_front(model)
+    front = model.get_prompt(batch_size=len(ids_BL))
+    mask_BL = torch.cat([mask_BL.new_ones(len(mask_BL), count), mask_BL], dim=1)
+    position_BL = position_BL + count
+    if model.active_peft_config.peft_type == "PREFIX_TUNING":
+        first = {"input_ids": ids_BL, "past_key_values": front}
+    else:
+        words_BLH = model.word_embeddings(ids_BL)
+        first = {"inputs_embeds": torch.cat([front.to(words_BLH.dtype), words_BLH], dim=1)}
+        before_BN = torch.arange(count, device=ids_BL.device).expand(len(ids_BL), -1)
+        position_BL = torch.cat([before_BN, position_BL], dim=1)
+    return model.get_base_model(), {**first, "attention_mask": mask_BL, "position_ids": position_BL}
+
+
+def _of_one_length(batches: Iterable[list[int]], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the rows of each batch by length: with a prompt in front, PEFT and transformers number padded rows wrongly."""
+    for rows in batches:
+        for length in sorted({lengths[row] for row in rows}):
+            yield [row for row in rows if lengths[row] == length]
+
+
+def _places_in_front(model: Any) -> int:
+    """Return how many places of the context PEFT's prefix or prompt tuning takes; 0 for every other model."""
+    settings: Any = getattr(model, "active_peft_config", None)
+    return int(settings.num_virtual_tokens) if getattr(settings, "is_prompt_learning", False) else 0
+
+
+def _is_plain(model: Any) -> bool:
+    """Return whether the model is called with nothing but tokens, and keeps a cache whose rows can be taken out."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     known = inspect.signature(base.forward).parameters
     return {"position_ids", "logits_to_keep", "past_key_values"} <= set(known) and not getattr(base, "_is_stateful", False)

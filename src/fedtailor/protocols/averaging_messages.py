@@ -1,0 +1,77 @@
+"""The messages of averaging: which tensors and facts they carry, and how these are read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from ..aggregation.lowrank import modules_of
+from ..protection import FactSpec, MessageSpec, specs_of
+from ..records import Facts
+from ..tensors import Tensors
+from .collect import EXTRA
+
+TRAIN_FACTS = {
+    "version": FactSpec(type="int", purpose="the version of the shared weights that the update starts from"),
+    "examples": FactSpec(type="int", purpose="training examples of the client: its weight in the average"),
+    "targets": FactSpec(type="int", purpose="targets counted by the loss in this round: its weight if the job says so"),
+    "tokens": FactSpec(type="int", purpose="tokens seen in this round: operations are counted from it"),
+    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
+    "first_loss": FactSpec(type="float", purpose="training loss of the first step"),
+    "last_loss": FactSpec(type="float", purpose="training loss of the last step"),
+    "validation_before": FactSpec(type="float", purpose="loss on the client's validation part as received", optional=True),
+    "validation_after": FactSpec(type="float", purpose="loss on the client's validation part as trained", optional=True),
+    "seconds": FactSpec(type="float", purpose="time that local training took"),
+    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+    "scale": FactSpec(type="list[float]", purpose="alpha / rank of each LoRA module, in the order of names", optional=True),
+}
+DOWN_FACTS = {
+    "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
+    "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
+}
+CONTROL_FACTS = {"clients": FactSpec(type="int", purpose="clients in all: a control variate counts one part of so many")}
+
+
+def training_specs(
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool
+) -> tuple[MessageSpec, MessageSpec]:
+    """Return what training may send up and down.
+
+    Args:
+        shared: the exchanged tensors.
+        dtype: of all tensors on the wire.
+        sent: names of the tensors that clients send, for each round of the run; those sent in none are not listed, and those not
+            sent in all are optional.
+        control: whether control variates travel beside the tensors, both ways.
+    """
+    some, always = set().union(*sent), set(sent[0]).intersection(*sent)
+    up = specs_of({name: tensor for name, tensor in shared.items() if name in some}, dtype)
+    up = {name: replace(spec, optional=name not in always) for name, spec in up.items()}
+    extra = specs_of(beside(shared), dtype) if control else {}
+    return (
+        MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
+        MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CONTROL_FACTS if control else {})),
+    )
+
+
+def beside(tensors: Tensors) -> dict[str, Tensor]:
+    """Return tensors under the names that keep them apart from weights in a message."""
+    return {f"{EXTRA}{name}": value for name, value in tensors.items()}
+
+
+def apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights in a message, and what travels beside them under the names of its own."""
+    weights = {name: value for name, value in tensors.items() if not name.startswith(EXTRA)}
+    return weights, {name.removeprefix(EXTRA): value for name, value in tensors.items() if name not in weights}
+
+
+def scale_facts(shared: Tensors, scale: Mapping[str, float]) -> Mapping[str, list[float]]:
+    """Return the fact that tells alpha / r of each LoRA module among `shared`, or nothing where there is none."""
+    modules = modules_of(shared)
+    return {"scale": [scale.get(module, 1.0) for module in modules]} if modules and scale else {}
+
+
+def scale_reader(shared: Tensors) -> Callable[[Facts], Mapping[str, float]]:
+    """Return what reads alpha / r per module from a client's facts; a list of another length raises ValueError."""
+    modules = modules_of(shared)
+    return lambda facts: dict(zip(modules, facts["scale"], strict=True)) if "scale" in facts else {}  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""What must be as it was, for a run to go on to the same bits."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..assemble import Parts
+from ..data.divide import Divided
+from ..errors import ResumeError
+from ..job import Job
+
+MUST_AGREE = {  # in environment.json -> what to try
+    "backbone.weights": "name the backbone that the run was started with",
+    "backbone.tokenizer": "name the backbone that the run was started with",
+    "data": "give the run the data that it was started with",
+}
+SHOULD_AGREE = ("precision", "threads", "device", "packages.torch")  # else the figures agree, the bits may not
+
+
+def check_same_job(job: Job, path: Path) -> None:
+    """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
+    if not (path / "job.yaml").is_file():
+        raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
+    differing = [key for key in job.differences(Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
+    if differing:
+        raise ResumeError(
+            f"the run in {path} was started with other settings: {', '.join(differing)} differ; "
+            "only stop may change on --resume; take the others back, or start a new run"
+        )
+
+
+def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
+    """Return warnings about what may change the bits of a run that goes on in `path`.
+
+    Raises:
+        ResumeError: if the backbone or the data are not those that the run was started with.
+    """
+    file = path / "environment.json"
+    if not file.is_file():
+        return []
+    before = json.loads(file.read_text(encoding="utf-8"))
+    for name, remedy in MUST_AGREE.items():
+        if _at(before, name) != _at(environment, name):
+            raise ResumeError(
+                f"the run in {path} was started with another {name.replace('.', ' ')}: SHA-256 {_at(before, name)}, "
+                f"now {_at(environment, name)}; {remedy}, or start a new run"
+            )
+    changed = [name for name in SHOULD_AGREE if _at(before, name) != _at(environment, name)]
+    return [
+        f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run goes on, but not to the same bits"
+        for name in changed
+    ]
+
+
+def data_hash(parts: Parts) -> str:
+    """Return the SHA-256 of all examples, and of whose they are."""
+    divided: Divided = parts.divided
+    digest = hashlib.sha256()
+    for part in (divided.train, divided.validation, divided.test):
+        for client in sorted(part):
+            for example in part[client]:
+                digest.update(repr((client, example.id, sorted(example.fields.items()))).encode())
+    for example in (*divided.server_validation, *divided.server_test):
+        digest.update(repr((example.id, sorted(example.fields.items()))).encode())
+    return digest.hexdigest()
+
+
+def _at(values: Any, name: str) -> Any:
+    for key in name.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
