@@ -23,7 +23,8 @@ federation
 assemble
 job job_parts job_text job_errors
 protocols
-personalization, aggregation, protection, learning
+personalization
+aggregation, protection, learning
 tasks, tuning, models, data
 ledger
 interfaces

@@ -9,6 +9,7 @@ import torch
 
 from .data.divide import Divided, divide
 from .errors import DataError, SettingError
+from .interfaces import Control
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
@@ -90,8 +91,15 @@ def assemble(
         bfloat16=precision == "bfloat16",
         seed=job.seed,
     )
+    home = _home_weights(job, worker, divided)
+    if home:
+        worker = replace(worker, home=home)
+        if job.stop.keep == "best":
+            warn(
+                f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
+            )
     shared = worker.tensors()
-    _check_fit(job, shared, worker.params)
+    _check_fit(job, shared, worker.params.keys() - home)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
@@ -106,7 +114,9 @@ def assemble(
         server_validation=_tokenize(divided.server_validation, worker, warn, "the validation set"),
         server_test=_tokenize(divided.server_test, worker, warn, "the test set"),
         divided=divided,
-        manifest=job.protocol.manifest(shared, task.figures, rounds=job.stop.rounds),
+        manifest=job.protocol.manifest(
+            shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
+        ),
         sizes=Sizes(
             body_parameters=backbone.body_parameters,
             backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
@@ -118,6 +128,39 @@ def assemble(
         ),
         precision=precision,
     )
+
+
+def _home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
+    """Return the names of the weights that stay home.
+
+    Raises:
+        SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
+    """
+    kind = f"personalization: {job.personalization.kind}"
+    names = list(worker.tensors())
+    try:
+        home = job.personalization.stays_home(names)
+        job.personalization.check(own_validation=any(divided.validation.values()))
+    except SettingError as error:
+        raise SettingError(f"{kind}, tuning: {job.tuning.kind}: {error}") from None
+    if not home:
+        return home
+    if set(names) != set(worker.params):
+        raise SettingError(
+            f"{kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
+            "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
+        )
+    if isinstance(job.protocol.aggregation, Control):
+        raise SettingError(
+            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[attr-defined]
+            "everybody shares; choose aggregation: fedavg, or personalization: finetune"
+        )
+    if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
+        raise SettingError(
+            f"{kind} does not go with data.validation: a public set is measured at the server, which lacks the weights that stay home, so "
+            "nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
+        )
+    return home
 
 
 def _check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:

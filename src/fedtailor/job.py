@@ -19,6 +19,7 @@ from .job_errors import explain, known_settings, listed, nearest
 from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml, write_yaml
 from .learning.evaluate import Evaluation
+from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, Averaging
 from .tasks import TASKS
 from .tuning import TUNINGS, Lora
@@ -41,19 +42,12 @@ class Stop:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """Nothing is personal: every client uses the shared weights."""
-
-    kind: Literal["none"] = "none"
-
-
 __all__ = ["Job", "Stop", "example_job"]
 
 TASK = Registry(what="task", classes=TASKS)
 TUNING = Registry(what="tuning", classes=TUNINGS, promise=Tuning)
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
-PERSONALIZATION = Registry(what="personalization", classes={"none": Shared})
+PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
 PROTECTION = Registry(what="protection", classes={}, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
@@ -82,7 +76,7 @@ class Job(BaseModel):
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
     protocol: Annotated[Averaging, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
-    personalization: Annotated[Shared, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
+    personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = ()
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)

@@ -152,16 +152,16 @@ def test_nothing_is_written_where_the_job_is_wrong(make_job, rows, tmp_path):
 
 
 def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.protocols import averaging
+    from fedtailor.personalization import technique
 
-    train = averaging.train_locally
+    train = technique.train_locally
 
     def fail_at_client_2(*args, client, **kwargs):
         if client.endswith("2"):
             raise MemoryError("the row of Mrs Jones does not fit")
         return train(*args, client=client, **kwargs)
 
-    monkeypatch.setattr(averaging, "train_locally", fail_at_client_2)
+    monkeypatch.setattr(technique, "train_locally", fail_at_client_2)
     summary = run(make_job(), data=rows, out=tmp_path / "r").summary
     assert summary["rounds"] == 3
     clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
@@ -171,9 +171,9 @@ def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, ro
 
 
 def test_too_few_clients_stop_the_run_with_its_state_saved(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.protocols import averaging
+    from fedtailor.personalization import technique
 
-    train = averaging.train_locally
+    train = technique.train_locally
     calls = []
 
     def fail_in_round_2(*args, round, **kwargs):
@@ -182,11 +182,11 @@ def test_too_few_clients_stop_the_run_with_its_state_saved(make_job, rows, tmp_p
             raise MemoryError
         return train(*args, round=round, **kwargs)
 
-    monkeypatch.setattr(averaging, "train_locally", fail_in_round_2)
+    monkeypatch.setattr(technique, "train_locally", fail_in_round_2)
     with pytest.raises(TooFewClients, match="round 2: 0 of 4"):
         run(make_job(), data=rows, out=tmp_path / "r")
     assert calls == [1] * 4 + [2] * 8  # tried twice
-    monkeypatch.setattr(averaging, "train_locally", train)
+    monkeypatch.setattr(technique, "train_locally", train)
     run(make_job(), data=rows, resume=tmp_path / "r")
     run(make_job(), data=rows, out=tmp_path / "whole")
     assert_same_adapter(tmp_path / "whole", tmp_path / "r")

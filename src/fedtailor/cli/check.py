@@ -66,7 +66,7 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 
 def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
-    from ..report.tables import plain_table
+    from ..report.plain import plain_table
     from ..report.wording import bytes_text
 
     table = plain_table("clients")

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +64,18 @@ class ClientState:
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
         (self.folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+
+    def write_model(self, save: Callable[[Path], None], *, full: bool) -> None:
+        """Let `save` write the client's own weights to its folder, as adapter/ or model/, if it has one; replaced as a whole."""
+        if self.folder is None:
+            return
+        target = self.folder / ("model" if full else "adapter")
+        fresh = self.folder / f".{target.name}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        save(fresh)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(fresh, target)
 
     def _path(self, version: int) -> Path:
         assert self.folder is not None

@@ -17,14 +17,14 @@ def proximal(received: Mapping[str, Tensor], mu: float) -> Correction:
     penalized problem to a chosen inexactness; here it takes part in the usual local steps, whatever the optimizer.
 
     Args:
-        received: the weights that training starts from, which are copied; names not under training are ignored.
+        received: the weights that training starts from, which are copied; a weight that is not among them is not drawn, a name not under training ignored.
         mu: at least 0; 0.001 to 1 are usual.
     """
     start = {name: value.detach().clone() for name, value in received.items()}
 
     def correct(params: dict[str, nn.Parameter]) -> None:
         for name, param in params.items():
-            if param.grad is not None:
+            if param.grad is not None and name in start:
                 param.grad.add_(param.detach() - start[name], alpha=mu)
 
     return correct

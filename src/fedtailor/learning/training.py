@@ -42,17 +42,19 @@ def train_locally(
     optimizer: Tensors | None = None,
     corrections: Sequence[Correction] = (),
     only: Collection[str] | None = None,
+    purpose: str = "",
     on_step: OnStep | None = None,
 ) -> Trained:
     """Train the weights in place on `shard` for one round and return what changed.
 
-    The draws (order of examples, dropout) depend on the worker's seed, the round and the client alone.
+    The draws (order of examples, dropout) depend on the worker's seed, the purpose, the round and the client alone.
 
     Args:
         rate_factor: share of the learning rate that holds in this round.
         optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
         corrections: applied to the gradients of each step in order, before clipping.
         only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
+        purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
@@ -62,11 +64,11 @@ def train_locally(
     engine = make_optimizer(params, settings)
     _restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
-    groups = _groups(shard, settings, stream(worker.seed, "batches", round, client))
+    groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
     worker.model.train()
     with _resting(worker.params, params), torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
-        torch.manual_seed(stream_seed(worker.seed, "dropout", round, client))
+        torch.manual_seed(stream_seed(worker.seed, f"{purpose}dropout", round, client))
         for step in range(steps):
             rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             for group in engine.param_groups:

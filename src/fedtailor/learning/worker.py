@@ -32,15 +32,22 @@ class Worker:
     device: torch.device
     bfloat16: bool  # compute in bfloat16; trained weights, their gradients and the loss stay float32
     seed: int
+    home: frozenset[str] = frozenset()  # names of weights that stay with each client: they are not among what is exchanged
     params: dict[str, nn.Parameter] = field(init=False)
     peak: PeakMemory = field(init=False)
+    _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
 
     def __post_init__(self) -> None:
         self.params = dict(self.tuning.parameters(self.model))
         self.peak = PeakMemory(self.device)
+        self._drawn = self.home_tensors()
 
-    def load(self, tensors: Tensors) -> None:
+    def load(self, tensors: Tensors, *, home: Tensors | None = None) -> None:
         """Set the trained weights by `tensors`, which are named and shaped as `tensors()` gives them.
+
+        Args:
+            home: a client's own weights, by the names of `self.home`; left out or empty: as they were drawn at the start, so that
+                nothing of the client before is left in place.
 
         Raises:
             ShapeMismatch: if names or shapes differ from those that this tuning exchanges.
@@ -53,19 +60,29 @@ class Worker:
                     f"tensor {name!r} has shape {tuple(tensors[name].shape)}, the model has {tuple(value.shape)}; "
                     "were they trained with the same rank?"
                 )
+        own = home or self._drawn
+        check_same_names(self._drawn, own)
         with torch.no_grad():
+            for name in self.home:
+                self.params[name].copy_(own[name])
             if isinstance(self.tuning, Exchanging):
                 self.tuning.receive(self.model, tensors)
                 return
-            for name, param in self.params.items():
-                param.copy_(tensors[name])
+            for name in wanted:
+                self.params[name].copy_(tensors[name])
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return copies of what is exchanged, on the CPU, sorted by name: the trained weights, or what the tuning makes of them."""
         return clone(self._exchanged())
 
+    def home_tensors(self) -> dict[str, torch.Tensor]:
+        """Return copies of the weights that stay home, on the CPU."""
+        return clone({name: self.params[name] for name in sorted(self.home)})
+
     def _exchanged(self) -> Tensors:
-        return self.tuning.exchanged(self.model) if isinstance(self.tuning, Exchanging) else self.params
+        if isinstance(self.tuning, Exchanging):
+            return self.tuning.exchanged(self.model)
+        return {name: param for name, param in self.params.items() if name not in self.home} if self.home else self.params
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""

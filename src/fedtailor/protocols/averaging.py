@@ -4,7 +4,6 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 """
 
 import math
-import time
 from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,17 +14,19 @@ from ..aggregation import FedAvg
 from ..errors import EmptyRound, SettingError, TooFewClients
 from ..interfaces import Aggregation, Control, Federation
 from ..learning.client import ClientState
-from ..learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ..learning.local import LocalTraining
-from ..learning.training import Correction, train_locally
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes, client_memory, message_bytes, train_flops
+from ..personalization import Personalization, Shared
 from ..protection import Manifest
-from ..records import Cost, Fact, Facts, Message, Outcome, Round, ServerState
-from ..tensors import Tensors, cast, count, norm, scale, subtract
-from .averaging_messages import TRAIN_FACTS, apart, beside, scale_facts, scale_reader, training_specs
+from ..records import Cost, Facts, Message, Outcome, Round, ServerState
+from ..tasks.shard import Shard
+from ..tensors import Tensors, cast, count, norm, subtract
+from .averaging_client import AveragingClient
+from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
-from .evaluation import answer_evaluation, evaluation_specs
+from .evaluation import evaluation_specs
+from .personal import KIND, personal_specs
 from .sampling import Sampler
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
@@ -100,31 +101,56 @@ class Averaging:
             return None
         return outcome if len(collector.answered) >= math.ceil(self.quorum * len(collector.asked)) else None
 
-    def client(self, worker: Worker, state: ClientState, *, on_step: OnStep | None = None) -> "AveragingClient":
-        """Return the half that answers messages at one client."""
-        return AveragingClient(protocol=self, worker=worker, state=state, on_step=on_step)
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> "AveragingClient":
+        """Return the half that answers messages at one client.
+
+        Args:
+            personalization: what the client keeps for itself; nothing if left out.
+            public: the public test set, if there is one.
+        """
+        technique = personalization or Shared()
+        return AveragingClient(
+            protocol=self, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
+        )
 
     def sent(self, shared: Tensors, round: int) -> list[str]:
         """Return the names of the tensors that clients train and send in `round`, counted from 1."""
         trains = self.aggregation.trains(round)
         return [name for name in shared if trains(name)]
 
-    def manifest(self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1) -> Manifest:
+    def manifest(
+        self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1, personal: bool = False, home: bool = False
+    ) -> Manifest:
         """Return exactly what this protocol sends.
 
         Args:
             shared: the exchanged weights.
             figures: what evaluation reports.
             rounds: of the run: which tensors are sent may differ from round to round.
+            personal: whether clients end with weights of their own.
+            home: whether some weights, which are not among `shared`, stay with the clients.
         """
+        figures = list(figures)
         up, down = training_specs(
             shared,
             dtype=self.wire,
             sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
             control=isinstance(self.aggregation, Control),
         )
-        up_evaluation, down_evaluation = evaluation_specs(shared, figures)
-        return Manifest(up={"train": up, "evaluate": up_evaluation}, down={"train": down, "evaluate": down_evaluation})
+        specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
+        specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        return Manifest(
+            up={kind: upward for kind, (upward, _) in specs.items()},
+            down={kind: downward for kind, (_, downward) in specs.items()},
+        )
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
         """Raise SettingError if the aggregation does not fit the exchanged tensors, or these not the names of the trained weights."""
@@ -157,76 +183,6 @@ class Averaging:
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AveragingClient:
-    """Answers "train" with an update and "evaluate" with figures."""
-
-    protocol: Averaging
-    worker: Worker
-    state: ClientState
-    on_step: OnStep | None = None
-
-    def answer(self, message: Message) -> Message:
-        """Return the reply to one message."""
-        if message.kind == "evaluate":
-            return answer_evaluation(self.worker, self.state, message)
-        return self._train(message)
-
-    def _train(self, message: Message) -> Message:
-        version, rate_factor = int(message.facts["version"]), float(message.facts["rate_factor"])  # type: ignore[arg-type]
-        worker, state, settings = self.worker, self.state, self.protocol.local
-        shared, control = apart(message.tensors)
-        recalled = state.recall(version)
-        own = kept_control(recalled, control)
-        sent = self.protocol.sent(shared, version + 1)
-        worker.load(shared)
-        measured = worker.peak.reset()
-        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
-        began = time.perf_counter()
-        trained = train_locally(
-            worker,
-            state.train,
-            settings,
-            round=version + 1,
-            client=state.id,
-            rate_factor=rate_factor,
-            optimizer=without_control(recalled),
-            corrections=_corrections(worker, settings, control, own),
-            only=None if len(sent) == len(shared) else sent,
-            on_step=self.on_step,
-        )
-        facts |= {
-            "seconds": time.perf_counter() - began,
-            "targets": trained.targets,
-            "tokens": trained.tokens,
-            "steps": len(trained.losses),
-            "first_loss": trained.losses[0],
-            "last_loss": trained.losses[-1],
-        }
-        facts |= {"peak_bytes": worker.peak.read()} if measured else {}
-        facts |= self._validation("after")
-        facts |= scale_facts(shared, worker.tuning.scale(worker.model))
-        tensors, kept = dict(trained.delta), dict(trained.optimizer)
-        if control:
-            renewed = next_control(control, own, trained.delta, trained.rates)
-            kept |= {f"{KEPT}{name}": value for name, value in renewed.items()}
-            tensors |= beside(scale(subtract(renewed, own), 1 / int(message.facts["clients"])))  # type: ignore[arg-type]
-        if kept:
-            state.keep(version + 1, kept)
-        return Message(kind="train", tensors=cast(tensors, getattr(torch, self.protocol.wire)), facts=facts)
-
-    def _validation(self, moment: str) -> dict[str, Fact]:
-        if not len(self.state.validation):
-            return {}
-        return {f"validation_{moment}": self.worker.evaluate(self.state.validation, generate=False).figures["loss"]}
-
-
-def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:
-    """Return what changes gradients in local training, in order."""
-    corrections = [controlled(control, own)] if control else []
-    return corrections + ([proximal(worker.params, settings.proximal)] if settings.proximal else [])
 
 
 def _check_plain_sgd(local: LocalTraining) -> None:

@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
+from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
-from ..records import ClientFailure, ClientId, Message, Traffic
+from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tensors import Tensors
 
 PARTS = ("validation", "test")  # of a client's own examples
@@ -49,19 +52,23 @@ def ask_evaluation(
     return found
 
 
-def evaluation_request(shared: Tensors, *, name: str, generate: bool) -> Message:
+def evaluation_request(shared: Tensors, *, name: str, generate: bool, own_version: int | None = None) -> Message:
     """Return the request to evaluate `shared` on a client's validation and test parts.
 
     Args:
         name: of the moment ("before", "after", "round-3"): names the file of texts at the client.
         generate: whether metrics that need generated text are wanted, on the test part.
+        own_version: the client's weights that stay home take part, as of so many rounds; None: as they were drawn at the start.
     """
-    return Message(kind="evaluate", tensors=shared, facts={"name": name, "parts": ",".join(PARTS), "generate": int(generate)})
+    facts: dict[str, Fact] = {"name": name, "parts": ",".join(PARTS), "generate": int(generate)}
+    return Message(kind="evaluate", tensors=shared, facts=facts if own_version is None else facts | {"own_version": own_version})
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
     """Return the figures of the received weights on the client's own parts; texts stay in the client's folder."""
-    worker.load(message.tensors)
+    version = message.facts.get("own_version")
+    home = None if version is None else own_of(state.recall(int(version)))  # type: ignore[arg-type]
+    worker.load(message.tensors, home=home)
     facts: dict[str, float] = {}
     for part in str(message.facts["parts"]).split(","):
         shard = state.validation if part == "validation" else state.test
@@ -76,8 +83,19 @@ def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> M
     return Message(kind="evaluate", facts=facts)
 
 
-def evaluation_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
-    """Return what an evaluation may send up and down; `figures` are the names that the task can report."""
+def own_of(kept: Tensors) -> dict[str, Tensor]:
+    """Return the tensors of its own among what a client kept, by their names."""
+    return {name.removeprefix(OWN): value for name, value in kept.items() if name.startswith(OWN)}
+
+
+def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = False) -> tuple[MessageSpec, MessageSpec]:
+    """Return what an evaluation may send up and down.
+
+    Args:
+        figures: names that the task can report.
+        home: whether some weights stay home.
+    """
+    own = {"own_version": FactSpec(type="int", purpose="version of the client's own weights that take part", optional=True)}
     up = MessageSpec(
         facts={
             f"{part}.{name}": FactSpec(type="float", purpose=f"{name} on the client's own {part} part", optional=True)
@@ -91,6 +109,7 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSp
             "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
             "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
             "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
-        },
+        }
+        | (own if home else {}),
     )
     return up, down

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
+from .plain import plain_table
 from .read import Run
-from .tables import IMPLIED, plain_table
+from .tables import IMPLIED
 from .wording import NAMES, bytes_text, figure, flops_text, metric_name, seconds_text
 
 COSTS = (

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
+from .personal import personal
+from .plain import plain_table
 from .read import Run
 from .samples import samples_of
 from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name, plural, seconds_text
@@ -24,7 +25,7 @@ SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th perc
 def show(run: Run, *, samples: int = 3) -> RenderableType:
     """Return all tables of one run, ready to print."""
     parts: list[RenderableType] = [headline(run), "", quality(run)]
-    for table in (clients(run), rounds(run)):
+    for table in (personal(run), clients(run), rounds(run)):
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
     parts += _trouble(run)
@@ -153,7 +154,7 @@ def _client_figures(run: Run) -> dict[str, tuple[dict[str, float], dict[str, flo
     if rows.empty:
         return {}
     rows = rows[rows["scope"] == "client"]
-    kept = run.summary.get("best_round")
+    kept = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else None
     return {
         str(client): (_at(own, own["round"].min()), _at(own, own["round"].max()) | _at(own, kept))
         for client, own in rows.groupby("client")
@@ -180,10 +181,3 @@ def _judged(metric: str, before: object, after: object) -> Text:
 def _number(row: Mapping[Any, Any], name: str) -> float:
     value = row.get(name)
     return float(value) if value is not None and value == value else 0.0  # noqa: PLR0124 - NaN
-
-
-def plain_table(title: str) -> Table:
-    """Return an empty table in the one style that all of ours have; its first column, of names, is headed by `title`."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, style="bold", no_wrap=True)
-    return table

@@ -15,6 +15,7 @@ from ..records import ClientId
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
+from .personal import personalize
 from .progress import Progress
 from .resume import check_same_job, check_same_parts
 from .summary import kept_weights, summarize
@@ -113,7 +114,7 @@ def carry_out(
         notify("round", rounds=job.stop.rounds, **progress.rows["rounds"][-1])
         clock.save(progress, folder)
     rounds.close()
-    summary = _finish(parts, folder, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
 
@@ -122,7 +123,7 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     """Evaluate the shared weights of the last round, and let their validation loss judge them."""
     index = progress.state.version
     generate = job.evaluation.generate_at == "always"
-    moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate)
+    moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
     progress.judge(moment.validation_loss, index)
     row = progress.rows["rounds"][-1]
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
@@ -139,7 +140,6 @@ def _stopped(job: Job, progress: Progress) -> str | None:
 
 def _finish(
     parts: Parts,
-    folder: RunFolder,
     evaluator: Evaluator,
     progress: Progress,
     clock: "_Clock",
@@ -147,17 +147,19 @@ def _finish(
     stopped_by: str,
     baseline: str,
 ) -> dict[str, Any]:
-    """Evaluate the kept weights, write the result and the summary."""
+    """Evaluate the kept weights, let clients make them their own, write the result and the summary."""
+    folder = evaluator.folder
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify)
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
     parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
     clock.tick(progress)
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
-    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline)
+    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own)
     folder.write_json("summary.json", summary)
     return summary
 
@@ -183,7 +185,13 @@ def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> LocalFederat
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
-        return parts.protocol.client(parts.worker, parts.states[client], on_step=on_step)
+        return parts.protocol.client(
+            parts.worker,
+            parts.states[client],
+            personalization=parts.job.personalization,
+            public=parts.server_test,
+            on_step=on_step,
+        )
 
     return LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure

@@ -11,7 +11,7 @@ from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
-from ..records import ClientId
+from ..records import ClientId, Message
 from ..tasks.metrics import perplexity
 from ..tensors import Tensors
 from .folder import RunFolder
@@ -44,12 +44,13 @@ class Evaluator:
     folder: RunFolder
     notify: Notify
 
-    def measure(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool) -> Moment:
+    def measure(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool, own: bool = False) -> Moment:
         """Return the figures of `shared`; rows, traffic and seconds are added to `progress`.
 
         Args:
             name: of the moment: "before", "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
+            own: whether each client's weights that stay home take part, if there are any.
         """
         began = time.perf_counter()
         validation_loss = None
@@ -69,7 +70,9 @@ class Evaluator:
             progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
             if result.texts:
                 self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
-        clients = self._ask_clients(progress, shared, round=round, name=name, generate=generate)
+        own_version = progress.state.version if own and self.parts.worker.home else None
+        request = evaluation_request(shared, name=name, generate=generate, own_version=own_version)
+        clients = self._ask_clients(progress, request, round=round)
         test = test or pool(clients.test.values())
         if validation_loss is None and clients.validation:
             validation_loss = pool(clients.validation.values())["loss"]
@@ -78,18 +81,19 @@ class Evaluator:
         self.notify("evaluated", round=round, figures=dict(test), validation_loss=validation_loss, clients=len(clients.test))
         return Moment(test=test, validation_loss=validation_loss, clients=clients.test)
 
-    def _ask_clients(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool) -> ClientFigures:
+    def _ask_clients(self, progress: Progress, request: Message, *, round: int) -> ClientFigures:
         asked = [c for c, state in self.parts.states.items() if len(state.test) or len(state.validation)]
         replies = count(1)
         found = ask_evaluation(
             self.federation,
             asked,
-            evaluation_request(shared, name=name, generate=generate),
+            request,
             lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(asked)),
         )
         for client, failure in found.failures.items():
             self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
-        for scope, figures in (("client-validation", found.validation), ("client", found.test)):
+        name = "personal" if "own_version" in request.facts else "client"
+        for scope, figures in ((f"{name}-validation", found.validation), (name, found.test)):
             for client, values in figures.items():
                 progress.note_figures(round, scope, client, values)
         if asked and len(found.failures) == len(asked):

@@ -1,5 +1,6 @@
 """summary.json: the figures that programs read."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -9,11 +10,20 @@ from .measure import Moment
 from .progress import Progress
 
 
-def summarize(parts: Parts, progress: Progress, after: Moment, *, stopped_by: str, baseline: str) -> dict[str, Any]:
+def summarize(
+    parts: Parts,
+    progress: Progress,
+    after: Moment,
+    *,
+    stopped_by: str,
+    baseline: str,
+    personal: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the summary of a finished run.
 
     `metrics` are those of the public test set, or, where the job names none, pooled over the clients' own test parts
-    (`metrics_over` says which); `clients` are over the clients' own test parts.
+    (`metrics_over` says which); `clients` are over the clients' own test parts;
+    `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
     """
     figures = progress.figures
     before, end = figures["before"], after.to_dict()
@@ -29,6 +39,7 @@ def summarize(parts: Parts, progress: Progress, after: Moment, *, stopped_by: st
         "metrics_over": "test set" if len(parts.server_test) else "clients",
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
         "clients": {"count": len(parts.divided.train), "before": before["clients"], **end["clients"]},
+        **({} if personal is None else {"personal": personal}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),
@@ -65,4 +76,5 @@ def kept_weights(parts: Parts, progress: Progress) -> Any:
 
 
 def _keeps_best(parts: Parts, progress: Progress) -> bool:
-    return parts.job.stop.keep == "best" and progress.best is not None
+    """Return whether the best round is kept; where weights stay home it is the last, as clients have those of no earlier one."""
+    return parts.job.stop.keep == "best" and progress.best is not None and not parts.worker.home

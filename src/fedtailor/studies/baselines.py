@@ -34,6 +34,7 @@ def run_baseline(
     """
     if kind not in get_args(Baseline):
         raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
+    job = job.replace("personalization", {"kind": "none"})  # nobody shares anything, or everybody everything
     path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
     warnings: list[str] = []
     parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)

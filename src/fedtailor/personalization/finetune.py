@@ -1,0 +1,89 @@
+"""Local fine-tuning after the federation.
+
+Source: FedGen-Edge, 2025, arXiv:2511.11585, step 7: after the last round each client trains the shared adapter for some local
+epochs on its own examples, and keeps the result. Local fine-tuning after averaging is older (Wang et al., 2019, arXiv:1910.10252).
+Differences: the paper gives neither epochs, rate nor optimizer, so these are our defaults. `keep: best` is ours: a client whose own
+validation loss does not get less keeps the shared weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SettingError
+from ..learning.local import LocalTraining
+from ..learning.training import Trained
+from ..tensors import Tensors
+from .own_training import check_own
+from .technique import Personal, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune:
+    """After the rounds, each client trains the shared weights on its own examples and keeps the result."""
+
+    kind: Literal["finetune"] = "finetune"
+    epochs: float = 1.0  # passes over the client's training part; a fraction is allowed
+    steps: int | None = None  # optimizer steps; if given, `epochs` is not used
+    batch_size: int = 8  # examples in one forward pass
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew
+    learning_rate: float = 1.0e-3  # constant
+    weight_decay: float = 0.0  # of the optimizer
+    clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
+    keep: Literal["best", "last"] = "best"  # best: a client whose own validation loss does not get less keeps the shared weights
+
+    def __post_init__(self) -> None:
+        check_own(learning_rate=self.learning_rate)
+        self._local()
+
+    @property
+    def personal(self) -> bool:
+        """Whether clients end with weights of their own."""
+        return True
+
+    def stays_home(self, names: Sequence[str]) -> frozenset[str]:
+        """Return no name: in the rounds all weights are shared."""
+        return frozenset()
+
+    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+        """Train the shared weights; nothing is kept."""
+        return turn.train_shared(), {}
+
+    def finish(self, turn: Turn) -> Personal:
+        """Train the shared weights on the client's own examples; return them, or the shared ones where they are no worse."""
+        before = _validation_loss(turn)
+        turn.train_own(self._local())
+        trained = turn.worker.tensors()
+        if self.keep == "last":
+            return Personal(shared=trained, facts={"kept": 1})
+        turn.worker.load(trained)  # what was trained may differ from what it is exchanged as
+        after = _validation_loss(turn)
+        if before is None or after is None or after >= before:  # without a validation part nothing shows that it is better
+            return Personal(shared=turn.shared, facts={"kept": 0})
+        return Personal(shared=trained, facts={"kept": 1})
+
+    def check(self, *, own_validation: bool) -> None:
+        """Raise SettingError if `keep: best` has nothing to go by."""
+        if self.keep == "best" and not own_validation:
+            raise SettingError(
+                "keep: best goes by each client's own validation part, and no client has one: data.validation names a public file, or "
+                "clients.validation_share is 0; choose keep: last, or leave data.validation out"
+            )
+
+    def _local(self) -> LocalTraining:
+        return LocalTraining(
+            epochs=self.epochs,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+
+
+def _validation_loss(turn: Turn) -> float | None:
+    """Return the loss of the weights in place on the client's own validation part, if it has one."""
+    if not len(turn.state.validation):
+        return None
+    return turn.worker.evaluate(turn.state.validation, generate=False).figures["loss"]

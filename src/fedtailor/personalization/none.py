@@ -1,0 +1,36 @@
+"""No personalization."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..learning.training import Trained
+from ..tensors import Tensors
+from .technique import Personal, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Nothing is personal: every client uses the shared weights."""
+
+    kind: Literal["none"] = "none"
+
+    @property
+    def personal(self) -> bool:
+        """Whether clients end with weights of their own."""
+        return False
+
+    def stays_home(self, names: Sequence[str]) -> frozenset[str]:
+        """Return no name: all weights are shared."""
+        return frozenset()
+
+    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+        """Train the shared weights; nothing is kept."""
+        return turn.train_shared(), {}
+
+    def finish(self, turn: Turn) -> Personal:
+        """Return the shared weights."""
+        return Personal(shared=turn.shared)
+
+    def check(self, *, own_validation: bool) -> None:
+        """Accept any data."""

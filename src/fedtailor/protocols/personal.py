@@ -1,0 +1,137 @@
+"""After the rounds: each client makes its weights its own, keeps them, and tells how good they are.
+
+The shared weights go down once more; nothing but figures comes up.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..errors import NotFinite
+from ..interfaces import Federation
+from ..learning.worker import Worker
+from ..personalization import Personalization, Turn
+from ..protection import FactSpec, MessageSpec, specs_of
+from ..records import ClientFailure, ClientId, Fact, Message, Traffic
+from ..tasks.shard import Shard
+from ..tensors import Tensors, check_finite
+
+KIND = "personalize"
+PARTS = {
+    "validation": "on the client's own validation part",
+    "test": "on the client's own test part",
+    "public": "on the public test set",
+}
+PERSONAL_FACTS = {
+    "kept": FactSpec(
+        type="int", purpose="1 if the client's own weights were kept, 0 if the shared ones were no worse", optional=True
+    ),
+    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
+    "tokens": FactSpec(type="int", purpose="tokens seen: operations are counted from it"),
+    "seconds": FactSpec(type="float", purpose="time that training for itself took"),
+    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+}
+
+
+@dataclass(kw_only=True)
+class PersonalFigures:
+    """What the clients found of their personal weights."""
+
+    parts: dict[str, dict[ClientId, dict[str, float]]] = field(default_factory=lambda: {part: {} for part in PARTS})
+    work: dict[ClientId, dict[str, float]] = field(default_factory=dict)  # PERSONAL_FACTS
+    failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def personal_request(shared: Tensors, *, version: int, generate: bool) -> Message:
+    """Return the request to end with weights of its own, which start from `shared`.
+
+    Args:
+        version: rounds behind the server: which of a client's own weights belong to the end.
+        generate: whether metrics that need generated text are wanted, on the client's own test part.
+    """
+    return Message(kind=KIND, tensors=shared, facts={"version": version, "generate": int(generate)})
+
+
+def ask_personal(
+    federation: Federation, clients: Iterable[ClientId], message: Message, on_reply: Callable[[ClientId], None]
+) -> PersonalFigures:
+    """Ask each client once to make the weights its own, and return the figures that came.
+
+    Args:
+        message: see `personal_request`.
+        on_reply: told the client of each reply.
+    """
+    found = PersonalFigures()
+    for reply in federation.ask(dict.fromkeys(clients, message)):
+        on_reply(reply.client)
+        found.traffic = found.traffic + reply.traffic
+        if reply.message is None:
+            assert reply.error is not None
+            found.failures[reply.client] = reply.error
+            continue
+        found.work[reply.client] = {}
+        for key, value in reply.message.facts.items():
+            part, _, figure = key.partition(".")
+            store = found.parts[part].setdefault(reply.client, {}) if figure else found.work[reply.client]
+            store[figure or key] = float(value)  # type: ignore[arg-type]
+    return found
+
+
+def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | None, generate: bool) -> Message:
+    """Let the technique finish at one client, keep the result in its folder, and return its figures.
+
+    Args:
+        public: the public test set, which anybody may be told; texts are not generated for it.
+        generate: whether metrics of generated text are wanted on the client's own test part.
+
+    Raises:
+        NotFinite: if the weights or their loss are not finite.
+    """
+    worker, state = turn.worker, turn.state
+    measured = worker.peak.reset()
+    began = time.perf_counter()
+    personal = technique.finish(turn)
+    facts: dict[str, Fact] = {
+        **personal.facts,
+        "seconds": time.perf_counter() - began,
+        "steps": sum(len(trained.losses) for trained in turn.done),
+        "tokens": sum(trained.tokens for trained in turn.done),
+    }
+    facts |= {"peak_bytes": worker.peak.read()} if measured else {}
+    check_finite({**personal.shared, **personal.home}, "personal weights")
+    worker.load(personal.shared, home=personal.home)
+    for part, shard in (("validation", state.validation), ("test", state.test), ("public", public)):
+        if shard is None or not len(shard):
+            continue
+        facts |= _figures(worker, turn, part, shard, generate=generate and part == "test")
+    worker.load(personal.shared, home=personal.home)
+    state.write_model(lambda folder: worker.tuning.save(worker.model, folder), full=worker.tuning.kind == "full")
+    return Message(kind=KIND, facts=facts)
+
+
+def _figures(worker: Worker, turn: Turn, part: str, shard: Shard, *, generate: bool) -> dict[str, float]:
+    result = worker.evaluate(shard, generate=generate)
+    if not math.isfinite(result.figures["loss"]):
+        raise NotFinite(f"the loss {PARTS[part]} is {result.figures['loss']}; try a smaller personalization.learning_rate")
+    if part == "test":
+        turn.state.write_texts("generations-personal", result.texts)
+    return {f"{part}.{name}": value for name, value in result.figures.items() if math.isfinite(value)}
+
+
+def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
+    """Return what this phase may send up and down; `figures` are the names that the task can report."""
+    told = {
+        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} of the personal weights {where}", optional=True)
+        for part, where in PARTS.items()
+        for name in figures
+    }
+    down = MessageSpec(
+        tensors=specs_of(shared),
+        facts={
+            "version": FactSpec(type="int", purpose="rounds behind the server"),
+            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
+        },
+    )
+    return MessageSpec(facts=PERSONAL_FACTS | told), down

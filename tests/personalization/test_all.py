@@ -1,0 +1,149 @@
+"""What every personalization promises: nothing personal crosses the gate, and a run that was cut off goes on to the same bits."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fedtailor.learning.client import ClientState
+from fedtailor.personalization import PERSONALIZATIONS
+from fedtailor.running import run
+
+KINDS = {
+    "finetune": {"kind": "finetune", "steps": 2, "learning_rate": 0.02},
+}
+every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS.keys())
+
+
+def test_no_kind_is_forgotten():
+    assert set(KINDS) == set(PERSONALIZATIONS) - {"none"}
+
+
+def files_of(folder):
+    """Return every weight that a run and its clients ended with, and the figures that do not depend on the clock."""
+    weights = {str(file.relative_to(folder)): load_file(file) for file in folder.glob("**/adapter/adapter_model.safetensors")}
+    own = {str(file.relative_to(folder)): load_file(file) for file in folder.glob("clients/*/state-*.safetensors")}
+    summary = json.loads((folder / "summary.json").read_text())
+    table = pd.read_parquet(folder / "evaluations.parquet")
+    return weights | own, {name: summary[name] for name in ("personal", "metrics", "clients")}, table
+
+
+def assert_same_run(one, other):
+    (left, figures, table), (right, others, other_table) = files_of(one), files_of(other)
+    assert left.keys() == right.keys()
+    assert len(left) >= 5  # the shared adapter and four clients' own
+    for file in left:
+        assert left[file].keys() == right[file].keys()
+        assert all(torch.equal(left[file][name], right[file][name]) for name in left[file]), file
+    assert figures == others
+    pd.testing.assert_frame_equal(table, other_table)
+
+
+class Killed(BaseException):
+    """Goes through every handler of faults, as a kill does."""
+
+
+def killed_at(monkeypatch, owner, name, call):
+    """Let the call numbered `call` of a method do its work and then end the run."""
+    original, calls = getattr(owner, name), []
+
+    def method(self, *args, **kwargs):
+        result = original(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner, name, method)
+
+
+@every_kind
+@pytest.mark.parametrize("moment", ["in a round", "while personalizing", "after more rounds"])
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(make_job, rows, tmp_path, *, monkeypatch, settings, moment):
+    changes = {
+        "personalization": settings,
+        "protocol__local__keep_optimizer": True,
+        "clients__per_round": 3,
+        "protocol__local__steps": 2,
+    }
+    job = make_job(stop__rounds=3, **changes)
+    data = {"train": rows, "test": rows[:3]}
+    run(job, data=data, out=tmp_path / "whole")
+    if moment == "after more rounds":
+        run(make_job(stop__rounds=2, **changes), data=data, out=tmp_path / "cut")
+    else:
+        owner, name, call = {
+            "in a round": (ClientState, "keep", 5),  # the second client of round 2 has kept what belongs to it
+            "while personalizing": (ClientState, "write_model", 2),  # one client's folder is written, and half of another's work
+        }[moment]
+        with monkeypatch.context() as patch:
+            killed_at(patch, owner, name, call)
+            with pytest.raises(Killed):
+                run(job, data=data, out=tmp_path / "cut")
+        assert not (tmp_path / "cut" / "summary.json").exists()
+    run(job, data=data, resume=tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@every_kind
+def test_nothing_personal_crosses_the_gate(make_job, rows, tmp_path, monkeypatch, settings):
+    """Every message is read as it is encoded: upwards go the changes of shared weights and figures, and no personal tensor."""
+    from fedtailor.protection import gate
+
+    messages = []
+    encode = gate.encode
+    monkeypatch.setattr(gate, "encode", lambda message: messages.append(message) or encode(message))
+    leave = gate.Gate.leave_client
+    up = []
+    monkeypatch.setattr(gate.Gate, "leave_client", lambda self, message: up.append(message) or leave(self, message))
+    folder = tmp_path / "r"
+    run(make_job(stop__rounds=2, personalization=settings), data={"train": rows, "test": rows[:3]}, out=folder)
+    assert {message.kind for message in messages} == {"train", "evaluate", "personalize"}
+    shared = set(load_file(folder / "checkpoint" / "000002" / "shared.safetensors"))
+    personal = [load_file(file) for file in folder.glob("clients/*/adapter/adapter_model.safetensors")]
+    personal += [
+        {name.split("/", 1)[1]: value for name, value in load_file(file).items() if name.startswith("own/")}
+        for file in folder.glob("clients/*/state-*.safetensors")
+    ]
+    adapter = load_file(folder / "adapter" / "adapter_model.safetensors")
+    secret = [
+        (name, value)
+        for own in personal
+        for name, value in own.items()
+        if not torch.equal(value, adapter[name]) and value.abs().sum()
+    ]
+    assert secret
+    for message in messages:
+        assert set(message.tensors) <= shared
+        for name, value in secret:
+            sent = message.tensors.get(name)
+            if sent is not None and name not in shared:
+                pytest.fail(f"{name} travels in a message of kind {message.kind}")
+            if sent is not None and message.kind == "personalize":
+                assert not torch.equal(sent, value)
+    assert all(not message.tensors for message in up if message.kind != "train")
+    assert all(
+        isinstance(value, int | float) for message in up if message.kind == "personalize" for value in message.facts.values()
+    )
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["up"]["personalize"]["tensors"] == {}
+    assert set(manifest["up"]["train"]["tensors"]) <= shared
+
+
+@every_kind
+def test_show_tells_what_it_gave_each_client(make_job, rows, tmp_path, settings):
+    from rich.console import Console
+
+    from fedtailor.report import read_run, show
+
+    job = make_job(stop__rounds=1, personalization=settings)
+    summary = run(job, data={"train": rows, "test": rows[:3]}, out=tmp_path / "r").summary
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(show(read_run(tmp_path / "r")))
+    text = console.export_text()
+    assert "personal: perplexity" in text
+    own = summary["personal"]["personal"]
+    for scope in ("mean", "worst", "p10"):
+        assert f"{own[scope]['perplexity']:,.1f}" in text
