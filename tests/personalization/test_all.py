@@ -13,6 +13,10 @@ from fedtailor.running import run
 
 KINDS = {
     "finetune": {"kind": "finetune", "steps": 2, "learning_rate": 0.02},
+    "fedper": {"kind": "fedper", "home": ["*.layers.1.*"]},
+    "fedsa-lora": {"kind": "fedsa-lora"},
+    "fedrep": {"kind": "fedrep", "home": ["lora_B"], "home_steps": 1},
+    "ditto": {"kind": "ditto", "pull": 0.5},
 }
 every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS.keys())
 
