@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fedtailor.cli.progress import Bars, Watcher, watch
+from fedtailor.cli.progress import Bars, Complaints, Watcher, watch
 
 PLAN = {
     "folder": "runs/x",
@@ -64,6 +64,15 @@ def test_lines(kind):
 def test_plain_lines_where_there_is_no_terminal():
     assert type(watch(Console(file=io.StringIO()))) is Watcher
     assert type(watch(Console(file=io.StringIO(), force_terminal=True))) is Bars
+    assert type(watch(Console(file=io.StringIO(), force_terminal=True), quiet=True)) is Complaints
+
+
+def test_complaints_are_plain_lines_and_all_there_is():
+    text = io.StringIO()
+    watcher = Complaints(Console(file=text, width=20, force_terminal=True, highlight=False))
+    story(watcher)
+    assert text.getvalue() == "client b dropped: lost: Timeout\nnote: [3] examples left out\n"
+    assert watcher.folder == "runs/x"
 
 
 def test_time_foretold_is_steps_that_are_left_times_seconds(monkeypatch):

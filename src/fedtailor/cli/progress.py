@@ -88,6 +88,21 @@ class Watcher:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
 
 
+class Complaints(Watcher):
+    """Tells warnings and failures alone, a plain line each, for those who read the output by program."""
+
+    def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Take one event."""
+        if kind in {"start", "resume"}:
+            self.folder = str(facts.get("folder", ""))
+        elif kind in {"warning", "failure"}:
+            super().__call__(kind, facts)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line as it is: neither styled nor wrapped."""
+        self.console.print(" ".join(text.split()), markup=False, soft_wrap=True)
+
+
 class Bars(Watcher):
     """The same with bars for rounds, clients and steps, and the time left."""
 
@@ -146,6 +161,8 @@ class Bars(Watcher):
             self._bars.update(bar, visible=False)
 
 
-def watch(console: "Console") -> Watcher:
-    """Return bars on a terminal and plain lines elsewhere; use it in a `with`."""
+def watch(console: "Console", *, quiet: bool = False) -> Watcher:
+    """Return bars on a terminal and plain lines elsewhere, or complaints alone if `quiet`; use it in a `with`."""
+    if quiet:
+        return Complaints(console)
     return Bars(console) if console.is_terminal else Watcher(console)

@@ -82,6 +82,7 @@ def divide(
                 packages=data.packages,
                 package_limit=data.package_limit,
             )
+            _check_texts(loaded[part], required, part)
     train, dropped = _distinct(loaded["train"], required)
     train = _limited(train, data.limit.get("train"), seed, "train", dropped)
     remembered = _remembering(embed)
@@ -122,6 +123,13 @@ def _given_parts(given: object | None) -> Mapping[str, object]:
             )
         return given
     return {"train": given}
+
+
+def _check_texts(examples: Sequence[Example], required: Sequence[str], part: str) -> None:
+    """Raise DataError if a part that was asked for has nothing in it: a test on nothing would look like one that was passed."""
+    if not any(str(example.fields[name]).strip() for example in examples for name in required):
+        what = f"has {len(examples)} examples, all of them blank" if examples else "has no examples"
+        raise DataError(f"data.{part} {what}; give a file with at least one that says something, or leave {part} out")
 
 
 def _distinct(examples: Sequence[Example], required: Sequence[str]) -> tuple[list[Example], dict[str, int]]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -21,7 +21,7 @@ from ..learning.training import Correction, train_locally
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes, client_memory, message_bytes, train_flops
 from ..protection import Manifest
-from ..records import Cost, Fact, Facts, Message, Outcome, Round, ServerState
+from ..records import ClientFailure, ClientId, Cost, Fact, Facts, Message, Outcome, Round, ServerState
 from ..tensors import Tensors, cast, count, norm, scale, subtract
 from .averaging_messages import TRAIN_FACTS, apart, beside, scale_facts, scale_reader, training_specs
 from .collect import Collector
@@ -66,6 +66,8 @@ class Averaging:
         """
         while True:
             index = state.version + 1
+            spent: list[dict[str, Any]] = []  # rows of attempts that came to nothing: what they sent was sent
+            failures: list[tuple[ClientId, ClientFailure]] = []
             for attempt in range(1, ATTEMPTS + 1):
                 collector = Collector(
                     state.version,
@@ -75,16 +77,18 @@ class Averaging:
                     scale=scale_reader(state.shared),
                 )
                 outcome = self._round(federation, collector, state, self.local.round_factor(index, rounds))
+                failures += collector.failures.items()
                 if outcome is not None:
                     break
+                spent += [{"attempt": attempt, **row} for row in collector.rows()]
                 if attempt == ATTEMPTS:
                     raise TooFewClients(_too_few(index, collector, self.quorum))
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
-            rows = collector.rows(step)
+            rows = spent + [{"attempt": attempt, **row} for row in collector.rows(step)]
             state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
             figures = {"update_norm": norm(step), **outcome.figures}
-            yield Round(index=index, state=state, figures=figures, clients=rows, failures=collector.failures)
+            yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
     def _round(self, federation: Federation, collector: Collector, state: ServerState, rate_factor: float) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""

@@ -88,7 +88,7 @@ def _work(own: "pd.DataFrame | None", figures: list[Text]) -> list[str | Text]:
     """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
     if own is None:
         return ["–", "–", *figures, "–", "–"]
-    counts = [f"{int(own['examples'].max()):,}", f"{int(own['steps'].sum()):,}"]
+    counts = [f"{int(own['examples'].fillna(0).max()):,}", f"{int(own['steps'].sum()):,}"]  # NaN: it never answered
     return [*counts, *figures, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum())]
 
 
@@ -184,6 +184,6 @@ def _number(row: Mapping[Any, Any], name: str) -> float:
 
 def plain_table(title: str) -> Table:
     """Return an empty table in the one style that all of ours have; its first column, of names, is headed by `title`."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(title, style="bold", no_wrap=True)
     return table
