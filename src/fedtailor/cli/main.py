@@ -28,6 +28,7 @@ def make_app() -> typer.Typer:
     from .models import app as models
     from .run import run
     from .show import show
+    from .sweep import sweep
     from .tryout import tryout
 
     app = typer.Typer(
@@ -39,7 +40,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, run, show, compare, tryout, export, schema):
+    for command in (demo, init, check, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     return app
