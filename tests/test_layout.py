@@ -43,6 +43,7 @@ EDGES = {
     "datasets": {"data"},
     "transformers": {"models", "tuning"},
     "nvflare": {"federation"},
+    "matplotlib": {"report"},
 }
 
 
@@ -174,7 +175,7 @@ try:
     main(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {"torch", "transformers", "peft", "datasets", "pandas", "scipy", "sklearn", "sacrebleu"}
+heavy = {"torch", "transformers", "peft", "datasets", "pandas", "scipy", "sklearn", "sacrebleu", "matplotlib"}
 sys.stderr.write(" ".join(sorted(heavy & set(sys.modules))))
 sys.exit(0)
 """
