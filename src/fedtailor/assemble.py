@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .data.divide import Divided, divide
+from .data.divide import OVER_LIMIT, Divided, divide
 from .errors import DataError, SettingError
 from .job import Job
 from .learning.client import ClientState
@@ -190,7 +190,7 @@ def _known_examples(divided: Divided) -> list[Example]:
 def _tell_what_is_missing(divided: Divided, warn: Warn) -> None:
     """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
     for reason, number in divided.dropped.items():
-        if number:
+        if number and reason != OVER_LIMIT:  # what the job asked for is no news
             warn(f"{number} training examples are left out: {reason}")
     for part, number in divided.overlap.items():
         warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Examples = Mapping[ClientId, list[Example]]
+OVER_LIMIT = "over the limit"  # the reason for which the job itself leaves examples out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def _limited(
     if most is None or most >= len(examples):
         return examples
     if dropped is not None:
-        dropped["over the limit"] = len(examples) - most
+        dropped[OVER_LIMIT] = len(examples) - most
     kept = stream(seed, f"limit-{part}").choice(len(examples), size=most, replace=False)
     return [examples[row] for row in sorted(kept.tolist())]
 
