@@ -103,7 +103,6 @@ def assemble(
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
     return Parts(
         job=job,
         backbone=backbone,
@@ -115,16 +114,22 @@ def assemble(
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
         manifest=job.protocol.manifest(shared, task.figures, rounds=job.stop.rounds),
-        sizes=Sizes(
-            body_parameters=backbone.body_parameters,
-            backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
-            trained=count(worker.params),
-            tensors=len(shared),
-            shared=count(shared),
-            sent=sent,
-            extra=extra,
-        ),
+        sizes=_sizes(job, backbone, worker, shared),
         precision=precision,
+    )
+
+
+def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
+    """Return what costs depend on."""
+    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
+    return Sizes(
+        body_parameters=backbone.body_parameters,
+        backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
+        trained=count(worker.params),
+        tensors=len(shared),
+        shared=count(shared),
+        sent=sent,
+        extra=extra,
     )
 
 
