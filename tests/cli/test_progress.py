@@ -84,3 +84,10 @@ def test_time_foretold_is_steps_that_are_left_times_seconds(monkeypatch):
     for step in (1, 2):
         watcher("step", {"client": "a", "step": step, "steps": 2, "loss": 2.0})
     assert "about 12 s on this machine, 3.0 s a step" in text.getvalue()  # (2 − 1) rounds × 4 steps × 3 s
+
+
+def test_a_damaged_checkpoint_is_told():
+    console = Console(file=io.StringIO(), width=120)
+    with watch(console) as watcher:
+        watcher("damaged-checkpoint", {"text": "checkpoint 000003 is damaged"})
+    assert "checkpoint 000003 is damaged" in console.file.getvalue()

@@ -32,7 +32,7 @@ class Watcher:
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Take one event."""
-        tell = getattr(self, f"on_{kind}", None)
+        tell = getattr(self, f"on_{kind.replace('-', '_')}", None)
         if tell is not None:
             tell(facts)
 
@@ -84,6 +84,8 @@ class Watcher:
     def on_warning(self, facts: Mapping[str, Any]) -> None:
         self.say(f"note: {facts.get('text', '')}", "yellow")
 
+    on_damaged_checkpoint = on_warning
+
     def on_failure(self, facts: Mapping[str, Any]) -> None:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
 
@@ -95,7 +97,7 @@ class Complaints(Watcher):
         """Take one event."""
         if kind in {"start", "resume"}:
             self.folder = str(facts.get("folder", ""))
-        elif kind in {"warning", "failure"}:
+        elif kind in {"warning", "failure", "damaged-checkpoint"}:
             super().__call__(kind, facts)
 
     def say(self, text: str, style: str = "") -> None:
