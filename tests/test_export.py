@@ -133,3 +133,29 @@ def test_what_cannot_be_exported_is_refused_and_nothing_written(tiny_backbone_fo
     with pytest.raises(DataError, match=r"has no summary\.json.*--resume"):
         export(run, to="merged", folder=out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_finished_local_baseline_points_to_its_clients(tiny_backbone_folder, tmp_path):
+    run = tmp_path / "run"
+    write_run(run, tiny_backbone_folder)
+    (run / "environment.json").write_text('{"baseline": "local"}')
+    (run / "clients" / "a" / "alone").mkdir(parents=True)
+    (run / "adapter").rename(run / "clients" / "a" / "alone" / "adapter")
+    with pytest.raises(DataError, match=r"lies in clients/ID/alone.*run/clients/a/alone$"):
+        open_run(run)
+
+
+def test_a_baseline_that_was_cut_off_is_started_anew(tiny_backbone_folder, tmp_path):
+    write_run(tmp_path, tiny_backbone_folder)
+    (tmp_path / "environment.json").write_text('{"baseline": "central"}')
+    (tmp_path / "summary.json").unlink()
+    with pytest.raises(DataError, match="--baseline central") as fault:
+        open_run(tmp_path)
+    assert "--resume" not in str(fault.value)
+
+
+def test_a_summary_of_another_form_is_named(tiny_backbone_folder, tmp_path):
+    write_run(tmp_path, tiny_backbone_folder)
+    (tmp_path / "summary.json").write_text("[]")
+    with pytest.raises(DataError, match=r"summary\.json holds no summary"):
+        open_run(tmp_path)

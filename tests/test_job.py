@@ -52,7 +52,7 @@ def test_smallest_job_has_defaults_everywhere():
     ("sections", "words"),
     [
         ({"tuning": {"rnak": 16}}, "tuning.rnak is not a setting; did you mean tuning.rank?"),
-        ({"learning_rate": 0.1}, "did you mean protocol.local.learning_rate?"),
+        ({"learning_rate": 0.1}, "did you mean protocol.local.learning_rate or personalization.learning_rate?"),
         ({"rounds": 3}, "did you mean stop.rounds?"),
         ({"protocol": {"local": {"lerning_rate": 1.0}}}, "did you mean protocol.local.learning_rate?"),
         ({"quux": 1}, "quux is not a setting; a job has backbone, base, clients"),

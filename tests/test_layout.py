@@ -20,7 +20,7 @@ cli
 report, studies
 running export model_card
 federation
-assemble
+assemble assemble_checks
 job job_parts job_text job_errors
 protocols
 personalization
@@ -44,6 +44,7 @@ EDGES = {
     "datasets": {"data"},
     "transformers": {"models", "tuning"},
     "nvflare": {"federation"},
+    "matplotlib": {"report"},
 }
 
 
@@ -175,7 +176,7 @@ try:
     main(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {"torch", "transformers", "peft", "datasets", "pandas", "scipy", "sklearn", "sacrebleu"}
+heavy = {"torch", "transformers", "peft", "datasets", "pandas", "scipy", "sklearn", "sacrebleu", "matplotlib"}
 sys.stderr.write(" ".join(sorted(heavy & set(sys.modules))))
 sys.exit(0)
 """

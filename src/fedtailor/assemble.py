@@ -1,15 +1,16 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .data.divide import Divided, divide
-from .errors import DataError, SettingError
-from .interfaces import Control
+from .assemble_checks import check_fit, home_weights
+from .data.divide import OVER_LIMIT, Divided, divide
+from .errors import DataError
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
@@ -19,10 +20,13 @@ from .protection import Manifest
 from .protocols import Averaging
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
+from .tasks import Writes
+from .tasks.generate import check_room
 from .tasks.shard import Shard
 from .tensors import Tensors, count, size_bytes
 
 Warn = Callable[[str], None]
+USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ def assemble(
     given: Any = None,
     clients_folder: Path | None = None,
     divided: Divided | None = None,
+    begun: bool = False,
     warn: Warn = lambda text: None,
 ) -> Parts:
     """Load, divide and tokenize the data, load the backbone and put the tuning in place.
@@ -57,17 +62,17 @@ def assemble(
         given: data in memory that take the place of `data.train`: a data set, or a mapping of train, validation and test.
         clients_folder: where each client's own folder is made; in memory if left out.
         divided: data divided already, in the place of those that the job names.
+        begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
         warn: told in one sentence about everything that was left out or chosen for the user.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
-    if job.threads != "auto":
-        torch.set_num_threads(job.threads)
+    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
     divided = divided or divide_data(job, given)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
-    task = job.task.resolve(_all_examples(divided), job.base)
+    task = job.task.resolve(_known_examples(divided), job.base)
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone_kind,
@@ -79,7 +84,7 @@ def assemble(
     )
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
-        tuning = replace(tuning, initial=str(job.path(tuning.initial)))
+        tuning = replace(tuning, initial=None if begun else str(job.path(tuning.initial)))
     model = tuning.attach(backbone.model, job.seed)
     worker = Worker(
         model=model,
@@ -91,7 +96,10 @@ def assemble(
         bfloat16=precision == "bfloat16",
         seed=job.seed,
     )
-    home = _home_weights(job, worker, divided)
+    if isinstance(task, Writes):
+        check_room(model, job.evaluation.generate)
+    _tell_what_is_missing(divided, warn)
+    home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
         if job.stop.keep == "best":
@@ -99,11 +107,10 @@ def assemble(
                 f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
             )
     shared = worker.tensors()
-    _check_fit(job, shared, worker.params.keys() - home)
+    check_fit(job, shared, worker.params.keys() - home)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
     return Parts(
         job=job,
         backbone=backbone,
@@ -111,65 +118,29 @@ def assemble(
         protocol=job.protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
-        server_validation=_tokenize(divided.server_validation, worker, warn, "the validation set"),
-        server_test=_tokenize(divided.server_test, worker, warn, "the test set"),
+        server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
+        server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
         manifest=job.protocol.manifest(
             shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
         ),
-        sizes=Sizes(
-            body_parameters=backbone.body_parameters,
-            backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
-            trained=count(worker.params),
-            tensors=len(shared),
-            shared=count(shared),
-            sent=sent,
-            extra=extra,
-        ),
+        sizes=_sizes(job, backbone, worker, shared),
         precision=precision,
     )
 
 
-def _home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
-    """Return the names of the weights that stay home.
-
-    Raises:
-        SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
-    """
-    kind = f"personalization: {job.personalization.kind}"
-    names = list(worker.tensors())
-    try:
-        home = job.personalization.stays_home(names)
-        job.personalization.check(own_validation=any(divided.validation.values()))
-    except SettingError as error:
-        raise SettingError(f"{kind}, tuning: {job.tuning.kind}: {error}") from None
-    if not home:
-        return home
-    if set(names) != set(worker.params):
-        raise SettingError(
-            f"{kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
-            "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
-        )
-    if isinstance(job.protocol.aggregation, Control):
-        raise SettingError(
-            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[attr-defined]
-            "everybody shares; choose aggregation: fedavg, or personalization: finetune"
-        )
-    if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
-        raise SettingError(
-            f"{kind} does not go with data.validation: a public set is measured at the server, which lacks the weights that stay home, so "
-            "nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
-        )
-    return home
-
-
-def _check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
-    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
-    try:
-        job.protocol.check(shared, trained)
-    except SettingError as error:
-        pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
-        raise SettingError(f"{pair}; {error}") from None
+def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
+    """Return what costs depend on."""
+    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
+    return Sizes(
+        body_parameters=backbone.body_parameters,
+        backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
+        trained=count(worker.params),
+        tensors=len(shared),
+        shared=count(shared),
+        sent=sent,
+        extra=extra,
+    )
 
 
 def divide_data(job: Job, given: Any = None) -> Divided:
@@ -216,15 +187,46 @@ def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Pa
     )
 
 
-def _all_examples(divided: Divided) -> list[Example]:
-    """Return every example there is: what a task takes from the data must be the same for all."""
-    own = [part for parts in (divided.train, divided.validation, divided.test) for part in parts.values()]
-    return [example for part in (*own, divided.server_validation, divided.server_test) for example in part]
+def _known_examples(divided: Divided) -> list[Example]:
+    """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
+    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
+    return [example for part in (*own, divided.server_validation) for example in part]
+
+
+def _tell_what_is_missing(divided: Divided, warn: Warn) -> None:
+    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
+    for reason, number in divided.dropped.items():
+        if number and reason != OVER_LIMIT:  # what the job asked for is no news
+            warn(f"{number} training examples are left out: {reason}")
+    for part, number in divided.overlap.items():
+        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
+    if not (divided.server_validation or any(divided.validation.values())):
+        warn(
+            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
+        )
+    if not (divided.server_test or any(divided.test.values())):
+        warn("nobody has test examples: the figures are those of the validation examples")
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:
     shard: Shard = worker.task.tokenize(examples, worker.tokenizer, keep_examples=keep_examples)
     if shard.dropped:
-        names = ", ".join(f"{name} ({reason})" for name, reason in shard.dropped[:3])
-        warn(f"{len(shard.dropped)} of {len(examples)} examples of {where} cannot be used and are left out: {names}, ...")
+        reasons = ", ".join(sorted({_without_figures(reason) for _, reason in shard.dropped})[:3])
+        warn(f"{len(shard.dropped)} of {len(examples)} examples of {where} cannot be used and are left out: {reasons}")
     return shard
+
+
+def _tokenize_file(examples: list[Example], worker: Worker, warn: Warn, part: str) -> Shard:
+    """Return a public file's examples as tokens; if none is left, the job is wrong, not smaller."""
+    shard = _tokenize(examples, worker, warn, f"the {part} file")
+    if examples and not len(shard):
+        raise DataError(
+            f"data.{part}: none of its {len(examples)} examples can be used (first reason: {shard.dropped[0][1]}); "
+            f"raise task.max_tokens, mend the file, or leave data.{part} out"
+        )
+    return shard
+
+
+def _without_figures(reason: str) -> str:
+    """Return the reason without what is particular to one example, whose text and length are its owner's."""
+    return re.sub(r"of \d+ tokens", "of so many tokens", reason)

@@ -108,8 +108,8 @@ class Round:
     index: int  # from 1
     state: ServerState
     figures: Mapping[str, float]
-    clients: Sequence[Mapping[str, Any]]  # a row per client that was asked: see clients.parquet
-    failures: Mapping[ClientId, ClientFailure] = field(default_factory=dict)
+    clients: Sequence[Mapping[str, Any]]  # a row per client and attempt: see clients.parquet
+    failures: Sequence[tuple[ClientId, ClientFailure]] = ()  # of all attempts
 
 
 @dataclass(frozen=True, kw_only=True)

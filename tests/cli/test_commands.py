@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedtailor.job import Job
+from fedtailor.running import Result
 
 
 def test_help_answers_without_loading_models():
@@ -150,7 +151,8 @@ def test_a_killed_pipe_is_no_fault(write_job):
     assert time.monotonic() - began < 60
 
 
-def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeypatch, more):
     job, folder = write_job(), tmp_path / "out"
 
     def stopped_by_hand(job, *, watcher, **rest):
@@ -158,8 +160,8 @@ def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fedtailor.running.run", stopped_by_hand)
-    code, _, said = fedtailor("run", job, "--out", folder)
-    assert code == 1
+    code, printed, said = fedtailor("run", job, "--out", folder, *more)
+    assert (code, printed) == (1, "")
     assert f"go on with fedtailor run {folder}/job.yaml --resume {folder}" in said
 
 
@@ -169,3 +171,40 @@ def test_a_run_goes_on_from_its_own_folder(fedtailor, write_job, tmp_path):
     code, printed, _ = fedtailor("run", folder / "job.yaml", "stop.rounds=2", "--resume", folder, "--json")
     assert code == 0
     assert json.loads(printed)["rounds"] == 2
+
+
+def test_json_is_strict_and_what_went_wrong_stands_on_stderr(fedtailor, write_job, tmp_path, monkeypatch):
+    def run(job, *, watcher, **rest):
+        watcher("warning", {"text": "few examples"})
+        watcher("failure", {"client": "b", "text": "lost: Timeout"})
+        return Result(folder=tmp_path, summary={"metrics": {"after": {"loss": float("nan"), "perplexity": float("inf")}}})
+
+    monkeypatch.setattr("fedtailor.running.run", run)
+    code, printed, said = fedtailor("run", write_job(), "--json")
+    assert (code, said) == (0, "note: few examples\nclient b dropped: lost: Timeout\n")
+    assert json.loads(printed, parse_constant=pytest.fail) == {"metrics": {"after": {"loss": None, "perplexity": None}}}
+    (tmp_path / "summary.json").write_text('{"metrics": {"after": {"loss": NaN, "perplexity": Infinity}}}')
+    assert json.loads(fedtailor("show", tmp_path, "--json")[1], parse_constant=pytest.fail) == json.loads(printed)
+
+
+def test_resume_takes_no_other_folder(fedtailor, write_job, tmp_path):
+    code, _, said = fedtailor("run", write_job(), "--resume", tmp_path / "r1", "--out", tmp_path / "r9")
+    assert code == 2
+    assert f"--resume {tmp_path / 'r1'}" in said
+    assert f"--out {tmp_path / 'r9'}" in said
+    assert not (tmp_path / "r9").exists()
+
+
+def test_compare_wants_two_runs(fedtailor, tmp_path):
+    code, _, said = fedtailor("compare", tmp_path)
+    assert code == 2
+    assert "name two or more" in said
+
+
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_an_empty_summary_is_named(fedtailor, tmp_path, command):
+    (tmp_path / "summary.json").write_text("{}")
+    code, _, said = fedtailor(command, tmp_path, *([tmp_path] if command == "compare" else []))
+    assert code == 2
+    assert "summary.json cannot be read" in said
+    assert said.count("\n") == 1

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fedtailor.cli.progress import Bars, Watcher, watch
+from fedtailor.cli.progress import Bars, Complaints, Watcher, watch
 
 PLAN = {
     "folder": "runs/x",
@@ -64,6 +64,15 @@ def test_lines(kind):
 def test_plain_lines_where_there_is_no_terminal():
     assert type(watch(Console(file=io.StringIO()))) is Watcher
     assert type(watch(Console(file=io.StringIO(), force_terminal=True))) is Bars
+    assert type(watch(Console(file=io.StringIO(), force_terminal=True), quiet=True)) is Complaints
+
+
+def test_complaints_are_plain_lines_and_all_there_is():
+    text = io.StringIO()
+    watcher = Complaints(Console(file=text, width=20, force_terminal=True, highlight=False))
+    story(watcher)
+    assert text.getvalue() == "client b dropped: lost: Timeout\nnote: [3] examples left out\n"
+    assert watcher.folder == "runs/x"
 
 
 def test_time_foretold_is_steps_that_are_left_times_seconds(monkeypatch):
@@ -75,3 +84,10 @@ def test_time_foretold_is_steps_that_are_left_times_seconds(monkeypatch):
     for step in (1, 2):
         watcher("step", {"client": "a", "step": step, "steps": 2, "loss": 2.0})
     assert "about 12 s on this machine, 3.0 s a step" in text.getvalue()  # (2 − 1) rounds × 4 steps × 3 s
+
+
+def test_a_damaged_checkpoint_is_told():
+    console = Console(file=io.StringIO(), width=120)
+    with watch(console) as watcher:
+        watcher("damaged-checkpoint", {"text": "checkpoint 000003 is damaged"})
+    assert "checkpoint 000003 is damaged" in console.file.getvalue()

@@ -175,3 +175,14 @@ def test_docstrings_end_to_end(tmp_path):
     assert [len(part["numpy"]) for part in (result.train, result.validation, result.test)] == [48, 6, 6]
     texts = run(tmp_path, data, Clients(partition=Natural()), required=("text",), optional=(), key="text")
     assert "\n" in texts.train["numpy"][0].fields["text"]
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_public_part_that_says_nothing_is_refused(tmp_path, part):
+    texts = [{"text": f"line {n}"} for n in range(60)]
+    task = {"required": ("text",), "optional": (), "key": "text"}
+    (tmp_path / "blank.txt").write_text("\n \n\n")
+    with pytest.raises(DataError, match=rf"data\.{part} has 3 examples, all of them blank.*leave {part} out"):
+        run(tmp_path, Data(**{part: "blank.txt"}), given={"train": texts}, **task)
+    with pytest.raises(DataError, match=rf"data\.{part} has no examples"):
+        run(tmp_path, given={"train": texts, part: {}}, **task)

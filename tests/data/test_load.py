@@ -208,3 +208,55 @@ def test_a_hub_id_without_a_network_fails_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"nobody/nothing.*cannot be reached from here"):
         load("nobody/nothing", tmp_path)
+
+
+def test_a_data_frame_may_hold_arrays(tmp_path):
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    write(tmp_path, "x.parquet", [{**ROWS[0], "references": ["A", "AA"]}, {**ROWS[1], "references": []}])
+    write(tmp_path, "y.parquet", [{"messages": talk}])
+    table = pd.read_parquet(tmp_path / "x.parquet")
+    assert isinstance(table["references"][0], np.ndarray)
+    examples = load(None, tmp_path, given=table)
+    assert fields(examples) == fields(load("x.parquet", tmp_path)) == [{**ROWS[0], "references": ["A", "AA"]}, ROWS[1]]
+    told = load(None, tmp_path, given=pd.read_parquet(tmp_path / "y.parquet"))[0].fields
+    assert told == {"input": "Hi", "target": "Hello", "messages": talk}
+    assert load(None, tmp_path, given=[{"text": "a", "label": np.int64(2)}], **CLASSES)[0].fields["label"] == 2
+
+
+def test_references_as_pandas_writes_lists(tmp_path):
+    rows = [{**ROWS[0], "references": ["t 1", "it's"]}, {**ROWS[1], "references": ["x"]}, {"input": "c", "target": "C"}]
+    write(tmp_path, "x.csv", rows)
+    assert [e.fields.get("references") for e in load("x.csv", tmp_path)] == [["t 1", "it's"], ["x"], None]
+
+
+@pytest.mark.parametrize("cell", ["['t 1' 't one']", "['t 1',\n 't one']", "['t 1', nope, 't']"])
+def test_references_in_a_form_that_cannot_be_read_back(tmp_path, cell):
+    write(tmp_path, "x.csv", [{**ROWS[0], "references": cell}])
+    with pytest.raises(DataError, match=r"x\.csv, row 0 .*'references' holds .*JSON list"):
+        load("x.csv", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[laughs] yes", "['so'] he said", "[a]"])
+def test_a_reference_may_begin_with_a_bracket(tmp_path, text):
+    write(tmp_path, "x.csv", [{**ROWS[0], "references": text}])
+    assert load("x.csv", tmp_path)[0].fields["references"] == [text]
+
+
+@pytest.mark.parametrize("references", [[], None, float("nan"), ""])
+def test_no_references_are_as_if_left_out(tmp_path, references):
+    assert fields(load(None, tmp_path, given=[{**ROWS[0], "references": references}])) == ROWS[:1]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"input": "a", "target": "b \ud83d"}, "target"),
+        ({"input": "a", "target": "b", "references": ["c\udc00"]}, "references"),
+        ({"messages": [{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": "b"}]}, "messages"),
+    ],
+)
+def test_half_a_character_is_told_by_its_place(tmp_path, row, column):
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))  # pandas would refuse it
+    with pytest.raises(DataError, match=rf"x\.jsonl, row 0 .*column '{column}' holds '\\ud") as caught:
+        load("x.jsonl", tmp_path)
+    str(caught.value).encode()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedtailor.chance import stream
 from fedtailor.data.partition import Dirichlet, Files, Iid, Natural, Quantity, Shards, Skew, Topic
-from fedtailor.data.partition.base import column_values
+from fedtailor.data.partition.base import column_values, safe_id
 from fedtailor.errors import DataError, SettingError
 from fedtailor.records import Example
 
@@ -170,3 +170,12 @@ def test_slots_of_a_text_are_columns():
     assert column_values([row], "input[Type]") == [""]
     assert column_values([row], "input[#]") == ["2"]
     assert column_values([row], "n") == ["3"]
+
+
+def test_ids_of_long_names_fit_a_folder_and_differ(tmp_path):
+    taken = set()
+    names = [safe_id(name, taken) for name in ("😀字" * 100, "𝒳" * 90, "𝒳" * 91, "a" * 300, "a" * 301, "", "..")]
+    assert len(set(names)) == len(taken) == 7
+    for name in names:
+        (tmp_path / f"{name}.safetensors").mkdir()
+    assert names[1:3] == ["𝒳" * 20, "𝒳" * 20 + "-2"]

@@ -1,7 +1,9 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
 from fedtailor.errors import DataError
 from fedtailor.report import compare, read_run, show
@@ -89,3 +91,87 @@ def test_faults_of_folders(tmp_path, write_run):
     (tmp_path / "cut" / "summary.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         read_run(tmp_path / "cut")
+
+
+DAMAGE = {
+    "summary.json": {
+        "[]": "holds [] where a summary is expected",
+        "{}": "tells no metrics",
+        '{"metrics": []}': "tells no metrics",
+        '{"metrics": {"after": {}}, "clients": {"mean": 3}}': "clients.mean is 3",
+        '{"metrics": {"after"': "cannot be read",
+    },
+    "rounds.parquet": {"PAR1 cut": "move it away"},
+    "clients.parquet": {"": "move it away"},
+    "events.jsonl": {'{"event": "round"}\n{"eve': "line 2 is not JSON"},
+    "generations/before.jsonl": {'{"input": "x"}\n': "line 1 tells no text", "no\n": "line 1 is not JSON", "3\n": "line 1"},
+    "job.yaml": {"[1]": "holds no settings"},
+}
+
+
+@pytest.mark.parametrize(("file", "text"), [(file, text) for file, texts in DAMAGE.items() for text in texts])
+def test_a_damaged_file_is_named_with_a_remedy(write_run, printed, file, text):
+    folder = write_run("one")
+    (folder / file).write_text(text)
+    with pytest.raises(DataError) as fault:
+        printed(show(read_run(folder)))
+    said = str(fault.value)
+    assert str(folder / file) in said
+    assert DAMAGE[file][text] in said
+    assert ("--resume" if file == "summary.json" else "move it away") in said
+
+
+def test_a_table_of_other_columns_is_named(write_run, printed):
+    folder = write_run("one")
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "rounds.parquet")
+    with pytest.raises(DataError, match=r"rounds\.parquet .* no column round"):
+        printed(show(read_run(folder)))
+
+
+def test_a_client_that_never_answered_is_shown(write_run, printed):
+    folder = write_run("one")
+    rows = pd.read_parquet(folder / "clients.parquet")
+    rows.loc[rows["client"] == "b", ["examples", "steps"]] = None
+    rows.to_parquet(folder / "clients.parquet")
+    assert line(printed(show(read_run(folder))), "b ").startswith("b 0 0 ")
+
+
+def test_a_line_separator_in_a_text_ends_no_line(write_run):
+    folder = write_run("one")
+    for moment in ("before", "after"):
+        row = json.dumps({"input": "a\u2028b", "text": "c"}, ensure_ascii=False)
+        (folder / "generations" / f"{moment}.jsonl").write_text(row + "\n", encoding="utf-8")
+    assert [row["input"] for row in read_run(folder).samples(3)] == ["a\u2028b"]
+
+
+@pytest.mark.parametrize("kind", ["", "central", "local"])
+def test_only_a_federated_run_is_to_be_resumed(write_run, kind):
+    folder = write_run("one")
+    (folder / "summary.json").unlink()  # as in a run that was extended and cut off
+    (folder / "environment.json").write_text(json.dumps({"baseline": kind}))
+    with pytest.raises(DataError, match="has not ended") as fault:
+        read_run(folder)
+    assert ("--resume" in str(fault.value)) == (kind == "")
+    assert (f"start it anew with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
+
+
+def test_a_local_baseline_that_was_cut_off_is_known_by_its_clients(tmp_path):
+    (tmp_path / "clients" / "a" / "alone").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"has not ended.*--baseline local"):
+        read_run(tmp_path)
+
+
+def test_very_large_figures_leave_rows_whole_at_80_columns(write_run):
+    figures = {"loss": 2.0, "perplexity_word": 1.0e10}
+    scopes = {key: figures for key in ("mean", "worst", "p10")}
+    metrics = {"before": figures, "after": figures}
+    run = read_run(write_run("one", metrics=metrics, clients={"before": scopes, **scopes}))
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(show(run))
+    assert line(captured.get(), "per word") == "per word 1e10 → 1e10 +0 % 1e10 → 1e10 1e10 → 1e10 1e10 → 1e10"
+
+
+def test_what_is_not_finite_is_no_best_figure(write_run, printed):
+    runs = [read_run(write_run(name, loss=loss)) for name, loss in (("one", float("nan")), ("two", 1.25))]
+    assert line(printed(compare(runs)), "loss") == "loss – 1.250"

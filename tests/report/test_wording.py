@@ -23,6 +23,8 @@ def test_change():
     assert change(5.0, 56.8) == "× 11.4"
     assert change(0.0, 1.0) == ""
     assert change(None, 1.0) == ""
+    assert change(1.0, float("inf")) == ""
+    assert change(1.0, 1.0e10) == "× 1.0e10"
 
 
 def test_figures():
@@ -32,6 +34,10 @@ def test_figures():
     assert figure("bleu", 56.84) == "56.8"
     assert figure("loss", float("nan")) == "–"
     assert figure("loss", None) == "–"
+    assert figure("perplexity_word", 1.04e10) == "1.0e10"
+    assert figure("perplexity_word", 1.04e10, brief=True) == "1e10"
+    assert figure("perplexity", 2e8, brief=True) == "2e8"
+    assert figure("perplexity", 99_999.0, brief=True) == "99,999"
 
 
 def test_words():

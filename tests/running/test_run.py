@@ -209,3 +209,98 @@ def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkey
     monkeypatch.setattr(Worker, "evaluate", fail)
     with pytest.raises(RunError, match="none of 4 clients could evaluate"):
         run(make_job(), data=rows, out=tmp_path / "r")
+
+
+def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protection.gate import Gate
+    from fedtailor.personalization import technique
+
+    sent = []
+    leave = Gate.leave_client
+    monkeypatch.setattr(
+        Gate, "leave_client", lambda self, message: sent.append((message.kind, leave(self, message))) or sent[-1][1]
+    )
+    train, calls = technique.train_locally, []
+
+    def fail_at_first(*args, client, **kwargs):
+        calls.append(client)
+        if len(calls) <= 3:
+            raise MemoryError
+        return train(*args, client=client, **kwargs)
+
+    monkeypatch.setattr(technique, "train_locally", fail_at_first)
+    summary = run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r").summary
+    assert summary["traffic"]["by_kind"]["train"]["up_bytes"] == sum(len(data) for kind, data in sent if kind == "train")
+    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    assert sorted(clients["attempt"]) == [1] * 4 + [2] * 4
+    assert (tmp_path / "r" / "events.jsonl").read_text().count("MemoryError") == 3
+
+
+def test_a_schedule_ends_where_the_first_start_planned(make_job, rows, tmp_path):
+    changes = {"protocol__local__schedule": "linear", "protocol__local__optimizer": "sgd", "protocol__local__learning_rate": 0.5}
+    run(make_job(stop__rounds=2, **changes), data=rows, out=tmp_path / "r")
+    run(make_job(stop__rounds=4, **changes), data=rows, resume=tmp_path / "r")
+    norms = pd.read_parquet(tmp_path / "r" / "rounds.parquet")["update_norm"].tolist()
+    assert norms[1] < norms[0]
+    assert norms[2:] == [0.0, 0.0]
+
+
+def test_a_damaged_checkpoint_after_a_kill_within_a_round_gives_the_same_bits(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.personalization import technique
+
+    job = make_job(stop__rounds=4, protocol__local__keep_optimizer=True)
+    run(job, data=rows, out=tmp_path / "whole")
+    train = technique.train_locally
+
+    def die_in_round_4(*args, round, client, **kwargs):
+        if round == 4 and client.endswith("2"):
+            raise KeyboardInterrupt
+        return train(*args, round=round, client=client, **kwargs)
+
+    monkeypatch.setattr(technique, "train_locally", die_in_round_4)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, data=rows, out=tmp_path / "hurt")
+    monkeypatch.setattr(technique, "train_locally", train)
+    file = tmp_path / "hurt" / "checkpoint" / "000003" / "shared.safetensors"
+    file.write_bytes(file.read_bytes()[:-8] + b"\x01" * 8)
+    run(job, data=rows, resume=tmp_path / "hurt")
+    assert_same_adapter(tmp_path / "whole", tmp_path / "hurt")
+
+
+def test_all_checkpoints_damaged_is_an_error_not_a_new_start(make_job, rows, tmp_path):
+    run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+    for file in (tmp_path / "r" / "checkpoint").glob("*/progress.json"):
+        file.write_text("{}")
+    with pytest.raises(ResumeError, match="damaged"):
+        run(make_job(stop__rounds=2), data=rows, resume=tmp_path / "r")
+
+
+def test_a_baseline_is_not_resumed(make_job, rows, tmp_path):
+    from fedtailor.studies.baselines import run_baseline
+
+    for kind in ("central", "local"):
+        run_baseline(make_job(stop__rounds=1), kind, data=rows, out=tmp_path / kind)
+        with pytest.raises(ResumeError, match=kind):
+            run(make_job(stop__rounds=2), data=rows, resume=tmp_path / kind)
+
+
+def test_clients_that_could_not_be_evaluated_are_named_in_the_summary(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protocols import averaging_client
+
+    answer = averaging_client.answer_evaluation
+
+    def fail_at_client_1(worker, state, message):
+        if state.id.endswith("1"):
+            raise MemoryError
+        return answer(worker, state, message)
+
+    monkeypatch.setattr(averaging_client, "answer_evaluation", fail_at_client_1)
+    clients = run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r").summary["clients"]
+    assert (clients["count"], len(clients["failed"])) == (4, 1)
+
+
+def test_without_test_examples_the_figures_are_those_of_validation(make_job, rows, tmp_path):
+    summary = run(make_job(stop__rounds=1, clients__test_share=0.0), data=rows, out=tmp_path / "r").summary
+    assert summary["metrics_over"] == "validation"
+    assert summary["metrics"]["after"]["loss"] == pytest.approx(summary["validation_loss"]["after"])
+    assert "nobody has test examples" in (tmp_path / "r" / "events.jsonl").read_text()

@@ -91,3 +91,18 @@ def test_loss_is_a_sum_over_texts(tokenizers):
 def test_bad_settings_are_refused_by_name(name, value):
     with pytest.raises(SettingError, match=f"^{name} "):
         Classification(**{name: value})
+
+
+def test_digits_that_are_no_numbers_are_names(tokenizers):
+    odd = texts(("a", "²"), ("b", "1"), ("c", "--1"))
+    assert Classification().labels_of(odd) == ("--1", "1", "²")
+    assert Classification().labels_of(texts(("a", "-1"), ("b", "10"), ("c", "9"))) == ("-1", "9", "10")
+    shard = Classification(labels=("²", "1")).tokenize(odd[:2], tokenizers["bytes"], keep_examples=False)
+    assert shard.labels_N.tolist() == [0, 1]
+
+
+def test_label_of_the_test_set_alone_is_told_with_its_remedy(tokenizers, tmp_path):
+    task = Classification().resolve(texts(("a", "yes"), ("b", "no")), tmp_path)
+    odd = [Example(id="heldout-7", fields={"text": "c", "label": "maybe"})]
+    with pytest.raises(DataError, match=r"heldout-7 has the label 'maybe'.*name all labels in task\.labels"):
+        task.tokenize(odd, tokenizers["bytes"], keep_examples=True)

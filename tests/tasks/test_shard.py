@@ -40,3 +40,20 @@ def test_padding_is_masked_and_never_counted():
     assert batch.target_BL.tolist() == [[False, True, False], [False, True, True]]
     assert batch.tokens == 5
     assert collate(shard, [1], pad_id=9, device=torch.device("cpu")).attention_mask_BL is None
+
+
+def test_a_batch_takes_its_rows_from_anywhere_in_their_order():
+    # rows of 2, 3 and 1 tokens; asked for the last and the first
+    shard = Shard(
+        tokens_T=torch.tensor([1, 2, 3, 4, 5, 6], dtype=torch.int32),
+        target_T=torch.tensor([True, False, True, True, True, True]),
+        starts=torch.tensor([0, 2, 5, 6]),
+        labels_N=torch.tensor([7, 8, 9]),
+    )
+    batch = collate(shard, [2, 0], pad_id=0, device=torch.device("cpu"))
+    assert batch.input_ids_BL.tolist() == [[6, 0], [1, 2]]
+    assert batch.target_BL.tolist() == [[True, False], [True, False]]
+    assert batch.attention_mask_BL.tolist() == [[1, 0], [1, 1]]
+    assert batch.labels_B.tolist() == [9, 7]
+    assert batch.input_ids_BL.dtype == torch.int64
+    assert batch.attention_mask_BL.dtype == torch.int64

@@ -1,5 +1,6 @@
 """Where commands print: results on stdout, progress and complaints on stderr."""
 
+import json
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,6 +27,13 @@ def out() -> "Console":
 def err() -> "Console":
     """Return the console for everything else."""
     return _console(stderr=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value on stdout as one strict JSON document: null stands for what is not finite."""
+    from ..running.folder import finite
+
+    sys.stdout.write(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def complain(text: str) -> None:

@@ -26,8 +26,10 @@ def make_app() -> typer.Typer:
     from .export import export
     from .init import init, schema
     from .models import app as models
+    from .recipe import app as recipe
     from .run import run
     from .show import show
+    from .sweep import sweep
     from .tryout import tryout
 
     app = typer.Typer(
@@ -39,9 +41,10 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, run, show, compare, tryout, export, schema):
+    for command in (demo, init, check, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
+    app.add_typer(recipe, name="recipe")
     return app
 
 

@@ -32,7 +32,7 @@ class Watcher:
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Take one event."""
-        tell = getattr(self, f"on_{kind}", None)
+        tell = getattr(self, f"on_{kind.replace('-', '_')}", None)
         if tell is not None:
             tell(facts)
 
@@ -84,8 +84,25 @@ class Watcher:
     def on_warning(self, facts: Mapping[str, Any]) -> None:
         self.say(f"note: {facts.get('text', '')}", "yellow")
 
+    on_damaged_checkpoint = on_warning
+
     def on_failure(self, facts: Mapping[str, Any]) -> None:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
+
+
+class Complaints(Watcher):
+    """Tells warnings and failures alone, a plain line each, for those who read the output by program."""
+
+    def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Take one event."""
+        if kind in {"start", "resume"}:
+            self.folder = str(facts.get("folder", ""))
+        elif kind in {"warning", "failure", "damaged-checkpoint"}:
+            super().__call__(kind, facts)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line as it is: neither styled nor wrapped."""
+        self.console.print(" ".join(text.split()), markup=False, soft_wrap=True)
 
 
 class Bars(Watcher):
@@ -146,6 +163,8 @@ class Bars(Watcher):
             self._bars.update(bar, visible=False)
 
 
-def watch(console: "Console") -> Watcher:
-    """Return bars on a terminal and plain lines elsewhere; use it in a `with`."""
+def watch(console: "Console", *, quiet: bool = False) -> Watcher:
+    """Return bars on a terminal and plain lines elsewhere, or complaints alone if `quiet`; use it in a `with`."""
+    if quiet:
+        return Complaints(console)
     return Bars(console) if console.is_terminal else Watcher(console)

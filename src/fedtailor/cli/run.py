@@ -1,14 +1,12 @@
 """fedtailor run: carries a job out."""
 
-import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, err, out
+from .console import complain, err, out, print_json
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -49,7 +47,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     loaded = Job.load(job, settings or [])
     result = carry_out(loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json)
     if as_json:
-        sys.stdout.write(json.dumps(result.summary, indent=2, ensure_ascii=False, default=str) + "\n")
+        print_json(result.summary)
         return
     show_end(result.folder, samples=2)
 
@@ -62,17 +60,15 @@ def carry_out(
     baseline: Baseline | None = None,
     quiet: bool = False,
 ) -> "Result":
-    """Run the job with progress on stderr, or in silence if `quiet`."""
+    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`."""
     from .progress import watch
 
-    if quiet:
-        return _start(job, out_folder, resume, baseline, None)
-    with watch(err()) as watcher:
+    with watch(err(), quiet=quiet) as watcher:
         try:
             return _start(job, out_folder, resume, baseline, watcher)
         except KeyboardInterrupt:
-            kept = baseline is None and watcher.folder
-            tip = f"; go on with fedtailor run {watcher.folder}/job.yaml --resume {watcher.folder}" if kept else ""
+            folder = watcher.folder or resume
+            tip = f"; go on with fedtailor run {folder}/job.yaml --resume {folder}" if folder and baseline is None else ""
             complain(f"stopped{tip}")
             raise typer.Exit(1) from None
 
@@ -90,6 +86,11 @@ def show_end(folder: Path, samples: int) -> None:
 def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> "Result":
     from ..errors import SettingError
 
+    if resume is not None and out_folder is not None:
+        raise SettingError(
+            f"--resume {resume} goes on in that very folder, so nothing would be written to --out {out_folder}: "
+            "leave one of --resume and --out out."
+        )
     if baseline is None:
         from ..running import run as run_job
 

@@ -1,13 +1,11 @@
 """fedtailor show: the tables of one run."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .console import out
+from .console import out, print_json
 
 
 def show(
@@ -21,6 +19,6 @@ def show(
 
     found = read_run(run)
     if as_json:
-        sys.stdout.write(json.dumps(found.summary, indent=2, ensure_ascii=False) + "\n")
+        print_json(found.summary)
         return
     out().print(tables(found, samples=samples))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Examples = Mapping[ClientId, list[Example]]
+OVER_LIMIT = "over the limit"  # the reason for which the job itself leaves examples out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def divide(
                 packages=data.packages,
                 package_limit=data.package_limit,
             )
+            _check_texts(loaded[part], required, part)
     train, dropped = _distinct(loaded["train"], required)
     train = _limited(train, data.limit.get("train"), seed, "train", dropped)
     remembered = _remembering(embed)
@@ -124,6 +126,13 @@ def _given_parts(given: object | None) -> Mapping[str, object]:
     return {"train": given}
 
 
+def _check_texts(examples: Sequence[Example], required: Sequence[str], part: str) -> None:
+    """Raise DataError if a part that was asked for has nothing in it: a test on nothing would look like one that was passed."""
+    if not any(str(example.fields[name]).strip() for example in examples for name in required):
+        what = f"has {len(examples)} examples, all of them blank" if examples else "has no examples"
+        raise DataError(f"data.{part} {what}; give a file with at least one that says something, or leave {part} out")
+
+
 def _distinct(examples: Sequence[Example], required: Sequence[str]) -> tuple[list[Example], dict[str, int]]:
     """Return the examples without those that agree with an earlier one in all required fields, and how many those were."""
     first: dict[tuple[str, ...], Example] = {}
@@ -140,7 +149,7 @@ def _limited(
     if most is None or most >= len(examples):
         return examples
     if dropped is not None:
-        dropped["over the limit"] = len(examples) - most
+        dropped[OVER_LIMIT] = len(examples) - most
     kept = stream(seed, f"limit-{part}").choice(len(examples), size=most, replace=False)
     return [examples[row] for row in sorted(kept.tolist())]
 

@@ -6,6 +6,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeAlias, cast
 
+import numpy as np
+
 from ..errors import DataError
 from ..records import Example
 from .docstrings import load_docstrings
@@ -103,7 +105,18 @@ def _rows_in_memory(value: object, where: str) -> tuple[list[Row], list[str]]:
             f"{where} is {'empty' if rows == [] else 'a ' + type(value).__name__}; expected at least one example, in a list of mappings "
             "such as [{'input': ..., 'target': ...}], a pandas DataFrame or a datasets.Dataset"
         )
-    return rows, ids
+    return [{name: _plain(cell) for name, cell in row.items()} for row in rows], ids
+
+
+def _plain(cell: object) -> object:
+    """Return a cell of a data frame as a file would hold it: lists for arrays, Python's numbers for NumPy's, None for pandas' NA."""
+    if isinstance(cell, np.ndarray | np.generic):
+        return _plain(cell.tolist())
+    if isinstance(cell, list | tuple):
+        return [_plain(one) for one in cell]
+    if isinstance(cell, Mapping):
+        return {name: _plain(one) for name, one in cell.items()}
+    return None if type(cell).__name__ in ("NAType", "NaTType") else cell
 
 
 def _files(source: object, base: Path, part: str) -> list[Path]:

@@ -1,8 +1,10 @@
 """Rows become examples: columns get the task's names, and every value that a task needs is checked."""
 
+import ast
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from ..errors import DataError, SettingError
@@ -44,7 +46,7 @@ def to_examples(
         columns: the task's name -> column; a name left out is its own column.
         required: fields that every example must have. Texts must not be empty, unless a text is all that is required:
             then an empty one is a blank line.
-        optional: fields that are taken where they are.
+        optional: fields that are taken where they are; an empty cell or an empty list is as if it were not there.
 
     Raises:
         DataError: naming the place, the row, the column and the remedy.
@@ -59,6 +61,9 @@ def to_examples(
     for number, (row, id) in enumerate(zip(rows, ids, strict=True)):
         place = f"{where}, row {number} (the first is 0)"
         fields = dict(row)
+        for column, cell in fields.items():
+            _check_characters(column, f"{place}: the name of column {column!a}")
+            _check_characters(cell, f"{place}: column {column!r}")
         if talks:
             fields.update(_from_messages(row.get(columns.get(MESSAGES, MESSAGES)), place))
         else:
@@ -67,8 +72,10 @@ def to_examples(
                 fields[name] = _value(name, column, row.get(column), place, blank=tuple(required) == ("text",))
         for name in optional:
             column = columns.get(name, name)
-            if row.get(column) is not None:
-                fields[name] = _value(name, column, row[column], place, blank=True)
+            value = _value(name, column, row[column], place, blank=True) if _is_given(row.get(column)) else None
+            fields.pop(name, None)
+            if _is_given(value):
+                fields[name] = value
         examples.append(Example(id=id, fields=fields))
     if "label" in required:
         examples = _number_labels(examples)
@@ -115,6 +122,28 @@ def _value(name: str, column: str, value: object, place: str, *, blank: bool) ->
     return value
 
 
+def _is_given(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value)) and value not in ("", [], ())
+
+
+def _check_characters(value: object, place: str) -> None:
+    """Raise DataError if a text holds half of a surrogate pair, which no tokenizer and no file takes."""
+    if isinstance(value, str) and not value.isascii():
+        half = re.search("[\ud800-\udfff]", value)
+        if half:
+            raise DataError(
+                f"{place} holds {half[0]!a} at character {half.start()}, half of a character, which is no text; the data were cut "
+                "or converted wrongly: mend or delete the row"
+            )
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _check_characters(one, place)
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            _check_characters(name, place)
+            _check_characters(one, place)
+
+
 def _label(column: str, value: object, place: str) -> int | str:
     if isinstance(value, float) and value.is_integer():
         return int(value)  # pandas makes floats of a column of integers with a gap
@@ -137,14 +166,30 @@ def _number_labels(examples: list[Example]) -> list[Example]:
 
 def _references(column: str, value: object, place: str) -> list[str]:
     if isinstance(value, str) and value.startswith("["):
-        try:
-            value = json.loads(value)  # a list, as CSV can hold it
-        except json.JSONDecodeError:
-            value = [value]
+        value = _written_list(value.strip(), column, place)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f"{place}: column {column!r} holds {_shown(value)}; references is a list of texts, none of them empty")
     return list(texts)
+
+
+def _written_list(text: str, column: str, place: str) -> object:
+    """Return the list that a CSV file holds as JSON, or as pandas writes Python's lists; any other text stays one text."""
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        if not re.fullmatch(r"\[\s*['\"].*['\"]\s*\]", text, re.DOTALL):
+            return text
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    if repr(found) == text:  # ['a' 'b'], as NumPy writes it, would be read as one text
+        return found
+    raise DataError(
+        f"{place}: column {column!r} holds {_shown(text)}, a list in a form that cannot be read back; write references as a JSON list, "
+        'such as ["one", "another"] (with pandas: table[column].map(json.dumps)), or save the table as Parquet or JSON Lines'
+    )
 
 
 def _from_messages(value: object, place: str) -> dict[str, object]:

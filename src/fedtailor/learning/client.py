@@ -13,7 +13,7 @@ from ..records import ClientId
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-VERSIONS_KEPT = 2  # t and t - 1: a client that is ahead of the server's checkpoint rolls back
+VERSIONS_KEPT = 3  # of the two checkpoints that are kept, and of a round under way: a client that is ahead rolls back
 
 
 @dataclass(kw_only=True)

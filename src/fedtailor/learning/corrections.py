@@ -53,6 +53,8 @@ def next_control(server: Tensors, own: Tensors, delta: Tensors, rates: float) ->
     Source: as `controlled`, line 12, option II: c_k - c + (x - y_k) / (K eta). Here `delta` is y_k - x, and `rates`, the sum of the learning
     rates of all steps, stands for K eta, so that warm-up and schedules are accounted for.
     """
+    if rates == 0:  # a schedule has come to its end: nothing moved, so nothing was learned of the client's drift
+        return dict(own)
     return map_tensors(lambda c, c_k, d: c_k - c - d / rates, server, own, delta)
 
 

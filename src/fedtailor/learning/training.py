@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -99,9 +100,9 @@ def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) ->
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
     lengths = shard.lengths_N.tolist()
     while True:
-        batches = list(training_batches(lengths, settings.batch_size, draw))
-        for begin in range(0, len(batches), settings.accumulate):
-            yield batches[begin : begin + settings.accumulate]
+        batches = training_batches(lengths, settings.batch_size, draw)
+        while group := list(islice(batches, settings.accumulate)):
+            yield group
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 from ..errors import ShapeMismatch
 from ..interfaces import Exchanging, Tuning
 from ..ledger import PeakMemory
+from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
 from ..tasks.shard import Batch, Shard, collate
@@ -94,7 +95,8 @@ class Worker:
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Return the sum of the loss over the counted targets, and their number."""
-        with self.precision():
+        quick = quick_attention(self.device, bfloat16=self.bfloat16, tokens=batch.input_ids_BL.shape[1])
+        with self.precision(), quick:
             return self.task.loss(self.model, batch, logits_at)
 
     def evaluate(self, shard: Shard, *, generate: bool) -> Evaluated:

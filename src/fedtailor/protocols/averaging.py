@@ -6,7 +6,7 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 import math
 from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -19,7 +19,7 @@ from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes, client_memory, message_bytes, train_flops
 from ..personalization import Personalization, Shared
 from ..protection import Manifest
-from ..records import Cost, Facts, Message, Outcome, Round, ServerState
+from ..records import ClientFailure, ClientId, Cost, Facts, Message, Outcome, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, count, norm, subtract
 from .averaging_client import AveragingClient
@@ -67,6 +67,8 @@ class Averaging:
         """
         while True:
             index = state.version + 1
+            spent: list[dict[str, Any]] = []  # rows of attempts that came to nothing: what they sent was sent
+            failures: list[tuple[ClientId, ClientFailure]] = []
             for attempt in range(1, ATTEMPTS + 1):
                 collector = Collector(
                     state.version,
@@ -76,16 +78,18 @@ class Averaging:
                     scale=scale_reader(state.shared),
                 )
                 outcome = self._round(federation, collector, state, self.local.round_factor(index, rounds))
+                failures += collector.failures.items()
                 if outcome is not None:
                     break
+                spent += [{"attempt": attempt, **row} for row in collector.rows()]
                 if attempt == ATTEMPTS:
                     raise TooFewClients(_too_few(index, collector, self.quorum))
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
-            rows = collector.rows(step)
+            rows = spent + [{"attempt": attempt, **row} for row in collector.rows(step)]
             state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
             figures = {"update_norm": norm(step), **outcome.figures}
-            yield Round(index=index, state=state, figures=figures, clients=rows, failures=collector.failures)
+            yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
     def _round(self, federation: Federation, collector: Collector, state: ServerState, rate_factor: float) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""

@@ -62,8 +62,14 @@ class Collector:
         for client in sorted(early):  # somebody before them never answered
             yield from self._take(early[client])
 
-    def rows(self, step: Tensors) -> list[dict[str, object]]:
-        """Return a row for each client that was asked, for clients.parquet; `step` is what the round changed, of all tensors."""
+    def rows(self, step: Tensors | None = None) -> list[dict[str, object]]:
+        """Return a row for each client that was asked, for clients.parquet.
+
+        Args:
+            step: what the round changed, of all tensors; None if it came to nothing, so that there is no mean to compare with.
+        """
+        if step is None:
+            return [self._rows[client] for client in self.asked]
         mean = step if self._trained is None else {name: value for name, value in step.items() if name in self._trained}
         for client, figures in self._drift.measure(mean).items():
             self._rows[client] |= figures

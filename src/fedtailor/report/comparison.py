@@ -1,5 +1,6 @@
 """Several runs side by side."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,9 +54,9 @@ def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
 
 def _marked(metric: str, values: Sequence[float | None]) -> list[Text]:
     """Return the figures of one row, the best in green."""
-    known = [value for value in values if value is not None]
-    best = max(known) if HIGHER_IS_BETTER.get(metric, False) else min(known)
-    alone = len(known) > 1 and known.count(best) == 1
+    known = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    best = (max if HIGHER_IS_BETTER.get(metric, False) else min)(known, default=None)
+    alone = len(known) > 1 and sum(value == best for value in known) == 1
     return [Text(figure(metric, value), style="green" if alone and value == best else "") for value in values]
 
 

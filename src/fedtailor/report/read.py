@@ -12,6 +12,20 @@ from ..errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = {  # that the tables of a run must have to be shown
+    "rounds": ("round",),
+    "clients": ("client", "examples", "steps", "up_bytes", "seconds"),
+    "evaluations": ("round", "scope", "client", "metric", "value"),
+}
+SECTIONS = {  # of a summary, and the sections in them
+    "metrics": ("before", "after"),
+    "clients": ("before", "mean", "worst", "p10"),
+    "traffic": (),
+    "flops": (),
+    "memory": (),
+    "seconds": (),
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -26,18 +40,33 @@ class Run:
         from ..job_text import read_yaml
 
         file = self.folder / "job.yaml"
-        return read_yaml(file.read_text(encoding="utf-8"), str(file)) if file.exists() else {}
+        try:
+            job = read_yaml(file.read_text(encoding="utf-8"), str(file)) if file.exists() else {}
+        except (OSError, ValueError) as error:
+            raise _damaged(file, str(error)) from None
+        if not isinstance(job, Mapping):
+            raise _damaged(file, "it holds no settings")
+        return job
 
     def table(self, name: str) -> "pd.DataFrame":
         """Return rounds, clients, evaluations or partition; empty if the run has none."""
         import pandas as pd
 
         file = self.folder / f"{name}.parquet"
-        return pd.read_parquet(file) if file.exists() else pd.DataFrame()
+        if not file.exists():
+            return pd.DataFrame()
+        try:
+            table = pd.read_parquet(file)
+        except (OSError, ValueError) as error:  # what Arrow raises are kinds of these
+            raise _damaged(file, str(error)) from None
+        lacking = [] if table.empty else [column for column in COLUMNS.get(name, ()) if column not in table]
+        if lacking:
+            raise _damaged(file, f"it has no column {lacking[0]}")
+        return table
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return the events of some kinds, in order."""
-        return [event for event in _lines(self.folder / "events.jsonl") if event.get("event") in kinds]
+        return [event for event in _lines(self.folder / "events.jsonl", "event") if event["event"] in kinds]
 
     def samples(self, most: int) -> list[dict[str, Any]]:
         """Return a few inputs with what was wanted, and what was generated before and after.
@@ -48,7 +77,7 @@ class Run:
         homes += [(p.name, p / "generations-{}.jsonl") for p in sorted((self.folder / "clients").glob("*")) if p.is_dir()]
         found = []
         for client, pattern in homes:
-            before, after = (_lines(Path(str(pattern).format(moment))) for moment in ("before", "after"))
+            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in ("before", "after"))
             pairs = [
                 {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
             ]
@@ -60,31 +89,78 @@ def read_run(folder: str | Path) -> Run:
     """Return the run in `folder`.
 
     Raises:
-        DataError: if it is not the folder of a finished run.
+        DataError: if it is not the folder of a finished run, or its summary is damaged.
     """
     path = Path(folder)
     file = path / "summary.json"
     if file.exists():
-        try:
-            return Run(path, json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{file} cannot be read: {error}; the run may have been cut off: go on with fedtailor run {path}/job.yaml --resume {path}."
-            ) from None
-    if (path / "job.yaml").exists():
-        raise DataError(
-            f"the run in {path} has not ended: it has no summary.json; go on with fedtailor run {path}/job.yaml --resume {path}."
-        )
+        return Run(path, _summary(file))
+    from ..export import baseline_of, going_on
+
+    if (path / "job.yaml").exists() or baseline_of(path):
+        raise DataError(f"the run in {path} has not ended: it has no summary.json; {going_on(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
     tip = f"there is {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
     raise DataError(f"{path} is not the folder of a run; {tip}.")
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _summary(file: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        fault = _fault(summary)
+    except (OSError, ValueError) as error:
+        summary, fault = {}, str(error)
+    if fault:
+        from ..export import going_on
+
+        raise DataError(f"{file} cannot be read: {fault}; it was cut off or changed: {going_on(file.parent)}.")
+    return dict(summary)
+
+
+def _fault(summary: object) -> str:
+    """Return what keeps a value from being a run's summary; empty if nothing does."""
+    if not isinstance(summary, Mapping):
+        return f"it holds {json.dumps(summary)[:40]} where a summary is expected"
+    if not isinstance(summary.get("metrics"), Mapping) or "after" not in summary["metrics"]:
+        return "it tells no metrics of after the run"
+    for name, keys in SECTIONS.items():
+        section = summary.get(name, {})
+        if not isinstance(section, Mapping):
+            return f"{name} is {json.dumps(section)[:40]}, no section"
+        for key in keys:
+            if not isinstance(section.get(key, {}), Mapping):
+                return f"{name}.{key} is {json.dumps(section[key])[:40]}, no section"
+    return ""
+
+
+def _lines(file: Path, key: str) -> list[dict[str, Any]]:
+    """Return the records of a JSON Lines file, each of which must have `key`; none if there is no file."""
     if not file.exists():
         return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = []
+    try:
+        texts = file.read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold U+2028
+    except (OSError, ValueError) as error:
+        raise _damaged(file, str(error)) from None
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise _damaged(file, f"line {number} is not JSON ({error})") from None
+        if not isinstance(row, dict) or key not in row:
+            raise _damaged(file, f"line {number} tells no {key}")
+        rows.append(row)
+    return rows
+
+
+def _damaged(file: Path, fault: str) -> DataError:
+    """Return the error for a file that the tables of a run can do without."""
+    return DataError(
+        f"{file} cannot be read: {fault}; it was cut off or changed: put back a copy, or move it away to see the rest of the run."
+    )
 
 
 def _spread(groups: list[list[dict[str, Any]]], most: int) -> list[dict[str, Any]]:

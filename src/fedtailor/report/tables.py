@@ -89,7 +89,7 @@ def _work(own: "pd.DataFrame | None", figures: list[Text]) -> list[str | Text]:
     """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
     if own is None:
         return ["–", "–", *figures, "–", "–"]
-    counts = [f"{int(own['examples'].max()):,}", f"{int(own['steps'].sum()):,}"]
+    counts = [f"{int(own['examples'].fillna(0).max()):,}", f"{int(own['steps'].sum()):,}"]  # NaN: it never answered
     return [*counts, *figures, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum())]
 
 

@@ -14,6 +14,7 @@ NAMES = {
 }
 DIGITS = {"loss": 3, "rougeL": 3, "accuracy": 3, "macro_f1": 3}  # behind the point; others have one
 KILO = 1000
+LARGE = 1e5  # figures from here on are written as 1.0e5
 
 
 def metric_name(metric: str) -> str:
@@ -25,16 +26,21 @@ def figure(metric: str, value: object, *, brief: bool = False) -> str:
     """Return a figure with the digits that mean something, one less if `brief`; a dash if there is none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
+    if abs(value) >= LARGE:
+        mantissa, power = f"{value:.{0 if brief else 1}e}".split("e")
+        return f"{mantissa}e{int(power)}"
     digits = DIGITS.get(metric, 1) - (brief and metric in DIGITS)
     return f"{value:,.{digits if abs(value) < 100 or not brief else 0}f}"
 
 
 def change(before: object, after: object) -> str:
     """Return by how much a figure moved, relative to before."""
-    if not (isinstance(before, int | float) and isinstance(after, int | float)) or not before or not math.isfinite(before):
+    if not (isinstance(before, int | float) and isinstance(after, int | float)) or not before:
+        return ""
+    if not (math.isfinite(before) and math.isfinite(after)):
         return ""
     percent = 100 * (after - before) / abs(before)
-    return f"× {after / before:.1f}" if percent > 300 else f"{percent:+.0f} %".replace("-", "−")
+    return f"× {figure('', after / before)}" if percent > 300 else f"{percent:+.0f} %".replace("-", "−")
 
 
 def bytes_text(count: float) -> str:

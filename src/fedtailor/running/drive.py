@@ -2,16 +2,17 @@
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..assemble import Parts, assemble
+from ..errors import TooFewClients
 from ..federation import LocalFederation
 from ..job import Job
 from ..protection import Gate
-from ..records import ClientId
+from ..records import ClientId, Round
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
@@ -74,7 +75,8 @@ def run(
     if resume is not None:
         check_same_job(job, path)
     warnings: list[str] = []
-    parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
+    begun = any((path / "checkpoint").glob("[0-9]*"))
+    parts = assemble(job, given=data, clients_folder=path / "clients", begun=begun, warn=warnings.append)
     return carry_out(parts, path, watcher=watcher, warnings=warnings)
 
 
@@ -83,13 +85,15 @@ def carry_out(
 ) -> Result:
     """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end."""
     job, environment = parts.job, describe_environment(parts)
+    environment["baseline"] = baseline
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
+    (path / "summary.json").unlink(missing_ok=True)  # it tells of a run that had ended
     notify = _notifier(folder, watcher)
     _write_settings(parts, folder, environment)
     federation = _federation(parts, folder, notify)
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
-    progress = folder.load()
+    progress = folder.load(notify)
     resumed = progress is not None
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:
@@ -97,17 +101,18 @@ def carry_out(
     clock = _Clock()
     if progress is None:
         progress = Progress(state=parts.protocol.start(parts.worker))
+        progress.figures["planned_rounds"] = job.stop.rounds
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
         progress.judge(moment.validation_loss, 0)
         clock.save(progress, folder)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=job.stop.rounds)
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=progress.figures["planned_rounds"])
     while (stopped_by := _stopped(job, progress)) is None:
-        round = next(rounds)
+        round = _next_round(rounds, notify)
         progress.absorb(round, parts.sizes, full=job.tuning.kind == "full")
-        for client, failure in round.failures.items():
+        for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
         if round.index % job.evaluation.every == 0 or _stopped(job, progress):
             _evaluate_round(evaluator, progress, job)
@@ -117,6 +122,14 @@ def carry_out(
     summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
+
+
+def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round:
+    try:
+        return next(rounds)
+    except TooFewClients as stop:
+        notify("stopped", text=str(stop))
+        raise
 
 
 def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:

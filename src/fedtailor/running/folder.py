@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class RunFolder:
         """Append one line to events.jsonl."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace one text file as a whole."""
@@ -43,7 +44,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Replace one JSON file as a whole."""
-        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        self.write_text(name, json.dumps(finite(value), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
@@ -86,8 +87,12 @@ class RunFolder:
         for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
 
-    def load(self) -> Progress | None:
-        """Return the newest whole checkpoint, or None if there is none; a damaged one is passed over, and the event says so."""
+    def load(self, notify: Callable[..., None]) -> Progress | None:
+        """Return the newest whole checkpoint, or None if there is none; a damaged one is passed over, and an event says so.
+
+        Raises:
+            ResumeError: if there are checkpoints, and all are damaged.
+        """
         for path in reversed(self._checkpoints()):
             try:
                 if json.loads((path / "hashes.json").read_text()) == _hashes(path):
@@ -95,11 +100,22 @@ class RunFolder:
                 reason = "a hash does not fit"
             except (OSError, ValueError) as error:
                 reason = str(error)
-            self.event("damaged-checkpoint", checkpoint=path.name, reason=reason)
+            notify("damaged-checkpoint", text=f"checkpoint {path.name} is damaged ({reason}); the one before it is used")
+        if self._checkpoints():
+            raise ResumeError(f"all checkpoints in {self.path / 'checkpoint'} are damaged; start a new run in another folder")
         return None
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
+
+
+def finite(value: Any) -> Any:
+    """Return plain values with null in the place of every number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def choose_folder(out: Path | None, name: str) -> Path:
@@ -109,7 +125,10 @@ def choose_folder(out: Path | None, name: str) -> Path:
         ResumeError: if `out` holds files already.
     """
     path = out or Path("runs") / f"{name}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ResumeError(f"{path} cannot be written: {place} is no folder that may be written to; name another with --out")
+    if path.exists() and any(path.iterdir()):
         raise ResumeError(f"{path} is not an empty folder; name another with --out, or continue that run with --resume {path}")
     return path
 

@@ -1,7 +1,7 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -26,9 +26,11 @@ TEXT_METRICS = ("bleu", "chrf", "rougeL")
 class Moment:
     """All figures of one evaluation."""
 
-    test: Mapping[str, float]  # on the public test set, or pooled over the clients' test parts where there is none
+    test: Mapping[str, float]  # on the public test set; where there is none, on the clients' test parts; else on validation
+    over: str  # which of these: "test set", "clients" or "validation"
     validation_loss: float | None  # what stopping and the choice of the best round go by
     clients: Mapping[ClientId, Mapping[str, float]]  # on each client's own test part
+    failed: Sequence[ClientId]  # clients that could not tell their figures, which therefore are not among `clients`
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and summary.json."""
@@ -55,11 +57,12 @@ class Evaluator:
         began = time.perf_counter()
         validation_loss = None
         test: Mapping[str, float] = {}
+        held_out: Mapping[str, float] = {}
         if len(self.parts.server_validation):
             self.notify("evaluating", what="validation", done=0, of=1)
             self.parts.worker.load(shared)
             found = self.parts.worker.evaluate(self.parts.server_validation, generate=False).figures
-            validation_loss = found["loss"]
+            validation_loss, held_out = found["loss"], found
             progress.note_figures(round, "validation", "", found)
         if len(self.parts.server_test):
             self.notify("evaluating", what="test", done=0, of=1)
@@ -73,13 +76,16 @@ class Evaluator:
         own_version = progress.state.version if own and self.parts.worker.home else None
         request = evaluation_request(shared, name=name, generate=generate, own_version=own_version)
         clients = self._ask_clients(progress, request, round=round)
-        test = test or pool(clients.test.values())
+        over = "test set" if test else "clients" if clients.test else "validation"
+        test = test or pool(clients.test.values()) or held_out or pool(clients.validation.values())
         if validation_loss is None and clients.validation:
             validation_loss = pool(clients.validation.values())["loss"]
         progress.note_peak(self.parts.worker.peak.read())
         progress.figures["seconds"]["evaluate"] += time.perf_counter() - began
         self.notify("evaluated", round=round, figures=dict(test), validation_loss=validation_loss, clients=len(clients.test))
-        return Moment(test=test, validation_loss=validation_loss, clients=clients.test)
+        return Moment(
+            test=test, over=over, validation_loss=validation_loss, clients=clients.test, failed=sorted(clients.failures)
+        )
 
     def _ask_clients(self, progress: Progress, request: Message, *, round: int) -> ClientFigures:
         asked = [c for c, state in self.parts.states.items() if len(state.test) or len(state.validation)]

@@ -21,6 +21,7 @@ def _fresh_figures() -> dict[str, Any]:
         "traffic": {},
         "seconds": {"total": 0.0, "train": 0.0, "evaluate": 0.0, "exchange": 0.0},
         "flops": 0.0,
+        "planned_rounds": None,  # stop.rounds of the first start: schedules of the learning rate end there
         "peak_bytes": 0,
     }
 
@@ -46,12 +47,13 @@ class Progress:
         for row in rows:
             self.add_traffic("train", row.get("up_bytes", 0), row.get("down_bytes", 0), row.get("exchange_seconds", 0.0))
         seconds = sum(row["seconds"] for row in trained)
+        last = [row for row in trained if row["attempt"] == max(other["attempt"] for other in trained)]
         self.figures["seconds"]["train"] += seconds
         self.rows["clients"] += rows
         summary = {
             "round": round.index,
-            "clients": len(trained),
-            "train_loss": _mean_by_examples(trained, "last_loss"),
+            "clients": len(last),
+            "train_loss": _mean_by_examples(last, "last_loss"),
             "seconds": seconds,
             "up_bytes": sum(row.get("up_bytes", 0) for row in rows),
             "down_bytes": sum(row.get("down_bytes", 0) for row in rows),

@@ -22,6 +22,11 @@ def check_same_job(job: Job, path: Path) -> None:
     """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
     if not (path / "job.yaml").is_file():
         raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
+    baseline = _environment(path).get("baseline")
+    if baseline:
+        raise ResumeError(
+            f"{path} holds a baseline ({baseline}), which cannot be resumed; start it anew with --baseline {baseline}"
+        )
     differing = [key for key in job.differences(Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
     if differing:
         raise ResumeError(
@@ -36,10 +41,9 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
     Raises:
         ResumeError: if the backbone or the data are not those that the run was started with.
     """
-    file = path / "environment.json"
-    if not file.is_file():
+    before = _environment(path)
+    if not before:
         return []
-    before = json.loads(file.read_text(encoding="utf-8"))
     for name, remedy in MUST_AGREE.items():
         if _at(before, name) != _at(environment, name):
             raise ResumeError(
@@ -64,6 +68,20 @@ def data_hash(parts: Parts) -> str:
     for example in (*divided.server_validation, *divided.server_test):
         digest.update(repr((example.id, sorted(example.fields.items()))).encode())
     return digest.hexdigest()
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    """Return what the run in `path` was made with; empty if it has not told."""
+    file = path / "environment.json"
+    if not file.is_file():
+        return {}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise ResumeError(f"{file} is damaged, so nobody can tell whether the run would go on as it began; start a new run")
+    return told
 
 
 def _at(values: Any, name: str) -> Any:

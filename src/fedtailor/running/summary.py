@@ -36,9 +36,14 @@ def summarize(
         "best_round": figures["best_round"],
         "kept": "best" if _keeps_best(parts, progress) else "last",
         "metrics": {"before": before["test"], "after": end["test"]},
-        "metrics_over": "test set" if len(parts.server_test) else "clients",
+        "metrics_over": after.over,
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
-        "clients": {"count": len(parts.divided.train), "before": before["clients"], **end["clients"]},
+        "clients": {
+            "count": len(parts.divided.train),
+            "failed": list(after.failed),
+            "before": before["clients"],
+            **end["clients"],
+        },
         **({} if personal is None else {"personal": personal}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),

@@ -12,6 +12,7 @@ from ..learning.client import ClientState
 from ..learning.evaluate import summarize_clients
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
+from ..running.environment import describe_environment
 from ..running.folder import choose_folder
 from ..running.measure import pool
 from ..tasks.shard import Shard
@@ -57,13 +58,16 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     else:
         local = replace(local, epochs=local.epochs * asked / len(infos))
     empty = _nothing(everything)
-    state = ClientState(id=CENTRAL, train=everything, validation=empty, test=empty)
-    info = ClientInfo(id=CENTRAL, examples=len(everything))
+    name = CENTRAL
+    while name in parts.states:  # an owner may be called so
+        name += "-"
+    state = ClientState(id=name, train=everything, validation=empty, test=empty)
+    info = ClientInfo(id=name, examples=len(everything))
     return replace(
         parts,
         job=parts.job,
         protocol=replace(parts.protocol, local=local),
-        states={**parts.states, CENTRAL: state},
+        states={**parts.states, name: state},
         sampler=replace(parts.sampler, clients=[info], per_round=1),
     )
 
@@ -71,6 +75,10 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
 def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: list[str]) -> Result:
     """Run one federation of one for each client, in that client's own folder, and put the figures together."""
     start = parts.worker.tensors()
+    folder = RunFolder(path)
+    folder.write_text("job.yaml", parts.job.to_yaml())
+    folder.write_json("environment.json", {**describe_environment(parts), "baseline": "local"})
+    folder.write_table("partition", parts.divided.table)
     summaries: dict[ClientId, dict[str, Any]] = {}
     for info in parts.sampler.clients:
         parts.worker.load(start)
@@ -81,9 +89,6 @@ def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: 
         )
         result = carry_out(alone, path / "clients" / info.id / "alone", watcher=watcher, warnings=warnings, baseline="local")
         summaries[info.id], warnings = result.summary, []
-    folder = RunFolder(path)
-    folder.write_text("job.yaml", parts.job.to_yaml())
-    folder.write_table("partition", parts.divided.table)
     summary = _put_together(summaries, parts)
     folder.write_json("summary.json", summary)
     return Result(folder=path, summary=summary)

@@ -8,7 +8,7 @@ from .generation import Generation
 from .language_modeling import LanguageModeling
 from .metrics import Bleu
 from .shard import Batch, Shard, collate, evaluation_batches, training_batches
-from .task import LogitsAt, Task
+from .task import LogitsAt, Task, Writes
 
 TASKS: Mapping[str, type] = {
     "generation": Generation,
@@ -27,6 +27,7 @@ __all__ = [
     "LogitsAt",
     "Shard",
     "Task",
+    "Writes",
     "collate",
     "evaluation_batches",
     "training_batches",

@@ -49,7 +49,7 @@ class Classification:
         """Return the task with its labels written out.
 
         Args:
-            examples: where labels are found if none are named; those of all clients, so that all agree.
+            examples: where labels are found if none are named: for training and validation, of all clients, so that all agree.
             base: the folder that the path of a file of labels starts from.
 
         Raises:
@@ -113,12 +113,13 @@ def class_number(example: Example, numbers: dict[str, int]) -> int:
     if isinstance(label, Integral) and not isinstance(label, bool):
         if str(label) in numbers:  # labels that are themselves numbers, such as stars from 1 to 5
             return numbers[str(label)]
-        if 0 <= int(label) < len(numbers) and not all(name.lstrip("-").isdigit() for name in numbers):
+        if 0 <= int(label) < len(numbers) and not all(map(is_whole, numbers)):
             return int(label)
     some = ", ".join(list(numbers)[:5]) + (", ..." if len(numbers) > 5 else "")
     raise DataError(
-        f"example {example.id} has the label {label!r}; the task knows {len(numbers)} labels, numbered 0 to {len(numbers) - 1}: {some}. "
-        "Mend the data or task.labels"
+        f"example {example.id} has the label {label!r}; the task knows {len(numbers)} labels, "
+        f"numbered 0 to {len(numbers) - 1}: {some}. Mend the data (the example is called by its file and row), or name all labels in task.labels: where it is left out, they are those "
+        "of the training and validation data, never of the test set"
     )
 
 
@@ -142,9 +143,12 @@ def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
         raise DataError(
             f"the data have {len(seen)} distinct labels, a classification needs two; is data.columns.label the right column?"
         )
-    if all(name.lstrip("-").isdigit() for name in seen):
-        return tuple(sorted(seen, key=int))
-    return tuple(sorted(seen))
+    return tuple(sorted(sorted(seen), key=int)) if all(map(is_whole, seen)) else tuple(sorted(seen))
+
+
+def is_whole(name: str) -> bool:
+    """Tell whether a label is a whole number, written out; ² is a digit, but no number."""
+    return name.removeprefix("-").isdecimal()
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

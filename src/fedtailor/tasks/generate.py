@@ -49,12 +49,7 @@ def generate(
         progress: told after each batch how many of the distinct prompts are done.
     """
     distinct = list(dict.fromkeys(map(tuple, prompts)))
-    context = _context(model) - _places_in_front(model)
-    room = context - decoding.max_new_tokens
-    if room < 1:
-        raise SettingError(
-            f"max_new_tokens = {decoding.max_new_tokens} leaves no room for a prompt in the model's context of {context}"
-        )
+    room = check_room(model, decoding)
     shown = [list(prompt[-room:]) for prompt in distinct]
     write = _greedy if decoding.beams == 1 and not decoding.no_repeat_ngram and _is_plain(model) else _by_transformers
     lengths = [len(prompt) for prompt in shown]
@@ -72,6 +67,21 @@ def generate(
             if progress:
                 progress(len(written), len(distinct))
     return [written[tuple(prompt)] for prompt in prompts]
+
+
+def check_room(model: nn.Module, decoding: Decoding) -> int:
+    """Return how many tokens of a prompt fit into the model's context beside what is to be written.
+
+    Raises:
+        SettingError: if there are none.
+    """
+    context = _context(model) - _places_in_front(model)
+    if decoding.max_new_tokens >= context:
+        raise SettingError(
+            f"evaluation.generate: max_new_tokens = {decoding.max_new_tokens} leaves no room for a prompt in the model's context of "
+            f"{context} tokens; lower it"
+        )
+    return context - decoding.max_new_tokens
 
 
 def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

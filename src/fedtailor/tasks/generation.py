@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import BackboneError, SettingError
+from ..errors import BackboneError, DataError, SettingError
 from ..records import Example
 from .causal import causal_loss
 from .shard import Batch, Shard
@@ -23,7 +23,9 @@ class Generation:
 
     kind: Literal["generation"] = "generation"
     template: str = "{input}\n{target}"  # any column of the data may stand in braces; {target} comes last
-    chat: bool = False  # True: the model's chat template, the input as the user's turn; `template` is not used
+    chat: bool = (
+        False  # True: the model's chat template, with the roles of `messages` or the input as the user's turn; not `template`
+    )
     max_tokens: int = 512  # of prompt, target and end token together
 
     required: ClassVar[tuple[str, ...]] = ("input", "target")
@@ -52,7 +54,8 @@ class Generation:
     def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
         """Return prompt, target and end token of each example; the target and its end token are counted.
 
-        A prompt that is too long loses the beginning of its input; the template's own words and the target stay whole.
+        A prompt that is too long loses the beginning of its input, a conversation what was said first; the template's own words,
+        what the system says and the target stay whole.
 
         Args:
             keep_examples: whether the shard holds the examples themselves, as evaluation needs them.
@@ -132,7 +135,7 @@ def fill(template: str, example: Example) -> Prompt:
     Raises:
         DataError: if it names a column that the example does not have.
     """
-    text, span = "", None
+    text, span = "", (0, 0)
     for literal, name, _, _ in Formatter().parse(template):
         text += literal
         if name is None or name == "target":
@@ -140,35 +143,70 @@ def fill(template: str, example: Example) -> Prompt:
         begin = len(text)
         text += text_of(example, name)
         span = (begin, len(text)) if name == "input" else span
-    return Prompt(text=text, input=span)
+    return Prompt(text=text, input=[span])
 
 
 def chat_prompt(example: Example, tokenizer: Any) -> Prompt:
-    """Return the model's own chat template up to the answer; the input is the user's turn, or already a list of turns.
+    """Return the model's own chat template up to the answer.
+
+    The turns are those of the conversation that the example was read from, in their roles; else the input is the user's turn, or
+    already a list of turns.
 
     Raises:
         BackboneError: if the tokenizer has no chat template.
+        DataError: if the template refuses these turns.
     """
+    from jinja2 import TemplateError
+
     if not tokenizer.chat_template:
         raise BackboneError(
             "task.chat is true, but the backbone's tokenizer has no chat template; leave chat out and set task.template"
         )
-    given = example.fields.get("input")
-    turns = list(given) if isinstance(given, list | tuple) else [{"role": "user", "content": text_of(example, "input")}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    content = str(turns[-1]["content"]).strip() if turns else ""
-    begin = text.rfind(content)
-    return Prompt(text=text, input=(begin, begin + len(content)) if content and begin >= 0 else None)
+    turns = turns_before(example)
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:
+        roles = ", ".join(str(turn.get("role")) for turn in turns)
+        raise DataError(
+            f"example {example.id} has turns of the roles {roles}, which the backbone's chat template refuses: {error}; "
+            "mend the data, or leave task.chat out and set task.template"
+        ) from error
+    return Prompt(text=text, input=_said(text, turns))
 
 
-def shortened(tokens: Tokens, input: Span | None, room: int) -> Sequence[int] | None:
+def turns_before(example: Example) -> list[dict[str, Any]]:
+    """Return what was said before the answer, each turn with its role."""
+    given, messages = example.fields.get("input"), example.fields.get("messages")
+    if isinstance(given, list | tuple):
+        return list(given)
+    asked = text_of(example, "input")
+    if isinstance(messages, list) and len(messages) > 1 and all(isinstance(m, Mapping) for m in messages):
+        *before, answer = messages
+        # a column of this name may also stand unused beside input and target
+        if answer.get("content") == example.fields.get("target") and all(str(m.get("content")) in asked for m in before):
+            return [dict(m) for m in before]
+    return [{"role": "user", "content": asked}]
+
+
+def _said(text: str, turns: Sequence[Mapping[str, Any]]) -> list[Span]:
+    """Return where in the rendered `text` the turns' contents stand, but for the system's; in order, the template's changes left out."""
+    spans, end = [], len(text)
+    for turn in reversed(turns):
+        content = str(turn["content"]).strip()
+        begin = text.rfind(content, 0, end)
+        if content and begin >= 0:
+            end = begin
+            if turn.get("role") != "system" or len(turns) == 1:
+                spans.append((begin, begin + len(content)))
+    return spans[::-1]
+
+
+def shortened(tokens: Tokens, input: Sequence[Span], room: int) -> Sequence[int] | None:
     """Return at most `room` tokens, taken from the beginning of the input; None if nothing of the input would be left."""
     excess = len(tokens.ids) - room
     if excess <= 0:
         return tokens.ids
-    if input is None:
-        return None
-    inside = [number for number, (begin, end) in enumerate(tokens.spans) if input[0] <= begin < end <= input[1]]
+    inside = [n for n, (begin, end) in enumerate(tokens.spans) if any(first <= begin < end <= last for first, last in input)]
     if excess >= len(inside):
         return None
     cut = set(inside[:excess])

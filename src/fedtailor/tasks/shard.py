@@ -45,24 +45,20 @@ class Batch:
 
 def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device) -> Batch:
     """Return the examples numbered `rows` as one padded batch on `device`."""
-    starts, lengths = shard.starts.tolist(), shard.lengths_N[torch.as_tensor(rows)].tolist()
-    longest = max(lengths)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
-    target = torch.zeros((len(rows), longest), dtype=torch.bool)
-    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
-    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        begin = starts[row]
-        ids[place, :length] = shard.tokens_T[begin : begin + length]
-        target[place, :length] = shard.target_T[begin : begin + length]
-        mask[place, :length] = 1
-    labels = None if shard.labels_N is None else shard.labels_N[torch.as_tensor(rows)].to(device)
-    ragged = min(lengths) < longest
+    rows_B = torch.as_tensor(rows)
+    begins_B = shard.starts[rows_B]
+    lengths_B = shard.starts[rows_B + 1] - begins_B
+    places_L = torch.arange(int(lengths_B.max()))
+    real_BL = places_L < lengths_B[:, None]  # the others are padding
+    source_BL = torch.where(real_BL, begins_B[:, None] + places_L, 0)
+    ids_BL = torch.where(real_BL, shard.tokens_T[source_BL].long(), pad_id)
+    target_BL = shard.target_T[source_BL] & real_BL
     return Batch(
-        input_ids_BL=ids.to(device),
-        attention_mask_BL=mask.to(device) if ragged else None,
-        target_BL=target.to(device),
-        labels_B=labels,
-        tokens=sum(lengths),
+        input_ids_BL=ids_BL.to(device),
+        attention_mask_BL=None if bool(real_BL.all()) else real_BL.long().to(device),
+        target_BL=target_BL.to(device),
+        labels_B=None if shard.labels_N is None else shard.labels_N[rows_B].to(device),
+        tokens=int(lengths_B.sum()),
     )
 
 

@@ -20,7 +20,7 @@ class Prompt:
     """The text before a target, and which of its characters are the input, the part that may be shortened."""
 
     text: str
-    input: Span | None  # None: the template changed the input beyond recognition, so it cannot be shortened
+    input: Sequence[Span]  # in order: what comes first is cut first; empty: nothing was recognized, so nothing can be cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

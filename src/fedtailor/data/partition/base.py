@@ -115,7 +115,8 @@ def rows_by_value(values: Sequence[str]) -> dict[str, list[int]]:
 
 def safe_id(name: str, taken: set[ClientId]) -> ClientId:
     """Return `name` as a client id that may also name a folder, different from all in `taken`, and add it there."""
-    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:80] or "unnamed"
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    plain = plain.encode()[:80].decode(errors="ignore").strip("-.") or "unnamed"  # file systems count bytes, mostly to 255
     unique = next(c for c in (plain, *(f"{plain}-{n}" for n in range(2, len(taken) + 3))) if c not in taken)
     taken.add(unique)
     return unique

@@ -1,0 +1,101 @@
+"""fedtailor recipe: jobs of published experiments."""
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import out
+from .run import Baseline, Overrides, carry_out, show_end
+
+if TYPE_CHECKING:
+    from ..studies.recipes import Recipe
+
+
+class Variant(StrEnum):
+    """The paper's size, or one for two cores."""
+
+    paper = "paper"
+    small = "small"
+
+
+app = typer.Typer(help="Jobs of published experiments: list them, show whose each setting is, run one.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="One of fedtailor recipe list.", metavar="NAME")]
+DataFolder = Annotated[Path, typer.Option("--data", help="The folder that holds e2e/train.parquet and so on.", metavar="FOLDER")]
+OfVariant = Annotated[Variant, typer.Option("--variant", help="paper: the paper's size; small: sized for two cores.")]
+
+
+@app.command(name="list")
+def list_all() -> None:
+    """List the recipes."""
+    from ..report.recipe import list_recipes
+    from ..studies.recipes import load_recipe, recipe_names
+
+    recipes = [load_recipe(name) for name in recipe_names()]
+    out().print(list_recipes([(recipe.name, recipe.title, recipe.status) for recipe in recipes]))
+
+
+@app.command()
+def show(
+    name: Name,
+    settings: Overrides = None,
+    variant: OfVariant = Variant.paper,
+    data: Annotated[Path, typer.Option("--data", help="With --yaml: the folder of the data.", metavar="FOLDER")] = Path(),
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the whole job alone, for fedtailor run, check and sweep.")
+    ] = False,
+) -> None:
+    """Show what a paper reports, and which settings are the paper's and which are assumed."""
+    from ..studies.recipes import load_recipe
+
+    recipe = load_recipe(name)
+    if as_yaml:
+        sys.stdout.write(recipe.make_job(variant.value, data, settings or []).to_yaml())
+    else:
+        _tell(recipe, variant, settings or [])
+
+
+@app.command()
+def run(  # noqa: PLR0917 - Typer passes all by name
+    name: Name,
+    data: DataFolder,
+    settings: Overrides = None,
+    variant: OfVariant = Variant.small,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+) -> None:
+    """Run a recipe, after telling which settings are the paper's and which are assumed."""
+    from ..studies.recipes import load_recipe
+
+    recipe = load_recipe(name)
+    job = recipe.make_job(variant.value, data, settings or [])
+    if not as_json:
+        _tell(recipe, variant, settings or [])
+    baseline = Baseline(recipe.baseline) if recipe.baseline else None
+    result = carry_out(job, out_folder=out_folder, baseline=baseline, quiet=as_json)
+    if as_json:
+        sys.stdout.write(json.dumps(result.summary, indent=2, ensure_ascii=False, default=str) + "\n")
+        return
+    show_end(result.folder, samples=2)
+
+
+def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
+    from ..report.recipe import show_recipe
+
+    told = show_recipe(
+        name=recipe.name,
+        variant=variant.value,
+        title=recipe.title,
+        paper=recipe.paper,
+        status=recipe.status,
+        baseline=recipe.baseline,
+        reports=recipe.reports,
+        cautions=recipe.cautions,
+        lines=recipe.lines(variant.value, settings),
+        sweeps=recipe.sweeps,
+    )
+    out().print(told)

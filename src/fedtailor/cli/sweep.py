@@ -1,0 +1,113 @@
+"""fedtailor sweep: one job over a grid of settings."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import complain, err, note, out
+from .run import Baseline, JobFile
+
+if TYPE_CHECKING:
+    from ..studies.grid import Axis, Cell
+    from ..studies.sweep import Swept
+
+
+def sweep(  # noqa: PLR0917 - Typer passes all by name
+    job: JobFile,
+    settings: Annotated[
+        list[str],
+        typer.Argument(help="Settings with their values: tuning.rank=2,4,8 seed=0,1,2", metavar="KEY=VALUE,VALUE..."),
+    ],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="The folder of the sweep; left out: runs/sweep-NAME.", metavar="FOLDER")
+    ] = None,
+    baseline: Annotated[
+        list[Baseline] | None, typer.Option(help="Also run this baseline of every cell; may be given more than once.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="The figure that is plotted: loss, bleu, perplexity_client_worst, up_bytes...")
+    ] = "loss",
+    plot: Annotated[bool, typer.Option(help="Draw sweep.png and sweep.svg.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON alone.")] = False,
+) -> None:
+    """Run a job with every combination of some settings' values; the same command again goes on with what is missing."""
+    from ..report.plot import check_plots
+    from ..studies.grid import make_grid
+    from ..studies.sweep import run_sweep
+
+    if plot:
+        check_plots()
+    axes, cells = make_grid(job, settings, [kind.value for kind in baseline or ()])
+    _check_metric(metric, cells)
+    folder = out_folder or Path("runs") / f"sweep-{cells[0].job.name}"
+    try:
+        swept = run_sweep(axes, cells, folder, watching=None if as_json else _watching)
+    except KeyboardInterrupt:
+        complain(f"stopped; the same command goes on with what is missing in {folder}")
+        raise typer.Exit(1) from None
+    _show_end(swept, metric=metric, plot=plot, as_json=as_json)
+    if swept.failed:
+        raise typer.Exit(1)
+
+
+def _show_end(swept: "Swept", *, metric: str, plot: bool, as_json: bool) -> None:
+    """Write the means and the plot, and print the table."""
+    from ..report.plot import plot_sweep
+    from ..report.sweep import show_sweep
+    from ..studies.sweep import spread
+
+    means = spread(swept.table, swept.axes)
+    (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
+    along, others = _first_swept(swept.axes)
+    drawn = plot_sweep(means, along=along, others=others, metric=metric, folder=swept.folder) if plot and along != "seed" else []
+    if as_json:
+        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": _rows(swept.table), "means": _rows(means)}
+        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        return
+    shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
+    out().print(show_sweep(swept.table, means, settings=shown, metric=metric, folder=str(swept.folder)))
+    if plot and not drawn:
+        why = "only the seed was swept" if along == "seed" else f"no cell has the figure {metric}"
+        note(f"there is no plot: {why}")
+
+
+def _first_swept(axes: "Sequence[Axis]") -> tuple[str, list[str]]:
+    """Return the first setting with several values, seed aside, and the columns that part the lines."""
+    swept = [axis.name for axis in axes if axis.name != "seed" and len(axis.values) > 1]
+    along = (swept or [axis.name for axis in axes if axis.name != "seed"] or ["seed"])[0]
+    return along, ["run", *(name for name in swept if name != along)]
+
+
+def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
+    from ..errors import SettingError
+    from ..job_errors import nearest
+    from ..studies.sweep import possible_figures
+
+    known = possible_figures(cells[0].job)
+    if metric not in known:
+        near = nearest(metric, known)
+        tip = f"did you mean {near}?" if near else "there is " + ", ".join(known[:6]) + " and more."
+        raise SettingError(f"--metric names {metric!r}, which the task {cells[0].job.task.kind} does not measure; {tip}")
+
+
+@contextmanager
+def _watching(cell: "Cell", place: int, of: int) -> Iterator[Any]:
+    """Say which cell it is, and show its progress."""
+    from rich.text import Text
+
+    from .progress import watch
+
+    err().print(Text(f"cell {place} of {of}  {cell.name}", style="bold"))
+    with watch(err()) as watcher:
+        yield watcher
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table, without what is not known."""
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]

@@ -1,0 +1,159 @@
+"""Jobs of published experiments, and what is known of each setting: whether it is the paper's or assumed.
+
+A recipe is a job file with a section `recipe` beside the job's own. `extends` names the recipe that it changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from ..errors import SettingError
+from ..job import Job
+from ..job_errors import nearest
+from ..job_text import apply_override, read_yaml
+from .grid import value_text
+
+Variant = Literal["paper", "small"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
+NOT_RUN = "not run here"
+
+
+class Line(NamedTuple):
+    """One setting of a recipe."""
+
+    setting: str  # dotted
+    value: str
+    whose: str  # the paper's, assumed, of the small variant, or yours
+    note: str  # where it is from, or why it was chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A published experiment as a job, with what is known about it."""
+
+    name: str
+    title: str
+    paper: str
+    data: str  # folder of its data
+    job: Mapping[str, Any]  # settings of the paper variant
+    small: Mapping[str, Any]  # what the small variant changes
+    notes: Mapping[str, tuple[str, str]]  # setting, or the section around it -> whose it is, and a note
+    reports: Sequence[str] = ()  # what the paper reports, with the tag of its source
+    cautions: Sequence[str] = ()
+    sweeps: Mapping[str, str] = field(default_factory=dict)  # name -> what to give to fedtailor sweep
+    baseline: str | None = None  # it is run as this baseline
+    status: str = NOT_RUN
+
+    def settings(self, variant: str = "paper", overrides: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the settings of the job, nested.
+
+        Raises:
+            SettingError: if there is no such variant, or an override cannot be read.
+        """
+        if variant not in VARIANTS:
+            raise SettingError(f"a recipe has no variant {variant!r}; choose {' or '.join(VARIANTS)}")
+        raw: Any = merge(self.job, self.small if variant == "small" else {})
+        for override in overrides:
+            raw = apply_override(raw, override)
+        return {"name": f"{self.name}-{variant}", **raw}
+
+    def make_job(self, variant: str, data: Path, overrides: Sequence[str] = ()) -> Job:
+        """Return the job of a variant on the data in the folder `data`, or in the recipe's own folder within it.
+
+        Raises:
+            SettingError: if there is no such folder, or a setting is wrong.
+        """
+        settings = self.settings(variant, overrides)
+        base = data / self.data if (data / self.data).is_dir() else data
+        if not base.is_dir():
+            raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
+        return Job.from_dict(settings, base=base)
+
+    def lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
+        """Return every setting that the recipe makes, and whose it is. What is not among them has the job's default."""
+        paper, small = (flat(self.settings(each)) for each in VARIANTS)
+        chosen = flat(self.settings(variant, overrides))
+        lines = []
+        for name, value in chosen.items():
+            before = small if variant == "small" else paper
+            whose, note = self.note(name)
+            if name not in before or before[name] != value:
+                whose, note = YOURS, f"{value_text(before[name])} in the recipe" if name in before else ""
+            elif name not in paper or paper[name] != value:
+                whose, note = SMALL, f"{value_text(paper[name])} in the paper variant" if name in paper else ""
+            if name != "name":
+                lines.append(Line(name, value_text(value), whose, note))
+        return lines
+
+    def note(self, setting: str) -> tuple[str, str]:
+        """Return whose a setting of the paper variant is, and what is known of it: its own note, or that of a section around it."""
+        parts = setting.split(".")
+        around = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+        return next((self.notes[name] for name in around if name in self.notes), (ASSUMED, ""))
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes: within the installed package, or at the root of a checkout."""
+    package = Path(__file__).parents[1]
+    found = next((folder for folder in (package / "recipes", package.parents[1] / "recipes") if folder.is_dir()), None)
+    if found is None:
+        raise SettingError(f"the recipes are missing: there is no folder {package / 'recipes'}; install fedtailor again")
+    return found
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted(file.stem for file in recipes_folder().glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a recipe by its name.
+
+    Raises:
+        SettingError: if there is none of that name.
+    """
+    names = recipe_names()
+    if name not in names:
+        near = nearest(name, names)
+        raise SettingError(
+            f"there is no recipe {name!r}; " + (f"did you mean {near}?" if near else f"there is {', '.join(names)}.")
+        )
+    raw = read_yaml((recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"the recipe {name}")
+    about, job = dict(raw["recipe"]), {key: value for key, value in raw.items() if key != "recipe"}
+    small = about.pop("small", {})
+    whose = ((PAPER, about.pop("from_paper", {})), (ASSUMED, about.pop("assumed", {})))
+    notes = {setting: (who, note) for who, told in whose for setting, note in told.items()}
+    parent = load_recipe(about.pop("extends")) if "extends" in about else None
+    if parent is None:
+        return Recipe(name=name, job=job, small=small, notes=notes, **about)
+    inherited = {key: getattr(parent, key) for key in ("paper", "data", "reports", "cautions", "sweeps", "baseline")}
+    settings = merge(parent.job, job)
+    known = flat(settings)
+    kept = {
+        setting: note
+        for setting, note in parent.notes.items()
+        if any(f"{leaf}.".startswith(f"{setting}.") for leaf in known)
+        and not any(f"{setting}.".startswith(f"{own}.") for own in notes)
+    }
+    return Recipe(name=name, job=settings, small=merge(parent.small, small), notes=kept | notes, **inherited | about)
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with others on top; a technique that names its kind takes the place of the one below."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both and "kind" not in value else value  # type: ignore[arg-type]
+    return merged
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as dotted ones."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        found |= flat(value, name) if isinstance(value, Mapping) and value else {name: value}
+    return found

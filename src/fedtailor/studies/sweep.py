@@ -1,0 +1,188 @@
+"""A job run over a grid of settings: a run folder for each cell, and one table of all."""
+
+import gc
+import json
+import shutil
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import FedtailorError, ResumeError
+from ..job import Job
+from ..running import RunFolder, Watcher, run
+from .baselines import Baseline, run_baseline
+from .grid import FEDERATED, Axis, Cell, value_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Watching = Callable[
+    [Cell, int, int], AbstractContextManager[Watcher | None]
+]  # of a cell, its place from 1, and how many there are
+MARK = "sweep.json"  # a folder that has one is a sweep's
+SCOPES = (  # ending of a figure's name -> where the summary has it
+    ("", "metrics", "after"),
+    ("_before", "metrics", "before"),
+    ("_client_mean", "clients", "mean"),
+    ("_client_worst", "clients", "worst"),
+    ("_client_p10", "clients", "p10"),
+)
+COSTS = {
+    "up_bytes": ("traffic", "up_bytes"),
+    "down_bytes": ("traffic", "down_bytes"),
+    "flops": ("flops", "client_total"),
+    "peak_bytes": ("memory", "peak_bytes"),
+    "seconds": ("seconds", "total"),
+}
+COUNTS = ("rounds", "best_round", "trainable_parameters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What a sweep has made."""
+
+    folder: Path
+    axes: tuple[Axis, ...]
+    table: "pd.DataFrame"  # a row a cell, also of those that failed
+
+    @property
+    def failed(self) -> int:
+        """How many cells have no result."""
+        return int((self.table["status"] == "failed").sum())
+
+
+def run_sweep(
+    axes: Sequence[Axis], cells: Sequence[Cell], folder: Path, *, watching: Watching | None = None, data: Any = None
+) -> Swept:
+    """Run every cell that is not done, each in its own folder, and return the table of all.
+
+    A cell that is done is not run again, one that was cut off goes on from its last checkpoint; a baseline that was cut off
+    starts anew. A cell that fails does not hold the others up.
+
+    Raises:
+        ResumeError: if `folder` is no sweep's, or a cell in it was run with other settings; nothing has been run then.
+    """
+    _check_folder(cells, folder)
+    home = RunFolder(folder)
+    home.write_json(MARK, {"settings": {axis.name: list(axis.values) for axis in axes}, "cells": [cell.name for cell in cells]})
+    rows = []
+    for place, cell in enumerate(cells, start=1):
+        with watching(cell, place, len(cells)) if watching else nullcontext() as watcher:
+            error = _run_cell(cell, folder, watcher, data)
+        rows.append(_row(cell, folder, error))
+        gc.collect()  # a backbone held by a cycle would stand beside the next one
+    import pandas as pd
+
+    table = pd.DataFrame([row | _columns(axes, row["settings"]) for row in rows]).drop(columns="settings")
+    table = table[[*_heads(axes), *(name for name in table.columns if name not in _heads(axes))]]
+    home.write_table("table", table)
+    home.write_text("table.csv", table.to_csv(index=False))
+    return Swept(folder=folder, axes=tuple(axes), table=table)
+
+
+def spread(table: "pd.DataFrame", axes: Sequence[Axis]) -> "pd.DataFrame":
+    """Return a row for each setting but for the seed: `n` seeds done, `of` all, and of every figure mean and standard deviation.
+
+    The standard deviation is that of a sample (n - 1); it is empty where n is 1.
+    """
+    keys = ["run", *(axis.name for axis in axes if axis.name != "seed")]
+    figures = [name for name in figures_of(table) if name not in keys]
+    rows = []
+    for chosen, group in table.groupby(keys, sort=False, dropna=False):
+        done = group[group["status"] == "done"]
+        row = dict(zip(keys, chosen, strict=True)) | {"n": len(done), "of": len(group)}
+        for name in figures:
+            row |= {name: done[name].mean(), f"{name}_sd": done[name].std(ddof=1)}
+        rows.append(row)
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def figures_of(table: "pd.DataFrame") -> list[str]:
+    """Return the columns that hold figures: metrics and costs."""
+    known = ("cell", "run", "status", "error", "folder", "stopped_by", "seed")
+    return [str(name) for name in table.columns if name not in known and "." not in str(name) and table[name].dtype.kind in "fiu"]
+
+
+def possible_figures(job: Job) -> list[str]:
+    """Return the figures that a sweep of this job can tell, before it is run."""
+    metrics = dict.fromkeys(("loss", *job.task.metrics))
+    return [f"{metric}{suffix}" for suffix, _, _ in SCOPES for metric in metrics] + [*COSTS, *COUNTS]
+
+
+def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
+    """Raise ResumeError unless what is in the folder belongs to these cells."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file())):
+        raise ResumeError(f"{folder} holds something that is no sweep; name another folder with --out")
+    for cell in cells:
+        file = cell_folder(folder, cell) / "job.yaml"
+        differing = cell.job.differences(Job.load(file)) if file.is_file() else []
+        if differing:
+            raise ResumeError(
+                f"the cell {cell.name} in {folder} was run with other settings: {', '.join(differing)} differ; take them back, "
+                "or name another folder with --out"
+            )
+
+
+def cell_folder(folder: Path, cell: Cell) -> Path:
+    """Return the run folder of a cell."""
+    return folder / "cells" / cell.name
+
+
+def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> str | None:
+    """Run one cell, or what is left of it; return why it failed, or None."""
+    path, log = cell_folder(folder, cell), folder / "errors" / f"{cell.name}.txt"
+    if (path / "summary.json").is_file():
+        return None
+    log.unlink(missing_ok=True)
+    try:
+        if cell.run == FEDERATED and (path / "job.yaml").is_file():
+            run(cell.job, data=data, resume=path, watcher=watcher)
+            return None
+        shutil.rmtree(path, ignore_errors=True)  # what is left of a start; no result was in it
+        if cell.run == FEDERATED:
+            run(cell.job, data=data, out=path, watcher=watcher)
+        else:
+            run_baseline(cell.job, cast(Baseline, cell.run), data=data, out=path, watcher=watcher)
+    except Exception as error:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        reason = " ".join(str(error).split())
+        return reason if isinstance(error, FedtailorError) else f"{type(error).__name__}: {reason}"
+    return None
+
+
+def _row(cell: Cell, folder: Path, error: str | None) -> dict[str, Any]:
+    """Return what the table tells about a cell."""
+    path = cell_folder(folder, cell)
+    row = {"cell": cell.name, "run": cell.run, "settings": cell.settings, "status": "failed" if error else "done"}
+    row |= {"error": error or "", "folder": str(path)}
+    return row if error else row | _figures(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+
+
+def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run by the names that `possible_figures` tells."""
+    found: dict[str, Any] = {}
+    for suffix, section, moment in SCOPES:
+        found |= {f"{name}{suffix}": value for name, value in summary.get(section, {}).get(moment, {}).items()}
+    found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
+    return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
+
+
+def _columns(axes: Sequence[Axis], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text."""
+    return {
+        axis.name: settings[axis.name] if all(map(_is_number, axis.values)) else value_text(settings[axis.name]) for axis in axes
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _heads(axes: Sequence[Axis]) -> list[str]:
+    return ["cell", "run", *(axis.name for axis in axes), "status", "error"]

@@ -1,0 +1,72 @@
+"""The table and the plot of a sweep."""
+
+import importlib.util
+import math
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from fedtailor.errors import SettingError
+from fedtailor.report.plot import check_plots, plot_sweep
+from fedtailor.report.sweep import show_sweep, title_of
+
+
+@pytest.fixture
+def means():
+    rows = [("federated", rank, kind, 3, 3, 2.0 + rank / 10, 0.25) for rank in (2, 4, 32) for kind in ("a", "b")]
+    table = pd.DataFrame(rows, columns=["run", "tuning.rank", "task.template", "n", "of", "loss", "loss_sd"])
+    return table.assign(up_bytes=1000.0, seconds=2.0)
+
+
+def text_of(printed):
+    console = Console(width=160, record=True)
+    with console.capture() as captured:
+        console.print(printed)
+    return captured.get()
+
+
+def test_the_table_states_n_and_names_failed_cells(means):
+    means.loc[5, ["n", "loss", "loss_sd"]] = [1, 5.2, math.nan]
+    table = pd.DataFrame({"cell": ["x", "y"], "status": ["done", "failed"], "error": ["", "no memory left"]})
+    shown = text_of(show_sweep(table, means, settings=["tuning.rank", "task.template"], metric="loss", folder="runs/s"))
+    assert "2.200 ± 0.250" in shown
+    assert "1 of 3" in shown
+    assert "1 cell of 2 failed" in shown
+    assert "y  no memory left" in shown
+    assert "runs/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("perplexity_word", "per word"),
+        ("loss_client_worst", "loss, worst client"),
+        ("bleu_before", "BLEU before"),
+        ("up_bytes", "up bytes"),
+    ],
+)
+def test_titles(name, title):
+    assert title_of(name) == title
+
+
+def test_the_plot_has_a_line_for_each_other_setting_and_is_the_same_each_time(means, tmp_path):
+    files = plot_sweep(means, along="tuning.rank", others=["run", "task.template"], metric="loss", folder=tmp_path)
+    assert [file.name for file in files] == ["sweep.png", "sweep.svg"]
+    assert files[0].read_bytes().startswith(b"\x89PNG")
+    drawn = files[1].read_text()
+    for words in ("tuning.rank", "loss", "n = 3", "federated, task.template a", "federated, task.template b"):
+        assert words in drawn
+    plot_sweep(means, along="tuning.rank", others=["run", "task.template"], metric="loss", folder=tmp_path)
+    assert files[1].read_text() == drawn
+
+
+def test_texts_stand_side_by_side_and_what_is_not_there_is_not_drawn(means, tmp_path):
+    assert plot_sweep(means, along="task.template", others=["run", "tuning.rank"], metric="loss", folder=tmp_path)
+    assert plot_sweep(means, along="tuning.rank", others=["run"], metric="bleu", folder=tmp_path) == []
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"fedtailor\[plots\]"):
+        check_plots()

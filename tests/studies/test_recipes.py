@@ -1,0 +1,138 @@
+"""Every recipe is a job that runs, and says of each setting whose it is."""
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedtailor.errors import SettingError
+from fedtailor.job import Job
+from fedtailor.running import run
+from fedtailor.studies.baselines import run_baseline
+from fedtailor.studies.grid import make_grid
+from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
+
+NAMES = recipe_names()
+PLACES = ("river", "park", "station", "museum")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return a folder of data with the columns of the real ones, 160 training rows each."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("e2e", "dart", "ptb"):
+        (folder / name).mkdir()
+        for part, count in (("train", 160), ("validation", 6), ("test", 6)):
+            rows = [row_of(name, place, part) for place in range(count)]
+            pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
+    return folder
+
+
+def row_of(name, place, part):
+    text = f"the {part} shop {place} is near the {PLACES[place % 4]}"
+    if name == "ptb":
+        return {"text": text}
+    kind = ("pub", "coffee shop", "restaurant")[place % 3]
+    row = {"input": f"name[{part} {place}], eatType[{kind}]", "target": text} | ({"source": kind} if name == "dart" else {})
+    return row if part == "train" else row | {"references": [text, f"near the {PLACES[place % 4]}: {place}"]}
+
+
+@pytest.fixture
+def no_encoder(monkeypatch):
+    """Put vectors that are quick to make in the place of MiniLM's."""
+    monkeypatch.setattr(
+        "fedtailor.models.embed.embed_texts",
+        lambda texts: np.array([[float(word in text) for word in PLACES] + [len(text) / 100] for text in texts]),
+    )
+
+
+def tiny(recipe, data, backbone, variant):
+    """Return a variant with a tiny backbone and 2 rounds; the small one loses what its real backbone has a name for."""
+    changes = [f"backbone={backbone}", "stop.rounds=2", "threads=1", "precision=float32", "evaluation.generate.max_new_tokens=2"]
+    changes += ["evaluation.generate.beams=1", "clients.count=10", "clients.min_examples=2", "data.limit={train: 100}"]
+    changes += ["task.block=16", "clients.partition.topics=3"] if recipe.data == "ptb" else []
+    return recipe.make_job(variant, data, changes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_paper_variant_runs_on_a_tiny_gpt2(name, data, tiny_gpt2_folder, tmp_path, no_encoder):
+    recipe = load_recipe(name)
+    job = tiny(recipe, data, tiny_gpt2_folder, "paper")
+    if recipe.baseline == "local":
+        job = job.replace("clients.count", 2)
+    done = run_baseline(job, recipe.baseline, out=tmp_path / "r") if recipe.baseline else run(job, out=tmp_path / "r")
+    assert done.summary["rounds"] == 2
+    assert done.summary["metrics_over"] == "test set"
+    assert np.isfinite(done.summary["metrics"]["after"]["loss"])
+    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data != "ptb")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_variant_is_a_job(name, data, tiny_backbone_folder):
+    job = tiny(load_recipe(name), data, tiny_backbone_folder, "small")
+    assert job.name == f"{name}-small"
+    assert load_recipe(name).make_job("small", data).data.limit["train"] <= 2000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_the_papers_or_assumed_with_a_note_that_is_of_use(name):
+    recipe = load_recipe(name)
+    assert {line.whose for line in recipe.lines()} == {PAPER, ASSUMED}
+    silent = [line.setting for line in recipe.lines() if not line.note]
+    assert silent == []
+    leaves = flat(recipe.settings())
+    assert [note for note in recipe.notes if not any(f"{leaf}.".startswith(f"{note}.") for leaf in leaves)] == []
+    assert all(re.search(r"\[[SA]\]", line.note) for line in recipe.lines() if line.whose == PAPER)
+    assert all(re.search(r"\[[SA]\]", text) for text in recipe.reports)
+    assert recipe.status == "not run here"
+
+
+@pytest.mark.parametrize(("name", "sweep"), [(name, sweep) for name in NAMES for sweep in load_recipe(name).sweeps])
+def test_every_grid_can_be_swept(name, sweep, data, tmp_path):
+    recipe = load_recipe(name)
+    file = tmp_path / "job.yaml"
+    file.write_text(recipe.make_job("paper", data).to_yaml())
+    words = shlex.split(recipe.sweeps[sweep])
+    axes, cells = make_grid(file, [word for word in words if "=" in word])
+    assert len(cells) == np.prod([len(axis.values) for axis in axes])
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_what_is_known_of_the_papers_is_what_is_set():
+    fpt, edge = load_recipe("fpt-e2e").settings(), load_recipe("fedgen-edge-ptb").settings()
+    assert (fpt["clients"]["count"], fpt["tuning"]["length"], fpt["protocol"]["local"]["epochs"], fpt["stop"]["patience"]) == (
+        10, 10, 1, 3,
+    )  # fmt: skip
+    assert (edge["clients"]["fraction"], edge["protocol"]["local"]["epochs"], edge["tuning"]["rank"]) == (0.1, 5, 8)
+    assert edge["clients"]["partition"]["alpha"] == 0.3
+    assert load_recipe("ffft-dart").settings()["tuning"] == {"kind": "full"}
+    assert load_recipe("fat-dart").settings()["protocol"]["local"] == {
+        "epochs": 1, "batch_size": 5, "optimizer": "adamw", "learning_rate": 1e-4,
+    }  # fmt: skip
+
+
+def test_what_is_changed_is_said_to_be():
+    recipe = load_recipe("fpt-e2e")
+    lines = {line.setting: line for line in recipe.lines("small", ["tuning.length=5"])}
+    assert lines["tuning.length"][1:] == ("5", YOURS, "10 in the recipe")
+    assert lines["backbone"][1:] == ("smollm2-135m", SMALL, "openai-community/gpt2-medium in the paper variant")
+    assert lines["tuning.hidden"].whose == ASSUMED
+    assert lines["clients.count"].whose == PAPER
+
+
+def test_a_kind_takes_the_place_of_another():
+    assert merge({"a": {"kind": "x", "b": 1}, "c": {"d": 1}}, {"a": {"kind": "y"}, "c": {"e": 2}}) == {
+        "a": {"kind": "y"}, "c": {"d": 1, "e": 2},
+    }  # fmt: skip
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    with pytest.raises(SettingError, match="did you mean fpt-e2e"):
+        load_recipe("ftp-e2e")
+    with pytest.raises(SettingError, match="paper or small"):
+        load_recipe("fpt-e2e").settings("large")
+    with pytest.raises(SettingError, match=r"e2e/train\.parquet"):
+        load_recipe("fpt-e2e").make_job("paper", tmp_path / "no")
+    assert Job.from_dict(load_recipe("fpt-e2e").settings(), base=tmp_path).name == "fpt-e2e-paper"
