@@ -212,8 +212,8 @@ def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkey
 
 
 def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.protection.gate import Gate
     from fedtailor.personalization import technique
+    from fedtailor.protection.gate import Gate
 
     sent = []
     leave = Gate.leave_client
