@@ -70,6 +70,21 @@ class Exchanging(Protocol):
         """Set the trained weights by what came, named and shaped as `exchanged`; what was in place before has no influence."""
 
 
+@runtime_checkable
+class Compared(Protocol):
+    """What a tuning has besides, if clients are better compared by what the exchanged tensors make than by those themselves."""
+
+    @property
+    def compares(self) -> str:
+        """What is compared, in a word that the names of figures begin with."""
+
+    def compared(self, model: "nn.Module", tensors: Tensors) -> Tensors:
+        """Return what the exchanged `tensors` make of each layer, by its name, sorted; empty if they do not tell.
+
+        The model stays as it is, and so do the tensors.
+        """
+
+
 class Aggregation(Protocol):
     """The rule that turns updates into one step."""
 

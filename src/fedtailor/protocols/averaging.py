@@ -25,6 +25,7 @@ from ..tensors import Tensors, cast, count, norm, subtract
 from .averaging_client import AveragingClient
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
+from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
 from .sampling import Sampler
@@ -56,11 +57,14 @@ class Averaging:
         shared = worker.tensors()
         return ServerState(version=0, shared=shared, method=self.aggregation.init(shared))
 
-    def serve(self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int) -> Generator[Round, None, None]:
+    def serve(
+        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+    ) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to go on.
 
         Args:
             rounds: planned in the job; schedules over rounds end there.
+            worker: the server's, for figures that need the tuning (cosines of prefixes); without it they are left out.
 
         Raises:
             TooFewClients: if less than the quorum answered, twice.
@@ -77,7 +81,8 @@ class Averaging:
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
                 )
-                outcome = self._round(federation, collector, state, self.local.round_factor(index, rounds))
+                likeness = LikenessMeter(worker, state.shared)
+                outcome = self._round(federation, collector, likeness, state, self.local.round_factor(index, rounds))
                 failures += collector.failures.items()
                 if outcome is not None:
                     break
@@ -86,12 +91,15 @@ class Averaging:
                     raise TooFewClients(_too_few(index, collector, self.quorum))
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
-            rows = spent + [{"attempt": attempt, **row} for row in collector.rows(step)]
+            cosines, mean_cosines = likeness.measure(outcome.shared)
+            rows = spent + [{"attempt": attempt, **row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)]
             state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
-            figures = {"update_norm": norm(step), **outcome.figures}
+            figures = {"update_norm": norm(step), **outcome.figures, **mean_cosines}
             yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
-    def _round(self, federation: Federation, collector: Collector, state: ServerState, rate_factor: float) -> Outcome | None:
+    def _round(
+        self, federation: Federation, collector: Collector, likeness: LikenessMeter, state: ServerState, rate_factor: float
+    ) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""
         tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
         if isinstance(self.aggregation, Control):
@@ -100,7 +108,7 @@ class Averaging:
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
         try:
-            outcome = self.aggregation.combine(collector.updates(replies), state.shared, state.method)
+            outcome = self.aggregation.combine(likeness.watch(collector.updates(replies)), state.shared, state.method)
         except EmptyRound:
             return None
         return outcome if len(collector.answered) >= math.ceil(self.quorum * len(collector.asked)) else None

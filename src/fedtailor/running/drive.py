@@ -108,7 +108,8 @@ def carry_out(
         clock.save(progress, folder)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=progress.figures["planned_rounds"])
+    planned = progress.figures["planned_rounds"]
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
         progress.absorb(round, parts.sizes, full=job.tuning.kind == "full")
