@@ -28,6 +28,7 @@ from .collect import Collector
 from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
+from .ranks import RANK, any_rank
 from .sampling import Sampler
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
@@ -80,6 +81,7 @@ class Averaging:
                     self._weight,
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
+                    shapes={name: tensor.shape for name, tensor in state.shared.items()},
                 )
                 likeness = LikenessMeter(worker, state.shared)
                 outcome = self._round(federation, collector, likeness, state, self.local.round_factor(index, rounds))
@@ -139,7 +141,14 @@ class Averaging:
         return [name for name in shared if trains(name)]
 
     def manifest(
-        self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1, personal: bool = False, home: bool = False
+        self,
+        shared: Tensors,
+        figures: Iterable[str],
+        *,
+        rounds: int = 1,
+        personal: bool = False,
+        home: bool = False,
+        most_rank: int | None = None,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -149,6 +158,7 @@ class Averaging:
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
             home: whether some weights, which are not among `shared`, stay with the clients.
+            most_rank: the largest rank of LoRA, if ranks differ among clients.
         """
         figures = list(figures)
         up, down = training_specs(
@@ -159,9 +169,12 @@ class Averaging:
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        if most_rank is not None:
+            specs = {kind: (any_rank(upward), any_rank(downward)) for kind, (upward, downward) in specs.items()}
         return Manifest(
             up={kind: upward for kind, (upward, _) in specs.items()},
             down={kind: downward for kind, (_, downward) in specs.items()},
+            sizes={} if most_rank is None else {RANK: most_rank},
         )
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:

@@ -72,12 +72,12 @@ def published_name(name: str) -> str:
     )  # DoRA's, named otherwise once
 
 
-def factor_scale(model: nn.Module) -> Mapping[str, float]:
-    """Return what the product of each pair of LoRA factors is multiplied with, by name of the adapted module, sorted."""
+def factor_scale(model: nn.Module, adapter: str = ADAPTER) -> Mapping[str, float]:
+    """Return what the product of each pair of an adapter's LoRA factors is multiplied with, by name of the adapted module, sorted."""
     from peft.tuners.lora import LoraLayer
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
+    return {name: float(layers[name].scaling[adapter]) for name in sorted(layers)}
 
 
 def save_peft(model: nn.Module, folder: Path) -> None:

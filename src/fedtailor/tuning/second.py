@@ -6,17 +6,22 @@ MODULE.lora_A.weight and MODULE.lora_B.weight. So rules that look for lora_A and
 the model, and there is one, whatever adapters there are.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
-from .over_peft import ADAPTER, published_name
+from .files import CONFIG, WEIGHTS, read_config, read_tensors
+from .over_peft import ADAPTER, factor_scale, published_name, save_peft
 
 NAME = re.compile(r"[a-z][a-z0-9]*")
 TAKEN = (ADAPTER, "lora", "weight")  # names that would be mistaken for parts of other names
@@ -88,6 +93,53 @@ def further_adapters(model: nn.Module) -> tuple[str, ...]:
     """Return the names of all adapters but the first, active or not."""
     tuned: Any = model
     return tuple(name for name in getattr(tuned, "peft_config", {}) if name != ADAPTER)
+
+
+def save_active(model: nn.Module, folder: Path) -> None:
+    """Write the adapters that are active as one plain LoRA in PEFT's format, whose output is that of the model as it is.
+
+    An adapter that is active alone is written with its own rank and alpha. Several are joined: A stacked, B beside one another, each times its
+    alpha / rank, and alpha of the whole equal to its rank. Of all but the first of them, trailing columns of B that are zero in every module
+    are left out, and so is an adapter of zeros.
+    """
+    save_peft(model, folder)
+    config: Any = model
+    first, *others = active_adapters(model)
+    used = [(first, config.peft_config[first].r), *((name, _columns_used(model, name)) for name in others)]
+    used = [(name, rank) for name, rank in used if rank]
+    if used == [(ADAPTER, config.peft_config[ADAPTER].r)]:
+        return
+    if len(used) > 1:
+        rank = alpha = sum(rank for _, rank in used)
+        parts = [_factors(model, name, rank, scaled=True) for name, rank in used]
+    else:
+        rank, alpha = config.peft_config[first].r, config.peft_config[first].lora_alpha
+        parts = [_factors(model, first, rank, scaled=False)]
+    tensors = read_tensors(folder / WEIGHTS)
+    for module in parts[0]:
+        tensors[f"{module}.lora_A.weight"] = torch.cat([part[module][0] for part in parts])
+        tensors[f"{module}.lora_B.weight"] = torch.cat([part[module][1] for part in parts], 1)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    told = {**read_config(folder), "r": rank, "lora_alpha": alpha}
+    (folder / CONFIG).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _columns_used(model: nn.Module, name: str) -> int:
+    """Return how many columns of B there are up to the last that is not zero in some module."""
+    factors = adapter_parameters(model, name)
+    filled = [(b.detach() != 0).any(0).nonzero() for full, b in factors.items() if full.endswith(f".{name}_B.weight")]
+    return max((int(columns.max()) + 1 for columns in filled if len(columns)), default=0)
+
+
+def _factors(model: nn.Module, name: str, rank: int, *, scaled: bool) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return each module's (A, B) on the CPU, cut to `rank`; B is multiplied with alpha / rank of the whole adapter if asked."""
+    prefix = "lora" if name == ADAPTER else name
+    factors, scale = adapter_parameters(model, name), factor_scale(model, name)
+    found = {}
+    for module in scale:
+        a, b = (factors[f"{module}.{prefix}_{side}.weight"].detach().cpu() for side in "AB")
+        found[module] = a[:rank], b[:, :rank] * (scale[module] if scaled else 1.0)
+    return found
 
 
 def _active(layers: Mapping[str, Any]) -> tuple[str, ...]:
