@@ -66,6 +66,7 @@ def add_adapter(
         parameter.data = parameter.data.float()
         parameter.requires_grad_(trained)
     activate(model, (*active, name))
+    model.train(model.training)  # its dropout is as new
     return found
 
 
