@@ -223,6 +223,35 @@ def test_the_cost_of_a_client_is_that_of_its_rank(make_job, rows):
     assert flops[LOW] < flops[LOWER] < flops["client-00"]
 
 
+@every_rule
+def test_a_run_may_start_from_an_adapter(rule, make_job, rows, tmp_path):
+    """The first `before` is that of the adapter: what clients of a lower rank start from is cut from it."""
+    first = run(
+        job_of(make_job, "flexlora", stop__rounds=2, stop__keep="last", clients__overrides={}), data=rows, out=tmp_path / "first"
+    )
+    tuning = {"kind": "lora", "rank": 4, "alpha": 4, "initial": str(tmp_path / "first" / "adapter")}
+    job = job_of(make_job, rule, tuning=tuning, stop__rounds=1, stop__keep="last")
+    parts = assemble(job, given=rows)
+    saved = load_file(tmp_path / "first" / "adapter" / "adapter_model.safetensors")
+    assert all(torch.equal(parts.worker.tensors()[name], value) for name, value in saved.items())
+    summary = run(job, data=rows, out=tmp_path / "second").summary
+    # FLoRA takes the adapter's own product along in what is carried
+    assert summary["metrics"]["after"]["loss"] < first.summary["metrics"]["before"]["loss"]
+
+
+def test_check_tells_ranks_before_a_run(make_job, rows):
+    from rich.console import Console
+
+    from fedtailor.cli.check import plan
+
+    job = job_of(make_job)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in plan(job, assemble(job, given=rows), []):
+        console.print(part)
+    lines = {line.split()[0]: line for line in console.export_text().splitlines() if line.startswith(("client-", " client-"))}
+    assert lines[LOW].split()[-2:] != lines["client-00"].split()[-2:]
+
+
 def test_weights_that_stay_home_are_of_the_clients_rank(make_job, rows, tmp_path):
     home = {"kind": "fedper", "home": ["*.layers.1.*"]}
     run(job_of(make_job, stop__rounds=2, personalization=home), data=rows, out=tmp_path / "r")
