@@ -1,6 +1,7 @@
 """Clients that train LoRA of different ranks, through whole runs."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -248,8 +249,11 @@ def test_check_tells_ranks_before_a_run(make_job, rows):
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     for part in plan(job, assemble(job, given=rows), []):
         console.print(part)
-    lines = {line.split()[0]: line for line in console.export_text().splitlines() if line.startswith(("client-", " client-"))}
-    assert lines[LOW].split()[-2:] != lines["client-00"].split()[-2:]
+    ups = {
+        client: re.search(rf"{client}\s.*?([\d.]+) kB", console.export_text(clear=False)) for client in ("client-00", LOW, LOWER)
+    }
+    told = {client: float(found[1]) for client, found in ups.items()}
+    assert told[LOW] < told[LOWER] < told["client-00"]
 
 
 def test_weights_that_stay_home_are_of_the_clients_rank(make_job, rows, tmp_path):
