@@ -99,6 +99,10 @@ def assemble(
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
     _tell_what_is_missing(divided, warn)
+    if job.evaluation.local_only and not job.personalization.personal:
+        warn(
+            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
+        )
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
@@ -122,7 +126,12 @@ def assemble(
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
         manifest=job.protocol.manifest(
-            shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
+            shared,
+            task.figures,
+            rounds=job.stop.rounds,
+            personal=job.personalization.personal,
+            home=bool(home),
+            local_only=job.personalization.personal and job.evaluation.local_only,
         ),
         sizes=_sizes(job, backbone, worker, shared),
         precision=precision,

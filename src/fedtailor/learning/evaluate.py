@@ -34,6 +34,7 @@ class Evaluation:
     generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
     bleu: Bleu = field(default_factory=Bleu)
     batch_size: int = 16  # examples at a time for the loss
+    local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
 
     def __post_init__(self) -> None:
         for name in ("every", "batch_size"):

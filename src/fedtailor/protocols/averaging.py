@@ -22,6 +22,7 @@ from ..protection import Manifest
 from ..records import ClientFailure, ClientId, Cost, Facts, Message, Outcome, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, count, norm, subtract
+from . import alone
 from .averaging_client import AveragingClient
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
@@ -131,7 +132,14 @@ class Averaging:
         return [name for name in shared if trains(name)]
 
     def manifest(
-        self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1, personal: bool = False, home: bool = False
+        self,
+        shared: Tensors,
+        figures: Iterable[str],
+        *,
+        rounds: int = 1,
+        personal: bool = False,
+        home: bool = False,
+        local_only: bool = False,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -141,6 +149,7 @@ class Averaging:
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
             home: whether some weights, which are not among `shared`, stay with the clients.
+            local_only: whether clients also train alone, to compare with.
         """
         figures = list(figures)
         up, down = training_specs(
@@ -151,6 +160,7 @@ class Averaging:
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        specs |= {alone.KIND: alone.alone_specs(shared, figures)} if local_only else {}
         return Manifest(
             up={kind: upward for kind, (upward, _) in specs.items()},
             down={kind: downward for kind, (_, downward) in specs.items()},

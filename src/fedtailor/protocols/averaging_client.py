@@ -15,6 +15,7 @@ from ..personalization import OWN, Personalization, Turn
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, check_finite, scale, subtract
+from . import alone
 from .averaging_messages import apart, beside, scale_facts
 from .evaluation import answer_evaluation, own_of
 from .personal import KIND, answer_personal
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AveragingClient:
-    """Answers "train" with an update, "evaluate" and "personalize" with figures."""
+    """Answers "train" with an update, all else with figures."""
 
     protocol: "Averaging"
     worker: Worker
@@ -38,6 +39,8 @@ class AveragingClient:
         """Return the reply to one message."""
         if message.kind == "evaluate":
             return answer_evaluation(self.worker, self.state, message)
+        if message.kind == alone.KIND:
+            return alone.answer_alone(self.protocol, self.worker, self.state, message, public=self.public, on_step=self.on_step)
         return self._personalize(message) if message.kind == KIND else self._train(message)
 
     def _train(self, message: Message) -> Message:

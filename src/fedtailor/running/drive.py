@@ -12,6 +12,7 @@ from ..errors import TooFewClients
 from ..federation import LocalFederation
 from ..job import Job
 from ..protection import Gate
+from ..protocols import alone
 from ..records import ClientId, Round
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
@@ -102,6 +103,8 @@ def carry_out(
     if progress is None:
         progress = Progress(state=parts.protocol.start(parts.worker))
         progress.figures["planned_rounds"] = job.stop.rounds
+        if alone.KIND in parts.manifest.down:
+            progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
         progress.judge(moment.validation_loss, 0)
@@ -165,7 +168,7 @@ def _finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
-    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify)
+    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
     parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
