@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import check_fit, home_weights
+from .assemble_checks import attach_second, check_fit, fitting_protocol, home_weights
 from .data.divide import OVER_LIMIT, Divided, divide
 from .errors import DataError
 from .job import Job
@@ -16,6 +16,7 @@ from .learning.client import ClientState
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
+from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging
 from .protocols.sampling import Sampler, clients_per_round
@@ -45,6 +46,12 @@ class Parts:
     manifest: Manifest
     sizes: Sizes
     precision: str
+
+    @property
+    def goes_with_last_round(self) -> bool:
+        """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
+        technique = self.job.personalization
+        return bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
 
 
 def assemble(
@@ -86,6 +93,7 @@ def assemble(
     if getattr(tuning, "initial", None) is not None:
         tuning = replace(tuning, initial=None if begun else str(job.path(tuning.initial)))
     model = tuning.attach(backbone.model, job.seed)
+    attach_second(job, model)
     worker = Worker(
         model=model,
         tokenizer=backbone.tokenizer,
@@ -95,6 +103,7 @@ def assemble(
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,
+        remember=isinstance(job.personalization, Dual),
     )
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
@@ -106,36 +115,38 @@ def assemble(
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
-        if job.stop.keep == "best":
-            warn(
-                f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
-            )
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    return Parts(
+    protocol = fitting_protocol(job, task, divided, clients=len(infos))
+    parts = Parts(
         job=job,
         backbone=backbone,
         worker=worker,
-        protocol=job.protocol,
+        protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
         server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
-        manifest=job.protocol.manifest(
+        manifest=protocol.manifest(
             shared,
             task.figures,
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
-            home=bool(home),
+            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
             local_only=job.personalization.personal and job.evaluation.local_only,
         ),
         sizes=_sizes(job, backbone, worker, shared),
         precision=precision,
     )
+    if parts.goes_with_last_round and job.stop.keep == "best":
+        warn(
+            f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
+        )
+    return parts
 
 
 def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:

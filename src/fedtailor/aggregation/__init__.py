@@ -14,6 +14,7 @@ from .flexlora import FlexLora
 from .lora_fair import LoraFair
 from .mean import weighted_mean
 from .rolora import RoLora
+from .running_mean import RunningMean
 from .scaffold import Scaffold
 
 AGGREGATIONS: Mapping[str, type] = {
@@ -44,6 +45,7 @@ __all__ = [
     "FlexLora",
     "LoraFair",
     "RoLora",
+    "RunningMean",
     "Scaffold",
     "weighted_mean",
 ]

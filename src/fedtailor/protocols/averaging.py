@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..aggregation import FedAvg
+from ..aggregation import FedAvg, RunningMean
 from ..errors import EmptyRound, SettingError, TooFewClients
 from ..interfaces import Aggregation, Control, Federation
 from ..learning.client import ClientState
@@ -97,6 +97,7 @@ class Averaging:
         tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
         if isinstance(self.aggregation, Control):
             tensors |= beside(self.aggregation.control(state.method))
+        if self._tells_clients:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
@@ -148,7 +149,7 @@ class Averaging:
             figures: what evaluation reports.
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
-            home: whether some weights, which are not among `shared`, stay with the clients.
+            home: whether clients have weights of their own, not among `shared`, that take part in the evaluation of rounds.
             local_only: whether clients also train alone, to compare with.
         """
         figures = list(figures)
@@ -157,6 +158,7 @@ class Averaging:
             dtype=self.wire,
             sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
             control=isinstance(self.aggregation, Control),
+            clients=self._tells_clients,
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
@@ -194,6 +196,10 @@ class Averaging:
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )
+
+    @property
+    def _tells_clients(self) -> bool:
+        return isinstance(self.aggregation, Control | RunningMean)
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]

@@ -6,7 +6,9 @@ The shared weights go down once more; nothing but figures comes up.
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..errors import NotFinite
 from ..interfaces import Federation
@@ -47,14 +49,15 @@ class PersonalFigures:
     traffic: Traffic = field(default_factory=Traffic)
 
 
-def personal_request(shared: Tensors, *, version: int, generate: bool) -> Message:
+def personal_request(shared: Tensors, *, version: int, generate: bool, clients: int) -> Message:
     """Return the request to end with weights of its own, which start from `shared`.
 
     Args:
         version: rounds behind the server: which of a client's own weights belong to the end.
         generate: whether metrics that need generated text are wanted, on the client's own test part.
+        clients: of the federation, all.
     """
-    return Message(kind=KIND, tensors=shared, facts={"version": version, "generate": int(generate)})
+    return Message(kind=KIND, tensors=shared, facts={"version": version, "generate": int(generate), "clients": clients})
 
 
 def ask_personal(
@@ -105,9 +108,12 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     facts |= {"peak_bytes": worker.peak.read()} if measured else {}
     check_finite({**personal.shared, **personal.home}, "personal weights")
     worker.load(personal.shared, home=personal.home)
-    facts |= measure_parts(worker, state, public, generate=generate, name="personal")
+    mixture = personal.mixture
+    with nullcontext() if mixture is None else mixture.placed():
+        facts |= measure_parts(worker, state, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
-    state.write_model(lambda folder: worker.tuning.save(worker.model, folder), full=worker.tuning.kind == "full")
+    save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
+    state.write_model(save, full=worker.tuning.kind == "full")
     return Message(kind=KIND, facts=facts)
 
 
@@ -141,6 +147,7 @@ def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec
         facts={
             "version": FactSpec(type="int", purpose="rounds behind the server"),
             "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
+            "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many"),
         },
     )
     return MessageSpec(facts=PERSONAL_FACTS | figure_specs(figures, "of the personal weights")), down

@@ -48,7 +48,7 @@ def personalize(
     """
     if not parts.job.personalization.personal:
         return None
-    request = personal_request(shared, version=progress.state.version, generate=True)
+    request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
     found = _ask(parts, federation, request, "personalization", notify)
     if not found.work:
         kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
