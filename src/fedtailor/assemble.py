@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import attach_second, check_fit, fitting_protocol, home_weights
-from .data.divide import OVER_LIMIT, Divided, divide
+from .assemble_checks import attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .data.divide import Divided, divide
 from .errors import DataError
 from .job import Job
 from .learning.client import ClientState
@@ -107,7 +107,7 @@ def assemble(
     )
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
-    _tell_what_is_missing(divided, warn)
+    tell_what_is_missing(divided, warn)
     if job.evaluation.local_only and not job.personalization.personal:
         warn(
             "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
@@ -211,21 +211,6 @@ def _known_examples(divided: Divided) -> list[Example]:
     """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
     own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
     return [example for part in (*own, divided.server_validation) for example in part]
-
-
-def _tell_what_is_missing(divided: Divided, warn: Warn) -> None:
-    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
-    for reason, number in divided.dropped.items():
-        if number and reason != OVER_LIMIT:  # what the job asked for is no news
-            warn(f"{number} training examples are left out: {reason}")
-    for part, number in divided.overlap.items():
-        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
-    if not (divided.server_validation or any(divided.validation.values())):
-        warn(
-            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
-        )
-    if not (divided.server_test or any(divided.test.values())):
-        warn("nobody has test examples: the figures are those of the validation examples")
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:
