@@ -306,3 +306,15 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(changes
 def test_overrides_that_cannot_be_read_are_told(override, text, make_job):
     with pytest.raises(SettingError, match=text):
         make_job(clients__overrides={LOW: override})
+
+
+def test_two_adapters_side_by_side_have_one_rank_for_all(make_job, rows):
+    with pytest.raises(SettingError, match=r"clients.overrides does not go with personalization: feddpa.*finetune"):
+        assemble(
+            make_job(
+                clients__overrides={LOW: {"tuning": {"rank": 1}}},
+                protocol__aggregation={"kind": "flexlora"},
+                personalization={"kind": "feddpa"},
+            ),
+            given=rows,
+        )

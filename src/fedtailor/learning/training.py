@@ -43,6 +43,7 @@ def train_locally(
     optimizer: Tensors | None = None,
     corrections: Sequence[Correction] = (),
     only: Collection[str] | None = None,
+    beside: Mapping[str, nn.Parameter] | None = None,
     purpose: str = "",
     on_step: OnStep | None = None,
 ) -> Trained:
@@ -55,12 +56,14 @@ def train_locally(
         optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
         corrections: applied to the gradients of each step in order, before clipping.
         only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
+        beside: further parameters that are trained with them, which are none of the worker's; they require gradients here alone.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
     """
-    params = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
+    trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
+    params = {**trained, **(beside or {})}
     received = worker.tensors()
     engine = make_optimizer(params, settings)
     _restore_moments(engine, params, optimizer or {})
@@ -68,7 +71,10 @@ def train_locally(
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
     worker.model.train()
-    with _resting(worker.params, params), torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
+    with (
+        _requiring({**worker.params, **params}, params),
+        torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []),
+    ):
         torch.manual_seed(stream_seed(worker.seed, f"{purpose}dropout", round, client))
         for step in range(steps):
             rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
@@ -106,16 +112,16 @@ def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) ->
 
 
 @contextmanager
-def _resting(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Let what is not under training require no gradient inside the block."""
-    resting = [param for name, param in everything.items() if name not in trained]
-    for param in resting:
-        param.requires_grad_(False)
+def _requiring(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Let what is under training require gradients inside the block, and nothing else."""
+    before = {name: param.requires_grad for name, param in everything.items()}
+    for name, param in everything.items():
+        param.requires_grad_(name in trained)
     try:
         yield
     finally:
-        for param in resting:
-            param.requires_grad_(True)
+        for name, param in everything.items():
+            param.requires_grad_(before[name])
 
 
 def _step(

@@ -34,6 +34,8 @@ class Worker:
     bfloat16: bool  # compute in bfloat16; trained weights, their gradients and the loss stay float32
     seed: int
     home: frozenset[str] = frozenset()  # names of weights that stay with each client: they are not among what is exchanged
+    remember: bool = False  # keep a copy of what is exchanged, as it was when the tuning was attached
+    start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
     peak: PeakMemory = field(init=False)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
@@ -42,6 +44,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.peak = PeakMemory(self.device)
         self._drawn = self.home_tensors()
+        self.start = self.tensors() if self.remember else {}
 
     def load(self, tensors: Tensors, *, home: Tensors | None = None) -> None:
         """Set the trained weights by `tensors`, which are named and shaped as `tensors()` gives them.

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..chance import stream_seed, torch_draws
-from ..errors import BackboneError
+from ..errors import BackboneError, SettingError
 from ..tensors import Tensors
-from .files import read_adapter
+from .files import WEIGHTS, read_adapter, read_config, read_tensors
 
 ADAPTER = "default"  # PEFT's name of the one adapter that we attach
 
@@ -91,6 +91,25 @@ def save_peft(model: nn.Module, folder: Path) -> None:
     )  # "auto" would ask the hub
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)
+
+
+def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
+    """Return PEFT's wrapper around a bare model with the adapter of a folder in place, at rest.
+
+    Raises:
+        SettingError: if the folder is missing, unreadable or holds an adapter of another model.
+        BackboneError: if the model has an adapter already.
+    """
+    from peft import PeftModel
+
+    check_bare(model)
+    read_config(folder)
+    read_tensors(folder / WEIGHTS)  # never the file that PEFT would unpickle
+    try:
+        tuned: nn.Module = PeftModel.from_pretrained(model, str(folder))
+    except (ValueError, RuntimeError, TypeError) as fault:
+        raise SettingError(f"{folder} holds an adapter that does not fit a {type(model).__name__}: {fault}") from fault
+    return tuned
 
 
 def write_labels(model: nn.Module, folder: Path) -> None:
