@@ -35,7 +35,10 @@ class Turn:
     done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is told
 
     def train_shared(self, *, with_home: bool = False) -> Trained:
-        """Train the shared weights as the protocol says, and with them those that stay home if asked."""
+        """Train the shared weights as the protocol says, and with them those that stay home if asked.
+
+        They must be in place as received; with full tuning the delta is read from the weights that are left in place.
+        """
         names = [*self.sent, *(sorted(self.worker.home) if with_home else ())]
         everything = len(names) == len(self.shared) + len(self.worker.home)
         return self._train(
@@ -43,6 +46,7 @@ class Turn:
             only=None if everything else names,
             optimizer=self.optimizer,
             corrections=self.corrections,
+            received=self.shared if self.worker.lean else None,
             purpose="",
         )
 
@@ -60,6 +64,7 @@ class Turn:
         optimizer: Tensors,
         corrections: Sequence[Correction],
         purpose: str,
+        received: Tensors | None = None,
     ) -> Trained:
         trained = train_locally(
             self.worker,
@@ -71,6 +76,7 @@ class Turn:
             optimizer=optimizer,
             corrections=corrections,
             only=only,
+            received=received,
             purpose=purpose,
             on_step=self.on_step,
         )
