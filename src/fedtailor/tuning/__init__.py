@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
+from .fed_sb import FedSB
 from .full import Full
 from .lora import Lora
 from .peft import PeftMethod
@@ -11,6 +12,7 @@ from .prompt import Prompt
 
 TUNINGS: Mapping[str, type] = {
     "lora": Lora,
+    "fed-sb": FedSB,
     "full": Full,
     "adapter": Adapter,
     "prefix": Prefix,
@@ -18,4 +20,4 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-__all__ = ["TUNINGS", "Adapter", "Full", "Lora", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
+__all__ = ["TUNINGS", "Adapter", "FedSB", "Full", "Lora", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
