@@ -38,7 +38,7 @@ class Lazy(Mapping[str, Tensor]):
 
     def form(self, name: str) -> Tensor:
         """Return a tensor of the same dtype and shape without values, on torch's meta device."""
-        return self._function(*(form(tensors, name) for tensors in self._sets))
+        return self._function(*(form(tensors, name).detach().to("meta") for tensors in self._sets))
 
     def settle(self) -> None:
         """Make all tensors now, and keep them."""
@@ -47,8 +47,8 @@ class Lazy(Mapping[str, Tensor]):
 
 
 def form(tensors: Tensors, name: str) -> Tensor:
-    """Return a tensor of dtype and shape of the named one, without values: nothing is made for it."""
-    return tensors.form(name) if isinstance(tensors, Lazy) else tensors[name].detach().to("meta")
+    """Return a tensor of dtype and shape of the named one, for these alone: a lazy one is not made for it."""
+    return tensors.form(name) if isinstance(tensors, Lazy) else tensors[name]
 
 
 def map_tensors(function: Callable[..., Tensor], first: Tensors, *others: Tensors) -> dict[str, Tensor]:
