@@ -13,7 +13,7 @@ from ..chance import stream, stream_seed
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
-from ..tensors import Tensors, clone, subtract
+from ..tensors import Lazy, Tensors, clone, subtract
 from .local import LocalTraining
 from .worker import OnStep, Worker
 
@@ -44,6 +44,7 @@ def train_locally(
     corrections: Sequence[Correction] = (),
     only: Collection[str] | None = None,
     beside: Mapping[str, nn.Parameter] | None = None,
+    received: Tensors | None = None,
     purpose: str = "",
     on_step: OnStep | None = None,
 ) -> Trained:
@@ -57,6 +58,8 @@ def train_locally(
         corrections: applied to the gradients of each step in order, before clipping.
         only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
         beside: further parameters that are trained with them, which are none of the worker's; they require gradients here alone.
+        received: what is in place, of what is exchanged, if the caller has it and it is large: then it is not copied, and each tensor of
+            the delta is made of the weights in place when it is asked for. None: a copy is made first, and the delta at once.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
 
     Raises:
@@ -64,7 +67,7 @@ def train_locally(
     """
     trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
     params = {**trained, **(beside or {})}
-    received = worker.tensors()
+    start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings)
     _restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
@@ -90,8 +93,17 @@ def train_locally(
             if on_step:
                 on_step(step + 1, steps, loss)
     kept = _moments(engine, params) if settings.keep_optimizer else {}
-    delta = {name: value for name, value in subtract(worker.tensors(), received).items() if only is None or name in only}
+    engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
+    delta: Tensors
+    if received is None:
+        delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
+    else:
+        delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
     return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+
+
+def _change(now: Tensor, before: Tensor) -> Tensor:
+    return now.detach().to(before.device) - before
 
 
 def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> torch.optim.Optimizer:

@@ -42,7 +42,10 @@ class Turn:
     done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is told
 
     def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
-        """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters."""
+        """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.
+
+        They must be in place as received; with full tuning the delta is read from the weights that are left in place.
+        """
         names = [*self.sent, *(sorted(self.worker.home) if with_home else ())]
         everything = len(names) == len(self.shared) + len(self.worker.home)
         return self._train(
@@ -51,6 +54,7 @@ class Turn:
             optimizer=self.optimizer,
             corrections=self.corrections,
             beside=beside,
+            received=self.shared if self.worker.lean else None,
             purpose="",
         )
 
@@ -74,6 +78,7 @@ class Turn:
         corrections: Sequence[Correction],
         beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
+        received: Tensors | None = None,
     ) -> Trained:
         trained = train_locally(
             self.worker,
@@ -86,6 +91,7 @@ class Turn:
             corrections=corrections,
             only=only,
             beside=beside,
+            received=received,
             purpose=purpose,
             on_step=self.on_step,
         )

@@ -18,7 +18,8 @@ from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, check_finite, scale, subtract
 from . import alone
-from .averaging_messages import apart, beside, scale_facts
+from .averaging_messages import beside, scale_facts
+from .collect import apart
 from .evaluation import answer_evaluation, own_of
 from .personal import KIND, answer_personal
 
@@ -74,14 +75,16 @@ class AveragingClient:
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
         facts |= self._validation("after")
         facts |= scale_facts(shared, worker.tuning.scale(worker.model))
-        tensors, kept = dict(trained.delta), dict(trained.optimizer)
+        tensors, kept = trained.delta, dict(trained.optimizer)
         if control:
             renewed = next_control(control, own, trained.delta, trained.rates)
             kept |= {f"{KEPT}{name}": value for name, value in renewed.items()}
-            tensors |= beside(scale(subtract(renewed, own), 1 / int(message.facts["clients"])))  # type: ignore[arg-type]
+            change = scale(subtract(renewed, own), 1 / int(message.facts["clients"]))  # type: ignore[arg-type]
+            tensors = dict(tensors) | beside(change)
         kept |= {f"{OWN}{name}": value for name, value in own_weights.items()}
-        check_finite({**tensors, **kept}, "weights after training")  # what is not sent must not be kept either
         if kept:
+            for found in (tensors, kept):  # what is not sent must not be kept either
+                check_finite(found, "weights after training")
             state.keep(version + 1, kept)
         return Message(kind="train", tensors=cast(tensors, getattr(torch, self.protocol.wire)), facts=facts)
 

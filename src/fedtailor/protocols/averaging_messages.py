@@ -60,12 +60,6 @@ def beside(tensors: Tensors) -> dict[str, Tensor]:
     return {f"{EXTRA}{name}": value for name, value in tensors.items()}
 
 
-def apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the weights in a message, and what travels beside them under the names of its own."""
-    weights = {name: value for name, value in tensors.items() if not name.startswith(EXTRA)}
-    return weights, {name.removeprefix(EXTRA): value for name, value in tensors.items() if name not in weights}
-
-
 def scale_facts(shared: Tensors, scale: Mapping[str, float]) -> Mapping[str, list[float]]:
     """Return the fact that tells alpha / r of each LoRA module among `shared`, or nothing where there is none."""
     modules = modules_of(shared)

@@ -184,7 +184,12 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.iterdir() if path.name != "hashes.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:  # in pieces: with full tuning a file is as large as the model
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:

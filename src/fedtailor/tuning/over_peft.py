@@ -80,15 +80,19 @@ def factor_scale(model: nn.Module, adapter: str = ADAPTER) -> Mapping[str, float
     return {name: float(layers[name].scaling[adapter]) for name in sorted(layers)}
 
 
-def save_peft(model: nn.Module, folder: Path) -> None:
+def save_peft(model: nn.Module, folder: Path, *, tensors: Tensors | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
 
     `base_model_name_or_path` is the folder that the backbone was loaded from.
+
+    Args:
+        tensors: the model's state, if PEFT's names are not those of the layers in place.
     """
     tuned: Any = model
+    # "auto" embedding layers would ask the hub
     tuned.save_pretrained(
-        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False
-    )  # "auto" would ask the hub
+        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False, state_dict=tensors
+    )
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)
 
