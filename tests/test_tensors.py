@@ -12,7 +12,6 @@ from fedtailor.tensors import (
     cast,
     check_finite,
     clone,
-    flatten,
     form,
     norm,
     pick,
@@ -37,10 +36,6 @@ def test_arithmetic_by_name():
 def test_other_names_are_refused_and_named():
     with pytest.raises(ShapeMismatch, match="'b'"):
         add({"a": torch.zeros(1), "b": torch.zeros(1)}, {"a": torch.zeros(1)})
-
-
-def test_flatten_goes_by_name_not_by_order_of_insertion():
-    assert flatten({"b": torch.tensor([2.0]), "a": torch.tensor([[1.0]])}).tolist() == [1.0, 2.0]
 
 
 def test_bfloat16_is_added_in_float32():

@@ -1,7 +1,7 @@
 """Arithmetic on named tensors. Nothing here changes its arguments unless its name ends in an underscore."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -95,15 +95,9 @@ def clone(tensors: Tensors) -> dict[str, Tensor]:
     return map_tensors(lambda t: t.detach().to("cpu", copy=True).contiguous(), tensors)
 
 
-def flatten(tensors: Tensors) -> Tensor:
-    """Return all values in one float32 vector, in the order of the names."""
-    parts = [tensors[name].detach().reshape(-1).float() for name in sorted(tensors)]
-    return torch.cat(parts) if parts else torch.zeros(0)
-
-
 def norm(tensors: Tensors) -> float:
     """Return the Euclidean norm over all values, summed in float64."""
-    parts = (part for t in tensors.values() for part in torch.split(t.detach().reshape(-1), CHUNK))
+    parts = (part for t in tensors.values() for part in _pieces(t))
     return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
 
 
@@ -144,6 +138,11 @@ def check_same_names(left: Tensors, right: Tensors) -> None:
 def check_finite(tensors: Tensors, where: str) -> None:
     """Raise NotFinite, naming the tensor, if any value is NaN or infinite."""
     for name, value in tensors.items():
-        parts = torch.split(value.detach().reshape(-1), CHUNK)  # isfinite makes copies
-        if not all(bool(torch.isfinite(part).all()) for part in parts):
+        if not all(bool(torch.isfinite(part).all()) for part in _pieces(value)):  # isfinite makes copies
             raise NotFinite(f"{where}: tensor {name!r} holds NaN or infinity; try a smaller learning rate or gradient clipping")
+
+
+def _pieces(tensor: Tensor) -> Sequence[Tensor]:
+    """Return the tensor, or views of a large one, CHUNK values each."""
+    flat = tensor.detach()
+    return (flat,) if flat.numel() <= CHUNK else torch.split(flat.reshape(-1), CHUNK)
