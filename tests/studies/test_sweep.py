@@ -113,6 +113,19 @@ def test_figures_that_are_promised_are_there(job, tmp_path):
     )
 
 
+def test_personal_figures_stand_beside_the_shared_ones(job, tmp_path):
+    settings = ["seed=0", "stop.rounds=1", "personalization={kind: finetune, keep: last}"]
+    swept = sweep(job, tmp_path / "s", *settings)
+    told = json.loads(next((tmp_path / "s" / "cells").glob("*/summary.json")).read_text())
+    row = swept.table.loc[0]
+    assert [row["loss_client_before"], row["loss_client_mean"], row["loss_personal_mean"], row["loss_personal_worst"]] == [
+        told["personal"]["base"]["mean"]["loss"], told["personal"]["global"]["mean"]["loss"],
+        told["personal"]["personal"]["mean"]["loss"], told["personal"]["personal"]["worst"]["loss"],
+    ]  # fmt: skip
+    assert row["loss_personal_mean"] != row["loss_client_mean"]
+    assert "loss_personal_mean" in possible_figures(make_grid(job, settings)[1][0].job)
+
+
 def test_mean_and_standard_deviation_are_over_seeds_that_are_done():
     table = pd.DataFrame(
         {

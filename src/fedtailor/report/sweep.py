@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_METRICS = 4  # beside the chosen one
+ENDINGS = {  # of a figure's name, longer ones before those that they end in -> whose figure it is
+    "_client_before": ", mean client before",
+    "_before": " before",
+    "_client_mean": ", mean client",
+    "_client_worst": ", worst client",
+    "_client_p10": ", 10th percentile of clients",
+    "_personal_mean": ", mean of personal weights",
+    "_personal_worst": ", worst of personal weights",
+    "_personal_p10": ", 10th percentile of personal weights",
+    "_personal_public": ", personal weights on the public test set",
+}
 
 
 def show_sweep(
@@ -59,16 +70,12 @@ def spread_text(name: str, row: dict[Any, Any]) -> str:
 def title_of(name: str) -> str:
     """Return the heading of a figure: perplexity_client_worst is perplexity, worst client."""
     base = base_metric(name)
-    return metric_name(base).strip() + {
-        "": "", "_before": " before", "_client_mean": ", mean client", "_client_worst": ", worst client",
-        "_client_p10": ", 10th percentile of clients",
-    }[name.removeprefix(base)]  # fmt: skip
+    return metric_name(base).strip() + ENDINGS.get(name.removeprefix(base), "")
 
 
 def base_metric(name: str) -> str:
     """Return the metric of a figure, without the word for whose it is."""
-    endings = ("_before", "_client_mean", "_client_worst", "_client_p10")
-    return next((name.removesuffix(end) for end in endings if name.endswith(end)), name)
+    return next((name.removesuffix(end) for end in ENDINGS if name.endswith(end)), name)
 
 
 def value_of(value: object) -> str:

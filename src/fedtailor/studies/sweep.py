@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,11 +25,16 @@ Watching = Callable[
 ]  # of a cell, its place from 1, and how many there are
 MARK = "sweep.json"  # a folder that has one is a sweep's
 SCOPES = (  # ending of a figure's name -> where the summary has it
-    ("", "metrics", "after"),
-    ("_before", "metrics", "before"),
-    ("_client_mean", "clients", "mean"),
-    ("_client_worst", "clients", "worst"),
-    ("_client_p10", "clients", "p10"),
+    ("", ("metrics", "after")),
+    ("_before", ("metrics", "before")),
+    ("_client_mean", ("clients", "mean")),
+    ("_client_worst", ("clients", "worst")),
+    ("_client_p10", ("clients", "p10")),
+    ("_client_before", ("clients", "before", "mean")),
+    ("_personal_mean", ("personal", "personal", "mean")),
+    ("_personal_worst", ("personal", "personal", "worst")),
+    ("_personal_p10", ("personal", "personal", "p10")),
+    ("_personal_public", ("personal", "public", "mean")),
 )
 COSTS = {
     "up_bytes": ("traffic", "up_bytes"),
@@ -111,7 +117,7 @@ def figures_of(table: "pd.DataFrame") -> list[str]:
 def possible_figures(job: Job) -> list[str]:
     """Return the figures that a sweep of this job can tell, before it is run."""
     metrics = dict.fromkeys(("loss", *job.task.metrics))
-    return [f"{metric}{suffix}" for suffix, _, _ in SCOPES for metric in metrics] + [*COSTS, *COUNTS]
+    return [f"{metric}{suffix}" for suffix, _ in SCOPES for metric in metrics] + [*COSTS, *COUNTS]
 
 
 def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
@@ -167,8 +173,9 @@ def _row(cell: Cell, folder: Path, error: str | None) -> dict[str, Any]:
 def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a run by the names that `possible_figures` tells."""
     found: dict[str, Any] = {}
-    for suffix, section, moment in SCOPES:
-        found |= {f"{name}{suffix}": value for name, value in summary.get(section, {}).get(moment, {}).items()}
+    for suffix, path in SCOPES:
+        figures = reduce(lambda section, key: section.get(key, {}), path, summary)
+        found |= {f"{name}{suffix}": value for name, value in figures.items()}
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
     return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
 
