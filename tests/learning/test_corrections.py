@@ -53,3 +53,10 @@ def test_what_a_client_keeps_is_told_apart():
 def test_bad_mu_is_named(bad):
     with pytest.raises(SettingError, match="proximal"):
         LocalTraining(proximal=bad)
+
+
+def test_a_client_that_did_not_move_keeps_its_control():
+    """At a rate of zero delta / rates has no value; what the client knew of its drift stays."""
+    own = {"w": torch.tensor([0.5])}
+    found = next_control({"w": torch.tensor([2.0])}, own, {"w": torch.tensor([0.0])}, 0.0)
+    assert found["w"].item() == 0.5

@@ -51,3 +51,13 @@ def test_an_unknown_baseline_is_refused(make_job, rows, tmp_path):
     with pytest.raises(JobError, match="central"):
         run_baseline(make_job(), "centre", data=rows, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_an_owner_may_be_called_central(make_job, rows, tmp_path):
+    named = [{**row, "owner": "central" if number % 2 else "other"} for number, row in enumerate(rows)]
+    job = make_job(clients__partition={"kind": "natural", "by": "owner"}, clients__count=None, stop__rounds=1)
+    result = run_baseline(job, "central", data=named, out=tmp_path / "c")
+    assert result.summary["clients"]["count"] == 2
+    trained = pd.read_parquet(tmp_path / "c" / "clients.parquet")
+    assert set(trained["client"]) == {"central-"}
+    assert trained["examples"].item() > len(rows) / 3  # of both owners' training parts
