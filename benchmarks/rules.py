@@ -1,9 +1,10 @@
 """Rules of aggregation beside each other, each at the learning rate that is best for it on validation examples.
 
-Usage: rules.py JOB --data FOLDER --out FOLDER [--rules NAME ...] [--rates 3e-3 1e-2 3e-2] [--sgd-rates 0.1 0.3 1] [--seeds 0 1 2]. FOLDER
+Usage: rules.py JOB --data FOLDER --out FOLDER [--rules NAME ...] [--rates 1e-2 3e-2] [--sgd-rates 0.3 1] [--seeds 0 1 2]. FOLDER
 holds train, test and, if there is one, validation.parquet; where there is none, 500 training examples are set aside, and no run trains
-on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use. The same command goes on with
-what is missing. Writes OUT/rules.csv (a row a rule) and OUT/cells.csv, and prints the table.
+on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use; where the largest is the best, one
+about three times larger is tried too, and so on. The same command goes on with what is missing. Writes OUT/rules.csv (a row a rule) and
+OUT/cells.csv, and prints the table.
 """
 
 import argparse
@@ -20,7 +21,6 @@ SGD = ["protocol.local.optimizer=sgd"]
 RULES: dict[str, list[str]] = {  # name: settings
     "fedavg": [],
     "fedprox-0.01": ["protocol.local.proximal=0.01"],
-    "fedprox-0.1": ["protocol.local.proximal=0.1"],
     "fedavg-sgd": SGD,
     "scaffold": [*SGD, "protocol.aggregation=scaffold"],
     **{
@@ -31,6 +31,7 @@ RULES: dict[str, list[str]] = {  # name: settings
 RATE = "protocol.local.learning_rate"
 TRIAL_SEED = 100
 SET_ASIDE = 500
+MOST_RATES = 5
 
 
 def main() -> None:
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
-    parser.add_argument("--rates", nargs="+", default=["3e-3", "1e-2", "3e-2"])
-    parser.add_argument("--sgd-rates", nargs="+", default=["0.1", "0.3", "1.0"])
+    parser.add_argument("--rates", nargs="+", default=["1e-2", "3e-2"])
+    parser.add_argument("--sgd-rates", nargs="+", default=["0.3", "1.0"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
     files = find_files(args.data.resolve(), args.out)
@@ -71,13 +72,20 @@ def find_files(data: Path, out: Path) -> dict[str, Path]:
 
 
 def best_rate(job: Path, folder: Path, rule: Sequence[str], files: dict[str, Path], rates: Sequence[str]) -> str:
-    """Return the rate with the least validation loss after half the rounds."""
+    """Return the rate with the least validation loss after half the rounds; the largest of `rates` is not the end."""
     rounds = max(1, Job.load(job).stop.rounds // 2)
-    settings = [*rule, f"{RATE}={','.join(rates)}", f"seed={TRIAL_SEED}", f"stop.rounds={rounds}"]
-    table = sweep(job, [*settings, f"data.train={files['train']}", f"data.validation={files['validation']}"], folder)
-    losses = dict(zip(rates, table["loss"] if "loss" in table else [float("nan")] * len(rates), strict=True))
+    losses: dict[str, float] = {}
+    ahead = list(rates)
+    while ahead:
+        tried = [*losses, *ahead]
+        settings = [*rule, f"{RATE}={','.join(tried)}", f"seed={TRIAL_SEED}", f"stop.rounds={rounds}"]
+        table = sweep(job, [*settings, f"data.train={files['train']}", f"data.validation={files['validation']}"], folder)
+        found = table["loss"].tolist() if "loss" in table else [float("nan")] * len(tried)
+        losses = dict(zip(tried, found, strict=True))  # a run that failed is NaN, and not chosen
+        best = str(pd.Series(losses).idxmin())
+        ahead = [f"{3.2 * float(best):.0e}"] if best == tried[-1] and len(tried) < MOST_RATES else []
     print(folder.name, "validation loss by rate:", {rate: round(loss, 4) for rate, loss in losses.items()}, flush=True)
-    return str(pd.Series(losses).idxmin())  # a run that failed is NaN, and not chosen
+    return best
 
 
 def sweep(job: Path, settings: Sequence[str], folder: Path) -> pd.DataFrame:
