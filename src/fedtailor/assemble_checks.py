@@ -1,13 +1,15 @@
 """Whether the parts of a job go together, found out before anything is done."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from .data.divide import Divided
+from .data.divide import OVER_LIMIT, Divided
 from .errors import SettingError
 from .interfaces import Control
 from .job import Job
 from .learning.worker import Worker
 from .tensors import Tensors
+
+Warn = Callable[[str], None]
 
 
 def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
@@ -50,3 +52,18 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
     except SettingError as error:
         pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
         raise SettingError(f"{pair}; {error}") from None
+
+
+def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
+    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
+    for reason, number in divided.dropped.items():
+        if number and reason != OVER_LIMIT:  # what the job asked for is no news
+            warn(f"{number} training examples are left out: {reason}")
+    for part, number in divided.overlap.items():
+        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
+    if not (divided.server_validation or any(divided.validation.values())):
+        warn(
+            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
+        )
+    if not (divided.server_test or any(divided.test.values())):
+        warn("nobody has test examples: the figures are those of the validation examples")

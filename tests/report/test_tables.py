@@ -175,3 +175,13 @@ def test_very_large_figures_leave_rows_whole_at_80_columns(write_run):
 def test_what_is_not_finite_is_no_best_figure(write_run, printed):
     runs = [read_run(write_run(name, loss=loss)) for name, loss in (("one", float("nan")), ("two", 1.25))]
     assert line(printed(compare(runs)), "loss") == "loss – 1.250"
+
+
+def test_cosines_of_prefixes_have_a_column_where_a_run_has_them(write_run, printed):
+    folder = write_run("one")
+    assert "prefix cosine" not in printed(show(read_run(folder)))
+    rounds = pd.read_parquet(folder / "rounds.parquet")
+    rounds.assign(prefix_cosine=[0.84216, 0.9]).to_parquet(folder / "rounds.parquet")
+    text = printed(show(read_run(folder)))
+    assert "prefix cosine" in text
+    assert "0.8422" in text

@@ -47,6 +47,21 @@ def test_resumed_equals_unbroken_and_training_helps(name, make_job, rows, tmp_pa
     assert left.tolist() == right.tolist()
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if name.startswith("prefix")])
+def test_cosines_of_prefixes_are_reported_and_stand_a_stop(name, make_job, rows, tmp_path):
+    run(change(make_job, name, stop__rounds=2), data=rows, out=tmp_path / "whole")
+    run(change(make_job, name, stop__rounds=1), data=rows, out=tmp_path / "parts")
+    run(change(make_job, name, stop__rounds=2), data=rows, resume=tmp_path / "parts")
+    figures = ["prefix_cosine", "prefix_cosine_layer_00", "prefix_cosine_layer_01"]
+    for table in ("rounds", "clients"):
+        whole, parts = (pd.read_parquet(tmp_path / side / f"{table}.parquet") for side in ("whole", "parts"))
+        assert whole[figures].equals(parts[figures])
+        assert whole[figures].to_numpy().min() > 0
+        assert whole[figures].to_numpy().max() < 1
+    clients, rounds = (pd.read_parquet(tmp_path / "whole" / f"{table}.parquet") for table in ("clients", "rounds"))
+    assert clients.groupby("round")["prefix_cosine"].mean().tolist() == pytest.approx(rounds["prefix_cosine"].tolist())
+
+
 PAIRS = [(name, f"tiny_{shape}_folder") for name in KINDS for shape in ("gpt2", "bert") if (name, shape) != ("peft", "gpt2")]
 
 

@@ -34,7 +34,8 @@ def weighted_mean(pairs: Iterable[tuple[Tensors, float]]) -> dict[str, Tensor]:
         del tensors  # else it would stay until the next one is here
     if not weights:
         raise EmptyRound("no client sent a usable update in this round; see events.jsonl for the reason of each")
-    torch._foreach_mul_(list(total.values()), 1 / weights)
+    if total:
+        torch._foreach_mul_(list(total.values()), 1 / weights)
     return total
 
 
@@ -51,7 +52,8 @@ def take_step(params: Tensors, step: Tensors) -> dict[str, Tensor]:
 def _add_(total: Tensors, tensors: Tensors, weight: float) -> None:
     """Add weight * tensors to `total` in place: one call into torch for all, as adapters are many small tensors."""
     check_same_names(total, tensors)
-    torch._foreach_add_(list(total.values()), [tensors[name].float() for name in total], alpha=weight)
+    if total:
+        torch._foreach_add_(list(total.values()), [tensors[name].float() for name in total], alpha=weight)
 
 
 def _delta_and_weight(update: Update) -> tuple[Tensors, float]:

@@ -81,9 +81,8 @@ class Worker:
         return clone({name: self.params[name] for name in sorted(self.home)})
 
     def _exchanged(self) -> Tensors:
-        if isinstance(self.tuning, Exchanging):
-            return self.tuning.exchanged(self.model)
-        return {name: param for name, param in self.params.items() if name not in self.home} if self.home else self.params
+        found = self.tuning.exchanged(self.model) if isinstance(self.tuning, Exchanging) else self.params
+        return {name: tensor for name, tensor in found.items() if name not in self.home} if self.home else found
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""

@@ -25,8 +25,10 @@ from ..tensors import Tensors, cast, count, norm, subtract
 from .averaging_client import AveragingClient
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
+from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
+from .ranks import RANK, any_rank
 from .sampling import Sampler
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
@@ -56,11 +58,14 @@ class Averaging:
         shared = worker.tensors()
         return ServerState(version=0, shared=shared, method=self.aggregation.init(shared))
 
-    def serve(self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int) -> Generator[Round, None, None]:
+    def serve(
+        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+    ) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to go on.
 
         Args:
             rounds: planned in the job; schedules over rounds end there.
+            worker: the server's, for figures that need the tuning (cosines of prefixes); without it they are left out.
 
         Raises:
             TooFewClients: if less than the quorum answered, twice.
@@ -76,8 +81,10 @@ class Averaging:
                     self._weight,
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
+                    shapes={name: tensor.shape for name, tensor in state.shared.items()},
                 )
-                outcome = self._round(federation, collector, state, self.local.round_factor(index, rounds))
+                likeness = LikenessMeter(worker, state.shared)
+                outcome = self._round(federation, collector, likeness, state, self.local.round_factor(index, rounds))
                 failures += collector.failures.items()
                 if outcome is not None:
                     break
@@ -86,12 +93,15 @@ class Averaging:
                     raise TooFewClients(_too_few(index, collector, self.quorum))
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
-            rows = spent + [{"attempt": attempt, **row} for row in collector.rows(step)]
+            cosines, mean_cosines = likeness.measure(outcome.shared)
+            rows = spent + [{"attempt": attempt, **row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)]
             state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
-            figures = {"update_norm": norm(step), **outcome.figures}
+            figures = {"update_norm": norm(step), **outcome.figures, **mean_cosines}
             yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
-    def _round(self, federation: Federation, collector: Collector, state: ServerState, rate_factor: float) -> Outcome | None:
+    def _round(
+        self, federation: Federation, collector: Collector, likeness: LikenessMeter, state: ServerState, rate_factor: float
+    ) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""
         tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
         if isinstance(self.aggregation, Control):
@@ -100,7 +110,7 @@ class Averaging:
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
         try:
-            outcome = self.aggregation.combine(collector.updates(replies), state.shared, state.method)
+            outcome = self.aggregation.combine(likeness.watch(collector.updates(replies)), state.shared, state.method)
         except EmptyRound:
             return None
         return outcome if len(collector.answered) >= math.ceil(self.quorum * len(collector.asked)) else None
@@ -131,7 +141,14 @@ class Averaging:
         return [name for name in shared if trains(name)]
 
     def manifest(
-        self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1, personal: bool = False, home: bool = False
+        self,
+        shared: Tensors,
+        figures: Iterable[str],
+        *,
+        rounds: int = 1,
+        personal: bool = False,
+        home: bool = False,
+        most_rank: int | None = None,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -141,6 +158,7 @@ class Averaging:
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
             home: whether some weights, which are not among `shared`, stay with the clients.
+            most_rank: the largest rank of LoRA, if ranks differ among clients.
         """
         figures = list(figures)
         up, down = training_specs(
@@ -151,9 +169,12 @@ class Averaging:
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        if most_rank is not None:
+            specs = {kind: (any_rank(upward), any_rank(downward)) for kind, (upward, downward) in specs.items()}
         return Manifest(
             up={kind: upward for kind, (upward, _) in specs.items()},
             down={kind: downward for kind, (_, downward) in specs.items()},
+            sizes={} if most_rank is None else {RANK: most_rank},
         )
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:

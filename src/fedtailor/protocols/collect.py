@@ -25,6 +25,7 @@ class Collector:
         *,
         trained: Collection[str] | None = None,
         scale: Callable[[Facts], Mapping[str, float]] = lambda facts: {},
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Take what was asked of whom.
 
@@ -34,6 +35,7 @@ class Collector:
             weight: how a client's facts give its weight.
             trained: names of the tensors that each must send; None: whatever it sends.
             scale: how its facts give alpha / r per module.
+            shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
         """
         self.asked = sorted(asked)
         self.answered: list[ClientId] = []
@@ -42,7 +44,7 @@ class Collector:
         self._weight, self._scale = weight, scale
         self._trained = None if trained is None else set(trained)
         self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
-        self._drift = DriftMeter()
+        self._drift = DriftMeter(shapes)
 
     def updates(self, replies: Iterable[Reply]) -> Iterator[Update]:
         """Yield the usable updates in the order of client ids."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IMPLIED = ("perplexity", "perplexity_word")  # follow from the loss
+COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -99,7 +100,8 @@ def rounds(run: Run) -> Table | None:
     if rows.empty:
         return None
     table = plain_table("rounds")
-    for title in ("training loss", "validation loss", "up", "down", "time"):
+    compared = [(name, title) for name, title in COSINES.items() if name in rows]
+    for title in ("training loss", "validation loss", *(title for _, title in compared), "up", "down", "time"):
         table.add_column(title, justify="right")
     kept_round = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else rows["round"].max()
     for row in rows.to_dict("records"):
@@ -109,6 +111,7 @@ def rounds(run: Run) -> Table | None:
         table.add_row(
             name,
             *losses,
+            *(figure(name, row.get(name)) for name, _ in compared),
             bytes_text(_number(row, "up_bytes")),
             bytes_text(_number(row, "down_bytes")),
             seconds_text(_number(row, "seconds")),

@@ -12,7 +12,7 @@ NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
 }
-DIGITS = {"loss": 3, "rougeL": 3, "accuracy": 3, "macro_f1": 3}  # behind the point; others have one
+DIGITS = {"loss": 3, "rougeL": 3, "accuracy": 3, "macro_f1": 3, "prefix_cosine": 4}  # behind the point; others have one
 KILO = 1000
 LARGE = 1e5  # figures from here on are written as 1.0e5
 

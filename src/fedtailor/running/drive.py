@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..assemble import Parts, assemble
 from ..errors import TooFewClients
 from ..federation import LocalFederation
+from ..interfaces import Federation
 from ..job import Job
 from ..protection import Gate
+from ..protocols.ranks import RankedFederation
 from ..records import ClientId, Round
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
@@ -108,10 +110,11 @@ def carry_out(
         clock.save(progress, folder)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=progress.figures["planned_rounds"])
+    planned = progress.figures["planned_rounds"]
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
-        progress.absorb(round, parts.sizes, full=job.tuning.kind == "full")
+        progress.absorb(round, parts.sizes_of, full=job.tuning.kind == "full")
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
         if round.index % job.evaluation.every == 0 or _stopped(job, progress):
@@ -185,7 +188,7 @@ def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, A
     folder.write_table("partition", parts.divided.table)
 
 
-def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> LocalFederation:
+def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federation:
     """Return the local engine over all clients, with every fault's text going to the client's own log."""
 
     def on_failure(client: ClientId, fault: Exception) -> None:
@@ -199,16 +202,17 @@ def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> LocalFederat
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
         return parts.protocol.client(
-            parts.worker,
+            parts.worker_of(client),
             parts.states[client],
             personalization=parts.job.personalization,
             public=parts.server_test,
             on_step=on_step,
         )
 
-    return LocalFederation(
+    local = LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
     )
+    return RankedFederation(inner=local, ranks=parts.ranks) if parts.ranks else local
 
 
 def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:

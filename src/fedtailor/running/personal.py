@@ -64,8 +64,9 @@ def _note(parts: Parts, progress: Progress, found: PersonalFigures, round: int) 
         for client, figures in found.parts[part].items():
             progress.note_figures(round, scope, client, figures)
     progress.add_traffic("personalize", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
-    for work in found.work.values():
-        progress.figures["flops"] += train_flops(int(work["tokens"]), parts.sizes, full=parts.job.tuning.kind == "full")
+    for client, work in found.work.items():
+        sizes, full = parts.sizes_of(client), parts.job.tuning.kind == "full"
+        progress.figures["flops"] += train_flops(int(work["tokens"]), sizes, full=full)
         progress.figures["seconds"]["train"] += work["seconds"]
         progress.note_peak(int(work.get("peak_bytes", 0)))
 

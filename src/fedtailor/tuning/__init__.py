@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
+from .among import LoraAmong
 from .full import Full
 from .lora import Lora
 from .peft import PeftMethod
@@ -18,4 +19,4 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-__all__ = ["TUNINGS", "Adapter", "Full", "Lora", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
+__all__ = ["TUNINGS", "Adapter", "Full", "Lora", "LoraAmong", "PeftMethod", "Prefix", "Prompt", "load_adapter"]

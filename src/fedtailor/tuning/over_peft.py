@@ -58,8 +58,10 @@ def task_settings(model: nn.Module) -> dict[str, Any]:
 
 
 def trained_by_name(model: nn.Module) -> Mapping[str, nn.Parameter]:
-    """Return the trained parameters by the names of PEFT's adapter file, sorted."""
-    return dict(sorted((published_name(name), p) for name, p in model.named_parameters() if p.requires_grad))
+    """Return the trained parameters by the names of PEFT's adapter file, sorted; those of further adapters are not among them."""
+    further = {name for name in getattr(model, "peft_config", {}) if name != ADAPTER}
+    named = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not further.intersection(name.split(".")))
+    return dict(sorted((published_name(name), p) for name, p in named))
 
 
 def published_name(name: str) -> str:
@@ -70,12 +72,12 @@ def published_name(name: str) -> str:
     )  # DoRA's, named otherwise once
 
 
-def factor_scale(model: nn.Module) -> Mapping[str, float]:
-    """Return what the product of each pair of LoRA factors is multiplied with, by name of the adapted module, sorted."""
+def factor_scale(model: nn.Module, adapter: str = ADAPTER) -> Mapping[str, float]:
+    """Return what the product of each pair of an adapter's LoRA factors is multiplied with, by name of the adapted module, sorted."""
     from peft.tuners.lora import LoraLayer
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
+    return {name: float(layers[name].scaling[adapter]) for name in sorted(layers)}
 
 
 def save_peft(model: nn.Module, folder: Path) -> None:
@@ -84,7 +86,9 @@ def save_peft(model: nn.Module, folder: Path) -> None:
     `base_model_name_or_path` is the folder that the backbone was loaded from.
     """
     tuned: Any = model
-    tuned.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)  # "auto" would ask the hub
+    tuned.save_pretrained(
+        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False
+    )  # "auto" would ask the hub
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)
 

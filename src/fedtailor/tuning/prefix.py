@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.func import functional_call
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
@@ -98,6 +100,27 @@ class Prefix:
         if self.exchange == "refit":
             _encoder(model).refit(tensors[PUBLISHED])
         copy_into({name: p for name, p in self.parameters(model).items() if name in tensors}, tensors)
+
+    @property
+    def compares(self) -> str:
+        """Clients are compared by their prefixes, since many networks make the same one."""
+        return "prefix"
+
+    def compared(self, model: nn.Module, tensors: Tensors) -> Tensors:
+        """Return the prefix that the exchanged `tensors` make: keys, then values, [length, 2 * width of keys] for each layer.
+
+        Source: arXiv:2601.00526 compares prefixes behind the network. Empty if part of the network is not among `tensors`.
+        """
+        vectors_ND = tensors.get(PUBLISHED)
+        if vectors_ND is None:
+            network = {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)}
+            if network.keys() != dict(_encoder(model).named_parameters()).keys():
+                return {}
+            with torch.no_grad():
+                vectors_ND = functional_call(_encoder(model), network, (torch.zeros(1, self.length),))[0]
+        tuned: Any = model
+        parts = vectors_ND.float().chunk(tuned.peft_config[ADAPTER].num_layers, dim=1)  # as PEFT has them: layer by layer
+        return {f"layer_{index:02d}": part for index, part in enumerate(parts)}
 
     def scale(self, model: nn.Module) -> Mapping[str, float]:
         """Return nothing: there are no factors."""
