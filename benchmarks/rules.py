@@ -25,7 +25,7 @@ RULES: dict[str, list[str]] = {  # name: settings
     "scaffold": [*SGD, "protocol.aggregation=scaffold"],
     **{
         rule: [f"protocol.aggregation={rule}"]
-        for rule in ("fedavgm", "fedadam", "fedyogi", "fedadagrad", "ffa-lora", "rolora", "lora-fair", "fedrot-lora", "fedsvd", "flexlora")
+        for rule in ("fedavgm", "fedadam", "fedyogi", "fedadagrad", "ffa-lora", "rolora", "lora-fair", "fedrot-lora", "fedsvd", "flexlora", "flora", "fedex-lora", "raflora")
     },
 }  # fmt: skip
 RATE = "protocol.local.learning_rate"
