@@ -1,100 +1,143 @@
-"""Memory of full tuning with four clients, in a process of its own.
+"""What full tuning holds in memory, phase by phase, against what it needs.
 
-Usage: full_memory.py --data FOLDER [--clients 1 4] [--out FOLDER]. FOLDER holds ptb/train.parquet. SmolLM2-135M in float32, one round of one
-short step a client. Memory is the most that the process was resident, less what it was after imports, read every 5 ms (a run resets the
-kernel's own mark for each client); beside it stands what the pieces come to: base, working copy, gradients, optimizer, one sum and
-the largest tensor. It must not grow with clients.
+    python benchmarks/full_memory.py [--optimizer sgd adamw] [--clients 2 4 8]
+
+Full tuning of SmolLM2-135M in float32, one round of one step on short examples, through the same gate and engine as a run, in a process of its
+own for each line. What it may hold, in copies of the weights: the shared weights at the server (the base of a round), one working copy that
+every client trains in turn, its gradients and the optimizer's moments, one sum of updates; besides the largest tensor while it is encoded,
+and what one step of training takes for itself (activations, the two gradients of tied embeddings), which is measured alone before the round.
+Figures are the kernel's peaks of resident memory in a phase, less the program: what is resident after loading, less the weights.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import subprocess
 import sys
-import tempfile
-import threading
 from pathlib import Path
 
-HERE = Path(__file__).parent
-JOB = {
-    "backbone": "smollm2-135m",
-    "task": {"kind": "language-modeling", "block": 16},
-    "tuning": {"kind": "full"},
-    "protocol": {"kind": "averaging", "local": {"steps": 1, "batch_size": 1, "learning_rate": 1e-5}},
-    "evaluation": {"every": 1000, "metrics": ["loss"], "batch_size": 4},
-    "stop": {"rounds": 1, "patience": None, "keep": "last"},
-    "precision": "float32",
-}
+from fedtailor.ledger import PeakMemory
+
+MOMENTS = {"sgd": 0, "adamw": 2}
 
 
 def main() -> None:
-    """Measure each count of clients in a new process, and write what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--out", type=Path, default=HERE / "out")
-    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure:
-        print(json.dumps(measure(args.data, args.measure)))
+    """Measure each number of clients in a process of its own, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--optimizer", nargs="+", default=["sgd", "adamw"], choices=sorted(MOMENTS))
+    parser.add_argument("--clients", nargs="+", type=int, default=[2, 4, 8])
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        optimizer, count = asked.one.split(":")
+        print(json.dumps(measure(optimizer, int(count))))
         return
-    found = {}
-    for clients in args.clients:
-        command = [sys.executable, __file__, "--data", str(args.data), "--measure", str(clients)]
-        found[clients] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        print(f"{clients} clients:", json.dumps(found[clients]), flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "full_memory.json").write_text(json.dumps(found, indent=2))
+    for optimizer in asked.optimizer:
+        for count in asked.clients:
+            command = [sys.executable, str(Path(__file__)), "--one", f"{optimizer}:{count}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            tell(optimizer, count, json.loads(done.stdout.splitlines()[-1]))
 
 
-class Watch:
-    """Reads the process's high-water mark over and over, in a thread."""
-
-    def __enter__(self) -> "Watch":
-        self.before = self.most = resident()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.005):
-            self.most = max(self.most, resident("VmHWM"))
+def tell(optimizer: str, count: int, found: dict[str, float]) -> None:
+    """Print one line of phases, in MB and in copies of the weights."""
+    weights = found["weights"]
+    copies = 4 + MOMENTS[optimizer]  # shared, working copy, gradients, moments, sum
+    allowed = copies * weights + found["largest"] + found["step"]
+    print(f"{optimizer}, {count} clients: weights {weights / 1e6:.0f} MB, largest tensor {found['largest'] / 1e6:.0f} MB")
+    for phase in ("down", "training", "up", "round"):
+        print(f"  {phase:9} peak {found[phase] / 1e6:6.0f} MB = {found[phase] / weights:.2f} copies")
+    print(
+        f"  accounting: {copies} copies, the largest tensor, and {found['step'] / 1e6:.0f} MB of a step = {allowed / 1e6:.0f} MB"
+    )
+    print(f"  the program besides: {found['program'] / 1e6:.0f} MB", flush=True)
 
 
-def resident(field: str = "VmRSS") -> int:
-    """Return a field of the process's status, in bytes."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
+def measure(optimizer: str, count: int) -> dict[str, float]:
+    """Return the peak bytes of each phase of one round, above what was resident before the model came."""
+    import psutil
+    import torch
+
+    from fedtailor.assemble import assemble
+    from fedtailor.federation import LocalFederation
+    from fedtailor.job import Job
+    from fedtailor.protection import Gate
+    from fedtailor.tensors import size_bytes
+
+    ctypes.CDLL("libc.so.6").mallopt(-3, 2**16)  # M_MMAP_THRESHOLD: what is let go goes back to the system at once
+    rows = [{"input": f"double {n}", "target": f"{n} and {n} is {2 * n}", "owner": f"{n % count:03d}"} for n in range(2 * count)]
+    local = {"steps": 1, "batch_size": 2, "optimizer": optimizer, "learning_rate": 1e-4}
+    job = Job.from_dict(
+        {
+            "name": "full-memory",
+            "backbone": "smollm2-135m",
+            "task": {"kind": "generation"},
+            "data": {"train": "given-in-memory"},
+            "clients": {
+                "partition": {"kind": "natural", "by": "owner"},
+                "min_examples": 1,
+                "test_share": 0,
+                "validation_share": 0,
+            },
+            "tuning": {"kind": "full"},
+            "protocol": {"local": local},
+            "precision": "float32",
+        }
+    )
+    parts = assemble(job, given=rows)
+    weights = size_bytes(parts.worker.params)
+    meter = PeakMemory(torch.device("cpu"))
+    step = _step_alone(parts, meter) - weights  # its gradients are in the accounting
+    gc.collect()
+    program = psutil.Process().memory_info().rss - weights
+    state = parts.protocol.start(parts.worker)
+    phases = {"down": 0.0, "training": 0.0, "up": 0.0}
+    meter.reset()
+
+    def note(phase: str) -> None:
+        phases[phase] = max(phases.get(phase, 0.0), float(meter.read()))
+        meter.reset()
+
+    class Noting:
+        """A client half that tells the peaks before, in and after its work; the half itself resets the peak when it starts."""
+
+        def __init__(self, half) -> None:
+            self.half = half
+
+        def answer(self, message):
+            note("down" if not phases["training"] else "up")  # what came before: the first request, or an answer and the next
+            answer = self.half.answer(message)
+            note("training")
+            return answer
+
+    halves = {client: Noting(parts.protocol.client(parts.worker, each)) for client, each in parts.states.items()}
+    federation = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: print(fault))
+    round = next(parts.protocol.serve(federation, state, parts.sampler, rounds=1, worker=parts.worker))
+    assert len(round.clients) == count
+    assert not round.failures
+    note("round")
+    found = {phase: peak - program for phase, peak in phases.items()}
+    largest = max(t.nbytes for t in state.shared.values())
+    return found | {"weights": weights, "largest": largest, "step": step, "program": program}
 
 
-def measure(data: Path, clients: int) -> dict[str, float]:
-    """Return the peak of one run in this process, and what its pieces come to, in MB."""
-    from safetensors import safe_open
+def _step_alone(parts, meter) -> int:
+    """Return the peak bytes that forward and backward pass of one batch add to what is resident, gradients included.
 
-    from fedtailor import Job, run
+    The second of two: the first also loads code and threads.
+    """
+    import psutil
 
-    ptb = {part: str((data / "ptb" / f"{part}.parquet").resolve()) for part in ("train", "test")}
-    shared = {"count": clients, "min_examples": 1, "validation_share": 0.0, "test_share": 0.0}
-    job = Job.from_dict(JOB | {"data": {**ptb, "limit": {"train": 4 * clients, "test": 2}}, "clients": shared}, base=Path.cwd())
-    with tempfile.TemporaryDirectory() as folder:
-        with Watch() as watch:
-            run(job, out=Path(folder) / "run")
-        peak = watch.most - watch.before
-        sizes = []
-        for file in (Path(folder) / "run" / "model").glob("*.safetensors"):
-            with safe_open(file, "pt") as opened:
-                sizes += [opened.get_tensor(name).numel() * 4 for name in opened.keys()]  # noqa: SIM118 (no mapping)
-    model, largest = sum(sizes), max(sizes)
-    pieces = {"base": 1, "working copy": 1, "gradients": 1, "optimizer": 2, "sum": 1}
-    expected = model * sum(pieces.values()) + largest
-    return {
-        "clients": clients, "model_MB": model / 1e6, "largest_tensor_MB": largest / 1e6, "peak_MB": peak / 1e6,
-        "pieces_MB": expected / 1e6, "peak_in_models": peak / model, "pieces_in_models": expected / model,
-    }  # fmt: skip
+    worker, shard = parts.worker, next(iter(parts.states.values())).train
+    for _ in range(2):
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        meter.reset()
+        worker.loss(worker.batch(shard, list(range(len(shard)))))[0].backward()
+        added = meter.read() - before
+        worker.model.zero_grad(set_to_none=True)
+    return added
 
 
 if __name__ == "__main__":

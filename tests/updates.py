@@ -29,6 +29,18 @@ def pair(b, a, module="m"):
     return dict(sorted(values.items()))
 
 
+def room(params, carry, module="m"):
+    """Return the tensors with carried factors of zeros beside those of one module."""
+    out, inner = params[b_of(module)].shape[0], params[a_of(module)].shape[1]
+    carried = {f"{module}.carried_A.weight": torch.zeros(carry, inner), f"{module}.carried_B.weight": torch.zeros(out, carry)}
+    return dict(sorted({**params, **carried}.items()))
+
+
+def no_room(params):
+    """Return the tensors without what is carried beside them."""
+    return {name: value for name, value in params.items() if ".carried_" not in name}
+
+
 def random_params(rank=2, seed=0, scale=1.0, carry=0):
     """Return two modules' factors and a head in bfloat16, sorted by name, and carried factors of the rank `carry` beside them."""
     draw = torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import Warn, check_fit, home_weights, tell_what_is_missing
+from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
 from .assemble_ranks import check_ranks, choose_ranks
 from .data.divide import Divided, divide
 from .errors import DataError
@@ -17,6 +17,7 @@ from .learning.client import ClientState
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
+from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging
 from .protocols.ranks import RankOf
@@ -57,6 +58,12 @@ class Parts:
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
         return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def goes_with_last_round(self) -> bool:
+        """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
+        technique = self.job.personalization
+        return bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
 
 
 def assemble(
@@ -100,6 +107,7 @@ def assemble(
     ranks = choose_ranks(job, divided, tuning)
     tuning = ranks.shared
     model = tuning.attach(backbone.model, job.seed)
+    attach_second(job, model)
     worker = Worker(
         model=model,
         tokenizer=backbone.tokenizer,
@@ -109,17 +117,18 @@ def assemble(
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,
+        remember=isinstance(job.personalization, Dual),
     )
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
     tell_what_is_missing(divided, warn)
+    if job.evaluation.local_only and not job.personalization.personal:
+        warn(
+            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
+        )
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
-        if job.stop.keep == "best":
-            warn(
-                f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
-            )
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home)
     check_ranks(ranks, job, shared)
@@ -127,22 +136,24 @@ def assemble(
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    return Parts(
+    protocol = fitting_protocol(job, task, divided, clients=len(infos))
+    parts = Parts(
         job=job,
         backbone=backbone,
         worker=worker,
-        protocol=job.protocol,
+        protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
         server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
-        manifest=job.protocol.manifest(
+        manifest=protocol.manifest(
             shared,
             task.figures,
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
-            home=bool(home),
+            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
+            local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
         ),
         sizes=_sizes(job, backbone, worker, shared),
@@ -151,6 +162,11 @@ def assemble(
         own_sizes={c: _sizes(job, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
         ranks=of_clients,
     )
+    if parts.goes_with_last_round and job.stop.keep == "best":
+        warn(
+            f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
+        )
+    return parts
 
 
 def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:

@@ -10,7 +10,7 @@ from .errors import SettingError
 from .interfaces import AnyRanks, Carrying
 from .job import Job
 from .learning.worker import Worker
-from .personalization import FineTune, Shared
+from .personalization import Dual, FineTune, Shared
 from .protocols.ranks import RankOf
 from .records import ClientId
 from .tensors import Tensors
@@ -71,7 +71,12 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
 
 
 def check_ranks(ranks: Ranks, job: Job, shared: Tensors) -> None:
-    """Raise SettingError if ranks differ and a factor is shared without its other one."""
+    """Raise SettingError if ranks differ where they must not: between adapters side by side, or of a factor that is shared alone."""
+    if ranks.own and isinstance(job.personalization, Dual):
+        raise SettingError(
+            f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
+            "overrides out, or choose personalization: finetune"
+        )
     alone = set(modules_of(shared)) - {pair.module for pair in pairs_of(shared)}
     if ranks.own and alone:
         raise SettingError(

@@ -1,6 +1,7 @@
 """Clients that train LoRA of different ranks, through whole runs."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -223,6 +224,38 @@ def test_the_cost_of_a_client_is_that_of_its_rank(make_job, rows):
     assert flops[LOW] < flops[LOWER] < flops["client-00"]
 
 
+@every_rule
+def test_a_run_may_start_from_an_adapter(rule, make_job, rows, tmp_path):
+    """The first `before` is that of the adapter: what clients of a lower rank start from is cut from it."""
+    first = run(
+        job_of(make_job, "flexlora", stop__rounds=2, stop__keep="last", clients__overrides={}), data=rows, out=tmp_path / "first"
+    )
+    tuning = {"kind": "lora", "rank": 4, "alpha": 4, "initial": str(tmp_path / "first" / "adapter")}
+    job = job_of(make_job, rule, tuning=tuning, stop__rounds=1, stop__keep="last")
+    parts = assemble(job, given=rows)
+    saved = load_file(tmp_path / "first" / "adapter" / "adapter_model.safetensors")
+    assert all(torch.equal(parts.worker.tensors()[name], value) for name, value in saved.items())
+    summary = run(job, data=rows, out=tmp_path / "second").summary
+    # FLoRA takes the adapter's own product along in what is carried
+    assert summary["metrics"]["after"]["loss"] < first.summary["metrics"]["before"]["loss"]
+
+
+def test_check_tells_ranks_before_a_run(make_job, rows):
+    from rich.console import Console
+
+    from fedtailor.cli.check import plan
+
+    job = job_of(make_job)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in plan(job, assemble(job, given=rows), []):
+        console.print(part)
+    ups = {
+        client: re.search(rf"{client}\s.*?([\d.]+) kB", console.export_text(clear=False)) for client in ("client-00", LOW, LOWER)
+    }
+    told = {client: float(found[1]) for client, found in ups.items()}
+    assert told[LOW] < told[LOWER] < told["client-00"]
+
+
 def test_weights_that_stay_home_are_of_the_clients_rank(make_job, rows, tmp_path):
     home = {"kind": "fedper", "home": ["*.layers.1.*"]}
     run(job_of(make_job, stop__rounds=2, personalization=home), data=rows, out=tmp_path / "r")
@@ -273,3 +306,15 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(changes
 def test_overrides_that_cannot_be_read_are_told(override, text, make_job):
     with pytest.raises(SettingError, match=text):
         make_job(clients__overrides={LOW: override})
+
+
+def test_two_adapters_side_by_side_have_one_rank_for_all(make_job, rows):
+    with pytest.raises(SettingError, match=r"clients.overrides does not go with personalization: feddpa.*finetune"):
+        assemble(
+            make_job(
+                clients__overrides={LOW: {"tuning": {"rank": 1}}},
+                protocol__aggregation={"kind": "flexlora"},
+                personalization={"kind": "feddpa"},
+            ),
+            given=rows,
+        )

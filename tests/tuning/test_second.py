@@ -91,6 +91,41 @@ def test_a_frozen_one_gets_no_gradient_and_both_trained_ones_do(model):
     assert all(p.grad is not None for p in TUNING.parameters(model).values())
 
 
+def test_its_dropout_follows_the_model(folder):
+    model = TUNING.attach(load(folder), 0)
+    own = add_adapter(model, "own", rank=2, alpha=2, trained=True, seed=0, dropout=0.9)
+    for parameter in own.values():
+        parameter.data.add_(0.3)
+    assert torch.equal(logits(model), logits(model))  # the model came in evaluation mode
+    model.train()
+    assert not torch.equal(logits(model), logits(model))
+
+
+def test_several_are_saved_as_one_plain_adapter_of_the_same_output(model, folder, tmp_path):
+    """Rank 2 at scale 2 and rank 3 at scale 1/2, of which only two columns are filled: one adapter of rank 4 at scale 1."""
+    disturb(TUNING, model)
+    own = add(model, rank=3, alpha=1.5)
+    draw = torch.Generator().manual_seed(1)
+    for parameter in own.values():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=draw) * 0.3)
+    for name, parameter in own.items():
+        if "own_B" in name:
+            parameter.data[:, 2:] = 0
+    add(model, "empty", rank=5)  # B is zero: nothing of it is written
+    TUNING.save(model, tmp_path / "a")
+    saved = TUNING.as_saved(tmp_path / "a")
+    assert (saved.rank, saved.alpha) == (4, 4)
+    alone = saved.attach(load(folder), 1)
+    saved.restore(alone, tmp_path / "a")
+    torch.testing.assert_close(logits(alone), logits(model), atol=1e-5, rtol=1e-5)
+    activate(model, ("own",))
+    TUNING.save(model, tmp_path / "own")
+    assert TUNING.as_saved(tmp_path / "own") == Lora(rank=3, alpha=1.5)
+    own_only = Lora(rank=3, alpha=1.5).attach(load(folder), 1)
+    TUNING.as_saved(tmp_path / "own").restore(own_only, tmp_path / "own")
+    torch.testing.assert_close(logits(own_only), logits(model), atol=1e-5, rtol=1e-5)
+
+
 def test_the_draw_depends_on_seed_and_name_alone(folder):
     torch.manual_seed(3)
     state = torch.random.get_rng_state()

@@ -17,6 +17,7 @@ from .lora_fair import LoraFair
 from .mean import weighted_mean
 from .raflora import RaFlora
 from .rolora import RoLora
+from .running_mean import RunningMean
 from .scaffold import Scaffold
 
 AGGREGATIONS: Mapping[str, type] = {
@@ -53,6 +54,7 @@ __all__ = [
     "LoraFair",
     "RaFlora",
     "RoLora",
+    "RunningMean",
     "Scaffold",
     "weighted_mean",
 ]

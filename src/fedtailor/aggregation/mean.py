@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import EmptyRound, SettingError
 from ..records import Update
-from ..tensors import Tensors, check_same_names
+from ..tensors import Lazy, Tensors, check_same_names
 
 
 def weighted_mean(pairs: Iterable[tuple[Tensors, float]]) -> dict[str, Tensor]:
@@ -50,9 +50,12 @@ def take_step(params: Tensors, step: Tensors) -> dict[str, Tensor]:
 
 
 def _add_(total: Tensors, tensors: Tensors, weight: float) -> None:
-    """Add weight * tensors to `total` in place: one call into torch for all, as adapters are many small tensors."""
+    """Add weight * tensors to `total` in place: one call into torch for all, as adapters are many small tensors; lazy ones singly."""
     check_same_names(total, tensors)
-    if total:
+    if isinstance(tensors, Lazy):
+        for name, value in total.items():
+            value.add_(tensors[name].float(), alpha=weight)
+    elif total:
         torch._foreach_add_(list(total.values()), [tensors[name].float() for name in total], alpha=weight)
 
 

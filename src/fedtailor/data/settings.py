@@ -85,9 +85,7 @@ class Clients:
     min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
-    overrides: Mapping[str, Override] = field(
-        default_factory=dict
-    )  # client -> what it differs in: {client-03: {tuning: {rank: 4}}}
+    overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
         for name in ("count", "per_round"):

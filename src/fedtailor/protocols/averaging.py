@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..aggregation import FedAvg
+from ..aggregation import FedAvg, RunningMean
 from ..errors import EmptyRound, SettingError, TooFewClients
 from ..interfaces import Aggregation, Control, Federation
 from ..learning.client import ClientState
@@ -22,6 +22,7 @@ from ..protection import Manifest
 from ..records import ClientFailure, ClientId, Cost, Facts, Message, Outcome, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, count, norm, subtract
+from . import alone
 from .averaging_client import AveragingClient
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
@@ -106,6 +107,7 @@ class Averaging:
         tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
         if isinstance(self.aggregation, Control):
             tensors |= beside(self.aggregation.control(state.method))
+        if self._tells_clients:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
@@ -149,6 +151,7 @@ class Averaging:
         personal: bool = False,
         home: bool = False,
         most_rank: int | None = None,
+        local_only: bool = False,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -157,7 +160,8 @@ class Averaging:
             figures: what evaluation reports.
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
-            home: whether some weights, which are not among `shared`, stay with the clients.
+            home: whether clients have weights of their own, not among `shared`, that take part in the evaluation of rounds.
+            local_only: whether clients also train alone, to compare with.
             most_rank: the largest rank of LoRA, if ranks differ among clients.
         """
         figures = list(figures)
@@ -166,9 +170,11 @@ class Averaging:
             dtype=self.wire,
             sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
             control=isinstance(self.aggregation, Control),
+            clients=self._tells_clients,
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        specs |= {alone.KIND: alone.alone_specs(shared, figures)} if local_only else {}
         if most_rank is not None:
             specs = {kind: (any_rank(upward), any_rank(downward)) for kind, (upward, downward) in specs.items()}
         return Manifest(
@@ -205,6 +211,10 @@ class Averaging:
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )
+
+    @property
+    def _tells_clients(self) -> bool:
+        return isinstance(self.aggregation, Control | RunningMean)
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]

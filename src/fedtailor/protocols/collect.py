@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from torch import Tensor
+
 from ..records import ClientFailure, ClientId, Facts, Message, Reply, Update
-from ..tensors import Tensors
+from ..tensors import Tensors, pick
 from .drift import DriftMeter
 
 TOLD = ("examples", "steps", "tokens", "targets", "first_loss", "last_loss", "validation_before", "validation_after", "seconds")
@@ -90,8 +92,7 @@ class Collector:
         facts = reply.message.facts
         row |= {name: facts[name] for name in (*TOLD, "peak_bytes") if name in facts}
         self.answered.append(reply.client)
-        delta = {name: value for name, value in reply.message.tensors.items() if not name.startswith(EXTRA)}
-        extra = {name.removeprefix(EXTRA): value for name, value in reply.message.tensors.items() if name not in delta}
+        delta, extra = apart(reply.message.tensors)
         self._drift.add(reply.client, delta)
         yield Update(
             client=reply.client,
@@ -116,3 +117,9 @@ class Collector:
         except ValueError:
             return ClientFailure(kind="off-manifest", mark="OtherScale")
         return None
+
+
+def apart(tensors: Tensors) -> tuple[Tensors, dict[str, Tensor]]:
+    """Return the weights in a message, and what travels beside them under the names of its own."""
+    others = {name.removeprefix(EXTRA): value for name, value in pick(tensors, lambda name: name.startswith(EXTRA)).items()}
+    return pick(tensors, lambda name: not name.startswith(EXTRA)), others

@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_METRICS = 4  # beside the chosen one
-ENDINGS = {  # of a figure's name, longer ones before those that they end in -> whose figure it is
-    "_client_before": ", mean client before",
+ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_before": " before",
     "_client_mean": ", mean client",
     "_client_worst": ", worst client",
     "_client_p10": ", 10th percentile of clients",
-    "_personal_mean": ", mean of personal weights",
-    "_personal_worst": ", worst of personal weights",
-    "_personal_p10": ", 10th percentile of personal weights",
-    "_personal_public": ", personal weights on the public test set",
+    "_personal": ", personal",
+    "_personal_worst": ", personal, worst client",
+    "_personal_p10": ", personal, 10th percentile of clients",
+    "_personal_public": ", personal, on the test set",
+    "_base": ", base, mean client",
+    "_base_worst": ", base, worst client",
+    "_base_p10": ", base, 10th percentile of clients",
+    "_local": ", each alone",
+    "_local_worst": ", each alone, worst client",
+    "_local_p10": ", each alone, 10th percentile of clients",
+    "_local_public": ", each alone, on the test set",
 }
 
 
@@ -75,7 +81,7 @@ def title_of(name: str) -> str:
 
 def base_metric(name: str) -> str:
     """Return the metric of a figure, without the word for whose it is."""
-    return next((name.removesuffix(end) for end in ENDINGS if name.endswith(end)), name)
+    return next((name.removesuffix(end) for end in sorted(ENDINGS, key=len, reverse=True) if name.endswith(end)), name)
 
 
 def value_of(value: object) -> str:
@@ -84,7 +90,7 @@ def value_of(value: object) -> str:
 
 
 def _metrics(means: "pd.DataFrame", metric: str) -> list[str]:
-    others = [name for name in (*NAMES, "loss_client_worst") if name in means.columns and name != metric]
+    others = [name for name in ("loss_personal", *NAMES, "loss_client_worst") if name in means.columns and name != metric]
     return [*([metric] if metric in means.columns else []), *others[:MOST_METRICS]]
 
 

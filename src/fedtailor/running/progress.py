@@ -15,6 +15,7 @@ def _fresh_figures() -> dict[str, Any]:
     """Return the counters of a run that has done nothing yet."""
     return {
         "before": None,
+        "start_sha256": None,  # of the weights before round 1, where they are kept
         "best_loss": None,
         "best_round": None,
         "without_gain": 0,

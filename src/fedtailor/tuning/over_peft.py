@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..chance import stream_seed, torch_draws
-from ..errors import BackboneError
+from ..errors import BackboneError, SettingError
 from ..tensors import Tensors
-from .files import read_adapter
+from .files import WEIGHTS, read_adapter, read_config, read_tensors
 
 ADAPTER = "default"  # PEFT's name of the one adapter that we attach
 
@@ -80,17 +80,40 @@ def factor_scale(model: nn.Module, adapter: str = ADAPTER) -> Mapping[str, float
     return {name: float(layers[name].scaling[adapter]) for name in sorted(layers)}
 
 
-def save_peft(model: nn.Module, folder: Path) -> None:
+def save_peft(model: nn.Module, folder: Path, *, tensors: Tensors | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
 
     `base_model_name_or_path` is the folder that the backbone was loaded from.
+
+    Args:
+        tensors: the model's state, if PEFT's names are not those of the layers in place.
     """
     tuned: Any = model
+    # "auto" embedding layers would ask the hub
     tuned.save_pretrained(
-        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False
-    )  # "auto" would ask the hub
+        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False, state_dict=tensors
+    )
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)
+
+
+def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
+    """Return PEFT's wrapper around a bare model with the adapter of a folder in place, at rest.
+
+    Raises:
+        SettingError: if the folder is missing, unreadable or holds an adapter of another model.
+        BackboneError: if the model has an adapter already.
+    """
+    from peft import PeftModel
+
+    check_bare(model)
+    read_config(folder)
+    read_tensors(folder / WEIGHTS)  # never the file that PEFT would unpickle
+    try:
+        tuned: nn.Module = PeftModel.from_pretrained(model, str(folder))
+    except (ValueError, RuntimeError, TypeError) as fault:
+        raise SettingError(f"{folder} holds an adapter that does not fit a {type(model).__name__}: {fault}") from fault
+    return tuned
 
 
 def write_labels(model: nn.Module, folder: Path) -> None:

@@ -47,7 +47,7 @@ def add_adapter(
     tuned: Any = model
     if not NAME.fullmatch(name) or name in TAKEN or name in getattr(tuned, "peft_config", {}):
         raise SettingError(f"an adapter needs a name of its own in small letters and digits, got {name!r}; {TAKEN} are taken")
-    layers = _layers(model)
+    layers = lora_layers(model)
     if not layers or any(layer.lora_variant.get(ADAPTER) for layer in layers.values()):
         raise SettingError(
             "a second adapter goes beside plain LoRA, and this model has none in place; choose tuning: lora, without variants"
@@ -66,6 +66,7 @@ def add_adapter(
         parameter.data = parameter.data.float()
         parameter.requires_grad_(trained)
     activate(model, (*active, name))
+    model.train(model.training)  # its dropout is as new
     return found
 
 
@@ -80,13 +81,13 @@ def adapter_parameters(model: nn.Module, name: str) -> Mapping[str, nn.Parameter
 def activate(model: nn.Module, names: Collection[str]) -> None:
     """Let these adapters, and no others, take part in the forward pass; which weights require gradients stays as it is."""
     with _gradients_kept(model):
-        for layer in _layers(model).values():
+        for layer in lora_layers(model).values():
             layer.set_adapter(list(names))
 
 
 def active_adapters(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the adapters that take part in the forward pass."""
-    return _active(_layers(model))
+    return _active(lora_layers(model))
 
 
 def further_adapters(model: nn.Module) -> tuple[str, ...]:
@@ -146,7 +147,8 @@ def _active(layers: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(next(iter(layers.values())).active_adapters)
 
 
-def _layers(model: nn.Module) -> dict[str, Any]:
+def lora_layers(model: nn.Module) -> dict[str, Any]:
+    """Return PEFT's LoRA layers by the name of their module."""
     from peft.tuners.lora import LoraLayer
 
     return {published_name(name): module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
