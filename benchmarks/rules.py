@@ -2,8 +2,8 @@
 
 Usage: rules.py JOB --data FOLDER --out FOLDER [--rules NAME ...] [--rates 1e-2 3e-2] [--sgd-rates 0.3 1] [--seeds 0 1 2]. FOLDER
 holds train, test and, if there is one, validation.parquet; where there is none, 500 training examples are set aside, and no run trains
-on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use; where the largest is the best, one
-about three times larger is tried too, and so on. The same command goes on with what is missing. Writes OUT/rules.csv (a row a rule) and
+on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use; where the largest or the least
+is the best, one about three times beyond is tried too, and so on. The same command goes on with what is missing. Writes OUT/rules.csv (a row a rule) and
 OUT/cells.csv, and prints the table.
 """
 
@@ -72,20 +72,27 @@ def find_files(data: Path, out: Path) -> dict[str, Path]:
 
 
 def best_rate(job: Path, folder: Path, rule: Sequence[str], files: dict[str, Path], rates: Sequence[str]) -> str:
-    """Return the rate with the least validation loss after half the rounds; the largest of `rates` is not the end."""
+    """Return the rate with the least validation loss after half the rounds; a best one at the edge leads to the next beyond it."""
     rounds = max(1, Job.load(job).stop.rounds // 2)
     losses: dict[str, float] = {}
-    ahead = list(rates)
-    while ahead:
-        tried = [*losses, *ahead]
+    tried = sorted(rates, key=float)
+    while len(losses) < len(tried):
         settings = [*rule, f"{RATE}={','.join(tried)}", f"seed={TRIAL_SEED}", f"stop.rounds={rounds}"]
         table = sweep(job, [*settings, f"data.train={files['train']}", f"data.validation={files['validation']}"], folder)
         found = table["loss"].tolist() if "loss" in table else [float("nan")] * len(tried)
         losses = dict(zip(tried, found, strict=True))  # a run that failed is NaN, and not chosen
         best = str(pd.Series(losses).idxmin())
-        ahead = [f"{3.2 * float(best):.0e}"] if best == tried[-1] and len(tried) < MOST_RATES else []
+        if len(tried) < MOST_RATES:
+            beyond = {tried[-1]: [next_rate(best, 3.2)], tried[0]: [next_rate(best, 1 / 3.2)]}.get(best, [])
+            tried = sorted([*tried, *beyond], key=float)
     print(folder.name, "validation loss by rate:", {rate: round(loss, 4) for rate, loss in losses.items()}, flush=True)
     return best
+
+
+def next_rate(rate: str, factor: float) -> str:
+    """Return a rate of one digit that is `factor` times another: 3e-2 after 1e-2, 1e-1 after 3e-2."""
+    mantissa, power = f"{factor * float(rate):.0e}".split("e")
+    return f"{mantissa}e{int(power)}"
 
 
 def sweep(job: Path, settings: Sequence[str], folder: Path) -> pd.DataFrame:
