@@ -3,7 +3,8 @@
 Usage: rules.py JOB --data FOLDER --out FOLDER [--rules NAME ...] [--rates 1e-2 3e-2] [--sgd-rates 0.3 1] [--seeds 0 1 2]. FOLDER
 holds train, test and, if there is one, validation.parquet; where there is none, 500 training examples are set aside, and no run trains
 on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use; where the largest or the least
-is the best, one about three times beyond is tried too, and so on. The same command goes on with what is missing. Writes OUT/rules.csv (a row a rule) and
+is the best, one about three times beyond is tried too, and so on. The same command goes on with what is
+missing. Writes OUT/rules.csv (a row a rule) and
 OUT/cells.csv, and prints the table.
 """
 
@@ -83,7 +84,7 @@ def best_rate(job: Path, folder: Path, rule: Sequence[str], files: dict[str, Pat
         losses = dict(zip(tried, found, strict=True))  # a run that failed is NaN, and not chosen
         best = str(pd.Series(losses).idxmin())
         if len(tried) < MOST_RATES:
-            beyond = {tried[-1]: [next_rate(best, 3.2)], tried[0]: [next_rate(best, 1 / 3.2)]}.get(best, [])
+            beyond = {tried[-1]: [next_rate(best, 3.2)], tried[0]: [next_rate(best, 1 / 3)]}.get(best, [])
             tried = sorted([*tried, *beyond], key=float)
     print(folder.name, "validation loss by rate:", {rate: round(loss, 4) for rate, loss in losses.items()}, flush=True)
     return best
