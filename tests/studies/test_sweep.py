@@ -128,6 +128,14 @@ def test_personal_figures_are_columns_where_a_cell_has_them(job, tmp_path):
     assert own["loss_base"] == told["base"]["mean"]["loss"]
 
 
+def test_baselines_of_a_job_with_personalization_are_not_run_again(job, tmp_path):
+    settings = ["seed=0", "stop.rounds=1", "personalization={kind: finetune, keep: last}"]
+    first = sweep(job, tmp_path / "s", *settings, baselines=["local"])
+    again = sweep(job, tmp_path / "s", *settings, baselines=["local"])
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert again.failed == 0
+
+
 def test_mean_and_standard_deviation_are_over_seeds_that_are_done():
     table = pd.DataFrame(
         {

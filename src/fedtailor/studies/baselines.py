@@ -35,13 +35,18 @@ def run_baseline(
     """
     if kind not in get_args(Baseline):
         raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
-    job = job.replace("personalization", {"kind": "none"})  # nobody shares anything, or everybody everything
+    job = baseline_job(job)
     path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
     warnings: list[str] = []
     parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
     if kind == "local":
         return _each_alone(parts, path, watcher=watcher, warnings=warnings)
     return carry_out(_together(parts, kind), path, watcher=watcher, warnings=warnings, baseline=kind)
+
+
+def baseline_job(job: Job) -> Job:
+    """Return the job as a baseline carries it out: nobody shares anything, or everybody everything, so nothing is personal."""
+    return job.replace("personalization", {"kind": "none"})
 
 
 def _together(parts: Parts, kind: Baseline) -> Parts:

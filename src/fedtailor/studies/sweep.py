@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import FedtailorError, ResumeError
 from ..job import Job
 from ..running import RunFolder, Watcher, run
-from .baselines import Baseline, run_baseline
+from .baselines import Baseline, baseline_job, run_baseline
 from .grid import FEDERATED, Axis, Cell, value_text
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
         raise ResumeError(f"{folder} holds something that is no sweep; name another folder with --out")
     for cell in cells:
         file = cell_folder(folder, cell) / "job.yaml"
-        differing = cell.job.differences(Job.load(file)) if file.is_file() else []
+        job = cell.job if cell.run == FEDERATED else baseline_job(cell.job)
+        differing = job.differences(Job.load(file)) if file.is_file() else []
         if differing:
             raise ResumeError(
                 f"the cell {cell.name} in {folder} was run with other settings: {', '.join(differing)} differ; take them back, "
