@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
-from .assemble_ranks import check_ranks, choose_ranks
+from .assemble_ranks import choose_ranks
 from .data.divide import Divided, divide
 from .errors import DataError
 from .job import Job
@@ -130,8 +130,7 @@ def assemble(
     if home:
         worker = replace(worker, home=home)
     shared = worker.tensors()
-    check_fit(job, shared, worker.params.keys() - home)
-    check_ranks(ranks, job, shared)
+    check_fit(job, shared, worker.params.keys() - home, home, warn)
     own_workers, of_clients = ranks.workers(worker), ranks.of_clients()
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]

@@ -8,10 +8,10 @@ from torch import nn
 from .aggregation import FedAvg
 from .data.divide import OVER_LIMIT, Divided
 from .errors import SettingError
-from .interfaces import Control
+from .interfaces import Control, Refactoring
 from .job import Job
 from .learning.worker import Worker
-from .personalization import Dual
+from .personalization import Ditto, Dual
 from .protocols import Averaging
 from .tasks import Task
 from .tensors import Tensors
@@ -103,13 +103,33 @@ def _check_judged(job: Job, divided: Divided) -> None:
         )
 
 
-def check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
-    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
+def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collection[str], warn: Warn) -> None:
+    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what is shared, or with what clients keep.
+
+    Args:
+        shared: what is exchanged.
+        trained: names of the shared weights under training.
+        home: names of the weights that stay with the clients.
+        warn: told of what works, but does little good.
+    """
+    rule = job.protocol.aggregation
+    name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"
     try:
         job.protocol.check(shared, trained)
     except SettingError as error:
-        pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
-        raise SettingError(f"{pair}; {error}") from None
+        pair = f"personalization: {job.personalization.kind}" if home else f"tuning: {job.tuning.kind}"
+        raise SettingError(f"{name} does not go with {pair}; {error}") from None
+    if not (isinstance(rule, Refactoring) and rule.refactors):
+        return
+    if isinstance(job.personalization, Ditto):
+        raise SettingError(
+            f"{name} does not go with personalization: ditto: it factors the shared adapter anew each round, and a pull of a client's own factors "
+            "towards other factors of the same product leads nowhere; choose aggregation: fedavg, lora-fair or fedrot-lora, or personalization: finetune"
+        )
+    if job.protocol.local.keep_optimizer:
+        warn(
+            f"{name} factors the shared adapter anew each round: the moments that keep_optimizer keeps are those of other factors"
+        )
 
 
 def tell_what_is_missing(divided: Divided, warn: Warn) -> None:

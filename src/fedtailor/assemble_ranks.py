@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .aggregation.lowrank import modules_of, pairs_of
 from .data.divide import Divided
 from .errors import SettingError
 from .interfaces import AnyRanks, Carrying
@@ -13,7 +12,6 @@ from .learning.worker import Worker
 from .personalization import Dual, FineTune, Shared
 from .protocols.ranks import RankOf
 from .records import ClientId
-from .tensors import Tensors
 from .tuning import Lora, LoraAmong
 
 
@@ -70,21 +68,6 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
     return Ranks(shared=LoraAmong(tuning=tuning, carry=carry), own=own)
 
 
-def check_ranks(ranks: Ranks, job: Job, shared: Tensors) -> None:
-    """Raise SettingError if ranks differ where they must not: between adapters side by side, or of a factor that is shared alone."""
-    if ranks.own and isinstance(job.personalization, Dual):
-        raise SettingError(
-            f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
-            "overrides out, or choose personalization: finetune"
-        )
-    alone = set(modules_of(shared)) - {pair.module for pair in pairs_of(shared)}
-    if ranks.own and alone:
-        raise SettingError(
-            f"clients.overrides does not go with personalization: {job.personalization.kind}, which keeps one factor of {min(alone)} home: the "
-            "factors of clients that differ in rank are dealt out together; keep both home, or choose personalization: finetune"
-        )
-
-
 def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
     """Return rank and alpha of the clients that differ from the job."""
     strange = sorted(job.clients.overrides.keys() - divided.train.keys())
@@ -111,6 +94,11 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             )
         if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
             found[client] = (rank, float(alpha))
+    if found and isinstance(job.personalization, Dual):
+        raise SettingError(
+            f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
+            "overrides out, or choose personalization: finetune"
+        )
     rule: Any = job.protocol.aggregation
     if found and not (isinstance(rule, AnyRanks) and rule.any_ranks):
         client, (rank, alpha) = next(iter(found.items()))
@@ -133,5 +121,5 @@ def _check_carrying(job: Job) -> None:
     if not isinstance(job.personalization, Shared | FineTune):
         raise SettingError(
             f"personalization: {job.personalization.kind} does not go with protocol.aggregation: {kind}: what is carried beside the trained factors "
-            "belongs to those that all share; choose personalization: finetune, or aggregation: flexlora"
+            "belongs to those that all share; choose personalization: finetune, or aggregation: lora-fair"
         )

@@ -147,6 +147,19 @@ class AnyRanks(Protocol):
         """Whether it does."""
 
 
+@runtime_checkable
+class Refactoring(Protocol):
+    """An aggregation that says whether it factors the shared LoRA anew each round.
+
+    The same product then comes as other factors: what somebody kept of an earlier round (weights of their own, moments of an optimizer) cannot
+    be set against the factors of this one.
+    """
+
+    @property
+    def refactors(self) -> bool:
+        """Whether it does."""
+
+
 class Protection(Protocol):
     """What happens to an outgoing message before it is encoded, and after it is decoded."""
 

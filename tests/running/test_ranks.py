@@ -49,10 +49,8 @@ class Killed(BaseException):
 
 
 @every_rule
-@pytest.mark.parametrize("kind", ["none", "finetune", "ditto"])
+@pytest.mark.parametrize("kind", ["none", "finetune"])
 def test_resumed_equals_unbroken_and_training_helps(rule, kind, make_job, rows, tmp_path, *, monkeypatch):
-    if (rule, kind) == ("flora", "ditto"):
-        pytest.skip("they do not go together")
     job = job_of(make_job, rule, stop__rounds=3, personalization={"kind": kind}, protocol__local__keep_optimizer=True)
     summary = run(job, data=rows, out=tmp_path / "whole").summary
     keep, calls = ClientState.keep, []
@@ -283,7 +281,7 @@ def test_baselines_run_with_overrides(kind, make_job, rows, tmp_path):
         ({"clients__overrides": {"client-9": {"tuning": {"rank": 1}}}}, r"names 'client-9'.*no such client.*client-00, client-01"),
         ({"clients__overrides": {LOW: {"tuning": {"rank": 8}}}}, r"client-01.tuning.rank is 8, above tuning.rank, 4.*tuning.rank: 8"),
         ({"tuning": {"kind": "full"}, "protocol__aggregation": {"kind": "fedavg"}}, r"overrides does not go with tuning: full.*tuning: lora"),
-        ({"personalization": {"kind": "fedper", "home": ["lora_B"]}}, r"aggregation: flexlora does not go with tuning: lora|keeps one factor"),
+        ({"personalization": {"kind": "fedper", "home": ["lora_B"]}}, r"aggregation: flexlora does not go with personalization: fedper; .* only one is shared"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_before_anything_is_written(changes, text, make_job, rows, tmp_path):

@@ -133,5 +133,5 @@ def test_what_is_sent_grows_with_the_square_of_the_rank_alone(tiny_backbone_fold
 @pytest.mark.parametrize("rule", [FlexLora(), FfaLora()], ids=repr)
 def test_rules_for_two_trained_factors_are_refused(rule, tiny_gpt2_folder):
     tuning = FedSB(rank=RANK)
-    with pytest.raises(SettingError, match="this tuning has none"):
+    with pytest.raises(SettingError, match="none is shared"):
         rule.init(tuning.parameters(tuning.attach(load(tiny_gpt2_folder), 0)))

@@ -23,7 +23,7 @@ class FedExLora:
     """Average the factors, and carry what the product of the means misses."""
 
     kind: Literal["fedex-lora"] = "fedex-lora"
-    carry: int = 64  # rank of the carried factor: what goes down grows with it, what goes up does not
+    carry: int = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
 
     def __post_init__(self) -> None:
         check_carry(self.carry)

@@ -27,6 +27,10 @@ class FedSvd:
     def linear(self) -> bool:
         return True
 
+    @property
+    def refactors(self) -> bool:
+        return True
+
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 

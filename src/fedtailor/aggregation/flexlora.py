@@ -32,6 +32,10 @@ class FlexLora:
     def any_ranks(self) -> bool:
         return True
 
+    @property
+    def refactors(self) -> bool:
+        return True
+
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 

@@ -32,7 +32,7 @@ class Flora:
     """Carry the stack of all clients' factors, and start the trained ones anew."""
 
     kind: Literal["flora"] = "flora"
-    carry: int = 64  # rank of the carried factor: what goes down grows with it, what goes up does not
+    carry: int = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
 
     def __post_init__(self) -> None:
         check_carry(self.carry)
@@ -43,6 +43,10 @@ class Flora:
 
     @property
     def any_ranks(self) -> bool:
+        return True
+
+    @property
+    def refactors(self) -> bool:
         return True
 
     def init(self, params: Tensors) -> Tensors:

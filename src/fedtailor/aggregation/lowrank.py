@@ -77,12 +77,18 @@ def require_factors(params: Tensors, rule: str) -> list[Pair]:
     """Return the pairs of factors that a rule works on.
 
     Raises:
-        SettingError: if there are none, naming the rule and one that works.
+        SettingError: if there are none, or one factor of a module without its other, naming the rule and one that works.
     """
     pairs = pairs_of(params)
+    single = sorted(set(modules_of(params)) - {pair.module for pair in pairs})
+    if single:
+        raise SettingError(
+            f"aggregation {rule} works on both LoRA factors of a module, and of {single[0]} only one is shared; share both or neither, or choose "
+            "aggregation: {kind: fedavg}, which averages whatever is shared"
+        )
     if not pairs:
         raise SettingError(
-            f"aggregation {rule} works on LoRA factors (tensors named lora_A and lora_B), and this tuning has none (its first tensor "
+            f"aggregation {rule} works on LoRA factors (tensors named lora_A and lora_B), and none is shared (the first tensor "
             f"is {min(params, default='none')!r}); choose tuning: {{kind: lora}}, or aggregation: {{kind: fedavg}}, which takes any tuning"
         )
     return pairs

@@ -35,6 +35,10 @@ class RaFlora:
     def any_ranks(self) -> bool:
         return True
 
+    @property
+    def refactors(self) -> bool:
+        return True
+
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 

@@ -53,6 +53,11 @@ class Averaging:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
         if isinstance(self.aggregation, Control):
             _check_plain_sgd(self.local)
+            if self.wire != "float32":
+                raise SettingError(
+                    f"wire: {self.wire} does not go with aggregation: scaffold: the server adds up changes of control variates, and rounded ones part "
+                    "from those that clients keep; set wire: float32, or choose aggregation: fedavg"
+                )
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before round 1: the weights that are in place."""

@@ -35,7 +35,7 @@ def run_baseline(
     """
     if kind not in get_args(Baseline):
         raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
-    job = baseline_job(job)
+    job = baseline_job(job, kind)
     path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
     warnings: list[str] = []
     parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
@@ -44,9 +44,16 @@ def run_baseline(
     return carry_out(_together(parts, kind), path, watcher=watcher, warnings=warnings, baseline=kind)
 
 
-def baseline_job(job: Job) -> Job:
-    """Return the job as a baseline carries it out: nobody shares anything, or everybody everything, so nothing is personal."""
-    return job.replace("personalization", {"kind": "none"})
+def baseline_job(job: Job, kind: Baseline) -> Job:
+    """Return the job as a baseline carries it out: nobody shares anything, or everybody everything, so nothing is personal.
+
+    A rule of aggregation has no part in it, or the same data would be trained on otherwise under each rule (FLoRA draws A anew, FFA-LoRA
+    freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
+    """
+    job = job.replace("personalization", {"kind": "none"})
+    if kind != "local":
+        job = job.replace("clients.overrides", {}).replace("protocol.local.proximal", 0.0)
+    return job if job.clients.overrides else job.replace("protocol.aggregation", {"kind": "fedavg"})
 
 
 def _together(parts: Parts, kind: Baseline) -> Parts:

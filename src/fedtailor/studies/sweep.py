@@ -138,7 +138,7 @@ def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
         raise ResumeError(f"{folder} holds something that is no sweep; name another folder with --out")
     for cell in cells:
         file = cell_folder(folder, cell) / "job.yaml"
-        job = cell.job if cell.run == FEDERATED else baseline_job(cell.job)
+        job = cell.job if cell.run == FEDERATED else baseline_job(cell.job, cast(Baseline, cell.run))
         differing = job.differences(Job.load(file)) if file.is_file() else []
         if differing:
             raise ResumeError(

@@ -16,7 +16,7 @@ from ..interfaces import CARRIED
 from ..tensors import Tensors
 from .lora import Lora
 from .over_peft import ADAPTER, copy_into, factor_scale, restore_tensors
-from .second import activate, adapter_parameters, add_adapter, save_active
+from .second import activate, adapter_parameters, add_adapter, lora_layers, save_active
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class LoraAmong:
 
     tuning: Lora  # rank, alpha and all else of the adapter
     adapter: str = ADAPTER  # its name in the model
-    carry: int = 0  # rank of the frozen factor that is carried beside it; 0: none
+    carry: int = 0  # most rank of the frozen factor that is carried beside it; 0: none
 
     @property
     def kind(self) -> str:
@@ -44,7 +44,8 @@ class LoraAmong:
             own = self.tuning
             add_adapter(tuned, self.adapter, rank=own.rank, alpha=own.alpha, trained=True, seed=seed, dropout=own.dropout)
         if self.carry and CARRIED not in tuned.peft_config:
-            for factor in add_adapter(tuned, CARRIED, rank=self.carry, alpha=self.carry, trained=False, seed=seed).values():
+            rank = min(self.carry, _most_rank(tuned))
+            for factor in add_adapter(tuned, CARRIED, rank=rank, alpha=rank, trained=False, seed=seed).values():
                 factor.data.zero_()
         self._activate(tuned)
         whole: nn.Module = tuned
@@ -91,6 +92,11 @@ class LoraAmong:
 
     def _activate(self, model: nn.Module) -> None:
         activate(model, (self.adapter, CARRIED) if self.carry else (self.adapter,))
+
+
+def _most_rank(model: nn.Module) -> int:
+    """Return the largest rank that an adapted weight can have: more would be carried as zeros."""
+    return max(int(min(layer.in_features, layer.out_features)) for layer in lora_layers(model).values())
 
 
 def _as_first(name: str, prefix: str) -> str:
