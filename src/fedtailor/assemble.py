@@ -1,7 +1,7 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import check_fit, home_weights
+from .assemble_public import load_public, ready_protocol
 from .data.divide import OVER_LIMIT, Divided, divide
 from .errors import DataError
 from .job import Job
@@ -17,7 +18,7 @@ from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
 from .protection import Manifest
-from .protocols import Averaging
+from .protocols import Averaging, Ready
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks import Writes
@@ -36,12 +37,13 @@ class Parts:
     job: Job
     backbone: Backbone
     worker: Worker
-    protocol: Averaging
+    protocol: Ready
     states: Mapping[ClientId, ClientState]
     sampler: Sampler  # over those that train; every client is evaluated
     server_validation: Shard  # empty where each client keeps a share of its own aside
     server_test: Shard  # empty where there is no public test set
     divided: Divided
+    public: Sequence[Example]  # that everybody speaks of; only with distillation
     manifest: Manifest
     sizes: Sizes
     precision: str
@@ -72,7 +74,8 @@ def assemble(
     divided = divided or divide_data(job, given)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
-    task = job.task.resolve(_known_examples(divided), job.base)
+    public = load_public(job, divided, warn)
+    task = job.task.resolve([*_known_examples(divided), *(example for example in public if "label" in example.fields)], job.base)
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone_kind,
@@ -84,7 +87,7 @@ def assemble(
     )
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
-        tuning = replace(tuning, initial=None if begun else str(job.path(tuning.initial)))
+        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
     model = tuning.attach(backbone.model, job.seed)
     worker = Worker(
         model=model,
@@ -106,8 +109,9 @@ def assemble(
             warn(
                 f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
             )
+    protocol = ready_protocol(job, worker, public, divided, warn)
     shared = worker.tensors()
-    check_fit(job, shared, worker.params.keys() - home)
+    check_fit(job, protocol, shared, worker.params.keys() - home)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
@@ -115,23 +119,24 @@ def assemble(
         job=job,
         backbone=backbone,
         worker=worker,
-        protocol=job.protocol,
+        protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
         server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
-        manifest=job.protocol.manifest(
+        public=public,
+        manifest=protocol.manifest(
             shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
         ),
-        sizes=_sizes(job, backbone, worker, shared),
+        sizes=_sizes(job, protocol, backbone, worker, shared),
         precision=precision,
     )
 
 
-def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
+def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
     """Return what costs depend on."""
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
+    sent, extra = protocol.sizes(shared, rounds=job.stop.rounds)
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),

@@ -7,6 +7,7 @@ from .errors import SettingError
 from .interfaces import Control
 from .job import Job
 from .learning.worker import Worker
+from .protocols import Ready
 from .tensors import Tensors
 
 
@@ -32,7 +33,7 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         )
     if isinstance(job.protocol.aggregation, Control):
         raise SettingError(
-            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[attr-defined]
+            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
             "everybody shares; choose aggregation: fedavg, or personalization: finetune"
         )
     if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
@@ -43,10 +44,10 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
     return home
 
 
-def check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
+def check_fit(job: Job, protocol: Ready, shared: Tensors, trained: Collection[str]) -> None:
     """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
     try:
-        job.protocol.check(shared, trained)
+        protocol.check(shared, trained)
     except SettingError as error:
         pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
         raise SettingError(f"{pair}; {error}") from None

@@ -159,6 +159,7 @@ def hint_for_missing(name: str) -> str:
     examples = {
         "backbone": " Write backbone: smollm2-135m, or a folder, a GGUF file, a hub id.",
         "task": " Write task: {kind: generation}, or language-modeling, classification.",
+        "protocol.public": " Write public: FILE, with the task's columns, or public: rest for the training rows that data.limit.train leaves out.",
         "data": " Write data: {train: FILE}, or data: {train: docstrings} for text that is already on this machine.",
     }
     return examples.get(name, "")

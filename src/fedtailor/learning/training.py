@@ -18,6 +18,7 @@ from .local import LocalTraining
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
+LossOf = Callable[[list[int]], tuple[Tensor, int, int]]  # rows -> sum of the loss, tokens seen, targets counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ def train_locally(
     corrections: Sequence[Correction] = (),
     only: Collection[str] | None = None,
     purpose: str = "",
+    loss_of: LossOf | None = None,
     on_step: OnStep | None = None,
 ) -> Trained:
     """Train the weights in place on `shard` for one round and return what changed.
@@ -56,6 +58,7 @@ def train_locally(
         corrections: applied to the gradients of each step in order, before clipping.
         only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
+        loss_of: the loss on some rows of `shard`; None: the task's own.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
@@ -67,6 +70,7 @@ def train_locally(
     steps = settings.steps_per_round(len(shard))
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
+    loss_of = loss_of or _task_loss(worker, shard)
     worker.model.train()
     with _resting(worker.params, params), torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
         torch.manual_seed(stream_seed(worker.seed, f"{purpose}dropout", round, client))
@@ -75,7 +79,7 @@ def train_locally(
             for group in engine.param_groups:
                 group["lr"] = rate
             loss, seen, counted = _step(
-                worker, params, shard, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
             if not np.isfinite(loss):
                 raise NotFinite(f"the loss became {loss} in step {step + 1} of round {round}; try a smaller learning_rate")
@@ -118,10 +122,20 @@ def _resting(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Pa
             param.requires_grad_(True)
 
 
+def _task_loss(worker: Worker, shard: Shard) -> LossOf:
+    """Return the task's loss on rows of `shard`."""
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, int, int]:
+        batch = worker.batch(shard, rows)
+        loss, counted = worker.loss(batch)
+        return loss, batch.tokens, counted
+
+    return loss_of
+
+
 def _step(
-    worker: Worker,
     params: dict[str, nn.Parameter],
-    shard: Shard,
+    loss_of: LossOf,
     batches: list[list[int]],
     engine: torch.optim.Optimizer,
     *,
@@ -132,10 +146,9 @@ def _step(
     engine.zero_grad(set_to_none=True)
     total, tokens, targets = 0.0, 0, 0
     for rows in batches:
-        batch = worker.batch(shard, rows)
-        loss, counted = worker.loss(batch)
+        loss, seen, counted = loss_of(rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        total, tokens, targets = total + loss.item(), tokens + batch.tokens, targets + counted
+        total, tokens, targets = total + loss.item(), tokens + seen, targets + counted
     weights = [param for param in params.values() if param.grad is not None]
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)

@@ -10,6 +10,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.evaluate import summarize_clients
+from ..protocols import Averaging, Distillation
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -36,6 +37,8 @@ def run_baseline(
     if kind not in get_args(Baseline):
         raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
     job = job.replace("personalization", {"kind": "none"})  # nobody shares anything, or everybody everything
+    if isinstance(job.protocol, Distillation):  # with one client there is nobody to learn from: what is left is local training
+        job = job.replace("protocol", {"kind": "averaging", "local": job.to_dict()["protocol"]["local"]})
     path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
     warnings: list[str] = []
     parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
@@ -46,6 +49,7 @@ def run_baseline(
 
 def _together(parts: Parts, kind: Baseline) -> Parts:
     """Return the parts with one client that trains on everything; the others are evaluated, and train no more."""
+    assert isinstance(parts.protocol, Averaging)
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
