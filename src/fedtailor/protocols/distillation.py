@@ -71,6 +71,11 @@ class Distillation:
             raise SettingError(
                 "label_epsilon puts noise on label counts, which are not told; set label_counts: true, or leave it out"
             )
+        if self.aggregation.needs_weights and self.back == "consensus":
+            raise SettingError(
+                f"back: consensus does not go with aggregation: {self.aggregation.kind}, whose clients get the server's weights and no "
+                "logits; leave back out, or choose aggregation: {kind: mean}"
+            )
         if self.aggregation.needs_label_counts and not self.label_counts:
             raise SettingError(
                 f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be told by label_counts: true "
