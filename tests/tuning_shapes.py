@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fedtailor.models import load_backbone
-from fedtailor.tuning import Adapter, Full, Lora, PeftMethod, Prefix, Prompt
+from fedtailor.tuning import Adapter, FedSB, Full, Lora, PeftMethod, Prefix, Prompt
 
 CPU = torch.device("cpu")
 FOLDERS = {"llama": "tiny_backbone_folder", "gpt2": "tiny_gpt2_folder", "bert": "tiny_bert_folder"}
@@ -16,6 +16,8 @@ MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
 
 EVERY: dict[str, Any] = {
     "lora": Lora(rank=2),
+    "fed-sb": FedSB(rank=4, alpha=4),
+    "fed-sb-random": FedSB(rank=4, alpha=4, start="random"),
     "full": Full(),
     "adapter": Adapter(width=4),
     "adapter-houlsby": Adapter(width=4, placement="houlsby", activation="gelu"),

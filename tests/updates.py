@@ -6,6 +6,7 @@ from fedtailor.records import Update
 
 MODULES = ("model.layers.0.q_proj", "model.layers.1.q_proj")
 OUT, IN = 7, 5
+SCALE = 2.0  # alpha / rank
 
 
 def a_of(module):
@@ -28,24 +29,45 @@ def pair(b, a, module="m"):
     return dict(sorted(values.items()))
 
 
-def random_params(rank=2, seed=0, scale=1.0):
-    """Return two modules' factors and a head in bfloat16, sorted by name."""
+def room(params, carry, module="m"):
+    """Return the tensors with carried factors of zeros beside those of one module."""
+    out, inner = params[b_of(module)].shape[0], params[a_of(module)].shape[1]
+    carried = {f"{module}.carried_A.weight": torch.zeros(carry, inner), f"{module}.carried_B.weight": torch.zeros(out, carry)}
+    return dict(sorted({**params, **carried}.items()))
+
+
+def no_room(params):
+    """Return the tensors without what is carried beside them."""
+    return {name: value for name, value in params.items() if ".carried_" not in name}
+
+
+def random_params(rank=2, seed=0, scale=1.0, carry=0):
+    """Return two modules' factors and a head in bfloat16, sorted by name, and carried factors of the rank `carry` beside them."""
     draw = torch.Generator().manual_seed(seed)
     tensors = {"classifier.weight": torch.randn(3, IN, generator=draw).bfloat16()}
     for module in MODULES:
         tensors[a_of(module)] = scale * torch.randn(rank, IN, generator=draw)
         tensors[b_of(module)] = scale * torch.randn(OUT, rank, generator=draw)
+        if carry:
+            tensors[f"{module}.carried_A.weight"] = torch.randn(carry, IN, generator=draw)
+            tensors[f"{module}.carried_B.weight"] = torch.randn(OUT, carry, generator=draw) / carry
     return dict(sorted(tensors.items()))
 
 
-def random_updates(params, clients, *, seed=1, equal=False, trains=lambda name: True, size=0.5, scale=2.0):
-    """Return one update per client of what `trains` names; weights are 1 or whole numbers that differ."""
+def random_updates(params, clients, *, seed=1, equal=False, trains=lambda name: True, size=0.5, scale=SCALE, ranks=None):
+    """Return one update per client of what `trains` names; weights are 1 or whole numbers that differ, and so are `ranks` if given."""
+
+    def shape(name, tensor, k):
+        if ranks is None or "lora_" not in name:
+            return tensor.shape
+        return (ranks[k], IN) if name.endswith("lora_A.weight") else (OUT, ranks[k])
+
     draw = torch.Generator().manual_seed(seed)
     return [
         Update(
             client=f"client-{k}",
             version=0,
-            delta={name: size * torch.randn(t.shape, generator=draw) for name, t in params.items() if trains(name)},
+            delta={name: size * torch.randn(shape(name, t, k), generator=draw) for name, t in params.items() if trains(name)},
             weight=1.0 if equal else float(1 + 3 * k),
             extra={},
             scale=dict.fromkeys(MODULES, scale),
@@ -55,13 +77,19 @@ def random_updates(params, clients, *, seed=1, equal=False, trains=lambda name: 
 
 
 def dense(factors, module):
-    """Return B A of one module in float64."""
-    return factors[b_of(module)].double() @ factors[a_of(module)].double()
+    """Return B A of one module in float64, and what is carried beside it in the same units: it counts with scale 1, the product with SCALE."""
+    product = factors[b_of(module)].double() @ factors[a_of(module)].double()
+    if f"{module}.carried_A.weight" in factors:
+        product += factors[f"{module}.carried_B.weight"].double() @ factors[f"{module}.carried_A.weight"].double() / SCALE
+    return product
 
 
 def trained(params, one):
-    """Return a client's trained tensors: what it received plus what it sent."""
-    return {name: value + one.delta[name] if name in one.delta else value for name, value in params.items()}
+    """Return a client's trained tensors: what it received, the first rows and columns if its rank is lower, plus what it sent."""
+    return {
+        name: value[: one.delta[name].shape[0], : one.delta[name].shape[1]] + one.delta[name] if name in one.delta else value
+        for name, value in params.items()
+    }
 
 
 def ideal(params, updates, module):

@@ -1,24 +1,27 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .assemble_checks import check_fit, home_weights
+from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
 from .assemble_public import load_public, ready_protocol
-from .data.divide import OVER_LIMIT, Divided, divide
+from .assemble_ranks import check_ranks, choose_ranks
+from .data.divide import Divided, divide
 from .errors import DataError
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
+from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging, Ready
+from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks import Writes
@@ -26,7 +29,6 @@ from .tasks.generate import check_room
 from .tasks.shard import Shard
 from .tensors import Tensors, count, size_bytes
 
-Warn = Callable[[str], None]
 USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
 
 
@@ -47,6 +49,23 @@ class Parts:
     manifest: Manifest
     sizes: Sizes
     precision: str
+    own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of clients that train LoRA of another rank
+    own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
+    ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+
+    def worker_of(self, client: ClientId) -> Worker:
+        """Return the worker that a client works with."""
+        return self.own_workers.get(client, self.worker)
+
+    def sizes_of(self, client: ClientId) -> Sizes:
+        """Return what a client's costs depend on."""
+        return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def goes_with_last_round(self) -> bool:
+        """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
+        technique = self.job.personalization
+        return self.protocol.own_models or bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
 
 
 def assemble(
@@ -88,7 +107,10 @@ def assemble(
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
         tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
+    ranks = choose_ranks(job, divided, tuning)
+    tuning = ranks.shared
     model = tuning.attach(backbone.model, job.seed)
+    attach_second(job, model)
     worker = Worker(
         model=model,
         tokenizer=backbone.tokenizer,
@@ -98,24 +120,28 @@ def assemble(
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,
+        remember=isinstance(job.personalization, Dual),
     )
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
-    _tell_what_is_missing(divided, warn)
+    tell_what_is_missing(divided, warn)
+    if job.evaluation.local_only and not job.personalization.personal:
+        warn(
+            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
+        )
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
-        if job.stop.keep == "best":
-            warn(
-                f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
-            )
-    protocol = ready_protocol(job, worker, public, divided, warn)
     shared = worker.tensors()
-    check_fit(job, protocol, shared, worker.params.keys() - home)
+    check_fit(job, shared, worker.params.keys() - home)
+    check_ranks(ranks, job, shared)
+    own_workers, of_clients = ranks.workers(worker), ranks.of_clients()
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    return Parts(
+    settings = fitting_protocol(job, task, divided, clients=len(infos))
+    protocol = ready_protocol(settings, job, worker, public, divided, warn)
+    parts = Parts(
         job=job,
         backbone=backbone,
         worker=worker,
@@ -127,11 +153,25 @@ def assemble(
         divided=divided,
         public=public,
         manifest=protocol.manifest(
-            shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
+            shared,
+            task.figures,
+            rounds=job.stop.rounds,
+            personal=job.personalization.personal,
+            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
+            local_only=job.personalization.personal and job.evaluation.local_only,
+            most_rank=tuning.tuning.rank if of_clients else None,
         ),
         sizes=_sizes(job, protocol, backbone, worker, shared),
         precision=precision,
+        own_workers=own_workers,
+        own_sizes={c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
+        ranks=of_clients,
     )
+    if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
+        warn(
+            f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
+        )
+    return parts
 
 
 def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
@@ -171,7 +211,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.lengths_N
         costs[info.id] = parts.protocol.cost(
-            parts.sizes, examples=info.examples, tokens_per_example=float(lengths.float().mean())
+            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
         )
     return costs
 
@@ -196,21 +236,6 @@ def _known_examples(divided: Divided) -> list[Example]:
     """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
     own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
     return [example for part in (*own, divided.server_validation) for example in part]
-
-
-def _tell_what_is_missing(divided: Divided, warn: Warn) -> None:
-    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
-    for reason, number in divided.dropped.items():
-        if number and reason != OVER_LIMIT:  # what the job asked for is no news
-            warn(f"{number} training examples are left out: {reason}")
-    for part, number in divided.overlap.items():
-        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
-    if not (divided.server_validation or any(divided.validation.values())):
-        warn(
-            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
-        )
-    if not (divided.server_test or any(divided.test.values())):
-        warn("nobody has test examples: the figures are those of the validation examples")
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:

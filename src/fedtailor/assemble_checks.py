@@ -1,14 +1,22 @@
 """Whether the parts of a job go together, found out before anything is done."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
-from .data.divide import Divided
+from torch import nn
+
+from .aggregation import FedAvg
+from .data.divide import OVER_LIMIT, Divided
 from .errors import SettingError
 from .interfaces import Control
 from .job import Job
 from .learning.worker import Worker
-from .protocols import Ready
+from .personalization import Dual
+from .protocols import Averaging, Distillation
+from .tasks import Task
 from .tensors import Tensors
+
+Warn = Callable[[str], None]
 
 
 def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
@@ -36,18 +44,86 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
             f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
             "everybody shares; choose aggregation: fedavg, or personalization: finetune"
         )
-    if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
-        raise SettingError(
-            f"{kind} does not go with data.validation: a public set is measured at the server, which lacks the weights that stay home, so "
-            "nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
-        )
+    _check_judged(job, divided)
     return home
 
 
-def check_fit(job: Job, protocol: Ready, shared: Tensors, trained: Collection[str]) -> None:
-    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
+def attach_second(job: Job, model: nn.Module) -> None:
+    """Put a second adapter beside the first, if the personalization has one.
+
+    Raises:
+        SettingError: naming the pair, if the tuning is no plain LoRA.
+    """
+    if not isinstance(job.personalization, Dual):
+        return
+    if job.tuning.kind != "lora":
+        raise SettingError(
+            f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}: it puts a second LoRA beside the first; "
+            "choose tuning: lora, or personalization: ditto"
+        )
+    job.personalization.attach(model, seed=job.seed)
+
+
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation:
+    """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
+
+    Args:
+        clients: that train.
+
+    Raises:
+        SettingError: naming the pair, if the personalization does not fit the rest of the job.
+    """
+    technique, protocol = job.personalization, job.protocol
+    if not isinstance(technique, Dual) or isinstance(protocol, Distillation):
+        return protocol
+    kind = f"personalization: {technique.kind}"
     try:
-        protocol.check(shared, trained)
+        technique.fits(task=task, tuning=job.tuning, local=protocol.local, wire=protocol.wire, clients=clients)
+    except SettingError as error:
+        raise SettingError(f"{kind}: {error}") from None
+    if technique.last_round:
+        _check_judged(job, divided)
+    rule = technique.rule(clients)
+    if rule is None:
+        return protocol
+    if not isinstance(protocol.aggregation, FedAvg):
+        raise SettingError(
+            f"{kind} does not go with aggregation: {getattr(protocol.aggregation, 'kind', '')}: it has a rule of its own; leave "
+            "protocol.aggregation out, or choose personalization: ditto"
+        )
+    return replace(protocol, aggregation=rule)
+
+
+def _check_judged(job: Job, divided: Divided) -> None:
+    """Raise SettingError if rounds are to be judged where clients' own weights are not."""
+    if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
+        raise SettingError(
+            f"personalization: {job.personalization.kind} does not go with data.validation: a public set is measured at the server, which lacks "
+            "the clients' own weights, so nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
+        )
+
+
+def check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
+    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
+    if isinstance(job.protocol, Distillation):  # its rules work on logits, whatever is trained
+        return
+    try:
+        job.protocol.check(shared, trained)
     except SettingError as error:
         pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
         raise SettingError(f"{pair}; {error}") from None
+
+
+def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
+    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
+    for reason, number in divided.dropped.items():
+        if number and reason != OVER_LIMIT:  # what the job asked for is no news
+            warn(f"{number} training examples are left out: {reason}")
+    for part, number in divided.overlap.items():
+        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
+    if not (divided.server_validation or any(divided.validation.values())):
+        warn(
+            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
+        )
+    if not (divided.server_test or any(divided.test.values())):
+        warn("nobody has test examples: the figures are those of the validation examples")

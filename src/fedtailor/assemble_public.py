@@ -49,14 +49,14 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
 
 
 def ready_protocol(job: Job, worker: Worker, public: Sequence[Example], divided: Divided, warn: Callable[[str], None]) -> Ready:
-    """Return the job's protocol with all that it needs besides its settings.
+    """Return the job's protocol with all that it needs besides its `settings`.
 
     Raises:
         SettingError: if it does not go with the task, or no public example can be used.
     """
-    if not isinstance(job.protocol, Distillation):
-        return job.protocol
-    ready = DistillationRun(settings=job.protocol, worker=worker, examples=public)
+    if not isinstance(settings, Distillation):
+        return settings
+    ready = DistillationRun(settings=settings, worker=worker, examples=public)
     if job.stop.keep == "best":
         warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")
     if not divided.server_test:

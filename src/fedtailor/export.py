@@ -17,6 +17,7 @@ from .model_card import model_card
 from .models import Backbone, load_backbone
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
+from .tuning import Lora
 
 Form = Literal["merged", "peft", "adapter"]
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "labels.json")
@@ -101,6 +102,7 @@ def open_run(run_folder: Path) -> Customized:
         tuning = replace(tuning, initial=None)
     with quiet_transformers():
         try:
+            tuning = tuning.as_saved(adapter) if isinstance(tuning, Lora) else tuning
             model = tuning.attach(backbone.model, job.seed)
             tuning.restore(model, adapter)
         except (SettingError, OSError, ValueError, RuntimeError, KeyError) as fault:

@@ -10,6 +10,10 @@ from .tensors import Tensors
 if TYPE_CHECKING:
     from torch import nn
 
+CARRIED = (
+    "carried"  # the name of the frozen LoRA adapter beside the trained one; its tensors are MODULE.carried_A.weight and carried_B
+)
+
 
 class Federation(Protocol):
     """The means by which messages reach clients."""
@@ -115,6 +119,32 @@ class Control(Protocol):
 
         Clients answer in `Update.extra` with the change of their own, divided by the number of all clients, under the same names.
         """
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """An aggregation whose result exceeds the rank of LoRA, and which keeps the rest as a frozen factor that is carried along.
+
+    The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
+    [out, carry], which start at zero and count with scale 1. They travel down only.
+    """
+
+    @property
+    def carry(self) -> int:
+        """The rank of the carried factor."""
+
+
+@runtime_checkable
+class AnyRanks(Protocol):
+    """An aggregation that says whether clients may train LoRA of different ranks; one without this needs equal ones.
+
+    The factors of an update are then of its client's rank, [out, rank] and [rank, in]; they are what the client changed in the first columns
+    and rows of the shared factors, in the scale alpha / rank of these.
+    """
+
+    @property
+    def any_ranks(self) -> bool:
+        """Whether it does."""
 
 
 class Protection(Protocol):

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -103,8 +103,11 @@ def unknown(place: Path, known: Sequence[str]) -> str:
     near = nearest(key, beside)
     if near:
         return f"{name} is not a setting; did you mean {f'{parent}.{near}' if parent else near}?"
-    elsewhere = [k for k in known if k.rpartition(".")[2] == key] or [
-        k for k in known if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in known], 0.75)
+    wide = [
+        k for k in known if not f".{name}".endswith(f".{k}")
+    ]  # else an override of one client would be sent back to the job's setting
+    elsewhere = [k for k in wide if k.rpartition(".")[2] == key] or [
+        k for k in wide if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in wide], 0.75)
     ]
     if elsewhere:
         return f"{name} is not a setting; did you mean {listed(elsewhere[:2], 'or')}?"
@@ -127,8 +130,12 @@ def known_settings(model: type[BaseModel], chosen: object, prefix: str = "") -> 
             m for part in (info.annotation, *(getattr(meta, "type", None) for meta in info.metadata)) for m in _models(part)
         ]
         matching = [m for m in models if kind is not None and "kind" in m.model_fields and m.model_fields["kind"].default == kind]
+        inside = [(name, inner)]
+        if isinstance(inner, Mapping) and get_origin(info.annotation) is Mapping:  # keys of the user's own: names of clients
+            inside = [(f"{name}.{key}", value) for key, value in inner.items()]
         for section in matching or models:
-            yield from known_settings(section, inner, f"{prefix}{name}.")
+            for place, value in inside:
+                yield from known_settings(section, value, f"{prefix}{place}.")
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -1,7 +1,7 @@
 """Arithmetic on named tensors. Nothing here changes its arguments unless its name ends in an underscore."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -10,6 +10,45 @@ from torch import Tensor
 from .errors import NotFinite, ShapeMismatch
 
 Tensors: TypeAlias = Mapping[str, Tensor]
+LARGE_BYTES = 64 * 2**20  # sets of tensors past this (of full tuning) are sent, checked and added tensor by tensor
+CHUNK = 2**20  # values of one tensor that are looked at at once, where that takes copies
+
+
+class Lazy(Mapping[str, Tensor]):
+    """Tensors that are made of others each time they are asked for, so that one of them is in memory at a time.
+
+    What they are made of must hold still as long as anybody asks; before it moves, `settle` makes them all and keeps them.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], *sets: Tensors, names: Iterable[str] | None = None) -> None:
+        """Take what makes a tensor of one from each of `sets`, and the names that there are; None: those of the first set."""
+        self._function, self._sets = function, sets
+        self._names = dict.fromkeys(sets[0] if names is None else names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._function(*(tensors[name] for tensors in self._sets))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def form(self, name: str) -> Tensor:
+        """Return a tensor of the same dtype and shape without values, on torch's meta device."""
+        return self._function(*(form(tensors, name).detach().to("meta") for tensors in self._sets))
+
+    def settle(self) -> None:
+        """Make all tensors now, and keep them."""
+        self._sets = ({name: self[name] for name in self},)
+        self._function = torch.Tensor.detach
+
+
+def form(tensors: Tensors, name: str) -> Tensor:
+    """Return a tensor of dtype and shape of the named one, for these alone: a lazy one is not made for it."""
+    return tensors.form(name) if isinstance(tensors, Lazy) else tensors[name]
 
 
 def map_tensors(function: Callable[..., Tensor], first: Tensors, *others: Tensors) -> dict[str, Tensor]:
@@ -46,9 +85,9 @@ def add_scaled_(total: Tensors, tensors: Tensors, factor: float) -> None:
         total[name].add_(value.to(total[name].dtype), alpha=factor)
 
 
-def cast(tensors: Tensors, dtype: torch.dtype) -> dict[str, Tensor]:
+def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
     """Return `tensors` in another dtype; those that have it already are passed on, not copied."""
-    return map_tensors(lambda t: t.to(dtype), tensors)
+    return Lazy(lambda t: t.to(dtype), tensors) if isinstance(tensors, Lazy) else map_tensors(lambda t: t.to(dtype), tensors)
 
 
 def clone(tensors: Tensors) -> dict[str, Tensor]:
@@ -56,15 +95,10 @@ def clone(tensors: Tensors) -> dict[str, Tensor]:
     return map_tensors(lambda t: t.detach().to("cpu", copy=True).contiguous(), tensors)
 
 
-def flatten(tensors: Tensors) -> Tensor:
-    """Return all values in one float32 vector, in the order of the names."""
-    parts = [tensors[name].detach().reshape(-1).float() for name in sorted(tensors)]
-    return torch.cat(parts) if parts else torch.zeros(0)
-
-
 def norm(tensors: Tensors) -> float:
     """Return the Euclidean norm over all values, summed in float64."""
-    return math.sqrt(sum(float(t.detach().double().square().sum()) for t in tensors.values()))
+    parts = (part for t in tensors.values() for part in _pieces(t))
+    return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
 
 
 def count(tensors: Tensors) -> int:
@@ -74,7 +108,20 @@ def count(tensors: Tensors) -> int:
 
 def size_bytes(tensors: Tensors) -> int:
     """Return the bytes that the values take in memory."""
-    return sum(t.numel() * t.element_size() for t in tensors.values())
+    return sum(form(tensors, name).nbytes for name in tensors)
+
+
+def is_large(tensors: Tensors) -> bool:
+    """Return whether a copy of all is to be avoided."""
+    return size_bytes(tensors) > LARGE_BYTES
+
+
+def pick(tensors: Tensors, wanted: Callable[[str], bool]) -> Tensors:
+    """Return the tensors whose names are wanted; lazy ones stay so."""
+    names = [name for name in tensors if wanted(name)]
+    if isinstance(tensors, Lazy):
+        return Lazy(torch.Tensor.detach, tensors, names=names)
+    return {name: tensors[name] for name in names}
 
 
 def check_same_names(left: Tensors, right: Tensors) -> None:
@@ -91,5 +138,11 @@ def check_same_names(left: Tensors, right: Tensors) -> None:
 def check_finite(tensors: Tensors, where: str) -> None:
     """Raise NotFinite, naming the tensor, if any value is NaN or infinite."""
     for name, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
+        if not all(bool(torch.isfinite(part).all()) for part in _pieces(value)):  # isfinite makes copies
             raise NotFinite(f"{where}: tensor {name!r} holds NaN or infinity; try a smaller learning rate or gradient clipping")
+
+
+def _pieces(tensor: Tensor) -> Sequence[Tensor]:
+    """Return the tensor, or views of a large one, CHUNK values each."""
+    flat = tensor.detach()
+    return (flat,) if flat.numel() <= CHUNK else torch.split(flat.reshape(-1), CHUNK)

@@ -7,18 +7,25 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load, save
-from updates import MODULES, dense, ideal, random_params, random_updates
+from updates import MODULES, SCALE, a_of, b_of, dense, ideal, random_params, random_updates
 
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
 from fedtailor.aggregation.lowrank import pairs_of
 from fedtailor.errors import SettingError
-from fedtailor.interfaces import Aggregation, Control
+from fedtailor.interfaces import Aggregation, AnyRanks, Carrying, Control
 from fedtailor.records import Update
 
 RULES = [cls() for cls in AGGREGATIONS.values()]
 OPTIMIZERS = ("fedadam", "fedyogi", "fedadagrad")  # their step is not as long as the mean
-EXACT = ("ffa-lora", "rolora", "fedsvd")  # the product of what they return is the mean of the products
+EXACT = ("ffa-lora", "rolora", "fedsvd", "flora", "fedex-lora")  # the product of what they return is the mean of the products
 AVERAGES = [rule for rule in RULES if rule.kind not in OPTIMIZERS]
+TURNS = ("fedsvd", "flora", "fedex-lora")  # they change what they do not train: A, or what is carried
+RANKS = (4, 1, 2, 2, 3, 1, 4, 2)  # of eight clients
+
+
+def params_for(rule, **settings):
+    """Return random shared tensors, with room for what the rule carries: more than the 5 that any of these matrices can have."""
+    return random_params(carry=6 if isinstance(rule, Carrying) else 0, **settings)
 
 
 def updates_for(rule, params, clients, *, round=1, **settings):
@@ -43,7 +50,7 @@ class TestEveryRule:
 
     @pytest.mark.parametrize("round", [1, 2])
     def test_inputs_are_left_as_they_were(self, rule, round):
-        params = random_params()
+        params = params_for(rule)
         updates, state = updates_for(rule, params, 5, round=round), rule.init(params)
         before = copy.deepcopy((updates, params, state))
         rule.combine(updates, params, state)
@@ -55,20 +62,20 @@ class TestEveryRule:
 
     @pytest.mark.parametrize("round", [1, 2])
     def test_names_order_shapes_and_dtypes_are_kept(self, rule, round):
-        params = random_params()
+        params = params_for(rule)
         outcome = rule.combine(updates_for(rule, params, 3, round=round), params, rule.init(params))
         form = [(name, t.dtype, t.shape) for name, t in params.items()]
         assert [(name, t.dtype, t.shape) for name, t in outcome.shared.items()] == form
         assert all(t.is_contiguous() for t in (*outcome.shared.values(), *outcome.state.values()))
 
     def test_what_it_does_not_train_it_leaves(self, rule):
-        params, trains = random_params(), rule.trains(2)
+        params, trains = params_for(rule), rule.trains(2)
         shared = rule.combine(updates_for(rule, params, 3, round=2), params, rule.init(params)).shared
-        if rule.kind != "fedsvd":  # it trains B alone, and then turns A
+        if rule.kind not in TURNS:
             assert all(torch.equal(shared[name], params[name]) for name in params if not trains(name))
 
     def test_resumed_equals_unbroken(self, rule):
-        unbroken = resumed = random_params()
+        unbroken = resumed = params_for(rule)
         state = kept = rule.init(unbroken)
         for round in range(1, 5):
             updates = updates_for(rule, unbroken, 3, round=round, seed=round)
@@ -79,7 +86,7 @@ class TestEveryRule:
         assert_same_bits(state, kept)
 
     def test_updates_are_taken_in_the_order_given_from_any_iterable(self, rule):
-        params = random_params()
+        params = params_for(rule)
         updates = updates_for(rule, params, 5)
         listed = rule.combine(updates, params, rule.init(params))
         streamed = rule.combine(iter(updates), params, rule.init(params))
@@ -93,19 +100,19 @@ class TestEveryRule:
     def test_other_tensors_than_factors_are_averaged_plainly(self, rule):
         if rule.kind in OPTIMIZERS:
             pytest.skip("its step is not the mean")
-        params = random_params()
+        params = params_for(rule)
         updates = updates_for(rule, params, 4)
         want = FedAvg().combine(random_updates(params, 4, trains=rule.trains(1)), params, {}).shared["classifier.weight"]
         assert torch.equal(rule.combine(updates, params, rule.init(params)).shared["classifier.weight"], want)
 
     def test_clients_that_differ_in_alpha_over_rank_are_refused(self, rule):
-        params = random_params()
+        params = params_for(rule)
         one, other = updates_for(rule, params, 2)
         with pytest.raises(SettingError, match="client-1"):
             rule.combine([one, replace(other, scale=dict.fromkeys(MODULES, 1.0))], params, rule.init(params))
 
     def test_figures_are_finite_numbers(self, rule):
-        params = random_params()
+        params = params_for(rule)
         figures = rule.combine(updates_for(rule, params, 4), params, rule.init(params)).figures
         assert all(isinstance(value, float) and value == value for value in figures.values())  # noqa: PLR0124
 
@@ -113,7 +120,7 @@ class TestEveryRule:
 @pytest.mark.parametrize("rule", AVERAGES, ids=lambda rule: rule.kind)
 @pytest.mark.parametrize("round", [1, 2])
 def test_one_client_alone_gets_its_product(rule, round):
-    params = random_params()
+    params = params_for(rule)
     updates = updates_for(rule, params, 1, round=round)
     outcome = rule.combine(updates, params, rule.init(params))
     for module in MODULES:
@@ -126,7 +133,7 @@ def test_one_client_alone_gets_its_product(rule, round):
 @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
 @pytest.mark.parametrize("clients", range(2, 9))
 def test_exact_rules_have_no_bias(rule, round, equal, clients):
-    params = random_params()
+    params = params_for(rule)
     updates = updates_for(rule, params, clients, round=round, equal=equal)
     shared = rule.combine(updates, params, rule.init(params)).shared
     for module in MODULES:
@@ -147,11 +154,12 @@ def test_flexlora_is_exact_where_the_rank_holds_the_mean(equal, clients):
     assert outcome.figures["bias"] < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["fedavg", "fedavgm", "scaffold", "lora-fair", "fedrot-lora", "flexlora"])
+@pytest.mark.parametrize("kind", ["fedavg", "fedavgm", "scaffold", "lora-fair", "fedrot-lora", "flexlora", "raflora"])
 @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
 @pytest.mark.parametrize("clients", range(2, 9))
 def test_the_bias_told_is_that_of_the_dense_matrices(kind, equal, clients):
-    rule, params = AGGREGATIONS[kind](), random_params()
+    rule = AGGREGATIONS[kind]()
+    params = params_for(rule)
     updates = updates_for(rule, params, clients, equal=equal)
     outcome = rule.combine(updates, params, rule.init(params))
     off = torch.stack([ideal(params, updates, module) - dense(outcome.shared, module) for module in MODULES])
@@ -161,13 +169,102 @@ def test_the_bias_told_is_that_of_the_dense_matrices(kind, equal, clients):
     assert want > 0.01
 
 
+@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, Carrying)], ids=lambda rule: rule.kind)
+def test_what_does_not_fit_the_carried_rank_is_the_least_and_is_told(rule):
+    # the best of rank 1 beside what is trained on; nothing closer can be carried
+    params = random_params(carry=1)
+    updates = updates_for(rule, params, 4)
+    outcome = rule.combine(updates, params, rule.init(params))
+    off, carried, mean = [], [], []
+    for module in MODULES:
+        product = outcome.shared[b_of(module)].double() @ outcome.shared[a_of(module)].double()
+        wanted = SCALE * (ideal(params, updates, module) - product)
+        u, s, vt = torch.linalg.svd(wanted)
+        got = outcome.shared[f"{module}.carried_B.weight"].double() @ outcome.shared[f"{module}.carried_A.weight"].double()
+        torch.testing.assert_close(got, s[0] * torch.outer(u[:, 0], vt[0]), rtol=1e-5, atol=1e-5)
+        off.append(wanted - got)
+        carried.append(wanted)
+        received = params[f"{module}.carried_B.weight"].double() @ params[f"{module}.carried_A.weight"].double()
+        mean.append(SCALE * ideal(params, updates, module) - received)
+    size = {name: float(torch.linalg.norm(torch.stack(each))) for name, each in (("off", off), ("all", carried), ("mean", mean))}
+    assert outcome.figures["carry_error"] == pytest.approx(size["off"] / size["all"], rel=1e-5)
+    assert outcome.figures["bias"] == pytest.approx(size["off"] / size["mean"], rel=1e-5)
+    assert outcome.figures["bias"] > 0.01
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, Carrying)], ids=lambda rule: rule.kind)
+def test_rules_that_carry_do_so_round_after_round(rule):
+    # after three rounds all that was ever trained is there: each round's ideal is what the next one starts from
+    shared = params_for(rule)
+    state = rule.init(shared)
+    for round in range(1, 4):
+        updates = updates_for(rule, shared, 5, seed=round)
+        outcome = rule.combine(updates, shared, state)
+        for module in MODULES:
+            torch.testing.assert_close(dense(outcome.shared, module), ideal(shared, updates, module), rtol=1e-5, atol=1e-4)
+        assert max(outcome.figures.values()) < 1e-6
+        shared, state = outcome.shared, outcome.state
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, AnyRanks)], ids=lambda rule: rule.kind)
+class TestUnequalRanks:
+    @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
+    @pytest.mark.parametrize("clients", range(2, 9))
+    def test_the_result_is_that_of_the_dense_formula(self, rule, clients, equal):
+        params = params_for(rule, rank=4)
+        updates = updates_for(rule, params, clients, equal=equal, ranks=RANKS)
+        outcome = rule.combine(updates, params, rule.init(params))
+        off, whole = [], []
+        for module in MODULES:
+            want = dense_rule(rule, params, updates, module)
+            got = dense(outcome.shared, module)
+            assert torch.linalg.norm(got - want) <= 1e-5 * torch.linalg.norm(want)
+            off.append(ideal(params, updates, module) - got)
+            whole.append(ideal(params, updates, module))
+        if rule.kind != "flora":  # whose bias leaves out what was carried before
+            want = float(torch.linalg.norm(torch.stack(off)) / torch.linalg.norm(torch.stack(whole)))
+            assert outcome.figures["bias"] == pytest.approx(want, rel=1e-5)
+        form = [(name, t.dtype, t.shape) for name, t in params.items()]
+        assert [(name, t.dtype, t.shape) for name, t in outcome.shared.items()] == form
+
+    def test_other_tensors_are_averaged_plainly(self, rule):
+        params = params_for(rule, rank=4)
+        updates = updates_for(rule, params, 4, ranks=RANKS)
+        head = [replace(one, delta={"classifier.weight": one.delta["classifier.weight"]}) for one in updates]
+        want = FedAvg().combine(head, {"classifier.weight": params["classifier.weight"]}, {}).shared["classifier.weight"]
+        assert torch.equal(rule.combine(updates, params, rule.init(params)).shared["classifier.weight"], want)
+
+
+def dense_rule(rule, params, updates, module):
+    """Return what a rule's paper says, from dense matrices; a client of a lower rank has zeros for the rest."""
+    if rule.kind == "flora":
+        return ideal(params, updates, module)
+    mean = ideal(params, updates, module)
+    if rule.kind == "raflora":
+        mean = torch.zeros_like(mean)
+        bounds = sorted({one.delta[a_of(module)].shape[0] for one in updates})
+        for low, high in zip([0, *bounds[:-1]], bounds, strict=True):
+            owners = [one for one in updates if one.delta[a_of(module)].shape[0] >= high]
+            total = sum(one.weight for one in owners)
+            for one in owners:
+                b = params[b_of(module)][:, low:high] + one.delta[b_of(module)][:, low:high]
+                a = params[a_of(module)][low:high] + one.delta[a_of(module)][low:high]
+                mean += one.weight / total * b.double() @ a.double()
+    u, s, vt = torch.linalg.svd(mean, full_matrices=False)
+    return u[:, :4] * s[:4] @ vt[:4]
+
+
+def test_three_rules_take_any_ranks():
+    assert {rule.kind for rule in RULES if isinstance(rule, AnyRanks) and rule.any_ranks} == {"flexlora", "raflora", "flora"}
+
+
 def test_the_pairs_of_the_tests_are_found():
     assert [pair.module for pair in pairs_of(random_params())] == list(MODULES)
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.linear], ids=lambda rule: rule.kind)
 def test_an_update_is_let_go_before_the_next_is_asked_for(rule):
-    params = random_params()
+    params = params_for(rule)
     alive: list[weakref.ref[Update]] = []
 
     def arriving():

@@ -59,6 +59,13 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job):
+    code, printed, _ = fedtailor("check", write_job(), "personalization=fedalt")
+    assert code == 0
+    assert "averaging, running-mean" in printed
+    assert "fedalt; what clients train for themselves is not foretold below" in printed
+
+
 def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     job, one, two = write_job(), tmp_path / "one", tmp_path / "two"
     code, printed, said = fedtailor("run", job, "--out", one)

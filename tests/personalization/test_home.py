@@ -155,3 +155,18 @@ def test_a_public_validation_set_cannot_judge_weights_that_stay_home(make_job, r
 def test_bad_settings_are_refused(make_job, settings):
     with pytest.raises(SettingError):
         make_job(personalization=settings)
+
+
+def test_weights_that_stay_home_are_not_sent_whatever_the_tuning_exchanges(make_job, rows):
+    """A prefix network is exchanged through the tuning, and home weights are none of it."""
+    from fedtailor.assemble import assemble
+
+    tuning = {"kind": "prefix", "length": 3, "hidden": 8}
+    names = assemble(make_job(tuning=tuning), given=rows).worker.tensors()
+    one = min(names)
+    parts = assemble(make_job(tuning=tuning, personalization={"kind": "fedper", "home": [one]}), given=rows)
+    assert parts.worker.home == {one}
+    assert set(parts.worker.tensors()) == set(names) - {one}
+    assert one not in parts.manifest.up["train"].tensors
+    parts.worker.load(parts.worker.tensors(), home={one: names[one] + 1})
+    assert bool((parts.worker.params[one].detach() == names[one] + 1).all())

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from fedtailor.errors import OffManifest
 from fedtailor.protection import decode, encode
+from fedtailor.protection.stream import Stream
 from fedtailor.records import Message
+from fedtailor.tensors import Lazy
 
 FACTS = st.dictionaries(
     st.text(min_size=1, max_size=8),
@@ -21,7 +23,10 @@ FACTS = st.dictionaries(
 )
 TENSORS = st.dictionaries(
     st.text("abc.", min_size=1, max_size=6),
-    st.tuples(st.sampled_from([torch.float32, torch.bfloat16, torch.int32]), st.lists(st.integers(0, 4), max_size=3)),
+    st.tuples(
+        st.sampled_from([torch.float32, torch.bfloat16, torch.int32, torch.float16, torch.int64, torch.uint8]),
+        st.lists(st.integers(0, 4), max_size=3),
+    ),
     max_size=4,
 )
 
@@ -36,6 +41,38 @@ def test_decode_gives_back_what_was_encoded(facts, forms):
     for name, tensor in tensors.items():
         assert message.tensors[name].dtype == tensor.dtype
         assert torch.equal(message.tensors[name], tensor)
+
+
+@given(FACTS, TENSORS)
+def test_a_stream_has_the_bytes_of_the_whole_and_reads_the_same(facts, forms):
+    tensors = {name: torch.randn(shape).mul(9).to(dtype) for name, (dtype, shape) in forms.items()}
+    message = Message(kind="train", tensors=tensors, facts=facts)
+    stream, whole = Stream(message), encode(message)
+    if tensors:
+        assert b"".join(stream) == whole
+        assert len(stream) == len(whole)
+    arrived = stream.decode()
+    assert (arrived.kind, arrived.facts, list(arrived.tensors)) == (message.kind, message.facts, list(tensors))
+    for name, tensor in tensors.items():
+        assert arrived.tensors[name].dtype == tensor.dtype
+        assert torch.equal(arrived.tensors[name], tensor)
+
+
+def test_a_stream_makes_no_tensor_for_its_head_and_one_at_a_time_after():
+    made = []
+
+    def double(tensor):
+        if not tensor.is_meta:
+            made.append(tuple(tensor.shape))
+        return tensor * 2
+
+    stream = Stream(Message(kind="k", tensors=Lazy(double, {"b": torch.ones(2), "a": torch.ones(3)})))
+    assert len(stream) == len(encode(Message(kind="k", tensors={"a": torch.ones(3), "b": torch.ones(2)})))
+    assert made == []
+    parts = iter(stream)
+    next(parts), next(parts)
+    assert made == [(3,)]
+    assert stream.decode().tensors["b"].tolist() == [2.0, 2.0]
 
 
 def test_equal_messages_have_equal_bytes_whatever_the_order():

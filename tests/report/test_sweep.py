@@ -43,6 +43,9 @@ def test_the_table_states_n_and_names_failed_cells(means):
         ("perplexity_word", "per word"),
         ("loss_client_worst", "loss, worst client"),
         ("bleu_before", "BLEU before"),
+        ("loss_personal_worst", "loss, personal, worst client"),
+        ("perplexity_personal_public", "perplexity, personal, on the test set"),
+        ("accuracy_local", "accuracy, each alone"),
         ("up_bytes", "up bytes"),
     ],
 )

@@ -76,6 +76,43 @@ def test_compare(write_run, printed):
     assert "base" not in text
 
 
+def personal(own, **more):
+    """Return the section of a run in which one client ended with weights of its own, and another kept the shared ones."""
+    scopes = lambda loss: {key: {"loss": loss} for key in ("mean", "worst", "p10")}  # noqa: E731
+    clients = {
+        "a": {"kept": True, "base": {"loss": 3.0}, "local": {"loss": 1.75}, "global": {"loss": 2.0}, "personal": {"loss": own}},
+        "b": {"kept": False, "base": {"loss": 3.0}, "global": {"loss": 2.5}, "personal": {"loss": 2.5}},
+    }
+    return {"base": scopes(3.0), "global": scopes(2.25), "personal": scopes(own), "kept": 1, "clients": clients} | more
+
+
+def test_personal_figures_stand_side_by_side(write_run, printed):
+    local = {"mean": {"loss": 1.75}, "worst": {"loss": 1.8}, "p10": {"loss": 1.79}}
+    text = printed(show(read_run(write_run("one", personal=personal(1.5, local=local)))))
+    assert line(text, "personal: loss") == "personal: loss base local-only global personal"
+    assert line(text, "mean client") == "mean client 3.000 1.750 2.250 1.500"
+    assert line(text, "worst client") == "worst client 3.000 1.800 2.250 1.500"
+    rows = text[text.index("personal: loss") :]
+    assert line(rows, "a ") == "a 3.000 1.750 2.000 1.500"
+    assert line(rows, "b ") == "b 3.000 – 2.500 2.500 (global)"
+    text = printed(show(read_run(write_run("two", personal=personal(1.5, public={"mean": {"loss": 4.0}})))))
+    assert line(text, "personal: loss") == "personal: loss base global personal personal, on the test set"
+    assert line(text, "mean client") == "mean client 3.000 2.250 1.500 4.000"
+    assert line(text, "global, on the test set") == "global, on the test set 1.500"
+
+
+def test_compare_has_personal_figures(write_run, printed):
+    runs = [read_run(write_run(name, personal=personal(own))) for name, own in (("one", 1.5), ("two", 1.25))]
+    text = printed(compare([*runs, read_run(write_run("three"))]))
+    assert line(text, "personal, mean client") == "personal, mean client 1.500 1.250 –"
+    assert line(text, "personal, worst client") == "personal, worst client 1.500 1.250 –"
+
+
+def test_a_damaged_personal_section_is_told(write_run):
+    with pytest.raises(DataError, match="personal"):
+        read_run(write_run("one", personal=[1]))
+
+
 def test_differences():
     assert differences([{"a": {"b": 1}, "name": "x"}, {"a": {"b": 1, "c": None}, "name": "y"}]) == {"a.c": ["–", "null"]}
 

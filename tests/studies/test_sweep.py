@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -107,10 +108,24 @@ def test_baselines_stand_beside_each_cell_and_start_anew_when_cut_off(job, tmp_p
 
 def test_figures_that_are_promised_are_there(job, tmp_path):
     swept = sweep(job, tmp_path / "s", "seed=0", "stop.rounds=1")
-    promised = possible_figures(make_grid(job, ["seed=0"])[1][0].job)
+    promised = possible_figures([make_grid(job, ["seed=0"])[1][0].job])
+    assert not [name for name in promised if "personal" in name]
     assert {"loss", "loss_client_worst", "loss_before", "up_bytes", "seconds", "rounds"} <= set(promised) & set(
         swept.table.columns
     )
+
+
+def test_personal_figures_are_columns_where_a_cell_has_them(job, tmp_path):
+    grid = ["personalization={kind: none},{kind: finetune, steps: 1}", "stop.rounds=1"]
+    table = sweep(job, tmp_path / "s", *grid).table
+    promised = possible_figures(cell.job for cell in make_grid(job, grid)[1])
+    assert {"loss_personal", "loss_personal_worst", "loss_personal_p10", "loss_base"} <= set(promised) & set(table.columns)
+    plain, own = table.to_dict("records")
+    told = json.loads((Path(own["folder"]) / "summary.json").read_text())["personal"]
+    assert math.isnan(plain["loss_personal"])
+    assert own["loss_personal"] == told["personal"]["mean"]["loss"]
+    assert own["loss_personal_worst"] == told["personal"]["worst"]["loss"]
+    assert own["loss_base"] == told["base"]["mean"]["loss"]
 
 
 def test_mean_and_standard_deviation_are_over_seeds_that_are_done():

@@ -11,6 +11,7 @@ from fedtailor.export import export, open_run
 from fedtailor.running import run
 
 KINDS = {
+    "fed-sb": {"kind": "fed-sb", "rank": 4, "alpha": 4, "dropout": 0.1},
     "full": {"kind": "full"},
     "adapter": {"kind": "adapter", "width": 4, "placement": "houlsby", "dropout": 0.1},
     "prefix": {"kind": "prefix", "length": 3, "hidden": 8},
@@ -19,7 +20,14 @@ KINDS = {
     "prompt": {"kind": "prompt", "length": 3},
     "peft": {"kind": "peft", "type": "LOHA", "arguments": {"r": 2}},
 }
-FORMS = {"full": ["merged"], "adapter": ["adapter"], "prefix": ["peft"], "prompt": ["peft"], "peft": ["merged", "peft"]}
+FORMS = {
+    "fed-sb": ["merged", "peft"],
+    "full": ["merged"],
+    "adapter": ["adapter"],
+    "prefix": ["peft"],
+    "prompt": ["peft"],
+    "peft": ["merged", "peft"],
+}
 CLASSES = {"kind": "classification", "labels": list(LABELS)}
 
 

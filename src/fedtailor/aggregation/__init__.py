@@ -6,14 +6,18 @@ from .fedadagrad import FedAdagrad
 from .fedadam import FedAdam
 from .fedavg import FedAvg
 from .fedavgm import FedAvgM
+from .fedex_lora import FedExLora
 from .fedrot_lora import FedRotLora
 from .fedsvd import FedSvd
 from .fedyogi import FedYogi
 from .ffa_lora import FfaLora
 from .flexlora import FlexLora
+from .flora import Flora
 from .lora_fair import LoraFair
 from .mean import weighted_mean
+from .raflora import RaFlora
 from .rolora import RoLora
+from .running_mean import RunningMean
 from .scaffold import Scaffold
 
 AGGREGATIONS: Mapping[str, type] = {
@@ -29,6 +33,9 @@ AGGREGATIONS: Mapping[str, type] = {
     "fedrot-lora": FedRotLora,
     "fedsvd": FedSvd,
     "flexlora": FlexLora,
+    "raflora": RaFlora,
+    "flora": Flora,
+    "fedex-lora": FedExLora,
 }
 
 __all__ = [
@@ -37,13 +44,17 @@ __all__ = [
     "FedAdam",
     "FedAvg",
     "FedAvgM",
+    "FedExLora",
     "FedRotLora",
     "FedSvd",
     "FedYogi",
     "FfaLora",
     "FlexLora",
+    "Flora",
     "LoraFair",
+    "RaFlora",
     "RoLora",
+    "RunningMean",
     "Scaffold",
     "weighted_mean",
 ]

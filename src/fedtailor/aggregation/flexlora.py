@@ -1,8 +1,9 @@
 """FlexLoRA: the mean of the clients' products, cut back to rank r by a singular value decomposition.
 
 Source: Bai et al., 2024, arXiv:2402.11505, section 3: clients' products are averaged by weight, and each client gets the top singular
-triplets of the mean that its rank holds, B = U S and A = V'. That is the best adapter of rank r (Eckart and Young).
-Differences: the dense product is never built (QR of the stacked factors gives the same triplets); one rank for all clients as yet;
+triplets of the mean that its rank holds, B = U S and A = V'. That is the best adapter of rank r (Eckart and Young). Clients may differ in
+rank: the shared factors are sorted by singular value, so the first columns and rows are a client's part.
+Differences: the dense product is never built (QR of the stacked factors gives the same triplets);
 the sign of each triplet is fixed by the largest entry of A. All clients' factors of the round are held at once.
 """
 
@@ -27,6 +28,10 @@ class FlexLora:
     def linear(self) -> bool:
         return False  # the products of the clients are needed
 
+    @property
+    def any_ranks(self) -> bool:
+        return True
+
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 
@@ -47,7 +52,7 @@ class FlexLora:
             EmptyRound: if no client answered.
         """
         held = Held(params=params)
-        shared = take_step(params, mean_delta(map(held.see, updates)))
+        shared = take_step(params, mean_delta(map(held.see_others, updates)))
         shares, cut = held.shares(), []
         for pair in held.pairs:
             product = stacked(shares, held.factors(pair))

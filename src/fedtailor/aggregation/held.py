@@ -1,13 +1,13 @@
 """Clients' factors held for the length of one round, and how far plain averaging of them is off."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from ..records import Update
 from ..tensors import Tensors
-from .lowrank import OneScale, Pair, deviation, pairs_of, relative, stacked
+from .lowrank import OneScale, Pair, deviation, others_than_factors, pairs_of, relative, stacked
 from .mean import mean_delta
 
 MOST_BYTES = 32 * 2**20  # of factors that are held for a figure alone; a round of more goes without that figure
@@ -44,15 +44,26 @@ class Held:
             self._add(update)
         return update
 
+    def see_others(self, update: Update) -> Update:
+        """Keep hold of the update's factors, and return it without them."""
+        return replace(update, delta=others_than_factors(self.see(update).delta, self.pairs))
+
     def shares(self) -> list[float]:
         """Return the shares p of the clients."""
         total = sum(self._weights)
         return [weight / total for weight in self._weights]
 
     def factors(self, pair: Pair) -> list[tuple[Tensor, Tensor]]:
-        """Return each client's trained (B, A) of one module: what it received plus what it sent, in float64."""
+        """Return each client's trained (B, A) of one module: what it received plus what it sent, in float64.
+
+        A client of a lower rank received the first columns and rows, and sent as many.
+        """
         b, a = self.params[pair.b].double(), self.params[pair.a].double()
         return [(_plus(b, delta.get(pair.b)), _plus(a, delta.get(pair.a))) for delta in self._deltas]
+
+    def scale(self, pair: Pair) -> float:
+        """Return alpha / rank of one module, which is the same for all updates; 1 where nobody told."""
+        return self._scale.first[1].get(pair.module, 1.0) if self._scale.first else 1.0
 
     def bias(self) -> Mapping[str, float]:
         """Return {"bias": |sum p (B - Bm)(A - Am)| / |dW*|} over all modules, or nothing where it has no meaning.
@@ -92,4 +103,7 @@ def mean_and_bias(updates: Iterable[Update], params: Tensors) -> tuple[dict[str,
 
 
 def _plus(received: Tensor, delta: Tensor | None) -> Tensor:
-    return received if delta is None else received + delta.double()
+    if delta is None:
+        return received
+    rows, columns = delta.shape
+    return received[:rows, :columns] + delta.double()

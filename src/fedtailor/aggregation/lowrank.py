@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
+from ..interfaces import CARRIED
 from ..records import ClientId, Update
 from ..tensors import Tensors
 
@@ -54,6 +55,22 @@ def pairs_of(names: Iterable[str]) -> list[Pair]:
     known = set(names)
     pairs = [Pair(module=m, a=f"{m}.lora_A.weight", b=f"{m}.lora_B.weight") for m in modules_of(known)]
     return [pair for pair in pairs if pair.a in known and pair.b in known]
+
+
+def others_than_factors(delta: Tensors, pairs: Iterable[Pair]) -> dict[str, Tensor]:
+    """Return the tensors that belong to none of the pairs: they are averaged plainly, whatever a rule does with factors."""
+    named = {name for pair in pairs for name in (pair.a, pair.b)}
+    return {name: tensor for name, tensor in delta.items() if name not in named}
+
+
+def is_carried(name: str) -> bool:
+    """Return whether a tensor is part of the factor that is carried beside the trained one."""
+    return re.fullmatch(rf".+\.{CARRIED}_[AB]\.weight", name) is not None
+
+
+def carried_beside(pair: Pair) -> Pair:
+    """Return the names of the factors that are carried beside a module's trained ones."""
+    return Pair(module=pair.module, a=f"{pair.module}.{CARRIED}_A.weight", b=f"{pair.module}.{CARRIED}_B.weight")
 
 
 def require_factors(params: Tensors, rule: str) -> list[Pair]:
@@ -103,6 +120,14 @@ class Product:
     def norm(self) -> float:
         """Return the Frobenius norm from Gram matrices: |LR|^2 = <L'L, RR'>."""
         return math.sqrt(max(0.0, float(((self.left.T @ self.left) * (self.right @ self.right.T)).sum())))
+
+    def plus(self, other: "Product") -> "Product":
+        """Return the sum of two matrices, as one product of stacks."""
+        return Product(left=torch.cat([self.left, other.left], 1), right=torch.cat([self.right, other.right]))
+
+    def times(self, factor: float) -> "Product":
+        """Return this matrix times a number."""
+        return Product(left=factor * self.left, right=self.right)
 
     def minus(self, left: Tensor, right: Tensor) -> "Product":
         """Return this matrix less left @ right."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import EmptyRound, SettingError
 from ..records import Update
-from ..tensors import Tensors, check_same_names
+from ..tensors import Lazy, Tensors, check_same_names
 
 
 def weighted_mean(pairs: Iterable[tuple[Tensors, float]]) -> dict[str, Tensor]:
@@ -34,7 +34,8 @@ def weighted_mean(pairs: Iterable[tuple[Tensors, float]]) -> dict[str, Tensor]:
         del tensors  # else it would stay until the next one is here
     if not weights:
         raise EmptyRound("no client sent a usable update in this round; see events.jsonl for the reason of each")
-    torch._foreach_mul_(list(total.values()), 1 / weights)
+    if total:
+        torch._foreach_mul_(list(total.values()), 1 / weights)
     return total
 
 
@@ -49,9 +50,13 @@ def take_step(params: Tensors, step: Tensors) -> dict[str, Tensor]:
 
 
 def _add_(total: Tensors, tensors: Tensors, weight: float) -> None:
-    """Add weight * tensors to `total` in place: one call into torch for all, as adapters are many small tensors."""
+    """Add weight * tensors to `total` in place: one call into torch for all, as adapters are many small tensors; lazy ones singly."""
     check_same_names(total, tensors)
-    torch._foreach_add_(list(total.values()), [tensors[name].float() for name in total], alpha=weight)
+    if isinstance(tensors, Lazy):
+        for name, value in total.items():
+            value.add_(tensors[name].float(), alpha=weight)
+    elif total:
+        torch._foreach_add_(list(total.values()), [tensors[name].float() for name in total], alpha=weight)
 
 
 def _delta_and_weight(update: Update) -> tuple[Tensors, float]:

@@ -59,7 +59,12 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     yield "sha256", parts.backbone.hashes.get("weights", "")
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
-    yield "protocol", f"{settings['protocol']['kind']}, {settings['protocol']['aggregation']['kind']}"
+    given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
+    rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
+    yield "protocol", f"{settings['protocol']['kind']}, {rule}"
+    if parts.job.personalization.personal:
+        alone = ", and training alone," if job.evaluation.local_only else ""
+        yield "personal", f"{settings['personalization']['kind']}; what clients train for themselves{alone} is not foretold below"
     yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"

@@ -88,7 +88,7 @@ def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
     from ..job_errors import nearest
     from ..studies.sweep import possible_figures
 
-    known = possible_figures(cells[0].job)
+    known = possible_figures(cell.job for cell in cells)
     if metric not in known:
         near = nearest(metric, known)
         tip = f"did you mean {near}?" if near else "there is " + ", ".join(known[:6]) + " and more."

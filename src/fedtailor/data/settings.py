@@ -53,6 +53,27 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnTuning:
+    """What one client's tuning differs in."""
+
+    rank: int | None = None  # of LoRA, at most tuning.rank
+    alpha: float | None = None  # of LoRA; left out: tuning.alpha
+
+    def __post_init__(self) -> None:
+        if self.rank is not None and (not _whole(self.rank) or self.rank < 1):
+            raise SettingError(f"rank is a whole number from 1, got {self.rank!r}; at most tuning.rank")
+        if self.alpha is not None and (not _number(self.alpha) or not 0 < self.alpha < float("inf")):
+            raise SettingError(f"alpha is a number above 0, got {self.alpha!r}; leave it out for tuning.alpha")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """What one client differs in from the job."""
+
+    tuning: OwnTuning = field(default_factory=OwnTuning)  # of LoRA: rank and alpha
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clients:
     """Who owns which examples, and how many of the owners are asked in a round."""
 
@@ -64,6 +85,7 @@ class Clients:
     min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
+    overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
         for name in ("count", "per_round"):

@@ -18,8 +18,8 @@ from ..tasks.classification import Classification
 from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.generate import generate as generate_texts
 from ..tasks.metrics import HIGHER_IS_BETTER, Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
-from ..tasks.shard import Shard, collate, evaluation_batches
-from ..tasks.task import LogitsAt, Task, Writes
+from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
+from ..tasks.task import LogitsAt, Task, Writes, by_instance
 
 TEXT_METRICS = ("bleu", "chrf", "rougeL")  # of generated texts
 
@@ -34,6 +34,7 @@ class Evaluation:
     generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
     bleu: Bleu = field(default_factory=Bleu)
     batch_size: int = 16  # examples at a time for the loss
+    local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
 
     def __post_init__(self) -> None:
         for name in ("every", "batch_size"):
@@ -155,6 +156,8 @@ def measure(
     predicted: dict[int, int] = {}
     for rows in evaluation_batches(shard.lengths_N.tolist(), batch_size):
         batch = collate(shard, rows, pad_id, device)
+        if (instance := by_instance(model)) is not None:
+            instance.begin(*inputs_of(batch))
         if isinstance(task, Classification) and batch.labels_B is not None:
             scores_BC = task.logits(model, batch)
             total += F.cross_entropy(scores_BC, batch.labels_B, reduction="sum").item()

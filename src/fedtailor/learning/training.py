@@ -13,7 +13,7 @@ from ..chance import stream, stream_seed
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
-from ..tensors import Tensors, clone, subtract
+from ..tensors import Lazy, Tensors, clone, subtract
 from .local import LocalTraining
 from .worker import OnStep, Worker
 
@@ -44,6 +44,8 @@ def train_locally(
     optimizer: Tensors | None = None,
     corrections: Sequence[Correction] = (),
     only: Collection[str] | None = None,
+    beside: Mapping[str, nn.Parameter] | None = None,
+    received: Tensors | None = None,
     purpose: str = "",
     loss_of: LossOf | None = None,
     on_step: OnStep | None = None,
@@ -57,14 +59,18 @@ def train_locally(
         optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
         corrections: applied to the gradients of each step in order, before clipping.
         only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
+        beside: further parameters that are trained with them, which are none of the worker's; they require gradients here alone.
+        received: what is in place, of what is exchanged, if the caller has it and it is large: then it is not copied, and each tensor of
+            the delta is made of the weights in place when it is asked for. None: a copy is made first, and the delta at once.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
         loss_of: the loss on some rows of `shard`; None: the task's own.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
     """
-    params = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
-    received = worker.tensors()
+    trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
+    params = {**trained, **(beside or {})}
+    start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings)
     _restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
@@ -72,7 +78,10 @@ def train_locally(
     losses, tokens, targets, rates = [], 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
     worker.model.train()
-    with _resting(worker.params, params), torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []):
+    with (
+        _requiring({**worker.params, **params}, params),
+        torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []),
+    ):
         torch.manual_seed(stream_seed(worker.seed, f"{purpose}dropout", round, client))
         for step in range(steps):
             rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
@@ -88,8 +97,17 @@ def train_locally(
             if on_step:
                 on_step(step + 1, steps, loss)
     kept = _moments(engine, params) if settings.keep_optimizer else {}
-    delta = {name: value for name, value in subtract(worker.tensors(), received).items() if only is None or name in only}
+    engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
+    delta: Tensors
+    if received is None:
+        delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
+    else:
+        delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
     return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+
+
+def _change(now: Tensor, before: Tensor) -> Tensor:
+    return now.detach().to(before.device) - before
 
 
 def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> torch.optim.Optimizer:
@@ -110,16 +128,16 @@ def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) ->
 
 
 @contextmanager
-def _resting(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Let what is not under training require no gradient inside the block."""
-    resting = [param for name, param in everything.items() if name not in trained]
-    for param in resting:
-        param.requires_grad_(False)
+def _requiring(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Let what is under training require gradients inside the block, and nothing else."""
+    before = {name: param.requires_grad for name, param in everything.items()}
+    for name, param in everything.items():
+        param.requires_grad_(name in trained)
     try:
         yield
     finally:
-        for param in resting:
-            param.requires_grad_(True)
+        for name, param in everything.items():
+            param.requires_grad_(before[name])
 
 
 def _task_loss(worker: Worker, shard: Shard) -> LossOf:

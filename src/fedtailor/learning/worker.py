@@ -15,7 +15,7 @@ from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
 from ..tasks.shard import Batch, Shard, collate
-from ..tensors import Tensors, check_same_names, clone
+from ..tensors import Tensors, check_same_names, clone, form, is_large
 from .evaluate import Evaluated, Evaluation, evaluate
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
@@ -34,6 +34,8 @@ class Worker:
     bfloat16: bool  # compute in bfloat16; trained weights, their gradients and the loss stay float32
     seed: int
     home: frozenset[str] = frozenset()  # names of weights that stay with each client: they are not among what is exchanged
+    remember: bool = False  # keep a copy of what is exchanged, as it was when the tuning was attached
+    start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
     peak: PeakMemory = field(init=False)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
@@ -42,6 +44,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.peak = PeakMemory(self.device)
         self._drawn = self.home_tensors()
+        self.start = self.tensors() if self.remember else {}
 
     def load(self, tensors: Tensors, *, home: Tensors | None = None) -> None:
         """Set the trained weights by `tensors`, which are named and shaped as `tensors()` gives them.
@@ -56,9 +59,10 @@ class Worker:
         wanted = self._exchanged()
         check_same_names(wanted, tensors)
         for name, value in wanted.items():
-            if value.shape != tensors[name].shape:
+            found = form(tensors, name).shape
+            if value.shape != found:
                 raise ShapeMismatch(
-                    f"tensor {name!r} has shape {tuple(tensors[name].shape)}, the model has {tuple(value.shape)}; "
+                    f"tensor {name!r} has shape {tuple(found)}, the model has {tuple(value.shape)}; "
                     "were they trained with the same rank?"
                 )
         own = home or self._drawn
@@ -76,14 +80,18 @@ class Worker:
         """Return copies of what is exchanged, on the CPU, sorted by name: the trained weights, or what the tuning makes of them."""
         return clone(self._exchanged())
 
+    @property
+    def lean(self) -> bool:
+        """Whether what is exchanged are the trained weights themselves, and so large that copies of all are to be avoided."""
+        return not isinstance(self.tuning, Exchanging) and is_large(self._exchanged())
+
     def home_tensors(self) -> dict[str, torch.Tensor]:
         """Return copies of the weights that stay home, on the CPU."""
         return clone({name: self.params[name] for name in sorted(self.home)})
 
     def _exchanged(self) -> Tensors:
-        if isinstance(self.tuning, Exchanging):
-            return self.tuning.exchanged(self.model)
-        return {name: param for name, param in self.params.items() if name not in self.home} if self.home else self.params
+        found = self.tuning.exchanged(self.model) if isinstance(self.tuning, Exchanging) else self.params
+        return {name: tensor for name, tensor in found.items() if name not in self.home} if self.home else found
 
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""

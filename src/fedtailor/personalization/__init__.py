@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 
 from .ditto import Ditto
+from .fedalt import FedAlt
+from .feddpa import FedDpa
 from .fedper import FedPer
 from .fedrep import FedRep
 from .fedsa_lora import FedSaLora
 from .finetune import FineTune
 from .none import Shared
-from .technique import OWN, Personal, Personalization, Turn
+from .pair import load_personal
+from .technique import OWN, Dual, Personal, Personalization, Turn
 
 PERSONALIZATIONS: Mapping[str, type] = {
     "none": Shared,
@@ -17,12 +20,17 @@ PERSONALIZATIONS: Mapping[str, type] = {
     "fedsa-lora": FedSaLora,
     "fedrep": FedRep,
     "ditto": Ditto,
+    "feddpa": FedDpa,
+    "fedalt": FedAlt,
 }
 
 __all__ = [
     "OWN",
     "PERSONALIZATIONS",
     "Ditto",
+    "Dual",
+    "FedAlt",
+    "FedDpa",
     "FedPer",
     "FedRep",
     "FedSaLora",
@@ -31,4 +39,5 @@ __all__ = [
     "Personalization",
     "Shared",
     "Turn",
+    "load_personal",
 ]

@@ -1,14 +1,20 @@
 """What every personalization promises, and what it works with."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from torch import nn
+
+from ..interfaces import Aggregation, Tuning
 from ..learning.client import ClientState
 from ..learning.local import LocalTraining
 from ..learning.training import Correction, Trained, train_locally
 from ..learning.worker import OnStep, Worker
 from ..records import Fact
+from ..tasks import Task
 from ..tensors import Tensors
 
 OWN = "own/"  # a client keeps tensors of its own under their names with this in front
@@ -32,10 +38,14 @@ class Turn:
     optimizer: Tensors = field(default_factory=dict)  # moments kept from the client's last round
     corrections: Sequence[Correction] = ()  # of the protocol
     on_step: OnStep | None = None
+    clients: int = 0  # of the federation, those that are never asked too; 0 where nobody told
     done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is told
 
-    def train_shared(self, *, with_home: bool = False) -> Trained:
-        """Train the shared weights as the protocol says, and with them those that stay home if asked."""
+    def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
+        """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.
+
+        They must be in place as received; with full tuning the delta is read from the weights that are left in place.
+        """
         names = [*self.sent, *(sorted(self.worker.home) if with_home else ())]
         everything = len(names) == len(self.shared) + len(self.worker.home)
         return self._train(
@@ -43,14 +53,21 @@ class Turn:
             only=None if everything else names,
             optimizer=self.optimizer,
             corrections=self.corrections,
+            beside=beside,
+            received=self.shared if self.worker.lean else None,
             purpose="",
         )
 
     def train_own(
-        self, settings: LocalTraining, *, only: Collection[str] | None = None, corrections: Sequence[Correction] = ()
+        self,
+        settings: LocalTraining,
+        *,
+        only: Collection[str] | None = None,
+        corrections: Sequence[Correction] = (),
+        beside: Mapping[str, nn.Parameter] | None = None,
     ) -> Trained:
-        """Train the weights in place for the client itself; its draws are not those of shared training."""
-        return self._train(settings, only=only, optimizer={}, corrections=corrections, purpose="own-")
+        """Train the weights in place, and those beside, for the client itself; its draws are not those of shared training."""
+        return self._train(settings, only=only, optimizer={}, corrections=corrections, beside=beside, purpose="own-")
 
     def _train(
         self,
@@ -59,7 +76,9 @@ class Turn:
         only: Collection[str] | None,
         optimizer: Tensors,
         corrections: Sequence[Correction],
+        beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
+        received: Tensors | None = None,
     ) -> Trained:
         trained = train_locally(
             self.worker,
@@ -71,6 +90,8 @@ class Turn:
             optimizer=optimizer,
             corrections=corrections,
             only=only,
+            beside=beside,
+            received=received,
             purpose=purpose,
             on_step=self.on_step,
         )
@@ -85,6 +106,17 @@ class Personal:
     shared: Tensors  # in the place of the shared weights, by the same names
     home: Tensors = field(default_factory=dict)  # those that never left; empty: as they were drawn at the start
     facts: Mapping[str, Fact] = field(default_factory=dict)  # of PERSONAL_FACTS
+    mixture: "Mixture | None" = None  # a second adapter that takes part in the forward pass
+
+
+class Mixture(Protocol):
+    """A second adapter of one client's, and by what shares both count."""
+
+    def placed(self) -> AbstractContextManager[None]:
+        """Let it take part in the forward pass, inside the block."""
+
+    def save(self, folder: Path) -> None:
+        """Write it with the weights in place, so that `load_personal` makes the same model of it."""
 
 
 class Personalization(Protocol):
@@ -116,3 +148,28 @@ class Personalization(Protocol):
 
     def check(self, *, own_validation: bool) -> None:
         """Raise SettingError if the settings need each client to have a validation part of its own, and none has."""
+
+
+@runtime_checkable
+class Dual(Protocol):
+    """What a technique has besides, if it puts a second adapter beside the first."""
+
+    @property
+    def last_round(self) -> bool:
+        """Whether what a client keeps goes with the last round's shared weights, and has a part in judging each round."""
+
+    def attach(self, model: nn.Module, *, seed: int) -> None:
+        """Put the second adapter in place; at rest it has no part in the forward pass.
+
+        Raises:
+            SettingError: if the model has no plain LoRA in place.
+        """
+
+    def fits(self, *, task: Task, tuning: Tuning, local: LocalTraining, wire: str, clients: int) -> None:
+        """Raise SettingError, naming a working alternative, if the technique does not go with the other parts of the job."""
+
+    def rule(self, clients: int) -> Aggregation | None:
+        """Return the aggregation that the technique needs in the place of fedavg, or None."""
+
+    def placed(self, turn: Turn) -> AbstractContextManager[None]:
+        """Let the client's model be the one that `turn.kept` and the shared weights make, inside the block."""

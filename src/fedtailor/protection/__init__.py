@@ -1,7 +1,7 @@
 """The gate: what may leave a client, and in which form."""
 
 from .codec import decode, encode
-from .gate import Gate
+from .gate import Encoded, Gate
 from .manifest import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
 
-__all__ = ["FactSpec", "Gate", "Manifest", "MessageSpec", "TensorSpec", "decode", "encode", "specs_of"]
+__all__ = ["Encoded", "FactSpec", "Gate", "Manifest", "MessageSpec", "TensorSpec", "decode", "encode", "specs_of"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..errors import OffManifest
 from ..records import Fact, Message
-from ..tensors import Tensors
+from ..tensors import Tensors, form
 
 Direction = Literal["up", "down"]
 
@@ -57,8 +57,8 @@ class Manifest:
         where = f"message {message.kind!r} {direction}"
         needed = {name for name, tensor in spec.tensors.items() if not tensor.optional}
         _check_names(set(message.tensors), set(spec.tensors), needed, f"{where}: tensors")
-        for name, tensor in message.tensors.items():
-            self._check_tensor(tensor, spec.tensors[name], f"{where}: tensor {name!r}")
+        for name in message.tensors:
+            self._check_tensor(form(message.tensors, name), spec.tensors[name], f"{where}: tensor {name!r}")
         required = {name for name, fact in spec.facts.items() if not fact.optional}
         _check_names(set(message.facts), set(spec.facts), required, f"{where}: facts")
         for name, value in message.facts.items():

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from ..aggregation import FedAvg
+from ..aggregation import FedAvg, RunningMean
 from ..errors import EmptyRound, SettingError, TooFewClients
 from ..interfaces import Aggregation, Control, Federation
 from ..learning.client import ClientState
@@ -22,12 +22,14 @@ from ..protection import Manifest
 from ..records import ClientFailure, ClientId, Cost, Facts, Message, Outcome, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, count, norm, subtract
+from . import alone
 from .averaging_client import AveragingClient
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
 from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
+from .ranks import RANK, any_rank
 from .sampling import Sampler
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
@@ -82,6 +84,7 @@ class Averaging:
                     self._weight,
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
+                    shapes={name: tensor.shape for name, tensor in state.shared.items()},
                 )
                 likeness = LikenessMeter(worker, state.shared)
                 outcome = self._round(federation, collector, likeness, state, self.local.round_factor(index, rounds))
@@ -106,6 +109,7 @@ class Averaging:
         tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
         if isinstance(self.aggregation, Control):
             tensors |= beside(self.aggregation.control(state.method))
+        if self._tells_clients:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
@@ -141,7 +145,15 @@ class Averaging:
         return [name for name in shared if trains(name)]
 
     def manifest(
-        self, shared: Tensors, figures: Iterable[str], *, rounds: int = 1, personal: bool = False, home: bool = False
+        self,
+        shared: Tensors,
+        figures: Iterable[str],
+        *,
+        rounds: int = 1,
+        personal: bool = False,
+        home: bool = False,
+        most_rank: int | None = None,
+        local_only: bool = False,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -150,7 +162,9 @@ class Averaging:
             figures: what evaluation reports.
             rounds: of the run: which tensors are sent may differ from round to round.
             personal: whether clients end with weights of their own.
-            home: whether some weights, which are not among `shared`, stay with the clients.
+            home: whether clients have weights of their own, not among `shared`, that take part in the evaluation of rounds.
+            local_only: whether clients also train alone, to compare with.
+            most_rank: the largest rank of LoRA, if ranks differ among clients.
         """
         figures = list(figures)
         up, down = training_specs(
@@ -158,12 +172,17 @@ class Averaging:
             dtype=self.wire,
             sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
             control=isinstance(self.aggregation, Control),
+            clients=self._tells_clients,
         )
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        specs |= {alone.KIND: alone.alone_specs(shared, figures)} if local_only else {}
+        if most_rank is not None:
+            specs = {kind: (any_rank(upward), any_rank(downward)) for kind, (upward, downward) in specs.items()}
         return Manifest(
             up={kind: upward for kind, (upward, _) in specs.items()},
             down={kind: downward for kind, (_, downward) in specs.items()},
+            sizes={} if most_rank is None else {RANK: most_rank},
         )
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
@@ -194,6 +213,10 @@ class Averaging:
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )
+
+    @property
+    def _tells_clients(self) -> bool:
+        return isinstance(self.aggregation, Control | RunningMean)
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]

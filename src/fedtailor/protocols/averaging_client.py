@@ -1,6 +1,8 @@
 """The client half of averaging."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,13 @@ from ..learning.corrections import KEPT, controlled, kept_control, next_control,
 from ..learning.local import LocalTraining
 from ..learning.training import Correction
 from ..learning.worker import OnStep, Worker
-from ..personalization import OWN, Personalization, Turn
+from ..personalization import OWN, Dual, Personalization, Turn
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, check_finite, scale, subtract
-from .averaging_messages import apart, beside, scale_facts
+from . import alone
+from .averaging_messages import beside, scale_facts
+from .collect import apart
 from .evaluation import answer_evaluation, own_of
 from .personal import KIND, answer_personal
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AveragingClient:
-    """Answers "train" with an update, "evaluate" and "personalize" with figures."""
+    """Answers "train" with an update, all else with figures."""
 
     protocol: "Averaging"
     worker: Worker
@@ -37,7 +41,10 @@ class AveragingClient:
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
         if message.kind == "evaluate":
-            return answer_evaluation(self.worker, self.state, message)
+            with self._placed(message):
+                return answer_evaluation(self.worker, self.state, message)
+        if message.kind == alone.KIND:
+            return alone.answer_alone(self.protocol, self.worker, self.state, message, public=self.public, on_step=self.on_step)
         return self._personalize(message) if message.kind == KIND else self._train(message)
 
     def _train(self, message: Message) -> Message:
@@ -52,19 +59,10 @@ class AveragingClient:
         measured = worker.peak.reset()
         facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
         began = time.perf_counter()
-        turn = Turn(
-            worker=worker,
-            state=state,
-            shared=shared,
-            kept=kept_own,
-            version=version,
-            local=settings,
-            sent=sent,
-            rate_factor=rate_factor,
-            optimizer={name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)},
-            corrections=_corrections(worker, settings, control, own),
-            on_step=self.on_step,
-        )
+        turn = self._turn(message, shared, kept_own)
+        turn.sent, turn.rate_factor = sent, rate_factor
+        turn.optimizer = {name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)}
+        turn.corrections = _corrections(worker, settings, control, own)
         trained, own_weights = self.personalization.train(turn)
         facts |= {
             "seconds": time.perf_counter() - began,
@@ -77,35 +75,55 @@ class AveragingClient:
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
         facts |= self._validation("after")
         facts |= scale_facts(shared, worker.tuning.scale(worker.model))
-        tensors, kept = dict(trained.delta), dict(trained.optimizer)
+        tensors, kept = trained.delta, dict(trained.optimizer)
         if control:
             renewed = next_control(control, own, trained.delta, trained.rates)
             kept |= {f"{KEPT}{name}": value for name, value in renewed.items()}
-            tensors |= beside(scale(subtract(renewed, own), 1 / int(message.facts["clients"])))  # type: ignore[arg-type]
+            change = scale(subtract(renewed, own), 1 / int(message.facts["clients"]))  # type: ignore[arg-type]
+            tensors = dict(tensors) | beside(change)
         kept |= {f"{OWN}{name}": value for name, value in own_weights.items()}
-        check_finite({**tensors, **kept}, "weights after training")  # what is not sent must not be kept either
         if kept:
+            for found in (tensors, kept):  # what is not sent must not be kept either
+                check_finite(found, "weights after training")
             state.keep(version + 1, kept)
         return Message(kind="train", tensors=cast(tensors, getattr(torch, self.protocol.wire)), facts=facts)
 
     def _personalize(self, message: Message) -> Message:
-        version, shared = int(message.facts["version"]), message.tensors  # type: ignore[arg-type]
-        kept = own_of(self.state.recall(version))
-        self.worker.load(shared, home=kept if self.worker.home else None)
-        turn = Turn(
+        kept = own_of(self.state.recall(int(message.facts["version"])))  # type: ignore[arg-type]
+        self.worker.load(message.tensors, home=kept if self.worker.home else None)
+        turn = self._turn(message, message.tensors, kept)
+        return answer_personal(self.personalization, turn, public=self.public, generate=bool(message.facts["generate"]))
+
+    @contextmanager
+    def _placed(self, message: Message) -> Iterator[None]:
+        """Let the received weights be in place inside the block, with the client's own of the version that the message names."""
+        version = message.facts.get("own_version")
+        kept = {} if version is None else own_of(self.state.recall(int(version)))  # type: ignore[arg-type]
+        self.worker.load(message.tensors, home=kept if self.worker.home else None)
+        if version is None or not isinstance(self.personalization, Dual):
+            yield
+            return
+        with self.personalization.placed(self._turn(message, message.tensors, kept)):
+            yield
+
+    def _turn(self, message: Message, shared: Tensors, kept: Tensors) -> Turn:
+        facts = message.facts
+        return Turn(
             worker=self.worker,
             state=self.state,
             shared=shared,
             kept=kept,
-            version=version,
+            version=int(facts.get("version", facts.get("own_version", 0))),  # type: ignore[arg-type]
             local=self.protocol.local,
             sent=list(shared),
+            clients=int(facts.get("clients", 0)),  # type: ignore[arg-type]
             on_step=self.on_step,
         )
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(message.facts["generate"]))
 
     def _validation(self, moment: str) -> dict[str, Fact]:
-        if not len(self.state.validation):
+        """Return the loss of the weights in place on the client's validation part, unless they are but a part of its model."""
+        partial = isinstance(self.personalization, Dual) and self.personalization.last_round
+        if partial or not len(self.state.validation):
             return {}
         return {f"validation_{moment}": self.worker.evaluate(self.state.validation, generate=False).figures["loss"]}
 

@@ -29,11 +29,11 @@ DOWN_FACTS = {
     "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
     "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
 }
-CONTROL_FACTS = {"clients": FactSpec(type="int", purpose="clients in all: a control variate counts one part of so many")}
+CLIENTS_FACT = {"clients": FactSpec(type="int", purpose="clients in all: each counts one part of so many")}
 
 
 def training_specs(
-    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool
 ) -> tuple[MessageSpec, MessageSpec]:
     """Return what training may send up and down.
 
@@ -43,6 +43,7 @@ def training_specs(
         sent: names of the tensors that clients send, for each round of the run; those sent in none are not listed, and those not
             sent in all are optional.
         control: whether control variates travel beside the tensors, both ways.
+        clients: whether clients are told how many they are.
     """
     some, always = set().union(*sent), set(sent[0]).intersection(*sent)
     up = specs_of({name: tensor for name, tensor in shared.items() if name in some}, dtype)
@@ -50,19 +51,13 @@ def training_specs(
     extra = specs_of(beside(shared), dtype) if control else {}
     return (
         MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
-        MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CONTROL_FACTS if control else {})),
+        MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {})),
     )
 
 
 def beside(tensors: Tensors) -> dict[str, Tensor]:
     """Return tensors under the names that keep them apart from weights in a message."""
     return {f"{EXTRA}{name}": value for name, value in tensors.items()}
-
-
-def apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the weights in a message, and what travels beside them under the names of its own."""
-    weights = {name: value for name, value in tensors.items() if not name.startswith(EXTRA)}
-    return weights, {name.removeprefix(EXTRA): value for name, value in tensors.items() if name not in weights}
 
 
 def scale_facts(shared: Tensors, scale: Mapping[str, float]) -> Mapping[str, list[float]]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from torch import Tensor
+
 from ..records import ClientFailure, ClientId, Facts, Message, Reply, Update
-from ..tensors import Tensors
+from ..tensors import Tensors, pick
 from .drift import DriftMeter
 
 TOLD = ("examples", "steps", "tokens", "targets", "first_loss", "last_loss", "validation_before", "validation_after", "seconds")
@@ -25,6 +27,7 @@ class Collector:
         *,
         trained: Collection[str] | None = None,
         scale: Callable[[Facts], Mapping[str, float]] = lambda facts: {},
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Take what was asked of whom.
 
@@ -34,6 +37,7 @@ class Collector:
             weight: how a client's facts give its weight.
             trained: names of the tensors that each must send; None: whatever it sends.
             scale: how its facts give alpha / r per module.
+            shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
         """
         self.asked = sorted(asked)
         self.answered: list[ClientId] = []
@@ -42,7 +46,7 @@ class Collector:
         self._weight, self._scale = weight, scale
         self._trained = None if trained is None else set(trained)
         self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
-        self._drift = DriftMeter()
+        self._drift = DriftMeter(shapes)
 
     def updates(self, replies: Iterable[Reply]) -> Iterator[Update]:
         """Yield the usable updates in the order of client ids."""
@@ -88,8 +92,7 @@ class Collector:
         facts = reply.message.facts
         row |= {name: facts[name] for name in (*TOLD, "peak_bytes") if name in facts}
         self.answered.append(reply.client)
-        delta = {name: value for name, value in reply.message.tensors.items() if not name.startswith(EXTRA)}
-        extra = {name.removeprefix(EXTRA): value for name, value in reply.message.tensors.items() if name not in delta}
+        delta, extra = apart(reply.message.tensors)
         self._drift.add(reply.client, delta)
         yield Update(
             client=reply.client,
@@ -114,3 +117,9 @@ class Collector:
         except ValueError:
             return ClientFailure(kind="off-manifest", mark="OtherScale")
         return None
+
+
+def apart(tensors: Tensors) -> tuple[Tensors, dict[str, Tensor]]:
+    """Return the weights in a message, and what travels beside them under the names of its own."""
+    others = {name.removeprefix(EXTRA): value for name, value in pick(tensors, lambda name: name.startswith(EXTRA)).items()}
+    return pick(tensors, lambda name: not name.startswith(EXTRA)), others

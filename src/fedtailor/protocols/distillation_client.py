@@ -20,8 +20,9 @@ from ..protection.label_noise import noised_counts
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, check_same_names, clone
+from ..tuning import LoraAmong
 from .distillation_messages import ALIGN, logits_in, weights_in, with_mark
-from .evaluation import own_of, part_figures, parts_answer
+from .evaluation import answer_evaluation, own_of, part_figures
 from .public_set import PublicSet
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class DistillationClient:
         """Return the reply to one message."""
         if message.kind == "evaluate":
             self._load(self.state.recall(int(message.facts["own_version"])))  # type: ignore[arg-type]
-            return parts_answer(self.worker, self.state, message)
+            return answer_evaluation(self.worker, self.state, message)
         return self._align_last(message) if message.kind == ALIGN else self._train(message)
 
     def _train(self, message: Message) -> Message:
@@ -141,6 +142,8 @@ class DistillationClient:
     def _load(self, kept: Tensors) -> None:
         """Put the client's own weights in place: those it kept, or the ones that everybody starts from."""
         own = own_of(kept) or dict(self.start)
+        if isinstance(self.worker.tuning, LoraAmong):  # its adapter takes part in the place of other clients'
+            self.worker.tuning.attach(self.worker.model, self.worker.seed)
         check_same_names(self.worker.params, own)
         with torch.no_grad():
             for name, param in self.worker.params.items():

@@ -1,6 +1,7 @@
 """One round's answers: which can be used, and what they cost."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def collect(
             row["error"] = f"{failure.kind}: {failure.mark}"
         elif message is not None:
             row |= {name: message.facts[name] for name in LOCAL_FACTS if name in message.facts and name != "version"}
-            answers[client] = message
+            answers[client] = replace(message, tensors=dict(message.tensors))  # a large message makes its tensors anew each time
         rows.append(row)
     return answers, rows, failures
 

@@ -1,13 +1,14 @@
 """The server half of distillation, and all that needs the public set."""
 
 import math
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ..aggregation.logits import LogitAggregation
 from ..aggregation.mean import weighted_mean
 from ..errors import OffManifest, SettingError, TooFewClients
 from ..interfaces import Federation
@@ -63,6 +64,10 @@ class DistillationRun:
     @property
     def local(self) -> LocalTraining:
         return self.settings.local
+
+    @property
+    def aggregation(self) -> LogitAggregation:
+        return self.settings.aggregation
 
     @property
     def _weights(self) -> bool:
@@ -123,10 +128,9 @@ class DistillationRun:
         mine, start = self.public, self.start_weights
         if worker is not self.worker:
             check_same_words(self.worker, worker, state.id)
-            mine = PublicSet(
-                shard=tokenize_public(self.examples, worker.task, worker.tokenizer), seed=mine.seed, share=mine.share
-            )
             start = clone(worker.params)
+            if worker.tokenizer is not self.worker.tokenizer:
+                mine = replace(mine, shard=tokenize_public(self.examples, worker.task, worker.tokenizer))
         return DistillationClient(
             protocol=self.settings,
             worker=worker,
@@ -154,9 +158,6 @@ class DistillationRun:
             counts=settings.label_counts,
             noised=settings.label_epsilon is not None,
         )
-
-    def check(self, shared: Tensors, trained: Collection[str]) -> None:
-        """Do nothing: the aggregation was checked when the public set was read."""
 
     def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
         """Return how many weights a client sends in a round, and how many go both ways beside them."""

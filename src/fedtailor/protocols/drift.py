@@ -1,8 +1,10 @@
 """How far the clients of a round pull apart."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+
+from torch import Tensor
 
 from ..interfaces import Compared
 from ..learning.worker import Worker
@@ -14,12 +16,14 @@ from .aside import Aside, Sums
 class DriftMeter:
     """Holds one round's updates aside until their mean is known, then compares each with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Take the shapes that updates are filled up to with zeros; one that is not listed stays as it is."""
         self._aside = Aside()
+        self._shapes = shapes or {}
 
     def add(self, client: ClientId, delta: Tensors) -> None:
         """Put aside one client's update."""
-        self._aside.put(client, delta)
+        self._aside.put(client, {name: _filled(value, self._shapes.get(name, value.shape)) for name, value in delta.items()})
 
     def measure(self, mean: Tensors) -> dict[ClientId, Mapping[str, float]]:
         """Return per client the update's norm, its cosine with the mean update, and drift = |update - mean| / |mean|."""
@@ -69,3 +73,12 @@ class LikenessMeter:
     def _cosines(self, parts: Mapping[str, Sums]) -> dict[str, float]:
         whole = {self._figure: sum(parts.values(), Sums()).cosine}
         return whole | {f"{self._figure}_{name}": sums.cosine for name, sums in parts.items()}
+
+
+def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a tensor of `shape` with `tensor` in its first places and zeros elsewhere."""
+    if tuple(tensor.shape) == tuple(shape):
+        return tensor
+    whole = tensor.new_zeros(tuple(shape))
+    whole[tuple(slice(size) for size in tensor.shape)] = tensor
+    return whole

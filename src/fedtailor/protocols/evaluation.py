@@ -53,28 +53,24 @@ def ask_evaluation(
     return found
 
 
-def evaluation_request(shared: Tensors, *, name: str, generate: bool, own_version: int | None = None) -> Message:
+def evaluation_request(
+    shared: Tensors, *, name: str, generate: bool, own_version: int | None = None, clients: int = 0
+) -> Message:
     """Return the request to evaluate `shared` on a client's validation and test parts.
 
     Args:
         name: of the moment ("before", "after", "round-3"): names the file of texts at the client.
         generate: whether metrics that need generated text are wanted, on the test part.
-        own_version: the client's weights that stay home take part, as of so many rounds; None: as they were drawn at the start.
+        own_version: the client's own weights take part, as of so many rounds; None: those that stay home are as drawn at the start.
+        clients: of the federation, all, if own weights take part.
     """
     facts: dict[str, Fact] = {"name": name, "parts": ",".join(PARTS), "generate": int(generate)}
-    return Message(kind="evaluate", tensors=shared, facts=facts if own_version is None else facts | {"own_version": own_version})
+    facts |= {} if own_version is None else {"own_version": own_version, "clients": clients}
+    return Message(kind="evaluate", tensors=shared, facts=facts)
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the received weights on the client's own parts; texts stay in the client's folder."""
-    version = message.facts.get("own_version")
-    home = None if version is None else own_of(state.recall(int(version)))  # type: ignore[arg-type]
-    worker.load(message.tensors, home=home)
-    return parts_answer(worker, state, message)
-
-
-def parts_answer(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the weights in place on the client's own parts that `message` asks for."""
+    """Return the figures of the weights in place on the client's own parts; texts stay in the client's folder."""
     facts: dict[str, float] = {}
     for part in str(message.facts["parts"]).split(","):
         shard = state.validation if part == "validation" else state.test
@@ -107,9 +103,12 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
 
     Args:
         figures: names that the task can report.
-        home: whether some weights stay home.
+        home: whether clients have weights of their own that take part.
     """
-    own = {"own_version": FactSpec(type="int", purpose="version of the client's own weights that take part", optional=True)}
+    own = {
+        "own_version": FactSpec(type="int", purpose="version of the client's own weights that take part", optional=True),
+        "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many", optional=True),
+    }
     up = MessageSpec(
         facts={
             f"{part}.{name}": FactSpec(type="float", purpose=f"{name} on the client's own {part} part", optional=True)

@@ -6,10 +6,13 @@ The shared weights go down once more; nothing but figures comes up.
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..errors import NotFinite
 from ..interfaces import Federation
+from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..personalization import Personalization, Turn
 from ..protection import FactSpec, MessageSpec, specs_of
@@ -23,14 +26,16 @@ PARTS = {
     "test": "on the client's own test part",
     "public": "on the public test set",
 }
-PERSONAL_FACTS = {
-    "kept": FactSpec(
-        type="int", purpose="1 if the client's own weights were kept, 0 if the shared ones were no worse", optional=True
-    ),
+WORK_FACTS = {
     "steps": FactSpec(type="int", purpose="optimizer steps taken"),
     "tokens": FactSpec(type="int", purpose="tokens seen: operations are counted from it"),
     "seconds": FactSpec(type="float", purpose="time that training for itself took"),
     "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+}
+PERSONAL_FACTS = WORK_FACTS | {
+    "kept": FactSpec(
+        type="int", purpose="1 if the client's own weights were kept, 0 if the shared ones were no worse", optional=True
+    ),
 }
 
 
@@ -44,23 +49,24 @@ class PersonalFigures:
     traffic: Traffic = field(default_factory=Traffic)
 
 
-def personal_request(shared: Tensors, *, version: int, generate: bool) -> Message:
+def personal_request(shared: Tensors, *, version: int, generate: bool, clients: int) -> Message:
     """Return the request to end with weights of its own, which start from `shared`.
 
     Args:
         version: rounds behind the server: which of a client's own weights belong to the end.
         generate: whether metrics that need generated text are wanted, on the client's own test part.
+        clients: of the federation, all.
     """
-    return Message(kind=KIND, tensors=shared, facts={"version": version, "generate": int(generate)})
+    return Message(kind=KIND, tensors=shared, facts={"version": version, "generate": int(generate), "clients": clients})
 
 
 def ask_personal(
     federation: Federation, clients: Iterable[ClientId], message: Message, on_reply: Callable[[ClientId], None]
 ) -> PersonalFigures:
-    """Ask each client once to make the weights its own, and return the figures that came.
+    """Ask each client once to train for itself, and return the figures that came.
 
     Args:
-        message: see `personal_request`.
+        message: see `personal_request` and `alone_request`.
         on_reply: told the client of each reply.
     """
     found = PersonalFigures()
@@ -102,36 +108,56 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     facts |= {"peak_bytes": worker.peak.read()} if measured else {}
     check_finite({**personal.shared, **personal.home}, "personal weights")
     worker.load(personal.shared, home=personal.home)
-    for part, shard in (("validation", state.validation), ("test", state.test), ("public", public)):
-        if shard is None or not len(shard):
-            continue
-        facts |= _figures(worker, turn, part, shard, generate=generate and part == "test")
+    mixture = personal.mixture
+    with nullcontext() if mixture is None else mixture.placed():
+        facts |= measure_parts(worker, state, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
-    state.write_model(lambda folder: worker.tuning.save(worker.model, folder), full=worker.tuning.kind == "full")
+    save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
+    state.write_model(save, full=worker.tuning.kind == "full")
     return Message(kind=KIND, facts=facts)
 
 
-def _figures(worker: Worker, turn: Turn, part: str, shard: Shard, *, generate: bool) -> dict[str, float]:
-    result = worker.evaluate(shard, generate=generate)
-    if not math.isfinite(result.figures["loss"]):
-        raise NotFinite(f"the loss {PARTS[part]} is {result.figures['loss']}; try a smaller personalization.learning_rate")
-    if part == "test":
-        turn.state.write_texts("generations-personal", result.texts)
-    return {f"{part}.{name}": value for name, value in result.figures.items() if math.isfinite(value)}
+def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, generate: bool, name: str) -> dict[str, float]:
+    """Return the figures of the weights in place on each of PARTS, as PART.FIGURE.
+
+    Args:
+        generate: whether metrics of generated text are wanted on the client's own test part; the texts stay in its folder.
+        name: of the moment: names the file of texts.
+
+    Raises:
+        NotFinite: if a loss is not finite.
+    """
+    told: dict[str, float] = {}
+    for part, shard in (("validation", state.validation), ("test", state.test), ("public", public)):
+        if shard is None or not len(shard):
+            continue
+        result = worker.evaluate(shard, generate=generate and part == "test")
+        if not math.isfinite(result.figures["loss"]):
+            raise NotFinite(f"the loss {PARTS[part]} is {result.figures['loss']}; try a smaller learning_rate")
+        if part == "test":
+            state.write_texts(f"generations-{name}", result.texts)
+        told |= {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
+    return told
 
 
 def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
     """Return what this phase may send up and down; `figures` are the names that the task can report."""
-    told = {
-        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} of the personal weights {where}", optional=True)
-        for part, where in PARTS.items()
-        for name in figures
-    }
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
             "version": FactSpec(type="int", purpose="rounds behind the server"),
             "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
+            "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many"),
         },
     )
-    return MessageSpec(facts=PERSONAL_FACTS | told), down
+    return MessageSpec(facts=PERSONAL_FACTS | figure_specs(figures, "of the personal weights")), down
+
+
+def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
+    """Return the specs of what `measure_parts` tells; `whose` goes into their purpose."""
+    names = list(figures)
+    return {
+        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} {whose} {where}", optional=True)
+        for part, where in PARTS.items()
+        for name in names
+    }

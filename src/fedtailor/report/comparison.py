@@ -22,6 +22,11 @@ COSTS = (
     ("peak memory", ("memory", "peak_bytes"), bytes_text),
     ("time", ("seconds", "total"), seconds_text),
 )
+FURTHER = (  # rows below a metric -> where the summary has it
+    ("  worst client", "clients", "worst"),
+    ("  personal, mean client", "personal", "personal", "mean"),
+    ("  personal, worst client", "personal", "personal", "worst"),
+)
 NOT_COMPARED = {"name", "base"}
 
 
@@ -46,10 +51,17 @@ def compare(runs: Sequence[Run]) -> RenderableType:
 
 def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in NAMES:
-        for title, section, key in ((metric_name(metric), "metrics", "after"), ("  worst client", "clients", "worst")):
-            values = [run.summary.get(section, {}).get(key, {}).get(metric) for run in runs]
-            if any(value is not None for value in values) and (key == "after" or metric not in IMPLIED):
-                table.add_row(Text(title, style="bold" if key == "after" else "dim"), *_marked(metric, values))
+        for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
+            values = [_at(run.summary, path).get(metric) for run in runs]
+            if any(value is not None for value in values) and (path[-1] == "after" or metric not in IMPLIED):
+                table.add_row(Text(title, style="bold" if path[-1] == "after" else "dim"), *_marked(metric, values))
+
+
+def _at(summary: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """Return a section in a section, empty where there is none."""
+    for key in path:
+        summary = summary.get(key) or {}
+    return summary
 
 
 def _marked(metric: str, values: Sequence[float | None]) -> list[Text]:

@@ -20,6 +20,7 @@ COLUMNS = {  # that the tables of a run must have to be shown
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
+    "personal": ("base", "local", "global", "personal", "public", "clients"),
     "traffic": (),
     "flops": (),
     "memory": (),

@@ -16,6 +16,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_METRICS = 4  # beside the chosen one
+ENDINGS = {  # of a figure's name -> what the heading says of whose it is
+    "_before": " before",
+    "_client_mean": ", mean client",
+    "_client_worst": ", worst client",
+    "_client_p10": ", 10th percentile of clients",
+    "_personal": ", personal",
+    "_personal_worst": ", personal, worst client",
+    "_personal_p10": ", personal, 10th percentile of clients",
+    "_personal_public": ", personal, on the test set",
+    "_base": ", base, mean client",
+    "_base_worst": ", base, worst client",
+    "_base_p10": ", base, 10th percentile of clients",
+    "_local": ", each alone",
+    "_local_worst": ", each alone, worst client",
+    "_local_p10": ", each alone, 10th percentile of clients",
+    "_local_public": ", each alone, on the test set",
+}
 
 
 def show_sweep(
@@ -59,16 +76,12 @@ def spread_text(name: str, row: dict[Any, Any]) -> str:
 def title_of(name: str) -> str:
     """Return the heading of a figure: perplexity_client_worst is perplexity, worst client."""
     base = base_metric(name)
-    return metric_name(base).strip() + {
-        "": "", "_before": " before", "_client_mean": ", mean client", "_client_worst": ", worst client",
-        "_client_p10": ", 10th percentile of clients",
-    }[name.removeprefix(base)]  # fmt: skip
+    return metric_name(base).strip() + ENDINGS.get(name.removeprefix(base), "")
 
 
 def base_metric(name: str) -> str:
     """Return the metric of a figure, without the word for whose it is."""
-    endings = ("_before", "_client_mean", "_client_worst", "_client_p10")
-    return next((name.removesuffix(end) for end in endings if name.endswith(end)), name)
+    return next((name.removesuffix(end) for end in sorted(ENDINGS, key=len, reverse=True) if name.endswith(end)), name)
 
 
 def value_of(value: object) -> str:
@@ -77,7 +90,7 @@ def value_of(value: object) -> str:
 
 
 def _metrics(means: "pd.DataFrame", metric: str) -> list[str]:
-    others = [name for name in (*NAMES, "loss_client_worst") if name in means.columns and name != metric]
+    others = [name for name in ("loss_personal", *NAMES, "loss_client_worst") if name in means.columns and name != metric]
     return [*([metric] if metric in means.columns else []), *others[:MOST_METRICS]]
 
 

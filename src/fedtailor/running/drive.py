@@ -1,7 +1,6 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
 import time
-import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..assemble import Parts, assemble
 from ..errors import TooFewClients
-from ..federation import LocalFederation
 from ..job import Job
-from ..protection import Gate
-from ..records import ClientId, Round
+from ..protocols import alone
+from ..records import Round
+from .engine import local_federation
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
@@ -92,7 +91,7 @@ def carry_out(
     (path / "summary.json").unlink(missing_ok=True)  # it tells of a run that had ended
     notify = _notifier(folder, watcher)
     _write_settings(parts, folder, environment)
-    federation = _federation(parts, folder, notify)
+    federation = local_federation(parts, folder, notify)
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     progress = folder.load(notify)
     resumed = progress is not None
@@ -103,6 +102,8 @@ def carry_out(
     if progress is None:
         progress = Progress(state=parts.protocol.start(parts.worker))
         progress.figures["planned_rounds"] = job.stop.rounds
+        if alone.KIND in parts.manifest.down:
+            progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
         progress.judge(moment.validation_loss, 0)
@@ -113,7 +114,7 @@ def carry_out(
     rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
-        progress.absorb(round, parts.sizes, full=job.tuning.kind == "full")
+        progress.absorb(round, parts.sizes_of, full=job.tuning.kind == "full")
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
         if round.index % job.evaluation.every == 0 or _stopped(job, progress):
@@ -167,7 +168,7 @@ def _finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
-    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify)
+    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
     aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
@@ -186,32 +187,6 @@ def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, A
     folder.write_json("environment.json", environment)
     folder.write_json("manifest.json", parts.manifest.to_dict())
     folder.write_table("partition", parts.divided.table)
-
-
-def _federation(parts: Parts, folder: RunFolder, notify: Notify) -> LocalFederation:
-    """Return the local engine over all clients, with every fault's text going to the client's own log."""
-
-    def on_failure(client: ClientId, fault: Exception) -> None:
-        log = folder.client(client) / "log.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(fault)) + "\n")
-
-    def half(client: ClientId) -> Any:
-        def on_step(step: int, steps: int, loss: float) -> None:
-            notify("step", client=client, step=step, steps=steps, loss=loss)
-
-        return parts.protocol.client(
-            parts.worker,
-            parts.states[client],
-            personalization=parts.job.personalization,
-            public=parts.server_test,
-            on_step=on_step,
-        )
-
-    return LocalFederation(
-        {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
-    )
 
 
 def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..errors import ResumeError
 from ..records import ServerState
+from ..tensors import Tensors
 from .progress import TABLES, Progress
 
 CHECKPOINTS_KEPT = 2
@@ -105,6 +107,33 @@ class RunFolder:
             raise ResumeError(f"all checkpoints in {self.path / 'checkpoint'} are damaged; start a new run in another folder")
         return None
 
+    def write_start(self, tensors: Tensors) -> str:
+        """Keep the shared weights before round 1, and return the hash of the file."""
+        file = self._start
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        save_file(dict(tensors), fresh)
+        os.replace(fresh, file)
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def read_start(self, hash: str) -> dict[str, Tensor]:
+        """Return what `write_start` kept.
+
+        Raises:
+            ResumeError: if it is missing or damaged.
+        """
+        if not self._start.is_file() or hashlib.sha256(self._start.read_bytes()).hexdigest() != hash:
+            raise ResumeError(
+                f"{self._start}, the weights before round 1, is missing or damaged, and evaluation.local_only trains from them; put "
+                "back a copy, or start a new run"
+            )
+        tensors: dict[str, Tensor] = load_file(self._start)
+        return tensors
+
+    @property
+    def _start(self) -> Path:
+        return self.path / "checkpoint" / "start.safetensors"
+
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
 
@@ -155,7 +184,12 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.iterdir() if path.name != "hashes.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:  # in pieces: with full tuning a file is as large as the model
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:

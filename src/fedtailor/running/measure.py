@@ -54,7 +54,7 @@ class Evaluator:
         Args:
             name: of the moment: "before", "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
-            own: whether each client's weights that stay home take part, if there are any.
+            own: whether each client's own weights take part, if there are any that go with the round.
         """
         began = time.perf_counter()
         validation_loss = None
@@ -76,8 +76,10 @@ class Evaluator:
             if result.texts:
                 self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
         apart = self.parts.protocol.own_models  # each client then measures its own model, and no weights go down
-        own_version = progress.state.version if apart or (own and self.parts.worker.home) else None
-        request = evaluation_request({} if apart else shared, name=name, generate=generate, own_version=own_version)
+        own_version = progress.state.version if apart or (own and self.parts.goes_with_last_round) else None
+        request = evaluation_request(
+            {} if apart else shared, name=name, generate=generate, own_version=own_version, clients=len(self.federation.clients)
+        )
         clients = self._ask_clients(progress, request, round=round)
         over = "test set" if test else "clients" if clients.test else "validation"
         test = test or pool(clients.test.values()) or held_out or pool(clients.validation.values())

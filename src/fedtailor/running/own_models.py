@@ -65,7 +65,7 @@ def _note(parts: Parts, progress: Progress, client: ClientId, facts: Mapping[str
         part, _, figure = key.partition(".")
         if figure:
             figures[part].setdefault(client, {})[figure] = float(value)
-    progress.figures["flops"] += train_flops(int(facts["tokens"]), parts.sizes, full=parts.job.tuning.kind == "full")
+    progress.figures["flops"] += train_flops(int(facts["tokens"]), parts.sizes_of(client), full=parts.job.tuning.kind == "full")
     progress.figures["seconds"]["train"] += float(facts["seconds"])
     progress.note_peak(int(facts.get("peak_bytes", 0)))
 

@@ -9,18 +9,28 @@ from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import summarize_clients
 from ..ledger import train_flops
-from ..protocols.personal import PersonalFigures, ask_personal, personal_request
-from ..records import ClientId
+from ..protocols import alone
+from ..protocols.personal import KIND, PersonalFigures, ask_personal, personal_request
+from ..records import ClientId, Message
 from ..tensors import Tensors
+from .folder import RunFolder
 from .measure import Moment, Notify, pool
 from .progress import Progress
 
 Figures = Mapping[ClientId, Mapping[str, float]]
-SCOPES = {"validation": "personal-validation", "test": "personal", "public": "personal-public"}  # of evaluations.parquet
+SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public"}  # of evaluations.parquet
 
 
 def personalize(
-    parts: Parts, federation: Federation, progress: Progress, shared: Tensors, after: Moment, *, round: int, notify: Notify
+    parts: Parts,
+    federation: Federation,
+    progress: Progress,
+    shared: Tensors,
+    after: Moment,
+    *,
+    round: int,
+    notify: Notify,
+    folder: RunFolder,
 ) -> dict[str, Any] | None:
     """Ask each client that trains to make the weights its own; return the section of the summary, or None if nothing is personal.
 
@@ -31,60 +41,113 @@ def personalize(
         shared: the weights that the federation ends with.
         after: their figures.
         round: that they are of.
+        folder: has the weights before round 1, if clients also train alone.
 
     Raises:
         RunError: if no client could.
     """
     if not parts.job.personalization.personal:
         return None
+    request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
+    found = _ask(parts, federation, request, "personalization", notify)
+    if not found.work:
+        kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+        raise RunError(
+            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, mend the "
+            "cause and use --resume"
+        )
+    _note(progress, found, round, kind=KIND, scope="personal")
+    _count(parts, progress, found)
+    notify("personalized", clients=len(found.work), kept=sum(int(work.get("kept", 1)) for work in found.work.values()))
+    local = _train_alone(parts, federation, progress, notify=notify, folder=folder)
+    return _section(parts, progress, found, after, local)
+
+
+def _train_alone(
+    parts: Parts, federation: Federation, progress: Progress, *, notify: Notify, folder: RunFolder
+) -> PersonalFigures:
+    """Ask each client, if the job wants it, to train alone for as many rounds as there were; what it costs is no cost of the method."""
+    if alone.KIND not in parts.manifest.down:
+        return PersonalFigures()
+    rounds, planned = progress.state.version, progress.figures["planned_rounds"]
+    request = alone.alone_request(
+        folder.read_start(progress.figures["start_sha256"]),
+        rates=[parts.protocol.local.round_factor(round, planned) for round in range(1, rounds + 1)],
+        keep_best=parts.job.stop.keep == "best",
+    )
+    found = _ask(parts, federation, request, "training alone", notify)
+    _note(progress, found, rounds, kind=alone.KIND, scope="local")
+    return found
+
+
+def _ask(parts: Parts, federation: Federation, request: Message, what: str, notify: Notify) -> PersonalFigures:
+    """Send the request to each client that trains, and return what came; who failed is told."""
     asked = [info.id for info in parts.sampler.clients]
     replies = count(1)
     found = ask_personal(
         federation,
         asked,
-        personal_request(shared, version=progress.state.version, generate=True),
-        lambda client: notify("evaluating", what=f"{client}, personal", done=next(replies), of=len(asked)),
+        request,
+        lambda client: notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
-        notify("failure", client=client, text=f"personalization {failure.kind}: {failure.mark}; see its log.txt")
-    if len(found.failures) == len(asked):
-        kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
-        raise RunError(
-            f"none of {len(asked)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, mend the "
-            "cause and use --resume"
-        )
-    _note(parts, progress, found, round)
-    notify("personalized", clients=len(found.work), kept=sum(int(work.get("kept", 1)) for work in found.work.values()))
-    return _section(parts, progress, found, after)
+        notify("failure", client=client, text=f"{what} {failure.kind}: {failure.mark}; see its log.txt")
+    return found
 
 
-def _note(parts: Parts, progress: Progress, found: PersonalFigures, round: int) -> None:
-    """Add figures, bytes, operations and seconds to the progress."""
-    for part, scope in SCOPES.items():
+def _note(progress: Progress, found: PersonalFigures, round: int, *, kind: str, scope: str) -> None:
+    """Add figures and bytes to the progress."""
+    for part, pattern in SCOPES.items():
         for client, figures in found.parts[part].items():
-            progress.note_figures(round, scope, client, figures)
-    progress.add_traffic("personalize", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
-    for work in found.work.values():
-        progress.figures["flops"] += train_flops(int(work["tokens"]), parts.sizes, full=parts.job.tuning.kind == "full")
+            progress.note_figures(round, pattern.format(scope), client, figures)
+    progress.add_traffic(kind, found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
+
+
+def _count(parts: Parts, progress: Progress, found: PersonalFigures) -> None:
+    """Add operations, seconds and memory to the progress."""
+    for client, work in found.work.items():
+        sizes, full = parts.sizes_of(client), parts.job.tuning.kind == "full"
+        progress.figures["flops"] += train_flops(int(work["tokens"]), sizes, full=full)
         progress.figures["seconds"]["train"] += work["seconds"]
         progress.note_peak(int(work.get("peak_bytes", 0)))
 
 
-def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Moment) -> dict[str, Any]:
-    """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set."""
+def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Moment, local: PersonalFigures) -> dict[str, Any]:
+    """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set.
+
+    With them go those of weights trained alone, if there are any: `local` and `local_public`.
+    """
     personal = found.parts["test"]
     base = {client: own for client, own in _before(progress).items() if client in personal}
     shared = {client: own for client, own in after.clients.items() if client in personal}
-    columns: dict[str, Figures] = {"base": base, "global": shared, "personal": personal, "public": found.parts["public"]}
+    columns: dict[str, Figures] = {
+        "base": base,
+        "local": local.parts["test"],
+        "global": shared,
+        "personal": personal,
+        "public": found.parts["public"],
+        "local_public": local.parts["public"],
+    }
+    columns = {name: figures for name, figures in columns.items() if figures or not name.startswith("local")}
     return {
         **{
             name: {**summarize_clients(figures), "pooled": pool(figures.values())} for name, figures in columns.items() if figures
         },
         "kept": sum(int(work.get("kept", 1)) for work in found.work.values()),
+        **({"local_cost": _cost(parts, local)} if local.work else {}),
         "clients": {
             client: {"kept": bool(work.get("kept", 1)), **{name: dict(of.get(client, {})) for name, of in columns.items()}}
             for client, work in sorted(found.work.items())
         },
+    }
+
+
+def _cost(parts: Parts, local: PersonalFigures) -> dict[str, float]:
+    """Return what training alone cost all clients together."""
+    full = parts.job.tuning.kind == "full"
+    return {
+        "flops": sum(train_flops(int(work["tokens"]), parts.sizes, full=full) for work in local.work.values()),
+        "seconds": sum(work["seconds"] for work in local.work.values()),
     }
 
 

@@ -1,11 +1,11 @@
 """What a run has made so far, and how a round and an evaluation add to it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..ledger import Sizes, forward_flops, train_flops
-from ..records import Round, ServerState
+from ..records import ClientId, Round, ServerState
 from ..tensors import Tensors
 
 TABLES = ("rounds", "clients", "evaluations")
@@ -15,6 +15,7 @@ def _fresh_figures() -> dict[str, Any]:
     """Return the counters of a run that has done nothing yet."""
     return {
         "before": None,
+        "start_sha256": None,  # of the weights before round 1, where they are kept
         "best_loss": None,
         "best_round": None,
         "without_gain": 0,
@@ -35,12 +36,13 @@ class Progress:
     figures: dict[str, Any] = field(default_factory=_fresh_figures)  # counters and choices, JSON values
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
 
-    def absorb(self, round: Round, sizes: Sizes, *, full: bool) -> None:
-        """Add what one round made and cost."""
+    def absorb(self, round: Round, sizes_of: Callable[[ClientId], Sizes], *, full: bool) -> None:
+        """Add what one round made and cost; `sizes_of` tells what a client's costs depend on."""
         self.state = round.state
         rows = [{"round": round.index, **row} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
+            sizes = sizes_of(row["client"])
             row["train_flops"] = train_flops(row["tokens"], sizes, full=full) + forward_flops(row.get("forward_tokens", 0), sizes)
             self.figures["flops"] += row["train_flops"]
             self.note_peak(row.get("peak_bytes", 0))

@@ -84,5 +84,5 @@ def kept_weights(parts: Parts, progress: Progress) -> Any:
 
 
 def _keeps_best(parts: Parts, progress: Progress) -> bool:
-    """Return whether the best round is kept; where weights stay at clients it is the last, as they have those of no earlier one."""
-    return parts.job.stop.keep == "best" and progress.best is not None and not parts.worker.home and not parts.protocol.own_models
+    """Return whether the best round is kept; where clients' own weights go with the shared ones it is the last, as they have none of an earlier one."""
+    return parts.job.stop.keep == "best" and progress.best is not None and not parts.goes_with_last_round

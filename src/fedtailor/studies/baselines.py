@@ -73,6 +73,9 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
         protocol=replace(parts.protocol, local=local),
         states={**parts.states, name: state},
         sampler=replace(parts.sampler, clients=[info], per_round=1),
+        ranks={},  # there is one adapter, of the job's rank, and everybody's figures are its
+        own_workers={},
+        own_sizes={},
     )
 
 

@@ -4,7 +4,7 @@ import gc
 import json
 import shutil
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,19 @@ SCOPES = (  # ending of a figure's name -> where the summary has it
     ("_client_mean", "clients", "mean"),
     ("_client_worst", "clients", "worst"),
     ("_client_p10", "clients", "p10"),
+)
+PERSONAL = (  # ending -> where the section "personal" has it: of the clients' own weights, of the base, and of each client alone
+    ("_personal", "personal", "mean"),
+    ("_personal_worst", "personal", "worst"),
+    ("_personal_p10", "personal", "p10"),
+    ("_personal_public", "public", "mean"),
+    ("_base", "base", "mean"),
+    ("_base_worst", "base", "worst"),
+    ("_base_p10", "base", "p10"),
+    ("_local", "local", "mean"),
+    ("_local_worst", "local", "worst"),
+    ("_local_p10", "local", "p10"),
+    ("_local_public", "local_public", "mean"),
 )
 COSTS = {
     "up_bytes": ("traffic", "up_bytes"),
@@ -108,10 +121,15 @@ def figures_of(table: "pd.DataFrame") -> list[str]:
     return [str(name) for name in table.columns if name not in known and "." not in str(name) and table[name].dtype.kind in "fiu"]
 
 
-def possible_figures(job: Job) -> list[str]:
-    """Return the figures that a sweep of this job can tell, before it is run."""
-    metrics = dict.fromkeys(("loss", *job.task.metrics))
-    return [f"{metric}{suffix}" for suffix, _, _ in SCOPES for metric in metrics] + [*COSTS, *COUNTS]
+def possible_figures(jobs: Iterable[Job]) -> list[str]:
+    """Return the figures that a sweep of these jobs can tell, before it is run."""
+    metrics: dict[str, None] = {}
+    scopes = [*SCOPES]
+    for job in jobs:
+        metrics |= dict.fromkeys(("loss", *job.task.metrics))
+        if job.personalization.personal:
+            scopes = [*SCOPES, *PERSONAL]
+    return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [*COSTS, *COUNTS]
 
 
 def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
@@ -169,6 +187,9 @@ def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for suffix, section, moment in SCOPES:
         found |= {f"{name}{suffix}": value for name, value in summary.get(section, {}).get(moment, {}).items()}
+    for suffix, section, moment in PERSONAL:
+        told = summary.get("personal", {}).get(section, {}).get(moment, {})
+        found |= {f"{name}{suffix}": value for name, value in told.items()}
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
     return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
 

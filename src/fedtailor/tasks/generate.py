@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SettingError
 from .shard import evaluation_batches
+from .task import by_instance
 
 # B sequences that are being written, L tokens of the longest prompt
 
@@ -61,7 +62,10 @@ def generate(
     with torch.inference_mode(), evaluating(model):
         for rows in batches:
             ids_BL, mask_BL = pad_left([shown[row] for row in rows], tokenizer.pad_token_id)
-            texts = write(model, ids_BL.to(device), mask_BL.to(device), decoding, end_tokens(model, tokenizer))
+            ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
+            if (instance := by_instance(model)) is not None:
+                instance.begin(ids_BL, mask_BL, mask_BL.bool())
+            texts = write(model, ids_BL, mask_BL, decoding, end_tokens(model, tokenizer))
             for row, ids in zip(rows, texts, strict=True):
                 written[distinct[row]] = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
             if progress:
@@ -119,6 +123,7 @@ def _greedy(model: nn.Module, ids_BL: Tensor, mask_BL: Tensor, decoding: Decodin
     rows_B = list(range(len(ids_BL)))  # which text each row of the batch is writing
     position_BL = (mask_BL.cumsum(-1) - 1).clamp(min=0)
     start = {"input_ids": ids_BL, "attention_mask": mask_BL, "position_ids": position_BL}
+    instance = by_instance(model)
     if _places_in_front(model):
         model, start = _with_front(model, ids_BL, mask_BL, position_BL)
         mask_BL, position_BL = start["attention_mask"], start["position_ids"]
@@ -139,6 +144,8 @@ def _greedy(model: nn.Module, ids_BL: Tensor, mask_BL: Tensor, decoding: Decodin
         if len(going) < len(rows_B):
             keep_B = torch.tensor(going, device=next_B.device)
             cache.batch_select_indices(keep_B)
+            if instance is not None:
+                instance.keep(keep_B)
             rows_B = [rows_B[place] for place in going]
             next_B, mask_BL, position_BL = next_B[keep_B], mask_BL[keep_B], position_BL[keep_B]
         mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(rows_B), 1)], dim=1)

@@ -62,6 +62,15 @@ def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device
     )
 
 
+def inputs_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return tokens int64, mask int64 and where the input is, bool, each [B, L]: what stands before the first target, at least one token."""
+    ids_BL = batch.input_ids_BL
+    mask_BL = torch.ones_like(ids_BL) if batch.attention_mask_BL is None else batch.attention_mask_BL
+    input_BL = (batch.target_BL.cumsum(1) == 0) & mask_BL.bool()
+    input_BL[:, 0] = True
+    return ids_BL, mask_BL, input_BL
+
+
 def select(shard: Shard, rows: Sequence[int]) -> Shard:
     """Return the examples numbered `rows`, in that order; the examples themselves and those that were dropped are left behind."""
     rows_N = torch.as_tensor(rows, dtype=torch.int64)

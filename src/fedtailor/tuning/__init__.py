@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
+from .among import LoraAmong
+from .fed_sb import FedSB
 from .full import Full
 from .lora import Lora
 from .peft import PeftMethod
@@ -11,6 +13,7 @@ from .prompt import Prompt
 
 TUNINGS: Mapping[str, type] = {
     "lora": Lora,
+    "fed-sb": FedSB,
     "full": Full,
     "adapter": Adapter,
     "prefix": Prefix,
@@ -18,4 +21,4 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-__all__ = ["TUNINGS", "Adapter", "Full", "Lora", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
+__all__ = ["TUNINGS", "Adapter", "FedSB", "Full", "Lora", "LoraAmong", "PeftMethod", "Prefix", "Prompt", "load_adapter"]

@@ -6,15 +6,16 @@ float32 is off, so a half-precision backbone must run under torch.autocast.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
 from ..errors import SettingError
-from .files import check_same_scale
-from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, save_peft, task_settings, trained_by_name
+from .files import check_same_scale, read_config
+from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
+from .second import save_active
 from .targets import attention_targets, check_targets
 
 
@@ -76,9 +77,10 @@ class Lora:
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
 
-        `base_model_name_or_path` is the folder that the backbone was loaded from.
+        `base_model_name_or_path` is the folder that the backbone was loaded from. Further adapters that are active are joined with
+        the first; see `save_active`.
         """
-        save_peft(model, folder)
+        save_active(model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Copy the adapter in `folder` into the model; names and shapes must be those of this tuning.
@@ -87,6 +89,15 @@ class Lora:
             SettingError: if the folder is missing, unreadable or holds an adapter of another shape.
         """
         restore_tensors(self.parameters(model), folder)
+
+    def as_saved(self, folder: Path) -> "Lora":
+        """Return this tuning at the rank and alpha of the adapter in `folder`, which may hold joined factors; it starts from nothing.
+
+        Raises:
+            SettingError: if there is no adapter, or it cannot be read.
+        """
+        config = read_config(folder)
+        return replace(self, rank=config.get("r", self.rank), alpha=config.get("lora_alpha", self.alpha), initial=None)
 
     def _config(self, model: nn.Module) -> Any:
         from peft import LoraConfig

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..chance import stream_seed, torch_draws
-from ..errors import BackboneError
+from ..errors import BackboneError, SettingError
 from ..tensors import Tensors
-from .files import read_adapter
+from .files import WEIGHTS, read_adapter, read_config, read_tensors
 
 ADAPTER = "default"  # PEFT's name of the one adapter that we attach
 
@@ -58,8 +58,10 @@ def task_settings(model: nn.Module) -> dict[str, Any]:
 
 
 def trained_by_name(model: nn.Module) -> Mapping[str, nn.Parameter]:
-    """Return the trained parameters by the names of PEFT's adapter file, sorted."""
-    return dict(sorted((published_name(name), p) for name, p in model.named_parameters() if p.requires_grad))
+    """Return the trained parameters by the names of PEFT's adapter file, sorted; those of further adapters are not among them."""
+    further = {name for name in getattr(model, "peft_config", {}) if name != ADAPTER}
+    named = ((name, p) for name, p in model.named_parameters() if p.requires_grad and not further.intersection(name.split(".")))
+    return dict(sorted((published_name(name), p) for name, p in named))
 
 
 def published_name(name: str) -> str:
@@ -70,23 +72,48 @@ def published_name(name: str) -> str:
     )  # DoRA's, named otherwise once
 
 
-def factor_scale(model: nn.Module) -> Mapping[str, float]:
-    """Return what the product of each pair of LoRA factors is multiplied with, by name of the adapted module, sorted."""
+def factor_scale(model: nn.Module, adapter: str = ADAPTER) -> Mapping[str, float]:
+    """Return what the product of each pair of an adapter's LoRA factors is multiplied with, by name of the adapted module, sorted."""
     from peft.tuners.lora import LoraLayer
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    return {name: float(layers[name].scaling[ADAPTER]) for name in sorted(layers)}
+    return {name: float(layers[name].scaling[adapter]) for name in sorted(layers)}
 
 
-def save_peft(model: nn.Module, folder: Path) -> None:
+def save_peft(model: nn.Module, folder: Path, *, tensors: Tensors | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors as PEFT does, and labels.json beside a classifier's.
 
     `base_model_name_or_path` is the folder that the backbone was loaded from.
+
+    Args:
+        tensors: the model's state, if PEFT's names are not those of the layers in place.
     """
     tuned: Any = model
-    tuned.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)  # "auto" would ask the hub
+    # "auto" embedding layers would ask the hub
+    tuned.save_pretrained(
+        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False, state_dict=tensors
+    )
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)
+
+
+def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
+    """Return PEFT's wrapper around a bare model with the adapter of a folder in place, at rest.
+
+    Raises:
+        SettingError: if the folder is missing, unreadable or holds an adapter of another model.
+        BackboneError: if the model has an adapter already.
+    """
+    from peft import PeftModel
+
+    check_bare(model)
+    read_config(folder)
+    read_tensors(folder / WEIGHTS)  # never the file that PEFT would unpickle
+    try:
+        tuned: nn.Module = PeftModel.from_pretrained(model, str(folder))
+    except (ValueError, RuntimeError, TypeError) as fault:
+        raise SettingError(f"{folder} holds an adapter that does not fit a {type(model).__name__}: {fault}") from fault
+    return tuned
 
 
 def write_labels(model: nn.Module, folder: Path) -> None:

@@ -1,0 +1,40 @@
+"""The engine that carries messages to clients in this process."""
+
+import traceback
+from typing import Any
+
+from ..assemble import Parts
+from ..federation import LocalFederation
+from ..interfaces import Federation
+from ..protection import Gate
+from ..protocols.ranks import RankedFederation
+from ..records import ClientId
+from .folder import RunFolder
+from .measure import Notify
+
+
+def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federation:
+    """Return the local engine over all clients, with every fault's text going to the client's own log."""
+
+    def on_failure(client: ClientId, fault: Exception) -> None:
+        log = folder.client(client) / "log.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(fault)) + "\n")
+
+    def half(client: ClientId) -> Any:
+        def on_step(step: int, steps: int, loss: float) -> None:
+            notify("step", client=client, step=step, steps=steps, loss=loss)
+
+        return parts.protocol.client(
+            parts.worker_of(client),
+            parts.states[client],
+            personalization=parts.job.personalization,
+            public=parts.server_test,
+            on_step=on_step,
+        )
+
+    local = LocalFederation(
+        {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
+    )
+    return RankedFederation(inner=local, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else local
