@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
-from .assemble_public import load_public, ready_protocol
+from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import check_ranks, choose_ranks
 from .data.divide import Divided, divide
 from .errors import DataError
@@ -94,7 +94,7 @@ def assemble(
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
     public = load_public(job, divided, warn)
-    task = job.task.resolve([*_known_examples(divided), *(example for example in public if "label" in example.fields)], job.base)
+    task = job.task.resolve(known_examples(divided, public), job.base)
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone_kind,
@@ -140,7 +140,7 @@ def assemble(
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     settings = fitting_protocol(job, task, divided, clients=len(infos))
-    protocol = ready_protocol(settings, job, worker, public, divided, warn)
+    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, warn=warn)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -230,12 +230,6 @@ def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Pa
         test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
         folder=None if folder is None else folder / client,
     )
-
-
-def _known_examples(divided: Divided) -> list[Example]:
-    """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
-    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
-    return [example for part in (*own, divided.server_validation) for example in part]
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:

@@ -8,7 +8,7 @@ from .data.load import load_examples
 from .errors import DataError, SettingError
 from .job import Job
 from .learning.worker import Worker
-from .protocols import Distillation, DistillationRun, Ready
+from .protocols import Averaging, Distillation, DistillationRun, Ready
 from .protocols.distillation import REST
 from .records import Example
 
@@ -48,7 +48,15 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
     return _limited(examples, settings.public_limit, job.seed)
 
 
-def ready_protocol(job: Job, worker: Worker, public: Sequence[Example], divided: Divided, warn: Callable[[str], None]) -> Ready:
+def ready_protocol(
+    settings: Averaging | Distillation,
+    worker: Worker,
+    *,
+    job: Job,
+    public: Sequence[Example],
+    divided: Divided,
+    warn: Callable[[str], None],
+) -> Ready:
     """Return the job's protocol with all that it needs besides its `settings`.
 
     Raises:
@@ -67,6 +75,14 @@ def ready_protocol(job: Job, worker: Worker, public: Sequence[Example], divided:
     if dropped:
         warn(f"{len(dropped)} of {len(public)} public examples cannot be used and are left out; the first: {dropped[0][1]}")
     return ready
+
+
+def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:
+    """Return all examples but those of tests, public ones without a label apart: what a task takes from the data is the same for all, and
+    no test has a part in it."""
+    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
+    told = [example for example in public if OPTIONAL_HERE in example.fields]
+    return [example for part in (*own, divided.server_validation, told) for example in part]
 
 
 def _load(job: Job, source: object) -> list[Example]:

@@ -21,7 +21,7 @@ def distillation(run: Run, most: int = 20) -> RenderableType | None:
     if not isinstance(section, Mapping):
         return None
     columns = {name: title for name, title in (("own", "own part"), ("public", "test set")) if name in section}
-    told = next((section[name].get("mean", {}) for name in columns), {})
+    told: Mapping[str, Any] = next((section[name].get("mean", {}) for name in columns), {})
     metric = next((name for name in (*CHOICE, *NAMES) if name in told), "loss")
     fit = section.get("public_set", {}).get("told_apart", {})
     table = plain_table(f"own models: {metric_name(metric)}")
