@@ -110,7 +110,8 @@ def unknown(place: Path, known: Sequence[str]) -> str:
         k for k in wide if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in wide], 0.75)
     ]
     if elsewhere:
-        return f"{name} is not a setting; did you mean {listed(elsewhere[:2], 'or')}?"
+        sections = {k.split(".")[0]: k for k in reversed(elsewhere)}  # the first of each: kinds of one section share names
+        return f"{name} is not a setting; did you mean {listed(sorted(sections.values(), key=elsewhere.index)[:2], 'or')}?"
     return f"{name} is not a setting; {parent or 'a job'} has {listed(sorted(set(beside) - {'kind'})) or 'no settings'}."
 
 

@@ -10,7 +10,7 @@ from distilling import LEARN, class_data, class_job
 from safetensors.torch import load_file
 
 from fedtailor.assemble import assemble, foretell
-from fedtailor.errors import DataError, ResumeError, TooFewClients
+from fedtailor.errors import DataError, ResumeError, SettingError, TooFewClients
 from fedtailor.protection import gate
 from fedtailor.running import run
 
@@ -298,3 +298,18 @@ class TestRefused:
         (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "zoo"}\n')
         with pytest.raises(DataError, match=r"'zoo'.*knows 3 labels"):
             run(make(p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+
+
+def test_ranks_may_differ_from_client_to_client(make, tmp_path):
+    job = make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=2)
+    run(job, data=class_data(), out=tmp_path / "r")
+    run(
+        make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=1), data=class_data(), out=tmp_path / "parts"
+    )
+    run(job, data=class_data(), resume=tmp_path / "parts")
+    assert_same_run(tmp_path / "r", tmp_path / "parts")
+    for client, rank in (("client-00", 2), ("client-01", 1)):
+        model = weights(tmp_path / "r" / "clients" / client)
+        assert {tensor.shape[0] for name, tensor in model.items() if "lora_A" in name} == {rank}
+    with pytest.raises(SettingError, match=r"ensemble does not go with clients\.overrides"):
+        run(job.replace("protocol.aggregation", {"kind": "ensemble"}), data=class_data(), out=tmp_path / "e")
