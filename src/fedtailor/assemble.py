@@ -1,7 +1,7 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import choose_ranks
 from .data.divide import Divided, divide
 from .errors import DataError
@@ -19,7 +20,7 @@ from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging
+from .protocols import Averaging, Ready
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
@@ -38,12 +39,13 @@ class Parts:
     job: Job
     backbone: Backbone
     worker: Worker
-    protocol: Averaging
+    protocol: Ready
     states: Mapping[ClientId, ClientState]
     sampler: Sampler  # over those that train; every client is evaluated
     server_validation: Shard  # empty where each client keeps a share of its own aside
     server_test: Shard  # empty where there is no public test set
     divided: Divided
+    public: Sequence[Example]  # that everybody speaks of; only with distillation
     manifest: Manifest
     sizes: Sizes
     precision: str
@@ -63,7 +65,7 @@ class Parts:
     def goes_with_last_round(self) -> bool:
         """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
         technique = self.job.personalization
-        return bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
+        return self.protocol.own_models or bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
 
 
 def assemble(
@@ -91,7 +93,8 @@ def assemble(
     divided = divided or divide_data(job, given)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
-    task = job.task.resolve(_known_examples(divided), job.base)
+    public = load_public(job, divided, warn)
+    task = job.task.resolve(known_examples(divided, public), job.base)
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone_kind,
@@ -103,7 +106,7 @@ def assemble(
     )
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
-        tuning = replace(tuning, initial=None if begun else str(job.path(tuning.initial)))
+        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
     tuning = ranks.shared
     model = tuning.attach(backbone.model, job.seed)
@@ -135,7 +138,8 @@ def assemble(
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    protocol = fitting_protocol(job, task, divided, clients=len(infos))
+    settings = fitting_protocol(job, task, divided, clients=len(infos))
+    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, warn=warn)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -146,6 +150,7 @@ def assemble(
         server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
+        public=public,
         manifest=protocol.manifest(
             shared,
             task.figures,
@@ -155,22 +160,22 @@ def assemble(
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
         ),
-        sizes=_sizes(job, backbone, worker, shared),
+        sizes=_sizes(job, protocol, backbone, worker, shared),
         precision=precision,
         own_workers=own_workers,
-        own_sizes={c: _sizes(job, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
+        own_sizes={c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
         ranks=of_clients,
     )
-    if parts.goes_with_last_round and job.stop.keep == "best":
+    if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
         warn(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
 
 
-def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
+def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
     """Return what costs depend on."""
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
+    sent, extra = protocol.sizes(shared, rounds=job.stop.rounds)
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
@@ -224,12 +229,6 @@ def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Pa
         test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
         folder=None if folder is None else folder / client,
     )
-
-
-def _known_examples(divided: Divided) -> list[Example]:
-    """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
-    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
-    return [example for part in (*own, divided.server_validation) for example in part]
 
 
 def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:

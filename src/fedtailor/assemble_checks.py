@@ -12,7 +12,7 @@ from .interfaces import Control, Refactoring
 from .job import Job
 from .learning.worker import Worker
 from .personalization import Ditto, Dual
-from .protocols import Averaging
+from .protocols import Averaging, Distillation
 from .tasks import Task
 from .tensors import Tensors
 
@@ -41,7 +41,7 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         )
     if isinstance(job.protocol.aggregation, Control):
         raise SettingError(
-            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[attr-defined]
+            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
             "everybody shares; choose aggregation: fedavg, or personalization: finetune"
         )
     _check_judged(job, divided)
@@ -64,7 +64,7 @@ def attach_second(job: Job, model: nn.Module) -> None:
     job.personalization.attach(model, seed=job.seed)
 
 
-def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging:
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation:
     """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
 
     Args:
@@ -74,7 +74,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
         SettingError: naming the pair, if the personalization does not fit the rest of the job.
     """
     technique, protocol = job.personalization, job.protocol
-    if not isinstance(technique, Dual):
+    if not isinstance(technique, Dual) or isinstance(protocol, Distillation):
         return protocol
     kind = f"personalization: {technique.kind}"
     try:
@@ -112,6 +112,8 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         home: names of the weights that stay with the clients.
         warn: told of what works, but does little good.
     """
+    if isinstance(job.protocol, Distillation):  # its rules work on logits, whatever is trained
+        return
     rule = job.protocol.aggregation
     name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"
     try:

@@ -10,6 +10,7 @@ from .interfaces import AnyRanks, Carrying
 from .job import Job
 from .learning.worker import Worker
 from .personalization import Dual, FineTune, Shared
+from .protocols import Distillation
 from .protocols.ranks import RankOf
 from .records import ClientId
 from .tuning import Lora, LoraAmong
@@ -100,7 +101,10 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             "overrides out, or choose personalization: finetune"
         )
     rule: Any = job.protocol.aggregation
-    if found and not (isinstance(rule, AnyRanks) and rule.any_ranks):
+    apart = (
+        isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights
+    )  # nobody's weights meet another's
+    if found and not apart and not (isinstance(rule, AnyRanks) and rule.any_ranks):
         client, (rank, alpha) = next(iter(found.items()))
         raise SettingError(
             f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, GetCoreSchemaHandler, Strict, ValidationE
 from pydantic_core import CoreSchema
 
 from .aggregation import AGGREGATIONS
+from .aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from .data import PARTITIONS, Clients, Data
 from .data.partition import Partition
 from .errors import SettingError
@@ -20,7 +21,7 @@ from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml, write_yaml
 from .learning.evaluate import Evaluation
 from .personalization import PERSONALIZATIONS, Personalization, Shared
-from .protocols import PROTOCOLS, Averaging
+from .protocols import PROTOCOLS, Averaging, Distillation
 from .tasks import TASKS
 from .tuning import TUNINGS, Lora
 
@@ -51,7 +52,8 @@ PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, pro
 PROTECTION = Registry(what="protection", classes={}, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION))
+LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION))
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
+    protocol: Annotated[Averaging | Distillation, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
+        default_factory=Averaging
+    )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = ()
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
@@ -106,6 +110,11 @@ class Job(BaseModel):
             raise SettingError(f"name is part of a folder's name: letters, digits, - _ and . alone; got {self.name!r}.")
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
+        if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
+            raise SettingError(
+                f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
+                "of its own already; leave personalization out, or choose protocol: averaging."
+            )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
         for metric in self.evaluation.metrics or ():
             if metric not in allowed:

@@ -110,7 +110,8 @@ def unknown(place: Path, known: Sequence[str]) -> str:
         k for k in wide if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in wide], 0.75)
     ]
     if elsewhere:
-        return f"{name} is not a setting; did you mean {listed(elsewhere[:2], 'or')}?"
+        sections = {k.split(".")[0]: k for k in reversed(elsewhere)}  # the first of each: kinds of one section share names
+        return f"{name} is not a setting; did you mean {listed(sorted(sections.values(), key=elsewhere.index)[:2], 'or')}?"
     return f"{name} is not a setting; {parent or 'a job'} has {listed(sorted(set(beside) - {'kind'})) or 'no settings'}."
 
 
@@ -166,6 +167,7 @@ def hint_for_missing(name: str) -> str:
     examples = {
         "backbone": " Write backbone: smollm2-135m, or a folder, a GGUF file, a hub id.",
         "task": " Write task: {kind: generation}, or language-modeling, classification.",
+        "protocol.public": " Write public: FILE, with the task's columns, or public: rest for the training rows that data.limit.train leaves out.",
         "data": " Write data: {train: FILE}, or data: {train: docstrings} for text that is already on this machine.",
     }
     return examples.get(name, "")

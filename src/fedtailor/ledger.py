@@ -34,6 +34,11 @@ def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
     return float(tokens) * (per_weight * sizes.body_parameters + (0 if full else 6 * sizes.trained))
 
 
+def forward_flops(tokens: int, sizes: Sizes) -> float:
+    """Return the floating-point operations of forward passes alone over `tokens` tokens: 2 N per token; see `train_flops`."""
+    return 2.0 * tokens * (sizes.body_parameters + sizes.trained)
+
+
 def message_bytes(values: int, tensors: int, bytes_per_value: int) -> int:
     """Return the length of a message that carries so many values, foretold; measured lengths are in the ledger of a run."""
     return values * bytes_per_value + tensors * HEADER_BYTES_PER_TENSOR + 200

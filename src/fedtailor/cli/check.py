@@ -65,6 +65,7 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     if parts.job.personalization.personal:
         alone = ", and training alone," if job.evaluation.local_only else ""
         yield "personal", f"{settings['personalization']['kind']}; what clients train for themselves{alone} is not foretold below"
+    yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
@@ -85,6 +86,20 @@ def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
     if len(parts.states) > MOST_CLIENTS:
         table.add_row(f"and {len(parts.states) - MOST_CLIENTS} more", style="dim")
     return table
+
+
+def _public(parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what everybody speaks of, where the protocol distils."""
+    from ..protocols import DistillationRun
+
+    if isinstance(parts.protocol, DistillationRun):
+        public, wire = parts.protocol.public, parts.protocol.wire
+        places = public.mean_places
+        form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
+        yield (
+            "public set",
+            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {places:,.0f} places a round, {wire.dtype}",
+        )
 
 
 def _likeness(parts: "Parts") -> str:

@@ -35,6 +35,7 @@ class Divided:
     divergence: float | None  # mean over pairs of clients of the Jensen-Shannon divergence, in bits: 0 alike, 1 disjoint
     divergence_over: str  # the column or clusters it is taken over; empty if there is none
     dropped: Mapping[str, int]  # training examples that nobody has, by reason
+    rest: Sequence[Example] = ()  # training rows that the limit leaves out: nobody's
     overlap: Mapping[str, int] = field(default_factory=dict)  # inputs of a public file that also stand in the training data
 
 
@@ -85,6 +86,7 @@ def divide(
             )
             _check_texts(loaded[part], required, part)
     train, dropped = _distinct(loaded["train"], required)
+    distinct = train
     train = _limited(train, data.limit.get("train"), seed, "train", dropped)
     remembered = _remembering(embed)
     rows = clients.partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
@@ -108,6 +110,7 @@ def divide(
         divergence=mean_divergence(groups[1], list(rows.values())) if groups else None,
         divergence_over=groups[0] if groups else "",
         dropped=dropped,
+        rest=_others(distinct, train),
         overlap=_overlap(train, loaded, key),
     )
 
@@ -152,6 +155,12 @@ def _limited(
         dropped[OVER_LIMIT] = len(examples) - most
     kept = stream(seed, f"limit-{part}").choice(len(examples), size=most, replace=False)
     return [examples[row] for row in sorted(kept.tolist())]
+
+
+def _others(examples: Sequence[Example], chosen: Sequence[Example]) -> list[Example]:
+    """Return those of the examples that were not chosen."""
+    taken = set(map(id, chosen))
+    return [example for example in examples if id(example) not in taken]
 
 
 def _remembering(embed: Embed | None) -> Embed | None:

@@ -19,7 +19,7 @@ from .settings import PACKAGES
 # a table's name, what errors call it, its rows, and their ids where these are more than the name and the row number
 Table: TypeAlias = tuple[str, str, Sequence[Row], list[str]]
 
-PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",), "public": ("public",)}
 
 
 def load_examples(
@@ -43,7 +43,7 @@ def load_examples(
         required: fields that every example must have.
         optional: fields that are taken where they are.
         base: folder that relative paths start from.
-        part: train, validation or test.
+        part: train, validation, test or public.
         given: data in memory, in place of `source`: a list of mappings, a pandas DataFrame, a datasets.Dataset, or a mapping
             from names of clients to those.
         packages: libraries for `docstrings`, at most `package_limit` examples of each.

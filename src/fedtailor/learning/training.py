@@ -18,6 +18,7 @@ from .local import LocalTraining
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
+LossOf = Callable[[list[int]], tuple[Tensor, int, int]]  # rows -> sum of the loss, tokens seen, targets counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ def train_locally(
     beside: Mapping[str, nn.Parameter] | None = None,
     received: Tensors | None = None,
     purpose: str = "",
+    loss_of: LossOf | None = None,
     on_step: OnStep | None = None,
 ) -> Trained:
     """Train the weights in place on `shard` for one round and return what changed.
@@ -61,6 +63,7 @@ def train_locally(
         received: what is in place, of what is exchanged, if the caller has it and it is large: then it is not copied, and each tensor of
             the delta is made of the weights in place when it is asked for. None: a copy is made first, and the delta at once.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
+        loss_of: the loss on some rows of `shard`; None: the task's own.
 
     Raises:
         NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
@@ -73,6 +76,7 @@ def train_locally(
     steps = settings.steps_per_round(len(shard))
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
+    loss_of = loss_of or _task_loss(worker, shard)
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
@@ -84,7 +88,7 @@ def train_locally(
             for group in engine.param_groups:
                 group["lr"] = rate
             loss, seen, counted = _step(
-                worker, params, shard, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
             if not np.isfinite(loss):
                 raise NotFinite(f"the loss became {loss} in step {step + 1} of round {round}; try a smaller learning_rate")
@@ -136,10 +140,20 @@ def _requiring(everything: Mapping[str, nn.Parameter], trained: Mapping[str, nn.
             param.requires_grad_(before[name])
 
 
+def _task_loss(worker: Worker, shard: Shard) -> LossOf:
+    """Return the task's loss on rows of `shard`."""
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, int, int]:
+        batch = worker.batch(shard, rows)
+        loss, counted = worker.loss(batch)
+        return loss, batch.tokens, counted
+
+    return loss_of
+
+
 def _step(
-    worker: Worker,
     params: dict[str, nn.Parameter],
-    shard: Shard,
+    loss_of: LossOf,
     batches: list[list[int]],
     engine: torch.optim.Optimizer,
     *,
@@ -150,10 +164,9 @@ def _step(
     engine.zero_grad(set_to_none=True)
     total, tokens, targets = 0.0, 0, 0
     for rows in batches:
-        batch = worker.batch(shard, rows)
-        loss, counted = worker.loss(batch)
+        loss, seen, counted = loss_of(rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        total, tokens, targets = total + loss.item(), tokens + batch.tokens, targets + counted
+        total, tokens, targets = total + loss.item(), tokens + seen, targets + counted
     weights = [param for param in params.values() if param.grad is not None]
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)

@@ -6,7 +6,7 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 import math
 from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -47,6 +47,8 @@ class Averaging:
     weights: Literal["examples", "targets", "uniform"] = "examples"  # a client's share: its examples, its counted targets, or 1
     wire: Literal["float32", "bfloat16"] = "float32"  # dtype of tensors in messages
     quorum: float = 0.5  # least share of the asked clients whose updates make a round
+
+    own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

@@ -13,6 +13,7 @@ from ..learning.worker import Worker
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
+from ..tasks.shard import Shard
 from ..tensors import Tensors
 
 PARTS = ("validation", "test")  # of a client's own examples
@@ -73,15 +74,23 @@ def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> M
     facts: dict[str, float] = {}
     for part in str(message.facts["parts"]).split(","):
         shard = state.validation if part == "validation" else state.test
-        if not len(shard):
-            continue
-        generate = bool(message.facts["generate"]) and part == "test"
-        result = worker.evaluate(shard, generate=generate)
-        if not math.isfinite(result.figures["loss"]):
-            raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
-        facts |= {f"{part}.{name}": value for name, value in result.figures.items() if math.isfinite(value)}
-        state.write_texts(f"generations-{message.facts['name']}", result.texts)
+        if len(shard):
+            generate = bool(message.facts["generate"]) and part == "test"
+            facts |= part_figures(worker, state, part, shard, generate=generate, name=str(message.facts["name"]))
     return Message(kind="evaluate", facts=facts)
+
+
+def part_figures(worker: Worker, state: ClientState, part: str, shard: Shard, *, generate: bool, name: str) -> dict[str, float]:
+    """Return the figures of the weights in place on one part, under its name; texts stay in the client's folder.
+
+    Raises:
+        NotFinite: if their loss is not finite.
+    """
+    result = worker.evaluate(shard, generate=generate)
+    if not math.isfinite(result.figures["loss"]):
+        raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
+    state.write_texts(f"generations-{name}", result.texts)
+    return {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
 
 
 def own_of(kept: Tensors) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..tasks.metrics import HIGHER_IS_BETTER
+from .distillation import distillation
 from .personal import personal
 from .plain import plain_table
 from .read import Run
@@ -26,7 +27,7 @@ SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th perc
 def show(run: Run, *, samples: int = 3) -> RenderableType:
     """Return all tables of one run, ready to print."""
     parts: list[RenderableType] = [headline(run), "", quality(run)]
-    for table in (personal(run), clients(run), rounds(run)):
+    for table in (personal(run), distillation(run), clients(run), rounds(run)):
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
     parts += _trouble(run)

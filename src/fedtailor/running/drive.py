@@ -15,6 +15,7 @@ from .engine import local_federation
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
+from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
 from .resume import check_same_job, check_same_parts
@@ -168,13 +169,14 @@ def _finish(
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
     own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
+    aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
     parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
     clock.tick(progress)
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
-    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own)
+    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
     folder.write_json("summary.json", summary)
     return summary
 

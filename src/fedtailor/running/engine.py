@@ -37,4 +37,4 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
     local = LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
     )
-    return RankedFederation(inner=local, ranks=parts.ranks) if parts.ranks else local
+    return RankedFederation(inner=local, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else local

@@ -49,6 +49,8 @@ class Evaluator:
     def measure(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool, own: bool = False) -> Moment:
         """Return the figures of `shared`; rows, traffic and seconds are added to `progress`.
 
+        Where clients have models of their own, `shared` is the server's, and figures on a client's parts are those of the client's.
+
         Args:
             name: of the moment: "before", "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
@@ -73,9 +75,10 @@ class Evaluator:
             progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
             if result.texts:
                 self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
-        own_version = progress.state.version if own and self.parts.goes_with_last_round else None
+        apart = self.parts.protocol.own_models  # each client then measures its own model, and no weights go down
+        own_version = progress.state.version if apart or (own and self.parts.goes_with_last_round) else None
         request = evaluation_request(
-            shared, name=name, generate=generate, own_version=own_version, clients=len(self.federation.clients)
+            {} if apart else shared, name=name, generate=generate, own_version=own_version, clients=len(self.federation.clients)
         )
         clients = self._ask_clients(progress, request, round=round)
         over = "test set" if test else "clients" if clients.test else "validation"
@@ -100,7 +103,7 @@ class Evaluator:
         )
         for client, failure in found.failures.items():
             self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
-        name = "personal" if "own_version" in request.facts else "client"
+        name = "personal" if "own_version" in request.facts and not self.parts.protocol.own_models else "client"
         for scope, figures in ((f"{name}-validation", found.validation), (name, found.test)):
             for client, values in figures.items():
                 progress.note_figures(round, scope, client, values)

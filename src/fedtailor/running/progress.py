@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ledger import Sizes, train_flops
+from ..ledger import Sizes, forward_flops, train_flops
 from ..records import ClientId, Round, ServerState
 from ..tensors import Tensors
 
@@ -42,7 +42,8 @@ class Progress:
         rows = [{"round": round.index, **row} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
-            row["train_flops"] = train_flops(row["tokens"], sizes_of(row["client"]), full=full)
+            sizes = sizes_of(row["client"])
+            row["train_flops"] = train_flops(row["tokens"], sizes, full=full) + forward_flops(row.get("forward_tokens", 0), sizes)
             self.figures["flops"] += row["train_flops"]
             self.note_peak(row.get("peak_bytes", 0))
         for row in rows:

@@ -65,7 +65,7 @@ def data_hash(parts: Parts) -> str:
         for client in sorted(part):
             for example in part[client]:
                 digest.update(repr((client, example.id, sorted(example.fields.items()))).encode())
-    for example in (*divided.server_validation, *divided.server_test):
+    for example in (*divided.server_validation, *divided.server_test, *parts.public):
         digest.update(repr((example.id, sorted(example.fields.items()))).encode())
     return digest.hexdigest()
 

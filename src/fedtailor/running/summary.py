@@ -18,11 +18,13 @@ def summarize(
     stopped_by: str,
     baseline: str,
     personal: Mapping[str, Any] | None = None,
+    distillation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the summary of a finished run.
 
     `metrics` are those of the public test set, or, where the job names none, pooled over the clients' own test parts
     (`metrics_over` says which); `clients` are over the clients' own test parts;
+    `distillation`, if clients have models of their own, tells of these after their last alignment, and of the public set;
     `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
     """
     figures = progress.figures
@@ -45,6 +47,7 @@ def summarize(
             **end["clients"],
         },
         **({} if personal is None else {"personal": personal}),
+        **({} if distillation is None else {"distillation": distillation}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),

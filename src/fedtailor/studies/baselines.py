@@ -10,6 +10,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.evaluate import summarize_clients
+from ..protocols import Averaging, Distillation
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -51,6 +52,8 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
     """
     job = job.replace("personalization", {"kind": "none"})
+    if isinstance(job.protocol, Distillation):  # with one client there is nobody to learn from: what is left is local training
+        job = job.replace("protocol", {"kind": "averaging", "local": job.to_dict()["protocol"]["local"]})
     if kind != "local":
         job = job.replace("clients.overrides", {}).replace("protocol.local.proximal", 0.0)
     return job if job.clients.overrides else job.replace("protocol.aggregation", {"kind": "fedavg"})
@@ -58,6 +61,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
 
 def _together(parts: Parts, kind: Baseline) -> Parts:
     """Return the parts with one client that trains on everything; the others are evaluated, and train no more."""
+    assert isinstance(parts.protocol, Averaging)
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)

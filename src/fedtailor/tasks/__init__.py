@@ -7,8 +7,8 @@ from .generate import Decoding
 from .generation import Generation
 from .language_modeling import LanguageModeling
 from .metrics import Bleu
-from .shard import Batch, Shard, collate, evaluation_batches, training_batches
-from .task import LogitsAt, Task, Writes
+from .shard import Batch, Shard, collate, counted_targets, evaluation_batches, select, training_batches
+from .task import LogitsAt, Scores, Task, Writes
 
 TASKS: Mapping[str, type] = {
     "generation": Generation,
@@ -25,10 +25,13 @@ __all__ = [
     "Generation",
     "LanguageModeling",
     "LogitsAt",
+    "Scores",
     "Shard",
     "Task",
     "Writes",
     "collate",
+    "counted_targets",
     "evaluation_batches",
+    "select",
     "training_batches",
 ]

@@ -11,7 +11,13 @@ from .task import LogitsAt
 
 
 def causal_loss(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
-    """Return the float32 sum of -log p(token | those before) over the counted targets, and their number.
+    """Return the float32 sum of -log p(token | those before) over the counted targets, and their number."""
+    logits_NV, target_N = causal_scores(model, batch, logits_at)
+    return F.cross_entropy(logits_NV, target_N, reduction="sum"), target_N.numel()
+
+
+def causal_scores(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
+    """Return the float32 logits [N, V] over the next word at the counted targets, and these [N]; rows in order, then places in a row.
 
     The logits at place i foretell the token at i + 1, and are computed only where that token is counted. A target in the first
     place of a sequence has nothing before it and is never counted.
@@ -22,5 +28,5 @@ def causal_loss(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Te
     target_N = batch.input_ids_BL[:, 1:][target_BL]
     with logits_at(model, before_BL):
         output = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL, use_cache=False)
-    logits_NV = output.logits.float()  # float32: sums over a whole vocabulary lose too much in bfloat16
-    return F.cross_entropy(logits_NV, target_N, reduction="sum"), target_N.numel()
+    logits_NV: Tensor = output.logits.float()  # float32: sums over a whole vocabulary lose too much in bfloat16
+    return logits_NV, target_N

@@ -98,6 +98,11 @@ class Classification:
         assert batch.labels_B is not None
         return F.cross_entropy(self.logits(model, batch), batch.labels_B, reduction="sum"), len(batch.labels_B)
 
+    def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
+        """Return float32 scores [B, C] of the classes, and the numbers of the right ones [B]."""
+        assert batch.labels_B is not None
+        return self.logits(model, batch), batch.labels_B
+
 
 def class_number(example: Example, numbers: dict[str, int]) -> int:
     """Return the number of the example's class; its label is a known name, or a number within range.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import BackboneError, DataError, SettingError
 from ..records import Example
-from .causal import causal_loss
+from .causal import causal_loss, causal_scores
 from .shard import Batch, Shard
 from .task import LogitsAt
 from .tokenization import Prompt, Span, Tokens, encode_prompts, encode_targets, end_token, flat, leading_marks, mask_from, text_of
@@ -112,6 +112,10 @@ class Generation:
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the targets' tokens, and their number."""
         return causal_loss(model, batch, logits_at)
+
+    def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
+        """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
+        return causal_scores(model, batch, logits_at)
 
 
 def check_template(template: str) -> None:

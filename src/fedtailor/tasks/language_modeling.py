@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SettingError
 from ..records import Example
-from .causal import causal_loss
+from .causal import causal_loss, causal_scores
 from .shard import Batch, Shard
 from .task import LogitsAt
 from .tokenization import encode, flat, leading_marks, mask_from, text_of
@@ -91,6 +91,10 @@ class LanguageModeling:
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the tokens that are counted in these blocks, and their number."""
         return causal_loss(model, batch, logits_at)
+
+    def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
+        """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
+        return causal_scores(model, batch, logits_at)
 
     def _stream(self, lines: Sequence[str], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return all tokens one after the other, and how many words (and line ends) end within each."""

@@ -71,6 +71,31 @@ def inputs_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return ids_BL, mask_BL, input_BL
 
 
+def select(shard: Shard, rows: Sequence[int]) -> Shard:
+    """Return the examples numbered `rows`, in that order; the examples themselves and those that were dropped are left behind."""
+    rows_N = torch.as_tensor(rows, dtype=torch.int64)
+    lengths_N = shard.lengths_N[rows_N]
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths_N.cumsum(0)])
+    source_T = torch.arange(int(starts[-1])) + torch.repeat_interleave(shard.starts[rows_N] - starts[:-1], lengths_N)
+    return Shard(
+        tokens_T=shard.tokens_T[source_T],
+        target_T=shard.target_T[source_T],
+        starts=starts,
+        labels_N=None if shard.labels_N is None else shard.labels_N[rows_N],
+        words_N=None if shard.words_N is None else shard.words_N[rows_N],
+    )
+
+
+def counted_targets(shard: Shard) -> Tensor:
+    """Return how many targets of each example the loss counts, int64 [N]: 1 for a class, else tokens but the first of a sequence."""
+    if shard.labels_N is not None:
+        return torch.ones(len(shard), dtype=torch.int64)
+    counted_T = shard.target_T.clone()
+    counted_T[shard.starts[:-1]] = False
+    sums = torch.cat([torch.zeros(1, dtype=torch.int64), counted_T.long().cumsum(0)])
+    return sums[shard.starts[1:]] - sums[shard.starts[:-1]]
+
+
 def training_batches(lengths: Sequence[int], batch_size: int, draw: np.random.Generator, window: int = 64) -> Iterator[list[int]]:
     """Yield one epoch of row numbers: shuffled, then sorted by length inside windows of `window` batches.
 

@@ -60,3 +60,11 @@ class Writes(Protocol):
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
         """Return the tokens that each text is written after."""
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """A task whose model gives logits over classes or words, which another model can be taught by."""
+
+    def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
+        """Return float32 logits [N, C] at the counted targets of `batch`, and these [N]; rows in order, then places in a row."""

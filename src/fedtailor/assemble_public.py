@@ -1,0 +1,117 @@
+"""The public examples of a job that distils: loaded, held against the data of its owners."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from .chance import stream
+from .data.divide import Divided
+from .data.load import load_examples
+from .errors import DataError, SettingError
+from .job import Job
+from .learning.worker import Worker
+from .protocols import Averaging, Distillation, DistillationRun, Ready
+from .protocols.distillation import REST
+from .records import Example
+
+OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
+
+
+def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list[Example]:
+    """Return the job's public examples, in the order of their source; none if its protocol has no use for them.
+
+    Raises:
+        DataError: if they are missing, or lack a column that the task needs.
+        SettingError: if they are to be the rest of the training rows, and there is none.
+    """
+    settings = job.protocol
+    if not isinstance(settings, Distillation):
+        return []
+    key = job.task.required[0]
+    if settings.public == REST:
+        if not divided.rest:
+            raise SettingError(
+                "protocol.public: rest stands for the training rows that data.limit.train leaves out, and it leaves none out; set data: "
+                "{limit: {train: N}} below their number, or name a file of public examples"
+            )
+        held_out = _inputs(
+            [*divided.test.values(), *divided.validation.values(), divided.server_validation, divided.server_test], key
+        )
+        examples = [example for example in divided.rest if example.fields.get(key) not in held_out]
+        if len(examples) < len(divided.rest):
+            warn(
+                f"{len(divided.rest) - len(examples)} public rows are left out: their {key} stands in validation or test data too"
+            )
+    else:
+        examples = _load(job, settings.public)
+        shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
+        if shared:
+            warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
+    return _limited(examples, settings.public_limit, job.seed)
+
+
+def ready_protocol(
+    settings: Averaging | Distillation,
+    worker: Worker,
+    *,
+    job: Job,
+    public: Sequence[Example],
+    divided: Divided,
+    warn: Callable[[str], None],
+) -> Ready:
+    """Return the job's protocol with all that it needs besides its `settings`.
+
+    Raises:
+        SettingError: if it does not go with the task, or no public example can be used.
+    """
+    if not isinstance(settings, Distillation):
+        return settings
+    ready = DistillationRun(settings=settings, worker=worker, examples=public)
+    if job.stop.keep == "best":
+        warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")
+    if not divided.server_test:
+        warn(
+            "protocol: distillation: without data.test the server's own model is measured nowhere; figures are those of the clients' models"
+        )
+    dropped = ready.public.shard.dropped
+    if dropped:
+        warn(f"{len(dropped)} of {len(public)} public examples cannot be used and are left out; the first: {dropped[0][1]}")
+    return ready
+
+
+def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:
+    """Return all examples but those of tests, public ones without a label apart: what a task takes from the data is the same for all, and
+    no test has a part in it."""
+    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
+    told = [example for example in public if OPTIONAL_HERE in example.fields]
+    return [example for part in (*own, divided.server_validation, told) for example in part]
+
+
+def _load(job: Job, source: object) -> list[Example]:
+    """Return the examples of a source; with labels checked as those of training data are, where all have one."""
+    required, optional = list(job.task.required), list(job.task.optional)
+
+    def load(needed: Sequence[str]) -> list[Example]:
+        others = [name for name in required if name not in needed]
+        return load_examples(
+            source, columns=job.data.columns, required=needed, optional=[*optional, *others], base=job.base, part="public"
+        )
+
+    try:
+        examples = load([name for name in required if name != OPTIONAL_HERE])
+        if OPTIONAL_HERE in required and examples and all(OPTIONAL_HERE in example.fields for example in examples):
+            examples = load(required)
+    except DataError as error:
+        raise DataError(str(error).replace("data.public", "protocol.public")) from None  # the loader names parts of `data`
+    if not examples:
+        raise DataError(f"protocol.public: {source} has no examples; give a file with at least one")
+    return examples
+
+
+def _limited(examples: list[Example], most: int | None, seed: int) -> list[Example]:
+    if most is None or most >= len(examples):
+        return examples
+    kept = stream(seed, "limit-public").choice(len(examples), size=most, replace=False)
+    return [examples[row] for row in sorted(kept.tolist())]
+
+
+def _inputs(parts: Iterable[Sequence[Example]], key: str) -> set[object]:
+    return {example.fields.get(key) for part in parts for example in part}

@@ -1,0 +1,67 @@
+"""One round's answers: which can be used, and what they cost."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..records import ClientFailure, ClientId, Message, Reply
+from .distillation_messages import LOCAL_FACTS
+
+FIT_OF, COUNTS_OF = TOLD_OF = (
+    "fit/",
+    "counts/",
+)  # in front of a client's name: what it told of itself, kept in the server's state
+
+
+def collect(
+    replies: Iterable[Reply], fault: Callable[[Message], ClientFailure | None]
+) -> tuple[dict[ClientId, Message], list[dict[str, Any]], dict[ClientId, ClientFailure]]:
+    """Return the usable answers, a row for each client, and the failures; all in the order of client ids.
+
+    Args:
+        fault: why a message that passed the gate is of no use, or None.
+    """
+    found: dict[ClientId, Reply] = {}
+    for reply in replies:
+        found.setdefault(reply.client, reply)  # a second answer to one request counts for nothing
+    answers: dict[ClientId, Message] = {}
+    failures: dict[ClientId, ClientFailure] = {}
+    rows = []
+    for client, reply in sorted(found.items()):
+        traffic, message = reply.traffic, reply.message
+        row: dict[str, Any] = {"client": client, "up_bytes": traffic.up_bytes, "down_bytes": traffic.down_bytes}
+        row["exchange_seconds"] = traffic.seconds
+        failure = reply.error if message is None else fault(message)
+        if failure is not None:
+            failures[client] = failure
+            row["error"] = f"{failure.kind}: {failure.mark}"
+        elif message is not None:
+            row |= {name: message.facts[name] for name in LOCAL_FACTS if name in message.facts and name != "version"}
+            answers[client] = replace(message, tensors=dict(message.tensors))  # a large message makes its tensors anew each time
+        rows.append(row)
+    return answers, rows, failures
+
+
+def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:
+    """Return what clients told of themselves, as tensors that a checkpoint can hold."""
+    found: dict[str, Tensor] = {}
+    for client, message in answers.items():
+        if "public_fit" in message.facts:
+            found[f"{FIT_OF}{client}"] = torch.tensor([message.facts["public_fit"]], dtype=torch.float64)
+        if "label_counts" in message.facts:
+            found[f"{COUNTS_OF}{client}"] = torch.tensor(message.facts["label_counts"], dtype=torch.int64)
+    return found
+
+
+def too_few(
+    index: int, answered: int, asked: int, failures: Mapping[ClientId, ClientFailure], quorum: float, *, attempts: int
+) -> str:
+    """Return what to say where a round has come to nothing."""
+    reasons = "; ".join(f"{client}: {failure.kind} ({failure.mark})" for client, failure in failures.items())
+    return (
+        f"round {index}: {answered} of {asked} clients sent usable logits, the quorum is {quorum:.0%} "
+        f"(asked {attempts} times). {reasons}. The state is saved: see clients/ID/log.txt, mend the cause and use --resume"
+    )

@@ -1,0 +1,122 @@
+"""The messages of distillation: which tensors and facts they carry."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
+from ..protection.logits_wire import LogitsWire
+from ..tensors import Tensors
+from .evaluation import evaluation_specs
+
+TRAIN, ALIGN = "train", "align"
+PLACES = "places"  # the named size of the manifest: logits that a round has at most
+WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
+LOCAL_FACTS = {
+    "version": FactSpec(type="int", purpose="the round that was behind the server when it asked"),
+    "examples": FactSpec(type="int", purpose="training examples of the client: its weight, where the aggregation has weights"),
+    "targets": FactSpec(type="int", purpose="targets counted by the loss on its own examples in this round"),
+    "tokens": FactSpec(type="int", purpose="tokens trained on, its own and public ones: operations are counted from it"),
+    "forward_tokens": FactSpec(type="int", purpose="tokens of forward passes alone: operations are counted from it"),
+    "steps": FactSpec(type="int", purpose="optimizer steps taken, alignment among them"),
+    "first_loss": FactSpec(type="float", purpose="training loss of the first step on its own examples"),
+    "last_loss": FactSpec(type="float", purpose="training loss of the last step on its own examples"),
+    "align_loss": FactSpec(type="float", purpose="distillation loss of the last step of alignment", optional=True),
+    "validation_before": FactSpec(
+        type="float", purpose="loss of its model on its validation part, before the round", optional=True
+    ),
+    "validation_after": FactSpec(type="float", purpose="loss of its model on its validation part, as trained", optional=True),
+    "seconds": FactSpec(type="float", purpose="time that alignment, training and logits took"),
+    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+}
+FIT_FACT = FactSpec(
+    type="float",
+    purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
+    optional=True,
+)
+COUNT_FACT = FactSpec(
+    type="list[int]", purpose="training examples with each label: the weights of classes, and whether the set fits"
+)
+NOISED_FACT = replace(
+    COUNT_FACT, purpose=f"{COUNT_FACT.purpose}; with geometric noise, so that one example more or less hardly shows"
+)
+ALIGN_FACTS = {
+    "steps": FactSpec(type="int", purpose="optimizer steps of the last alignment"),
+    "tokens": FactSpec(type="int", purpose="tokens trained on: operations are counted from it"),
+    "seconds": FactSpec(type="float", purpose="time that the last alignment took"),
+    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+}
+ALIGNED_PARTS = {
+    "validation": "on the client's own validation part",
+    "test": "on the client's own test part",
+    "public": "on the public test set",
+}
+VERSION = FactSpec(type="int", purpose="rounds behind the server: which slice of the public set its logits are about")
+
+
+def manifest_of(
+    wire: LogitsWire,
+    places: int,
+    figures: Iterable[str],
+    *,
+    weights: Tensors | None = None,
+    fit: bool = False,
+    counts: bool = False,
+    noised: bool = False,
+) -> Manifest:
+    """Return exactly what distillation sends.
+
+    Args:
+        places: logits that a round has at most.
+        figures: what evaluation reports.
+        weights: those that travel beside logits; None: none do.
+        fit: whether clients tell how well the public set fits.
+        counts: whether clients tell their label counts, `noised` or as they are.
+    """
+    figures = list(figures)
+    logits = wire.specs(PLACES)
+    beside = {} if weights is None else specs_of(with_mark(weights))
+    down = (
+        {name: replace(spec, optional=True) for name, spec in logits.items()} if weights is None else beside
+    )  # none before round 1
+    facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
+    facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
+    told = {
+        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} of its own model {where}", optional=True)
+        for part, where in ALIGNED_PARTS.items()
+        for name in figures
+    }
+    evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
+    return Manifest(
+        up={
+            TRAIN: MessageSpec(tensors={**logits, **beside}, facts=facts),
+            "evaluate": evaluate_up,
+            ALIGN: MessageSpec(facts=ALIGN_FACTS | told),
+        },
+        down={
+            TRAIN: _down(down, {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}),
+            "evaluate": evaluate_down,
+            ALIGN: _down(down, {"generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted")}),
+        },
+        sizes={PLACES: places},
+    )
+
+
+def _down(tensors: Mapping[str, TensorSpec], facts: Mapping[str, FactSpec]) -> MessageSpec:
+    return MessageSpec(tensors=tensors, facts={"version": VERSION, **facts})
+
+
+def with_mark(weights: Tensors) -> dict[str, Tensor]:
+    """Return weights under the names that keep them apart from logits in a message."""
+    return {f"{WEIGHTS}{name}": value for name, value in weights.items()}
+
+
+def weights_in(tensors: Tensors) -> dict[str, Tensor]:
+    """Return the weights in a message, by their own names."""
+    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
+
+
+def logits_in(tensors: Tensors) -> dict[str, Tensor]:
+    """Return the encoded logits in a message."""
+    return {name: value for name, value in tensors.items() if name.startswith("logits/")}

@@ -1,0 +1,234 @@
+"""The server half of distillation, and all that needs the public set."""
+
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..aggregation.logits import LogitAggregation
+from ..aggregation.mean import weighted_mean
+from ..errors import OffManifest, SettingError, TooFewClients
+from ..interfaces import Federation
+from ..learning.client import ClientState
+from ..learning.distil import distil, say
+from ..learning.local import LocalTraining
+from ..learning.worker import OnStep, Worker
+from ..ledger import Sizes, client_memory, forward_flops, message_bytes, train_flops
+from ..personalization import Personalization
+from ..protection import Manifest
+from ..protection.logits_wire import LogitsWire
+from ..records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
+from ..tasks.shard import Shard
+from ..tensors import Tensors, check_finite, clone, count, norm, subtract
+from .distillation import Distillation, classes_of
+from .distillation_client import DistillationClient
+from .distillation_collect import TOLD_OF, collect, told_by, too_few
+from .distillation_messages import ALIGN, TRAIN, logits_in, manifest_of, weights_in, with_mark
+from .distillation_teacher import consensus
+from .public_set import PublicSet, check_same_words, tokenize_public
+from .sampling import Sampler
+
+ATTEMPTS = 2  # a round with too few answers is tried once more
+
+
+@dataclass(kw_only=True)
+class DistillationRun:
+    """Distillation with a model and a public set: what a run is carried out with."""
+
+    settings: Distillation
+    worker: Worker  # the server's
+    examples: Sequence[Example]  # public, usable ones
+    public: PublicSet = field(init=False)
+    wire: LogitsWire = field(init=False)
+    start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
+
+    own_models: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.settings.check_task(self.worker)
+        shard = tokenize_public(self.examples, self.worker.task, self.worker.tokenizer)
+        if not len(shard):
+            raise SettingError(
+                f"protocol.public: none of its {len(self.examples)} examples can be used"
+                + (f" (first reason: {shard.dropped[0][1]})" if shard.dropped else "")
+                + "; mend the file, or raise task.max_tokens"
+            )
+        self.public = PublicSet(shard=shard, seed=self.worker.seed, share=self.settings.slice)
+        self.wire = self.settings.wire_for(classes_of(self.worker))
+        self.settings.aggregation.check(self.wire.classes)
+        self.start_weights = clone(self.worker.params)
+
+    @property
+    def local(self) -> LocalTraining:
+        return self.settings.local
+
+    @property
+    def aggregation(self) -> LogitAggregation:
+        return self.settings.aggregation
+
+    @property
+    def _weights(self) -> bool:
+        return self.settings.aggregation.needs_weights
+
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before round 1: the weights that are in place, and no logits yet."""
+        return ServerState(version=0, shared=worker.tensors())
+
+    def serve(
+        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+    ) -> Generator[Round, None, None]:
+        """Yield after each round; what was yielded last is all that is needed to go on.
+
+        Raises:
+            TooFewClients: if less than the quorum answered, twice.
+        """
+        while True:
+            index = state.version + 1
+            spent: list[dict[str, Any]] = []
+            failures: list[tuple[ClientId, ClientFailure]] = []
+            for attempt in range(1, ATTEMPTS + 1):
+                asked = sampler.draw(index)
+                message = Message(
+                    kind=TRAIN,
+                    tensors=self._down(state),
+                    facts={"version": state.version, "rate_factor": self.local.round_factor(index, rounds)},
+                )
+                replies = federation.ask(dict.fromkeys(asked, message))
+                answers, rows, failed = collect(replies, partial(self._fault, version=state.version))
+                spent += [{"attempt": attempt, **row} for row in rows]
+                failures += failed.items()
+                if len(answers) >= math.ceil(self.settings.quorum * len(asked)):
+                    break
+                if attempt == ATTEMPTS:
+                    raise TooFewClients(too_few(index, len(answers), len(asked), failed, self.settings.quorum, attempts=ATTEMPTS))
+            state, figures = self._learn(state, answers)
+            yield Round(index=index, state=state, figures=figures, clients=spent, failures=failures)
+
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> DistillationClient:
+        """Return the half that answers messages at one client, whose worker may hold another model than the server's.
+
+        Args:
+            personalization: none; each client has a model of its own anyway.
+            public: the public test set, if there is one.
+
+        Raises:
+            SettingError: if the two sides' logits do not speak of the same classes or words.
+        """
+        mine, start = self.public, self.start_weights
+        if worker is not self.worker:
+            check_same_words(self.worker, worker, state.id)
+            start = clone(worker.params)
+            if worker.tokenizer is not self.worker.tokenizer:
+                mine = replace(mine, shard=tokenize_public(self.examples, worker.task, worker.tokenizer))
+        return DistillationClient(
+            protocol=self.settings,
+            worker=worker,
+            state=state,
+            public=mine,
+            wire=self.wire,
+            start=start,
+            test=public,
+            on_step=on_step,
+        )
+
+    def last_request(self, state: ServerState, *, generate: bool) -> Message:
+        """Return the request to align once more after the last round; `generate`: whether figures of generated texts are wanted."""
+        return Message(kind=ALIGN, tensors=self._down(state), facts={"version": state.version, "generate": int(generate)})
+
+    def manifest(self, shared: Tensors, figures: Iterable[str], **_: object) -> Manifest:
+        """Return exactly what this protocol sends."""
+        settings = self.settings
+        return manifest_of(
+            self.wire,
+            self.public.most_places,
+            figures,
+            weights=shared if self._weights else None,
+            fit=settings.public_fit,
+            counts=settings.label_counts,
+            noised=settings.label_epsilon is not None,
+        )
+
+    def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
+        """Return how many weights a client sends in a round, and how many go both ways beside them."""
+        return (count(shared) if self._weights else 0), 0
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, foretold: the first round costs less, as nothing comes down."""
+        local, align = self.local, self.settings.align
+        logits = self.wire.size_bytes(round(self.public.mean_places))
+        beside = message_bytes(sizes.shared, sizes.tensors, 4) if self._weights else 0
+        seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
+        rows = len(self.public.rows(1))
+        passes = align.epochs if align.steps is None else align.steps * align.batch_size / rows
+        aligned = 0.0 if self._weights else passes * self.public.mean_tokens
+        head = message_bytes(0, len(self.wire.specs(1)), 1)
+        return Cost(
+            up_bytes=logits + beside + head,
+            down_bytes=(beside or logits) + head,
+            train_flops=train_flops(int(seen * tokens_per_example + aligned), sizes)
+            + forward_flops(int(self.public.mean_tokens), sizes),
+            memory_bytes=client_memory(sizes, moments=2 if local.optimizer == "adamw" else int(local.momentum > 0)),
+        )
+
+    def _down(self, state: ServerState) -> dict[str, Tensor]:
+        return with_mark(state.shared) if self._weights else logits_in(state.method)
+
+    def _fault(self, message: Message, version: int) -> ClientFailure | None:
+        """Return why a message that passed the gate is of no use in this round."""
+        if message.facts["version"] != version:
+            return ClientFailure(kind="off-manifest", mark="StaleVersion")
+        counts = message.facts.get("label_counts")
+        if isinstance(counts, list) and (len(counts) != self.wire.classes or any(int(count) < 0 for count in counts)):
+            return ClientFailure(kind="off-manifest", mark="OtherLabels")
+        try:
+            self.wire.check(logits_in(message.tensors), self.public.places(version + 1))
+        except OffManifest:
+            return ClientFailure(kind="off-manifest", mark="OtherLogits")
+        return None
+
+    def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
+        """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""
+        index, worker, settings = state.version + 1, self.worker, self.settings
+        teacher = consensus(answers, self.wire, settings.aggregation, places=self.public.places(index))
+        before = state.shared
+        if self._weights:
+            before = weighted_mean((weights_in(m.tensors), float(m.facts["examples"])) for m in answers.values())  # type: ignore[arg-type]
+        worker.load(before)
+        shard = self.public.slice(index)
+        trained = distil(
+            worker,
+            shard,
+            teacher,
+            settings.distil,
+            temperature=settings.temperature,
+            weight=settings.weight,
+            round=index,
+            purpose="distil-",
+        )
+        shared = worker.tensors()
+        check_finite(shared, "the server's weights after distillation")
+        if self._weights:
+            back: dict[str, Tensor] = {}
+        elif settings.back == "server":
+            back = say(worker, shard, self.wire.encode)
+        else:
+            back = teacher.encode(self.wire)
+        told = {name: value for name, value in state.method.items() if name.startswith(TOLD_OF)} | told_by(answers)
+        figures = {
+            "update_norm": norm(subtract(shared, state.shared)),
+            "distil_loss": trained.losses[-1],
+            "agreement": teacher.agreement,
+            "server_tokens": float(trained.tokens),
+        }
+        return ServerState(version=index, shared=shared, method=back | told), figures

@@ -1,0 +1,139 @@
+"""The loss of distillation by hand, and what a model says at every place."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fedtailor.chance import torch_draws
+from fedtailor.errors import SettingError
+from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
+from fedtailor.learning.evaluate import Evaluation
+from fedtailor.learning.public_fit import told_apart
+from fedtailor.learning.worker import Worker
+from fedtailor.models import load_backbone
+from fedtailor.protection.logits_wire import VALUES, LogitsWire
+from fedtailor.records import Example
+from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets, select
+from fedtailor.tuning import Lora
+
+
+def worker_of(folder, task, tmp_path):
+    backbone = load_backbone(
+        str(folder), kind=task.backbone_kind, labels=task.labels_of(()), device=torch.device("cpu"), base=tmp_path, seed=0
+    )
+    tuning = Lora(rank=2, alpha=4)
+    return Worker(
+        model=tuning.attach(backbone.model, 0),
+        tokenizer=backbone.tokenizer,
+        task=task,
+        tuning=tuning,
+        evaluation=Evaluation(batch_size=3),
+        device=torch.device("cpu"),
+        bfloat16=False,
+        seed=0,
+    )
+
+
+def pairs(count):
+    return [
+        Example(id=f"e-{n}", fields={"input": "so " * (n % 4 + 1), "target": f"it is {n}" + "!" * (n % 3)}) for n in range(count)
+    ]
+
+
+def test_the_loss_by_hand():
+    # T = 2. Teacher (0.9, 0.1) softened: sqrt gives 3 : 1, so (0.75, 0.25). Student's logits (0, 0): (0.5, 0.5).
+    # KL = 0.75 ln 1.5 + 0.25 ln 0.5 = 0.130812; 0.25 * 4 * KL = 0.130812; 0.75 CE = 0.75 ln 2 = 0.519860
+    teacher = torch.tensor([[0.9, 0.1]]).log()
+    found = distillation_loss(torch.zeros(1, 2), torch.tensor([1]), teacher, temperature=2.0, weight=0.25)
+    assert found.item() == pytest.approx(0.130812 + 0.519860, abs=1e-5)
+    unknown = distillation_loss(torch.zeros(1, 2), torch.tensor([NO_LABEL]), teacher, temperature=2.0, weight=0.25)
+    assert unknown.item() == pytest.approx(0.130812, abs=1e-5)
+    alone = distillation_loss(torch.zeros(1, 2), torch.tensor([1]), teacher, temperature=1.0, weight=1.0)
+    assert alone.item() == pytest.approx(0.9 * math.log(1.8) + 0.1 * math.log(0.2), abs=1e-5)
+
+
+def test_the_gradient_draws_towards_the_teacher():
+    student = torch.zeros(1, 2, requires_grad=True)
+    distillation_loss(student, torch.tensor([NO_LABEL]), torch.tensor([[0.9, 0.1]]).log(), temperature=1.0, weight=1.0).backward()
+    torch.testing.assert_close(student.grad, torch.tensor([[0.5 - 0.9, 0.5 - 0.1]]))  # q - p
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"batch_size": 0}, {"epochs": -1.0}, {"steps": 0}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        Fitting(**wrong)
+
+
+def test_places_are_counted_as_the_loss_counts_them(tiny_backbone_folder, tmp_path):
+    worker = worker_of(tiny_backbone_folder, LanguageModeling(block=12, stride=8), tmp_path)
+    lines = [Example(id=str(n), fields={"text": f"line {n} of a text"}) for n in range(6)]
+    shard = worker.task.tokenize(lines, worker.tokenizer, keep_examples=False)
+    for row in range(len(shard)):
+        assert worker.loss(worker.batch(shard, [row]))[1] == counted_targets(shard)[row]
+    places_of = places_in(shard)
+    assert torch.cat([places_of([row]) for row in range(len(shard))]).tolist() == list(range(int(counted_targets(shard).sum())))
+
+
+def test_what_is_said_stands_in_the_order_of_rows(tiny_backbone_folder, tmp_path):
+    worker = worker_of(tiny_backbone_folder, Generation(), tmp_path)
+    shard = worker.task.tokenize(pairs(7), worker.tokenizer, keep_examples=False)
+    classes = worker.model.get_output_embeddings().weight.shape[0]
+    wire = LogitsWire(dtype="float32", classes=classes)
+    found = say(worker, shard, wire.encode)
+    places_of = places_in(shard)
+    for row in range(7):
+        ids = shard.tokens_T[shard.starts[row] : shard.starts[row + 1]].long()
+        mask = shard.target_T[shard.starts[row] : shard.starts[row + 1]]
+        with torch.no_grad():
+            logits = worker.model(input_ids=ids[None]).logits[0, :-1][mask[1:]]
+        torch.testing.assert_close(wire.decode(found, places_of([row])), torch.log_softmax(logits, -1), rtol=1e-4, atol=1e-4)
+    assert len(found[VALUES]) == int(counted_targets(shard).sum())
+
+
+def test_a_student_comes_to_say_what_the_teacher_says(tiny_bert_folder, tmp_path):
+    worker = worker_of(tiny_bert_folder, Classification(labels=("a", "b", "c")), tmp_path)
+    rows = [Example(id=str(n), fields={"text": "xyz"[n % 3] * 3, "label": n % 3}) for n in range(30)]
+    shard = worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+    wanted = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]).log()[shard.labels_N]
+    wire = LogitsWire(dtype="float32", classes=3)
+
+    def distance():
+        said = wire.decode(say(worker, shard, wire.encode))
+        return F.kl_div(said, wanted, log_target=True, reduction="batchmean").item()
+
+    before = distance()
+    settings = Fitting(epochs=15, learning_rate=0.03, batch_size=6)
+    done = distil(worker, shard, lambda places: wanted[places], settings, temperature=2.0, weight=1.0, round=1, purpose="distil-")
+    assert distance() < 0.2 * before
+    assert len(done.losses) == 15 * 5
+    assert done.targets == 15 * 30
+
+
+def test_selected_rows_are_those_rows(tiny_backbone_folder, tmp_path):
+    worker = worker_of(tiny_backbone_folder, Generation(), tmp_path)
+    shard = worker.task.tokenize(pairs(5), worker.tokenizer, keep_examples=False)
+    part = select(shard, [4, 1])
+    for row, source in enumerate([4, 1]):
+        assert torch.equal(
+            part.tokens_T[part.starts[row] : part.starts[row + 1]],
+            shard.tokens_T[shard.starts[source] : shard.starts[source + 1]],
+        )
+    assert part.words_N.tolist() == shard.words_N[[4, 1]].tolist()
+
+
+def test_sets_that_differ_are_told_apart(tiny_bert_folder, tmp_path):
+    worker = worker_of(tiny_bert_folder, Classification(labels=("a", "b")), tmp_path)
+
+    def shard(word, count=40):
+        rows = [Example(id=str(n), fields={"text": f"{word} {n % 7} {'so' * (n % 3)}", "label": 0}) for n in range(count)]
+        return worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+
+    with torch_draws(0):
+        alike, _ = told_apart(worker, shard("card"), shard("card"), client="a")
+        apart, tokens = told_apart(worker, shard("card"), shard("=> def f(x):"), client="a")
+    assert 0.3 < alike < 0.7
+    assert apart > 0.95
+    assert tokens == len(shard("card").tokens_T) + len(shard("=> def f(x):").tokens_T)
+    assert told_apart(worker, shard("card", 5), shard("card"), client="a") == (None, 0)

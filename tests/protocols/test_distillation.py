@@ -1,0 +1,315 @@
+"""Distillation: whole tiny runs."""
+
+import io
+import json
+
+import pandas as pd
+import pytest
+import torch
+from distilling import LEARN, class_data, class_job
+from safetensors.torch import load_file
+
+from fedtailor.assemble import assemble, foretell
+from fedtailor.errors import DataError, ResumeError, SettingError, TooFewClients
+from fedtailor.protection import gate
+from fedtailor.running import run
+
+
+@pytest.fixture
+def make(tiny_bert_folder):
+    """Return a maker of jobs: make(p_wire="int8", stop__rounds=1)."""
+    return lambda **changes: class_job(tiny_bert_folder, **changes)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_bert_folder, tmp_path_factory):
+    """Return a run of two rounds and every message of it, as (direction, client or all, message)."""
+    said = []
+    leave_client, leave_server = gate.Gate.leave_client, gate.Gate.leave_server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate.Gate, "leave_client", lambda self, m: said.append(("up", m)) or leave_client(self, m))
+        patch.setattr(gate.Gate, "leave_server", lambda self, m: said.append(("down", m)) or leave_server(self, m))
+        result = run(class_job(tiny_bert_folder), data=class_data(), out=tmp_path_factory.mktemp("plain") / "r")
+    return result, said
+
+
+def weights(folder):
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def assert_same_run(one, other):
+    """Hold the server's model and those of all clients against each other, bit by bit."""
+    folders = [("",), *(("clients", f"client-0{n}") for n in range(3))]
+    for place in folders:
+        left, right = weights(one.joinpath(*place)), weights(other.joinpath(*place))
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left), place
+
+
+def test_server_and_clients_end_with_models_of_their_own(plain):
+    result, _ = plain
+    models = [weights(result.folder), *(weights(result.folder / "clients" / f"client-0{n}") for n in range(3))]
+    name = next(name for name in models[0] if "lora_B" in name)
+    assert len({model[name].numpy().tobytes() for model in models}) == 4
+    told = result.summary["distillation"]
+    assert sorted(told["clients"]) == ["client-00", "client-01", "client-02"]
+    assert told["public_set"]["examples"] == told["public_set"]["labelled"] == 30
+    assert 0 <= told["public_set"]["told_apart"]["mean"] <= 1
+    assert told["public"]["pooled"]["examples"] == 3 * 15
+    assert result.summary["kept"] == "last"
+    assert list(result.history["agreement"].between(0, 1)) == [True, True]
+    scopes = set(pd.read_parquet(result.folder / "evaluations.parquet")["scope"])
+    assert scopes == {"test", "client", "client-validation", "aligned", "aligned-validation", "aligned-public"}
+
+
+def test_the_manifest_lists_what_is_sent_and_nothing_else(plain):
+    result, said = plain
+    manifest = json.loads((result.folder / "manifest.json").read_text())
+    for direction in ("up", "down"):
+        tensors, facts = {}, {}
+        for way, message in said:
+            if way == direction:
+                tensors.setdefault(message.kind, set()).update(message.tensors)
+                facts.setdefault(message.kind, set()).update(message.facts)
+        for kind, spec in manifest[direction].items():
+            assert tensors[kind] == set(spec["tensors"])
+            optional = {name for name, fact in spec["facts"].items() if fact["optional"]}
+            assert set(spec["facts"]) - optional <= facts[kind] <= set(spec["facts"])
+    assert manifest["up"]["train"]["tensors"] == {
+        "logits/values": {"dtype": "float16", "shape": ["places", 3], "optional": False}
+    }
+    assert manifest["sizes"] == {"places": 30}
+
+
+def test_no_label_no_text_and_no_weight_leaves_a_client(plain):
+    result, said = plain
+    for direction, message in said:
+        assert {tuple(tensor.shape) for tensor in message.tensors.values()} <= {(30, 3)}  # no weight, up or down
+        texts = [value for value in message.facts.values() if isinstance(value, str | list)]
+        assert direction == "down" or texts == []  # numbers alone come up
+    first = next(message for direction, message in said if direction == "down" and message.kind == "train")
+    assert first.tensors == {}  # before round 1 the server has nothing to tell
+    assert result.summary["traffic"]["by_kind"]["train"]["down_bytes"] < result.summary["traffic"]["by_kind"]["train"]["up_bytes"]
+
+
+def test_what_is_foretold_is_what_was_sent(plain, make, tmp_path):
+    result, _ = plain
+    parts = assemble(make(), given=class_data())
+    cost = next(iter(foretell(parts).values()))
+    logits = 30 * 3 * 2
+    assert cost.up_bytes - logits == cost.down_bytes - logits == 350
+    clients = pd.read_parquet(result.folder / "clients.parquet")
+    assert (clients["up_bytes"] - logits).between(300, 550).all()
+    second = clients[clients["round"] == 2]
+    assert second["train_flops"].mean() == pytest.approx(cost.train_flops, rel=0.05)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(make, tmp_path):
+    changes = {"p_slice": 0.5, "p_wire": "int8", "clients__fraction": 0.67}
+    changes["p_local"] = LEARN | {"keep_optimizer": True, "schedule": "linear", "schedule_rounds": 5}
+    run(make(stop__rounds=4, **changes), data=class_data(), out=tmp_path / "whole")
+    for rounds in (1, 2, 4):
+        where = {"out": tmp_path / "parts"} if rounds == 1 else {"resume": tmp_path / "parts"}
+        run(make(stop__rounds=rounds, **changes), data=class_data(), **where)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_that_was_killed_within_a_round_goes_on_to_the_same_bits(plain, make, tmp_path, monkeypatch):
+    from fedtailor.protocols import distillation_client, distillation_server
+
+    for module, name, moment in ((distillation_client, "say", 5), (distillation_server, "say", 2)):
+        calls, usual = [], getattr(module, name)
+
+        def killed(*args, calls=calls, usual=usual, moment=moment):
+            calls.append(1)
+            if len(calls) == moment:  # clients before this one have kept their state of the round
+                raise KeyboardInterrupt
+            return usual(*args)
+
+        folder = tmp_path / f"at-{moment}"
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(make(), data=class_data(), out=folder)
+        assert [p.name for p in sorted((folder / "checkpoint").glob("0*"))] == ["000000", "000001"]
+        run(make(), data=class_data(), resume=folder)
+        assert_same_run(plain[0].folder, folder)
+
+
+def test_another_public_set_is_refused_on_resume(make, tmp_path):
+    def public(text):
+        (tmp_path / "public.jsonl").write_text("".join(json.dumps({"text": f"{text} {n}"}) + "\n" for n in range(9)))
+
+    public("a card")
+    job = {"p_public": "public.jsonl", "base": str(tmp_path), "stop__rounds": 1}
+    result = run(make(**job), data=class_data(), out=tmp_path / "r")
+    assert result.summary["distillation"]["public_set"]["labelled"] == 0  # no labels, so by KL alone
+    public("a rate")
+    with pytest.raises(ResumeError, match="another data"):
+        run(make(**job | {"stop__rounds": 2}), data=class_data(), resume=tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    "aggregation",
+    [
+        {"kind": "entropy-reduced"},
+        {"kind": "entropy-weights"},
+        {"kind": "label-counts"},
+        {"kind": "mean", "of": "probabilities", "weights": "examples"},
+    ],
+    ids=lambda rule: rule["kind"],
+)
+def test_every_other_rule_runs(make, tmp_path, aggregation):
+    more = {"p_label_counts": True, "p_label_epsilon": 2.0} if aggregation["kind"] == "label-counts" else {}
+    job = make(p_aggregation=aggregation, p_back="consensus", p_public_fit=False, stop__rounds=2, **more)
+    result = run(job, data=class_data(), out=tmp_path / "r")
+    public = result.summary["distillation"]["public_set"]
+    assert "told_apart" not in public
+    if more:
+        up = json.loads((tmp_path / "r" / "manifest.json").read_text())["up"]["train"]["facts"]
+        assert "geometric noise" in up["label_counts"]["purpose"]
+        assert 0 <= public["labels_unlike"] <= 1
+        kept = [load_file(p)["told/counts"].tolist() for p in sorted((tmp_path / "r/clients/client-00").glob("state-*"))]
+        assert kept == [public["label_counts"]["client-00"]] * 2  # drawn once: noise drawn anew would average out
+    else:
+        assert "label_counts" not in public
+
+
+def test_the_ensemble_sends_weights_and_starts_from_their_mean(make, tmp_path):
+    job = make(p_aggregation={"kind": "ensemble"}, p_distil={"steps": 1, "learning_rate": 1e-9}, stop__rounds=1)
+    result = run(job, data=class_data(), out=tmp_path / "r")
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    shared = load_file(tmp_path / "r" / "checkpoint" / "000001" / "shared.safetensors")
+    names = {f"weights/{name}" for name in shared}
+    assert set(manifest["up"]["train"]["tensors"]) == names | {"logits/values"}
+    assert set(manifest["down"]["train"]["tensors"]) == names == set(manifest["down"]["align"]["tensors"])
+    states = [load_file(tmp_path / "r" / "clients" / f"client-0{n}" / "state-000001.safetensors") for n in range(3)]
+    examples = pd.read_parquet(tmp_path / "r" / "clients.parquet")["examples"].tolist()
+    for name, value in shared.items():
+        mean = sum(n / sum(examples) * state[f"own/{name}"] for n, state in zip(examples, states, strict=True))
+        torch.testing.assert_close(value, mean, rtol=1e-4, atol=1e-5)  # the student has hardly moved
+    for n in range(3):
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(
+                weights(tmp_path / "r" / "clients" / f"client-0{n}").values(), weights(result.folder).values(), strict=True
+            )
+        )
+
+
+def test_a_model_that_breaks_is_left_out_and_named(make, tmp_path, monkeypatch):
+    from fedtailor.protocols import distillation_client
+
+    usual = distillation_client.say
+
+    def broken(worker, shard, encode):
+        calls.append(1)
+        return usual(worker, shard, (lambda logits: encode(logits * float("nan"))) if len(calls) % 3 == 2 else encode)
+
+    for wire in ("float16", "int8"):
+        calls = []
+        monkeypatch.setattr(distillation_client, "say", broken)
+        result = run(make(p_wire=wire, stop__rounds=1, p_public_fit=False), data=class_data(), out=tmp_path / wire)
+        clients = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
+        assert clients["error"].dropna().to_dict() == {"client-01": "not-finite: NotFinite"}
+    calls = [1]
+    with pytest.raises(TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: not-finite"):
+        run(make(stop__rounds=1, p_quorum=1.0), data=class_data(), out=tmp_path / "all")
+
+
+def test_generation_by_the_likeliest_words(make_job, rows, tmp_path):
+    protocol = {
+        "kind": "distillation",
+        "public": "rest",
+        "top_k": 8,
+        "wire": "int8",
+        "slice": 0.5,
+        "local": LEARN,
+        "align": LEARN,
+    }
+    job = make_job(protocol=protocol | {"distil": LEARN}, data__limit={"train": 36}, stop__rounds=2)
+    result = run(job, data=rows, out=tmp_path / "r")
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    up = manifest["up"]["train"]["tensors"]
+    assert {name: (spec["dtype"], spec["shape"][1:]) for name, spec in up.items()} == {
+        "logits/values": ("int8", [9]), "logits/scale": ("float32", []), "logits/entries": ("int16", [8])
+    }  # fmt: skip
+    assert result.summary["distillation"]["own"]["mean"]["loss"] < result.summary["metrics"]["before"]["loss"]
+    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    places = manifest["sizes"]["places"]
+    assert (clients["up_bytes"] < places * (9 + 4 + 16) + 700).all()
+    assert clients["align_loss"].notna().sum() == 4  # in round 2
+
+
+def test_a_prefix_network_and_full_tuning_distil_too(make_job, rows, tmp_path):
+    protocol = {
+        "kind": "distillation",
+        "public": "rest",
+        "top_k": 4,
+        "local": {"steps": 1},
+        "align": {"steps": 1},
+        "distil": {"steps": 1},
+    }
+    for tuning in ({"kind": "prefix", "length": 2}, {"kind": "full"}):
+        job = make_job(protocol=protocol, data__limit={"train": 36}, tuning=tuning, stop__rounds=1, evaluation__metrics=["loss"])
+        assert run(job, data=rows, out=tmp_path / tuning["kind"]).summary["rounds"] == 1
+
+
+def test_baselines_train_without_a_public_set(make, tmp_path):
+    from fedtailor.studies.baselines import run_baseline
+
+    summary = run_baseline(make(stop__rounds=1), "central", data=class_data(), out=tmp_path / "r").summary
+    assert "distillation" not in summary
+    assert summary["baseline"] == "central"
+
+
+def test_show_and_check_tell_of_the_public_set(plain, make):
+    from rich.console import Console
+
+    from fedtailor.cli.check import plan
+    from fedtailor.report.read import read_run
+    from fedtailor.report.tables import show
+
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(show(read_run(plain[0].folder)))
+    job = make()
+    for part in plan(job, assemble(job, given=class_data()), []):
+        console.print(part)
+    text = console.export_text()
+    assert "own models: accuracy" in text
+    assert "told apart" in text
+    assert "30 examples, 30 with labels; 3 logits at 30 places a round, float16" in text
+
+
+class TestRefused:
+    """What cannot be, and is said before any work."""
+
+    def test_no_file(self, make, tmp_path):
+        with pytest.raises(DataError, match=r"protocol\.public: there is no file .*nothing\.jsonl"):
+            run(make(p_public="nothing.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+        assert not (tmp_path / "r").exists()
+
+    def test_other_columns(self, make, tmp_path):
+        (tmp_path / "public.jsonl").write_text('{"question": "a", "label": "card"}\n')
+        with pytest.raises(DataError, match=r"public\.jsonl has no column 'text'.*it has label, question"):
+            run(make(p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+
+    def test_a_label_of_another_world(self, make, tmp_path):
+        (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "zoo"}\n')
+        with pytest.raises(DataError, match=r"'zoo'.*knows 3 labels"):
+            run(make(p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+
+
+def test_ranks_may_differ_from_client_to_client(make, tmp_path):
+    job = make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=2)
+    run(job, data=class_data(), out=tmp_path / "r")
+    run(
+        make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=1), data=class_data(), out=tmp_path / "parts"
+    )
+    run(job, data=class_data(), resume=tmp_path / "parts")
+    assert_same_run(tmp_path / "r", tmp_path / "parts")
+    for client, rank in (("client-00", 2), ("client-01", 1)):
+        model = weights(tmp_path / "r" / "clients" / client)
+        assert {tensor.shape[0] for name, tensor in model.items() if "lora_A" in name} == {rank}
+    with pytest.raises(SettingError, match=r"ensemble does not go with clients\.overrides"):
+        run(job.replace("protocol.aggregation", {"kind": "ensemble"}), data=class_data(), out=tmp_path / "e")
