@@ -17,8 +17,9 @@ from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
 from .protection import Manifest
-from .protocols import Averaging
+from .protocols import Averaging, Split
 from .protocols.sampling import Sampler, clients_per_round
+from .protocols.split import BoundSplit
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks import Writes
 from .tasks.generate import check_room
@@ -36,7 +37,7 @@ class Parts:
     job: Job
     backbone: Backbone
     worker: Worker
-    protocol: Averaging
+    protocol: Averaging | BoundSplit
     states: Mapping[ClientId, ClientState]
     sampler: Sampler  # over those that train; every client is evaluated
     server_validation: Shard  # empty where each client keeps a share of its own aside
@@ -107,7 +108,8 @@ def assemble(
                 f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
             )
     shared = worker.tensors()
-    check_fit(job, shared, worker.params.keys() - home)
+    protocol = job.protocol.at(worker) if isinstance(job.protocol, Split) else job.protocol
+    check_fit(job, protocol, shared, worker.params.keys() - home)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
@@ -115,23 +117,23 @@ def assemble(
         job=job,
         backbone=backbone,
         worker=worker,
-        protocol=job.protocol,
+        protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
         server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
         server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
         divided=divided,
-        manifest=job.protocol.manifest(
+        manifest=protocol.manifest(
             shared, task.figures, rounds=job.stop.rounds, personal=job.personalization.personal, home=bool(home)
         ),
-        sizes=_sizes(job, backbone, worker, shared),
+        sizes=_sizes(job, protocol, backbone, worker, shared),
         precision=precision,
     )
 
 
-def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
+def _sizes(job: Job, protocol: Averaging | BoundSplit, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
     """Return what costs depend on."""
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
+    sent, extra = protocol.sizes(shared, rounds=job.stop.rounds)
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),

@@ -7,7 +7,11 @@ from .errors import SettingError
 from .interfaces import Control
 from .job import Job
 from .learning.worker import Worker
+from .protocols import Averaging, Split
+from .protocols.split import BoundSplit
 from .tensors import Tensors
+
+ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 
 def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
@@ -17,6 +21,11 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
     """
     kind = f"personalization: {job.personalization.kind}"
+    if isinstance(job.protocol, Split) and job.personalization.kind not in ACROSS_A_CUT:
+        raise SettingError(
+            f"{kind} does not go with protocol: split: a client has only a part of the model to train; choose personalization: fedper with "
+            "home weights of the client's part (client halves of their own, as in SplitFed V3), or none"
+        )
     names = list(worker.tensors())
     try:
         home = job.personalization.stays_home(names)
@@ -43,10 +52,10 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
     return home
 
 
-def check_fit(job: Job, shared: Tensors, trained: Collection[str]) -> None:
+def check_fit(job: Job, protocol: Averaging | BoundSplit, shared: Tensors, trained: Collection[str]) -> None:
     """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what the tuning trains."""
     try:
-        job.protocol.check(shared, trained)
+        protocol.check(shared, trained)
     except SettingError as error:
         pair = f"protocol.aggregation: {getattr(job.protocol.aggregation, 'kind', '')} does not go with tuning: {job.tuning.kind}"
         raise SettingError(f"{pair}; {error}") from None

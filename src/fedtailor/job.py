@@ -20,7 +20,7 @@ from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml, write_yaml
 from .learning.evaluate import Evaluation
 from .personalization import PERSONALIZATIONS, Personalization, Shared
-from .protocols import PROTOCOLS, Averaging
+from .protocols import PROTOCOLS, WIRES, Averaging, Split, Wire
 from .tasks import TASKS
 from .tuning import TUNINGS, Lora
 
@@ -51,7 +51,8 @@ PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, pro
 PROTECTION = Registry(what="protection", classes={}, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION))
+WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, WIRE))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
+    protocol: Annotated[Averaging | Split, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = ()
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
@@ -97,7 +98,9 @@ class Job(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise SettingError(explain(error.errors(), settings, list(known_settings(type(self), settings)))) from None
+            raise SettingError(
+                explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))
+            ) from None
         self._check()
 
     def _check(self) -> None:

@@ -80,6 +80,11 @@ class Worker:
         """Return copies of the weights that stay home, on the CPU."""
         return clone({name: self.params[name] for name in sorted(self.home)})
 
+    @property
+    def drawn(self) -> Tensors:
+        """The weights that stay home, as they were drawn at the start."""
+        return self._drawn
+
     def _exchanged(self) -> Tensors:
         if isinstance(self.tuning, Exchanging):
             return self.tuning.exchanged(self.model)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from .averaging import Averaging
+from .split import WIRES, Split, Wire
 
-PROTOCOLS: Mapping[str, type] = {"averaging": Averaging}
+PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "split": Split}
 
-__all__ = ["PROTOCOLS", "Averaging"]
+__all__ = ["PROTOCOLS", "WIRES", "Averaging", "Split", "Wire"]

@@ -41,7 +41,7 @@ class Progress:
         rows = [{"round": round.index, **row} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
-            row["train_flops"] = train_flops(row["tokens"], sizes, full=full)
+            row.setdefault("train_flops", train_flops(row["tokens"], sizes, full=full))  # a protocol may know better
             self.figures["flops"] += row["train_flops"]
             self.note_peak(row.get("peak_bytes", 0))
         for row in rows:

@@ -10,6 +10,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.evaluate import summarize_clients
+from ..protocols import Averaging, Split
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -36,6 +37,7 @@ def run_baseline(
     if kind not in get_args(Baseline):
         raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
     job = job.replace("personalization", {"kind": "none"})  # nobody shares anything, or everybody everything
+    job = job.model_copy(update={"protocol": Averaging(local=job.protocol.local)}) if isinstance(job.protocol, Split) else job
     path = choose_folder(None if out is None else Path(out), f"{job.name}-{kind}")
     warnings: list[str] = []
     parts = assemble(job, given=data, clients_folder=path / "clients", warn=warnings.append)
@@ -49,6 +51,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
+    assert isinstance(parts.protocol, Averaging)  # `run_baseline` has seen to it
     local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":
         steps = max(local.steps_per_round(info.examples) for info in infos)
