@@ -110,6 +110,8 @@ def assemble(
     shared = worker.tensors()
     protocol = job.protocol.at(worker) if isinstance(job.protocol, Split) else job.protocol
     check_fit(job, protocol, shared, worker.params.keys() - home)
+    if isinstance(protocol, BoundSplit):
+        warn(protocol.notice)
     states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)

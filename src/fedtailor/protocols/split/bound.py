@@ -86,6 +86,18 @@ class BoundSplit:
     def _config(self) -> Any:
         return self.worker.model.config
 
+    @property
+    def notice(self) -> str:
+        """What those who own the data should know before a run, in a sentence."""
+        u_shaped, causal = self.form.u_shaped, self.worker.task.backbone_kind == "causal"
+        kept = "labels stay with the clients" if u_shaped else "labels go to the server"
+        if u_shaped and causal:
+            kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
+        return (
+            f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here "
+            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}"
+        )
+
     def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
         """Return the learning rate at a step (from 0), the same on both sides."""
         return self.local.learning_rate * rate_factor * self.local.warmup_factor(round, step, steps)

@@ -105,12 +105,14 @@ def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | Non
         targets_N = labels["targets"].long()
         target_BL[real_BL] = targets_N >= 0
         ids_BL[real_BL] = torch.where(targets_N >= 0, targets_N, ids_BL[real_BL])
-    of_texts = labels["labels"].long().to(worker.device) if labels and "labels" in labels else None
+    of_texts = torch.zeros(len(lengths), dtype=torch.int64) if worker.task.backbone_kind == "classifier" else None
+    if labels and "labels" in labels:
+        of_texts = labels["labels"].long()
     return Batch(
         input_ids_BL=ids_BL.to(worker.device),
         attention_mask_BL=None if bool(real_BL.all()) else real_BL.long().to(worker.device),
         target_BL=target_BL.to(worker.device),
-        labels_B=of_texts,
+        labels_B=None if of_texts is None else of_texts.to(worker.device),
         tokens=sum(lengths),
     )
 
