@@ -24,7 +24,9 @@ def save_family(family: str, folder: Path) -> Path:
         if family == "gpt2":
             return GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=BLOCKS, n_head=2, n_positions=256, **ids))
         if family == "llama":
-            return LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=1, attention_dropout=0.1, tie_word_embeddings=True, **ids))
+            return LlamaForCausalLM(
+                LlamaConfig(**shape, num_key_value_heads=1, attention_dropout=0.1, tie_word_embeddings=True, **ids)
+            )
         return BertModel(BertConfig(**shape, vocab_size=ids["vocab_size"], pad_token_id=ids["pad_token_id"]))
 
     return save_tiny(folder / family, make)
@@ -36,8 +38,19 @@ def class_rows() -> list[dict[str, str]]:
 
 def split_job(backbone: Path, family: str, *, changes: Any = None, **protocol: Any) -> Any:
     """Return a split job of three clients; `protocol` are its settings, `changes` other settings of the job."""
-    local = {"learning_rate": 0.5, "batch_size": 4, "optimizer": "sgd", "clip_norm": None, "steps": 2, **protocol.pop("local", {})}
-    task = {"task": {"kind": "classification", "max_tokens": 48}} if family == "bert" else {"task": {"kind": "generation", "max_tokens": 64}}
+    local = {
+        "learning_rate": 0.5,
+        "batch_size": 4,
+        "optimizer": "sgd",
+        "clip_norm": None,
+        "steps": 2,
+        **protocol.pop("local", {}),
+    }
+    task = (
+        {"task": {"kind": "classification", "max_tokens": 48}}
+        if family == "bert"
+        else {"task": {"kind": "generation", "max_tokens": 64}}
+    )
     return tiny_job(
         backbone,
         **{

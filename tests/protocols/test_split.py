@@ -72,7 +72,9 @@ def test_u_shaped_no_label_and_no_token_id_ever_leaves(folders, family, tmp_path
     assert len([m for m in sent if m.kind == "split-activations"]) == 2 * 3 * 2  # rounds, clients, steps
     assert not tells_labels(sent)
     manifest = json.loads((result.folder / "manifest.json").read_text())["up"]
-    assert all(set(m.tensors) <= set(manifest[m.kind]["tensors"]) and set(m.facts) <= set(manifest[m.kind]["facts"]) for m in sent)
+    assert all(
+        set(m.tensors) <= set(manifest[m.kind]["tensors"]) and set(m.facts) <= set(manifest[m.kind]["facts"]) for m in sent
+    )
     open_job = job.replace("protocol.labels", "with-server")
     sent, _ = messages_of_a_run(monkeypatch, open_job, rows_of(family), tmp_path / "w")
     assert tells_labels(sent)  # the reader does see them where they are
@@ -246,7 +248,9 @@ def test_a_message_holds_at_most_a_batch(folders):
     assert parts.manifest.sizes == {"tokens": 4 * 48, "examples": 4}
     specs = {**parts.manifest.up, **parts.manifest.down}
     assert specs["split-activations"].tensors["values"].shape == ("tokens", 16)
-    client_side = {name for name in parts.worker.params if parts.protocol.layout.owner(parts.protocol.layout.inner[name]) == "client"}
+    client_side = {
+        name for name in parts.worker.params if parts.protocol.layout.owner(parts.protocol.layout.inner[name]) == "client"
+    }
     assert set(specs["split-begin"].tensors) == set(specs["split-end"].tensors) == client_side
     assert any("layer.1." in name for name in client_side)
     assert not any("layer.2." in name for name in client_side)
@@ -258,13 +262,21 @@ def test_a_message_holds_at_most_a_batch(folders):
     [
         ("gpt2", {"cut": 0}, "cut is the number of blocks that a client holds, at least 1; got 0"),
         ("gpt2", {"cut": 4}, "a client holds 1 to 3 of them; behind the last block the server would have nothing"),
-        ("gpt2", {"cut": 5, "labels": "with-server"}, "this backbone has 4 blocks, and with labels: with-server a client holds 1 to 4"),
+        (
+            "gpt2",
+            {"cut": 5, "labels": "with-server"},
+            "this backbone has 4 blocks, and with labels: with-server a client holds 1 to 4",
+        ),
         ("gpt2", {"aggregation": {"kind": "fedadam"}}, "aggregation fedadam is not known across a cut"),
         ("gpt2", {"local": {"accumulate": 2}}, "local.accumulate is 2, which protocol: split does not know"),
         ("gpt2", {"local": {"keep_optimizer": True}}, "local.keep_optimizer is True"),
         ("gpt2", {"changes": {"tuning": {"kind": "prefix"}}}, "does not go with tuning: prefix"),
         ("gpt2", {"changes": {"tuning": {"kind": "prompt"}}}, "does not go with tuning: prompt"),
-        ("gpt2", {"changes": {"tuning": {"kind": "full"}}}, "does not go with tuning: full here: this backbone's head is its embedding"),
+        (
+            "gpt2",
+            {"changes": {"tuning": {"kind": "full"}}},
+            "does not go with tuning: full here: this backbone's head is its embedding",
+        ),
         ("gpt2", {"changes": {"personalization": {"kind": "ditto"}}}, "personalization: ditto does not go with protocol: split"),
         (
             "bert",

@@ -23,6 +23,7 @@ from ..personal import KIND, answer_personal
 from .layout import labels_of, lengths_of, rows_of, table_of
 from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, expect
 from .side import Line, Side, dropout_draws, line_seed
+from .wire import read_table
 
 if TYPE_CHECKING:
     from .bound import BoundSplit
@@ -125,7 +126,7 @@ class ClientTurn:
     def _loss(self, message: Message) -> Message:
         """Compute from the last block to the loss, and send the loss's gradient."""
         lengths = lengths_of(self._batch)
-        hidden_NH = self._client.protocol.wire.unpack(message.tensors, self._layout.cut_model.width)
+        hidden_NH = read_table(self._client.protocol.wire, message.tensors, self._layout.cut_model.width, sum(lengths))
         hidden_BLH = table_of(hidden_NH, lengths, self._worker.device).requires_grad_()
         done = self._run(self._layout.tail, hidden_BLH)
         assert isinstance(done, tuple)
@@ -142,8 +143,9 @@ class ClientTurn:
         if "loss" in message.facts:
             self._note(float(message.facts["loss"]))  # type: ignore[arg-type]
         if self._layout.learns_in_front:
-            gradient_NH = self._client.protocol.gradient_wire.unpack(message.tensors, self._layout.cut_model.width)
-            table_BLH = table_of(gradient_NH, lengths_of(self._batch), self._worker.device)
+            lengths, wire = lengths_of(self._batch), self._client.protocol.gradient_wire
+            gradient_NH = read_table(wire, message.tensors, self._layout.cut_model.width, sum(lengths))
+            table_BLH = table_of(gradient_NH, lengths, self._worker.device)
             self._front_BLH.backward(table_BLH.to(self._front_BLH.dtype))  # type: ignore[no-untyped-call]
         self._side.step(self._client.protocol.rate(self._round, self._step, self._steps, self._rate_factor))
         self._tokens += self._batch.tokens

@@ -12,6 +12,7 @@ from ...tensors import Tensors, check_finite
 from .layout import blank_batch, rows_of, table_of
 from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, expect
 from .side import Line, Side, dropout_draws, line_seed
+from .wire import read_table
 
 if TYPE_CHECKING:
     from .bound import BoundSplit
@@ -39,6 +40,7 @@ class ServerTurn:
         self._hidden = Line(protocol.wire, seeds[0])
         self._gradients = Line(protocol.gradient_wire, seeds[1], lost_H=lost_H, feedback=protocol.feedback)
         self._lengths: list[int] = []
+        self._due = ACTIVATIONS
         self._received_BLH: Tensor
         self._hidden_BLH: Tensor
 
@@ -58,12 +60,12 @@ class ServerTurn:
         self._worker.model.train()
         try:
             if message.kind == END:
-                expect(message, END if self._step == self._steps else ACTIVATIONS)
+                expect(message, END if self._step == self._steps else self._due)
                 check_finite(self.side.delta(), f"the server's part after training with {self._client}")
                 return None
             if message.kind == LOSS_GRADIENT:
-                return self._backward(expect(message, LOSS_GRADIENT, self._step))
-            return self._forward(expect(message, ACTIVATIONS, self._step))
+                return self._backward(expect(message, self._due, self._step))
+            return self._forward(expect(message, self._due, self._step))
         finally:
             self.seconds += time.perf_counter() - began
 
@@ -71,8 +73,8 @@ class ServerTurn:
         """Compute the server's blocks, and with them the loss if the labels came along."""
         if self._step == self._steps:
             raise OffManifest(f"more than the {self._steps} steps came that this client's examples are good for")
-        values_NH = self._protocol.wire.unpack(message.tensors, self._layout.cut_model.width)
-        self._lengths = self._checked_lengths(message, len(values_NH))
+        self._lengths = self._checked_lengths(message)
+        values_NH = read_table(self._protocol.wire, message.tensors, self._layout.cut_model.width, sum(self._lengths))
         self._received_BLH = table_of(values_NH, self._lengths, self._worker.device).requires_grad_(self._layout.learns_in_front)
         u_shaped = self._layout.labels == "u-shaped"
         batch = blank_batch(self._worker, self._lengths, labels=None if u_shaped else self._checked_labels(message.tensors))
@@ -84,7 +86,7 @@ class ServerTurn:
             dropout_draws(self._worker.seed, self._round, self._client, self._step),
         )
         if isinstance(done, Tensor):
-            self._hidden_BLH = done
+            self._hidden_BLH, self._due = done, LOSS_GRADIENT
             tensors = self._hidden.write(rows_of(done, self._lengths), self._step, "hidden states")
             return Message(kind=HIDDEN, tensors=tensors, facts={"step": self._step})
         loss, counted = done
@@ -98,9 +100,7 @@ class ServerTurn:
         return self._learned({"loss": mean.item()})
 
     def _backward(self, message: Message) -> Message:
-        gradient_NH = self._protocol.gradient_wire.unpack(message.tensors, self._layout.cut_model.width)
-        if len(gradient_NH) != sum(self._lengths):
-            raise OffManifest(f"a gradient of {len(gradient_NH)} tokens came for {sum(self._lengths)} hidden states")
+        gradient_NH = read_table(self._protocol.gradient_wire, message.tensors, self._layout.cut_model.width, sum(self._lengths))
         if self._hidden_BLH.requires_grad:
             table_BLH = table_of(gradient_NH, self._lengths, self._worker.device)
             self._hidden_BLH.backward(table_BLH.to(self._hidden_BLH.dtype))  # type: ignore[no-untyped-call]
@@ -114,14 +114,14 @@ class ServerTurn:
             assert self._received_BLH.grad is not None
             rows_NH = rows_of(self._received_BLH.grad, self._lengths)
             tensors = self._gradients.write(rows_NH, self._step, "the gradient of the activations")
-        self._step += 1
+        self._step, self._due = self._step + 1, ACTIVATIONS
         return Message(kind=GRADIENT, tensors=tensors, facts={"step": self._step - 1, **facts})
 
-    def _checked_lengths(self, message: Message, tokens: int) -> list[int]:
+    def _checked_lengths(self, message: Message) -> list[int]:
         lengths: list[int] = list(message.facts["lengths"])  # type: ignore[arg-type]
         most = self._protocol.local.batch_size
-        if not lengths or len(lengths) > most or min(lengths) < 1 or sum(lengths) != tokens:
-            raise OffManifest(f"{tokens} rows of activations came for sequences of {lengths} tokens, at most {most} of them")
+        if not lengths or len(lengths) > most or min(lengths) < 1:
+            raise OffManifest(f"sequences of {lengths} tokens came; at most {most} were due, of a token or more each")
         if max(lengths) > self._protocol.longest:
             raise OffManifest(f"a sequence has {max(lengths)} tokens, the job allows {self._protocol.longest}")
         return lengths

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ...errors import SettingError
+from ...errors import OffManifest, SettingError
 from ...protection import TensorSpec
 from ...tensors import Tensors
 
@@ -171,6 +171,21 @@ WIRES: Mapping[str, type] = {
     "int4": Int4Wire,
     "top-channels": TopChannelsWire,
 }
+
+
+def read_table(wire: Wire, tensors: Tensors, width: int, tokens: int) -> Tensor:
+    """Return float32 [tokens, width] from what `Wire.pack` made.
+
+    Raises:
+        OffManifest: if the tensors do not fit together, or stand for another number of tokens.
+    """
+    try:
+        values_NH = wire.unpack(tensors, width)
+    except (RuntimeError, IndexError) as fault:
+        raise OffManifest(f"tensors of a {wire.kind} table do not fit together: {fault}") from fault
+    if values_NH.shape != (tokens, width):
+        raise OffManifest(f"a table of shape {tuple(values_NH.shape)} came for {tokens} tokens of width {width}")
+    return values_NH
 
 
 def _scale(values: Tensor, levels: int) -> Tensor:
