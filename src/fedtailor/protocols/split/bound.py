@@ -185,7 +185,7 @@ class BoundSplit:
         return Cost(
             up_bytes=up_bytes,
             down_bytes=down_bytes,
-            train_flops=client_flops(self.layout, int(seen * tokens_per_example)),
+            train_flops=client_flops(self.layout, round(seen * tokens_per_example)),
             memory_bytes=client_memory_bytes(self),
         )
 
