@@ -12,11 +12,12 @@ from .interfaces import Control, Refactoring
 from .job import Job
 from .learning.worker import Worker
 from .personalization import Ditto, Dual
-from .protocols import Averaging, Distillation
+from .protocols import Averaging, Distillation, Split
 from .tasks import Task
 from .tensors import Tensors
 
 Warn = Callable[[str], None]
+ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 
 def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
@@ -26,6 +27,16 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
     """
     kind = f"personalization: {job.personalization.kind}"
+    if isinstance(job.protocol, Split) and job.personalization.kind not in ACROSS_A_CUT:
+        raise SettingError(
+            f"{kind} does not go with protocol: split: a client has only a part of the model to train; choose personalization: fedper with "
+            "home weights of the client's part (client halves of their own, as in SplitFed V3), or none"
+        )
+    if isinstance(job.protocol, Split) and job.personalization.personal and job.evaluation.local_only:
+        raise SettingError(
+            "evaluation.local_only does not go with protocol: split: a client has only a part of the model to train alone; leave it out, and run "
+            "--baseline local beside"
+        )
     names = list(worker.tensors())
     try:
         home = job.personalization.stays_home(names)
@@ -64,7 +75,7 @@ def attach_second(job: Job, model: nn.Module) -> None:
     job.personalization.attach(model, seed=job.seed)
 
 
-def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation:
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation | Split:
     """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
 
     Args:
@@ -74,7 +85,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
         SettingError: naming the pair, if the personalization does not fit the rest of the job.
     """
     technique, protocol = job.personalization, job.protocol
-    if not isinstance(technique, Dual) or isinstance(protocol, Distillation):
+    if not isinstance(technique, Dual) or isinstance(protocol, Distillation | Split):
         return protocol
     kind = f"personalization: {technique.kind}"
     try:
@@ -112,7 +123,7 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         home: names of the weights that stay with the clients.
         warn: told of what works, but does little good.
     """
-    if isinstance(job.protocol, Distillation):  # its rules work on logits, whatever is trained
+    if isinstance(job.protocol, Distillation | Split):  # the one works on logits; the other is checked where it is cut
         return
     rule = job.protocol.aggregation
     name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"

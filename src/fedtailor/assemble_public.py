@@ -8,7 +8,7 @@ from .data.load import load_examples
 from .errors import DataError, SettingError
 from .job import Job
 from .learning.worker import Worker
-from .protocols import Averaging, Distillation, DistillationRun, Ready
+from .protocols import Averaging, Distillation, DistillationRun, Ready, Split
 from .protocols.distillation import REST
 from .records import Example
 
@@ -49,7 +49,7 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
 
 
 def ready_protocol(
-    settings: Averaging | Distillation,
+    settings: Averaging | Distillation | Split,
     worker: Worker,
     *,
     job: Job,
@@ -62,7 +62,11 @@ def ready_protocol(
     Raises:
         SettingError: if it does not go with the task, or no public example can be used.
     """
-    if not isinstance(settings, Distillation):
+    if isinstance(settings, Split):
+        bound = settings.at(worker)
+        warn(bound.notice)
+        return bound
+    if isinstance(settings, Averaging):
         return settings
     ready = DistillationRun(settings=settings, worker=worker, examples=public)
     if job.stop.keep == "best":

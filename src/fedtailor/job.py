@@ -21,7 +21,7 @@ from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml, write_yaml
 from .learning.evaluate import Evaluation
 from .personalization import PERSONALIZATIONS, Personalization, Shared
-from .protocols import PROTOCOLS, Averaging, Distillation
+from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
 from .tuning import TUNINGS, Lora
 
@@ -53,7 +53,8 @@ PROTECTION = Registry(what="protection", classes={}, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION))
+WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE))
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging | Distillation, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
+    protocol: Annotated[Averaging | Distillation | Split, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
         default_factory=Averaging
     )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
@@ -101,7 +102,9 @@ class Job(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise SettingError(explain(error.errors(), settings, list(known_settings(type(self), settings)))) from None
+            raise SettingError(
+                explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))
+            ) from None
         self._check()
 
     def _check(self) -> None:

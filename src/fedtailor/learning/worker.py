@@ -89,6 +89,11 @@ class Worker:
         """Return copies of the weights that stay home, on the CPU."""
         return clone({name: self.params[name] for name in sorted(self.home)})
 
+    @property
+    def drawn(self) -> Tensors:
+        """The weights that stay home, as they were drawn at the start."""
+        return self._drawn
+
     def _exchanged(self) -> Tensors:
         found = self.tuning.exchanged(self.model) if isinstance(self.tuning, Exchanging) else self.params
         return {name: tensor for name, tensor in found.items() if name not in self.home} if self.home else found

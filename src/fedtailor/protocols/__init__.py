@@ -6,8 +6,9 @@ from typing import TypeAlias
 from .averaging import Averaging
 from .distillation import Distillation
 from .distillation_server import DistillationRun
+from .split import WIRES, BoundSplit, Split, Wire
 
-PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation}
-Ready: TypeAlias = Averaging | DistillationRun  # a protocol with all that it needs besides its settings
+PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}
+Ready: TypeAlias = Averaging | DistillationRun | BoundSplit  # a protocol with all that it needs besides its settings
 
-__all__ = ["PROTOCOLS", "Averaging", "Distillation", "DistillationRun", "Ready"]
+__all__ = ["PROTOCOLS", "WIRES", "Averaging", "BoundSplit", "Distillation", "DistillationRun", "Ready", "Split", "Wire"]

@@ -43,7 +43,8 @@ class Progress:
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
             sizes = sizes_of(row["client"])
-            row["train_flops"] = train_flops(row["tokens"], sizes, full=full) + forward_flops(row.get("forward_tokens", 0), sizes)
+            flops = train_flops(row["tokens"], sizes, full=full) + forward_flops(row.get("forward_tokens", 0), sizes)
+            row.setdefault("train_flops", flops)  # a protocol may know better
             self.figures["flops"] += row["train_flops"]
             self.note_peak(row.get("peak_bytes", 0))
         for row in rows:

@@ -10,7 +10,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.evaluate import summarize_clients
-from ..protocols import Averaging, Distillation
+from ..protocols import Averaging, Distillation, Split
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -52,7 +52,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
     """
     job = job.replace("personalization", {"kind": "none"})
-    if isinstance(job.protocol, Distillation):  # with one client there is nobody to learn from: what is left is local training
+    if isinstance(job.protocol, Distillation | Split):  # where all is in one place nobody talks: what is left is local training
         job = job.replace("protocol", {"kind": "averaging", "local": job.to_dict()["protocol"]["local"]})
     if kind != "local":
         job = job.replace("clients.overrides", {}).replace("protocol.local.proximal", 0.0)
@@ -65,6 +65,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
+    assert isinstance(parts.protocol, Averaging)  # `run_baseline` has seen to it
     local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":
         steps = max(local.steps_per_round(info.examples) for info in infos)

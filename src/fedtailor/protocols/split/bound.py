@@ -1,0 +1,221 @@
+"""Split learning, cut into one model: what a run works with."""
+
+from collections.abc import Collection, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from ...interfaces import Aggregation, Federation
+from ...learning.client import ClientState
+from ...learning.local import LocalTraining
+from ...learning.worker import OnStep, Worker
+from ...ledger import Sizes
+from ...models.cut import Draws, Part
+from ...personalization import Personalization, Shared
+from ...protection import Manifest
+from ...records import Cost, Round, ServerState
+from ...tasks.shard import Batch, Shard
+from ...tensors import Tensors
+from ..averaging import Averaging
+from ..evaluation import evaluation_specs
+from ..personal import KIND, personal_specs
+from ..sampling import Sampler
+from .client import SplitClient
+from .conversations import Conversations
+from .cost import client_flops, client_memory_bytes, round_bytes, server_flops
+from .layout import Layout
+from .messages import EXAMPLES, Form
+from .wire import TOKENS, Wire
+
+if TYPE_CHECKING:
+    from .split import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundSplit:
+    """The settings of `Split` together with the model that they cut."""
+
+    own_models: ClassVar[bool] = False  # see `Averaging`
+
+    settings: "Split"
+    worker: Worker
+    layout: Layout
+
+    @property
+    def kind(self) -> str:
+        return self.settings.kind
+
+    @property
+    def aggregation(self) -> Aggregation:
+        return self.settings.aggregation
+
+    @property
+    def local(self) -> LocalTraining:
+        return self.settings.local
+
+    @property
+    def wire(self) -> Wire:
+        return self.settings.wire
+
+    @property
+    def gradient_wire(self) -> Wire:
+        return self.settings.gradients or self.settings.wire
+
+    @property
+    def feedback(self) -> bool:
+        return self.settings.feedback
+
+    @property
+    def form(self) -> Form:
+        """What messages look like."""
+        classes = self.worker.task.backbone_kind == "classifier"
+        return Form(layout=self.layout, wire=self.wire, gradients=self.gradient_wire, classes=classes)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of one sequence."""
+        task: Any = self.worker.task
+        room = getattr(self._config, "max_position_embeddings", None)
+        said = getattr(task, "max_tokens", None) or getattr(task, "block", None)
+        return int(min(size for size in (said, room, 2**31) if size))
+
+    @property
+    def classes(self) -> int:
+        return int(self._config.num_labels)
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self._config.vocab_size)
+
+    @property
+    def _config(self) -> Any:
+        return self.worker.model.config
+
+    @property
+    def notice(self) -> str:
+        """What those who own the data should know before a run, in a sentence."""
+        u_shaped, causal = self.form.u_shaped, self.worker.task.backbone_kind == "causal"
+        kept = "labels stay with the clients" if u_shaped else "labels go to the server"
+        if u_shaped and causal:
+            kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
+        return (
+            f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here "
+            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}"
+        )
+
+    def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
+        """Return the learning rate at a step (from 0), the same on both sides."""
+        return self.local.learning_rate * rate_factor * self.local.warmup_factor(round, step, steps)
+
+    def run(
+        self, part: Part, batch: Batch, trained: Tensors, received_BLH: Tensor | None, draws: Draws
+    ) -> Tensor | tuple[Tensor, int]:
+        """Return hidden states [B, L, H], or the sum of the loss and its number of targets if the part has the head.
+
+        Args:
+            trained: weights of this side, in the place of the model's own.
+            received_BLH: what the part before gave, unless this one begins with the embeddings.
+        """
+        return self.layout.cut_model.run(
+            lambda: self.worker.loss(batch),
+            part,
+            tensors=self.layout.in_model(trained),
+            received_BLH=received_BLH,
+            draws=draws,
+        )
+
+    def server_weights(self, shared: Tensors) -> dict[str, Tensor]:
+        """Return the server's part of the shared weights."""
+        return {name: shared[name] for name in self.layout.trained_by("server")}
+
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before round 1: the weights that are in place, both parts joined."""
+        return ServerState(version=0, shared=worker.tensors())
+
+    def serve(
+        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+    ) -> Generator[Round, None, None]:
+        """Yield after each round, as averaging does; see `Averaging.serve`.
+
+        `ServerState.method` is what error feedback keeps at the server, by client.
+
+        Raises:
+            TooFewClients: if less than the quorum ended their conversations, twice.
+        """
+        talks = Conversations(protocol=self, federation=federation, lost=dict(state.method))
+        start = replace(state, method={})
+        for round in self._averaging.serve(talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
+            talks.commit()
+            rows = [self._with_flops(row) for row in round.clients]
+            tokens = sum(row["tokens"] for row in rows if "tokens" in row)
+            figures = {**round.figures, "server_seconds": talks.seconds, "server_flops": server_flops(self.layout, tokens)}
+            yield replace(round, state=replace(round.state, method=talks.lost), clients=rows, figures=figures)
+
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> SplitClient:
+        """Return the half that answers messages at one client; see `Averaging.client`."""
+        technique = personalization or Shared()
+        return SplitClient(protocol=self, worker=worker, state=state, personalization=technique, public=public, on_step=on_step)
+
+    def manifest(
+        self,
+        shared: Tensors,
+        figures: Iterable[str],
+        *,
+        rounds: int = 1,
+        personal: bool = False,
+        home: bool = False,
+        local_only: bool = False,
+        most_rank: int | None = None,
+    ) -> Manifest:
+        """Return exactly what this protocol sends; see `Averaging.manifest`. Clients do not train alone, and all have one rank."""
+        figures, mine = list(figures), self._sent(shared)
+        specs = {"evaluate": evaluation_specs(shared, figures, home=home)}
+        specs |= {KIND: personal_specs(shared, figures)} if personal else {}
+        return Manifest(
+            up={**self.form.up(mine), **{kind: up for kind, (up, _) in specs.items()}},
+            down={**self.form.down(mine), **{kind: down for kind, (_, down) in specs.items()}},
+            sizes={TOKENS: self.local.batch_size * self.longest, EXAMPLES: self.local.batch_size},
+        )
+
+    def check(self, shared: Tensors, trained: Collection[str]) -> None:
+        """Accept what `Split.at` has accepted."""
+
+    def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
+        """Return how many weights a client sends up in a round, and none beside them."""
+        return sum(value.numel() for value in self._sent(shared).values()), 0
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, foretold."""
+        steps = self.local.steps_per_round(examples)
+        seen = examples * self.local.epochs if self.local.steps is None else steps * min(self.local.batch_size, examples)
+        up_bytes, down_bytes = round_bytes(self, examples=seen, tokens=seen * tokens_per_example, steps=steps)
+        return Cost(
+            up_bytes=up_bytes,
+            down_bytes=down_bytes,
+            train_flops=client_flops(self.layout, round(seen * tokens_per_example)),
+            memory_bytes=client_memory_bytes(self),
+        )
+
+    @property
+    def _averaging(self) -> Averaging:
+        settings = self.settings
+        return Averaging(
+            aggregation=settings.aggregation, local=settings.local, weights=settings.weights, quorum=settings.quorum
+        )  # fmt: skip
+
+    def _sent(self, shared: Tensors) -> dict[str, Tensor]:
+        """Return the client's part of what is shared."""
+        return {name: shared[name] for name in self.layout.trained_by("client") if name in shared}
+
+    def _with_flops(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a client's row with the operations of its own part."""
+        return {**row, "train_flops": client_flops(self.layout, int(row["tokens"]))} if "tokens" in row else dict(row)

@@ -1,0 +1,108 @@
+"""What split learning costs, foretold."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ...protection import encode
+from ...records import Fact, Message
+from ...tensors import count
+from .layout import Layout, Owner
+from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, GRADIENT, HIDDEN, LOSS_GRADIENT
+
+if TYPE_CHECKING:
+    from .bound import BoundSplit
+
+SIZEABLE = 64  # tokens more, from which the bytes of one token follow
+USUAL = {"int": 1000, "float": 0.12345678901234567}  # facts of usual length
+
+
+def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps: int) -> tuple[int, int]:
+    """Return the bytes that one client sends up and gets down in a round of so many steps.
+
+    Messages of the mean size are truly encoded, so that headers count as they are.
+    """
+    per_step, width = tokens / steps, protocol.layout.cut_model.width
+    texts = max(1, round(examples / steps))
+
+    def table(kind: str, code: Any) -> float:
+        def length(rows: int) -> int:
+            tensors = code.pack(torch.ones(rows, width), 0)
+            facts: dict[str, Fact] = {"step": steps // 2}
+            if kind == GRADIENT:
+                tensors = tensors if protocol.layout.learns_in_front else {}
+                facts |= {} if protocol.form.u_shaped else {"loss": USUAL["float"]}
+            if kind == ACTIVATIONS:
+                facts["lengths"] = [max(1, round(tokens / examples))] * texts
+                tensors = {**tensors, **_labels(protocol, rows, texts)}
+            return len(encode(Message(kind=kind, tensors=tensors, facts=facts)))
+
+        rows = max(1, int(per_step))
+        return length(rows) + (per_step - rows) * (length(rows + SIZEABLE) - length(rows)) / SIZEABLE
+
+    u_shaped = protocol.form.u_shaped
+    up = table(ACTIVATIONS, protocol.wire) + (table(LOSS_GRADIENT, protocol.gradient_wire) if u_shaped else 0)
+    down = table(GRADIENT, protocol.gradient_wire) + (table(HIDDEN, protocol.wire) if u_shaped else 0)
+    mine = {name: protocol.worker.params[name].detach().float().cpu() for name in protocol.layout.trained_by("client")}
+    mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
+    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0})
+    end = Message(kind=END, tensors=mine, facts={name: USUAL[spec.type] for name, spec in END_FACTS.items()})
+    return round(steps * up) + len(encode(end)), round(steps * down) + len(encode(begin))
+
+
+def client_flops(layout: Layout, tokens: int) -> float:
+    """Return the operations of a client's training on so many tokens.
+
+    2 N forward and, where weights before the cut are trained, 2 N for the gradients of activations, N counting the client's frozen
+    matrices; 6 for each trained weight. In the u-shaped form what lies behind the blocks is the client's too (and passes gradients on).
+    Embeddings, output head and attention scores are not counted, as in `ledger.train_flops`.
+    """
+    return _flops(layout, "client", tokens)
+
+
+def server_flops(layout: Layout, tokens: int) -> float:
+    """Return the operations of the server's training on so many tokens of clients."""
+    return _flops(layout, "server", tokens)
+
+
+def client_memory_bytes(protocol: "BoundSplit") -> int:
+    """Return the bytes of a client's blocks, embeddings and head, of its trained weights, their gradients and moments; activations left out."""
+    layout, worker, local = protocol.layout, protocol.worker, protocol.local
+    trained = {id(p) for p in worker.params.values()}
+    held = {id(p): p for name, p in _used(worker.model) if layout.owner(name) == "client" and id(p) not in trained}
+    moments = 2 if local.optimizer == "adamw" else int(local.momentum > 0)
+    learned = count({name: worker.params[name] for name in layout.trained_by("client")})
+    return sum(p.numel() * p.element_size() for p in held.values()) + learned * 4 * (2 + moments)
+
+
+def _flops(layout: Layout, owner: Owner, tokens: int) -> float:
+    model, place = layout.cut_model.model, layout.cut_model.place
+    inner: Any = model
+    apart = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    head = inner.get_output_embeddings()
+    apart |= set() if head is None else {id(p) for p in head.parameters()}
+    trained = set(layout.inner.values())
+    total = 0.0
+    for name, parameter in _used(model):
+        if layout.owner(name) != owner:
+            continue
+        passes_back = layout.learns_in_front or place(name) >= layout.cut
+        if name in trained:
+            total += parameter.numel() * 6
+        elif id(parameter) not in apart:
+            total += parameter.numel() * (4 if passes_back else 2)
+    return tokens * total
+
+
+def _used(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters by name but for the copies of replaced modules that PEFT keeps."""
+    return [(name, p) for name, p in model.named_parameters() if ".original_module." not in name]
+
+
+def _labels(protocol: "BoundSplit", rows: int, texts: int) -> dict[str, torch.Tensor]:
+    if protocol.form.u_shaped:
+        return {}
+    if protocol.form.classes:
+        return {"labels": torch.zeros(texts, dtype=torch.int32)}
+    return {"targets": torch.zeros(rows, dtype=torch.int32)}

@@ -1,0 +1,141 @@
+"""The server half of one client's conversation in one round."""
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...errors import NotFinite, OffManifest
+from ...records import ClientId, Message
+from ...tensors import Tensors, check_finite
+from .layout import blank_batch, rows_of, table_of
+from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, expect
+from .side import Line, Side, dropout_draws, line_seed
+from .wire import read_table
+
+if TYPE_CHECKING:
+    from .bound import BoundSplit
+
+
+class ServerTurn:
+    """Computes the server's blocks for one client, step by step."""
+
+    def __init__(
+        self, protocol: "BoundSplit", client: ClientId, side: Side, begin: Message, *, steps: int, lost_H: Tensor | None
+    ) -> None:
+        """Take what the round starts from.
+
+        Args:
+            side: the server's weights: this client's own copy, or those of all, which it learns in turn.
+            begin: the message that opens the conversation.
+            steps: that the client takes in a round.
+            lost_H: what error feedback kept of the gradients sent to it.
+        """
+        self.side, self.seconds = side, 0.0
+        self._protocol, self._layout, self._worker = protocol, protocol.layout, protocol.worker
+        self._client, self._steps, self._step = client, steps, 0
+        self._round, self._rate_factor = int(begin.facts["version"]) + 1, float(begin.facts["rate_factor"])  # type: ignore[arg-type]
+        seeds = [line_seed(self._worker.seed, kind, self._round, client) for kind in (HIDDEN, GRADIENT)]
+        self._hidden = Line(protocol.wire, seeds[0])
+        self._gradients = Line(protocol.gradient_wire, seeds[1], lost_H=lost_H, feedback=protocol.feedback)
+        self._lengths: list[int] = []
+        self._due = ACTIVATIONS
+        self._received_BLH: Tensor
+        self._hidden_BLH: Tensor
+
+    @property
+    def lost_H(self) -> Tensor | None:
+        """What the code has lost of the gradients sent so far."""
+        return self._gradients.lost_H
+
+    def answer(self, message: Message) -> Message | None:
+        """Return what the client gets for its message; None if that was its last one.
+
+        Raises:
+            OffManifest: if another message was due, or its tensors do not fit together.
+            NotFinite: if what follows from it holds NaN or infinity.
+        """
+        began = time.perf_counter()
+        self._worker.model.train()
+        try:
+            if message.kind == END:
+                expect(message, END if self._step == self._steps else self._due)
+                check_finite(self.side.delta(), f"the server's part after training with {self._client}")
+                return None
+            if message.kind == LOSS_GRADIENT:
+                return self._backward(expect(message, self._due, self._step))
+            return self._forward(expect(message, self._due, self._step))
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _forward(self, message: Message) -> Message:
+        """Compute the server's blocks, and with them the loss if the labels came along."""
+        if self._step == self._steps:
+            raise OffManifest(f"more than the {self._steps} steps came that this client's examples are good for")
+        self._lengths = self._checked_lengths(message)
+        values_NH = read_table(self._protocol.wire, message.tensors, self._layout.cut_model.width, sum(self._lengths))
+        self._received_BLH = table_of(values_NH, self._lengths, self._worker.device).requires_grad_(self._layout.learns_in_front)
+        u_shaped = self._layout.labels == "u-shaped"
+        batch = blank_batch(self._worker, self._lengths, labels=None if u_shaped else self._checked_labels(message.tensors))
+        done = self._protocol.run(
+            self._layout.middle,
+            batch,
+            self.side.params,
+            self._received_BLH,
+            dropout_draws(self._worker.seed, self._round, self._client, self._step),
+        )
+        if isinstance(done, Tensor):
+            self._hidden_BLH, self._due = done, LOSS_GRADIENT
+            tensors = self._hidden.write(rows_of(done, self._lengths), self._step, "hidden states")
+            return Message(kind=HIDDEN, tensors=tensors, facts={"step": self._step})
+        loss, counted = done
+        mean = loss / max(1, counted)
+        if not bool(torch.isfinite(mean)):
+            raise NotFinite(
+                f"the loss of {self._client} became {mean.item()} in step {self._step + 1}; try a smaller learning_rate"
+            )
+        if mean.requires_grad:
+            mean.backward()  # type: ignore[no-untyped-call]
+        return self._learned({"loss": mean.item()})
+
+    def _backward(self, message: Message) -> Message:
+        gradient_NH = read_table(self._protocol.gradient_wire, message.tensors, self._layout.cut_model.width, sum(self._lengths))
+        if self._hidden_BLH.requires_grad:
+            table_BLH = table_of(gradient_NH, self._lengths, self._worker.device)
+            self._hidden_BLH.backward(table_BLH.to(self._hidden_BLH.dtype))  # type: ignore[no-untyped-call]
+        return self._learned({})
+
+    def _learned(self, facts: dict[str, float]) -> Message:
+        """Take a step with the gradients that are there, and send the one of the activations."""
+        self.side.step(self._protocol.rate(self._round, self._step, self._steps, self._rate_factor))
+        tensors: Tensors = {}
+        if self._layout.learns_in_front:
+            assert self._received_BLH.grad is not None
+            rows_NH = rows_of(self._received_BLH.grad, self._lengths)
+            tensors = self._gradients.write(rows_NH, self._step, "the gradient of the activations")
+        self._step, self._due = self._step + 1, ACTIVATIONS
+        return Message(kind=GRADIENT, tensors=tensors, facts={"step": self._step - 1, **facts})
+
+    def _checked_lengths(self, message: Message) -> list[int]:
+        lengths: list[int] = list(message.facts["lengths"])  # type: ignore[arg-type]
+        most = self._protocol.local.batch_size
+        if not lengths or len(lengths) > most or min(lengths) < 1:
+            raise OffManifest(f"sequences of {lengths} tokens came; at most {most} were due, of a token or more each")
+        if max(lengths) > self._protocol.longest:
+            raise OffManifest(f"a sequence has {max(lengths)} tokens, the job allows {self._protocol.longest}")
+        return lengths
+
+    def _checked_labels(self, tensors: Tensors) -> Tensors:
+        name = "labels" if "labels" in tensors else "targets"
+        numbers, count = tensors[name], len(self._lengths) if name == "labels" else sum(self._lengths)
+        least, most = (0, self._protocol.classes) if name == "labels" else (-1, self._protocol.vocabulary)
+        if len(numbers) != count or int(numbers.min()) < least or int(numbers.max()) >= most:
+            raise OffManifest(f"{count} {name} from {least} to {most - 1} were due; {len(numbers)} came, or others")
+        return {name: numbers}
+
+
+def opened(protocol: "BoundSplit", shared: Tensors, version: int, rate_factor: float) -> Message:
+    """Return the message that opens a conversation: the client's part of the shared weights."""
+    mine = {name: shared[name].float() for name in protocol.layout.trained_by("client") if name in shared}
+    return Message(kind=BEGIN, tensors=mine, facts={"version": version, "rate_factor": rate_factor})
