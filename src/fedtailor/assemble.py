@@ -1,6 +1,5 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_data import client_state, divide_data, known_examples, tokenize_file
 from .assemble_ranks import check_ranks, choose_ranks
-from .data.divide import Divided, divide
-from .errors import DataError
+from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
@@ -22,9 +21,10 @@ from .protection import Manifest
 from .protocols import Averaging
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
-from .records import ClientId, ClientInfo, Cost, Example
+from .records import ClientId, ClientInfo, Cost
 from .tasks import Writes
 from .tasks.generate import check_room
+from .tasks.room import check_front
 from .tasks.shard import Shard
 from .tensors import Tensors, count, size_bytes
 
@@ -91,7 +91,7 @@ def assemble(
     divided = divided or divide_data(job, given)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
-    task = job.task.resolve(_known_examples(divided), job.base)
+    task = job.task.resolve(known_examples(divided), job.base)
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone_kind,
@@ -119,6 +119,7 @@ def assemble(
         seed=job.seed,
         remember=isinstance(job.personalization, Dual),
     )
+    check_front(model, task)
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
     tell_what_is_missing(divided, warn)
@@ -133,7 +134,10 @@ def assemble(
     check_fit(job, shared, worker.params.keys() - home)
     check_ranks(ranks, job, shared)
     own_workers, of_clients = ranks.workers(worker), ranks.of_clients()
-    states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    states = {client: client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    public = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
+    own = (shard for state in states.values() for shard in (state.train, state.validation, state.test))
+    check_front(model, task, (*own, *public.values()))
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     protocol = fitting_protocol(job, task, divided, clients=len(infos))
@@ -144,8 +148,8 @@ def assemble(
         protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
-        server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
-        server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
+        server_validation=public["validation"],
+        server_test=public["test"],
         divided=divided,
         manifest=protocol.manifest(
             shared,
@@ -183,23 +187,6 @@ def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Siz
     )
 
 
-def divide_data(job: Job, given: Any = None) -> Divided:
-    """Return the job's data, divided among clients and into parts."""
-    from .models.embed import embed_texts
-
-    return divide(
-        job.data,
-        job.clients,
-        required=job.task.required,
-        optional=job.task.optional,
-        base=job.base,
-        seed=job.seed,
-        given=given,
-        embed=embed_texts,
-        key=job.task.required[0],
-    )
-
-
 def foretell(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done."""
     costs = {}
@@ -209,49 +196,3 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
             parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
         )
     return costs
-
-
-def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Path | None, warn: Warn) -> ClientState:
-    train = _tokenize(divided.train[client], worker, warn, f"the training part of {client}", keep_examples=False)
-    if divided.train[client] and not len(train):
-        raise DataError(
-            f"client {client!r} has no usable training example: all {len(divided.train[client])} were dropped "
-            f"(first reason: {train.dropped[0][1]}); raise task.max_tokens, or mend its data"
-        )
-    return ClientState(
-        id=client,
-        train=train,
-        validation=_tokenize(divided.validation.get(client, []), worker, warn, f"the validation part of {client}"),
-        test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
-        folder=None if folder is None else folder / client,
-    )
-
-
-def _known_examples(divided: Divided) -> list[Example]:
-    """Return all examples but those of tests: what a task takes from the data is the same for all, and no test has a part in it."""
-    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
-    return [example for part in (*own, divided.server_validation) for example in part]
-
-
-def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:
-    shard: Shard = worker.task.tokenize(examples, worker.tokenizer, keep_examples=keep_examples)
-    if shard.dropped:
-        reasons = ", ".join(sorted({_without_figures(reason) for _, reason in shard.dropped})[:3])
-        warn(f"{len(shard.dropped)} of {len(examples)} examples of {where} cannot be used and are left out: {reasons}")
-    return shard
-
-
-def _tokenize_file(examples: list[Example], worker: Worker, warn: Warn, part: str) -> Shard:
-    """Return a public file's examples as tokens; if none is left, the job is wrong, not smaller."""
-    shard = _tokenize(examples, worker, warn, f"the {part} file")
-    if examples and not len(shard):
-        raise DataError(
-            f"data.{part}: none of its {len(examples)} examples can be used (first reason: {shard.dropped[0][1]}); "
-            f"raise task.max_tokens, mend the file, or leave data.{part} out"
-        )
-    return shard
-
-
-def _without_figures(reason: str) -> str:
-    """Return the reason without what is particular to one example, whose text and length are its owner's."""
-    return re.sub(r"of \d+ tokens", "of so many tokens", reason)
