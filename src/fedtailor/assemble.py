@@ -175,15 +175,13 @@ def assemble(
 
 def _sizes(job: Job, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
     """Return what costs depend on."""
-    sent, extra = job.protocol.sizes(shared, rounds=job.stop.rounds)
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
         trained=count(worker.params),
         tensors=len(shared),
         shared=count(shared),
-        sent=sent,
-        extra=extra,
+        **job.protocol.sizes(shared, rounds=job.stop.rounds),
     )
 
 
