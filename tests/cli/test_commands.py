@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,16 +55,29 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
         "never leaves",
         "sent a round",
         "3 of 3 clients",
+        "for training alone; evaluations come on top",
+        "personalization none",
     ):
-        assert words in printed
+        assert words in " ".join(printed.split())
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job):
-    code, printed, _ = fedtailor("check", write_job(), "personalization=fedalt")
+    job = write_job()
+    code, printed, _ = fedtailor("check", job, "personalization=fedalt")
     assert code == 0
     assert "averaging, running-mean" in printed
-    assert "fedalt; what clients train for themselves is not foretold below" in printed
+    told = " ".join(printed.split())
+    assert "personalization fedalt" in told
+    assert "for training alone; evaluations and personalization come on top" in told
+    # the last message is that of a round: the shared weights, to all three
+    down = re.search(r"sent a round .*? up, (.*?) down", told)[1]
+    assert (
+        f"after the last round {down} down to 3 clients, and figures up; what clients train for themselves is not foretold"
+        in told
+    )
+    alone = " ".join(fedtailor("check", job, "personalization=finetune", "evaluation.local_only=true")[1].split())
+    assert "what clients train for themselves, and alone, is not foretold" in alone
 
 
 def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
