@@ -60,6 +60,11 @@ class Parts:
         return self.own_sizes.get(client, self.sizes)
 
     @property
+    def shares_a_part(self) -> bool:
+        """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
+        return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
+
+    @property
     def goes_with_last_round(self) -> bool:
         """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
         technique = self.job.personalization

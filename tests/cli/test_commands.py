@@ -103,6 +103,34 @@ def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     assert (tmp_path / "model" / "README.md").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        (["personalization=fedsa-lora"], "adapter"),
+        (["personalization.kind=fedper", "personalization.home=[model.norm.weight]", "tuning=full"], "model"),
+        (["personalization=feddpa"], "adapter"),
+        (["personalization=fedalt"], "adapter"),
+        (["personalization=ditto"], None),
+        ([], None),
+    ],
+    ids=lambda value: value[0].split("=")[-1] if value and isinstance(value, list) else None,
+)
+def test_a_shared_part_is_told_for_what_it_is(fedtailor, write_job, tmp_path, changes, place):
+    folder, out = tmp_path / "one", tmp_path / "out"
+    assert fedtailor("run", write_job(), "stop.rounds=1", *changes, "--out", folder, "--json")[0] == 0
+    shown = " ".join(fedtailor("show", folder)[1].split())
+    code, exported, _ = fedtailor("export", folder, out, "--to", "merged" if "tuning=full" in changes else "peft")
+    assert code == 0
+    card = (out / "README.md").read_text()
+    for text in (shown, exported, card):
+        assert text.count("This is the shared part alone, which by itself may be no better than the backbone") == (
+            place is not None
+        )
+        assert place is None or f"each client's own weights, with it, are in clients/ID/{place} of the run." in text
+    if place:
+        assert len(list(folder.glob(f"clients/*/{place}"))) == 3
+
+
 def test_resume_names_what_differs(fedtailor, write_job, tmp_path):
     job, out = write_job(), tmp_path / "out"
     assert fedtailor("run", job, "stop.rounds=1", "--out", out, "--json")[0] == 0

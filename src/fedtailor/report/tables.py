@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..model_card import shared_part
 from ..tasks.metrics import HIGHER_IS_BETTER
 from .personal import personal
 from .plain import plain_table
@@ -31,7 +32,10 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts += ["", costs(run)]
     parts += _trouble(run)
     parts += ["", *samples_of(run, samples)]
-    return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2), expand=False)
+    parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
+    if part := shared_part(run.summary, run.tuning):
+        parts.append(Text(part, style="yellow"))
+    return Padding(Group(*parts), (1, 2), expand=False)
 
 
 def headline(run: Run) -> Text:
