@@ -1,8 +1,12 @@
 """What a user is told when a job is put together, and what is put back in order for the next one."""
 
+import pytest
 import torch
+from jobs import tiny_job
 
 from fedtailor.assemble import USUAL_THREADS, assemble
+from fedtailor.errors import SettingError
+from fedtailor.running import run
 
 
 def test_threads_that_one_job_chose_do_not_hold_for_the_next(make_job, rows):
@@ -27,3 +31,38 @@ def test_what_the_job_itself_leaves_out_is_no_news(make_job, rows):
     said = []
     assemble(make_job(data__limit={"train": 32}), given=rows, warn=said.append)
     assert not [text for text in said if "left out" in text]
+
+
+LINES = [{"text": f"The mill by the river serves coffee for {place} visitors."} for place in range(120)]
+CLASSES = [{"text": f"{place} " + "coffee by the river " * 30, "label": "ab"[place % 2]} for place in range(48)]
+FRONTS = {"prefix": {"kind": "prefix", "hidden": 8}, "prompt": {"kind": "prompt"}}
+
+
+@pytest.mark.parametrize("front", ["prefix", "prompt"])
+@pytest.mark.parametrize(
+    ("task", "data", "bound"),
+    [
+        ({"kind": "language-modeling", "block": 100}, LINES, "task.block"),
+        ({"kind": "classification", "max_tokens": 100}, CLASSES, "task.max_tokens"),
+    ],
+    ids=["language-modeling", "classification"],
+)
+def test_what_stands_in_front_fits_into_the_context_with_the_longest_text(request, tmp_path, *, front, task, data, bound):
+    """The tiny models have 256 places, and the longest text has 100 tokens: 156 in front go, 157 do not, 256 leave none for a text."""
+    folder = request.getfixturevalue("tiny_bert_folder" if task["kind"] == "classification" else "tiny_gpt2_folder")
+    told = {
+        157: f"tuning.length: 157 .* 100 for the longest make 257, .* context has 256; set tuning.length to 156 at most or {bound} to 99 at most",
+        300: "tuning.length: 300 .* context has 256; set tuning.length to 255 at most",
+    }
+    for length, words in told.items():
+        job = tiny_job(folder, task=task, tuning=FRONTS[front] | {"length": length})
+        with pytest.raises(SettingError, match=words):
+            run(job, data=data, out=tmp_path / "r")
+        assert not (tmp_path / "r").exists()
+    job = tiny_job(folder, task=task, tuning=FRONTS[front] | {"length": 156}, stop__rounds=1, protocol__local__steps=1)
+    assert run(job, data=data, out=tmp_path / "r").summary["rounds"] == 1
+
+
+def test_a_front_as_long_as_the_context_is_named_before_the_texts_to_be_written(make_job, rows):
+    with pytest.raises(SettingError, match=r"tuning.length: 300 .* context has 256"):
+        assemble(make_job(tuning={"kind": "prefix", "length": 300, "hidden": 8}), given=rows)

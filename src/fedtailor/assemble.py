@@ -1,6 +1,5 @@
 """Turns a job into its parts: backbone, task, shards, tuning, protocol."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import choose_ranks
-from .data.divide import Divided, divide
-from .errors import DataError
+from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
@@ -26,6 +25,7 @@ from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks import Writes
 from .tasks.generate import check_room
+from .tasks.room import check_front
 from .tasks.shard import Shard
 from .tensors import Tensors, count, size_bytes
 
@@ -60,6 +60,11 @@ class Parts:
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
         return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def shares_a_part(self) -> bool:
+        """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
+        return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
 
     @property
     def goes_with_last_round(self) -> bool:
@@ -122,6 +127,7 @@ def assemble(
         seed=job.seed,
         remember=isinstance(job.personalization, Dual),
     )
+    check_front(model, task)
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
     tell_what_is_missing(divided, warn)
@@ -135,7 +141,10 @@ def assemble(
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
     own_workers, of_clients = ranks.workers(worker), ranks.of_clients()
-    states = {client: _client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    states = {client: client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
+    own = (shard for state in states.values() for shard in (state.train, state.validation, state.test))
+    check_front(model, task, (*own, *files.values()))
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     settings = fitting_protocol(job, task, divided, clients=len(infos))
@@ -147,8 +156,8 @@ def assemble(
         protocol=protocol,
         states=states,
         sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
-        server_validation=_tokenize_file(divided.server_validation, worker, warn, "validation"),
-        server_test=_tokenize_file(divided.server_test, worker, warn, "test"),
+        server_validation=files["validation"],
+        server_test=files["test"],
         divided=divided,
         public=public,
         manifest=protocol.manifest(
@@ -175,32 +184,13 @@ def assemble(
 
 def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
     """Return what costs depend on."""
-    sent, extra = protocol.sizes(shared, rounds=job.stop.rounds)
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
         trained=count(worker.params),
         tensors=len(shared),
         shared=count(shared),
-        sent=sent,
-        extra=extra,
-    )
-
-
-def divide_data(job: Job, given: Any = None) -> Divided:
-    """Return the job's data, divided among clients and into parts."""
-    from .models.embed import embed_texts
-
-    return divide(
-        job.data,
-        job.clients,
-        required=job.task.required,
-        optional=job.task.optional,
-        base=job.base,
-        seed=job.seed,
-        given=given,
-        embed=embed_texts,
-        key=job.task.required[0],
+        **protocol.sizes(shared, rounds=job.stop.rounds),
     )
 
 
@@ -213,43 +203,3 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
             parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
         )
     return costs
-
-
-def _client_state(client: ClientId, divided: Divided, worker: Worker, folder: Path | None, warn: Warn) -> ClientState:
-    train = _tokenize(divided.train[client], worker, warn, f"the training part of {client}", keep_examples=False)
-    if divided.train[client] and not len(train):
-        raise DataError(
-            f"client {client!r} has no usable training example: all {len(divided.train[client])} were dropped "
-            f"(first reason: {train.dropped[0][1]}); raise task.max_tokens, or mend its data"
-        )
-    return ClientState(
-        id=client,
-        train=train,
-        validation=_tokenize(divided.validation.get(client, []), worker, warn, f"the validation part of {client}"),
-        test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}"),
-        folder=None if folder is None else folder / client,
-    )
-
-
-def _tokenize(examples: list[Example], worker: Worker, warn: Warn, where: str, *, keep_examples: bool = True) -> Shard:
-    shard: Shard = worker.task.tokenize(examples, worker.tokenizer, keep_examples=keep_examples)
-    if shard.dropped:
-        reasons = ", ".join(sorted({_without_figures(reason) for _, reason in shard.dropped})[:3])
-        warn(f"{len(shard.dropped)} of {len(examples)} examples of {where} cannot be used and are left out: {reasons}")
-    return shard
-
-
-def _tokenize_file(examples: list[Example], worker: Worker, warn: Warn, part: str) -> Shard:
-    """Return a public file's examples as tokens; if none is left, the job is wrong, not smaller."""
-    shard = _tokenize(examples, worker, warn, f"the {part} file")
-    if examples and not len(shard):
-        raise DataError(
-            f"data.{part}: none of its {len(examples)} examples can be used (first reason: {shard.dropped[0][1]}); "
-            f"raise task.max_tokens, mend the file, or leave data.{part} out"
-        )
-    return shard
-
-
-def _without_figures(reason: str) -> str:
-    """Return the reason without what is particular to one example, whose text and length are its owner's."""
-    return re.sub(r"of \d+ tokens", "of so many tokens", reason)

@@ -17,10 +17,12 @@ class Sizes:
     body_parameters: int  # of the backbone, without embeddings
     backbone_bytes: int
     trained: int  # values under training
-    tensors: int  # tensors that hold them
-    shared: int  # values that are exchanged
+    tensors: int  # that are exchanged
+    shared: int  # values in them
     sent: int | None = None  # values that a client sends up in a round, on average over rounds; None: all that are exchanged
+    sent_tensors: int | None = None  # tensors that hold these, likewise
     extra: int = 0  # values beside the weights that go both ways, such as control variates
+    extra_tensors: int = 0  # tensors that hold these
 
 
 def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:

@@ -32,6 +32,22 @@ def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str) -> s
     return "\n\n".join(sections) + "\n"
 
 
+def shared_part(summary: Mapping[str, Any], tuning: str) -> str:
+    """Return, in a sentence, that a run's result is a part of its clients' models, and where these are; empty where it is whole.
+
+    Args:
+        summary: of the run, as in summary.json.
+        tuning: its kind.
+    """
+    if not (summary.get("personal") or {}).get("shares_a_part"):
+        return ""
+    place = "model" if tuning == "full" else "adapter"
+    return (
+        "This is the shared part alone, which by itself may be no better than the backbone: "
+        f"each client's own weights, with it, are in clients/ID/{place} of the run."
+    )
+
+
 def base_name(job: Job) -> str:
     """Return what a reader elsewhere knows the backbone by: the hub's name, or that of the file or folder alone."""
     if job.backbone in PACKAGED:
@@ -65,6 +81,8 @@ def _about(job: Job, summary: Mapping[str, Any]) -> str:
     )
     if job.backbone in PACKAGED:
         text += f" The backbone is the packaged {job.backbone}: {PACKAGED[job.backbone].about}."
+    part = shared_part(summary, settings["tuning"]["kind"])
+    text += f" {part}" if part else ""
     sha256 = summary.get("backbone_sha256")
     return text + (f" SHA-256 of the backbone's weights: `{sha256}`." if sha256 else "")
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,16 +55,29 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
         "never leaves",
         "sent a round",
         "3 of 3 clients",
+        "for training alone; evaluations come on top",
+        "personalization none",
     ):
-        assert words in printed
+        assert words in " ".join(printed.split())
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job):
-    code, printed, _ = fedtailor("check", write_job(), "personalization=fedalt")
+    job = write_job()
+    code, printed, _ = fedtailor("check", job, "personalization=fedalt")
     assert code == 0
     assert "averaging, running-mean" in printed
-    assert "fedalt; what clients train for themselves is not foretold below" in printed
+    told = " ".join(printed.split())
+    assert "personalization fedalt" in told
+    assert "for training alone; evaluations and personalization come on top" in told
+    # the last message is that of a round: the shared weights, to all three
+    down = re.search(r"sent a round .*? up, (.*?) down", told)[1]
+    assert (
+        f"after the last round {down} down to 3 clients, and figures up; what clients train for themselves is not foretold"
+        in told
+    )
+    alone = " ".join(fedtailor("check", job, "personalization=finetune", "evaluation.local_only=true")[1].split())
+    assert "what clients train for themselves, and alone, is not foretold" in alone
 
 
 def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
@@ -87,6 +101,34 @@ def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     assert "after" in tried
     assert fedtailor("export", one, tmp_path / "model", "--to", "merged")[0] == 0
     assert (tmp_path / "model" / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        (["personalization=fedsa-lora"], "adapter"),
+        (["personalization.kind=fedper", "personalization.home=[model.norm.weight]", "tuning=full"], "model"),
+        (["personalization=feddpa"], "adapter"),
+        (["personalization=fedalt"], "adapter"),
+        (["personalization=ditto"], None),
+        ([], None),
+    ],
+    ids=lambda value: value[0].split("=")[-1] if value and isinstance(value, list) else None,
+)
+def test_a_shared_part_is_told_for_what_it_is(fedtailor, write_job, tmp_path, changes, place):
+    folder, out = tmp_path / "one", tmp_path / "out"
+    assert fedtailor("run", write_job(), "stop.rounds=1", *changes, "--out", folder, "--json")[0] == 0
+    shown = " ".join(fedtailor("show", folder)[1].split())
+    code, exported, _ = fedtailor("export", folder, out, "--to", "merged" if "tuning=full" in changes else "peft")
+    assert code == 0
+    card = (out / "README.md").read_text()
+    for text in (shown, exported, card):
+        assert text.count("This is the shared part alone, which by itself may be no better than the backbone") == (
+            place is not None
+        )
+        assert place is None or f"each client's own weights, with it, are in clients/ID/{place} of the run." in text
+    if place:
+        assert len(list(folder.glob(f"clients/*/{place}"))) == 3
 
 
 def test_resume_names_what_differs(fedtailor, write_job, tmp_path):

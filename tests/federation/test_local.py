@@ -1,9 +1,13 @@
 """The engine in this process."""
 
+import gc
+import weakref
+
+import pytest
 import torch
 
 from fedtailor.federation import LocalFederation
-from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec, encode
+from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec, encode, gate
 from fedtailor.records import ClientInfo, Message
 
 SPEC = MessageSpec(tensors={"w": TensorSpec(dtype="float32", shape=(2,))}, facts={"n": FactSpec(type="int", purpose="count")})
@@ -70,3 +74,30 @@ def test_a_cancelled_request_is_never_worked_on():
     engine.cancel(ticket)
     assert engine.next_reply().client == "b"
     assert halves["a"].got is None
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["bytes", "stream"])
+def test_messages_that_alternate_are_encoded_once_each_and_let_go_when_none_waits(monkeypatch, large):
+    """Ten clients of two ranks, by turns: two encodings, also after some have answered; a message that nobody waits for is not held."""
+    names = list("abcdefghij")
+    engine, _, _ = federation(**dict.fromkeys(names, lambda message: ping(2.0)))
+    leave, sent = GATE.leave_server, []
+    monkeypatch.setattr(gate, "is_large", lambda tensors: large)
+    monkeypatch.setattr(gate.Gate, "leave_server", lambda self, message: sent.append(leave(message)) or sent[-1])
+    one, two = ping(1.0), ping(3.0)
+    for place, name in enumerate(names):
+        if place == 8:
+            assert [engine.next_reply().client for _ in range(4)] == names[:4]
+        engine.send(name, (one, two)[place % 2])
+    assert len(sent) == 2
+    length = len(sent[0])
+    for name in names[4:]:
+        reply = engine.next_reply()
+        assert (reply.client, reply.error, reply.traffic.down_bytes) == (name, None, length)
+    gone = weakref.ref(one)
+    del one, reply
+    sent.clear()
+    gc.collect()
+    assert gone() is None
+    engine.send("a", two)
+    assert len(sent) == 1

@@ -153,15 +153,19 @@ def test_what_is_foretold_halves_too(make_job, rows):
     from fedtailor.assemble import assemble, foretell
 
     costs = {}
-    for kind in ("fedavg", "ffa-lora", "rolora", "scaffold"):
+    for kind in ("fedavg", "ffa-lora", "rolora", "scaffold", "flora", "fedex-lora"):
         job = make_job(protocol__local=SGD, tuning__rank=64, tuning__targets=["o_proj"])
         parts = assemble(job.replace("protocol.aggregation", {"kind": kind}), given=rows)
         costs[kind] = next(iter(foretell(parts).values()))
-    header = 4 * 150 + 200  # of messages of four tensors, foretold
-    half = (costs["fedavg"].up_bytes - header) / 2 + header
+    header = 4 * 150 + 200  # of messages of four tensors, foretold; half of them are not sent, and have no header either
+    values = costs["fedavg"].up_bytes - header
+    half = values / 2 + 2 * 150 + 200
     assert costs["ffa-lora"].up_bytes == half == costs["rolora"].up_bytes
     assert costs["ffa-lora"].down_bytes == costs["fedavg"].up_bytes
-    assert costs["scaffold"].up_bytes - header == 2 * (costs["fedavg"].up_bytes - header)
+    assert costs["scaffold"].up_bytes == costs["scaffold"].down_bytes == 2 * values + 2 * 4 * 150 + 200  # with control variates
+    for kind in ("flora", "fedex-lora"):  # what is carried goes down only: four more tensors
+        assert costs[kind].up_bytes == costs["fedavg"].up_bytes
+        assert costs[kind].down_bytes > costs[kind].up_bytes + 4 * 150
 
 
 def test_a_client_that_sends_other_factors_is_dropped():

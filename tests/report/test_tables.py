@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from fedtailor.errors import DataError
+from fedtailor.job_text import write_yaml
 from fedtailor.report import compare, read_run, show
 from fedtailor.report.comparison import differences
 
@@ -27,6 +28,20 @@ def test_show(write_run, printed):
     assert line(text, "time ") == "time 5 min 12 s (training 4 min 10 s, measuring 1 min 00 s, exchange 0.5 s)"
     assert "b lost: Timeout" in text
     assert text.index("new") < text.index("same")  # what changed comes first
+
+
+def test_the_headline_names_aggregation_and_personalization_unless_they_are_the_usual_ones(write_run, printed):
+    folder = write_run("one")
+    for rule, own, told in (
+        ("fedavg", "none", "lora · averaging · 2 rounds"),
+        ("flora", "none", "lora · averaging · flora · 2 rounds"),
+        ("fedavg", "fedalt", "lora · averaging · fedalt · 2 rounds"),
+        ("fedadam", "ditto", "lora · averaging · fedadam · ditto · 2 rounds"),
+    ):
+        protocol = {"kind": "averaging", "aggregation": {"kind": rule}}
+        job = {"backbone": "tiny", "tuning": {"kind": "lora"}, "protocol": protocol, "personalization": {"kind": own}}
+        (folder / "job.yaml").write_text(write_yaml(job))
+        assert told in printed(show(read_run(folder)))
 
 
 def test_last_round_is_marked_where_the_last_is_kept(write_run, printed):

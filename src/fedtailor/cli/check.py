@@ -62,9 +62,7 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
     rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
     yield "protocol", f"{settings['protocol']['kind']}, {rule}"
-    if parts.job.personalization.personal:
-        alone = ", and training alone," if job.evaluation.local_only else ""
-        yield "personal", f"{settings['personalization']['kind']}; what clients train for themselves{alone} is not foretold below"
+    yield "personalization", settings["personalization"]["kind"]
     yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
@@ -140,13 +138,28 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
     yield "asked a round", f"{parts.sampler.per_round} of {len(costs)} clients, for {rounds} rounds at most"
     yield (
         "sent a round",
-        f"{bytes_text(up)} up, {bytes_text(down)} down, for training; the whole run at most {bytes_text((up + down) * rounds)}",
+        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for training alone; "
+        f"evaluations {'and personalization come' if job.personalization.personal else 'come'} on top",
     )
     yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
     yield (
         "memory",
         f"about {bytes_text(max((cost.memory_bytes for cost in costs.values()), default=0))} at a client, activations apart",
     )
+    if job.personalization.personal:
+        own = "what clients train for themselves" + (", and alone," if job.evaluation.local_only else "")
+        yield (
+            "personalization",
+            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
+        )
+
+
+def _last_down(parts: "Parts") -> int:
+    """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
+    from ..ledger import message_bytes
+
+    sizes = [parts.sizes_of(info.id) for info in parts.sampler.clients]
+    return sum(message_bytes(each.shared, each.tensors, 4) for each in sizes)  # float32, whatever `wire` says
 
 
 def _facts(rows: Iterator[tuple[str, str]]) -> "RenderableType":

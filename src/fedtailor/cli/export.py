@@ -27,9 +27,12 @@ def export(
 ) -> None:
     """Write the result for other tools, with a model card."""
     from ..export import export as write
+    from ..model_card import shared_part
     from ..report import read_run
 
-    read_run(run)
+    found = read_run(run)
     with err().status(f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
     out().print(f"wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", soft_wrap=True)
+    if part := shared_part(found.summary, found.tuning):
+        out().print(f"[yellow]{part}[/]", soft_wrap=True)

@@ -4,6 +4,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import ClientError, FedtailorError, NotFinite
@@ -18,11 +19,19 @@ class ClientHalf(Protocol):
     def answer(self, message: Message) -> Message: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A message as it was encoded once, for all clients that it waits for."""
+
+    message: Message  # held, so that no other takes its identity meanwhile
+    encoded: Encoded
+
+
 class LocalFederation:
     """Clients that share this process; every message is truly encoded, checked, counted and decoded.
 
     A request is encoded when it is sent; the client works when its reply is asked for. So at most one reply is in
-    memory, and a message to many clients is encoded once. A message past 64 MiB (of full tuning) is encoded tensor by tensor
+    memory, and a message that waits for many clients is encoded once and held once; it is let go with the last of them. A message past 64 MiB (of full tuning) is encoded tensor by tensor
     as it is read: a request from what the server sent, which nobody changes in place; a reply from the model that the clients
     share, and what is still held of it when the next client's turn comes is made a copy of.
     """
@@ -39,18 +48,19 @@ class LocalFederation:
         self._halves = halves
         self._gate = gate
         self._on_failure = on_failure
-        self._waiting: deque[tuple[int, ClientId, Encoded, float]] = deque()
+        self._waiting: deque[tuple[int, ClientId, Request, float]] = deque()
+        self._requests: weakref.WeakValueDictionary[int, Request] = weakref.WeakValueDictionary()  # those that wait, by identity
         self._tickets = 0
-        self._last_sent: tuple[Message, Encoded] | None = None
         self._last_reply: Callable[[], Lazy | None] = lambda: None
 
     def send(self, client: ClientId, message: Message) -> int:
         """Encode `message` for `client` at once and return a ticket."""
         began = time.perf_counter()
-        if self._last_sent is None or self._last_sent[0] is not message:
-            self._last_sent = (message, self._gate.leave_server(message))
+        request = self._requests.get(id(message))
+        if request is None:
+            request = self._requests[id(message)] = Request(message, self._gate.leave_server(message))
         self._tickets += 1
-        self._waiting.append((self._tickets, client, self._last_sent[1], time.perf_counter() - began))
+        self._waiting.append((self._tickets, client, request, time.perf_counter() - began))
         return self._tickets
 
     def next_reply(self, timeout_s: float | None = None) -> Reply:
@@ -62,7 +72,7 @@ class LocalFederation:
         answer: Encoded = b""
         worked = 0.0
         try:
-            message = self._gate.enter_client(request)
+            message = self._gate.enter_client(request.encoded)
             start = time.perf_counter()
             try:
                 message = self._halves[client].answer(message)
@@ -76,7 +86,7 @@ class LocalFederation:
         if reply is not None and isinstance(reply.tensors, Lazy):
             self._last_reply = weakref.ref(reply.tensors)
         seconds += time.perf_counter() - began - worked
-        traffic = Traffic(up_bytes=len(answer), down_bytes=len(request), seconds=seconds)
+        traffic = Traffic(up_bytes=len(answer), down_bytes=len(request.encoded), seconds=seconds)
         return Reply(client=client, message=reply, error=error, traffic=traffic)
 
     def cancel(self, ticket: int) -> None:

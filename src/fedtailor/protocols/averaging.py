@@ -4,7 +4,7 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 """
 
 import math
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -199,22 +199,29 @@ class Averaging:
                 "choose aggregation: {kind: fedavg}, or let the tuning exchange its weights (prefix: exchange: network)"
             )
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
-        """Return how many values a client sends up in a round, on average over `rounds`, and how many go both ways beside weights."""
-        sent = sum(count({name: shared[name] for name in self.sent(shared, round)}) for round in range(1, rounds + 1))
-        return int(sent / rounds), count(shared) if isinstance(self.aggregation, Control) else 0
+    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
+        """Return what of `Sizes` depends on the protocol: what a client sends up, on average over `rounds`, and what goes beside weights."""
+        sent = [self.sent(shared, round) for round in range(1, rounds + 1)]
+        control = isinstance(self.aggregation, Control)
+        return {
+            "sent": sum(count({name: shared[name] for name in names}) for names in sent) // rounds,
+            "sent_tensors": sum(map(len, sent)) // rounds,
+            "extra": count(shared) if control else 0,
+            "extra_tensors": len(shared) if control else 0,
+        }
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold."""
         width = 4 if self.wire == "float32" else 2
         sent = sizes.shared if sizes.sent is None else sizes.sent
+        sent_tensors = sizes.tensors if sizes.sent_tensors is None else sizes.sent_tensors
         local = self.local
         seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
         tokens = int(seen * tokens_per_example)
         moments = 2 if self.local.optimizer == "adamw" else int(self.local.momentum > 0)
         return Cost(
-            up_bytes=message_bytes(sent + sizes.extra, sizes.tensors, width),
-            down_bytes=message_bytes(sizes.shared + sizes.extra, sizes.tensors, width),
+            up_bytes=message_bytes(sent + sizes.extra, sent_tensors + sizes.extra_tensors, width),
+            down_bytes=message_bytes(sizes.shared + sizes.extra, sizes.tensors + sizes.extra_tensors, width),
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )

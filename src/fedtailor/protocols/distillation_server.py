@@ -159,9 +159,9 @@ class DistillationRun:
             noised=settings.label_epsilon is not None,
         )
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
-        """Return how many weights a client sends in a round, and how many go both ways beside them."""
-        return (count(shared) if self._weights else 0), 0
+    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
+        """Return what a client sends of the weights in a round; see `Averaging.sizes`."""
+        return {"sent": count(shared), "sent_tensors": len(shared)} if self._weights else {"sent": 0, "sent_tensors": 0}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold: the first round costs less, as nothing comes down."""

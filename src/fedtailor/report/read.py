@@ -49,6 +49,11 @@ class Run:
             raise _damaged(file, "it holds no settings")
         return job
 
+    @property
+    def tuning(self) -> str:
+        """The kind of tuning."""
+        return str(self.settings.get("tuning", {}).get("kind", ""))
+
     def table(self, name: str) -> "pd.DataFrame":
         """Return rounds, clients, evaluations or partition; empty if the run has none."""
         import pandas as pd

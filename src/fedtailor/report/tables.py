@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..model_card import shared_part
 from ..tasks.metrics import HIGHER_IS_BETTER
 from .distillation import distillation
 from .personal import personal
@@ -32,16 +33,21 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts += ["", costs(run)]
     parts += _trouble(run)
     parts += ["", *samples_of(run, samples)]
-    return Padding(Group(*parts, Text.assemble(("result  ", "dim"), (str(run.folder), "bold"))), (1, 2), expand=False)
+    parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
+    if part := shared_part(run.summary, run.tuning):
+        parts.append(Text(part, style="yellow"))
+    return Padding(Group(*parts), (1, 2), expand=False)
 
 
 def headline(run: Run) -> Text:
-    """Return what was run, in two lines."""
+    """Return what was run, in two lines; aggregation and personalization are named where they are not the usual ones."""
     summary, job = run.summary, run.settings
     tuning, protocol = job.get("tuning", {}), job.get("protocol", {})
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
-    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), baseline]
+    ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
+    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way != usual]
+    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), *told, baseline]
     early = ", stopped early: no better validation loss" if summary.get("stopped_by") == "patience" else ""
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))

@@ -115,7 +115,7 @@ def _count(parts: Parts, progress: Progress, found: PersonalFigures) -> None:
 def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Moment, local: PersonalFigures) -> dict[str, Any]:
     """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set.
 
-    With them go those of weights trained alone, if there are any: `local` and `local_public`.
+    `shares_a_part` tells whether the shared weights are but a part of each client's model. With them go those of weights trained alone, if there are any: `local` and `local_public`.
     """
     personal = found.parts["test"]
     base = {client: own for client, own in _before(progress).items() if client in personal}
@@ -134,6 +134,7 @@ def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Mo
             name: {**summarize_clients(figures), "pooled": pool(figures.values())} for name, figures in columns.items() if figures
         },
         "kept": sum(int(work.get("kept", 1)) for work in found.work.values()),
+        "shares_a_part": parts.shares_a_part,
         **({"local_cost": _cost(parts, local)} if local.work else {}),
         "clients": {
             client: {"kept": bool(work.get("kept", 1)), **{name: dict(of.get(client, {})) for name, of in columns.items()}}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from .room import context, places_in_front
 from .shard import evaluation_batches
 from .task import by_instance
 
@@ -55,7 +56,7 @@ def generate(
     write = _greedy if decoding.beams == 1 and not decoding.no_repeat_ngram and _is_plain(model) else _by_transformers
     lengths = [len(prompt) for prompt in shown]
     batches = evaluation_batches(lengths, max(1, decoding.batch_size // decoding.beams))
-    if write is _by_transformers and _places_in_front(model):
+    if write is _by_transformers and places_in_front(model):
         batches = _of_one_length(batches, lengths)
     device = next(model.parameters()).device
     written: dict[tuple[int, ...], str] = {}
@@ -79,13 +80,13 @@ def check_room(model: nn.Module, decoding: Decoding) -> int:
     Raises:
         SettingError: if there are none.
     """
-    context = _context(model) - _places_in_front(model)
-    if decoding.max_new_tokens >= context:
+    places = context(model) - places_in_front(model)
+    if decoding.max_new_tokens >= places:
         raise SettingError(
             f"evaluation.generate: max_new_tokens = {decoding.max_new_tokens} leaves no room for a prompt in the model's context of "
-            f"{context} tokens; lower it"
+            f"{places} tokens; lower it"
         )
-    return context - decoding.max_new_tokens
+    return places - decoding.max_new_tokens
 
 
 def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -124,7 +125,7 @@ def _greedy(model: nn.Module, ids_BL: Tensor, mask_BL: Tensor, decoding: Decodin
     position_BL = (mask_BL.cumsum(-1) - 1).clamp(min=0)
     start = {"input_ids": ids_BL, "attention_mask": mask_BL, "position_ids": position_BL}
     instance = by_instance(model)
-    if _places_in_front(model):
+    if places_in_front(model):
         model, start = _with_front(model, ids_BL, mask_BL, position_BL)
         mask_BL, position_BL = start["attention_mask"], start["position_ids"]
     output = model(**start, use_cache=True, logits_to_keep=1)
@@ -183,7 +184,7 @@ def _with_front(model: Any, ids_BL: Tensor, mask_BL: Tensor, position_BL: Tensor
 
     PEFT itself numbers the places of a padded row otherwise than those of the same row in training; here they are the same.
     """
-    count = _places_in_front(model)
+    count = places_in_front(model)
     front = model.get_prompt(batch_size=len(ids_BL))
     mask_BL = torch.cat([mask_BL.new_ones(len(mask_BL), count), mask_BL], dim=1)
     position_BL = position_BL + count
@@ -204,19 +205,8 @@ def _of_one_length(batches: Iterable[list[int]], lengths: Sequence[int]) -> Iter
             yield [row for row in rows if lengths[row] == length]
 
 
-def _places_in_front(model: Any) -> int:
-    """Return how many places of the context PEFT's prefix or prompt tuning takes; 0 for every other model."""
-    settings: Any = getattr(model, "active_peft_config", None)
-    return int(settings.num_virtual_tokens) if getattr(settings, "is_prompt_learning", False) else 0
-
-
 def _is_plain(model: Any) -> bool:
     """Return whether the model is called with nothing but tokens, and keeps a cache whose rows can be taken out."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     known = inspect.signature(base.forward).parameters
     return {"position_ids", "logits_to_keep", "past_key_values"} <= set(known) and not getattr(base, "_is_stateful", False)
-
-
-def _context(model: Any) -> int:
-    """Return how many tokens the model can look at together."""
-    return int(getattr(model.config, "max_position_embeddings", None) or 1 << 20)

@@ -16,7 +16,7 @@ from ...personalization import Personalization, Shared
 from ...protection import Manifest
 from ...records import Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
-from ...tensors import Tensors
+from ...tensors import Tensors, count
 from ..averaging import Averaging
 from ..evaluation import evaluation_specs
 from ..personal import KIND, personal_specs
@@ -189,9 +189,10 @@ class BoundSplit:
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
         """Accept what `Split.at` has accepted."""
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> tuple[int, int]:
-        """Return how many weights a client sends up in a round, and none beside them."""
-        return sum(value.numel() for value in self._sent(shared).values()), 0
+    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
+        """Return what a client sends of the weights in a round; see `Averaging.sizes`."""
+        sent = self._sent(shared)
+        return {"sent": count(sent), "sent_tensors": len(sent)}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold."""
