@@ -1,7 +1,7 @@
 """What each client reaches without a federation: it trains alone, from the same start and for as many rounds, and tells how good that is.
 
 The weights before round 1 go down; nothing but figures comes up, and nothing is kept. It is the baseline `local` under the same clients and
-draws, but plain: server optimizers and control variates have no part in it, and patience none either.
+draws, and as plain: no rule of aggregation has a part in it, and patience none either.
 """
 
 import math
@@ -101,10 +101,8 @@ def _train_round(
     moments: Tensors,
     on_step: OnStep | None,
 ) -> Trained:
-    """Train what a round of the federation trains, and what stays home with it."""
+    """Train all weights, whatever rests in this round of the federation under its rule."""
     local = protocol.local
-    sent = protocol.sent(worker.tensors(), round)
-    everything = len(sent) == len(worker.tensors())
     return train_locally(
         worker,
         state.train,
@@ -114,7 +112,6 @@ def _train_round(
         rate_factor=rate,
         optimizer=moments,
         corrections=[proximal(worker.params, local.proximal)] if local.proximal else [],
-        only=None if everything else [*sent, *worker.home],
         on_step=on_step,
     )
 
