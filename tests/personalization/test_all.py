@@ -169,6 +169,24 @@ def test_show_tells_what_it_gave_each_client(make_job, rows, tmp_path, settings)
 
 
 @every_kind
+def test_a_client_that_was_never_asked_to_train_has_nothing_of_its_own(make_job, rows, tmp_path, settings):
+    """One of four clients is asked in the one round; who trains for itself after the rounds has weights of its own all the same."""
+    after = {"finetune": {"keep": "last"}, "feddpa-f": {}}
+    kind = next(kind for kind, known in KINDS.items() if known == settings)
+    job = make_job(stop__rounds=1, clients__per_round=1, personalization=settings | after.get(kind, {}))
+    told = run(job, data=rows, out=tmp_path / "r").summary["personal"]
+    asked = set(pd.read_parquet(tmp_path / "r" / "clients.parquet")["client"])
+    own = {client for client, of in told["clients"].items() if of["kept"]}
+    assert len(asked) == 1
+    assert own == (set(told["clients"]) if kind in after else asked)
+    assert told["kept"] == len(own)
+    for client in (
+        told["clients"].keys() - own if kind != "fedalt" else ()
+    ):  # there it still has the others' LoRA beside its first
+        assert told["clients"][client]["personal"]["loss"] == pytest.approx(told["clients"][client]["global"]["loss"], rel=1e-5)
+
+
+@every_kind
 @pytest.mark.parametrize("task", ["generation", "classification"])
 def test_every_clients_result_loads_and_measures_the_same(
     tiny_backbone_folder, tiny_bert_folder, rows, tmp_path, *, settings, task

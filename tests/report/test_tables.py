@@ -109,7 +109,7 @@ def test_personal_figures_stand_side_by_side(write_run, printed):
     assert line(text, "worst client") == "worst client 3.000 1.800 2.250 1.500"
     rows = text[text.index("personal: loss") :]
     assert line(rows, "a ") == "a 3.000 1.750 2.000 1.500"
-    assert line(rows, "b ") == "b 3.000 – 2.500 2.500 (global)"
+    assert line(rows, "b ") == "b 3.000 – 2.500 2.500 (not its own)"
     text = printed(show(read_run(write_run("two", personal=personal(1.5, public={"mean": {"loss": 4.0}})))))
     assert line(text, "personal: loss") == "personal: loss base global personal personal, on the test set"
     assert line(text, "mean client") == "mean client 3.000 2.250 1.500 4.000"

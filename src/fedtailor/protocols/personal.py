@@ -34,7 +34,8 @@ WORK_FACTS = {
 }
 PERSONAL_FACTS = WORK_FACTS | {
     "kept": FactSpec(
-        type="int", purpose="1 if the client's own weights were kept, 0 if the shared ones were no worse", optional=True
+        type="int",
+        purpose="1 if the client has weights of its own, 0 if the shared ones were no worse or it was never asked to train",
     ),
 }
 
@@ -100,6 +101,9 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     began = time.perf_counter()
     personal = technique.finish(turn)
     facts: dict[str, Fact] = {
+        "kept": int(
+            bool(turn.kept or turn.done)
+        ),  # unless the technique says otherwise: who never trained has nothing of its own
         **personal.facts,
         "seconds": time.perf_counter() - began,
         "steps": sum(len(trained.losses) for trained in turn.done),

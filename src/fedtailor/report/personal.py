@@ -20,7 +20,8 @@ def personal(run: Run, most: int = 20) -> Table | None:
     """Return a row for the mean, worst and 10th percentile client and one per client; None if nothing is personal.
 
     Base, local-only (if it was asked for), global and personal are on the client's own held-out part; the last column is the personal
-    weights on the public test set, beside the global ones there: what was forgotten.
+    weights on the public test set, beside the global ones there: what was forgotten. A client that kept the global weights, or was never
+    asked to train, is marked.
     """
     section = run.summary.get("personal")
     if not section:
@@ -40,7 +41,7 @@ def personal(run: Run, most: int = 20) -> Table | None:
     for client, of in list(clients.items())[:most]:
         table.add_row(
             Text(client, style="not bold"),
-            *_cells(metric, {name: of.get(name, {}) for name in shown}, note="" if of.get("kept", True) else " (global)"),
+            *_cells(metric, {name: of.get(name, {}) for name in shown}, note="" if of.get("kept", True) else " (not its own)"),
         )
     if len(clients) > most:
         table.add_row(Text(f"and {len(clients) - most} more", style="dim"))

@@ -58,7 +58,7 @@ def personalize(
         )
     _note(progress, found, round, kind=KIND, scope="personal")
     _count(parts, progress, found)
-    notify("personalized", clients=len(found.work), kept=sum(int(work.get("kept", 1)) for work in found.work.values()))
+    notify("personalized", clients=len(found.work), kept=sum(int(work["kept"]) for work in found.work.values()))
     local = _train_alone(parts, federation, progress, notify=notify, folder=folder)
     return _section(parts, progress, found, after, local)
 
@@ -133,11 +133,11 @@ def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Mo
         **{
             name: {**summarize_clients(figures), "pooled": pool(figures.values())} for name, figures in columns.items() if figures
         },
-        "kept": sum(int(work.get("kept", 1)) for work in found.work.values()),
+        "kept": sum(int(work["kept"]) for work in found.work.values()),
         "shares_a_part": parts.shares_a_part,
         **({"local_cost": _cost(parts, local)} if local.work else {}),
         "clients": {
-            client: {"kept": bool(work.get("kept", 1)), **{name: dict(of.get(client, {})) for name, of in columns.items()}}
+            client: {"kept": bool(work["kept"]), **{name: dict(of.get(client, {})) for name, of in columns.items()}}
             for client, work in sorted(found.work.items())
         },
     }
