@@ -247,6 +247,19 @@ def test_schema_comes_from_the_same_dataclasses():
     json.dumps(schema)
 
 
+def test_notes_of_wrapped_settings_are_found_too():
+    schema = Job.schema()
+    notes = {name: section["properties"] for name, section in schema["$defs"].items()} | {"Job": schema["properties"]}
+    for section, setting, begins in (
+        ("FedDpa", "variant", "F: the local adapter is trained after the last round"),
+        ("FedDpa", "weight", "share of the local adapter"),
+        ("FedDpa", "scale", "of an instance's share"),
+        ("Generation", "chat", "True: the model's chat template"),
+        ("Job", "protection", "what happens to an update before it leaves"),
+    ):
+        assert notes[section][setting].get("description", "").startswith(begins), setting
+
+
 def test_example_job_fits_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(read_yaml(example_job(), "example"), Job.schema())

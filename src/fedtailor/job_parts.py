@@ -5,11 +5,14 @@ checks types and names, and its values then build the dataclass, whose own `__po
 types, defaults, the schema for editors and the hints in error messages all come from the one dataclass.
 """
 
+import ast
 import importlib
 import inspect
-import re
+import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import textwrap
+import tokenize
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -194,10 +197,21 @@ def field_names(cls: type) -> list[str]:
 
 
 def field_notes(cls: type) -> dict[str, str]:
-    """Return the comment behind each field in the source of `cls`, so that editors and hints can show it."""
+    """Return the comment behind each field in the source of `cls`, so that editors and hints can show it.
+
+    It stands on a line of the field: where a long one is wrapped, on the line of its default.
+    """
     try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
+        source = textwrap.dedent(inspect.getsource(cls))
+        body: list[ast.stmt] = ast.parse(source).body[0].body  # type: ignore[attr-defined]
+    except (OSError, TypeError, SyntaxError):  # the last where text in a class inside a function stands further out than its code
         return {}
-    lines: Iterator[re.Match[str] | None] = (re.match(r"\s+(\w+)\s*:[^#]+#\s*(.+)", line) for line in source.splitlines())
-    return {match[1]: match[2].strip().replace("None:", "null:") for match in lines if match and match[1] in field_names(cls)}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ").strip() for token in tokens if token.type == tokenize.COMMENT}
+    notes: dict[str, str] = {}
+    for item in body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id in field_names(cls):
+            lines = range(item.lineno, (item.end_lineno or item.lineno) + 1)
+            note = next((comments[line] for line in lines if line in comments), None)
+            notes |= {} if note is None else {item.target.id: note.replace("None:", "null:")}
+    return notes

@@ -19,7 +19,7 @@ from fedtailor.tasks import Decoding
 from fedtailor.tasks.generate import generate
 from fedtailor.tasks.shard import inputs_of
 from fedtailor.tuning.mixture import draw_adapter, mixed
-from fedtailor.tuning.second import adapter_parameters
+from fedtailor.tuning.second import adapter_parameters, lora_layers
 
 FEDDPA, FEDALT = {"kind": "feddpa"}, {"kind": "fedalt"}
 
@@ -153,6 +153,28 @@ def test_the_local_adapter_after_one_sgd_step_is_that_by_hand(make_job, rows, tm
         first = load_file(tmp_path / "r" / "clients" / client / "adapter" / "adapter_model.safetensors")
         shared = shared_of(tmp_path / "r", 1)
         assert all(torch.equal(first[name], shared[name]) for name in shared)
+
+
+def test_the_local_adapter_has_the_dropout_of_the_tuning_and_the_resting_one_keeps_its(make_job, rows):
+    """A value of the input is dropped with probability 0.5: with one adapter alone in place, its output follows its own draws."""
+    model = assemble(make_job(personalization=FEDDPA, tuning__dropout=0.5), given=rows).worker.model
+    layers = lora_layers(model)
+    assert layers
+    for layer in layers.values():
+        assert {name: layer.lora_dropout[name].p for name in ("default", "own")} == {"default": 0.5, "own": 0.5}
+    layer = next(iter(layers.values()))
+    x = torch.ones(64, layer.in_features)
+    for name in ("default", "own"):
+        layer.lora_A[name].weight.data.fill_(1.0)
+        layer.lora_B[name].weight.data.fill_(1.0)
+    distinct = {}
+    for share in (0.0, 1.0):  # of the local one, while it is trained and in evaluation
+        for training in (True, False):
+            model.train(training)
+            with mixed(model, "own", lambda module, x: share), torch.no_grad():  # noqa: B023
+                distinct[share, training] = len(set(layer(x)[:, 0].tolist()))
+    assert distinct[0.0, False] == distinct[1.0, False] == 1  # equal rows have equal outputs
+    assert min(distinct[0.0, True], distinct[1.0, True]) > 3
 
 
 def test_t_trains_the_local_adapter_on_from_round_to_round(make_job, rows, tmp_path):

@@ -24,7 +24,7 @@ from ..learning.training import Trained
 from ..learning.worker import Worker
 from ..tasks import Classification, Task, Writes
 from ..tensors import Tensors, clone
-from ..tuning.mixture import draw_adapter, load_factors, mixed, save_joined, settings_of
+from ..tuning.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
 from ..tuning.second import activate, active_adapters, adapter_parameters, add_adapter
 from .instance import InstanceShare, share_of_inputs
 from .own_training import check_own, own_local
@@ -84,9 +84,15 @@ class FedDpa:
         """Accept any data."""
 
     def attach(self, model: nn.Module, *, seed: int) -> None:
-        """Put the local adapter beside the global one, at rest."""
+        """Put the local adapter beside the global one, at rest, with the same dropout, `tuning.dropout`.
+
+        A resting adapter's dropout: while the global one is trained, the local one has no part in the forward pass, nor has its dropout. While
+        the local one is trained, the global one rests but takes part, and its dropout is on: each adapter drops values of its input by
+        draws of its own. In evaluation both are off.
+        """
         rank, alpha = settings_of(model)
-        add_adapter(model, OWN, rank=self.rank or rank, alpha=self.alpha or alpha, trained=False, seed=seed)
+        own_rank, own_alpha = self.rank or rank, self.alpha or alpha
+        add_adapter(model, OWN, rank=own_rank, alpha=own_alpha, trained=False, seed=seed, dropout=dropout_of(model))
         activate(model, [name for name in active_adapters(model) if name != OWN])
 
     def fits(self, *, task: Task, tuning: Tuning, local: LocalTraining, wire: str, clients: int) -> None:

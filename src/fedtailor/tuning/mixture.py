@@ -86,6 +86,11 @@ def settings_of(model: nn.Module, name: str = ADAPTER) -> tuple[int, float]:
     return int(getattr(config, "r", 0)), float(getattr(config, "lora_alpha", 0))
 
 
+def dropout_of(model: nn.Module) -> float:
+    """Return the dropout of the first adapter's input; 0 if the model has no such LoRA."""
+    return float(getattr(getattr(model, "peft_config", {}).get(ADAPTER), "lora_dropout", 0.0))
+
+
 def _hooks(name: str, layer: Any, second: str, share: Share) -> Iterator[Any]:
     """Multiply what each adapter adds to the layer's output by its share, which is found from the layer's input."""
     current: list[Tensor | float] = [0.0]
