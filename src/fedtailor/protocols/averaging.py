@@ -24,6 +24,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, count, norm, subtract
 from . import alone
 from .averaging_client import AveragingClient
+from .averaging_control import check_control
 from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
 from .collect import Collector
 from .drift import LikenessMeter
@@ -54,12 +55,7 @@ class Averaging:
         if not 0 < self.quorum <= 1:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
         if isinstance(self.aggregation, Control):
-            _check_plain_sgd(self.local)
-            if self.wire != "float32":
-                raise SettingError(
-                    f"wire: {self.wire} does not go with aggregation: scaffold: the server adds up changes of control variates, and rounded ones part "
-                    "from those that clients keep; set wire: float32, or choose aggregation: fedavg"
-                )
+            check_control(self.local, self.wire)
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before round 1: the weights that are in place."""
@@ -232,18 +228,6 @@ class Averaging:
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]
-
-
-def _check_plain_sgd(local: LocalTraining) -> None:
-    """Raise SettingError unless a step of local training is a learning rate times a gradient."""
-    other = {"optimizer": local.optimizer} if local.optimizer != "sgd" else {}
-    other |= {name: getattr(local, name) for name in ("momentum", "weight_decay") if getattr(local, name)}
-    if other:
-        told = ", ".join(f"local.{name}: {value}" for name, value in other.items())
-        raise SettingError(
-            f"aggregation scaffold does not go with {told}: its control variates are mean gradients only under plain SGD; choose "
-            "local: {optimizer: sgd, learning_rate: 0.1}, or keep it and choose aggregation: fedavg with local.proximal: 0.01"
-        )
 
 
 def _too_few(index: int, collector: Collector, quorum: float) -> str:
