@@ -1,7 +1,10 @@
 """Updates and shared tensors for tests of aggregation rules."""
 
+from dataclasses import replace
+
 import torch
 
+from fedtailor.interfaces import Carrying, Control
 from fedtailor.records import Update
 
 MODULES = ("model.layers.0.q_proj", "model.layers.1.q_proj")
@@ -96,3 +99,16 @@ def ideal(params, updates, module):
     """Return dW* = sum p B A by the dense formula, in float64 (alpha / r is the same for all and left out)."""
     total = sum(one.weight for one in updates)
     return sum(one.weight / total * dense(trained(params, one), module) for one in updates)
+
+
+def params_for(rule, **settings):
+    """Return random shared tensors, with room for what the rule carries: more than the 5 that any of these matrices can have."""
+    return random_params(carry=6 if isinstance(rule, Carrying) else 0, **settings)
+
+
+def updates_for(rule, params, clients, *, round=1, **settings):
+    """Return random updates of what the rule trains in `round`, with what must travel beside them."""
+    updates = random_updates(params, clients, trains=rule.trains(round), **settings)
+    if isinstance(rule, Control):
+        updates = [replace(one, extra=dict(one.delta)) for one in updates]
+    return updates
