@@ -10,6 +10,7 @@ from fedtailor.records import Update
 MODULES = ("model.layers.0.q_proj", "model.layers.1.q_proj")
 OUT, IN = 7, 5
 SCALE = 2.0  # alpha / rank
+RANKS = (4, 1, 2, 2, 3, 1, 4, 2)  # of eight clients
 
 
 def a_of(module):
@@ -112,3 +113,22 @@ def updates_for(rule, params, clients, *, round=1, **settings):
     if isinstance(rule, Control):
         updates = [replace(one, extra=dict(one.delta)) for one in updates]
     return updates
+
+
+def dense_rule(rule, params, updates, module):
+    """Return what a rule's paper says, from dense matrices; a client of a lower rank has zeros for the rest."""
+    if rule.kind == "flora":
+        return ideal(params, updates, module)
+    mean = ideal(params, updates, module)
+    if rule.kind == "raflora":
+        mean = torch.zeros_like(mean)
+        bounds = sorted({one.delta[a_of(module)].shape[0] for one in updates})
+        for low, high in zip([0, *bounds[:-1]], bounds, strict=True):
+            owners = [one for one in updates if one.delta[a_of(module)].shape[0] >= high]
+            total = sum(one.weight for one in owners)
+            for one in owners:
+                b = params[b_of(module)][:, low:high] + one.delta[b_of(module)][:, low:high]
+                a = params[a_of(module)][low:high] + one.delta[a_of(module)][low:high]
+                mean += one.weight / total * b.double() @ a.double()
+    u, s, vt = torch.linalg.svd(mean, full_matrices=False)
+    return u[:, :4] * s[:4] @ vt[:4]

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from updates import MODULES, a_of, b_of, dense, ideal, params_for, updates_for
+from updates import MODULES, RANKS, dense, dense_rule, ideal, params_for, updates_for
 
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
 from fedtailor.interfaces import AnyRanks
 
-RANKS = (4, 1, 2, 2, 3, 1, 4, 2)  # of eight clients
 RULES = [cls() for cls in AGGREGATIONS.values()]
 
 
@@ -40,25 +39,6 @@ class TestUnequalRanks:
         head = [replace(one, delta={"classifier.weight": one.delta["classifier.weight"]}) for one in updates]
         want = FedAvg().combine(head, {"classifier.weight": params["classifier.weight"]}, {}).shared["classifier.weight"]
         assert torch.equal(rule.combine(updates, params, rule.init(params)).shared["classifier.weight"], want)
-
-
-def dense_rule(rule, params, updates, module):
-    """Return what a rule's paper says, from dense matrices; a client of a lower rank has zeros for the rest."""
-    if rule.kind == "flora":
-        return ideal(params, updates, module)
-    mean = ideal(params, updates, module)
-    if rule.kind == "raflora":
-        mean = torch.zeros_like(mean)
-        bounds = sorted({one.delta[a_of(module)].shape[0] for one in updates})
-        for low, high in zip([0, *bounds[:-1]], bounds, strict=True):
-            owners = [one for one in updates if one.delta[a_of(module)].shape[0] >= high]
-            total = sum(one.weight for one in owners)
-            for one in owners:
-                b = params[b_of(module)][:, low:high] + one.delta[b_of(module)][:, low:high]
-                a = params[a_of(module)][low:high] + one.delta[a_of(module)][low:high]
-                mean += one.weight / total * b.double() @ a.double()
-    u, s, vt = torch.linalg.svd(mean, full_matrices=False)
-    return u[:, :4] * s[:4] @ vt[:4]
 
 
 def test_three_rules_take_any_ranks():
