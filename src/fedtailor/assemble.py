@@ -147,6 +147,7 @@ def assemble(
     check_front(model, task, (*own, *files.values()))
     infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
+    share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, warn=warn)
     parts = Parts(
@@ -169,10 +170,12 @@ def assemble(
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
         ),
-        sizes=_sizes(job, protocol, backbone, worker, shared),
+        sizes=_sizes(job, protocol, backbone, worker, shared, share=share),
         precision=precision,
         own_workers=own_workers,
-        own_sizes={c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
+        own_sizes={
+            c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared), share=share) for c, rank in of_clients.items()
+        },
         ranks=of_clients,
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
@@ -182,14 +185,15 @@ def assemble(
     return parts
 
 
-def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
-    """Return what costs depend on."""
+def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float) -> Sizes:
+    """Return what costs depend on; `share` is that of the clients which a round asks."""
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
         trained=count(worker.params),
         tensors=len(shared),
         shared=count(shared),
+        rounds=max(1, round(job.stop.rounds * share)),
         **protocol.sizes(shared, rounds=job.stop.rounds),
     )
 

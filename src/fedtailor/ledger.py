@@ -23,6 +23,7 @@ class Sizes:
     sent_tensors: int | None = None  # tensors that hold these, likewise
     extra: int = 0  # values beside the weights that go both ways, such as control variates
     extra_tensors: int = 0  # tensors that hold these
+    rounds: int = 1  # of the run that a client takes part in, as expected: some costs fall from round to round
 
 
 def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:

@@ -23,13 +23,17 @@ from ..personal import KIND, personal_specs
 from ..sampling import Sampler
 from .client import SplitClient
 from .conversations import Conversations
-from .cost import client_flops, client_memory_bytes, round_bytes, server_flops
+from .cost import client_flops, round_cost, server_flops
 from .layout import Layout
 from .messages import EXAMPLES, Form
+from .reuse import Spared
 from .wire import TOKENS, Wire
 
 if TYPE_CHECKING:
     from .split import Split
+
+
+REUSED = "; with reuse the server keeps the activations of every example until the run ends, and is told by number in which steps each takes part"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ class BoundSplit:
     def form(self) -> Form:
         """What messages look like."""
         classes = self.worker.task.backbone_kind == "classifier"
-        return Form(layout=self.layout, wire=self.wire, gradients=self.gradient_wire, classes=classes)
+        return Form(layout=self.layout, wire=self.wire, gradients=self.gradient_wire, classes=classes, reuse=self.settings.reuse)
 
     @property
     def longest(self) -> int:
@@ -101,8 +105,18 @@ class BoundSplit:
             kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
         return (
             f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here "
-            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}"
+            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}" + (REUSED if self.settings.reuse else "")
         )
+
+    def at_cut(self, cut: int) -> "BoundSplit":
+        """Return the protocol, cut elsewhere.
+
+        Raises:
+            SettingError: if home weights or reuse make no sense there.
+        """
+        layout = replace(self.layout, cut=cut)
+        self.settings.check_cut(self.worker, layout)
+        return replace(self, layout=layout)
 
     def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
         """Return the learning rate at a step (from 0), the same on both sides."""
@@ -147,9 +161,10 @@ class BoundSplit:
         start = replace(state, method={})
         for round in self._averaging.serve(talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
             talks.commit()
-            rows = [self._with_flops(row) for row in round.clients]
+            rows = [self._costed(row, talks.spared.get(row["client"])) for row in round.clients]
             tokens = sum(row["tokens"] for row in rows if "tokens" in row)
             figures = {**round.figures, "server_seconds": talks.seconds, "server_flops": server_flops(self.layout, tokens)}
+            figures |= {"reused_bytes": sum(row.get("reused_bytes", 0) for row in rows)} if self.settings.reuse else {}
             yield replace(round, state=replace(round.state, method=talks.lost), clients=rows, figures=figures)
 
     def client(
@@ -195,16 +210,12 @@ class BoundSplit:
         return {"sent": count(sent), "sent_tensors": len(sent)}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
-        """Return what one client with so many examples spends in one round, foretold."""
-        steps = self.local.steps_per_round(examples)
-        seen = examples * self.local.epochs if self.local.steps is None else steps * min(self.local.batch_size, examples)
-        up_bytes, down_bytes = round_bytes(self, examples=seen, tokens=seen * tokens_per_example, steps=steps)
-        return Cost(
-            up_bytes=up_bytes,
-            down_bytes=down_bytes,
-            train_flops=client_flops(self.layout, round(seen * tokens_per_example)),
-            memory_bytes=client_memory_bytes(self),
-        )
+        """Return what one client with so many examples spends in one round, foretold; with reuse as a mean over `sizes.rounds`."""
+        return round_cost(self, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
+
+    def kept_bytes(self, tokens: int) -> int:
+        """Return the memory that the server needs for the activations of so many tokens, as float32."""
+        return tokens * self.layout.cut_model.width * 4
 
     @property
     def _averaging(self) -> Averaging:
@@ -217,6 +228,10 @@ class BoundSplit:
         """Return the client's part of what is shared."""
         return {name: shared[name] for name in self.layout.trained_by("client") if name in shared}
 
-    def _with_flops(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a client's row with the operations of its own part."""
-        return {**row, "train_flops": client_flops(self.layout, int(row["tokens"]))} if "tokens" in row else dict(row)
+    def _costed(self, row: Mapping[str, Any], spared: Spared | None) -> dict[str, Any]:
+        """Return a client's row with the operations of its own part, and what reuse spared it."""
+        if "tokens" not in row:
+            return dict(row)
+        reused = spared or Spared()
+        told = {"reused_tokens": reused.tokens, "reused_bytes": round(reused.size_bytes)} if self.settings.reuse else {}
+        return {**row, **told, "train_flops": client_flops(self.layout, int(row["tokens"]), reused=reused.tokens)}

@@ -22,6 +22,7 @@ from ..evaluation import answer_evaluation, own_of
 from ..personal import KIND, answer_personal
 from .layout import labels_of, lengths_of, rows_of, table_of
 from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, expect
+from .reuse import mark_of
 from .side import Line, Side, dropout_draws, line_seed
 from .wire import read_table
 
@@ -41,6 +42,7 @@ class SplitClient:
     personalization: Personalization
     public: Shard | None = None
     on_step: OnStep | None = None
+    sent: set[int] = field(default_factory=set, init=False)  # examples whose activations the server keeps
     _turn: "ClientTurn | None" = field(default=None, init=False)
 
     def answer(self, message: Message) -> Message:
@@ -92,6 +94,9 @@ class ClientTurn:
         self._activations = Line(protocol.wire, draws[0])
         self._gradients = Line(protocol.gradient_wire, draws[1], lost_H=recalled.get(LOST), feedback=protocol.feedback)
         self._steps = self._local.steps_per_round(len(self._state.train))
+        self._reuse = "kept" in begin.facts
+        if self._reuse and begin.facts["kept"] != mark_of(client.sent):
+            client.sent.clear()  # one of the two lost its memory: what is needed is sent anew
         self._batches = _batches(self._worker, self._state, self._local.batch_size, self._round)
         self._step, self._losses, self._tokens, self._targets, self._seconds = 0, list[float](), 0, 0, 0.0
         self._batch: Batch
@@ -112,7 +117,10 @@ class ClientTurn:
 
     def _forward(self) -> Message:
         """Compute up to the cut, and send that."""
-        self._batch = self._worker.batch(self._state.train, next(self._batches))
+        rows = next(self._batches)
+        self._batch = self._worker.batch(self._state.train, rows)
+        if self._reuse:
+            return self._forward_once(rows)
         lengths = lengths_of(self._batch)
         with torch.set_grad_enabled(self._layout.learns_in_front):
             front = self._run(self._layout.front)
@@ -122,6 +130,27 @@ class ClientTurn:
         if self._layout.labels == "with-server":
             tensors |= labels_of(self._batch)
         return Message(kind=ACTIVATIONS, tensors=tensors, facts={"step": self._step, "lengths": lengths})
+
+    def _forward_once(self, rows: list[int]) -> Message:
+        """Compute up to the cut what the server does not have yet, each example alone, and send that."""
+        fresh, tensors = [row for row in rows if row not in self._client.sent], dict[str, Tensor]()
+        if fresh:
+            values_NH = torch.cat([self._front_of(row) for row in fresh])
+            tensors = self._activations.write(values_NH, self._step, "activations")
+            if self._layout.labels == "with-server":
+                tensors |= labels_of(self._worker.batch(self._state.train, fresh))
+        told = self._state.train.lengths_N.tolist()
+        lengths = [0 if row in self._client.sent else int(told[row]) for row in rows]
+        self._client.sent.update(fresh)
+        return Message(kind=ACTIVATIONS, tensors=tensors, facts={"step": self._step, "lengths": lengths, "rows": rows})
+
+    def _front_of(self, row: int) -> Tensor:
+        """Return what the client's blocks make of one example, float32 [N, H] on the CPU."""
+        batch = self._worker.batch(self._state.train, [row])
+        with torch.no_grad():
+            front = self._run(self._layout.front, batch=batch)
+        assert isinstance(front, Tensor)
+        return rows_of(front, lengths_of(batch))
 
     def _loss(self, message: Message) -> Message:
         """Compute from the last block to the loss, and send the loss's gradient."""
@@ -176,10 +205,10 @@ class ClientTurn:
         }
         return Message(kind=END, tensors=delta, facts=facts)
 
-    def _run(self, part: Part, received_BLH: Tensor | None = None) -> Tensor | tuple[Tensor, int]:
+    def _run(self, part: Part, received_BLH: Tensor | None = None, *, batch: Batch | None = None) -> Tensor | tuple[Tensor, int]:
         return self._client.protocol.run(
             part,
-            self._batch,
+            batch or self._batch,
             self._side.params,
             received_BLH,
             dropout_draws(self._worker.seed, self._round, self._state.id, self._step),

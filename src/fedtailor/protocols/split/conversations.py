@@ -13,6 +13,7 @@ from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traf
 from ...tensors import Tensors
 from ..averaging_messages import scale_facts
 from .messages import END
+from .reuse import Kept, Spared
 from .server import ServerTurn, opened
 from .side import Side
 
@@ -29,8 +30,11 @@ class Conversations:
     protocol: "BoundSplit"
     federation: Federation
     lost: dict[str, Tensor]  # of the last finished round; what error feedback keeps, by client
+    kept: dict[ClientId, Kept] = field(default_factory=dict)  # activations that are sent once: whole as soon as they are here
     seconds: float = 0.0  # that the server computed in the last attempt
+    spared: dict[ClientId, Spared] = field(default_factory=dict, init=False)  # by reuse, in the last attempt
     _next_lost: dict[str, Tensor] = field(default_factory=dict, init=False)
+    _opening: Message | None = field(default=None, init=False)  # that goes to all alike, and so is encoded once
     _shared: Tensors = field(default_factory=dict, init=False)  # that the round starts from
 
     @property
@@ -39,7 +43,8 @@ class Conversations:
 
     def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
         """Hold a conversation with each client, and yield an answer as if the client had trained everything alone."""
-        self.seconds, self._next_lost, self._shared = 0.0, {}, next(iter(requests.values())).tensors
+        self.seconds, self.spared, self._next_lost, self._shared = 0.0, {}, {}, next(iter(requests.values())).tensors
+        self._opening = None
         way = self._in_parallel if self.protocol.settings.server == "parallel" else self._in_turn
         yield from way(requests, timeout_s)
 
@@ -51,11 +56,9 @@ class Conversations:
         """Every client has a server part of its own; all are in flight together."""
         turns: dict[ClientId, _Open] = {}
         begin = _of_all(requests)
-        message = self._opened(begin)
         for client in requests:
             side = Side(self.protocol.server_weights(begin.tensors), self.protocol.local, self.protocol.worker.device)
-            turns[client] = self._open(client, side, message)
-            self.federation.send(client, message)
+            turns[client] = self._open(client, side, begin)
         while turns:
             reply = self.federation.next_reply(timeout_s)
             if reply.client in turns and (done := self._go_on(turns[reply.client], reply)):
@@ -65,14 +68,12 @@ class Conversations:
     def _in_turn(self, requests: Mapping[ClientId, Message], timeout_s: float | None) -> Iterator[Reply]:
         """One server part learns from one client after the other; what a client that fails has taught it is taken back."""
         begin = _of_all(requests)
-        message = self._opened(begin)
         side = Side(self.protocol.server_weights(begin.tensors), self.protocol.local, self.protocol.worker.device)
         order = stream(self.protocol.worker.seed, "split-order", int(begin.facts["version"]) + 1).permutation(sorted(requests))  # type: ignore[arg-type]
         answers: list[Reply] = []
         for client in order.tolist():
             take_back = side.snapshot()
-            turn = self._open(client, side, message)
-            self.federation.send(client, message)
+            turn = self._open(client, side, begin)
             done: Reply | None = None
             while done is None:
                 done = self._go_on(turn, self.federation.next_reply(timeout_s))
@@ -83,14 +84,17 @@ class Conversations:
         for reply in answers:
             yield reply if reply.message is None else _with(reply, {**reply.message.tensors, **learned})
 
-    def _opened(self, begin: Message) -> Message:
-        return opened(self.protocol, begin.tensors, int(begin.facts["version"]), float(begin.facts["rate_factor"]))  # type: ignore[arg-type]
-
     def _open(self, client: ClientId, side: Side, begin: Message) -> "_Open":
+        """Send the message that opens a conversation, and return the server's half of it."""
         examples = next(info.examples for info in self.clients if info.id == client)
-        steps = self.protocol.local.steps_per_round(examples)
-        lost_H = self.lost.get(f"{LOST}{client}")
-        return _Open(client=client, turn=ServerTurn(self.protocol, client, side, begin, steps=steps, lost_H=lost_H))
+        kept = self.kept.setdefault(client, Kept(examples=examples)) if self.protocol.settings.reuse else None
+        if kept is None and self._opening is None:
+            self._opening = opened(self.protocol, begin)
+        message = opened(self.protocol, begin, kept=kept) if kept is not None or self._opening is None else self._opening
+        steps, lost_H = self.protocol.local.steps_per_round(examples), self.lost.get(f"{LOST}{client}")
+        turn = ServerTurn(self.protocol, client, side, message, steps=steps, lost_H=lost_H, kept=kept)
+        self.federation.send(client, message)
+        return _Open(client=client, turn=turn)
 
     def _go_on(self, open: "_Open", reply: Reply) -> Reply | None:
         """Answer one message of a client; return its final answer when the conversation is over."""
@@ -110,6 +114,7 @@ class Conversations:
             )
         finally:
             self.seconds += open.turn.seconds - before
+            self.spared[open.client] = open.turn.spared
         if answer is not None:
             self.federation.send(open.client, answer)
             return None

@@ -17,7 +17,8 @@ from ...interfaces import Aggregation
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
 from .bound import BoundSplit
-from .layout import Labels, lay_out
+from .layout import Labels, Layout, lay_out
+from .reuse import check_reuse
 from .wire import Float32Wire, Wire
 
 
@@ -32,6 +33,7 @@ class Split:
     wire: Wire = field(default_factory=Float32Wire)  # code of activations and hidden states
     gradients: Wire | None = None  # code of their gradients; null: as wire
     feedback: bool = True  # what a code loses of gradients is added to the next ones
+    reuse: bool = False  # activations of an example are sent once and kept by the server; if nothing changes before the cut
     aggregation: Aggregation = field(default_factory=FedAvg)  # of both parts at the end of a round; fedavg alone
     local: LocalTraining = field(default_factory=LocalTraining)
     weights: Literal["examples", "targets", "uniform"] = "examples"  # a client's share: its examples, its counted targets, or 1
@@ -65,10 +67,16 @@ class Split:
             BackboneError: if the model cannot be cut.
         """
         layout = lay_out(worker, cut=self.cut, labels=self.labels)
+        self.check_cut(worker, layout)
+        return BoundSplit(settings=self, worker=worker, layout=layout)
+
+    def check_cut(self, worker: Worker, layout: Layout) -> None:
+        """Raise SettingError if home weights or reuse make no sense at a layout's cut."""
         strange = sorted(worker.home - set(layout.trained_by("client")))
         if strange:
             raise SettingError(
                 f"personalization keeps {len(strange)} weights home that lie in the server's part (first: {strange[0]!r}); name weights of "
-                f"the first {self.cut} blocks" + (" or of the head" if self.labels == "u-shaped" else "")
+                f"the first {layout.cut} blocks" + (" or of the head" if self.labels == "u-shaped" else "")
             )
-        return BoundSplit(settings=self, worker=worker, layout=layout)
+        if self.reuse:
+            check_reuse(worker, layout)
