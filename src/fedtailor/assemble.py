@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import choose_ranks
@@ -19,7 +20,7 @@ from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, Ready
+from .protocols import Averaging, BoundSplit, Ready
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
@@ -96,6 +97,7 @@ def assemble(
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
     divided = divided or divide_data(job, given)
+    cuts = own_cuts(job)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
     public = load_public(job, divided, warn)
@@ -149,7 +151,7 @@ def assemble(
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
-    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, warn=warn)
+    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -203,7 +205,8 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     costs = {}
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.lengths_N
-        costs[info.id] = parts.protocol.cost(
+        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
+        costs[info.id] = protocol.cost(
             parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
         )
     return costs

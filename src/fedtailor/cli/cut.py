@@ -139,14 +139,16 @@ def _shown(parts: "Parts", worst: "Mapping[int, CutCost | str]", choice: "Choice
     impossible = sorted({cost for cost in worst.values() if isinstance(cost, str)})
     advice = Text.assemble(("recommended: ", "dim"), (f"cut: {choice.cut}", "bold"), f"; {choice.reason}")
     return [
-        Padding(_table(worst, choice, _protocol(parts).layout.cut), (1, 2, 1, 2), expand=False),
+        Padding(
+            _table(worst, choice, None if _protocol(parts).auto else _protocol(parts).layout.cut), (1, 2, 1, 2), expand=False
+        ),
         *(Padding(Text(f"not possible: {why}", style="yellow"), (0, 2, 1, 2), expand=False) for why in impossible),
         Padding(Text(about, style="dim"), (0, 2, 1, 2), expand=False),
         Padding(advice, (0, 2, 1, 2), expand=False),
     ]
 
 
-def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice", mine: int) -> "RenderableType":
+def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice", mine: int | None) -> "RenderableType":
     from ..report.plain import plain_table
     from ..report.wording import bytes_text, seconds_text
 

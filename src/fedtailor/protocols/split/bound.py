@@ -1,11 +1,12 @@
 """Split learning, cut into one model: what a run works with."""
 
 from collections.abc import Collection, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from ...errors import OffManifest
 from ...interfaces import Aggregation, Federation
 from ...learning.client import ClientState
 from ...learning.local import LocalTraining
@@ -14,7 +15,7 @@ from ...ledger import Sizes
 from ...models.cut import Draws, Part
 from ...personalization import Personalization, Shared
 from ...protection import Manifest
-from ...records import Cost, Round, ServerState
+from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
 from ...tensors import Tensors, count
 from ..averaging import Averaging
@@ -23,17 +24,15 @@ from ..personal import KIND, personal_specs
 from ..sampling import Sampler
 from .client import SplitClient
 from .conversations import Conversations
-from .cost import client_flops, round_cost, server_flops
+from .cost import round_cost
 from .layout import Layout
 from .messages import EXAMPLES, Form
-from .reuse import Spared
+from .side import moment_fields
+from .telling import costed, notice
 from .wire import TOKENS, Wire
 
 if TYPE_CHECKING:
     from .split import Split
-
-
-REUSED = "; with reuse the server keeps the activations of every example until the run ends, and is told by number in which steps each takes part"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,9 @@ class BoundSplit:
 
     settings: "Split"
     worker: Worker
-    layout: Layout
+    layout: Layout  # of clients that the job says nothing else of; with cut: auto, of their first round
+    choices: tuple[int, ...]  # cuts that these may have
+    cuts: Mapping[ClientId, int] = field(default_factory=dict)  # of the clients that differ
 
     @property
     def kind(self) -> str:
@@ -73,8 +74,16 @@ class BoundSplit:
     @property
     def form(self) -> Form:
         """What messages look like."""
-        classes = self.worker.task.backbone_kind == "classifier"
-        return Form(layout=self.layout, wire=self.wire, gradients=self.gradient_wire, classes=classes, reuse=self.settings.reuse)
+        moves = self.auto and self.local.keep_optimizer
+        return Form(
+            layouts=[self.layout.moved(cut) for cut in self.all_cuts],
+            wire=self.wire,
+            gradients=self.gradient_wire,
+            classes=self.worker.task.backbone_kind == "classifier",
+            reuse=self.settings.reuse,
+            auto=self.auto,
+            moments=moment_fields(self.local) if moves else (),
+        )
 
     @property
     def longest(self) -> int:
@@ -99,24 +108,36 @@ class BoundSplit:
     @property
     def notice(self) -> str:
         """What those who own the data should know before a run, in a sentence."""
-        u_shaped, causal = self.form.u_shaped, self.worker.task.backbone_kind == "causal"
-        kept = "labels stay with the clients" if u_shaped else "labels go to the server"
-        if u_shaped and causal:
-            kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
-        return (
-            f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here "
-            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}" + (REUSED if self.settings.reuse else "")
-        )
+        return notice(self)
+
+    @property
+    def auto(self) -> bool:
+        """Whether the server chooses the cut anew in each round."""
+        return self.settings.cut == "auto"
+
+    @property
+    def all_cuts(self) -> list[int]:
+        """Every cut that a client may have."""
+        return sorted({*self.choices, *self.cuts.values()})
+
+    def fixed_cut(self, client: ClientId) -> int | None:
+        """Return where the job cuts a client's model, or None if the server chooses."""
+        return self.cuts.get(client, None if self.auto else self.layout.cut)
+
+    def check_allowed(self, client: ClientId, cut: int) -> None:
+        """Raise OffManifest if a client is asked to be cut where the job does not allow it: a lower cut tells more of its texts."""
+        fixed = self.fixed_cut(client)
+        allowed = self.choices if fixed is None else (fixed,)
+        if cut not in allowed:
+            raise OffManifest(f"the server asks {client} to hold {cut} blocks; the job allows {', '.join(map(str, allowed))}")
 
     def at_cut(self, cut: int) -> "BoundSplit":
-        """Return the protocol, cut elsewhere.
+        """Return the protocol, cut elsewhere."""
+        return replace(self, layout=self.layout.moved(cut))
 
-        Raises:
-            SettingError: if home weights or reuse make no sense there.
-        """
-        layout = replace(self.layout, cut=cut)
-        self.settings.check_cut(self.worker, layout)
-        return replace(self, layout=layout)
+    def of_client(self, client: ClientId) -> "BoundSplit":
+        """Return the protocol as the job cuts it for a client, or as it begins if the server chooses."""
+        return self.at_cut(self.fixed_cut(client) or self.layout.cut)
 
     def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
         """Return the learning rate at a step (from 0), the same on both sides."""
@@ -152,20 +173,19 @@ class BoundSplit:
     ) -> Generator[Round, None, None]:
         """Yield after each round, as averaging does; see `Averaging.serve`.
 
-        `ServerState.method` is what error feedback keeps at the server, by client.
+        `ServerState.method` is what the server remembers of each client; see `Past`.
 
         Raises:
             TooFewClients: if less than the quorum ended their conversations, twice.
         """
-        talks = Conversations(protocol=self, federation=federation, lost=dict(state.method))
+        talks = Conversations(protocol=self, federation=federation, memory=dict(state.method))
         start = replace(state, method={})
         for round in self._averaging.serve(talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
             talks.commit()
-            rows = [self._costed(row, talks.spared.get(row["client"])) for row in round.clients]
-            tokens = sum(row["tokens"] for row in rows if "tokens" in row)
-            figures = {**round.figures, "server_seconds": talks.seconds, "server_flops": server_flops(self.layout, tokens)}
-            figures |= {"reused_bytes": sum(row.get("reused_bytes", 0) for row in rows)} if self.settings.reuse else {}
-            yield replace(round, state=replace(round.state, method=talks.lost), clients=rows, figures=figures)
+            rows, figures = costed(talks, round.clients)
+            yield replace(
+                round, state=replace(round.state, method=talks.memory), clients=rows, figures={**round.figures, **figures}
+            )
 
     def client(
         self,
@@ -192,12 +212,12 @@ class BoundSplit:
         most_rank: int | None = None,
     ) -> Manifest:
         """Return exactly what this protocol sends; see `Averaging.manifest`. Clients do not train alone, and all have one rank."""
-        figures, mine = list(figures), self._sent(shared)
+        figures = list(figures)
         specs = {"evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
         return Manifest(
-            up={**self.form.up(mine), **{kind: up for kind, (up, _) in specs.items()}},
-            down={**self.form.down(mine), **{kind: down for kind, (_, down) in specs.items()}},
+            up={**self.form.up(shared), **{kind: up for kind, (up, _) in specs.items()}},
+            down={**self.form.down(shared), **{kind: down for kind, (_, down) in specs.items()}},
             sizes={TOKENS: self.local.batch_size * self.longest, EXAMPLES: self.local.batch_size},
         )
 
@@ -227,11 +247,3 @@ class BoundSplit:
     def _sent(self, shared: Tensors) -> dict[str, Tensor]:
         """Return the client's part of what is shared."""
         return {name: shared[name] for name in self.layout.trained_by("client") if name in shared}
-
-    def _costed(self, row: Mapping[str, Any], spared: Spared | None) -> dict[str, Any]:
-        """Return a client's row with the operations of its own part, and what reuse spared it."""
-        if "tokens" not in row:
-            return dict(row)
-        reused = spared or Spared()
-        told = {"reused_tokens": reused.tokens, "reused_bytes": round(reused.size_bytes)} if self.settings.reuse else {}
-        return {**row, **told, "train_flops": client_flops(self.layout, int(row["tokens"]), reused=reused.tokens)}

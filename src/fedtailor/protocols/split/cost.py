@@ -12,7 +12,7 @@ from ...protection import encode
 from ...records import Cost, Fact, Message
 from ...tensors import count
 from .layout import CLASSES, TARGETS, Layout
-from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, GRADIENT, HIDDEN, LOSS_GRADIENT
+from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT
 from .reuse import MARK_CHARACTERS, fresh_share
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
     mine = {name: protocol.worker.params[name].detach().float().cpu() for name in protocol.layout.trained_by("client")}
     mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
     mark = {"kept": "0" * MARK_CHARACTERS} if protocol.settings.reuse else {}
-    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, **mark})
-    end = Message(kind=END, tensors=mine, facts={name: USUAL[spec.type] for name, spec in END_FACTS.items()})
+    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
+    facts: dict[str, Fact] = {name: USUAL[spec.type] for name, spec in END_FACTS.items()}
+    end = Message(kind=END, tensors=mine, facts=facts | ({FREE: 10**10} if protocol.auto else {}))
     return round(steps * up) + len(encode(end)), round(steps * down) + len(encode(begin))
 
 

@@ -1,7 +1,7 @@
 """Which weights belong to whom, when a model is cut between client and server."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,6 +34,22 @@ class Layout:
     @property
     def blocks(self) -> int:
         return len(self.cut_model.blocks)
+
+    def moved(self, cut: int) -> "Layout":
+        """Return the same model, cut elsewhere.
+
+        Raises:
+            SettingError: if there is no such place.
+        """
+        if not 1 <= cut <= self.most_cut:
+            why = (
+                "; behind the last block the server would have nothing: choose labels: with-server" if cut == self.blocks else ""
+            )
+            raise SettingError(
+                f"protocol.cut is {cut}, but this backbone has {self.blocks} blocks, and with labels: {self.labels} a client holds 1 to "
+                f"{self.most_cut} of them{why}; try cut: {max(1, self.most_cut // 2)}"
+            )
+        return replace(self, cut=cut)
 
     @property
     def most_cut(self) -> int:
@@ -85,15 +101,7 @@ def lay_out(worker: Worker, *, cut: int, labels: Labels) -> Layout:
     model = cut_model(worker.model, lambda: worker.loss(_two_tokens(worker)))
     by_identity = {id(parameter): name for name, parameter in worker.model.named_parameters()}
     inner = {name: by_identity[id(parameter)] for name, parameter in worker.params.items()}
-    layout = Layout(cut_model=model, cut=cut, labels=labels, inner=inner)
-    blocks, most = layout.blocks, layout.most_cut
-    if not 1 <= cut <= most:
-        why = "; behind the last block the server would have nothing: choose labels: with-server" if cut == blocks else ""
-        raise SettingError(
-            f"protocol.cut is {cut}, but this backbone has {blocks} blocks, and with labels: {labels} a client holds 1 to {most} of "
-            f"them{why}; try cut: {max(1, most // 2)}"
-        )
-    return layout
+    return Layout(cut_model=model, cut=1, labels=labels, inner=inner).moved(cut)
 
 
 def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | None = None) -> Batch:

@@ -90,6 +90,7 @@ def cut_costs(protocol: "BoundSplit", work: Work, means: Means, *, together: int
     for cut in range(1, protocol.layout.most_cut + 1):
         try:
             at = protocol.at_cut(cut)
+            protocol.settings.check_cut(protocol.worker, at.layout)
         except SettingError as error:
             found[cut] = str(error)
             continue
@@ -125,8 +126,8 @@ def slowest(of_clients: Mapping[ClientId, Mapping[int, CutCost | str]]) -> dict[
     return found
 
 
-def choose(costs: Mapping[int, CutCost | str]) -> Choice:
-    """Return the best cut.
+def choose(costs: Mapping[int, CutCost | str], *, present: int | None = None) -> Choice:
+    """Return the best cut; if `present` is as good but for 5 %, it stays.
 
     Raises:
         SettingError: if none is possible in the client's memory.
@@ -139,7 +140,10 @@ def choose(costs: Mapping[int, CutCost | str]) -> Choice:
             f"no cut fits in the client's memory: the least takes {least:,} bytes; give more memory, or choose a smaller backbone"
         )
     fastest = min(fitting, key=lambda cost: (cost.seconds, -cost.cut))
-    best = max((cost for cost in fitting if cost.seconds <= fastest.seconds * (1 + NEAR)), key=lambda cost: cost.cut)
+    near = [cost for cost in fitting if cost.seconds <= fastest.seconds * (1 + NEAR)]
+    if any(cost.cut == present for cost in near):
+        return Choice(cut=present or 0, reason="no other is faster by more than 5 %")
+    best = max((cost for cost in near), key=lambda cost: cost.cut)
     return Choice(cut=best.cut, reason=_reason(best, fastest, possible, fitting))
 
 

@@ -1,6 +1,7 @@
 """The server half of one client's conversation in one round."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ from ...errors import NotFinite, OffManifest
 from ...records import ClientId, Fact, Message
 from ...tensors import Tensors, check_finite
 from .layout import CLASSES, TARGETS, blank_batch, rows_of, table_of
-from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, expect
+from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, MOMENTS, check_part, expect, set_apart
 from .reuse import Kept, Spared, mark_of
 from .side import Line, Side, dropout_draws, line_seed
 from .wire import read_table
@@ -71,6 +72,7 @@ class ServerTurn:
         try:
             if message.kind == END:
                 expect(message, END if self._step == self._steps else self._due)
+                check_part(message.tensors, self._layout, self._worker.home)
                 check_finite(self.side.delta(), f"the server's part after training with {self._client}")
                 return None
             if message.kind == LOSS_GRADIENT:
@@ -83,6 +85,7 @@ class ServerTurn:
         """Compute the server's blocks, and with them the loss if the labels came along."""
         if self._step == self._steps:
             raise OffManifest(f"more than the {self._steps} steps came that this client's examples are good for")
+        message = self._without_moments(message)
         self._lengths, values_NH, labels = self._read(message) if self._kept is None else self._joined(message, self._kept)
         self._received_BLH = table_of(values_NH, self._lengths, self._worker.device).requires_grad_(self._layout.learns_in_front)
         batch = blank_batch(self._worker, self._lengths, labels=labels)
@@ -124,6 +127,15 @@ class ServerTurn:
             tensors = self._gradients.write(rows_NH, self._step, "the gradient of the activations")
         self._step, self._due = self._step + 1, ACTIVATIONS
         return Message(kind=GRADIENT, tensors=tensors, facts={"step": self._step - 1, **facts})
+
+    def _without_moments(self, message: Message) -> Message:
+        """Take over the optimizer's moments of weights that were the client's before, and return the message without them."""
+        moments, others = set_apart(message.tensors)
+        strange = sorted(name for name in moments if self._step or name.split("/", 1)[1] not in self.side.params)
+        if strange:
+            raise OffManifest(f"moments {strange[0]!r} came, of a weight that did not change its owner")
+        self.side.restore(moments)
+        return replace(message, tensors=others)
 
     def _read(self, message: Message) -> tuple[list[int], Tensor, Tensors]:
         """Return lengths of the sequences in a message, their activations [N, H], and their labels if these come up."""
@@ -169,8 +181,15 @@ class ServerTurn:
         return {name: numbers}
 
 
-def opened(protocol: "BoundSplit", train: Message, *, kept: Kept | None = None) -> Message:
-    """Return the message that opens a conversation: the client's part of the shared weights, and what the server keeps of it."""
+def opened(protocol: "BoundSplit", train: Message, *, kept: Kept | None = None, moments: Tensors | None = None) -> Message:
+    """Return the message that opens a conversation: the client's part of the shared weights.
+
+    Args:
+        protocol: cut as the round will be.
+        kept: what the server keeps of the client's activations.
+        moments: of weights that become the client's.
+    """
     mine = {name: train.tensors[name].float() for name in protocol.layout.trained_by("client") if name in train.tensors}
     mark: dict[str, Fact] = {} if kept is None else {"kept": mark_of(kept.known)}
-    return Message(kind=BEGIN, tensors=mine, facts={**train.facts, **mark})
+    mine |= {f"{MOMENTS}{name}": value for name, value in (moments or {}).items()}
+    return Message(kind=BEGIN, tensors=mine, facts={**train.facts, "cut": protocol.layout.cut, **mark})
