@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
     from .check import check
     from .compare import compare
+    from .cut import cut
     from .demo import demo
     from .export import export
     from .init import init, schema
@@ -41,7 +42,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, run, sweep, show, compare, tryout, export, schema):
+    for command in (demo, init, check, cut, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(recipe, name="recipe")
