@@ -26,6 +26,7 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
     means = means[means[metric].notna()] if metric in means else means[:0]
     if not len(means):
         return []
+    from matplotlib.ticker import LogLocator
 
     def draw(axes: Any) -> None:
         for place, (arm, cells) in enumerate(means.groupby("arm", sort=False)):
@@ -49,6 +50,9 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
                     point_label(row, settings, varied), at, xytext=(4, 4), textcoords="offset points", fontsize="x-small"
                 )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set_xlabel("sent by and to all clients, MB")
         axes.set_ylabel(title_of(metric))
 
