@@ -54,3 +54,38 @@ def test_run_tells_whose_the_settings_are_and_runs(fedtailor, data, tmp_path, ti
     assert (code, said) == (0, "")
     assert json.loads(printed)["rounds"] == 1
     assert fedtailor("recipe", "run", "fpt-e2e", "--data", tmp_path / "no")[0] == 2
+
+
+def test_a_comparison_is_one_command_that_goes_on(fedtailor, tmp_path, tiny_bert_folder):
+    folder = tmp_path / "data" / "banking77"
+    folder.mkdir(parents=True)
+    (folder / "labels.json").write_text(json.dumps(["card", "rate"]))
+    for part, count in (("train", 72), ("test", 8)):
+        rows = [{"text": f"{('my card is', 'the rate is')[i % 2]} {part} {i}", "label": i % 2} for i in range(count)]
+        pd.DataFrame(rows).to_parquet(folder / f"{part}.parquet")
+    changes = [f"backbone={tiny_bert_folder}", "stop.rounds=2", "threads=1", "data.limit={train: 24}", "precision=float32"]
+    words = ("recipe", "run", "framework-comparison", "--data", folder.parent, *changes, "--out", tmp_path / "r")
+    cells = ["FedLLMs_*=0", "*limit=250_seed=0", "Split-FedLLMs_protocol.cut=[12]_seed=0", "central*=0", "local*=0"]
+    code, printed, said = fedtailor(*words, *(word for cell in cells for word in ("--only", cell)))
+    assert code == 0
+    assert "cell 8 of 8  local-only_tuning.rank=8_seed=0" in said
+    assert "KD-FedLLMs: protocol.wire" in printed
+    drawn = {"accuracy-bytes.png", "accuracy-bytes.svg", "sweep.json", "cells", "table.parquet", "table.csv", "means.csv"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == drawn
+    assert "sends more" not in printed  # one size tells no line
+    code, printed, said = fedtailor(*words, "--only", "KD*limit=1000_seed=0", "--only", "FedLLMs*rank=4_seed=1", "--json")
+    assert code == 0
+    told = json.loads(printed)
+    means = {
+        (row["arm"], row["tuning.rank"], row.get("protocol.cut"), row.get("protocol.public_limit")): row for row in told["means"]
+    }
+    assert len(told["cells"]) == 10
+    assert means["FedLLMs", 4, None, None]["n"] == 2
+    assert means["FedLLMs", 8, None, None]["learning_up_bytes"] > means["FedLLMs", 4, None, None]["learning_up_bytes"]
+    split = [means["Split-FedLLMs", 8, cut, None] for cut in (1, 2)]
+    assert split[0]["flops"] < split[1]["flops"]
+    assert split[0]["client_memory_bytes"] < split[1]["client_memory_bytes"]
+    assert {row["public_examples"] for row in told["means"] if row["arm"] == "KD-FedLLMs"} == {48}
+    assert "crossings" not in told  # both limits are beyond the 48 rows that are left
+    assert fedtailor(*words, "--only", "FedLLM_*")[0] == 2
+    assert fedtailor("recipe", "run", "fpt-e2e", "--data", folder.parent, "--only", "x")[0] == 2

@@ -10,7 +10,7 @@ from fedtailor.chance import torch_draws
 from fedtailor.errors import SettingError
 from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
 from fedtailor.learning.evaluate import Evaluation
-from fedtailor.learning.public_fit import told_apart
+from fedtailor.learning.public_fit import row_scores, told_apart
 from fedtailor.learning.worker import Worker
 from fedtailor.models import load_backbone
 from fedtailor.protection.logits_wire import VALUES, LogitsWire
@@ -137,3 +137,20 @@ def test_sets_that_differ_are_told_apart(tiny_bert_folder, tmp_path):
     assert apart > 0.95
     assert tokens == len(shard("card").tokens_T) + len(shard("=> def f(x):").tokens_T)
     assert told_apart(worker, shard("card", 5), shard("card"), client="a") == (None, 0)
+
+
+def test_rows_like_the_clients_own_have_the_higher_scores(tiny_bert_folder, tmp_path):
+    worker = worker_of(tiny_bert_folder, Classification(labels=("a", "b")), tmp_path)
+
+    def shard(words, count=60):
+        texts = [f"{words[n % len(words)]} {n % 7} {'so' * (n % 3)}" for n in range(count)]
+        rows = [Example(id=str(n), fields={"text": text, "label": 0}) for n, text in enumerate(texts)]
+        return worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+
+    own, public = shard(["card"]), shard(["card", "=> def f(x):"])
+    scores_N, tokens = row_scores(worker, own, public, round=1, client="a")
+    assert scores_N.dtype == torch.uint8
+    assert scores_N[0::2].min() > scores_N[1::2].max()
+    assert tokens == len(own.tokens_T) + len(public.tokens_T)
+    assert torch.equal(scores_N, row_scores(worker, own, public, round=1, client="a")[0])
+    assert row_scores(worker, shard(["card"], 5), public, round=1, client="a") == (None, 0)

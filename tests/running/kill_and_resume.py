@@ -1,8 +1,10 @@
 """Runs a tiny job in children that are killed at random moments, resumes each, and compares with the unbroken run.
 
-Usage: kill_and_resume.py BACKBONE FOLDER KILLS SEED. Children are forked after the imports, so that a try takes a second, not ten.
+Usage: kill_and_resume.py PROTOCOL BACKBONE FOLDER KILLS SEED. PROTOCOL is averaging, which takes a decoder (a Llama), or distillation or split,
+which take an encoder (a BERT). Children are forked after the imports, so that a try takes a second, not ten.
 """
 
+import json
 import os
 import random
 import signal
@@ -12,19 +14,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import transformers.models.llama.modeling_llama  # noqa: F401  so that children need not
+import transformers.models.bert.modeling_bert  # so that children need not
+import transformers.models.llama.modeling_llama  # noqa: F401
+from distilling import LEARN, class_data, class_job
 from jobs import tiny_job, tiny_rows
+from split_shapes import class_rows, split_job
 
 import fedtailor.assemble  # noqa: F401  likewise
 from fedtailor.running import run
 
+ROUNDS = 6
 
-def start(job, folder: Path, resume: bool) -> int:
+
+def job_of(protocol: str, backbone: str):
+    """Return a job that asks some of its clients a round and keeps what can be kept between rounds, and its rows."""
+    if protocol == "distillation":
+        local = LEARN | {"batch_size": 4, "keep_optimizer": True}
+        kept = {"p_slice": 0.5, "p_wire": "int8", "p_label_counts": True, "p_local": local}
+        return class_job(backbone, stop__rounds=ROUNDS, clients__fraction=0.67, **kept), class_data()
+    if protocol == "split":
+        changes = {"stop__rounds": ROUNDS, "clients__fraction": 0.67}
+        local = {"learning_rate": 0.02, "optimizer": "adamw", "clip_norm": 1.0, "steps": 4}
+        return split_job(backbone, "bert", changes=changes, local=local, cut=1, wire={"kind": "int4"}), class_rows()
+    return tiny_job(backbone, stop__rounds=ROUNDS, protocol__local__keep_optimizer=True, clients__fraction=0.5), tiny_rows()
+
+
+def start(job, rows, folder: Path, resume: bool) -> int:
     """Fork a child that runs the job; return its process id."""
     child = os.fork()
     if child == 0:
         where = {"resume": folder} if resume else {"out": folder}
-        run(job, data=tiny_rows(), **where)
+        run(job, data=rows, **where)
         os._exit(0)
     return child
 
@@ -34,31 +54,41 @@ def finish(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def outcome(folder: Path) -> dict[str, object]:
+    """Return the bytes of every file of tensors (result, checkpoints, what clients keep), and the figures of the run."""
+    summary = json.loads((folder / "summary.json").read_text())
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+    own = {name: value for name, value in summary.get("distillation", {}).items() if "seconds" not in name}
+    return files | {name: summary[name] for name in ("metrics", "clients", "validation_loss")} | {"own": own}
+
+
 def main() -> None:
     """Compare, print a line for each kill, and exit with 1 at the first difference."""
-    backbone, home, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    job = tiny_job(backbone, stop__rounds=6, protocol__local__keep_optimizer=True, clients__fraction=0.5)
+    protocol, backbone, home, kills, seed = *sys.argv[1:3], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+    job, rows = job_of(protocol, backbone)
     began = time.monotonic()
-    assert finish(start(job, home / "whole", False)) == 0
+    assert finish(start(job, rows, home / "whole", False)) == 0
     usual = time.monotonic() - began
-    want = (home / "whole" / "adapter" / "adapter_model.safetensors").read_bytes()
+    want = outcome(home / "whole")
     draw = random.Random(seed)
     for number in range(kills):
         folder = home / f"killed-{number}"
-        child = start(job, folder, False)
+        child = start(job, rows, folder, False)
         moment = draw.uniform(0.05, 1.0) * usual
         time.sleep(moment)
         os.kill(child, signal.SIGKILL)
         ended = finish(child)
         begun = (folder / "job.yaml").exists()
         saved = sorted(path.name for path in (folder / "checkpoint").glob("[0-9]*"))
-        assert finish(start(job, folder, begun)) == 0
-        same = (folder / "adapter" / "adapter_model.safetensors").read_bytes() == want
+        assert finish(start(job, rows, folder, begun)) == 0
+        found = outcome(folder)
+        wrong = sorted(name for name in want.keys() | found.keys() if want.get(name) != found.get(name))
         print(
-            f"kill {number} after {moment:.2f} s of {usual:.2f} s (ended {ended}, checkpoints {saved}): {'same' if same else 'DIFFERS'}",
+            f"kill {number} after {moment:.2f} s of {usual:.2f} s (ended {ended}, checkpoints {saved}): "
+            + (f"DIFFERS: {', '.join(wrong)}" if wrong else f"same, {len(want)} files and figures"),
             flush=True,
         )
-        if not same:
+        if wrong:
             sys.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Every recipe is a job that runs, and says of each setting whose it is."""
 
+import json
 import re
 import shlex
 
@@ -10,11 +11,13 @@ import pytest
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.running import run
+from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
 from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
 
 NAMES = recipe_names()
+RUNS = [(name, arm) for name in NAMES for arm in load_recipe(name).arms or [None]]
 PLACES = ("river", "park", "station", "museum")
 
 
@@ -22,8 +25,9 @@ PLACES = ("river", "park", "station", "museum")
 def data(tmp_path_factory):
     """Return a folder of data with the columns of the real ones, 160 training rows each."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("e2e", "dart", "ptb"):
+    for name in ("e2e", "dart", "ptb", "banking77"):
         (folder / name).mkdir()
+        (folder / name / "labels.json").write_text(json.dumps(PLACES))
         for part, count in (("train", 160), ("validation", 6), ("test", 6)):
             rows = [row_of(name, place, part) for place in range(count)]
             pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
@@ -32,8 +36,8 @@ def data(tmp_path_factory):
 
 def row_of(name, place, part):
     text = f"the {part} shop {place} is near the {PLACES[place % 4]}"
-    if name == "ptb":
-        return {"text": text}
+    if name in ("ptb", "banking77"):
+        return {"text": text} | ({"label": PLACES[place % 4]} if name == "banking77" else {})
     kind = ("pub", "coffee shop", "restaurant")[place % 3]
     row = {"input": f"name[{part} {place}], eatType[{kind}]", "target": text} | ({"source": kind} if name == "dart" else {})
     return row if part == "train" else row | {"references": [text, f"near the {PLACES[place % 4]}: {place}"]}
@@ -48,25 +52,29 @@ def no_encoder(monkeypatch):
     )
 
 
-def tiny(recipe, data, backbone, variant):
-    """Return a variant with a tiny backbone and 2 rounds; the small one loses what its real backbone has a name for."""
+def tiny(recipe, data, backbone, variant, arm=None):
+    """Return a variant with a tiny backbone of two blocks and 2 rounds; the small one loses what its real backbone has a name for."""
     changes = [f"backbone={backbone}", "stop.rounds=2", "threads=1", "precision=float32", "evaluation.generate.max_new_tokens=2"]
     changes += ["evaluation.generate.beams=1", "clients.count=10", "clients.min_examples=2", "data.limit={train: 100}"]
+    changes += ["protocol.cut=1"] if arm and "cut" in recipe.settings(arm=arm)["protocol"] else []
     changes += ["task.block=16", "clients.partition.topics=3"] if recipe.data == "ptb" else []
-    return recipe.make_job(variant, data, changes)
+    return recipe.make_job(variant, data, changes, arm=arm)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_paper_variant_runs_on_a_tiny_gpt2(name, data, tiny_gpt2_folder, tmp_path, no_encoder):
+@pytest.mark.usefixtures("no_encoder")
+@pytest.mark.parametrize(("name", "arm"), RUNS)
+def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder, tmp_path):
     recipe = load_recipe(name)
-    job = tiny(recipe, data, tiny_gpt2_folder, "paper")
-    if recipe.baseline == "local":
+    job = tiny(recipe, data, tiny_gpt2_folder, "paper", arm)
+    baseline = recipe.arms[arm].baseline if arm else recipe.baseline
+    if baseline == "local":
         job = job.replace("clients.count", 2)
-    done = run_baseline(job, recipe.baseline, out=tmp_path / "r") if recipe.baseline else run(job, out=tmp_path / "r")
+    done = run_baseline(job, baseline, out=tmp_path / "r") if baseline else run(job, out=tmp_path / "r")
     assert done.summary["rounds"] == 2
     assert done.summary["metrics_over"] == "test set"
     assert np.isfinite(done.summary["metrics"]["after"]["loss"])
-    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data != "ptb")
+    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77"))
+    assert done.summary["memory"]["client_foretold_bytes"] > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,11 +90,23 @@ def test_every_setting_is_the_papers_or_assumed_with_a_note_that_is_of_use(name)
     assert {line.whose for line in recipe.lines()} == {PAPER, ASSUMED}
     silent = [line.setting for line in recipe.lines() if not line.note]
     assert silent == []
-    leaves = flat(recipe.settings())
+    own = recipe.arm_lines()
+    assert {line.whose for line in own} <= {PAPER, ASSUMED}
+    assert [line.setting for line in own if not line.note] == []
+    leaves = {leaf for arm in (None, *recipe.arms) for leaf in flat(recipe.settings(arm=arm))}
     assert [note for note in recipe.notes if not any(f"{leaf}.".startswith(f"{note}.") for leaf in leaves)] == []
     assert all(re.search(r"\[[SA]\]", line.note) for line in recipe.lines() if line.whose == PAPER)
     assert all(re.search(r"\[[SA]\]", text) for text in recipe.reports)
     assert recipe.status == "not run here"
+
+
+@pytest.mark.parametrize("variant", ["paper", "small"])
+@pytest.mark.parametrize("name", [name for name in NAMES if load_recipe(name).arms])
+def test_every_cell_of_a_comparison_is_a_job_of_its_own(name, variant, data):
+    axes, cells = make_arms(load_recipe(name), variant, data)
+    assert axes[0].values == tuple(load_recipe(name).arms)
+    assert len({tuple(map(str, cell.settings.values())) for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
+    assert all(cell.job.evaluation.metrics is None or load_recipe(name).metric in cell.job.evaluation.metrics for cell in cells)
 
 
 @pytest.mark.parametrize(("name", "sweep"), [(name, sweep) for name in NAMES for sweep in load_recipe(name).sweeps])

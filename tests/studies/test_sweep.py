@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from distilling import class_job
 from jobs import tiny_rows
 
 from fedtailor.errors import ResumeError
@@ -149,3 +150,10 @@ def test_mean_and_standard_deviation_are_over_seeds_that_are_done():
         {"run": "federated", "tuning.rank": 2, "n": 2, "of": 3, "loss": 2.0, "loss_sd": pytest.approx(math.sqrt(2))},
         {"run": "federated", "tuning.rank": 4, "n": 2, "of": 2, "loss": 5.0, "loss_sd": 0.0},
     ]
+
+
+def test_a_job_that_distils_promises_its_own_figures():
+    promised = possible_figures([class_job("none")])
+    assert {"loss_aligned", "accuracy_aligned_public", "public_fit", "labels_unlike"} <= set(promised)
+    assert not [name for name in promised if "personal" in name]
+    assert len(set(promised)) == len(promised)

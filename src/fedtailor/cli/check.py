@@ -98,6 +98,14 @@ def _public(parts: "Parts") -> Iterator[tuple[str, str]]:
             "public set",
             f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {places:,.0f} places a round, {wire.dtype}",
         )
+        settings = parts.protocol.settings
+        if settings.refine:
+            yield (
+                "refined",
+                f"every {settings.refine_every} rounds a client tells a score of one byte for each public row, by which the "
+                f"{len(public.rows(1)):,} rows of a round are drawn"
+                + (" together with label counts" if settings.label_counts else ""),
+            )
 
 
 def _likeness(parts: "Parts") -> str:

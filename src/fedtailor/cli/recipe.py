@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .arms import run_arms
 from .console import out
 from .run import Baseline, Overrides, carry_out, show_end
 
@@ -65,13 +66,30 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     data: DataFolder,
     settings: Overrides = None,
     variant: OfVariant = Variant.small,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME, of a comparison runs/NAME-VARIANT.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a comparison: run the cells of these names alone, such as '*seed=0'; may be given more than once."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone, or the tables of a comparison.")] = False,
 ) -> None:
-    """Run a recipe, after telling which settings are the paper's and which are assumed."""
+    """Run a recipe, after telling which settings are the paper's and which are assumed.
+
+    One that compares systems runs all its cells, and makes one table and the plots; the same command again goes on with what is missing.
+    """
+    from ..errors import SettingError
     from ..studies.recipes import load_recipe
 
     recipe = load_recipe(name)
+    if recipe.arms:
+        if not as_json:
+            _tell(recipe, variant, settings or [])
+        run_arms(recipe, variant.value, data, settings or [], only=only or [], out_folder=out_folder, as_json=as_json)
+        return
+    if only:
+        raise SettingError(f"--only chooses among the cells of a comparison, and {name} is one run; leave it out.")
     job = recipe.make_job(variant.value, data, settings or [])
     if not as_json:
         _tell(recipe, variant, settings or [])
@@ -95,7 +113,10 @@ def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
         baseline=recipe.baseline,
         reports=recipe.reports,
         cautions=recipe.cautions,
-        lines=recipe.lines(variant.value, settings),
+        lines=[*recipe.lines(variant.value, settings), *recipe.arm_lines(variant.value, settings)],
         sweeps=recipe.sweeps,
+        arms={arm: (told.about, told.grids(variant.value)) for arm, told in recipe.arms.items()},
+        seeds=recipe.seeds,
+        size=recipe.size if variant is Variant.small else "",
     )
     out().print(told)

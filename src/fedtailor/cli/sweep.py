@@ -46,7 +46,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     _check_metric(metric, cells)
     folder = out_folder or Path("runs") / f"sweep-{cells[0].job.name}"
     try:
-        swept = run_sweep(axes, cells, folder, watching=None if as_json else _watching)
+        swept = run_sweep(axes, cells, folder, watching=None if as_json else watching)
     except KeyboardInterrupt:
         complain(f"stopped; the same command goes on with what is missing in {folder}")
         raise typer.Exit(1) from None
@@ -66,7 +66,7 @@ def _show_end(swept: "Swept", *, metric: str, plot: bool, as_json: bool) -> None
     along, others = _first_swept(swept.axes)
     drawn = plot_sweep(means, along=along, others=others, metric=metric, folder=swept.folder) if plot and along != "seed" else []
     if as_json:
-        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": _rows(swept.table), "means": _rows(means)}
+        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
         sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         return
     shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
@@ -96,7 +96,7 @@ def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
 
 
 @contextmanager
-def _watching(cell: "Cell", place: int, of: int) -> Iterator[Any]:
+def watching(cell: "Cell", place: int, of: int) -> Iterator[Any]:
     """Say which cell it is, and show its progress."""
     from rich.text import Text
 
@@ -107,7 +107,7 @@ def _watching(cell: "Cell", place: int, of: int) -> Iterator[Any]:
         yield watcher
 
 
-def _rows(table: Any) -> list[dict[str, Any]]:
+def rows_of(table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table, without what is not known."""
     rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
     return [{name: value for name, value in row.items() if value is not None} for row in rows]

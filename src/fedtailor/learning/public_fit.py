@@ -1,7 +1,10 @@
 """How well public examples fit a client's own: one number, found at the client."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..chance import stream
 from ..models.heads import logits_at
@@ -13,6 +16,7 @@ from .worker import Worker
 
 MOST_ROWS = 500  # of each side: AUC is then good to about 0.02
 LEAST_ROWS = 8  # of each side, below which nothing is told
+STEPS = 256  # of a row's score
 PENALTY = 0.01  # scikit-learn's C: as many features as rows need a firm hand
 
 
@@ -24,24 +28,54 @@ def told_apart(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -
     there are too few rows. In the manner of the domain classifier of Ben-David et al., 2010, Machine Learning 79; AUC in place of
     their error is our choice.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
     if min(len(own), len(public)) < LEAST_ROWS:
         return None, 0
     draw = stream(worker.seed, "public-fit", 0, client)
     chosen = [select(side, draw.permutation(len(side))[:MOST_ROWS].tolist()) for side in (own, public)]
-    features = [pooled(worker, side) for side in chosen]
-    halves = [
-        (np.concatenate([f[i::2] for f in features]), np.concatenate([[n] * len(f[i::2]) for n, f in enumerate(features)]))
-        for i in (0, 1)
-    ]
+    mine_NH, theirs_NH = (pooled(worker, side) for side in chosen)
     areas = []
-    for (seen, sides), (unseen, truth) in (halves, halves[::-1]):
-        centre, spread = seen.mean(0), seen.std(0) + 1e-6
-        model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000).fit((seen - centre) / spread, sides)
-        areas.append(roc_auc_score(truth, model.decision_function((unseen - centre) / spread)))
+    for half in (0, 1):
+        likeness = fit_likeness(mine_NH[half::2], theirs_NH[half::2])
+        unseen_NH = np.concatenate([mine_NH[1 - half :: 2], theirs_NH[1 - half :: 2]])
+        truth_N = [1] * len(mine_NH[1 - half :: 2]) + [0] * len(theirs_NH[1 - half :: 2])
+        areas.append(roc_auc_score(truth_N, likeness(unseen_NH)))
     return float(np.mean(areas)), sum(len(side.tokens_T) for side in chosen)
+
+
+def row_scores(worker: Worker, own: Shard, public: Shard, *, round: int, client: ClientId) -> tuple[Tensor | None, int]:
+    """Return how like the client's own examples each public row looks, as uint8 [N], and the tokens that this took.
+
+    The classifier of `told_apart`, fitted twice on halves of at most MOST_ROWS rows of each side: a row has its probability to be the client's
+    from the fit that has not seen it, or the mean of both; 128 is even. Rounded to 256 steps. None if there are too few rows.
+    """
+    if min(len(own), len(public)) < LEAST_ROWS:
+        return None, 0
+    draw = stream(worker.seed, "row-scores", round, client)
+    mine = select(own, draw.permutation(len(own))[:MOST_ROWS].tolist())
+    mine_NH, public_NH = pooled(worker, mine), pooled(worker, public)
+    fitted = draw.permutation(len(public))[:MOST_ROWS]
+    found = np.empty((2, len(public)))
+    for half in (0, 1):
+        likeness = fit_likeness(mine_NH[half::2], public_NH[fitted[half::2]])
+        found[half] = 1 / (1 + np.exp(-likeness(public_NH)))
+    chance_N = found.mean(0)
+    for half in (0, 1):
+        chance_N[fitted[half::2]] = found[1 - half, fitted[half::2]]
+    scores_N = torch.from_numpy((chance_N * STEPS).clip(0, STEPS - 1).astype(np.uint8))
+    return scores_N, len(mine.tokens_T) + len(public.tokens_T)
+
+
+def fit_likeness(mine_NH: np.ndarray, public_NH: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the log-odds that rows are the client's and not public, both sides taken as equally likely beforehand."""
+    from sklearn.linear_model import LogisticRegression
+
+    seen_NH = np.concatenate([mine_NH, public_NH])
+    centre_H, spread_H = seen_NH.mean(0), seen_NH.std(0) + 1e-6
+    model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
+    model.fit((seen_NH - centre_H) / spread_H, [1] * len(mine_NH) + [0] * len(public_NH))
+    return lambda rows_NH: np.asarray(model.decision_function((rows_NH - centre_H) / spread_H))
 
 
 def pooled(worker: Worker, shard: Shard) -> np.ndarray:

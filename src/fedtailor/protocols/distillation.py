@@ -51,6 +51,10 @@ class Distillation:
     public_fit: bool = True  # each client tells one number: how well a classifier tells its examples from the public ones
     label_counts: bool = False  # clients tell how many of their training examples have each label
     label_epsilon: float | None = None  # privacy spent by telling label counts, with geometric noise; null: no noise
+    refine: Literal["label-statistics"] | None = (
+        None  # draw the public rows that fit the clients best, by what they tell; null: evenly
+    )
+    refine_every: int = 5  # rounds from one such draw to the next
 
     def __post_init__(self) -> None:
         check_source(self.public)
@@ -71,6 +75,7 @@ class Distillation:
             raise SettingError(
                 "label_epsilon puts noise on label counts, which are not told; set label_counts: true, or leave it out"
             )
+        check_refinement(self)
         if self.aggregation.needs_weights and self.back == "consensus":
             raise SettingError(
                 f"back: consensus does not go with aggregation: {self.aggregation.kind}, whose clients get the server's weights and no "
@@ -81,6 +86,10 @@ class Distillation:
                 f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be told by label_counts: true "
                 "(with noise: label_epsilon: 1), or choose aggregation: {kind: entropy-weights}"
             )
+
+    def scores_in(self, round: int) -> bool:
+        """Return whether clients score the public rows in `round` (from 1), from which those of the rounds after it are drawn."""
+        return self.refine is not None and (round - 1) % self.refine_every == 0
 
     def wire_for(self, classes: int) -> LogitsWire:
         """Return the form of logits over so many classes or words.
@@ -103,11 +112,26 @@ class Distillation:
                 f"protocol: distillation does not go with task: {kind}, which gives no logits: it has no method `scores`; "
                 "choose classification, generation or language-modeling"
             )
+        if self.refine and task.labels_of(()) and self.label_epsilon is None:
+            raise SettingError(
+                f"protocol.refine: {self.refine} draws from noised label counts, which are not told; set label_counts: true and "
+                "label_epsilon: 1 (or another), or leave refine out"
+            )
         if self.label_counts and not task.labels_of(()):
             raise SettingError(
                 f"protocol.label_counts does not go with task: {kind}, which has no labels to count; leave it out"
                 + (", and choose aggregation: {kind: entropy-weights}" if self.aggregation.needs_label_counts else "")
             )
+
+
+def check_refinement(settings: Distillation) -> None:
+    """Raise SettingError unless the draw of public rows can be refined as asked for."""
+    if settings.refine_every < 1:
+        raise SettingError(f"refine_every is a number of rounds, at least 1; got {settings.refine_every}")
+    if settings.refine and settings.slice == 1:
+        raise SettingError(
+            "refine chooses the slice of the public examples that rounds are about, and slice: 1.0 leaves nothing to choose; set slice: 0.5"
+        )
 
 
 def check_source(source: object) -> None:

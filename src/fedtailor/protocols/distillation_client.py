@@ -12,7 +12,7 @@ from ..errors import ShapeMismatch
 from ..learning.client import ClientState
 from ..learning.corrections import proximal
 from ..learning.distil import distil, say
-from ..learning.public_fit import told_apart
+from ..learning.public_fit import row_scores, told_apart
 from ..learning.training import Trained, train_locally
 from ..learning.worker import OnStep, Worker
 from ..personalization import OWN
@@ -21,7 +21,7 @@ from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, check_same_names, clone
 from ..tuning import LoraAmong
-from .distillation_messages import ALIGN, logits_in, weights_in, with_mark
+from .distillation_messages import ALIGN, BEFORE, NOW, SCORES, logits_in, weights_in, with_mark
 from .evaluation import answer_evaluation, own_of, part_figures
 from .public_set import PublicSet
 
@@ -62,6 +62,7 @@ class DistillationClient:
         facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
         began = time.perf_counter()
         told, told_facts, extra_tokens = self._tell(recalled)
+        scores, scored_tokens = self._scores(version + 1)
         aligned = self._align(message)
         trained = train_locally(
             worker,
@@ -74,13 +75,13 @@ class DistillationClient:
             corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
             on_step=self.on_step,
         )
-        shard = self.public.slice(version + 1)
+        shard = self.public.slice(version + 1, message.tensors.get(NOW))
         tensors = say(worker, shard, self.wire.encode)
         facts |= {
             "seconds": time.perf_counter() - began,
             "targets": trained.targets,
             "tokens": trained.tokens + (aligned.tokens if aligned else 0),
-            "forward_tokens": len(shard.tokens_T) + extra_tokens,
+            "forward_tokens": len(shard.tokens_T) + extra_tokens + scored_tokens,
             "steps": len(trained.losses) + (len(aligned.losses) if aligned else 0),
             "first_loss": trained.losses[0],
             "last_loss": trained.losses[-1],
@@ -92,7 +93,7 @@ class DistillationClient:
         check_finite(kept, "weights after training")
         state.keep(version + 1, kept)
         beside = with_mark(worker.tensors()) if self.protocol.aggregation.needs_weights else {}
-        return Message(kind="train", tensors={**tensors, **beside}, facts=facts)
+        return Message(kind="train", tensors={**tensors, **beside, **scores}, facts=facts)
 
     def _align(self, message: Message) -> Trained | None:
         """Fit the weights in place to the logits that came, or take the weights that came; None if nothing was trained."""
@@ -102,10 +103,11 @@ class DistillationClient:
         if not logits:
             return None
         version = int(message.facts["version"])  # type: ignore[arg-type]
-        self.wire.check(logits, self.public.places(version))
+        marks = message.tensors.get(BEFORE)
+        self.wire.check(logits, self.public.places(version, marks))
         return distil(
             self.worker,
-            self.public.slice(version),
+            self.public.slice(version, marks),
             lambda places: self.wire.decode(logits, places),
             self.protocol.align,
             temperature=self.protocol.temperature,
@@ -167,6 +169,13 @@ class DistillationClient:
             told[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
         facts: dict[str, Fact] = {"label_counts": told[COUNTS].tolist()} if COUNTS in told else {}
         return told, facts | ({"public_fit": told[FIT].item()} if len(told.get(FIT, ())) else {}), tokens
+
+    def _scores(self, round: int) -> tuple[dict[str, Tensor], int]:
+        """Return how like its own each public row looks to the client, where the round asks for it, and the tokens that this took."""
+        if not self.protocol.scores_in(round):
+            return {}, 0
+        scores_N, tokens = row_scores(self.worker, self.state.train, self.public.shard, round=round, client=self.state.id)
+        return ({} if scores_N is None else {SCORES: scores_N}), tokens
 
     def _label_counts(self) -> list[int]:
         assert self.state.train.labels_N is not None

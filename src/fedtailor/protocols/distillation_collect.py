@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from ..records import ClientFailure, ClientId, Message, Reply
-from .distillation_messages import LOCAL_FACTS
+from .distillation_messages import LOCAL_FACTS, SCORES
 
-FIT_OF, COUNTS_OF = TOLD_OF = (
+FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
     "fit/",
     "counts/",
+    "scores/",
 )  # in front of a client's name: what it told of itself, kept in the server's state
 
 
@@ -53,6 +54,8 @@ def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:
             found[f"{FIT_OF}{client}"] = torch.tensor([message.facts["public_fit"]], dtype=torch.float64)
         if "label_counts" in message.facts:
             found[f"{COUNTS_OF}{client}"] = torch.tensor(message.facts["label_counts"], dtype=torch.int64)
+        if SCORES in message.tensors:
+            found[f"{SCORES_OF}{client}"] = message.tensors[SCORES].clone()
     return found
 
 

@@ -12,6 +12,9 @@ from .evaluation import evaluation_specs
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
+SCORES = "rows/scores"  # one byte for each public row: how like a client's own it looks to that client
+NOW, BEFORE = "rows/now", "rows/before"  # one bit for each public row: whether the round is about it, and the round before was
+SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 LOCAL_FACTS = {
     "version": FactSpec(type="int", purpose="the round that was behind the server when it asked"),
@@ -64,6 +67,7 @@ def manifest_of(
     fit: bool = False,
     counts: bool = False,
     noised: bool = False,
+    refined: Mapping[str, int] | None = None,
 ) -> Manifest:
     """Return exactly what distillation sends.
 
@@ -73,6 +77,7 @@ def manifest_of(
         weights: those that travel beside logits; None: none do.
         fit: whether clients tell how well the public set fits.
         counts: whether clients tell their label counts, `noised` or as they are.
+        refined: the sizes SCORED and MARKED, where public rows are drawn by what clients tell; None: they tell nothing of single rows.
     """
     figures = list(figures)
     logits = wire.specs(PLACES)
@@ -80,6 +85,8 @@ def manifest_of(
     down = (
         {name: replace(spec, optional=True) for name, spec in logits.items()} if weights is None else beside
     )  # none before round 1
+    scores = {} if refined is None else {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
+    marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
     facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
     facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
     told = {
@@ -90,16 +97,18 @@ def manifest_of(
     evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
     return Manifest(
         up={
-            TRAIN: MessageSpec(tensors={**logits, **beside}, facts=facts),
+            TRAIN: MessageSpec(tensors={**logits, **beside, **scores}, facts=facts),
             "evaluate": evaluate_up,
             ALIGN: MessageSpec(facts=ALIGN_FACTS | told),
         },
         down={
-            TRAIN: _down(down, {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}),
+            TRAIN: _down(
+                down | marks, {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}
+            ),
             "evaluate": evaluate_down,
-            ALIGN: _down(down, {"generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted")}),
+            ALIGN: _down(down | marks, {"generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted")}),
         },
-        sizes={PLACES: places},
+        sizes={PLACES: places, **(refined or {})},
     )
 
 
@@ -115,6 +124,11 @@ def with_mark(weights: Tensors) -> dict[str, Tensor]:
 def weights_in(tensors: Tensors) -> dict[str, Tensor]:
     """Return the weights in a message, by their own names."""
     return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
+
+
+def rows_in(tensors: Tensors) -> dict[str, Tensor]:
+    """Return what marks public rows in a message."""
+    return {name: tensors[name] for name in (NOW, BEFORE) if name in tensors}
 
 
 def logits_in(tensors: Tensors) -> dict[str, Tensor]:

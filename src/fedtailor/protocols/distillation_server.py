@@ -16,7 +16,7 @@ from ..learning.client import ClientState
 from ..learning.distil import distil, say
 from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
-from ..ledger import Sizes, client_memory, forward_flops, message_bytes, train_flops
+from ..ledger import Sizes
 from ..personalization import Personalization
 from ..protection import Manifest
 from ..protection.logits_wire import LogitsWire
@@ -26,7 +26,22 @@ from ..tensors import Tensors, check_finite, clone, count, norm, subtract
 from .distillation import Distillation, classes_of
 from .distillation_client import DistillationClient
 from .distillation_collect import TOLD_OF, collect, told_by, too_few
-from .distillation_messages import ALIGN, TRAIN, logits_in, manifest_of, weights_in, with_mark
+from .distillation_cost import round_cost
+from .distillation_messages import (
+    ALIGN,
+    BEFORE,
+    MARKED,
+    NOW,
+    SCORED,
+    SCORES,
+    TRAIN,
+    logits_in,
+    manifest_of,
+    rows_in,
+    weights_in,
+    with_mark,
+)
+from .distillation_refine import draw_rows
 from .distillation_teacher import consensus
 from .public_set import PublicSet, check_same_words, tokenize_public
 from .sampling import Sampler
@@ -70,7 +85,8 @@ class DistillationRun:
         return self.settings.aggregation
 
     @property
-    def _weights(self) -> bool:
+    def sends_weights(self) -> bool:
+        """Whether weights travel beside logits."""
         return self.settings.aggregation.needs_weights
 
     def start(self, worker: Worker) -> ServerState:
@@ -97,7 +113,7 @@ class DistillationRun:
                     facts={"version": state.version, "rate_factor": self.local.round_factor(index, rounds)},
                 )
                 replies = federation.ask(dict.fromkeys(asked, message))
-                answers, rows, failed = collect(replies, partial(self._fault, version=state.version))
+                answers, rows, failed = collect(replies, partial(self._fault, version=state.version, marks=state.method.get(NOW)))
                 spent += [{"attempt": attempt, **row} for row in rows]
                 failures += failed.items()
                 if len(answers) >= math.ceil(self.settings.quorum * len(asked)):
@@ -148,51 +164,41 @@ class DistillationRun:
 
     def manifest(self, shared: Tensors, figures: Iterable[str], **_: object) -> Manifest:
         """Return exactly what this protocol sends."""
-        settings = self.settings
+        settings, public = self.settings, self.public
         return manifest_of(
             self.wire,
-            self.public.most_places,
+            public.most_places,
             figures,
-            weights=shared if self._weights else None,
+            weights=shared if self.sends_weights else None,
             fit=settings.public_fit,
             counts=settings.label_counts,
             noised=settings.label_epsilon is not None,
+            refined={SCORED: len(public.shard), MARKED: public.marks_size} if settings.refine else None,
         )
 
     def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
         """Return what a client sends of the weights in a round; see `Averaging.sizes`."""
-        return {"sent": count(shared), "sent_tensors": len(shared)} if self._weights else {"sent": 0, "sent_tensors": 0}
+        return {"sent": count(shared), "sent_tensors": len(shared)} if self.sends_weights else {"sent": 0, "sent_tensors": 0}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold: the first round costs less, as nothing comes down."""
-        local, align = self.local, self.settings.align
-        logits = self.wire.size_bytes(round(self.public.mean_places))
-        beside = message_bytes(sizes.shared, sizes.tensors, 4) if self._weights else 0
-        seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
-        rows = len(self.public.rows(1))
-        passes = align.epochs if align.steps is None else align.steps * align.batch_size / rows
-        aligned = 0.0 if self._weights else passes * self.public.mean_tokens
-        head = message_bytes(0, len(self.wire.specs(1)), 1)
-        return Cost(
-            up_bytes=logits + beside + head,
-            down_bytes=(beside or logits) + head,
-            train_flops=train_flops(int(seen * tokens_per_example + aligned), sizes)
-            + forward_flops(int(self.public.mean_tokens), sizes),
-            memory_bytes=client_memory(sizes, moments=2 if local.optimizer == "adamw" else int(local.momentum > 0)),
-        )
+        return round_cost(self, sizes, examples=examples, tokens_per_example=tokens_per_example)
 
     def _down(self, state: ServerState) -> dict[str, Tensor]:
-        return with_mark(state.shared) if self._weights else logits_in(state.method)
+        return (with_mark(state.shared) if self.sends_weights else logits_in(state.method)) | rows_in(state.method)
 
-    def _fault(self, message: Message, version: int) -> ClientFailure | None:
+    def _fault(self, message: Message, version: int, *, marks: Tensor | None) -> ClientFailure | None:
         """Return why a message that passed the gate is of no use in this round."""
         if message.facts["version"] != version:
             return ClientFailure(kind="off-manifest", mark="StaleVersion")
         counts = message.facts.get("label_counts")
         if isinstance(counts, list) and (len(counts) != self.wire.classes or any(int(count) < 0 for count in counts)):
             return ClientFailure(kind="off-manifest", mark="OtherLabels")
+        scores = message.tensors.get(SCORES)
+        if scores is not None and (not self.settings.scores_in(version + 1) or len(scores) != len(self.public.shard)):
+            return ClientFailure(kind="off-manifest", mark="OtherScores")
         try:
-            self.wire.check(logits_in(message.tensors), self.public.places(version + 1))
+            self.wire.check(logits_in(message.tensors), self.public.places(version + 1, marks))
         except OffManifest:
             return ClientFailure(kind="off-manifest", mark="OtherLogits")
         return None
@@ -200,12 +206,13 @@ class DistillationRun:
     def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
         """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""
         index, worker, settings = state.version + 1, self.worker, self.settings
-        teacher = consensus(answers, self.wire, settings.aggregation, places=self.public.places(index))
+        marks = state.method.get(NOW)
+        teacher = consensus(answers, self.wire, settings.aggregation, places=self.public.places(index, marks))
         before = state.shared
-        if self._weights:
+        if self.sends_weights:
             before = weighted_mean((weights_in(m.tensors), float(m.facts["examples"])) for m in answers.values())  # type: ignore[arg-type]
         worker.load(before)
-        shard = self.public.slice(index)
+        shard = self.public.slice(index, marks)
         trained = distil(
             worker,
             shard,
@@ -218,7 +225,7 @@ class DistillationRun:
         )
         shared = worker.tensors()
         check_finite(shared, "the server's weights after distillation")
-        if self._weights:
+        if self.sends_weights:
             back: dict[str, Tensor] = {}
         elif settings.back == "server":
             back = say(worker, shard, self.wire.encode)
@@ -231,4 +238,7 @@ class DistillationRun:
             "agreement": teacher.agreement,
             "server_tokens": float(trained.tokens),
         }
-        return ServerState(version=index, shared=shared, method=back | told), figures
+        rows = {} if marks is None else {BEFORE: marks, NOW: marks.clone()}
+        if settings.scores_in(index):
+            rows[NOW] = self.public.mark(draw_rows(self.public, told, round=index))
+        return ServerState(version=index, shared=shared, method=back | told | rows), figures

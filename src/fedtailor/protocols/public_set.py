@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..chance import stream
-from ..errors import SettingError
+from ..errors import OffManifest, SettingError
 from ..learning.distil import NO_LABEL
 from ..learning.worker import Worker
 from ..records import ClientId, Example
@@ -26,20 +27,48 @@ class PublicSet:
     seed: int
     share: float  # of the examples, in each round
 
-    def rows(self, round: int) -> list[int]:
-        """Return the numbers of the examples of `round` (from 1), in order: drawn from (seed, round) alone, so nobody need send them."""
+    def rows(self, round: int, marks: Tensor | None = None) -> list[int]:
+        """Return the numbers of the examples of `round` (from 1), in order: those that `marks` name, as `mark` makes them, if there are any;
+        else drawn from (seed, round) alone, so nobody need send them.
+
+        Raises:
+            OffManifest: if the marks are not of so many examples as a round has.
+        """
+        if marks is not None:
+            return self._marked(marks)
         count = max(1, math.ceil(self.share * len(self.shard)))
         if count == len(self.shard):
             return list(range(count))
         return sorted(stream(self.seed, "public-slice", round).choice(len(self.shard), count, replace=False).tolist())
 
-    def slice(self, round: int) -> Shard:
+    def slice(self, round: int, marks: Tensor | None = None) -> Shard:
         """Return the examples of `round`."""
-        return select(self.shard, self.rows(round))
+        return select(self.shard, self.rows(round, marks))
 
-    def places(self, round: int) -> int:
+    def places(self, round: int, marks: Tensor | None = None) -> int:
         """Return how many logits a model has to tell in `round`: one a text, or one a counted token."""
-        return int(self.counts_N[self.rows(round)].sum())
+        return int(self.counts_N[self.rows(round, marks)].sum())
+
+    def mark(self, rows: Sequence[int]) -> Tensor:
+        """Return the numbers of some examples as one bit for each example: uint8 [marks_size]."""
+        marked_N = np.zeros(len(self.shard), dtype=bool)
+        marked_N[list(rows)] = True
+        return torch.from_numpy(np.packbits(marked_N))
+
+    @property
+    def marks_size(self) -> int:
+        """Bytes of `mark`."""
+        return math.ceil(len(self.shard) / 8)
+
+    def _marked(self, marks: Tensor) -> list[int]:
+        wanted = len(self.rows(1))
+        found = np.flatnonzero(np.unpackbits(marks.numpy())).tolist()
+        if len(marks) != self.marks_size or len(found) != wanted or found[-1] >= len(self.shard):
+            raise OffManifest(
+                f"{len(marks)} bytes mark {len(found)} public examples, where {self.marks_size} bytes and {wanted} of {len(self.shard)} are expected; "
+                "do server and client have the same public set?"
+            )
+        return found
 
     @cached_property
     def counts_N(self) -> Tensor:

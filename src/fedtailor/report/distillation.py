@@ -8,7 +8,7 @@ from rich.text import Text
 
 from .plain import plain_table
 from .read import Run
-from .wording import NAMES, figure, metric_name
+from .wording import NAMES, figure, metric_name, plural
 
 CHOICE = ("accuracy", "perplexity", "loss")  # the one metric that is shown: the first of these that there is
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
@@ -55,4 +55,10 @@ def _public(section: Mapping[str, Any]) -> list[RenderableType]:
         parts.append("told apart: 0.5 is a public set like the clients' own, 1 one that has nothing in common with them")
     if section.get("labels_unlike") is not None:
         parts.append(f"labels differ by {section['labels_unlike']:.3f} (Jensen-Shannon: 0 alike, 1 disjoint)")
+    refined = section.get("refined")
+    if refined:
+        parts.append(
+            f"rows drawn by what {plural(int(refined['scored_by']), 'client')} told: mean score {refined['score']:.3f}, of all rows "
+            f"{refined['score_of_all']:.3f} (0.5 is even)"
+        )
     return [Text("; ".join(parts), style="dim")]

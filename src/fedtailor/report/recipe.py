@@ -26,12 +26,18 @@ def show_recipe(
     cautions: Sequence[str],
     lines: Iterable[tuple[str, str, str, str]],
     sweeps: Mapping[str, str],
+    arms: Mapping[str, tuple[str, Sequence[str]]] | None = None,
+    seeds: Sequence[int] = (),
+    size: str = "",
 ) -> RenderableType:
     """Return all that is told about one variant of a recipe.
 
     Args:
         lines: setting, value, whose it is, and where it is from.
         sweeps: name -> what to give to fedtailor sweep.
+        arms: of a comparison: system -> what it is, and the grids that it is run over.
+        seeds: of every cell of every arm.
+        size: how many cells a variant has, and how long they take.
     """
     how = f", run as the baseline {baseline}" if baseline else ""
     parts: list[RenderableType] = [
@@ -44,6 +50,12 @@ def show_recipe(
         Text(REST, style="dim"),
         Text(TAGS, style="dim"),
     ]
+    if arms:
+        parts += [
+            "",
+            _arms_table(arms),
+            Text(f"each with seed {', '.join(map(str, seeds))}" + (f"; {size}" if size else ""), style="dim"),
+        ]
     if sweeps:
         parts += ["", Text("its grid, for a machine that can carry it:", style="dim")]
         parts += [Text(f"fedtailor sweep {name}.yaml {' '.join(words.split())}") for words in sweeps.values()]
@@ -59,6 +71,16 @@ def settings_table(lines: Iterable[tuple[str, str, str, str]]) -> Table:
         table.add_row(
             Text(setting), Text(repr(value) if "\n" in value else value), Text(whose, style=STYLES.get(whose, "")), Text(note)
         )
+    return table
+
+
+def _arms_table(arms: Mapping[str, tuple[str, Sequence[str]]]) -> Table:
+    """Return a row for each system that a recipe compares."""
+    table = plain_table("system")
+    for title in ("what it is", "cells"):
+        table.add_column(title, overflow="fold")
+    for name, (about, grids) in arms.items():
+        table.add_row(name, Text(about), Text("; ".join(grids)))
     return table
 
 

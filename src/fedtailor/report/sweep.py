@@ -32,6 +32,8 @@ ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_local_worst": ", each alone, worst client",
     "_local_p10": ", each alone, 10th percentile of clients",
     "_local_public": ", each alone, on the test set",
+    "_aligned": ", clients' own models",
+    "_aligned_public": ", clients' own models on the test set",
 }
 
 
@@ -55,15 +57,20 @@ def show_sweep(
     for place, row in enumerate(means.to_dict("records")):
         count = f"{row['n']}" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
         cells = [Text(spread_text(name, row), style="green" if name == metric and place == best else "") for name in shown]
-        costs = [_cost(row, "up_bytes", bytes_text), _cost(row, "seconds", seconds_text)]
+        costs = [cost_text(row, "up_bytes", bytes_text), cost_text(row, "seconds", seconds_text)]
         grid.add_row(*(value_of(row[name]) for name in heads), count, *cells, *costs)
-    failed = table[table["status"] == "failed"]
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
-    parts: list[RenderableType] = [Text(title, style="dim"), "", grid]
-    if len(failed):
-        parts += ["", Text(f"{plural(len(failed), 'cell')} of {len(table)} failed", style="red")]
-        parts += [Text.assemble((f"{row['cell']}  ", "bold"), str(row["error"])) for row in failed.to_dict("records")]
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *failed_cells(table)]
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def failed_cells(table: "pd.DataFrame") -> list[RenderableType]:
+    """Return the names of the cells that failed, and why; nothing if none did."""
+    failed = table[table["status"] == "failed"]
+    if not len(failed):
+        return []
+    named = [Text.assemble((f"{row['cell']}  ", "bold"), str(row["error"])) for row in failed.to_dict("records")]
+    return ["", Text(f"{plural(len(failed), 'cell')} of {len(table)} failed", style="red"), *named]
 
 
 def spread_text(name: str, row: dict[Any, Any]) -> str:
@@ -103,7 +110,8 @@ def _best(means: "pd.DataFrame", metric: str) -> int | None:
     return int(best)
 
 
-def _cost(row: dict[Any, Any], name: str, wording: Any) -> str:
+def cost_text(row: dict[Any, Any], name: str, wording: Any) -> str:
+    """Return a cost in words; a dash where it was not measured."""
     return str(wording(row[name])) if _known(row.get(name)) else "–"
 
 

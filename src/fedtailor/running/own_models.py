@@ -10,10 +10,11 @@ from ..assemble import Parts
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import summarize_clients
+from ..learning.public_fit import STEPS
 from ..ledger import train_flops
 from ..protocols import DistillationRun
-from ..protocols.distillation_collect import COUNTS_OF, FIT_OF
-from ..protocols.distillation_messages import ALIGN, ALIGNED_PARTS
+from ..protocols.distillation_collect import COUNTS_OF, FIT_OF, SCORES_OF
+from ..protocols.distillation_messages import ALIGN, ALIGNED_PARTS, NOW
 from ..records import ClientFailure, ClientId
 from ..tensors import Tensors
 from .measure import Notify, pool
@@ -81,6 +82,7 @@ def _section(protocol: DistillationRun, progress: Progress, figures: Figures) ->
             "a_round": len(public.rows(1)),
             "places_a_round": public.mean_places,
             **_fit(protocol, progress.state.method),
+            **_refined(protocol, progress.state.method),
         },
         **{name: {**summarize_clients(each), "pooled": pool(each.values())} for name, each in own.items()},
         "clients": {
@@ -102,6 +104,16 @@ def _fit(protocol: DistillationRun, kept: Tensors) -> dict[str, Any]:
         found["label_counts"] = {client: value.tolist() for client, value in counts.items()}
         found["labels_unlike"] = _unlike(protocol, np.sum([value.numpy() for value in counts.values()], axis=0))
     return found
+
+
+def _refined(protocol: DistillationRun, kept: Tensors) -> dict[str, Any]:
+    """Return how like the clients' own the rows look that were drawn last, beside all public ones: mean scores, 0.5 is even."""
+    scores = [value.numpy() for name, value in kept.items() if name.startswith(SCORES_OF)]
+    if not scores or NOW not in kept:
+        return {}
+    score_N = (np.mean(scores, axis=0) + 0.5) / STEPS
+    drawn = protocol.public.rows(1, kept[NOW])
+    return {"refined": {"score": float(score_N[drawn].mean()), "score_of_all": float(score_N.mean()), "scored_by": len(scores)}}
 
 
 def _unlike(protocol: DistillationRun, counts_C: np.ndarray) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ..assemble import Parts
+from ..assemble import Parts, foretell
 from .measure import Moment
 from .progress import Progress
 
@@ -54,7 +54,10 @@ def summarize(
             "by_kind": traffic,
         },
         "flops": {"client_total": figures["flops"]},
-        "memory": {"peak_bytes": figures["peak_bytes"]},
+        "memory": {
+            "peak_bytes": figures["peak_bytes"],
+            "client_foretold_bytes": max((cost.memory_bytes for cost in foretell(parts).values()), default=0),
+        },
         "seconds": figures["seconds"],
         "trainable_parameters": parts.sizes.trained,
         "backbone_sha256": parts.backbone.hashes["weights"],

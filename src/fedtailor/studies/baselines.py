@@ -131,7 +131,7 @@ def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) ->
         "clients": {"count": len(runs), "before": summarize_clients(own["before"]), **summarize_clients(own["after"])},
         "traffic": {"up_bytes": 0, "down_bytes": 0, "by_kind": {}},
         "flops": {"client_total": sum(run["flops"]["client_total"] for run in runs)},
-        "memory": {"peak_bytes": max(run["memory"]["peak_bytes"] for run in runs)},
+        "memory": {name: max(run["memory"][name] for run in runs) for name in first["memory"]},
         "seconds": {name: sum(run["seconds"][name] for run in runs) for name in first["seconds"]},
     }
 

@@ -3,8 +3,9 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -86,6 +87,19 @@ def make_grid(job: Path, settings: Sequence[str], baselines: Sequence[str] = ())
     Raises:
         SettingError: if a setting cannot be read, is there twice, or one of the jobs is wrong; the cell is named then.
     """
+    for kind in baselines:
+        if kind not in get_args(Baseline):
+            raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
+    axes = read_axes(settings)
+    return axes, make_cells(axes, partial(Job.load, job), runs=(FEDERATED, *dict.fromkeys(baselines)))
+
+
+def read_axes(settings: Sequence[str]) -> tuple[Axis, ...]:
+    """Return several settings with their values.
+
+    Raises:
+        SettingError: if one cannot be read or is there twice, or there is none.
+    """
     axes = tuple(read_axis(text) for text in settings)
     names = [axis.name for axis in axes]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -93,21 +107,33 @@ def make_grid(job: Path, settings: Sequence[str], baselines: Sequence[str] = ())
         raise SettingError(f"{twice} is given twice; write all its values in one place: {twice}=1,2,3")
     if not axes:
         raise SettingError("a sweep needs a setting with its values, such as tuning.rank=2,4,8 or seed=0,1,2")
-    for kind in baselines:
-        if kind not in get_args(Baseline):
-            raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
+    return axes
+
+
+def make_cells(
+    axes: Sequence[Axis], load: Callable[[Sequence[str]], Job], *, runs: Sequence[str] = (FEDERATED,), prefix: str = ""
+) -> list[Cell]:
+    """Return a cell for each combination of values and each of `runs`: the first setting changes slowest.
+
+    Args:
+        load: makes the job with some settings put on top, such as tuning.rank=2.
+        prefix: goes in front of the cells' names.
+
+    Raises:
+        SettingError: if one of the jobs is wrong; the cell is named then.
+    """
     cells = []
     for chosen in itertools.product(*(range(len(axis.values)) for axis in axes)):
         picked = list(zip(axes, chosen, strict=True))
-        name = cell_name({axis.name: axis.values[place] for axis, place in picked})
+        name = prefix + cell_name({axis.name: axis.values[place] for axis, place in picked})
         try:
-            loaded = Job.load(job, [f"{axis.name}={axis.texts[place]}" for axis, place in picked])
+            loaded = load([f"{axis.name}={axis.texts[place]}" for axis, place in picked])
         except SettingError as error:
             raise SettingError(f"the cell {name} is no job that can run: {error}") from None
-        for run in (FEDERATED, *dict.fromkeys(baselines)):
-            own = name if run == FEDERATED else f"{name}_{run}"
+        for place, run in enumerate(runs):
+            own = name if place == 0 else f"{name}_{run}"
             cells.append(Cell(name=own, run=run, settings={a.name: a.values[p] for a, p in picked}, job=loaded))
-    return axes, cells
+    return cells
 
 
 def cell_name(settings: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Jobs of published experiments, and what is known of each setting: whether it is the paper's or assumed.
 
-A recipe is a job file with a section `recipe` beside the job's own. `extends` names the recipe that it changes.
+A recipe is a job file with a section `recipe` beside the job's own. `extends` names the recipe that it changes. One with `arms` is a
+comparison: each arm changes the job and runs it over grids of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,22 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One of the systems that a recipe compares."""
+
+    about: str  # in a few words
+    job: Mapping[str, Any] = field(default_factory=dict)  # what it changes
+    cells: Sequence[str]  # grids as fedtailor sweep takes them, such as tuning.rank=4,8,16; the recipe's seeds come on top
+    small: Sequence[str] | None = None  # those of the small variant; None: the same
+    small_job: Mapping[str, Any] = field(default_factory=dict)  # what the small variant changes of this arm alone
+    baseline: str | None = None  # it is run as this baseline
+
+    def grids(self, variant: str) -> Sequence[str]:
+        """Return the grids of a variant."""
+        return self.cells if variant == "paper" or self.small is None else self.small
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A published experiment as a job, with what is known about it."""
 
@@ -45,36 +62,57 @@ class Recipe:
     sweeps: Mapping[str, str] = field(default_factory=dict)  # name -> what to give to fedtailor sweep
     baseline: str | None = None  # it is run as this baseline
     status: str = NOT_RUN
+    arms: Mapping[str, Arm] = field(default_factory=dict)  # name -> what is compared
+    seeds: Sequence[int] = (0,)  # of every cell of every arm
+    metric: str = "loss"  # the figure that arms are compared by
+    crossover: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of: an arm, along: a setting, under: an arm; see report/crossover.py
+    size: str = ""  # of the small variant: cells, and how long they take
 
-    def settings(self, variant: str = "paper", overrides: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the settings of the job, nested.
+    def settings(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> dict[str, Any]:
+        """Return the settings of the job, nested; or of the job as an arm changes it.
 
         Raises:
             SettingError: if there is no such variant, or an override cannot be read.
         """
         if variant not in VARIANTS:
             raise SettingError(f"a recipe has no variant {variant!r}; choose {' or '.join(VARIANTS)}")
-        raw: Any = merge(self.job, self.small if variant == "small" else {})
+        own = self.arms[arm] if arm else None
+        raw: Any = merge(self.job, own.job if own else {})
+        if variant == "small":
+            raw = merge(merge(raw, self.small), own.small_job if own else {})
         for override in overrides:
             raw = apply_override(raw, override)
         return {"name": f"{self.name}-{variant}", **raw}
 
-    def make_job(self, variant: str, data: Path, overrides: Sequence[str] = ()) -> Job:
+    def make_job(self, variant: str, data: Path, overrides: Sequence[str] = (), *, arm: str | None = None) -> Job:
         """Return the job of a variant on the data in the folder `data`, or in the recipe's own folder within it.
 
         Raises:
             SettingError: if there is no such folder, or a setting is wrong.
         """
-        settings = self.settings(variant, overrides)
+        settings = self.settings(variant, overrides, arm=arm)
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
         return Job.from_dict(settings, base=base)
 
-    def lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
+    def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
+        """Return the settings in which arms differ from the job that they change, each under the arm's name."""
+        common = {line[:2] for line in self.lines(variant, overrides)}
+        own = {arm: self.lines(variant, overrides, arm=arm) for arm in self.arms}
+        return [
+            line._replace(setting=f"{arm}: {line.setting}")
+            for arm, lines in own.items()
+            for line in lines
+            if line[:2] not in common
+        ]
+
+    def lines(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> list[Line]:
         """Return every setting that the recipe makes, and whose it is. What is not among them has the job's default."""
-        paper, small = (flat(self.settings(each)) for each in VARIANTS)
-        chosen = flat(self.settings(variant, overrides))
+        paper, small = (flat(self.settings(each, arm=arm)) for each in VARIANTS)
+        chosen = flat(self.settings(variant, overrides, arm=arm))
         lines = []
         for name, value in chosen.items():
             before = small if variant == "small" else paper
@@ -123,6 +161,7 @@ def load_recipe(name: str) -> Recipe:
     raw = read_yaml((recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"the recipe {name}")
     about, job = dict(raw["recipe"]), {key: value for key, value in raw.items() if key != "recipe"}
     small = about.pop("small", {})
+    about |= {"arms": {arm: Arm(**told) for arm, told in about.pop("arms", {}).items()}}
     whose = ((PAPER, about.pop("from_paper", {})), (ASSUMED, about.pop("assumed", {})))
     notes = {setting: (who, note) for who, told in whose for setting, note in told.items()}
     parent = load_recipe(about.pop("extends")) if "extends" in about else None

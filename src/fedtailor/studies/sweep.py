@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import FedtailorError, ResumeError
 from ..job import Job
+from ..protocols import Distillation
 from ..running import RunFolder, Watcher, run
 from .baselines import Baseline, baseline_job, run_baseline
 from .grid import FEDERATED, Axis, Cell, value_text
@@ -43,13 +44,24 @@ PERSONAL = (  # ending -> where the section "personal" has it: of the clients' o
     ("_local_p10", "local", "p10"),
     ("_local_public", "local_public", "mean"),
 )
+DISTILLED = (  # of the clients' own models, where they distil
+    ("_aligned", "own", "mean"),
+    ("_aligned_public", "public", "mean"),
+)
 COSTS = {
     "up_bytes": ("traffic", "up_bytes"),
     "down_bytes": ("traffic", "down_bytes"),
     "flops": ("flops", "client_total"),
     "peak_bytes": ("memory", "peak_bytes"),
+    "client_memory_bytes": ("memory", "client_foretold_bytes"),
     "seconds": ("seconds", "total"),
 }
+PUBLIC = {  # of the public set, where clients distil -> where the summary's section has it
+    "public_examples": ("examples",),
+    "public_fit": ("told_apart", "mean"),
+    "labels_unlike": ("labels_unlike",),
+}
+LEARNING = {"learning_up_bytes": "up_bytes", "learning_down_bytes": "down_bytes"}  # of all messages but those of evaluation
 COUNTS = ("rounds", "best_round", "trainable_parameters")
 
 
@@ -124,12 +136,14 @@ def figures_of(table: "pd.DataFrame") -> list[str]:
 def possible_figures(jobs: Iterable[Job]) -> list[str]:
     """Return the figures that a sweep of these jobs can tell, before it is run."""
     metrics: dict[str, None] = {}
-    scopes = [*SCOPES]
+    scopes, public = [*SCOPES], list[str]()
     for job in jobs:
         metrics |= dict.fromkeys(("loss", *job.task.metrics))
         if job.personalization.personal:
-            scopes = [*SCOPES, *PERSONAL]
-    return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [*COSTS, *COUNTS]
+            scopes = [*scopes, *(scope for scope in PERSONAL if scope not in scopes)]
+        if isinstance(job.protocol, Distillation):
+            scopes, public = [*scopes, *(scope for scope in DISTILLED if scope not in scopes)], [*PUBLIC]
+    return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [*COSTS, *LEARNING, *public, *COUNTS]
 
 
 def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
@@ -152,10 +166,15 @@ def cell_folder(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / cell.name
 
 
+def is_done(cell: Cell, folder: Path) -> bool:
+    """Return whether a cell has a result in the folder of a sweep."""
+    return (cell_folder(folder, cell) / "summary.json").is_file()
+
+
 def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> str | None:
     """Run one cell, or what is left of it; return why it failed, or None."""
     path, log = cell_folder(folder, cell), folder / "errors" / f"{cell.name}.txt"
-    if (path / "summary.json").is_file():
+    if is_done(cell, folder):
         return None
     log.unlink(missing_ok=True)
     try:
@@ -188,18 +207,33 @@ def _figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for suffix, section, moment in SCOPES:
         found |= {f"{name}{suffix}": value for name, value in summary.get(section, {}).get(moment, {}).items()}
-    for suffix, section, moment in PERSONAL:
-        told = summary.get("personal", {}).get(section, {}).get(moment, {})
-        found |= {f"{name}{suffix}": value for name, value in told.items()}
+    for whole, scopes in (("personal", PERSONAL), ("distillation", DISTILLED)):
+        for suffix, section, moment in scopes:
+            told = at(summary, (whole, section, moment)) or {}
+            found |= {f"{name}{suffix}": value for name, value in told.items()}
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
+    kinds = summary.get("traffic", {}).get("by_kind", {})
+    found |= {name: sum(kinds[kind][key] for kind in kinds if kind != "evaluate") for name, key in LEARNING.items()}
+    public = summary.get("distillation", {}).get("public_set", {})
+    found |= {name: at(public, path) for name, path in PUBLIC.items()} if public else {}
     return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
 
 
+def at(section: Any, path: Sequence[str]) -> Any:
+    """Return what stands at a path of nested mappings; None if nothing does."""
+    for key in path:
+        section = section.get(key) if isinstance(section, Mapping) else None
+    return section
+
+
 def _columns(axes: Sequence[Axis], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text."""
-    return {
-        axis.name: settings[axis.name] if all(map(_is_number, axis.values)) else value_text(settings[axis.name]) for axis in axes
-    }
+    """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text; None where it has none."""
+
+    def value(axis: Axis) -> Any:
+        own = settings[axis.name]
+        return own if own not in axis.values or all(map(_is_number, axis.values)) else value_text(own)
+
+    return {axis.name: value(axis) for axis in axes}
 
 
 def _is_number(value: object) -> bool:

@@ -1,0 +1,82 @@
+"""Runs a recipe that compares several systems: all its cells, one table, two plots."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .console import complain, out
+from .sweep import rows_of, watching
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..report.crossover import Crossover
+    from ..studies.recipes import Recipe
+    from ..studies.sweep import Swept
+
+
+def run_arms(
+    recipe: "Recipe",
+    variant: str,
+    data: Path,
+    settings: Sequence[str],
+    *,
+    only: Sequence[str] = (),
+    out_folder: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run the cells of a recipe that are not done, and tell what all that are done came to.
+
+    Args:
+        only: patterns of the names of cells to run; empty: all.
+    """
+    from ..report.plot import check_plots
+    from ..studies.arms import choose, make_arms
+    from ..studies.sweep import run_sweep
+
+    check_plots()
+    axes, cells = make_arms(recipe, variant, data, settings)
+    folder = out_folder or Path("runs") / f"{recipe.name}-{variant}"
+    chosen = choose(cells, only, folder)
+    try:
+        swept = run_sweep(axes, chosen, folder, watching=None if as_json else watching)
+    except KeyboardInterrupt:
+        complain(f"stopped; the same command goes on with what is missing in {folder}")
+        raise typer.Exit(1) from None
+    _tell(recipe, swept, as_json=as_json)
+    if swept.failed:
+        raise typer.Exit(1)
+
+
+def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
+    """Write the means and the plots, and print the table."""
+    from ..report.arms import show_arms
+    from ..report.arms_plot import plot_against_bytes, plot_crossover
+    from ..studies.arms import ARM
+    from ..studies.sweep import spread
+
+    means = spread(swept.table, swept.axes)
+    (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
+    settings = [axis.name for axis in swept.axes if axis.name not in (ARM, "seed")]
+    crossover = _crossover(recipe, means)
+    plot_against_bytes(means, settings=settings, metric=recipe.metric, folder=swept.folder)
+    if crossover is not None:
+        plot_crossover(crossover, swept.folder)
+    if as_json:
+        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
+        told |= {} if crossover is None else {"crossings": crossover.crossings}
+        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        return
+    out().print(
+        show_arms(swept.table, means, settings=settings, metric=recipe.metric, folder=str(swept.folder), crossover=crossover)
+    )
+
+
+def _crossover(recipe: "Recipe", means: "pd.DataFrame") -> "Crossover | None":
+    from ..report.crossover import find_crossover
+
+    return find_crossover(means, **recipe.crossover) if recipe.crossover else None

@@ -1,0 +1,94 @@
+"""Several systems beside each other in one table: what each reaches, sends, computes and holds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from .crossover import SENT, Crossover
+from .plain import plain_table
+from .sweep import cost_text, failed_cells, spread_text, title_of, value_of
+from .wording import bytes_text, flops_text, plural, seconds_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEDERATED = "federated"
+COSTS = (
+    ("sent by clients", SENT[0], bytes_text),
+    ("sent to clients", SENT[1], bytes_text),
+    ("computation", "flops", flops_text),
+    ("client memory", "client_memory_bytes", bytes_text),
+    ("time", "seconds", seconds_text),
+)
+NOTE = (
+    "bytes and computation are of all clients over the whole run, evaluation apart; client memory is foretold: the frozen weights that a client "
+    "holds, those under training, their gradients and moments, without activations; time is that of the whole simulation"
+)
+
+
+def show_arms(
+    table: "pd.DataFrame",
+    means: "pd.DataFrame",
+    *,
+    settings: Sequence[str],
+    metric: str,
+    folder: str,
+    crossover: Crossover | None = None,
+) -> RenderableType:
+    """Return a row for each cell of each arm, means over seeds, and below it what was found.
+
+    Args:
+        table: a row a run.
+        means: a row for each cell: `arm`, `run`, settings, figures, and beside each its standard deviation NAME_sd.
+        settings: the settings that arms vary, but for the seed.
+        metric: the figure that arms are compared by.
+    """
+    own = f"{metric}_aligned_public"
+    shown = [metric, *([own] if own in means and means[own].notna().any() else [])]
+    grid = plain_table("system")
+    heads = [*(short(name) for name in settings), "n", *map(title_of, shown), *(title for title, _, _ in COSTS)]
+    for title in heads:
+        grid.add_column(title, justify="right", overflow="fold")
+    for row in means.to_dict("records"):
+        count = f"{row['n']}" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
+        sent = {name: math.nan for name in SENT} if row["run"] != FEDERATED else {}  # nobody sends where nobody federates
+        costs = [cost_text(row | sent, name, wording) for _, name, wording in COSTS]
+        values = [value_of(row[name]) if known(row[name]) else "" for name in settings]
+        grid.add_row(str(row["arm"]), *values, count, *(spread_text(name, row) for name in shown), *costs)
+    title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, Text(NOTE, style="dim"), *failed_cells(table)]
+    parts += ["", *crossing_lines(crossover)] if crossover is not None else []
+    return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def crossing_lines(crossover: Crossover) -> list[RenderableType]:
+    """Return, for each line of the other arm, the size from which on it is the cheaper one."""
+    found = [
+        Text(f"{crossover.of} sends more than {crossover.under} {label} from {plural(math.ceil(size), 'public example')} on")
+        for label, size in crossover.crossings.items()
+    ]
+    return [
+        *found,
+        Text(
+            f"by {crossover.per_item:,.1f} bytes a public example, fitted to {plural(len(crossover.sizes), 'size')}", style="dim"
+        ),
+    ]
+
+
+def point_label(row: Mapping[Any, Any], settings: Sequence[str], varied: Sequence[str]) -> str:
+    """Return what tells a cell from the others of its arm: rank 16."""
+    return ", ".join(f"{short(name)} {value_of(row[name])}" for name in settings if name in varied and known(row[name]))
+
+
+def short(setting: str) -> str:
+    """Return the last part of a setting's name: rank for tuning.rank, public for protocol.public_limit."""
+    return setting.rpartition(".")[2].removesuffix("_limit").replace("_", " ")
+
+
+def known(value: object) -> bool:
+    """Return whether a cell has a value of a setting; one that its arm does not know is None, or NaN among numbers."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

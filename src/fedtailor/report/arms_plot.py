@@ -1,0 +1,104 @@
+"""Several systems in two plots: what they reach against what they send, and where logits stop being cheaper than weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arms import FEDERATED, known, point_label
+from .crossover import Crossover, sent
+from .plot import STYLE
+from .sweep import title_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEGA = 1e6
+
+
+def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric: str, folder: Path) -> list[Path]:
+    """Draw a metric against the bytes that clients send and get, a point for each cell; bars are one standard deviation.
+
+    What is run without a federation is a line across, as it sends nothing.
+
+    Returns:
+        The files METRIC-bytes.png and METRIC-bytes.svg in `folder`; none if no cell has the metric.
+    """
+    means = means[means[metric].notna()] if metric in means else means[:0]
+    if not len(means):
+        return []
+    from matplotlib.ticker import LogLocator
+
+    def draw(axes: Any) -> None:
+        for place, (arm, cells) in enumerate(means.groupby("arm", sort=False)):
+            rows, color = cells.to_dict("records"), f"C{place}"
+            if rows[0]["run"] != FEDERATED:
+                axes.axhline(rows[0][metric], color=color, linestyle="--", linewidth=1, label=arm)
+                continue
+            varied = [name for name in settings if len({row[name] for row in rows if known(row[name])}) > 1]
+            for number, row in enumerate(rows):
+                at = (sent(row) / MEGA, row[metric])
+                deviation = row.get(f"{metric}_sd")
+                axes.errorbar(
+                    *at,
+                    yerr=deviation if known(deviation) else 0.0,
+                    marker="o",
+                    capsize=3,
+                    color=color,
+                    label=None if number else arm,
+                )
+                axes.annotate(
+                    point_label(row, settings, varied), at, xytext=(4, 4), textcoords="offset points", fontsize="x-small"
+                )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_xlabel("sent by and to all clients, MB")
+        axes.set_ylabel(title_of(metric))
+
+    return _draw(folder, f"{metric}-bytes", draw)
+
+
+def plot_crossover(crossover: Crossover, folder: Path) -> list[Path]:
+    """Draw the bytes of both arms over the size of the public set, and mark where they are the same.
+
+    Returns:
+        The files crossover.png and crossover.svg in `folder`.
+    """
+
+    def draw(axes: Any) -> None:
+        most = 1.1 * max([*crossover.sizes, *crossover.crossings.values()])
+        line = [(crossover.base + crossover.per_item * size) / MEGA for size in (0, most)]
+        axes.plot([0, most], line, color="C0", linewidth=1)
+        axes.plot(
+            list(crossover.sizes), [value / MEGA for value in crossover.sizes.values()], "o", color="C0", label=crossover.of
+        )
+        for place, (label, size) in enumerate(crossover.crossings.items(), start=1):
+            height = crossover.lines[label] / MEGA
+            axes.axhline(height, color=f"C{place}", linestyle="--", linewidth=1, label=f"{crossover.under}, {label}")
+            axes.annotate(f"{size:,.0f}", (size, height), xytext=(4, -10), textcoords="offset points", fontsize="small")
+        axes.set_xlabel("public examples")
+        axes.set_ylabel("sent by and to all clients, MB")
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, most)
+
+    return _draw(folder, "crossover", draw)
+
+
+def _draw(folder: Path, name: str, draw: Any) -> list[Path]:
+    """Return the files of a plot that `draw` makes on its axes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        drawing = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = drawing.add_subplot()
+        draw(axes)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        files = [folder / f"{name}.{form}" for form in ("png", "svg")]
+        drawing.savefig(files[0], dpi=150)
+        drawing.savefig(files[1], metadata={"Date": None})
+    return files

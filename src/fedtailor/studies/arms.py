@@ -1,0 +1,79 @@
+"""The cells of a recipe that compares several systems, each over grids of its own."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingError
+from ..job import Job
+from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
+from .recipes import Recipe
+from .sweep import at, is_done
+
+ARM = "arm"  # the column that tells which system a cell is of
+
+
+def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str] = ()) -> tuple[tuple[Axis, ...], list[Cell]]:
+    """Return all cells of all arms, and what they differ in: the arm, every setting that one of them varies, the seed.
+
+    A setting that an arm does not vary has its value from the arm's job, or None where the job has none of that name.
+
+    Args:
+        overrides: settings of every cell, such as stop.rounds=20.
+
+    Raises:
+        SettingError: if a job is wrong, or an override names what the recipe varies.
+    """
+    seeds = "seed=" + ",".join(map(str, recipe.seeds))
+    grids = [(name, read_axes([*shlex.split(grid), seeds])) for name, arm in recipe.arms.items() for grid in arm.grids(variant)]
+    varied = list(dict.fromkeys(axis.name for _, axes in grids for axis in axes))
+    _check_overrides(recipe, varied, overrides)
+    varied = [*(name for name in varied if name != "seed"), "seed"]
+    cells: list[Cell] = []
+    for name, axes in grids:
+        run = recipe.arms[name].baseline or FEDERATED
+
+        def load(own: Sequence[str], arm: str = name) -> Job:
+            return recipe.make_job(variant, data, [*overrides, *own], arm=arm)
+
+        for cell in make_cells(axes, load, runs=(run,), prefix=f"{name}_"):
+            cells.append(replace(cell, settings={ARM: name} | {key: value_at(cell.job, key) for key in varied}))
+    return tuple(_axis(name, cells) for name in (ARM, *varied)), cells
+
+
+def choose(cells: Sequence[Cell], patterns: Sequence[str], folder: Path) -> list[Cell]:
+    """Return the cells whose names fit one of the patterns, and those that are done in `folder`; all of them without patterns.
+
+    Raises:
+        SettingError: if a pattern fits none.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(cell.name, pattern) for cell in cells):
+            raise SettingError(f"no cell is named {pattern}; the first is {cells[0].name}, and * stands for anything")
+    return [
+        cell
+        for cell in cells
+        if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns) or is_done(cell, folder)
+    ]
+
+
+def value_at(job: Job, name: str) -> Any:
+    """Return the value of a dotted setting of a job; None if it has none of that name."""
+    return at(job.to_dict(), name.split("."))
+
+
+def _check_overrides(recipe: Recipe, varied: Sequence[str], overrides: Sequence[str]) -> None:
+    named = next((text.partition("=")[0].strip() for text in overrides if text.partition("=")[0].strip() in varied), None)
+    if named is not None:
+        raise SettingError(
+            f"{named} is what the recipe {recipe.name} varies; choose among its cells with --only, such as --only '*seed=0', or write "
+            f"the job with fedtailor recipe show {recipe.name} --yaml"
+        )
+
+
+def _axis(name: str, cells: Sequence[Cell]) -> Axis:
+    values = tuple(dict.fromkeys(cell.settings[name] for cell in cells if cell.settings[name] is not None))
+    return Axis(name=name, texts=tuple(map(value_text, values)), values=values)

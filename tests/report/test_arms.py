@@ -1,0 +1,83 @@
+"""Systems in one table and two plots."""
+
+import math
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from fedtailor.report.arms import show_arms
+from fedtailor.report.arms_plot import plot_against_bytes, plot_crossover
+from fedtailor.report.crossover import find_crossover
+
+SETTINGS = ["tuning.rank", "protocol.public_limit"]
+
+
+def row(arm, rank, public, accuracy, sent, *, run="federated", **more):
+    return {
+        "run": run, "arm": arm, "tuning.rank": rank, "protocol.public_limit": public, "n": 2, "of": 3, "accuracy": accuracy,
+        "accuracy_sd": 0.01, "learning_up_bytes": sent / 2, "learning_down_bytes": sent / 2, "flops": 2e12, "client_memory_bytes": 5e7,
+        "seconds": 70.0, "public_examples": public, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def means():
+    # logits: 1,000 + 40 bytes a public example both ways; LoRA: 10,000 and 50,000
+    return pd.DataFrame(
+        [
+            row("avg", 4, math.nan, 0.9, 10_000),
+            row("avg", 16, math.nan, 0.92, 50_000),
+            row("kd", 8, 100, 0.7, 5_000, accuracy_aligned_public=0.75, accuracy_aligned_public_sd=0.02),
+            row("kd", 8, 300, 0.8, 13_000),
+            row("all", 8, math.nan, 0.95, 14, run="central"),
+        ]
+    )
+
+
+def crossing(means):
+    return find_crossover(means, of="kd", along="public_examples", under="avg", by="tuning.rank")
+
+
+def test_where_logits_cost_as_much_as_weights(means):
+    found = crossing(means)
+    assert found.per_item == pytest.approx(40)
+    assert found.base == pytest.approx(1_000)
+    # (10,000 - 1,000) / 40 and (50,000 - 1,000) / 40
+    assert found.crossings == {"rank 4": pytest.approx(225), "rank 16": pytest.approx(1225)}
+    assert crossing(means[means["protocol.public_limit"] != 300]) is None
+    assert crossing(means[means["arm"] != "avg"]) is None
+    assert crossing(means.drop(columns="public_examples")) is None
+    assert crossing(means.assign(n=0)) is None
+
+
+def test_the_table_has_a_row_for_each_cell(means):
+    table = pd.DataFrame({"status": ["done", "failed"], "cell": ["a", "b"], "error": ["", "no memory"]})
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(show_arms(table, means, settings=SETTINGS, metric="accuracy", folder="runs/x", crossover=crossing(means)))
+    text = captured.get()
+    lines = {line.split()[0]: line for line in text.splitlines() if "±" in line}
+    assert "0.800 ± 0.010" in lines["kd"]
+    assert "2 of 3" in lines["kd"]
+    assert "13.0 kB" not in lines["kd"]
+    assert lines["kd"].count("6.5 kB") == 2
+    assert "2.0 TFLOP" in lines["kd"]
+    assert "50.0 MB" in lines["kd"]
+    assert lines["all"].count("–") == 3  # nobody sends where nobody federates, and there are no clients' own models
+    assert "0.750 ± 0.020" in text
+    assert "kd sends more than avg rank 4 from 225 public examples on" in text
+    assert "no memory" in text
+
+
+def test_both_plots_are_drawn(means, tmp_path):
+    files = plot_against_bytes(means, settings=SETTINGS, metric="accuracy", folder=tmp_path)
+    assert [file.name for file in files] == ["accuracy-bytes.png", "accuracy-bytes.svg"]
+    drawn = files[1].read_text()
+    for words in ("rank 16", "public 300", ">kd<", ">all<"):
+        assert words in drawn
+    assert "rank 8" not in drawn  # all cells of kd have it
+    assert plot_against_bytes(means, settings=SETTINGS, metric="bleu", folder=tmp_path) == []
+    drawn = plot_crossover(crossing(means), tmp_path)[1].read_text()
+    assert ">225<" in drawn
+    assert "avg, rank 16" in drawn

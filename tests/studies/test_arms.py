@@ -1,0 +1,90 @@
+"""A comparison: several systems, each over grids of its own."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from fedtailor.errors import SettingError
+from fedtailor.studies.arms import choose, make_arms, value_at
+from fedtailor.studies.recipes import Arm, Recipe
+
+SPLIT = {"protocol": {"kind": "split", "cut": 1, "local": {"learning_rate": 0.1}}}
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(
+        name="two",
+        title="",
+        paper="",
+        data="set",
+        job={
+            "backbone": "none", "task": {"kind": "classification"}, "data": {"train": "train.parquet"},
+            "tuning": {"kind": "lora", "rank": 8}, "protocol": {"kind": "averaging", "local": {"learning_rate": 0.1}},
+        },
+        small={"stop": {"rounds": 2}, "protocol": {"local": {"learning_rate": 0.5}}},
+        notes={},
+        seeds=(0, 7),
+        arms={
+            "avg": Arm(about="", cells=["tuning.rank=4,8"]),
+            "cut": Arm(about="", job=SPLIT, cells=["protocol.cut=1,2,3", "tuning.rank=4 protocol.cut=2"], small=["protocol.cut=2"]),
+            "all": Arm(about="", cells=["tuning.rank=8"], baseline="central"),
+        },
+    )  # fmt: skip
+
+
+def test_every_arm_has_the_cells_of_its_grids_for_every_seed(recipe, tmp_path):
+    axes, cells = make_arms(recipe, "paper", tmp_path)
+    assert [axis.name for axis in axes] == ["arm", "tuning.rank", "protocol.cut", "seed"]
+    assert [axis.values for axis in axes] == [("avg", "cut", "all"), (4, 8), (1, 2, 3), (0, 7)]
+    assert len(cells) == 2 * (2 + 3 + 1 + 1)
+    assert cells[0].name == "avg_tuning.rank=4_seed=0"
+    assert cells[0].settings == {"arm": "avg", "tuning.rank": 4, "protocol.cut": None, "seed": 0}
+    assert cells[4].settings == {"arm": "cut", "tuning.rank": 8, "protocol.cut": 1, "seed": 0}  # the rank of its job
+    assert (cells[-1].run, cells[-1].job.seed) == ("central", 7)
+    assert len({tuple(cell.settings.values()) for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
+
+
+def test_the_small_variant_changes_arms_too(recipe, tmp_path):
+    _, cells = make_arms(recipe, "small", tmp_path, ["stop.rounds=5"])
+    assert [cell.name for cell in cells if cell.name.startswith("cut")] == [
+        "cut_protocol.cut=2_seed=0",
+        "cut_protocol.cut=2_seed=7",
+    ]
+    assert {(cell.job.stop.rounds, cell.job.protocol.local.learning_rate) for cell in cells} == {(5, 0.5)}
+    own = replace(recipe.arms["cut"], small_job={"protocol": {"labels": "with-server"}})
+    changed = replace(recipe, arms=recipe.arms | {"cut": own})
+    assert changed.settings("small", arm="cut")["protocol"]["labels"] == "with-server"
+    assert "labels" not in changed.settings("paper", arm="cut")["protocol"]
+    assert ("cut: protocol.kind", "split") in [line[:2] for line in recipe.arm_lines()]
+    assert not [line for line in recipe.arm_lines() if line.setting.startswith("avg")]
+
+
+def test_what_the_recipe_varies_cannot_be_set(recipe, tmp_path):
+    for text in ("seed=3", "tuning.rank=2"):
+        with pytest.raises(SettingError, match=r"varies; choose among its cells with --only"):
+            make_arms(recipe, "paper", tmp_path, [text])
+    with pytest.raises(SettingError, match=r"the cell avg_tuning.rank=4_seed=0 is no job"):
+        make_arms(recipe, "paper", tmp_path, ["stop.rounds=0"])
+
+
+def test_some_cells_are_chosen_and_what_is_done_stays_in_the_table(recipe, tmp_path):
+    _, cells = make_arms(recipe, "paper", tmp_path)
+    done = tmp_path / "cells" / "avg_tuning.rank=8_seed=7"
+    done.mkdir(parents=True)
+    (done / "summary.json").write_text("{}")
+    assert [cell.name for cell in choose(cells, ["avg*=0"], tmp_path)] == [
+        "avg_tuning.rank=4_seed=0", "avg_tuning.rank=8_seed=0", "avg_tuning.rank=8_seed=7",
+    ]  # fmt: skip
+    assert choose(cells, [], tmp_path) == cells
+    with pytest.raises(SettingError, match="no cell is named avg_rank"):
+        choose(cells, ["avg_rank"], tmp_path)
+
+
+def test_a_value_that_is_not_there_is_none(recipe, tmp_path):
+    job = recipe.make_job("paper", tmp_path)
+    assert value_at(job, "protocol.local.learning_rate") == 0.1
+    assert value_at(job, "protocol.cut") is None
+    assert value_at(job, "name.of.something") is None
+    assert pd.isna(value_at(job, "stop.patience")) is False
