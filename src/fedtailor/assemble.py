@@ -53,6 +53,7 @@ class Parts:
     own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of clients that train LoRA of another rank
     own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+    told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def worker_of(self, client: ClientId) -> Worker:
         """Return the worker that a client works with."""
@@ -61,6 +62,12 @@ class Parts:
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
         return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def measured(self) -> list[ClientId]:
+        """Clients with examples of their own to measure on."""
+        here = [client for client, state in self.states.items() if len(state.test) or len(state.validation)]
+        return [*here, *self.told_measured]
 
     @property
     def shares_a_part(self) -> bool:
@@ -147,7 +154,11 @@ def assemble(
     files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
     own = (shard for state in states.values() for shard in (state.train, state.validation, state.test))
     check_front(model, task, (*own, *files.values()))
-    infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
+    infos = [
+        ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
+        for client, state in states.items()
+        if len(state.train) or client in divided.elsewhere
+    ]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))

@@ -25,6 +25,8 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
     settings = job.protocol
     if not isinstance(settings, Distillation):
         return []
+    if divided.public is not None:
+        return list(divided.public)
     key = job.task.required[0]
     if settings.public == REST:
         if not divided.rest:

@@ -27,9 +27,11 @@ def make_app() -> typer.Typer:
     from .export import export
     from .init import init, schema
     from .models import app as models
+    from .net import app as net
     from .recipe import app as recipe
     from .run import run
     from .show import show
+    from .site import app as site
     from .sweep import sweep
     from .tryout import tryout
 
@@ -46,6 +48,8 @@ def make_app() -> typer.Typer:
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(recipe, name="recipe")
+    app.add_typer(net, name="net")
+    app.add_typer(site, name="site")
     return app
 
 
