@@ -28,6 +28,11 @@ RULES: dict[str, list[str]] = {  # name: settings
         rule: [f"protocol.aggregation={rule}"]
         for rule in ("fedavgm", "fedadam", "fedyogi", "fedadagrad", "ffa-lora", "rolora", "lora-fair", "fedrot-lora", "fedsvd", "flexlora", "flora", "fedex-lora", "raflora")
     },
+    **{  # the default step of an adaptive server, 0.01 a value and round, is short for ten rounds
+        f"{rule}-0.1": [f"protocol.aggregation={{kind: {rule}, server_learning_rate: 0.1}}"]
+        for rule in ("fedavgm", "fedadam", "fedyogi", "fedadagrad")
+    },
+    "fed-sb": ["tuning={kind: fed-sb, rank: 64, alpha: 64}"],
 }  # fmt: skip
 RATE = "protocol.local.learning_rate"
 TRIAL_SEED = 100

@@ -1,8 +1,11 @@
 """A whole job that ends in seconds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 NAMES = "Eagle Mill Vaults Punter Cotto Phoenix Wrestlers Plough".split()
 FOODS = "French Indian Chinese English Italian Thai".split()
@@ -48,3 +51,14 @@ def make_job(tiny_backbone_folder):
 @pytest.fixture
 def rows():
     return tiny_rows()
+
+
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of the adapter that a run made."""
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def assert_same_adapter(one: Path, other: Path) -> None:
+    left, right = adapter(one), adapter(other)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)

@@ -1,12 +1,16 @@
 """Updates and shared tensors for tests of aggregation rules."""
 
+from dataclasses import replace
+
 import torch
 
+from fedtailor.interfaces import Carrying, Control
 from fedtailor.records import Update
 
 MODULES = ("model.layers.0.q_proj", "model.layers.1.q_proj")
 OUT, IN = 7, 5
 SCALE = 2.0  # alpha / rank
+RANKS = (4, 1, 2, 2, 3, 1, 4, 2)  # of eight clients
 
 
 def a_of(module):
@@ -96,3 +100,35 @@ def ideal(params, updates, module):
     """Return dW* = sum p B A by the dense formula, in float64 (alpha / r is the same for all and left out)."""
     total = sum(one.weight for one in updates)
     return sum(one.weight / total * dense(trained(params, one), module) for one in updates)
+
+
+def params_for(rule, **settings):
+    """Return random shared tensors, with room for what the rule carries: more than the 5 that any of these matrices can have."""
+    return random_params(carry=6 if isinstance(rule, Carrying) else 0, **settings)
+
+
+def updates_for(rule, params, clients, *, round=1, **settings):
+    """Return random updates of what the rule trains in `round`, with what must travel beside them."""
+    updates = random_updates(params, clients, trains=rule.trains(round), **settings)
+    if isinstance(rule, Control):
+        updates = [replace(one, extra=dict(one.delta)) for one in updates]
+    return updates
+
+
+def dense_rule(rule, params, updates, module):
+    """Return what a rule's paper says, from dense matrices; a client of a lower rank has zeros for the rest."""
+    if rule.kind == "flora":
+        return ideal(params, updates, module)
+    mean = ideal(params, updates, module)
+    if rule.kind == "raflora":
+        mean = torch.zeros_like(mean)
+        bounds = sorted({one.delta[a_of(module)].shape[0] for one in updates})
+        for low, high in zip([0, *bounds[:-1]], bounds, strict=True):
+            owners = [one for one in updates if one.delta[a_of(module)].shape[0] >= high]
+            total = sum(one.weight for one in owners)
+            for one in owners:
+                b = params[b_of(module)][:, low:high] + one.delta[b_of(module)][:, low:high]
+                a = params[a_of(module)][low:high] + one.delta[a_of(module)][low:high]
+                mean += one.weight / total * b.double() @ a.double()
+    u, s, vt = torch.linalg.svd(mean, full_matrices=False)
+    return u[:, :4] * s[:4] @ vt[:4]

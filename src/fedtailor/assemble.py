@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import choose_ranks
@@ -19,7 +20,7 @@ from .ledger import Sizes
 from .models import Backbone, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, Ready
+from .protocols import Averaging, BoundSplit, Ready
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
@@ -52,6 +53,7 @@ class Parts:
     own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of clients that train LoRA of another rank
     own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+    told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def worker_of(self, client: ClientId) -> Worker:
         """Return the worker that a client works with."""
@@ -60,6 +62,12 @@ class Parts:
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
         return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def measured(self) -> list[ClientId]:
+        """Clients with examples of their own to measure on."""
+        here = [client for client, state in self.states.items() if len(state.test) or len(state.validation)]
+        return [*here, *self.told_measured]
 
     @property
     def shares_a_part(self) -> bool:
@@ -96,6 +104,7 @@ def assemble(
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
     divided = divided or divide_data(job, given)
+    cuts = own_cuts(job)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
     public = load_public(job, divided, warn)
@@ -145,10 +154,15 @@ def assemble(
     files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
     own = (shard for state in states.values() for shard in (state.train, state.validation, state.test))
     check_front(model, task, (*own, *files.values()))
-    infos = [ClientInfo(id=client, examples=len(state.train)) for client, state in states.items() if len(state.train)]
+    infos = [
+        ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
+        for client, state in states.items()
+        if len(state.train) or client in divided.elsewhere
+    ]
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
+    share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
-    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, warn=warn)
+    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -169,10 +183,12 @@ def assemble(
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
         ),
-        sizes=_sizes(job, protocol, backbone, worker, shared),
+        sizes=_sizes(job, protocol, backbone, worker, shared, share=share),
         precision=precision,
         own_workers=own_workers,
-        own_sizes={c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared)) for c, rank in of_clients.items()},
+        own_sizes={
+            c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared), share=share) for c, rank in of_clients.items()
+        },
         ranks=of_clients,
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
@@ -182,14 +198,15 @@ def assemble(
     return parts
 
 
-def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors) -> Sizes:
-    """Return what costs depend on."""
+def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float) -> Sizes:
+    """Return what costs depend on; `share` is that of the clients which a round asks."""
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
         trained=count(worker.params),
         tensors=len(shared),
         shared=count(shared),
+        rounds=max(1, round(job.stop.rounds * share)),
         **protocol.sizes(shared, rounds=job.stop.rounds),
     )
 
@@ -199,7 +216,8 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     costs = {}
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.lengths_N
-        costs[info.id] = parts.protocol.cost(
+        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
+        costs[info.id] = protocol.cost(
             parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
         )
     return costs

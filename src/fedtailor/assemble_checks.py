@@ -40,7 +40,7 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
     names = list(worker.tensors())
     try:
         home = job.personalization.stays_home(names)
-        job.personalization.check(own_validation=any(divided.validation.values()))
+        job.personalization.check(own_validation=divided.may_have("validation"))
     except SettingError as error:
         raise SettingError(f"{kind}, tuning: {job.tuning.kind}: {error}") from None
     if not home:
@@ -152,9 +152,9 @@ def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
             warn(f"{number} training examples are left out: {reason}")
     for part, number in divided.overlap.items():
         warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
-    if not (divided.server_validation or any(divided.validation.values())):
+    if not (divided.server_validation or divided.may_have("validation")):
         warn(
             "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
         )
-    if not (divided.server_test or any(divided.test.values())):
+    if not (divided.server_test or divided.may_have("test")):
         warn("nobody has test examples: the figures are those of the validation examples")

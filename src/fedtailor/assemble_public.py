@@ -1,6 +1,6 @@
 """The public examples of a job that distils: loaded, held against the data of its owners."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .chance import stream
 from .data.divide import Divided
@@ -10,7 +10,7 @@ from .job import Job
 from .learning.worker import Worker
 from .protocols import Averaging, Distillation, DistillationRun, Ready, Split
 from .protocols.distillation import REST
-from .records import Example
+from .records import ClientId, Example
 
 OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
 
@@ -25,6 +25,8 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
     settings = job.protocol
     if not isinstance(settings, Distillation):
         return []
+    if divided.public is not None:
+        return list(divided.public)
     key = job.task.required[0]
     if settings.public == REST:
         if not divided.rest:
@@ -55,15 +57,19 @@ def ready_protocol(
     job: Job,
     public: Sequence[Example],
     divided: Divided,
+    cuts: Mapping[ClientId, int],
     warn: Callable[[str], None],
 ) -> Ready:
     """Return the job's protocol with all that it needs besides its `settings`.
+
+    Args:
+        cuts: of the clients whose model is cut elsewhere than the job's.
 
     Raises:
         SettingError: if it does not go with the task, or no public example can be used.
     """
     if isinstance(settings, Split):
-        bound = settings.at(worker)
+        bound = settings.at(worker, cuts)
         warn(bound.notice)
         return bound
     if isinstance(settings, Averaging):

@@ -79,7 +79,8 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         )
     tuning: Any = job.tuning
-    if job.clients.overrides and not isinstance(tuning, Lora):
+    ranks_differ = any((own.tuning.rank, own.tuning.alpha) != (None, None) for own in job.clients.overrides.values())
+    if ranks_differ and not isinstance(tuning, Lora):
         raise SettingError(
             f"clients.overrides does not go with tuning: {tuning.kind}: rank and alpha are those of tuning: lora; choose it, or leave the "
             "overrides out"
@@ -87,6 +88,8 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
     found: dict[ClientId, tuple[int, float]] = {}
     for client, override in sorted(job.clients.overrides.items()):
         own = override.tuning
+        if own.rank is None and own.alpha is None:
+            continue
         rank, alpha = own.rank or tuning.rank, own.alpha or tuning.alpha
         if rank > tuning.rank:
             raise SettingError(

@@ -4,6 +4,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -23,6 +24,7 @@ class Sizes:
     sent_tensors: int | None = None  # tensors that hold these, likewise
     extra: int = 0  # values beside the weights that go both ways, such as control variates
     extra_tensors: int = 0  # tensors that hold these
+    rounds: int = 1  # of the run that a client takes part in, as expected: some costs fall from round to round
 
 
 def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
@@ -49,6 +51,11 @@ def message_bytes(values: int, tensors: int, bytes_per_value: int) -> int:
 def client_memory(sizes: Sizes, *, moments: int) -> int:
     """Return the bytes of weights, gradients and optimizer moments at a client, activations left out; foretold."""
     return sizes.backbone_bytes + sizes.trained * 4 * (2 + moments)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that could still be taken: of the GPU, or of the machine as its system tells it."""
+    return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
 
 
 class PeakMemory:

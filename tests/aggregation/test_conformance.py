@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load, save
-from updates import MODULES, SCALE, a_of, b_of, dense, ideal, random_params, random_updates
+from updates import MODULES, SCALE, a_of, b_of, dense, ideal, params_for, random_params, random_updates, updates_for
 
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
 from fedtailor.aggregation.lowrank import pairs_of
 from fedtailor.errors import SettingError
-from fedtailor.interfaces import Aggregation, AnyRanks, Carrying, Control
+from fedtailor.interfaces import Aggregation, Carrying
 from fedtailor.records import Update
 
 RULES = [cls() for cls in AGGREGATIONS.values()]
@@ -20,20 +20,6 @@ OPTIMIZERS = ("fedadam", "fedyogi", "fedadagrad")  # their step is not as long a
 EXACT = ("ffa-lora", "rolora", "fedsvd", "flora", "fedex-lora")  # the product of what they return is the mean of the products
 AVERAGES = [rule for rule in RULES if rule.kind not in OPTIMIZERS]
 TURNS = ("fedsvd", "flora", "fedex-lora")  # they change what they do not train: A, or what is carried
-RANKS = (4, 1, 2, 2, 3, 1, 4, 2)  # of eight clients
-
-
-def params_for(rule, **settings):
-    """Return random shared tensors, with room for what the rule carries: more than the 5 that any of these matrices can have."""
-    return random_params(carry=6 if isinstance(rule, Carrying) else 0, **settings)
-
-
-def updates_for(rule, params, clients, *, round=1, **settings):
-    """Return random updates of what the rule trains in `round`, with what must travel beside them."""
-    updates = random_updates(params, clients, trains=rule.trains(round), **settings)
-    if isinstance(rule, Control):
-        updates = [replace(one, extra=dict(one.delta)) for one in updates]
-    return updates
 
 
 def assert_same_bits(one, other):
@@ -204,58 +190,6 @@ def test_rules_that_carry_do_so_round_after_round(rule):
             torch.testing.assert_close(dense(outcome.shared, module), ideal(shared, updates, module), rtol=1e-5, atol=1e-4)
         assert max(outcome.figures.values()) < 1e-6
         shared, state = outcome.shared, outcome.state
-
-
-@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, AnyRanks)], ids=lambda rule: rule.kind)
-class TestUnequalRanks:
-    @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
-    @pytest.mark.parametrize("clients", range(2, 9))
-    def test_the_result_is_that_of_the_dense_formula(self, rule, clients, equal):
-        params = params_for(rule, rank=4)
-        updates = updates_for(rule, params, clients, equal=equal, ranks=RANKS)
-        outcome = rule.combine(updates, params, rule.init(params))
-        off, whole = [], []
-        for module in MODULES:
-            want = dense_rule(rule, params, updates, module)
-            got = dense(outcome.shared, module)
-            assert torch.linalg.norm(got - want) <= 1e-5 * torch.linalg.norm(want)
-            off.append(ideal(params, updates, module) - got)
-            whole.append(ideal(params, updates, module))
-        if rule.kind != "flora":  # whose bias leaves out what was carried before
-            want = float(torch.linalg.norm(torch.stack(off)) / torch.linalg.norm(torch.stack(whole)))
-            assert outcome.figures["bias"] == pytest.approx(want, rel=1e-5)
-        form = [(name, t.dtype, t.shape) for name, t in params.items()]
-        assert [(name, t.dtype, t.shape) for name, t in outcome.shared.items()] == form
-
-    def test_other_tensors_are_averaged_plainly(self, rule):
-        params = params_for(rule, rank=4)
-        updates = updates_for(rule, params, 4, ranks=RANKS)
-        head = [replace(one, delta={"classifier.weight": one.delta["classifier.weight"]}) for one in updates]
-        want = FedAvg().combine(head, {"classifier.weight": params["classifier.weight"]}, {}).shared["classifier.weight"]
-        assert torch.equal(rule.combine(updates, params, rule.init(params)).shared["classifier.weight"], want)
-
-
-def dense_rule(rule, params, updates, module):
-    """Return what a rule's paper says, from dense matrices; a client of a lower rank has zeros for the rest."""
-    if rule.kind == "flora":
-        return ideal(params, updates, module)
-    mean = ideal(params, updates, module)
-    if rule.kind == "raflora":
-        mean = torch.zeros_like(mean)
-        bounds = sorted({one.delta[a_of(module)].shape[0] for one in updates})
-        for low, high in zip([0, *bounds[:-1]], bounds, strict=True):
-            owners = [one for one in updates if one.delta[a_of(module)].shape[0] >= high]
-            total = sum(one.weight for one in owners)
-            for one in owners:
-                b = params[b_of(module)][:, low:high] + one.delta[b_of(module)][:, low:high]
-                a = params[a_of(module)][low:high] + one.delta[a_of(module)][low:high]
-                mean += one.weight / total * b.double() @ a.double()
-    u, s, vt = torch.linalg.svd(mean, full_matrices=False)
-    return u[:, :4] * s[:4] @ vt[:4]
-
-
-def test_three_rules_take_any_ranks():
-    assert {rule.kind for rule in RULES if isinstance(rule, AnyRanks) and rule.any_ranks} == {"flexlora", "raflora", "flora"}
 
 
 def test_the_pairs_of_the_tests_are_found():

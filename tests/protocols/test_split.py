@@ -33,7 +33,7 @@ def rows_of(family):
 
 
 def ask(parts, federation, start=None):
-    talks = Conversations(protocol=parts.protocol, federation=federation, lost={})
+    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
     request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
 
@@ -269,7 +269,6 @@ def test_a_message_holds_at_most_a_batch(folders):
         ),
         ("gpt2", {"aggregation": {"kind": "fedadam"}}, "aggregation fedadam is not known across a cut"),
         ("gpt2", {"local": {"accumulate": 2}}, "local.accumulate is 2, which protocol: split does not know"),
-        ("gpt2", {"local": {"keep_optimizer": True}}, "local.keep_optimizer is True"),
         ("gpt2", {"changes": {"tuning": {"kind": "prefix"}}}, "does not go with tuning: prefix"),
         ("gpt2", {"changes": {"tuning": {"kind": "prompt"}}}, "does not go with tuning: prompt"),
         (

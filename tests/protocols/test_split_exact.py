@@ -49,7 +49,7 @@ def whole_steps(parts, start, client):
 
 
 def split_round(parts, start):
-    talks = Conversations(protocol=parts.protocol, federation=federation_of(parts), lost={})
+    talks = Conversations(protocol=parts.protocol, federation=federation_of(parts), memory={})
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
 

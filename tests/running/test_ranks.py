@@ -1,36 +1,22 @@
 """Clients that train LoRA of different ranks, through whole runs."""
 
 import json
-import re
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from tuning_shapes import LABELS, logits
+from unequal import LOW, LOWER, job_of
 
 from fedtailor.assemble import assemble, foretell
-from fedtailor.errors import SettingError
 from fedtailor.export import open_run
 from fedtailor.learning.client import ClientState
 from fedtailor.running import run
 
-LOW, LOWER = "client-01", "client-03"
-OVERRIDES = {LOW: {"tuning": {"rank": 1}}, LOWER: {"tuning": {"rank": 2, "alpha": 6}}}  # of rank 4, alpha 4
 RULES = ("flexlora", "raflora", "flora")
 every_rule = pytest.mark.parametrize("rule", RULES)
 SHAPES = ("tiny_backbone_folder", "tiny_gpt2_folder", "tiny_bert_folder")
-
-
-def job_of(make_job, rule="flexlora", **changes):
-    settings = {
-        "tuning": {"kind": "lora", "rank": 4, "alpha": 4, "dropout": 0.1},
-        "clients__overrides": OVERRIDES,
-        "protocol__aggregation": {"kind": rule},
-        "protocol__local__keep_optimizer": rule != "flora",
-        "evaluation__generate__max_new_tokens": 3,
-    }
-    return make_job(**settings | changes)
 
 
 def weights(folder):
@@ -238,22 +224,6 @@ def test_a_run_may_start_from_an_adapter(rule, make_job, rows, tmp_path):
     assert summary["metrics"]["after"]["loss"] < first.summary["metrics"]["before"]["loss"]
 
 
-def test_check_tells_ranks_before_a_run(make_job, rows):
-    from rich.console import Console
-
-    from fedtailor.cli.check import plan
-
-    job = job_of(make_job)
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    for part in plan(job, assemble(job, given=rows), []):
-        console.print(part)
-    ups = {
-        client: re.search(rf"{client}\s.*?([\d.]+) kB", console.export_text(clear=False)) for client in ("client-00", LOW, LOWER)
-    }
-    told = {client: float(found[1]) for client, found in ups.items()}
-    assert told[LOW] < told[LOWER] < told["client-00"]
-
-
 def test_weights_that_stay_home_are_of_the_clients_rank(make_job, rows, tmp_path):
     home = {"kind": "fedper", "home": ["*.layers.1.*"]}
     run(job_of(make_job, stop__rounds=2, personalization=home), data=rows, out=tmp_path / "r")
@@ -270,49 +240,3 @@ def test_baselines_run_with_overrides(kind, make_job, rows, tmp_path):
 
     summary = run_baseline(job_of(make_job, stop__rounds=2), kind, data=rows, out=tmp_path / kind).summary
     assert summary["metrics"]["after"]["loss"] < summary["metrics"]["before"]["loss"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"protocol__aggregation": {"kind": "fedavg"}}, r"fedavg does not go with clients.overrides.*'client-01' has rank 1.*flexlora, raflora or flora"),
-        ({"protocol__aggregation": {"kind": "fedex-lora"}}, r"fedex-lora does not go with clients.overrides.*flora"),
-        ({"clients__overrides": {LOW: {"tuning": {"alpha": 8}}}, "protocol__aggregation": {"kind": "rolora"}}, r"rolora does not go.*alpha 8"),
-        ({"clients__overrides": {"client-9": {"tuning": {"rank": 1}}}}, r"names 'client-9'.*no such client.*client-00, client-01"),
-        ({"clients__overrides": {LOW: {"tuning": {"rank": 8}}}}, r"client-01.tuning.rank is 8, above tuning.rank, 4.*tuning.rank: 8"),
-        ({"tuning": {"kind": "full"}, "protocol__aggregation": {"kind": "fedavg"}}, r"overrides does not go with tuning: full.*tuning: lora"),
-        ({"personalization": {"kind": "fedper", "home": ["lora_B"]}}, r"aggregation: flexlora does not go with personalization: fedper; .* only one is shared"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_together_is_refused_before_anything_is_written(changes, text, make_job, rows, tmp_path):
-    with pytest.raises(SettingError, match=text):
-        run(job_of(make_job, **changes), data=rows, out=tmp_path / "r")
-    assert not (tmp_path / "r").exists()
-
-
-@pytest.mark.parametrize(
-    ("override", "text"),
-    [
-        ({"tuning": {"rank": 0}}, r"clients.overrides.client-01.tuning.*rank is a whole number from 1, got 0"),
-        ({"tuning": {"rank": True}}, r"clients.overrides.client-01.tuning.rank"),
-        ({"tuning": {"alpha": -1}}, r"alpha is a number above 0, got -1"),
-        ({"tuning": {"dropout": 0.1}}, r"clients.overrides.client-01.tuning.dropout is not a setting.*alpha and rank"),
-        ({"backbone": "x"}, r"clients.overrides.client-01.backbone is not a setting.*tuning"),
-        (4, r"clients.overrides.client-01 must be"),
-    ],
-)
-def test_overrides_that_cannot_be_read_are_told(override, text, make_job):
-    with pytest.raises(SettingError, match=text):
-        make_job(clients__overrides={LOW: override})
-
-
-def test_two_adapters_side_by_side_have_one_rank_for_all(make_job, rows):
-    with pytest.raises(SettingError, match=r"clients.overrides does not go with personalization: feddpa.*finetune"):
-        assemble(
-            make_job(
-                clients__overrides={LOW: {"tuning": {"rank": 1}}},
-                protocol__aggregation={"kind": "flexlora"},
-                personalization={"kind": "feddpa"},
-            ),
-            given=rows,
-        )

@@ -149,6 +149,7 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
         f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for training alone; "
         f"evaluations {'and personalization come' if job.personalization.personal else 'come'} on top",
     )
+    yield from _reused(parts)
     yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
     yield (
         "memory",
@@ -159,6 +160,21 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
         yield (
             "personalization",
             f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
+        )
+
+
+def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what it means that activations are sent once, where they are."""
+    from ..protocols import BoundSplit
+    from ..report.wording import bytes_text
+
+    if isinstance(parts.protocol, BoundSplit) and parts.protocol.settings.reuse:
+        tokens = sum(int(parts.states[info.id].train.lengths_N.sum()) for info in parts.sampler.clients)
+        kept = parts.protocol.kept_bytes(tokens)
+        yield (
+            "reuse",
+            f"activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
+            f"{bytes_text(kept)} of them in memory, which are data of the clients",
         )
 
 

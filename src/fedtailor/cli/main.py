@@ -22,13 +22,16 @@ def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
     from .check import check
     from .compare import compare
+    from .cut import cut
     from .demo import demo
     from .export import export
     from .init import init, schema
     from .models import app as models
+    from .net import app as net
     from .recipe import app as recipe
     from .run import run
     from .show import show
+    from .site import app as site
     from .sweep import sweep
     from .tryout import tryout
 
@@ -41,10 +44,12 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, run, sweep, show, compare, tryout, export, schema):
+    for command in (demo, init, check, cut, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(recipe, name="recipe")
+    app.add_typer(net, name="net")
+    app.add_typer(site, name="site")
     return app
 
 

@@ -1,5 +1,6 @@
 """fedtailor run: carries a job out."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,12 +41,18 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         typer.Option(help="Instead: all data in one place (central; central-steps: as many steps), or each client alone."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+    on: Annotated[Path | None, typer.Option(help="Carry it out on a network: the folder of net init.", metavar="NET")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="With --on: a site that is left out; may be given again.", metavar="SITE")
+    ] = None,
 ) -> None:
     """Carry out a job: train, measure, and keep the result in a run folder."""
     from ..job import Job
 
     loaded = Job.load(job, settings or [])
-    result = carry_out(loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json)
+    result = carry_out(
+        loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
+    )
     if as_json:
         print_json(result.summary)
         return
@@ -59,16 +66,19 @@ def carry_out(
     resume: Path | None = None,
     baseline: Baseline | None = None,
     quiet: bool = False,
+    network: Path | None = None,
+    without: Sequence[str] = (),
 ) -> "Result":
-    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`."""
+    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given."""
     from .progress import watch
 
     with watch(err(), quiet=quiet) as watcher:
         try:
-            return _start(job, out_folder, resume, baseline, watcher)
+            return _start(job, out_folder, resume, baseline, watcher, network, without)
         except KeyboardInterrupt:
             folder = watcher.folder or resume
-            tip = f"; go on with fedtailor run {folder}/job.yaml --resume {folder}" if folder and baseline is None else ""
+            there = f" --on {network}" if network else ""
+            tip = f"; go on with fedtailor run {folder}/job.yaml --resume {folder}{there}" if folder and baseline is None else ""
             complain(f"stopped{tip}")
             raise typer.Exit(1) from None
 
@@ -83,7 +93,15 @@ def show_end(folder: Path, samples: int) -> None:
         out().print(f"  [dim]next[/]  {after}\n", soft_wrap=True)
 
 
-def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: Baseline | None, watcher: Any) -> "Result":
+def _start(  # noqa: PLR0917 - one caller
+    job: "Job",
+    out_folder: Path | None,
+    resume: Path | None,
+    baseline: Baseline | None,
+    watcher: Any,
+    network: Path | None,
+    without: Sequence[str],
+) -> "Result":
     from ..errors import SettingError
 
     if resume is not None and out_folder is not None:
@@ -91,6 +109,14 @@ def _start(job: "Job", out_folder: Path | None, resume: Path | None, baseline: B
             f"--resume {resume} goes on in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
+    if network is not None:
+        if baseline is not None:
+            raise SettingError("--baseline compares clients on one machine; leave one of --baseline and --on out.")
+        from ..network.submit import run_on
+
+        return run_on(job, network, out=out_folder, resume=resume, without=without, watcher=watcher)
+    if without:
+        raise SettingError("--without leaves a site of a network out; name the network with --on, or leave it out.")
     if baseline is None:
         from ..running import run as run_job
 

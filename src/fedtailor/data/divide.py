@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -37,6 +37,12 @@ class Divided:
     dropped: Mapping[str, int]  # training examples that nobody has, by reason
     rest: Sequence[Example] = ()  # training rows that the limit leaves out: nobody's
     overlap: Mapping[str, int] = field(default_factory=dict)  # inputs of a public file that also stand in the training data
+    elsewhere: frozenset[ClientId] = frozenset()  # clients whose examples are on other machines: they have none here
+    public: Sequence[Example] | None = None  # that everybody speaks of, loaded already; None: the protocol says where they are
+
+    def may_have(self, part: Literal["validation", "test"]) -> bool:
+        """Whether clients have examples of their own for a part, as far as is known here."""
+        return bool(self.elsewhere) or any(getattr(self, part).values())
 
 
 def divide(
@@ -68,23 +74,7 @@ def divide(
         DataError: if data are missing, unfit, or too few for these clients.
         SettingError: if settings do not fit the data.
     """
-    parts = _given_parts(given)
-    loaded: dict[str, list[Example]] = {"validation": [], "test": []}
-    for part in PARTS:
-        source, in_memory = getattr(data, part), parts.get(part)
-        if source is not None or in_memory is not None:
-            loaded[part] = load_examples(
-                source,
-                columns=data.columns,
-                required=required,
-                optional=optional,
-                base=base,
-                part=part,
-                given=in_memory,
-                packages=data.packages,
-                package_limit=data.package_limit,
-            )
-            _check_texts(loaded[part], required, part)
+    loaded = _load(data, _given_parts(given), PARTS, required=required, optional=optional, base=base)
     train, dropped = _distinct(loaded["train"], required)
     distinct = train
     train = _limited(train, data.limit.get("train"), seed, "train", dropped)
@@ -113,6 +103,38 @@ def divide(
         rest=_others(distinct, train),
         overlap=_overlap(train, loaded, key),
     )
+
+
+def load_public_parts(
+    data: Data, *, required: Sequence[str], optional: Sequence[str], base: Path, seed: int
+) -> dict[str, list[Example]]:
+    """Return the public examples of a job alone, of validation and test, as `divide` returns them at the server; see there."""
+    names = ("validation", "test")
+    loaded = _load(data, {}, names, required=required, optional=optional, base=base)
+    return {part: _limited(loaded[part], data.limit.get(part), seed, part) for part in names}
+
+
+def _load(
+    data: Data, given: Mapping[str, object], names: Sequence[str], *, required: Sequence[str], optional: Sequence[str], base: Path
+) -> dict[str, list[Example]]:
+    """Return the examples of the named parts; those of `given` take the place of what `data` names."""
+    loaded: dict[str, list[Example]] = {"validation": [], "test": []}
+    for part in names:
+        source, in_memory = getattr(data, part), given.get(part)
+        if source is not None or in_memory is not None:
+            loaded[part] = load_examples(
+                source,
+                columns=data.columns,
+                required=required,
+                optional=optional,
+                base=base,
+                part=part,
+                given=in_memory,
+                packages=data.packages,
+                package_limit=data.package_limit,
+            )
+            _check_texts(loaded[part], required, part)
+    return loaded
 
 
 def _given_parts(given: object | None) -> Mapping[str, object]:

@@ -67,10 +67,22 @@ class OwnTuning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnProtocol:
+    """What one client's protocol differs in."""
+
+    cut: int | None = None  # of split: blocks that the client holds; left out: protocol.cut
+
+    def __post_init__(self) -> None:
+        if self.cut is not None and (not _whole(self.cut) or self.cut < 1):
+            raise SettingError(f"cut is the number of blocks that the client holds, at least 1, got {self.cut!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Override:
     """What one client differs in from the job."""
 
     tuning: OwnTuning = field(default_factory=OwnTuning)  # of LoRA: rank and alpha
+    protocol: OwnProtocol = field(default_factory=OwnProtocol)  # of split: the cut
 
 
 @dataclass(frozen=True, kw_only=True)

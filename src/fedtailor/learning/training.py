@@ -72,7 +72,7 @@ def train_locally(
     params = {**trained, **(beside or {})}
     start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings)
-    _restore_moments(engine, params, optimizer or {})
+    restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
@@ -96,7 +96,7 @@ def train_locally(
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:
                 on_step(step + 1, steps, loss)
-    kept = _moments(engine, params) if settings.keep_optimizer else {}
+    kept = moments_of(engine, params) if settings.keep_optimizer else {}
     engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
     delta: Tensors
     if received is None:
@@ -179,7 +179,7 @@ def _step(
     return total / targets, tokens, targets
 
 
-def _moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """Return what the optimizer remembers, as tensors named "field/weight"."""
     found = {
         f"{field}/{name}": value
@@ -190,7 +190,8 @@ def _moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> 
     return clone(found)
 
 
-def _restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
+def restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
+    """Let the optimizer go on with what `moments_of` gave; what belongs to no weight in `params` is passed over."""
     for key, value in moments.items():
         field, name = key.split("/", 1)
         if name not in params:  # it rests in this round

@@ -11,7 +11,7 @@ from ..errors import TooFewClients
 from ..job import Job
 from ..protocols import alone
 from ..records import Round
-from .engine import local_federation
+from .engine import Connect, local_federation
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
 from .measure import COUNTS, Evaluator, Moment, Notify
@@ -81,9 +81,22 @@ def run(
 
 
 def carry_out(
-    parts: Parts, path: Path, *, watcher: Watcher | None = None, warnings: Sequence[str] = (), baseline: str = ""
+    parts: Parts,
+    path: Path,
+    *,
+    watcher: Watcher | None = None,
+    warnings: Sequence[str] = (),
+    baseline: str = "",
+    connect: Connect = local_federation,
 ) -> Result:
-    """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end."""
+    """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end.
+
+    Args:
+        watcher: told of every event.
+        warnings: of the assembly: they become events.
+        baseline: its name, if it is none of the job's own runs.
+        connect: gives the engine that carries messages to the clients.
+    """
     job, environment = parts.job, describe_environment(parts)
     environment["baseline"] = baseline
     warnings = [*warnings, *check_same_parts(environment, path)]
@@ -91,7 +104,7 @@ def carry_out(
     (path / "summary.json").unlink(missing_ok=True)  # it tells of a run that had ended
     notify = _notifier(folder, watcher)
     _write_settings(parts, folder, environment)
-    federation = local_federation(parts, folder, notify)
+    federation = connect(parts, folder, notify)
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     progress = folder.load(notify)
     resumed = progress is not None

@@ -1,7 +1,8 @@
 """The engine that carries messages to clients in this process."""
 
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from ..assemble import Parts
 from ..federation import LocalFederation
@@ -11,6 +12,8 @@ from ..protocols.ranks import RankedFederation
 from ..records import ClientId
 from .folder import RunFolder
 from .measure import Notify
+
+Connect: TypeAlias = Callable[[Parts, RunFolder, Notify], Federation]
 
 
 def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federation:
@@ -37,4 +40,9 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
     local = LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
     )
-    return RankedFederation(inner=local, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else local
+    return ranked(local, parts)
+
+
+def ranked(federation: Federation, parts: Parts) -> Federation:
+    """Return the engine as the protocol sees it: what goes to clients of a lower rank of LoRA is cut to it."""
+    return RankedFederation(inner=federation, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else federation

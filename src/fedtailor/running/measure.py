@@ -93,7 +93,7 @@ class Evaluator:
         )
 
     def _ask_clients(self, progress: Progress, request: Message, *, round: int) -> ClientFigures:
-        asked = [c for c, state in self.parts.states.items() if len(state.test) or len(state.validation)]
+        asked = self.parts.measured
         replies = count(1)
         found = ask_evaluation(
             self.federation,

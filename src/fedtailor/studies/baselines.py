@@ -52,6 +52,8 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
     """
     job = job.replace("personalization", {"kind": "none"})
+    if isinstance(job.protocol, Split):
+        job = job.replace("clients.overrides", {})  # of cuts, and there is none
     if isinstance(job.protocol, Distillation | Split):  # where all is in one place nobody talks: what is left is local training
         job = job.replace("protocol", {"kind": "averaging", "local": job.to_dict()["protocol"]["local"]})
     if kind != "local":

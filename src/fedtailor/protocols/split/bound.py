@@ -1,11 +1,12 @@
 """Split learning, cut into one model: what a run works with."""
 
 from collections.abc import Collection, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from ...errors import OffManifest
 from ...interfaces import Aggregation, Federation
 from ...learning.client import ClientState
 from ...learning.local import LocalTraining
@@ -14,7 +15,7 @@ from ...ledger import Sizes
 from ...models.cut import Draws, Part
 from ...personalization import Personalization, Shared
 from ...protection import Manifest
-from ...records import Cost, Round, ServerState
+from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
 from ...tensors import Tensors, count
 from ..averaging import Averaging
@@ -23,9 +24,11 @@ from ..personal import KIND, personal_specs
 from ..sampling import Sampler
 from .client import SplitClient
 from .conversations import Conversations
-from .cost import client_flops, client_memory_bytes, round_bytes, server_flops
+from .cost import round_cost
 from .layout import Layout
 from .messages import EXAMPLES, Form
+from .side import moment_fields
+from .telling import costed, notice
 from .wire import TOKENS, Wire
 
 if TYPE_CHECKING:
@@ -40,7 +43,9 @@ class BoundSplit:
 
     settings: "Split"
     worker: Worker
-    layout: Layout
+    layout: Layout  # of clients that the job says nothing else of; with cut: auto, of their first round
+    choices: tuple[int, ...]  # cuts that these may have
+    cuts: Mapping[ClientId, int] = field(default_factory=dict)  # of the clients that differ
 
     @property
     def kind(self) -> str:
@@ -69,8 +74,16 @@ class BoundSplit:
     @property
     def form(self) -> Form:
         """What messages look like."""
-        classes = self.worker.task.backbone_kind == "classifier"
-        return Form(layout=self.layout, wire=self.wire, gradients=self.gradient_wire, classes=classes)
+        moves = self.auto and self.local.keep_optimizer
+        return Form(
+            layouts=[self.layout.moved(cut) for cut in self.all_cuts],
+            wire=self.wire,
+            gradients=self.gradient_wire,
+            classes=self.worker.task.backbone_kind == "classifier",
+            reuse=self.settings.reuse,
+            auto=self.auto,
+            moments=moment_fields(self.local) if moves else (),
+        )
 
     @property
     def longest(self) -> int:
@@ -95,14 +108,36 @@ class BoundSplit:
     @property
     def notice(self) -> str:
         """What those who own the data should know before a run, in a sentence."""
-        u_shaped, causal = self.form.u_shaped, self.worker.task.backbone_kind == "causal"
-        kept = "labels stay with the clients" if u_shaped else "labels go to the server"
-        if u_shaped and causal:
-            kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
-        return (
-            f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here "
-            f"behind block {self.layout.cut} of {self.layout.blocks}); {kept}"
-        )
+        return notice(self)
+
+    @property
+    def auto(self) -> bool:
+        """Whether the server chooses the cut anew in each round."""
+        return self.settings.cut == "auto"
+
+    @property
+    def all_cuts(self) -> list[int]:
+        """Every cut that a client may have."""
+        return sorted({*self.choices, *self.cuts.values()})
+
+    def fixed_cut(self, client: ClientId) -> int | None:
+        """Return where the job cuts a client's model, or None if the server chooses."""
+        return self.cuts.get(client, None if self.auto else self.layout.cut)
+
+    def check_allowed(self, client: ClientId, cut: int) -> None:
+        """Raise OffManifest if a client is asked to be cut where the job does not allow it: a lower cut tells more of its texts."""
+        fixed = self.fixed_cut(client)
+        allowed = self.choices if fixed is None else (fixed,)
+        if cut not in allowed:
+            raise OffManifest(f"the server asks {client} to hold {cut} blocks; the job allows {', '.join(map(str, allowed))}")
+
+    def at_cut(self, cut: int) -> "BoundSplit":
+        """Return the protocol, cut elsewhere."""
+        return replace(self, layout=self.layout.moved(cut))
+
+    def of_client(self, client: ClientId) -> "BoundSplit":
+        """Return the protocol as the job cuts it for a client, or as it begins if the server chooses."""
+        return self.at_cut(self.fixed_cut(client) or self.layout.cut)
 
     def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
         """Return the learning rate at a step (from 0), the same on both sides."""
@@ -138,19 +173,19 @@ class BoundSplit:
     ) -> Generator[Round, None, None]:
         """Yield after each round, as averaging does; see `Averaging.serve`.
 
-        `ServerState.method` is what error feedback keeps at the server, by client.
+        `ServerState.method` is what the server remembers of each client; see `Past`.
 
         Raises:
             TooFewClients: if less than the quorum ended their conversations, twice.
         """
-        talks = Conversations(protocol=self, federation=federation, lost=dict(state.method))
+        talks = Conversations(protocol=self, federation=federation, memory=dict(state.method))
         start = replace(state, method={})
         for round in self._averaging.serve(talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
             talks.commit()
-            rows = [self._with_flops(row) for row in round.clients]
-            tokens = sum(row["tokens"] for row in rows if "tokens" in row)
-            figures = {**round.figures, "server_seconds": talks.seconds, "server_flops": server_flops(self.layout, tokens)}
-            yield replace(round, state=replace(round.state, method=talks.lost), clients=rows, figures=figures)
+            rows, figures = costed(talks, round.clients)
+            yield replace(
+                round, state=replace(round.state, method=talks.memory), clients=rows, figures={**round.figures, **figures}
+            )
 
     def client(
         self,
@@ -177,12 +212,12 @@ class BoundSplit:
         most_rank: int | None = None,
     ) -> Manifest:
         """Return exactly what this protocol sends; see `Averaging.manifest`. Clients do not train alone, and all have one rank."""
-        figures, mine = list(figures), self._sent(shared)
+        figures = list(figures)
         specs = {"evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
         return Manifest(
-            up={**self.form.up(mine), **{kind: up for kind, (up, _) in specs.items()}},
-            down={**self.form.down(mine), **{kind: down for kind, (_, down) in specs.items()}},
+            up={**self.form.up(shared), **{kind: up for kind, (up, _) in specs.items()}},
+            down={**self.form.down(shared), **{kind: down for kind, (_, down) in specs.items()}},
             sizes={TOKENS: self.local.batch_size * self.longest, EXAMPLES: self.local.batch_size},
         )
 
@@ -195,16 +230,12 @@ class BoundSplit:
         return {"sent": count(sent), "sent_tensors": len(sent)}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
-        """Return what one client with so many examples spends in one round, foretold."""
-        steps = self.local.steps_per_round(examples)
-        seen = examples * self.local.epochs if self.local.steps is None else steps * min(self.local.batch_size, examples)
-        up_bytes, down_bytes = round_bytes(self, examples=seen, tokens=seen * tokens_per_example, steps=steps)
-        return Cost(
-            up_bytes=up_bytes,
-            down_bytes=down_bytes,
-            train_flops=client_flops(self.layout, round(seen * tokens_per_example)),
-            memory_bytes=client_memory_bytes(self),
-        )
+        """Return what one client with so many examples spends in one round, foretold; with reuse as a mean over `sizes.rounds`."""
+        return round_cost(self, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
+
+    def kept_bytes(self, tokens: int) -> int:
+        """Return the memory that the server needs for the activations of so many tokens, as float32."""
+        return tokens * self.layout.cut_model.width * 4
 
     @property
     def _averaging(self) -> Averaging:
@@ -216,7 +247,3 @@ class BoundSplit:
     def _sent(self, shared: Tensors) -> dict[str, Tensor]:
         """Return the client's part of what is shared."""
         return {name: shared[name] for name in self.layout.trained_by("client") if name in shared}
-
-    def _with_flops(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a client's row with the operations of its own part."""
-        return {**row, "train_flops": client_flops(self.layout, int(row["tokens"]))} if "tokens" in row else dict(row)

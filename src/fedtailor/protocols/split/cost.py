@@ -1,15 +1,19 @@
 """What split learning costs, foretold."""
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from ...learning.local import LocalTraining
 from ...protection import encode
-from ...records import Fact, Message
+from ...records import Cost, Fact, Message
 from ...tensors import count
-from .layout import Layout, Owner
-from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, GRADIENT, HIDDEN, LOSS_GRADIENT
+from .layout import CLASSES, TARGETS, Layout
+from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT
+from .reuse import MARK_CHARACTERS, fresh_share
 
 if TYPE_CHECKING:
     from .bound import BoundSplit
@@ -18,10 +22,42 @@ SIZEABLE = 64  # tokens more, from which the bytes of one token follow
 USUAL = {"int": 1000, "float": 0.12345678901234567}  # facts of usual length
 
 
-def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps: int) -> tuple[int, int]:
+def round_cost(protocol: "BoundSplit", *, examples: int, tokens_per_example: float, rounds: int) -> Cost:
+    """Return what one client with so many examples spends in one round; with reuse, the mean over so many rounds."""
+    local = protocol.local
+    steps = local.steps_per_round(examples)
+    seen = _seen(local, examples)
+    tokens = seen * tokens_per_example
+    up_bytes, down_bytes = round_bytes(protocol, examples=seen, tokens=tokens, steps=steps)
+    reused = 0.0
+    if protocol.settings.reuse:
+        fresh = fresh_share(examples=examples, seen=seen, rounds=rounds)
+        least, _ = round_bytes(protocol, examples=seen, tokens=tokens, steps=steps, known=True)
+        up_bytes, reused = round(fresh * up_bytes + (1 - fresh) * least), (1 - fresh) * tokens
+    return Cost(
+        up_bytes=up_bytes,
+        down_bytes=down_bytes,
+        train_flops=client_flops(protocol.layout, round(tokens), reused=round(reused)),
+        memory_bytes=client_memory_bytes(protocol),
+    )
+
+
+def tokens_per_round(local: LocalTraining, examples: int, tokens_per_example: float) -> float:
+    """Return the tokens that a client with so many examples trains on in a round."""
+    return _seen(local, examples) * tokens_per_example
+
+
+def _seen(local: LocalTraining, examples: int) -> float:
+    if local.steps is None:
+        return examples * local.epochs
+    return local.steps * examples / math.ceil(examples / local.batch_size)  # the last batch of an epoch may be short
+
+
+def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps: int, known: bool = False) -> tuple[int, int]:
     """Return the bytes that one client sends up and gets down in a round of so many steps.
 
-    Messages of the mean size are truly encoded, so that headers count as they are.
+    Messages of the mean size are truly encoded, so that headers count as they are. With `known` the server has the activations of all
+    examples already.
     """
     per_step, width = tokens / steps, protocol.layout.cut_model.width
     texts = max(1, round(examples / steps))
@@ -34,8 +70,9 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
                 tensors = tensors if protocol.layout.learns_in_front else {}
                 facts |= {} if protocol.form.u_shaped else {"loss": USUAL["float"]}
             if kind == ACTIVATIONS:
-                facts["lengths"] = [max(1, round(tokens / examples))] * texts
-                tensors = {**tensors, **_labels(protocol, rows, texts)}
+                facts["lengths"] = [0 if known else max(1, round(tokens / examples))] * texts
+                facts |= {"rows": [round(examples * 0.6)] * texts} if protocol.settings.reuse else {}
+                tensors = {} if known else {**tensors, **_labels(protocol, rows, texts)}
             return len(encode(Message(kind=kind, tensors=tensors, facts=facts)))
 
         rows = max(1, int(per_step))
@@ -46,24 +83,30 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
     down = table(GRADIENT, protocol.gradient_wire) + (table(HIDDEN, protocol.wire) if u_shaped else 0)
     mine = {name: protocol.worker.params[name].detach().float().cpu() for name in protocol.layout.trained_by("client")}
     mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
-    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0})
-    end = Message(kind=END, tensors=mine, facts={name: USUAL[spec.type] for name, spec in END_FACTS.items()})
+    mark = {"kept": "0" * MARK_CHARACTERS} if protocol.settings.reuse else {}
+    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
+    facts: dict[str, Fact] = {name: USUAL[spec.type] for name, spec in END_FACTS.items()}
+    end = Message(kind=END, tensors=mine, facts=facts | ({FREE: 10**10} if protocol.auto else {}))
     return round(steps * up) + len(encode(end)), round(steps * down) + len(encode(begin))
 
 
-def client_flops(layout: Layout, tokens: int) -> float:
-    """Return the operations of a client's training on so many tokens.
+def client_flops(layout: Layout, tokens: int, *, reused: int = 0) -> float:
+    """Return the operations of a client's training on so many tokens, of which `reused` were computed up to the cut before.
 
     2 N forward and, where weights before the cut are trained, 2 N for the gradients of activations, N counting the client's frozen
     matrices; 6 for each trained weight. In the u-shaped form what lies behind the blocks is the client's too (and passes gradients on).
     Embeddings, output head and attention scores are not counted, as in `ledger.train_flops`.
     """
-    return _flops(layout, "client", tokens)
+    place = layout.cut_model.place
+    in_front = _flops(layout, lambda name: place(name) < layout.cut)
+    return in_front * (tokens - reused) + tokens * _flops(
+        layout, lambda name: place(name) >= layout.cut and layout.owner(name) == "client"
+    )
 
 
 def server_flops(layout: Layout, tokens: int) -> float:
     """Return the operations of the server's training on so many tokens of clients."""
-    return _flops(layout, "server", tokens)
+    return tokens * _flops(layout, lambda name: layout.owner(name) == "server")
 
 
 def client_memory_bytes(protocol: "BoundSplit") -> int:
@@ -76,7 +119,8 @@ def client_memory_bytes(protocol: "BoundSplit") -> int:
     return sum(p.numel() * p.element_size() for p in held.values()) + learned * 4 * (2 + moments)
 
 
-def _flops(layout: Layout, owner: Owner, tokens: int) -> float:
+def _flops(layout: Layout, counts: Callable[[str], bool]) -> float:
+    """Return the operations per token with the parameters that count, by their names in the model."""
     model, place = layout.cut_model.model, layout.cut_model.place
     inner: Any = model
     apart = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -85,14 +129,14 @@ def _flops(layout: Layout, owner: Owner, tokens: int) -> float:
     trained = set(layout.inner.values())
     total = 0.0
     for name, parameter in _used(model):
-        if layout.owner(name) != owner:
+        if not counts(name):
             continue
         passes_back = layout.learns_in_front or place(name) >= layout.cut
         if name in trained:
             total += parameter.numel() * 6
         elif id(parameter) not in apart:
             total += parameter.numel() * (4 if passes_back else 2)
-    return tokens * total
+    return total
 
 
 def _used(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -104,5 +148,5 @@ def _labels(protocol: "BoundSplit", rows: int, texts: int) -> dict[str, torch.Te
     if protocol.form.u_shaped:
         return {}
     if protocol.form.classes:
-        return {"labels": torch.zeros(texts, dtype=torch.int32)}
-    return {"targets": torch.zeros(rows, dtype=torch.int32)}
+        return {CLASSES: torch.zeros(texts, dtype=torch.int32)}
+    return {TARGETS: torch.zeros(rows, dtype=torch.int32)}

@@ -1,7 +1,7 @@
 """Which weights belong to whom, when a model is cut between client and server."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from ...tensors import Tensors
 
 Labels = Literal["u-shaped", "with-server"]
 Owner = Literal["client", "server"]
+CLASSES, TARGETS = "labels", "targets"  # what the loss counts: a class of each text, or tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,27 @@ class Layout:
     @property
     def blocks(self) -> int:
         return len(self.cut_model.blocks)
+
+    def moved(self, cut: int) -> "Layout":
+        """Return the same model, cut elsewhere.
+
+        Raises:
+            SettingError: if there is no such place.
+        """
+        if not 1 <= cut <= self.most_cut:
+            why = (
+                "; behind the last block the server would have nothing: choose labels: with-server" if cut == self.blocks else ""
+            )
+            raise SettingError(
+                f"protocol.cut is {cut}, but this backbone has {self.blocks} blocks, and with labels: {self.labels} a client holds 1 to "
+                f"{self.most_cut} of them{why}; try cut: {max(1, self.most_cut // 2)}"
+            )
+        return replace(self, cut=cut)
+
+    @property
+    def most_cut(self) -> int:
+        """The most blocks that a client may hold: u-shaped the server must be left one."""
+        return self.blocks - (self.labels == "u-shaped")
 
     @property
     def front(self) -> Part:
@@ -77,17 +99,9 @@ def lay_out(worker: Worker, *, cut: int, labels: Labels) -> Layout:
     """
     _check_tuning(worker)
     model = cut_model(worker.model, lambda: worker.loss(_two_tokens(worker)))
-    blocks = len(model.blocks)
-    most = blocks - 1 if labels == "u-shaped" else blocks
-    if not 1 <= cut <= most:
-        why = "; behind the last block the server would have nothing: choose labels: with-server" if cut == blocks else ""
-        raise SettingError(
-            f"protocol.cut is {cut}, but this backbone has {blocks} blocks, and with labels: {labels} a client holds 1 to {most} of "
-            f"them{why}; try cut: {max(1, most // 2)}"
-        )
     by_identity = {id(parameter): name for name, parameter in worker.model.named_parameters()}
     inner = {name: by_identity[id(parameter)] for name, parameter in worker.params.items()}
-    return Layout(cut_model=model, cut=cut, labels=labels, inner=inner)
+    return Layout(cut_model=model, cut=1, labels=labels, inner=inner).moved(cut)
 
 
 def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | None = None) -> Batch:
@@ -101,13 +115,13 @@ def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | Non
     pad = worker.tokenizer.pad_token_id
     ids_BL = torch.where(real_BL, int(pad == 0), pad)  # a head may look for the last token that is no padding
     target_BL = torch.zeros_like(real_BL)
-    if labels and "targets" in labels:
-        targets_N = labels["targets"].long()
+    if labels and TARGETS in labels:
+        targets_N = labels[TARGETS].long()
         target_BL[real_BL] = targets_N >= 0
         ids_BL[real_BL] = torch.where(targets_N >= 0, targets_N, ids_BL[real_BL])
     of_texts = torch.zeros(len(lengths), dtype=torch.int64) if worker.task.backbone_kind == "classifier" else None
-    if labels and "labels" in labels:
-        of_texts = labels["labels"].long()
+    if labels and CLASSES in labels:
+        of_texts = labels[CLASSES].long()
     return Batch(
         input_ids_BL=ids_BL.to(worker.device),
         attention_mask_BL=None if bool(real_BL.all()) else real_BL.long().to(worker.device),
@@ -120,9 +134,9 @@ def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | Non
 def labels_of(batch: Batch) -> dict[str, Tensor]:
     """Return what the loss counts, for a server that computes it: numbers of classes, or each counted token, -1 for the others."""
     if batch.labels_B is not None:
-        return {"labels": batch.labels_B.to("cpu", torch.int32)}
+        return {CLASSES: batch.labels_B.to("cpu", torch.int32)}
     targets_BL = torch.where(batch.target_BL, batch.input_ids_BL, -1)
-    return {"targets": targets_BL.cpu()[real_places(lengths_of(batch))].to(torch.int32)}
+    return {TARGETS: targets_BL.cpu()[real_places(lengths_of(batch))].to(torch.int32)}
 
 
 def lengths_of(batch: Batch) -> list[int]:
@@ -151,7 +165,7 @@ def table_of(values_NH: Tensor, lengths: Sequence[int], device: torch.device) ->
 
 
 def _two_tokens(worker: Worker) -> Batch:
-    kind = {"labels": torch.zeros(1)} if worker.task.backbone_kind == "classifier" else {"targets": torch.tensor([-1, 1])}
+    kind = {CLASSES: torch.zeros(1)} if worker.task.backbone_kind == "classifier" else {TARGETS: torch.tensor([-1, 1])}
     return blank_batch(worker, [2], labels=kind)
 
 

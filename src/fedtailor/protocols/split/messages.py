@@ -9,23 +9,44 @@ gradient (of the activations)        ->
                                      <-   the next step's activations, or end: what changed in its weights
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from ...errors import OffManifest
 from ...protection import FactSpec, MessageSpec, TensorSpec, specs_of
 from ...records import Message
 from ...tensors import Tensors
 from ..averaging_messages import DOWN_FACTS, TRAIN_FACTS
-from .layout import Layout
+from .layout import CLASSES, TARGETS, Layout
+from .reuse import MARK_CHARACTERS
 from .wire import TOKENS, Wire
 
+MOMENTS, FREE = "moments/", "free_bytes"  # in front of an optimizer's moments of a weight; the fact that tells a client's memory
 BEGIN, ACTIVATIONS, HIDDEN = "split-begin", "split-activations", "split-hidden"
 LOSS_GRADIENT, GRADIENT, END = "split-loss-gradient", "split-gradient", "split-end"
 EXAMPLES = "examples"  # the name, in a manifest, of the most examples in a message
 
 STEP = {"step": FactSpec(type="int", purpose="step of the round that this belongs to, from 0")}
-LENGTHS = {"lengths": FactSpec(type="list[int]", purpose="tokens of each sequence of the batch")}
+LENGTHS = {
+    "lengths": FactSpec(
+        type="list[int]", purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it"
+    )
+}
+ROWS = {
+    "rows": FactSpec(
+        type="list[int]",
+        purpose="numbers of the batch's examples in the client's training part: by them the server finds what it keeps",
+    )
+}
+KEPT = {
+    "kept": FactSpec(
+        type="str", purpose="a mark of the examples whose activations the server keeps", most_characters=MARK_CHARACTERS
+    )
+}
+CUT_FACT = {"cut": FactSpec(type="int", purpose="blocks that the client holds in this round")}
+FREE_FACT = {FREE: FactSpec(type="int", purpose="memory that is free at the client in bytes: the server chooses the cut by it")}
 LOSS = {"loss": FactSpec(type="float", purpose="mean loss of the step, which the server computed", optional=True)}
 END_FACTS = {
     name: TRAIN_FACTS[name]
@@ -37,41 +58,91 @@ END_FACTS = {
 class Form:
     """What the form of messages depends on."""
 
-    layout: Layout
+    layouts: Sequence[Layout]  # one for each cut that a client may have
     wire: Wire  # of activations and hidden states
     gradients: Wire
     classes: bool  # the loss counts a class of each text, and not tokens
+    reuse: bool = False  # activations of an example are sent once
+    auto: bool = False  # the cut is chosen by what clients tell of themselves
+    moments: Sequence[str] = ()  # that move with a weight whose owner changes: fields of the optimizer's state
 
     @property
     def u_shaped(self) -> bool:
-        return self.layout.labels == "u-shaped"
+        return self.layouts[0].labels == "u-shaped"
 
-    def up(self, mine: Tensors) -> Mapping[str, MessageSpec]:
-        """Return what may leave a client, by kind; `mine` are its part's weights, but for those that stay home."""
-        width = self.layout.cut_model.width
+    @property
+    def width(self) -> int:
+        """Of the hidden states."""
+        return self.layouts[0].cut_model.width
+
+    def up(self, shared: Tensors) -> Mapping[str, MessageSpec]:
+        """Return what may leave a client, by kind; `shared` are all weights, but for those that stay home."""
+        width = self.width
+        tensors = {**self.wire.specs(width), **self._labels()}
+        if self.reuse:  # the server may have all
+            tensors = {name: replace(spec, optional=True) for name, spec in tensors.items()}
+        tensors |= self._moved(shared)
         found = {
-            ACTIVATIONS: MessageSpec(tensors={**self.wire.specs(width), **self._labels()}, facts=STEP | LENGTHS),
-            END: MessageSpec(tensors=specs_of(mine, "float32"), facts=END_FACTS),
+            ACTIVATIONS: MessageSpec(tensors=tensors, facts=STEP | LENGTHS | (ROWS if self.reuse else {})),
+            END: MessageSpec(tensors=self._weights(shared), facts=END_FACTS | (FREE_FACT if self.auto else {})),
         }
         return found | (
             {LOSS_GRADIENT: MessageSpec(tensors=self.gradients.specs(width), facts=STEP)} if self.u_shaped else {}
         )  # fmt: skip
 
-    def down(self, mine: Tensors) -> Mapping[str, MessageSpec]:
+    def down(self, shared: Tensors) -> Mapping[str, MessageSpec]:
         """Return what may go to a client, by kind."""
-        width = self.layout.cut_model.width
-        gradient = self.gradients.specs(width) if self.layout.learns_in_front else {}
+        width, learns = self.width, {layout.learns_in_front for layout in self.layouts}
+        gradient = dict(self.gradients.specs(width)) if True in learns else {}
+        if len(learns) > 1:  # at some cuts nothing is trained in front
+            gradient = {name: replace(spec, optional=True) for name, spec in gradient.items()}
         found = {
-            BEGIN: MessageSpec(tensors=specs_of(mine, "float32"), facts=DOWN_FACTS),
+            BEGIN: MessageSpec(
+                tensors={**self._weights(shared), **self._moved(shared)},
+                facts=DOWN_FACTS | CUT_FACT | (KEPT if self.reuse else {}),
+            ),
             GRADIENT: MessageSpec(tensors=gradient, facts=STEP if self.u_shaped else STEP | LOSS),
         }
         return found | ({HIDDEN: MessageSpec(tensors=self.wire.specs(width), facts=STEP)} if self.u_shaped else {})
 
+    def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:
+        """Return the specs of a client's part; what is not its part at every cut is optional."""
+        of_cuts = [{name for name in layout.trained_by("client") if name in shared} for layout in self.layouts]
+        always = set.intersection(*of_cuts)
+        specs = specs_of({name: shared[name] for name in sorted(set.union(*of_cuts))}, "float32")
+        return {name: replace(spec, optional=name not in always) for name, spec in specs.items()}
+
+    def _moved(self, shared: Tensors) -> dict[str, TensorSpec]:
+        """Return the specs of moments that go with a weight whose owner changes."""
+        specs = {name: spec for name, spec in self._weights(shared).items() if spec.optional}
+        return {
+            f"{MOMENTS}{field}/{name}": replace(spec, shape=() if field == "step" else spec.shape)
+            for field in self.moments
+            for name, spec in specs.items()
+        }
+
     def _labels(self) -> Mapping[str, TensorSpec]:
         if self.u_shaped:
             return {}
-        name, size = ("labels", EXAMPLES) if self.classes else ("targets", TOKENS)
+        name, size = (CLASSES, EXAMPLES) if self.classes else (TARGETS, TOKENS)
         return {name: TensorSpec(dtype="int32", shape=(size,))}
+
+
+def set_apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the optimizer's moments in a message, by "field/weight", and its other tensors."""
+    moments = {name.removeprefix(MOMENTS): value for name, value in tensors.items() if name.startswith(MOMENTS)}
+    return moments, {name: value for name, value in tensors.items() if not name.startswith(MOMENTS)}
+
+
+def check_part(tensors: Tensors, layout: Layout, home: Collection[str]) -> None:
+    """Raise OffManifest unless these are the weights of the client's part, but for those that stay home.
+
+    Where cuts differ, the manifest allows the weights of any cut: what belongs to this one is checked here.
+    """
+    due = set(layout.trained_by("client")) - set(home)
+    if set(tensors) != due:
+        other = sorted(set(tensors) ^ due)
+        raise OffManifest(f"weights of the first {layout.cut} blocks were due; {len(other)} differ, the first: {other[0]!r}")
 
 
 def expect(message: Message, kind: str, step: int | None = None) -> Message:

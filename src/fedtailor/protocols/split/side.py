@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...chance import stream_seed
 from ...learning.corrections import proximal
 from ...learning.local import LocalTraining
-from ...learning.training import make_optimizer
+from ...learning.training import make_optimizer, moments_of, restore_moments
 from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract
 from .wire import Wire
@@ -19,13 +19,16 @@ from .wire import Wire
 class Side:
     """Trained weights of one side; they are nobody else's, and never in the model itself."""
 
-    def __init__(self, tensors: Tensors, settings: LocalTraining, device: torch.device) -> None:
-        """Take copies of the weights that a round starts from."""
+    def __init__(
+        self, tensors: Tensors, settings: LocalTraining, device: torch.device, *, moments: Tensors | None = None
+    ) -> None:
+        """Take copies of the weights that a round starts from, and of the optimizer's moments if these are kept."""
         ordered = {name: tensors[name].detach() for name in sorted(tensors)}  # sums over all have the same bits in any run
         self.params = {name: nn.Parameter(value.to(device, torch.float32, copy=True)) for name, value in ordered.items()}
         self._start = clone(tensors)
         self._settings = settings
         self._engine = make_optimizer(self.params, settings) if self.params else None
+        self.restore(moments or {})
         self._correct = proximal(self.params, settings.proximal) if settings.proximal else None
 
     def step(self, rate: float) -> None:
@@ -40,6 +43,15 @@ class Side:
             torch.nn.utils.clip_grad_norm_([p for p in self.params.values() if p.grad is not None], self._settings.clip_norm)
         self._engine.step()
         self._engine.zero_grad(set_to_none=True)
+
+    def restore(self, moments: Tensors) -> None:
+        """Let the optimizer go on with these moments, named "field/weight"."""
+        if self._engine is not None:
+            restore_moments(self._engine, self.params, moments)
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return the optimizer's moments by "field/weight", on the CPU."""
+        return {} if self._engine is None else moments_of(self._engine, self.params)
 
     def delta(self) -> dict[str, Tensor]:
         """Return trained minus received, by name, on the CPU."""
@@ -65,6 +77,13 @@ class Side:
                         self._engine.state[param].update(state)
 
         return restore
+
+
+def moment_fields(settings: LocalTraining) -> tuple[str, ...]:
+    """Return what torch's optimizer remembers of each weight, by the names of its state."""
+    if settings.optimizer == "adamw":
+        return ("exp_avg", "exp_avg_sq", "step")
+    return ("momentum_buffer",) if settings.momentum else ()
 
 
 class Line:

@@ -8,6 +8,7 @@ Differences: in V1 each copy of the server part takes optimizer steps of its own
 numbers of examples; SplitFed averages their gradients in each step. Gradients are clipped by the norm of each side alone.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,8 +17,10 @@ from ...errors import SettingError
 from ...interfaces import Aggregation
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
+from ...records import ClientId
 from .bound import BoundSplit
-from .layout import Labels, lay_out
+from .layout import Labels, Layout, lay_out
+from .reuse import check_reuse
 from .wire import Float32Wire, Wire
 
 
@@ -26,12 +29,16 @@ class Split:
     """Clients hold the first blocks of the model, the server the rest; each step crosses the cut."""
 
     kind: Literal["split"] = "split"
-    cut: int  # blocks that a client holds, from the embeddings on: more of them tell less of its texts and cost it more
+    cut: (
+        int | Literal["auto"]
+    )  # blocks that a client holds: more tell less of its texts and cost it more; auto: chosen each round
+    least_cut: int = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
     labels: Labels = "u-shaped"  # head and loss stay with the client, two exchanges a step; or labels go to the server, one
     server: Literal["parallel", "sequential"] = "parallel"  # a server part for each client, averaged; or one for all in turn
     wire: Wire = field(default_factory=Float32Wire)  # code of activations and hidden states
     gradients: Wire | None = None  # code of their gradients; null: as wire
     feedback: bool = True  # what a code loses of gradients is added to the next ones
+    reuse: bool = False  # activations of an example are sent once and kept by the server; if nothing changes before the cut
     aggregation: Aggregation = field(default_factory=FedAvg)  # of both parts at the end of a round; fedavg alone
     local: LocalTraining = field(default_factory=LocalTraining)
     weights: Literal["examples", "targets", "uniform"] = "examples"  # a client's share: its examples, its counted targets, or 1
@@ -40,9 +47,9 @@ class Split:
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
-        if self.cut < 1:
+        if (1 if self.cut == "auto" else self.cut) < 1 or self.least_cut < 1:
             raise SettingError(
-                f"cut is the number of blocks that a client holds, at least 1; got {self.cut}: without a block its token ids could be "
+                f"cut is the number of blocks that a client holds, at least 1; got {min(self.least_cut, self.cut if self.cut != 'auto' else 1)}: without a block its token ids could be "
                 "read from what it sends. Try half of the blocks, or protocol: averaging, where texts never leave"
             )
         if not isinstance(self.aggregation, FedAvg):
@@ -50,25 +57,80 @@ class Split:
                 f"aggregation {getattr(self.aggregation, 'kind', '')} is not known across a cut: only the parts' weighted means are; choose "
                 "aggregation: fedavg, or protocol: averaging"
             )
-        for name, usual in {"accumulate": 1, "keep_optimizer": False}.items():
-            if getattr(self.local, name) != usual:
-                raise SettingError(
-                    f"local.{name} is {getattr(self.local, name)}, which protocol: split does not know; leave it out"
-                    + (", and choose a larger local.batch_size" if name == "accumulate" else "")
-                )
+        if self.local.accumulate != 1:
+            raise SettingError(
+                f"local.accumulate is {self.local.accumulate}, which protocol: split does not know; leave it out, and choose a larger local.batch_size"
+            )
+        if self.server == "sequential":
+            self._check_sequential()
+        if self.cut == "auto" and self.reuse:
+            raise SettingError(
+                "reuse does not go with cut: auto: each change of the cut would send all activations anew; name a cut, or leave reuse out"
+            )
+        if self.cut != "auto" and self.least_cut != 1:
+            raise SettingError(
+                f"least_cut is {self.least_cut}, and holds with cut: auto alone; leave it out, as cut is {self.cut}"
+            )
 
-    def at(self, worker: Worker) -> BoundSplit:
+    def _check_sequential(self) -> None:
+        """Raise SettingError if something needs a server part for each client."""
+        if self.cut == "auto":
+            raise SettingError(
+                "cut: auto does not go with server: sequential, where one server part, with one cut, is for all; choose server: parallel, or name a cut"
+            )
+        if self.local.keep_optimizer:
+            raise SettingError(
+                "local.keep_optimizer is True, which server: sequential does not know, where one server part learns from all; choose server: "
+                "parallel, or leave it out"
+            )
+
+    def at(self, worker: Worker, cuts: Mapping[ClientId, int] | None = None) -> BoundSplit:
         """Return the protocol, cut into the worker's model.
 
+        Args:
+            cuts: of the clients that differ.
+
         Raises:
-            SettingError: if the cut is not there, or tuning or home weights make no sense across it.
+            SettingError: if a cut is not there, or tuning or home weights make no sense across it.
             BackboneError: if the model cannot be cut.
         """
-        layout = lay_out(worker, cut=self.cut, labels=self.labels)
+        layout = lay_out(worker, cut=self.least_cut if self.cut == "auto" else self.cut, labels=self.labels)
+        for client, cut in sorted((cuts or {}).items()):
+            try:
+                self.check_cut(worker, layout.moved(cut))
+            except SettingError as error:
+                raise SettingError(f"clients.overrides.{client}: {error}") from None
+        choices = (layout.cut,) if self.cut != "auto" else self._possible(worker, layout)
+        self.check_cut(worker, layout.moved(choices[0]))
+        return BoundSplit(
+            settings=self, worker=worker, layout=layout.moved(_middle(choices)), choices=choices, cuts=dict(cuts or {})
+        )
+
+    def _possible(self, worker: Worker, layout: Layout) -> tuple[int, ...]:
+        """Return the cuts that a client may have, with cut: auto; if none makes sense, the last one, which then tells why."""
+
+        def makes_sense(cut: int) -> bool:
+            try:
+                self.check_cut(worker, layout.moved(cut))
+            except SettingError:
+                return False
+            return True
+
+        found = range(self.least_cut, layout.most_cut + 1)
+        return tuple(cut for cut in found if makes_sense(cut)) or (found[-1],)
+
+    def check_cut(self, worker: Worker, layout: Layout) -> None:
+        """Raise SettingError if home weights or reuse make no sense at a layout's cut."""
         strange = sorted(worker.home - set(layout.trained_by("client")))
         if strange:
             raise SettingError(
                 f"personalization keeps {len(strange)} weights home that lie in the server's part (first: {strange[0]!r}); name weights of "
-                f"the first {self.cut} blocks" + (" or of the head" if self.labels == "u-shaped" else "")
+                f"the first {layout.cut} blocks" + (" or of the head" if self.labels == "u-shaped" else "")
             )
-        return BoundSplit(settings=self, worker=worker, layout=layout)
+        if self.reuse:
+            check_reuse(worker, layout)
+
+
+def _middle(choices: Sequence[int]) -> int:
+    """Return the cut that a client has before anything is known of it."""
+    return choices[(len(choices) - 1) // 2]

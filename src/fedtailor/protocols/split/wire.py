@@ -181,7 +181,7 @@ def read_table(wire: Wire, tensors: Tensors, width: int, tokens: int) -> Tensor:
     """
     try:
         values_NH = wire.unpack(tensors, width)
-    except (RuntimeError, IndexError) as fault:
+    except (RuntimeError, LookupError) as fault:
         raise OffManifest(f"tensors of a {wire.kind} table do not fit together: {fault}") from fault
     if values_NH.shape != (tokens, width):
         raise OffManifest(f"a table of shape {tuple(values_NH.shape)} came for {tokens} tokens of width {width}")

@@ -1,0 +1,115 @@
+"""fedtailor net: what the hub's owner does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import err, out
+from .run import Overrides, carry_out, show_end
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+app = typer.Typer(help="Jobs on many machines: make a network, serve it, see who is there.", no_args_is_help=True)
+NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the administrator's kit in it.", metavar="NET")]
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="A YAML file: hub: HOST, sites: [NAME, ...].", metavar="FILE")],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Left out: a folder named as the network, beside the file.")
+    ] = None,
+) -> None:
+    """Make certificates and a kit for the hub, the administrator and each site; run it again to add sites."""
+    from ..network.kits import make_kits, read_network
+
+    network = read_network(file)
+    folder = out_folder or file.parent / network.name
+    kits = make_kits(network, folder)
+    for kit in kits:
+        out().print(f"  wrote {kit}", highlight=False)
+    out().print(
+        f"\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
+        f"  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
+        f"  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def serve(kit: Annotated[Path, typer.Argument(help="The hub's kit.", metavar="KIT")]) -> None:
+    """Serve a network until Ctrl-C; a server that dies is started anew."""
+    from ..errors import SettingError
+    from ..network.engine_settings import SERVER
+    from ..network.kits import HUB, check_installed, kit_role
+    from ..network.processes import serve as run_engine
+
+    told = kit_role(kit)
+    if told["kit"] != HUB:
+        raise SettingError(f"{kit} is the kit of {told['kit']}; the hub's is beside it, in {HUB}/")
+    check_installed()
+    err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
+    run_engine(kit.resolve(), SERVER, lambda text: err().print(text, markup=False, soft_wrap=True))
+
+
+@app.command()
+def status(net: NetFolder) -> None:
+    """Say who is there, since when, and what each told when it last took part in a run."""
+    import time
+
+    from ..network.kits import admin_kit, check_installed, kit_role
+    from ..network.submit import last_told
+    from ..report.plain import plain_table
+    from ..report.wording import seconds_text
+
+    check_installed()
+    from ..federation.nvflare.flare import Hub
+
+    kit = admin_kit(net)
+    role, told = kit_role(kit), last_told(kit)
+    with Hub(kit, role["user"]) as hub:
+        there = hub.connected()
+    table = plain_table(f"{role['network']}, hub at {role['hub']}:{role['port']}")
+    for title in ("last sign of life", "examples", "device", "versions"):
+        table.add_column(title)
+    for site in sorted({*role["sites"], *there}):
+        info = told.get(site, {})
+        seen = f"{seconds_text(max(0.0, time.time() - there[site]))} ago" if site in there else "not connected"
+        versions = ", ".join(f"{name} {info['versions'][name]}" for name in ("fedtailor", "torch") if info.get("versions"))
+        memory = f", {info['memory_gb']} GB" if info.get("memory_gb") else ""
+        table.add_row(site, seen, str(info.get("examples", "–")), f"{info.get('device', '–')}{memory}", versions or "–")
+    out().print(table)
+
+
+@app.command(name="try")
+def try_net(
+    job: Annotated[
+        Path | None, typer.Argument(help="A job with at most 4 clients; left out: two libraries, one round.", metavar="[JOB]")
+    ] = None,
+    settings: Overrides = None,
+    folder: Annotated[Path, typer.Option(help="Where kits and logs go; absent or empty.")] = Path("net-try"),
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
+) -> None:
+    """Carry out a job on a network that is all on this machine: a hub and a site for each client, in separate processes."""
+    from ..network.world import make_world, running
+
+    loaded = _job(job, settings or [])
+    world = make_world(loaded, folder)
+    err().print(f"certificates and kits for {', '.join(world.network.sites)} are in {folder}", style="dim")
+    with running(world, lambda text: err().print(text, style="dim")):
+        result = carry_out(loaded, out_folder=out_folder, network=world.folder)
+    show_end(result.folder, samples=0)
+
+
+def _job(file: Path | None, settings: list[str]) -> "Job":
+    from importlib.resources import as_file, files
+
+    from ..job import Job
+
+    if file is not None:
+        return Job.load(file, settings)
+    small = ["name=try", "data.packages=[numpy, scipy]", "data.package_limit=60", "stop.rounds=1", "protocol.local.steps=4"]
+    with as_file(files("fedtailor.cli").joinpath("demo.yaml")) as demo:
+        return Job.load(demo, [*small, *settings]).replace("base", str(Path.cwd()))

@@ -1,0 +1,104 @@
+"""fedtailor site: what an owner of data does."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import err, out
+
+app = typer.Typer(help="Take part in a network with data of your own.", no_args_is_help=True)
+Texts = list[str] | None
+
+
+@app.callback()
+def site() -> None:
+    """Take part in a network with data of your own."""
+
+
+@app.command()
+def join(  # noqa: PLR0917 - Typer passes all by name
+    kit: Annotated[Path, typer.Argument(help="The kit that you got from the hub.", metavar="KIT")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Your examples: a file or folder; may be given again. Left out: as last time.")
+    ] = None,
+    column: Annotated[Texts, typer.Option(help="A field of the task and your column of it.", metavar="FIELD=COLUMN")] = None,
+    backbone: Annotated[Texts, typer.Option(help="Where a backbone lies here.", metavar="NAME=FOLDER")] = None,
+    permit: Annotated[Texts, typer.Option(help="A protocol that is permitted; left out: averaging, distillation.")] = None,
+    tell: Annotated[Texts, typer.Option(help="What may be told of your data; left out: examples, figures, public-fit.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Most rounds of one run.")] = None,
+    gigabytes: Annotated[float | None, typer.Option(help="Most gigabytes a day, up and down together.")] = None,
+    validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
+    test_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on at the end.")] = None,
+    only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
+) -> None:
+    """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
+    from ..network.kits import check_installed, kit_role
+
+    told = kit_role(kit)
+    given: dict[str, Any] = {
+        "columns": _pairs(column, "--column"),
+        "backbones": _pairs(backbone, "--backbone", whole_paths=True),
+        "validation_share": validation_share,
+        "test_share": test_share,
+    }
+    policy = {
+        "protocols": permit,
+        "tell": tell,
+        "rounds": rounds,
+        "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
+    }
+    file = _site_file(kit, data, given, policy)
+    out().print(f"\n  [bold]{told['kit']}[/] of network {told['network']}, hub at {told['hub']}:{told['port']}")
+    for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
+        out().print(f"  [dim]·[/] {line}", soft_wrap=True, highlight=False)
+    out().print(f"  [dim]change it in[/] {kit}/local/fedtailor.json\n", soft_wrap=True)
+    if only_write:
+        return
+    check_installed()
+    from ..network.processes import Tail, serve
+    from ..network.site import DIARY
+
+    err().print("taking part; Ctrl-C ends it", style="dim")
+    serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))
+
+
+def _site_file(kit: Path, data: list[Path] | None, given: dict[str, Any], policy: dict[str, Any]) -> Any:
+    """Return the private file as it is now: what was there, with what was given put on top."""
+    from dataclasses import replace
+
+    from ..errors import DataError, SettingError
+    from ..network.site_file import NAME, SiteFile, read_site_file
+
+    if data is None and not (kit / "local" / NAME).is_file():
+        raise SettingError(
+            f"this kit has no private file yet: say where your examples are: fedtailor site join {kit} --data FILE"
+        )
+    missing = next((path for path in data or [] if not path.exists()), None)
+    if missing is not None:
+        raise DataError(f"--data {missing}: there is no such file or folder")
+    changes: dict[str, Any] = {} if data is None else {"data": tuple(str(path.resolve()) for path in data)}
+    file = read_site_file(kit) if (kit / "local" / NAME).is_file() else SiteFile(**changes)
+    changes |= {name: value for name, value in given.items() if value not in (None, {})}
+    own: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in policy.items() if value is not None
+    }
+    file = replace(file, **changes, policy=replace(file.policy, **own))
+    file.write(kit)
+    return file
+
+
+def _say(text: str) -> None:
+    err().print(text, markup=False, soft_wrap=True, highlight=False)
+
+
+def _pairs(texts: Texts, option: str, *, whole_paths: bool = False) -> dict[str, str]:
+    from ..errors import SettingError
+
+    found = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise SettingError(f"{option} {text!r} is not NAME=VALUE")
+        found[name] = str(Path(value).resolve()) if whole_paths and Path(value).exists() else value
+    return found

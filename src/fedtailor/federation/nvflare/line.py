@@ -1,0 +1,65 @@
+"""What the engine, NVFlare and the two ends of a job promise each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from ...records import ClientId
+from .packing import Packed
+
+Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
+
+
+class Unanswered(Exception):
+    """A call got no answer: the client cannot be reached, or what came was no answer."""
+
+
+class Line(Protocol):
+    """What carries calls to clients; its methods are called from many threads."""
+
+    def answer(self, client: ClientId, ticket: str, packed: Packed, timeout_s: float) -> Mapping[str, Any]:
+        """Return what the client's half says to a message; raise TimeoutError or Unanswered."""
+
+    def alive(self, client: ClientId, timeout_s: float) -> bool:
+        """Return whether the client's process answers at all."""
+
+    def forget(self, client: ClientId, ticket: str) -> None:
+        """Tell the client, without waiting, that nobody waits for this answer any more."""
+
+    def stopped(self) -> bool:
+        """Return whether the job was aborted."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders at one end of a job."""
+
+    kit: Path  # of the machine: what stays from job to job
+    job: Path  # of this job alone; what lies here at the end is what the hub stores as its result
+    settings: Path  # files that came with the job
+
+
+class SiteHalf(Protocol):
+    """A site's end of a job; what its methods return leaves the site, and they raise nothing, as the engine would tell the text."""
+
+    def open(self, told: Told) -> Told:
+        """Answer what a job says of itself before it begins: info, or why the site does not take part."""
+
+    def answer(self, ticket: str, packed: Packed) -> Told:
+        """Answer a message: the packed reply, or a failure."""
+
+    def forget(self, ticket: str) -> None:
+        """Stop working on a message that nobody waits for."""
+
+    def stop(self) -> None:
+        """The job is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long the server waits."""
+
+    answer_s: float = 3600.0  # for one answer; longer than the longest local training
+    beat_s: float = 3.0  # between two signs of life of a client that works
+    misses: int = 4  # signs of life that may be missing before a client counts as lost

@@ -1,0 +1,172 @@
+"""A site's part of a job, assembled from its own data and what the hub says."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..assemble import Parts, assemble
+from ..assemble_checks import Warn
+from ..data import Clients, Data, Divided, divide
+from ..data.partition.base import Embed, label_groups
+from ..errors import FedtailorError, RunError
+from ..federation.local import ClientHalf
+from ..job import Job
+from ..protection import Gate, Manifest
+from ..records import ClientId, Example, Message
+from .meeting import backbone_refusals, to_examples, version_refusals, versions
+from .policy import is_figure
+from .site_file import SiteFile
+
+TRAINS = "rate_factor"  # the fact that every request to train has, and no other
+TRIES = 2  # a protocol asks at most so often for one round
+
+
+class Refused(FedtailorError):
+    """The site does not take part; the text names both sides and holds nothing of the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOwner:
+    """The partition at a site: all examples are its own."""
+
+    client: ClientId
+
+    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
+        """Return the labels where there are any."""
+        return label_groups(examples)
+
+    def divide(
+        self,
+        examples: Sequence[Example],
+        count: int | None,
+        draw: np.random.Generator,
+        min_examples: int,
+        embed: Embed | None = None,
+    ) -> dict[ClientId, list[int]]:
+        """Return all row numbers under the owner's name."""
+        return {self.client: list(range(len(examples)))}
+
+
+def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any], warn: Warn) -> Parts:
+    """Return the parts of a job at one site.
+
+    Args:
+        kit: the site's folder; what is the run's own goes to runs/RUN below it.
+        told: by the hub; see `hub.opening`.
+
+    Raises:
+        Refused: if versions or the backbone are not the hub's.
+        JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
+    """
+    wrong = version_refusals(versions(), told["hub"]["versions"])
+    if wrong:
+        raise Refused("; ".join(wrong))
+    named = str(told["job"]["backbone"])
+    own = {"train": list(file.data), "columns": dict(file.columns)}
+    job = Job.from_dict({**told["job"], "backbone": file.backbone(named, kit), "data": own, "base": str(kit)})
+    parts = assemble(
+        job,
+        divided=_divided(site, file, job, told),
+        clients_folder=run_folder(kit, str(told["run"])),
+        warn=warn,
+    )
+    wrong = backbone_refusals(named, parts.backbone.hashes, told["hub"]["backbone"])
+    if wrong:
+        raise Refused("; ".join(wrong))
+    parts.states[site].roll_back(int(told["version"]))
+    return parts
+
+
+def run_folder(kit: Path, run: str) -> Path:
+    """Return where a machine keeps what belongs to one run."""
+    return kit / "runs" / run
+
+
+def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) -> Divided:
+    """Return the site's own examples in parts; those of all other sites are elsewhere."""
+    clients = Clients(
+        partition=OneOwner(client=site),
+        min_examples=1,
+        validation_share=0.0 if told["validation_file"] else file.validation_share,
+        test_share=file.test_share,
+    )
+    own = divide(
+        Data(train=list(file.data), columns=dict(file.columns)),
+        clients,
+        required=job.task.required,
+        optional=job.task.optional,
+        base=Path("/"),
+        seed=job.seed,
+        key=job.task.required[0],
+    )
+    sites: list[ClientId] = list(told["sites"])
+    return replace(
+        own,
+        train={**{other: [] for other in sites}, **own.train},
+        server_test=to_examples(told["test"]),
+        public=to_examples(told["public"]),
+        elsewhere=frozenset(sites) - {site},
+    )
+
+
+@dataclass(kw_only=True)
+class Guarded:
+    """A client half behind the site's own gate: the manifest of the job as this site reads it, and what its owner permits."""
+
+    half: ClientHalf
+    manifest: Manifest
+    tells_figures: bool
+    rounds: int  # of the job; no more are trained, whatever the server asks for
+    trained: int = 0
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(manifest=self.manifest)
+
+    def answer(self, data: bytes) -> Any:
+        """Return the encoded reply to an encoded message."""
+        message = self.gate.enter_client(data)
+        if TRAINS in message.facts:
+            self._count(message)
+        return self.gate.leave_client(self._without_figures(self.half.answer(message)))
+
+    def _count(self, message: Message) -> None:
+        if int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
+            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
+        self.trained += 1
+        if self.trained > TRIES * self.rounds:
+            raise RunError(f"training was asked for {self.trained} times in a job of {self.rounds} rounds")
+
+    def _without_figures(self, message: Message) -> Message:
+        if self.tells_figures:
+            return message
+        spec = self.manifest.up[message.kind].facts
+        kept = {name: value for name, value in message.facts.items() if not (is_figure(name) and spec[name].optional)}
+        return replace(message, facts=kept)
+
+
+def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
+    """Return the half that answers for a site."""
+    half = parts.protocol.client(
+        parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
+    )
+    return Guarded(half=half, manifest=parts.manifest, tells_figures="figures" in file.policy.tell, rounds=parts.job.stop.rounds)
+
+
+def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
+    """Return what a site tells of itself before the first round."""
+    state, figures = parts.states[site], "figures" in file.policy.tell
+    return {
+        "examples": len(state.train),
+        "measures": int(figures and bool(len(state.validation) or len(state.test))),
+        "versions": versions(),
+        "precision": parts.precision,
+        "threads": torch.get_num_threads(),
+        "device": parts.worker.device.type,
+        "memory_gb": math.ceil(torch.cuda.mem_get_info()[1] / 1e9) if parts.worker.device.type == "cuda" else None,
+    }

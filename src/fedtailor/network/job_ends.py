@@ -1,0 +1,25 @@
+"""What NVFlare makes at both ends of a job: the only two classes of ours that sites allow."""
+
+from ..federation.nvflare.flare import CollabLine, HubPart, SitePart
+from ..federation.nvflare.line import Places
+from ..records import ClientId
+from .hub import Diary, work
+from .site import Site
+
+
+class AtHub(HubPart):
+    """The hub's end."""
+
+    def work(self, line: CollabLine, places: Places) -> None:
+        """Carry the job out, and answer those who watch it."""
+        diary = Diary()
+        self.tell(diary.answer)
+        work(line, places, diary)
+
+
+class AtSite(SitePart):
+    """A site's end."""
+
+    def make(self, name: ClientId, places: Places) -> Site:
+        """Return what answers for the site."""
+        return Site(name, places.kit)

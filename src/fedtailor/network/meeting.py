@@ -1,0 +1,119 @@
+"""What the hub and a site tell each other of a job before its first round, as plain values."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
+from typing import Any
+
+from ..errors import SettingError
+from ..job import Job
+from ..personalization import Dual
+from ..protocols import Distillation
+from ..records import Example
+
+MUST_AGREE = ("fedtailor",)  # packages of one version at both ends
+SHOULD_AGREE = ("torch", "transformers", "peft", "python")  # else figures agree, bits may not
+SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
+HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
+
+
+def job_to_send(job: Job) -> dict[str, Any]:
+    """Return the settings that sites are told: those of the data are their own, and no path of this machine is among them.
+
+    Raises:
+        SettingError: if the job cannot be carried out on a network.
+    """
+    check_for_network(job)
+    told = job.to_dict()
+    told |= {"data": {"train": SENT}, "backbone": backbone_name(job.backbone)}
+    told["clients"] = {**told["clients"], "partition": "iid"}
+    del told["base"]
+    if isinstance(job.protocol, Distillation):
+        told["protocol"] = {**told["protocol"], "public": SENT}
+    if getattr(job.tuning, "initial", None) is not None:
+        told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
+    return told
+
+
+def check_for_network(job: Job) -> None:
+    """Raise SettingError, naming the setting, unless all that the job needs is at the hub or at the sites themselves."""
+    task: Any = job.task
+    if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
+        raise SettingError(
+            "on a network task.labels must be listed in the job: sites do not tell theirs; write task: {kind: classification, labels: [...]}"
+        )
+    if isinstance(job.protocol, Distillation) and job.protocol.public == "rest":
+        raise SettingError(
+            "on a network protocol.public: rest has no meaning: the hub has no training rows; name a file of public examples"
+        )
+    if getattr(job.tuning, "initial", None) is not None and isinstance(job.protocol, Distillation):
+        raise SettingError(
+            "on a network tuning.initial does not go with protocol: distillation, whose models start at the sites; leave it out, or choose averaging"
+        )
+    if getattr(job.tuning, "initial", None) is not None and isinstance(job.personalization, Dual):
+        raise SettingError(
+            f"on a network tuning.initial does not go with personalization: {job.personalization.kind}, whose start is made at the sites; leave "
+            "it out, or choose personalization: finetune"
+        )
+
+
+def backbone_name(name: str) -> str:
+    """Return the name that sites know a backbone by: of a folder or a file its own name, without where it lies."""
+    looks_like_path = name.startswith((".", "/", "~")) or name.endswith((".gguf", "/")) or name.count("/") > 1
+    return PurePath(name).name if looks_like_path else name
+
+
+def versions() -> dict[str, str]:
+    """Return what is installed here of what bits depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in ("fedtailor", "torch", "transformers", "peft", "safetensors", "nvflare"):
+        try:
+            found[name] = version(name).split("+")[0]
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def version_refusals(here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each package that must agree and does not."""
+    return [
+        f"{name} is {here.get(name)} at this site and {hub.get(name)} at the hub; install one version at both"
+        for name in MUST_AGREE
+        if here.get(name) != hub.get(name)
+    ]
+
+
+def version_warnings(site: str, there: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each package that should agree and does not."""
+    return [
+        f"{name} is {there.get(name)} at {site} and {hub.get(name)} at the hub: the run goes on, but not to the bits of a local one"
+        for name in SHOULD_AGREE
+        if there.get(name) != hub.get(name)
+    ]
+
+
+def backbone_refusals(name: str, here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each part of the backbone that differs."""
+    return [
+        f"the {what} of backbone {name!r} have SHA-256 {here.get(part)} at this site and {hub.get(part)} at the hub; install the same one at both"
+        for part, what in HASHES.items()
+        if here.get(part) != hub.get(part)
+    ]
+
+
+def plain_examples(examples: Iterable[Example]) -> list[dict[str, Any]]:
+    """Return examples as plain values."""
+    return [{"id": example.id, "fields": {name: _plain(value) for name, value in example.fields.items()}} for example in examples]
+
+
+def to_examples(told: Sequence[Mapping[str, Any]]) -> list[Example]:
+    """Return what `plain_examples` wrote."""
+    return [Example(id=str(one["id"]), fields=dict(one["fields"])) for one in told]
+
+
+def _plain(value: object) -> object:
+    """Return what JSON can say of a value: tasks read texts, and lists of them."""
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -1,0 +1,136 @@
+"""What a site permits; its own process holds it, and no server can relax it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_args, get_origin
+
+from ..errors import SettingError
+
+TELLABLE = {
+    "examples": "how many training examples there are",
+    "figures": "losses and metrics on the site's own validation and test parts",
+    "public-fit": "how well its examples can be told from public ones",
+    "label-counts": "how many examples each label has",
+    "labels": "the labels or target texts themselves, example by example (split learning with labels at the server)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a site permits a job to do; what is not listed is refused before anything is trained."""
+
+    protocols: tuple[str, ...] = ("averaging", "distillation")  # split is not among them: activations tell much of texts
+    tunings: tuple[str, ...] | None = None  # null: any
+    aggregations: tuple[str, ...] | None = None  # null: any
+    protections: tuple[str, ...] = ()  # kinds that every job must have
+    rounds: int = 100  # most rounds of one run
+    bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
+    tell: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see TELLABLE
+    backbone_from_hub: bool = False  # whether a backbone that is missing may come from the hub
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, list):
+                object.__setattr__(self, item.name, tuple(value))
+        for name, types in _types().items():
+            if not _is_a(getattr(self, name), types):
+                raise SettingError(f"policy.{name} is {getattr(self, name)!r}; see docs/deployment.md for what it takes")
+        strange = sorted(set(self.tell) - set(TELLABLE))
+        if strange:
+            raise SettingError(f"policy.tell names {strange[0]!r}; known are {', '.join(TELLABLE)}")
+        for name in ("rounds", "bytes_per_day"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"policy.{name} is a whole number from 1; got {getattr(self, name)}")
+
+    def refusals(self, job: Mapping[str, Any]) -> list[str]:
+        """Return why a job is not permitted, a sentence each that names both sides; empty if it is.
+
+        Args:
+            job: all its settings as plain values, as `Job.to_dict` gives them.
+        """
+        own = sorted({kind for kind in _kinds(job) if ":" in kind})
+        if own:
+            return [f"the job names the class {own[0]}, and only techniques that come with fedtailor run here"]
+        try:
+            return list(self._differences(job))
+        except (KeyError, TypeError, AttributeError) as fault:
+            return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
+
+    def lines(self) -> list[str]:
+        """Return what is permitted and what is not, a line each, for people."""
+        told = [f"{name}: {what}" for name, what in TELLABLE.items() if name in self.tell]
+        kept = [f"{name}: {what}" for name, what in TELLABLE.items() if name not in self.tell]
+        return [
+            f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
+            f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
+            *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
+            *(f"tells {text}" for text in told),
+            *(f"does not tell {text}" for text in kept),
+            "lets the hub send a missing backbone" if self.backbone_from_hub else "takes no backbone from the hub",
+            "never sends examples, texts or files, and runs no code but fedtailor's own",
+        ]
+
+    def _differences(self, job: Mapping[str, Any]) -> Iterator[str]:
+        protocol = job["protocol"]
+        listed: list[tuple[str, str, Sequence[str] | None]] = [
+            ("protocol", protocol["kind"], self.protocols),
+            ("tuning", job["tuning"]["kind"], self.tunings),
+            ("aggregation", protocol["aggregation"]["kind"], self.aggregations),
+        ]
+        for what, asked, permitted in listed:
+            if permitted is not None and asked not in permitted:
+                yield f"{what} {asked} is not permitted here; permitted: {', '.join(permitted) or 'none'}"
+        if job["stop"]["rounds"] > self.rounds:
+            yield f"the job asks for {job['stop']['rounds']} rounds, permitted are {self.rounds}"
+        missing = [kind for kind in self.protections if kind not in [part["kind"] for part in job["protection"]]]
+        if missing:
+            yield f"the job lacks protection by {', '.join(missing)}, which is the least here"
+        needs = {
+            "examples": True,
+            "label-counts": protocol.get("label_counts"),
+            "labels": protocol.get("labels") == "with-server",
+        }
+        for what, needed in needs.items():
+            if needed and what not in self.tell:
+                yield f"the job needs to be told {what} ({TELLABLE[what]}), which this site does not tell"
+
+
+def is_figure(name: str) -> bool:
+    """Return whether a fact is a loss or metric on a site's own validation or test part."""
+    return name.startswith(("validation.", "test.", "validation_"))
+
+
+def _kinds(value: object) -> Iterator[str]:
+    """Yield all values of `kind`, however deep."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key == "kind":
+                yield str(inner)
+            yield from _kinds(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _kinds(inner)
+
+
+def _types() -> dict[str, Any]:
+    texts = tuple[str, ...]
+    return {
+        **dict.fromkeys(("protocols", "protections", "tell"), texts),
+        **dict.fromkeys(("tunings", "aggregations"), texts | None),
+        "rounds": int,
+        "bytes_per_day": int,
+        "backbone_from_hub": bool,
+    }
+
+
+def _is_a(value: object, types: Any) -> bool:
+    if types in (int, bool):
+        return isinstance(value, types) and (types is bool or not isinstance(value, bool))
+    if value is None:
+        return get_origin(types) is not tuple and type(None) in get_args(types)
+    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+
+
+def _some(names: Sequence[str] | None) -> str:
+    return "any" if names is None else ", ".join(names) or "none"

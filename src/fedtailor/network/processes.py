@@ -1,0 +1,117 @@
+"""Runs the engine's process of a kit, and starts it anew when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from .engine_settings import SERVER, prepare
+from .kits import kit_role
+
+MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
+END_S = 15.0  # that a process gets to end by itself
+CALM_S = 60.0  # a process that lived so long may be started anew at once
+PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
+
+
+def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
+    """Start the engine of a kit; what it prints goes to the kit's own file."""
+    kit = kit.resolve()
+    prepare(kit, role)
+    told = kit_role(kit)
+    names = ["org=hub"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
+    config = "fed_server.json" if role == SERVER else "fed_client.json"
+    command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{MODULES[role]}", "-m", str(kit), "-s", config]
+    with (kit / "engine.log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, "--set", "secure_train=true", *names, "config_folder=config"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C comes to us alone, and a whole group can be ended
+            env=_environment(kit),
+        )
+
+
+def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], None] = lambda: None) -> None:
+    """Run a kit's engine until Ctrl-C or SIGTERM; one that dies is started anew.
+
+    Args:
+        say: told in a line what happens.
+        watch: called about twice a second.
+    """
+    stop: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    deaths = 0
+    while not stop:
+        began = time.monotonic()
+        process = engine_process(kit, role)
+        while not stop and process.poll() is None:
+            watch()
+            time.sleep(0.5)
+        end_process(process)
+        if stop:
+            break
+        deaths = 0 if time.monotonic() - began > CALM_S else deaths + 1
+        pause = PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
+        say(f"the engine ended with {process.returncode}; it starts anew in {pause:.0f} s (its words: {kit / 'engine.log'})")
+        waited = time.monotonic() + pause
+        while not stop and time.monotonic() < waited:
+            time.sleep(0.2)
+    watch()
+
+
+class Tail:
+    """Passes on the lines that are added to a file; called again and again."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        """Take the file, which need not be there yet, and who is told; lines that are there already are old."""
+        self._path, self._say = path, say
+        self._seen = path.stat().st_size if path.is_file() else 0
+
+    def __call__(self) -> None:
+        """Pass on what is new."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._seen)
+            whole, _, _ = file.read().rpartition(b"\n")
+        if whole:
+            self._seen += len(whole) + 1
+            for line in whole.decode("utf-8", "replace").splitlines():
+                self._say(line)
+
+
+def end_process(process: "subprocess.Popen[bytes]") -> None:
+    """End an engine with all processes that it started."""
+    for number, wait_s in ((signal.SIGTERM, END_S), (signal.SIGKILL, END_S)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _environment(kit: Path) -> dict[str, str]:
+    """Return the environment of an engine: temporary files beside the kit, few threads kept, no telemetry of libraries."""
+    return {
+        **os.environ,
+        "TMPDIR": str(kit / "work" / "tmp"),
+        "NVFLARE_STREAMING_RETRY_TIMEOUT": "2",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MALLOC_ARENA_MAX": "4",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,118 @@
+"""A site's end of a job, in its own process of the engine. It holds the policy; the model is in a process of its own."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import FedtailorError
+from ..federation.nvflare.line import Told
+from ..federation.nvflare.packing import Packed, pack, unpack
+from ..records import ClientId
+from .model_keeper import Failed, ModelKeeper
+from .site_file import Meter, SiteFile, read_site_file
+
+DIARY = "site.log"  # in the kit: what the site did, for its owner
+METER = "bytes.json"
+RUN_NAME = 120  # most characters
+
+
+class Site:
+    """Answers for one site in one job; no setting of it comes with the job."""
+
+    def __init__(self, name: ClientId, kit: Path) -> None:
+        """Take the site's name and folder."""
+        self._name, self._kit = name, kit
+        self._keeper: ModelKeeper | None = None
+        self._file: SiteFile | None = None
+        self._run = ""
+
+    def stop(self) -> None:
+        """End the model's process."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._note(f"run {self._run} has ended")
+        self._keeper = None
+
+    def open(self, told: Told) -> Told:
+        """Refuse the job, or load what it needs; what is returned leaves the site."""
+        try:
+            return self._open(told)
+        except Failed as fault:
+            if fault.text:
+                return self._refuse(fault.text)
+            self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
+            return {"failure": [fault.kind, fault.mark]}
+        except Exception as fault:
+            self._note(f"a job could not be opened: {type(fault).__name__}: {fault}")
+            return {"failure": ["failed", type(fault).__name__]}
+
+    def answer(self, ticket: str, packed: Packed) -> Told:
+        """Answer one message; what is returned leaves the site."""
+        keeper, file = self._keeper, self._file
+        try:
+            if keeper is None or file is None:
+                return {"failure": ["refused", "NotOpened"]}
+            meter = Meter(self._kit / METER, file.policy.bytes_per_day)
+            data = unpack(packed)
+            if meter.full():
+                self._note(f"run {self._run}: the most bytes of a day have passed; nothing more is answered today")
+                return {"failure": ["refused", "BytesPerDay"]}
+            meter.add(len(data))
+            reply, seconds = keeper.answer(ticket, data)
+            meter.add(len(reply))
+            return {**pack(reply), "seconds": seconds}
+        except Failed as fault:
+            self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
+            return {"failure": [fault.kind, fault.mark]}
+        except Exception as fault:
+            self._note(f"run {self._run}: {type(fault).__name__}: {fault}")
+            return {"failure": ["failed", type(fault).__name__]}
+
+    def forget(self, ticket: str) -> None:
+        """Stop working on a message that nobody waits for."""
+        if self._keeper is not None:
+            self._keeper.forget(ticket)
+
+    def _open(self, told: Told) -> Told:
+        self._run = str(told["run"])
+        if not _is_name(self._run):
+            return self._refuse("the run's name is no name of a folder")
+        try:
+            file = read_site_file(self._kit)
+        except FedtailorError as fault:
+            self._note(str(fault))
+            return self._refuse("the site's private file is missing or wrong; its owner's log says more")
+        reasons = file.policy.refusals(told["job"])
+        if reasons:
+            return self._refuse("; ".join(reasons))
+        if self._keeper is not None:
+            self._keeper.close()
+        self._file = file
+        keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "told": told}, self._log)
+        began = time.perf_counter()
+        found = keeper.open()
+        self._keeper = keeper
+        self._note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
+        return {"info": found}
+
+    def _refuse(self, text: str) -> Told:
+        self._note(f"run {self._run} refused: {text}")
+        return {"refused": text}
+
+    @property
+    def _log(self) -> Path:
+        return self._kit / "runs" / self._run / "log.txt"
+
+    def _note(self, text: str) -> None:
+        """Write a line into the site's own diary."""
+        with (self._kit / DIARY).open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+
+
+def _is_name(run: str) -> bool:
+    return 0 < len(run) <= RUN_NAME and run[0].isalnum() and all(sign.isalnum() or sign in "-_." for sign in run)
+
+
+def _in_words(job: dict[str, Any]) -> str:
+    return f"{job['protocol']['kind']}, {job['tuning']['kind']}, at most {job['stop']['rounds']} rounds"

@@ -1,0 +1,121 @@
+"""The private file of a site: where its data are and what it permits. It never leaves the site."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackboneError, SettingError
+from .policy import Policy
+
+NAME = "fedtailor.json"  # in the kit's folder local/
+BACKBONES = "backbones"  # in the kit: what came from the hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFile:
+    """What a site needs to take part in jobs."""
+
+    data: tuple[str, ...]  # files or folders of examples; paths are absolute
+    columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    validation_share: float = 0.1  # of its examples; not used where the job has a public validation set
+    test_share: float = 0.1  # its own held-out part
+    backbones: Mapping[str, str] = field(default_factory=dict)  # a job's name of a backbone -> folder or name here
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        for name in ("validation_share", "test_share"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                raise SettingError(f"{name} is a share of the examples, in [0, 1); got {value!r}")
+        if not self.data or not all(isinstance(path, str) for path in self.data):
+            raise SettingError(f"data is a list of files or folders of examples; got {self.data!r}")
+
+    def backbone(self, name: str, kit: Path) -> str:
+        """Return where the backbone that a job names lies here; a path that a job brings is never opened.
+
+        Raises:
+            BackboneError: if it is not here.
+        """
+        from ..models.packaged import PACKAGED
+
+        if name in self.backbones:
+            return self.backbones[name]
+        if (kit / BACKBONES / name).is_dir() and "/" not in name and not name.startswith("."):
+            return str(kit / BACKBONES / name)
+        if name in PACKAGED:
+            return name
+        known = sorted({*self.backbones, *PACKAGED})
+        raise BackboneError(
+            f"this site has no backbone {name!r}; it has {', '.join(known)}. Its owner can add one: fedtailor site join KIT --backbone {name}=FOLDER"
+        )
+
+    def write(self, kit: Path) -> None:
+        """Write the file into a kit, for its owner's eyes alone."""
+        write_private(kit / "local" / NAME, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def read_site_file(kit: Path) -> SiteFile:
+    """Return a kit's private file.
+
+    Raises:
+        SettingError: if it is missing or wrong.
+    """
+    path = kit / "local" / NAME
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        policy = Policy(**_known(Policy, told.pop("policy", {}), "policy."))
+        return SiteFile(**{**_known(SiteFile, told, ""), "data": tuple(told.get("data", ())), "policy": policy})
+    except FileNotFoundError:
+        raise SettingError(f"{kit} has no {path.name}: fedtailor site join writes it") from None
+    except (OSError, ValueError, TypeError, AttributeError) as fault:
+        raise SettingError(f"{path} cannot be read: {fault}") from None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file as a whole; only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(fresh, path)
+
+
+class Meter:
+    """Counts a site's bytes by day, over all jobs and restarts."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        """Take where the count is kept, and the most of a day."""
+        self._path, self._most = path, most_bytes
+
+    def full(self) -> bool:
+        """Return whether nothing more may pass today."""
+        return self._today() >= self._most
+
+    def add(self, size_bytes: int) -> None:
+        """Count bytes that pass."""
+        write_private(self._path, json.dumps({"day": _day(), "bytes": self._today() + size_bytes}))
+
+    def _today(self) -> int:
+        try:
+            told = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError):
+            return self._most  # a damaged count permits nothing more today
+        return int(told["bytes"]) if told.get("day") == _day() else 0
+
+
+def _day() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _known(cls: type, told: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    names = [item.name for item in fields(cls)]
+    strange = sorted(set(told) - set(names))
+    if strange:
+        raise SettingError(f"{prefix}{strange[0]} is no setting of a site; known are {', '.join(names)}")
+    return dict(told)

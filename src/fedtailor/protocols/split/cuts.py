@@ -1,0 +1,115 @@
+"""Which client is cut where, and what the server remembers of a client from round to round.
+
+With `cut: auto` the server decides before each round, for each client that it asks, from what the client's last round took: operations a second on
+both sides, bytes a second between them, and the memory that the client has (`planning`). A client is cut elsewhere only where that makes its round
+shorter by more than 5 %, or its part does not fit any more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...errors import SettingError
+from ...records import ClientId, ClientInfo, Facts, Traffic
+from ...tensors import Tensors
+from .cost import client_flops, client_memory_bytes, server_flops, tokens_per_round
+from .messages import FREE, MOMENTS
+from .planning import CutCost, Means, Work, choose, cut_costs
+
+if TYPE_CHECKING:
+    from .bound import BoundSplit
+
+LOST, CUT, MEANS = "lost/", "cut/", "means/"  # in front of a client's id, as is MOMENTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What the server remembers of one client."""
+
+    lost_H: Tensor | None = None  # what a code has lost of the gradients sent to it
+    cut: int | None = None  # in its last round, where cuts change
+    means: Means | None = None  # that its last round told of, where cuts change
+    tokens_per_example: float = 0.0
+    moments: Tensors = field(default_factory=dict)  # of the optimizer of its server part, named "field/weight", if it is kept
+
+    @classmethod
+    def read(cls, memory: Tensors, client: ClientId) -> "Past":
+        """Return what stands in the server's state."""
+        lost_H, cut, means = (memory.get(f"{prefix}{client}") for prefix in (LOST, CUT, MEANS))
+        prefix = f"{MOMENTS}{client}/"
+        moments = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
+        past = cls(lost_H=lost_H, cut=None if cut is None else int(cut), moments=moments)
+        if means is None:
+            return past
+        client_speed, server_speed, bandwidth, memory_bytes, length = means.tolist()
+        found = Means(client_flops=client_speed, server_flops=server_speed, bandwidth=bandwidth, memory_bytes=memory_bytes)
+        return replace(past, means=found, tokens_per_example=length)
+
+    def tensors(self, client: ClientId) -> dict[str, Tensor]:
+        """Return the same as values that a checkpoint holds."""
+        found = {f"{MOMENTS}{client}/{name}": value for name, value in self.moments.items()}
+        found |= {} if self.lost_H is None else {f"{LOST}{client}": self.lost_H}
+        found |= {} if self.cut is None else {f"{CUT}{client}": torch.tensor(self.cut)}
+        if self.means is not None:
+            means = self.means
+            values = (means.client_flops, means.server_flops, means.bandwidth, means.memory_bytes or 0.0, self.tokens_per_example)
+            found[f"{MEANS}{client}"] = torch.tensor(values, dtype=torch.float64)
+        return found
+
+
+def without(memory: Tensors, client: ClientId) -> dict[str, Tensor]:
+    """Return the server's state but for what it has of one client."""
+    whole = {f"{prefix}{client}" for prefix in (LOST, CUT, MEANS)}
+    return {name: value for name, value in memory.items() if name not in whole and not name.startswith(f"{MOMENTS}{client}/")}
+
+
+def decide(protocol: "BoundSplit", info: ClientInfo, past: Past, *, together: int) -> int:
+    """Return where a client is cut in the next round: as the job says, or as its last round makes best.
+
+    Args:
+        together: clients in the round, which share the server.
+    """
+    fixed = protocol.fixed_cut(info.id)
+    if fixed is not None:
+        return fixed
+    present = past.cut or protocol.layout.cut
+    if past.means is None:
+        return present
+    work = Work(examples=info.examples, tokens_per_example=past.tokens_per_example)
+    costs = {
+        cut: cost for cut, cost in cut_costs(protocol, work, past.means, together=together).items() if cut in protocol.choices
+    }
+    try:
+        return choose(costs, present=present).cut
+    except SettingError:  # it fits nowhere: the least part is the best that can be done
+        return min(cut for cut, cost in costs.items() if isinstance(cost, CutCost))
+
+
+def told_means(protocol: "BoundSplit", facts: Facts, traffic: Traffic, *, server_seconds: float, past: Past) -> Past:
+    """Return what a client's round told of its means; what it did not tell stays as it was.
+
+    Args:
+        protocol: cut as the round was.
+        facts: with which the client ended.
+    """
+    tokens, seconds, examples = int(facts["tokens"]), float(facts["seconds"]), max(1, int(facts["examples"]))  # type: ignore[arg-type]
+    before = past.means or Means(client_flops=1.0, server_flops=1.0, bandwidth=1.0)
+    spent = client_flops(protocol.layout, tokens)
+    served = server_flops(protocol.layout, tokens)
+    means = Means(
+        client_flops=spent / seconds if spent > 0 and seconds > 0 else before.client_flops,
+        server_flops=served / server_seconds if served > 0 and server_seconds > 0 else before.server_flops,
+        bandwidth=(traffic.up_bytes + traffic.down_bytes) / traffic.seconds if traffic.seconds > 0 else before.bandwidth,
+        memory_bytes=float(facts[FREE]) + client_memory_bytes(protocol),  # type: ignore[arg-type]
+    )
+    seen = tokens_per_round(protocol.local, examples, 1.0)
+    return replace(past, means=means, tokens_per_example=tokens / seen)
+
+
+def moved(moments: Tensors, names: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return moments of the weights in `names`, and those of others, by "field/weight"."""
+    inside = {name: value for name, value in moments.items() if name.split("/", 1)[1] in names}
+    return inside, {name: value for name, value in moments.items() if name not in inside}

@@ -1,0 +1,87 @@
+"""Two sites and a hub: their folders, a job, and a line between them that needs no network."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from jobs import tiny_job
+from safetensors.torch import load_file
+
+from fedtailor.federation.nvflare.line import Places
+from fedtailor.network import hub
+from fedtailor.network.job_folder import settings_of
+from fedtailor.network.policy import Policy
+from fedtailor.network.site import Site
+from fedtailor.network.site_file import SiteFile
+
+SITES = ("site-1", "site-2")
+ALL = Policy(protocols=("averaging", "distillation", "split"))
+LOCAL = {"learning_rate": 0.02, "batch_size": 4}
+
+
+class DirectLine:
+    """Calls the sites' halves in this process; what would cross the wire is passed on as it is."""
+
+    def __init__(self, kits):
+        self.halves = {name: Site(name, kit) for name, kit in kits.items()}
+        self.before = lambda client, ticket: None  # called before each message
+
+    @property
+    def sites(self):
+        return sorted(self.halves)
+
+    def open(self, client, told, timeout_s):
+        return self.halves[client].open(json.loads(json.dumps(told)))
+
+    def answer(self, client, ticket, packed, timeout_s):
+        self.before(client, ticket)
+        return self.halves[client].answer(ticket, packed)
+
+    def alive(self, client, timeout_s):
+        return True
+
+    def forget(self, client, ticket):
+        self.halves[client].forget(ticket)
+
+    def stopped(self):
+        return False
+
+    def kill_model(self, client):
+        """Kill -9 the process that holds a site's model."""
+        os.kill(self.halves[client]._keeper._process.pid, signal.SIGKILL)
+
+    def close(self):
+        for half in self.halves.values():
+            half.stop()
+
+
+def write_site(kit: Path, data: Path, backbone: Path, policy: Policy = ALL, **settings) -> None:
+    SiteFile(data=(str(data),), backbones={backbone.name: str(backbone)}, policy=policy, **settings).write(kit)
+
+
+def net_job(net, protocol, **sections):
+    """Return a job whose clients are the two sites, as it is written for this machine."""
+    job = tiny_job(net.backbone, protocol=protocol, **sections)
+    data = {"train": [f"{site}.jsonl" for site in SITES]}
+    clients = {"partition": "files", "min_examples": 4}
+    return type(job).from_dict({**job.to_dict(), "base": str(net.folder), "data": data, "clients": clients})
+
+
+def at_hub(job, line, folder, run="run"):
+    """Carry the job out as the hub does; return how it ended, the run folder and the events."""
+    places = Places(kit=folder / "hub", job=folder / "hub" / "job", settings=folder / "hub" / "settings")
+    for place in (places.job, places.settings):
+        place.mkdir(parents=True, exist_ok=True)
+    (places.settings / hub.SETTINGS).write_text(json.dumps({**settings_of(job), "run": run}))
+    diary = hub.Diary()
+    hub.work(line, places, diary)
+    outcome = json.loads((places.job / hub.OUTCOME).read_text())
+    return SimpleNamespace(ended=outcome["ended"], text=outcome.get("text", ""), folder=places.job / hub.RUN, events=diary.events)
+
+
+def same_adapter(one: Path, two: Path) -> bool:
+    first, second = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (one, two))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,117 @@
+"""What a site permits."""
+
+import json
+
+import pytest
+from jobs import tiny_job
+
+from fedtailor.errors import BackboneError, SettingError
+from fedtailor.network.meeting import job_to_send
+from fedtailor.network.policy import Policy
+from fedtailor.network.site_file import Meter, SiteFile, read_site_file
+
+
+@pytest.fixture
+def told(tiny_backbone_folder):
+    """Return a maker of jobs as sites are told them."""
+
+    def make(**changes):
+        job = tiny_job(tiny_backbone_folder, **{"task": {"kind": "generation"}, **changes})
+        return json.loads(json.dumps(job_to_send(job)))
+
+    return make
+
+
+def test_the_usual_job_is_permitted(told):
+    assert Policy().refusals(told()) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "changes", "words"),
+    [
+        ({"tunings": ["adapter"]}, {}, "tuning lora is not permitted here; permitted: adapter"),
+        ({"aggregations": ["fedavg"]}, {"protocol__aggregation": {"kind": "flora"}}, "aggregation flora is not permitted here"),
+        ({"rounds": 2}, {"stop__rounds": 3}, "asks for 3 rounds, permitted are 2"),
+        ({"protections": ["clip"]}, {}, "lacks protection by clip"),
+        ({"tell": []}, {}, "needs to be told examples"),
+        (
+            {},
+            {"protocol": {"kind": "split", "cut": 1}},
+            "protocol split is not permitted here; permitted: averaging, distillation",
+        ),
+        (
+            {"protocols": ["split"]},
+            {"protocol": {"kind": "split", "cut": 1, "labels": "with-server"}},
+            "needs to be told labels",
+        ),
+        ({"protocols": ["distillation"]}, {}, "protocol averaging is not permitted"),
+    ],
+)
+def test_what_is_not_permitted_is_refused_and_both_sides_are_named(told, policy, changes, words):
+    assert any(words in text for text in Policy(**policy).refusals(told(**changes)))
+
+
+@pytest.mark.parametrize("place", ["tuning", "personalization", "wire"])
+def test_no_class_but_ours_runs_wherever_it_is_named(told, place):
+    job = told()
+    deep = {"kind": "os:system"}
+    job |= {"protocol": {**job["protocol"], "wire": [deep]}} if place == "wire" else {place: deep}
+    assert Policy().refusals(job) == ["the job names the class os:system, and only techniques that come with fedtailor run here"]
+
+
+@pytest.mark.parametrize("damage", [{"protocol": "averaging"}, {"tuning": None}, {"stop": {"rounds": "many"}}, {"stop": {}}])
+def test_a_job_in_another_form_is_refused(told, damage):
+    assert "not in the form" in Policy().refusals(told() | damage)[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rounds": 0},
+        {"rounds": True},
+        {"rounds": "10"},
+        {"tell": ["names"]},
+        {"protocols": "averaging"},
+        {"backbone_from_hub": 1},
+    ],
+)
+def test_a_wrong_policy_is_refused(wrong):
+    with pytest.raises(SettingError, match=rf"policy\.{next(iter(wrong))}"):
+        Policy(**wrong)
+
+
+def test_the_site_file_is_for_its_owner_alone_and_is_read_back(tmp_path):
+    file = SiteFile(data=("/data/a.parquet",), columns={"input": "notes"}, policy=Policy(rounds=7))
+    file.write(tmp_path)
+    path = tmp_path / "local" / "fedtailor.json"
+    assert path.stat().st_mode & 0o077 == 0
+    assert read_site_file(tmp_path) == file
+    path.write_text(json.dumps({**json.loads(path.read_text()), "date": 1}))
+    with pytest.raises(SettingError, match="date is no setting of a site"):
+        read_site_file(tmp_path)
+    path.write_text("{")
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_site_file(tmp_path)
+
+
+def test_a_backbone_is_found_by_name_and_a_path_of_the_jobs_is_never_opened(tmp_path):
+    (tmp_path / "backbones" / "sent").mkdir(parents=True)
+    file = SiteFile(data=("a",), backbones={"llama": "/models/llama"})
+    assert file.backbone("llama", tmp_path) == "/models/llama"
+    assert file.backbone("sent", tmp_path) == str(tmp_path / "backbones" / "sent")
+    assert file.backbone("smollm2-135m", tmp_path) == "smollm2-135m"
+    for name in ("/etc", "../local", "..", "owner/model", str(tmp_path)):
+        with pytest.raises(BackboneError, match="this site has no backbone"):
+            file.backbone(name, tmp_path)
+
+
+def test_the_bytes_of_a_day_are_counted_over_restarts(tmp_path):
+    path = tmp_path / "bytes.json"
+    Meter(path, 100).add(60)
+    assert not Meter(path, 100).full()
+    Meter(path, 100).add(60)
+    assert Meter(path, 100).full()
+    path.write_text(json.dumps({"day": "2000-01-01", "bytes": 120}))
+    assert not Meter(path, 100).full()
+    path.write_text("damaged")
+    assert Meter(path, 100).full()

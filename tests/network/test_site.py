@@ -1,0 +1,99 @@
+"""A site's own process: what it answers, with a model's process that is not there."""
+
+import json
+import os
+
+import pytest
+
+from fedtailor.federation.nvflare.packing import pack
+from fedtailor.network import site
+from fedtailor.network.meeting import job_to_send
+from fedtailor.network.model_keeper import Failed
+from fedtailor.network.pipe import MESSAGE, Ended, Pipe
+from fedtailor.network.policy import Policy
+from fedtailor.network.site_file import SiteFile
+from fedtailor.protection import encode
+from fedtailor.records import Message
+
+PING = pack(encode(Message(kind="ping")))
+
+
+class Keeper:
+    """Stands for the model's process; `fault` is raised by it."""
+
+    fault: Exception | None = None
+
+    def __init__(self, opening, log):
+        self.opening = opening
+
+    def open(self):
+        return {"examples": 3}
+
+    def answer(self, ticket, data):
+        if Keeper.fault:
+            raise Keeper.fault
+        return data, 0.5
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def half(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "ModelKeeper", Keeper)
+    monkeypatch.setattr(Keeper, "fault", None)
+    SiteFile(data=("a",), policy=Policy(bytes_per_day=1000)).write(tmp_path)
+    return site.Site("site-1", tmp_path)
+
+
+@pytest.fixture
+def told(make_job):
+    return {"run": "tiny-1", "job": json.loads(json.dumps(job_to_send(make_job())))}
+
+
+def test_a_job_is_opened_and_messages_are_answered(half, told):
+    assert half.open(told) == {"info": {"examples": 3}}
+    assert half.answer("1", PING) == {**PING, "seconds": 0.5}
+
+
+def test_nothing_is_answered_before_a_job_is_open(half, told):
+    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+    told["job"]["protocol"]["kind"] = "split"
+    assert "not permitted" in half.open(told)["refused"]
+    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+
+
+@pytest.mark.parametrize("run", ["../site-2", "a/b", "", ".hidden", "x" * 200])
+def test_a_runs_name_is_no_path(half, told, run):
+    assert half.open(told | {"run": run}) == {"refused": "the run's name is no name of a folder"}
+
+
+def test_what_is_told_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):
+    half.open(told)
+    for fault, mark in ((Failed("failed", "OutOfMemoryError"), "OutOfMemoryError"), (OSError("/home/smith/data"), "OSError")):
+        Keeper.fault = fault
+        assert half.answer("1", PING) == {"failure": ["failed", mark]}
+    assert "/home/smith/data" in (tmp_path / "site.log").read_text()
+
+
+def test_the_most_bytes_of_a_day_end_it(half, told, tmp_path):
+    half.open(told)
+    large = pack(encode(Message(kind="ping", facts={"text": "x" * 600})))
+    assert "seconds" in half.answer("1", large)  # 600 came and 600 went
+    assert half.answer("2", PING) == {"failure": ["refused", "BytesPerDay"]}
+
+
+def test_something_else_than_a_job_is_a_failure_and_no_fault(half):
+    assert half.open({}) == {"failure": ["failed", "KeyError"]}
+    assert half.open({"run": "a", "job": []})["refused"].startswith("the job is not in the form")
+
+
+def test_frames_come_as_they_went_and_an_end_is_noticed():
+    here, there = os.pipe()
+    with os.fdopen(here, "rb") as source, os.fdopen(there, "wb") as sink:
+        Pipe(source, sink).put(MESSAGE, b"abc")
+        assert Pipe(source, sink).get() == (MESSAGE, b"abc")
+        sink.write(b"M" + (10).to_bytes(8, "big") + b"half")
+        sink.close()
+        with pytest.raises(Ended):
+            Pipe(source, sink).get()
