@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fedtailor.report.arms import show_arms
+from fedtailor.report.arms import show_arms, with_lost
 from fedtailor.report.arms_plot import plot_against_bytes, plot_crossover
 from fedtailor.report.crossover import find_crossover
 
@@ -16,7 +16,7 @@ SETTINGS = ["tuning.rank", "protocol.public_limit"]
 def row(arm, rank, public, accuracy, sent, *, run="federated", **more):
     return {
         "run": run, "arm": arm, "tuning.rank": rank, "protocol.public_limit": public, "n": 2, "of": 3, "accuracy": accuracy,
-        "accuracy_sd": 0.01, "learning_up_bytes": sent / 2, "learning_down_bytes": sent / 2, "flops": 2e12, "client_memory_bytes": 5e7,
+        "accuracy_sd": 0.01, "learning_up_bytes": sent / 2, "learning_down_bytes": sent / 2, "flops": 2e12, "client_memory_bytes": 5e7, "peak_bytes": 9e8,
         "seconds": 70.0, "public_examples": public, **more,
     }  # fmt: skip
 
@@ -68,6 +68,21 @@ def test_the_table_has_a_row_for_each_cell(means):
     assert "0.750 ± 0.020" in text
     assert "kd sends more than avg rank 4 from 225 public examples on" in text
     assert "no memory" in text
+
+
+def test_what_is_lost_is_against_the_base_of_the_same_arm():
+    means = pd.DataFrame(
+        {
+            "arm": ["a", "a", "b", "b", "c"], "clients.count": [10, 50, 10, 50, 50], "partition": ["iid"] * 5,
+            "bleu": [60.0, 55.0, 50.0, 51.0, 9.0], "loss": [1.0, 1.5, 2.0, 1.0, 1.0],
+        }
+    )  # fmt: skip
+    base = {"clients.count": 10, "partition": "iid"}
+    lost = with_lost(means, metric="bleu", base=base)["bleu_lost"]
+    assert lost[:4].tolist() == [0.0, 5.0, 0.0, -1.0]
+    assert math.isnan(lost[4])  # its base has not been run
+    assert with_lost(means, metric="loss", base=base)["loss_lost"][:4].tolist() == [0.0, 0.5, 0.0, -1.0]  # less is better
+    assert "bleu_lost" not in with_lost(means, metric="bleu", base={})
 
 
 def test_both_plots_are_drawn(means, tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fedtailor.errors import SettingError
-from fedtailor.studies.arms import choose, make_arms, value_at
+from fedtailor.studies.arms import brief, choose, make_arms, value_at
 from fedtailor.studies.recipes import Arm, Recipe
 
 SPLIT = {"protocol": {"kind": "split", "cut": 1, "local": {"learning_rate": 0.1}}}
@@ -88,3 +88,8 @@ def test_a_value_that_is_not_there_is_none(recipe, tmp_path):
     assert value_at(job, "protocol.cut") is None
     assert value_at(job, "name.of.something") is None
     assert pd.isna(value_at(job, "stop.patience")) is False
+
+
+def test_a_technique_is_told_in_a_few_words():
+    assert brief({"kind": "skew", "share": 0.8, "by": "input[eatType]", "clusters": None}) == "skew 0.8 input[eatType]"
+    assert [brief(value) for value in ({"kind": "iid"}, 8, None, "float16", {"a": 1})] == ["iid", 8, None, "float16", {"a": 1}]

@@ -54,12 +54,12 @@ def run_arms(
 
 def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     """Write the means and the plots, and print the table."""
-    from ..report.arms import show_arms
+    from ..report.arms import show_arms, with_lost
     from ..report.arms_plot import plot_against_bytes, plot_crossover
     from ..studies.arms import ARM
     from ..studies.sweep import spread
 
-    means = spread(swept.table, swept.axes)
+    means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
     settings = [axis.name for axis in swept.axes if axis.name not in (ARM, "seed")]
     crossover = _crossover(recipe, means)

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from ..tasks.metrics import HIGHER_IS_BETTER
 from .crossover import SENT, Crossover
 from .plain import plain_table
 from .sweep import cost_text, failed_cells, spread_text, title_of, value_of
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEDERATED = "federated"
+LOST = "_lost"
 COSTS = (
     ("sent by clients", SENT[0], bytes_text),
     ("sent to clients", SENT[1], bytes_text),
     ("computation", "flops", flops_text),
     ("client memory", "client_memory_bytes", bytes_text),
+    ("peak", "peak_bytes", bytes_text),
     ("time", "seconds", seconds_text),
 )
 NOTE = (
     "bytes and computation are of all clients over the whole run, evaluation apart; client memory is foretold: the frozen weights that a client "
-    "holds, those under training, their gradients and moments, without activations; time is that of the whole simulation"
+    "holds, those under training, their gradients and moments, without activations; peak and time are those of the whole simulation, in one process"
 )
 
 
@@ -48,7 +51,8 @@ def show_arms(
         metric: the figure that arms are compared by.
     """
     own = f"{metric}_aligned_public"
-    shown = [metric, *([own] if own in means and means[own].notna().any() else [])]
+    lost = f"{metric}{LOST}"
+    shown = [metric, *([lost] if lost in means else []), *([own] if own in means and means[own].notna().any() else [])]
     grid = plain_table("system")
     heads = [*(short(name) for name in settings), "n", *map(title_of, shown), *(title for title, _, _ in COSTS)]
     for title in heads:
@@ -63,6 +67,18 @@ def show_arms(
     parts: list[RenderableType] = [Text(title, style="dim"), "", grid, Text(NOTE, style="dim"), *failed_cells(table)]
     parts += ["", *crossing_lines(crossover)] if crossover is not None else []
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def with_lost(means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any]) -> "pd.DataFrame":
+    """Return the means with one column more, METRIC_lost: what a cell is behind the cell of its arm that has the settings `base`.
+
+    Positive is worse, whether a metric is better when it is high or low.
+    """
+    if not base or metric not in means or any(name not in means for name in base):
+        return means
+    sign = 1 if HIGHER_IS_BETTER.get(metric, False) else -1
+    first = means.loc[(means[list(base)] == list(base.values())).all(axis=1)].set_index("arm")[metric]
+    return means.assign(**{f"{metric}{LOST}": sign * (means["arm"].map(first) - means[metric])})
 
 
 def crossing_lines(crossover: Crossover) -> list[RenderableType]:

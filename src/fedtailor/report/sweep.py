@@ -32,6 +32,7 @@ ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_local_worst": ", each alone, worst client",
     "_local_p10": ", each alone, 10th percentile of clients",
     "_local_public": ", each alone, on the test set",
+    "_lost": " lost",
     "_aligned": ", clients' own models",
     "_aligned_public": ", clients' own models on the test set",
 }

@@ -1,7 +1,7 @@
 """The cells of a recipe that compares several systems, each over grids of its own."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -40,7 +40,7 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
             return recipe.make_job(variant, data, [*overrides, *own], arm=arm)
 
         for cell in make_cells(axes, load, runs=(run,), prefix=f"{name}_"):
-            cells.append(replace(cell, settings={ARM: name} | {key: value_at(cell.job, key) for key in varied}))
+            cells.append(replace(cell, settings={ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}))
     return tuple(_axis(name, cells) for name in (ARM, *varied)), cells
 
 
@@ -63,6 +63,13 @@ def choose(cells: Sequence[Cell], patterns: Sequence[str], folder: Path) -> list
 def value_at(job: Job, name: str) -> Any:
     """Return the value of a dotted setting of a job; None if it has none of that name."""
     return at(job.to_dict(), name.split("."))
+
+
+def brief(value: Any) -> Any:
+    """Return a technique as its kind and its settings, in a few words; another value as it is."""
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return value
+    return " ".join(str(inner) for inner in value.values() if inner is not None)
 
 
 def _check_overrides(recipe: Recipe, varied: Sequence[str], overrides: Sequence[str]) -> None:

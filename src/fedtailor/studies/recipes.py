@@ -68,6 +68,9 @@ class Recipe:
     crossover: Mapping[str, str] = field(
         default_factory=dict
     )  # of: an arm, along: a setting, under: an arm; see report/crossover.py
+    base: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # settings of the cell that an arm's others lose against; none: nothing is told
     size: str = ""  # of the small variant: cells, and how long they take
 
     def settings(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> dict[str, Any]:
