@@ -21,6 +21,18 @@ SITES = ("site-1", "site-2")
 ALL = Policy(protocols=("averaging", "distillation", "split"))
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
 
+PROTOCOLS = {
+    "averaging": {"kind": "averaging", "local": LOCAL},
+    "distillation": {
+        "kind": "distillation",
+        "public": "public.jsonl",
+        "local": LOCAL,
+        "align": {"learning_rate": 0.02},
+        "distil": {"learning_rate": 0.02},
+    },
+    "split": {"kind": "split", "cut": 1, "local": LOCAL},
+}
+
 
 class DirectLine:
     """Calls the sites' halves in this process; what would cross the wire is passed on as it is."""

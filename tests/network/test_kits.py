@@ -38,7 +38,9 @@ def test_a_wrong_network_is_refused(tmp_path, text, words):
 
 def test_a_network_is_named_by_its_file(tmp_path):
     (tmp_path / "hospitals.yaml").write_text("{hub: hub.example.org, sites: [north, south]}")
-    assert read_network(tmp_path / "hospitals.yaml") == Network(name="hospitals", host="hub.example.org", sites=("north", "south"))
+    assert read_network(tmp_path / "hospitals.yaml") == Network(
+        name="hospitals", host="hub.example.org", sites=("north", "south")
+    )
     with pytest.raises(SettingError, match="there is no such file"):
         read_network(tmp_path / "nothing.yaml")
 
@@ -67,7 +69,12 @@ def test_a_kit_lets_our_classes_run_and_nothing_else(tmp_path, role):
 def test_what_is_handed_in_is_settings_and_no_code(tmp_path):
     folder = job_folder(tmp_path / "job", {"run": "a"}, ["site-1"])
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert files == ["hub/config/config_fed_server.json", "hub/config/job.json", "meta.json", "site/config/config_fed_client.json"]
+    assert files == [
+        "hub/config/config_fed_server.json",
+        "hub/config/job.json",
+        "meta.json",
+        "site/config/config_fed_client.json",
+    ]
     assert '"run"' not in (folder / "site/config/config_fed_client.json").read_text()
     assert json.loads((folder / "meta.json").read_text())["deploy_map"] == {"hub": ["server"], "site": ["site-1"]}
 

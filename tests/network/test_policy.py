@@ -34,7 +34,11 @@ def test_the_usual_job_is_permitted(told):
         ({"rounds": 2}, {"stop__rounds": 3}, "asks for 3 rounds, permitted are 2"),
         ({"protections": ["clip"]}, {}, "lacks protection by clip"),
         ({"tell": []}, {}, "needs to be told examples"),
-        ({}, {"protocol": {"kind": "split", "cut": 1}}, "protocol split is not permitted here; permitted: averaging, distillation"),
+        (
+            {},
+            {"protocol": {"kind": "split", "cut": 1}},
+            "protocol split is not permitted here; permitted: averaging, distillation",
+        ),
         (
             {"protocols": ["split"]},
             {"protocol": {"kind": "split", "cut": 1, "labels": "with-server"}},
@@ -62,7 +66,14 @@ def test_a_job_in_another_form_is_refused(told, damage):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rounds": 0}, {"rounds": True}, {"rounds": "10"}, {"tell": ["names"]}, {"protocols": "averaging"}, {"backbone_from_hub": 1}],
+    [
+        {"rounds": 0},
+        {"rounds": True},
+        {"rounds": "10"},
+        {"tell": ["names"]},
+        {"protocols": "averaging"},
+        {"backbone_from_hub": 1},
+    ],
 )
 def test_a_wrong_policy_is_refused(wrong):
     with pytest.raises(SettingError, match=rf"policy\.{next(iter(wrong))}"):
