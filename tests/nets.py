@@ -1,8 +1,6 @@
 """Two sites and a hub: their folders, a job, and a line between them that needs no network."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,8 +60,11 @@ class DirectLine:
         return False
 
     def kill_model(self, client):
-        """Kill -9 the process that holds a site's model."""
-        os.kill(self.halves[client]._keeper._process.pid, signal.SIGKILL)
+        """Kill -9 the process that holds a site's model, after the last look at whether it lives."""
+        process = self.halves[client]._keeper._process
+        process.kill()
+        process.wait()
+        process.poll = lambda: None
 
     def close(self):
         for half in self.halves.values():
