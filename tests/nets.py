@@ -1,8 +1,6 @@
 """Two sites and a hub: their folders, a job, and a line between them that needs no network."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +18,18 @@ from fedtailor.network.site_file import SiteFile
 SITES = ("site-1", "site-2")
 ALL = Policy(protocols=("averaging", "distillation", "split"))
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
+
+PROTOCOLS = {
+    "averaging": {"kind": "averaging", "local": LOCAL},
+    "distillation": {
+        "kind": "distillation",
+        "public": "public.jsonl",
+        "local": LOCAL,
+        "align": {"learning_rate": 0.02},
+        "distil": {"learning_rate": 0.02},
+    },
+    "split": {"kind": "split", "cut": 1, "local": LOCAL},
+}
 
 
 class DirectLine:
@@ -50,8 +60,11 @@ class DirectLine:
         return False
 
     def kill_model(self, client):
-        """Kill -9 the process that holds a site's model."""
-        os.kill(self.halves[client]._keeper._process.pid, signal.SIGKILL)
+        """Kill -9 the process that holds a site's model, after the last look at whether it lives."""
+        process = self.halves[client]._keeper._process
+        process.kill()
+        process.wait()
+        process.poll = lambda: None
 
     def close(self):
         for half in self.halves.values():

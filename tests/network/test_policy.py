@@ -72,7 +72,6 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"rounds": "10"},
         {"tell": ["names"]},
         {"protocols": "averaging"},
-        {"backbone_from_hub": 1},
     ],
 )
 def test_a_wrong_policy_is_refused(wrong):

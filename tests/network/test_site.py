@@ -12,6 +12,7 @@ from fedtailor.network.model_keeper import Failed
 from fedtailor.network.pipe import MESSAGE, Ended, Pipe
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import SiteFile
+from fedtailor.network.versions import versions
 from fedtailor.protection import encode
 from fedtailor.records import Message
 
@@ -48,12 +49,28 @@ def half(tmp_path, monkeypatch):
 
 @pytest.fixture
 def told(make_job):
-    return {"run": "tiny-1", "job": json.loads(json.dumps(job_to_send(make_job())))}
+    return {
+        "run": "tiny-1",
+        "ask": False,
+        "hub": {"versions": versions()},
+        "job": json.loads(json.dumps(job_to_send(make_job()))),
+    }
 
 
 def test_a_job_is_opened_and_messages_are_answered(half, told):
     assert half.open(told) == {"info": {"examples": 3}}
     assert half.answer("1", PING) == {**PING, "seconds": 0.5}
+
+
+def test_other_versions_are_refused_and_both_are_named(half, told):
+    told["hub"]["versions"]["fedtailor"] = "0.0.1"
+    assert half.open(told)["refused"].startswith("fedtailor is ")
+    assert half.open(told)["refused"].endswith("at this site and 0.0.1 at the hub; install one version at both")
+
+
+def test_to_be_asked_is_not_to_be_opened(half, told):
+    assert half.open(told | {"ask": True}) == {"info": {}}
+    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
 
 
 def test_nothing_is_answered_before_a_job_is_open(half, told):
@@ -83,9 +100,9 @@ def test_the_most_bytes_of_a_day_end_it(half, told, tmp_path):
     assert half.answer("2", PING) == {"failure": ["refused", "BytesPerDay"]}
 
 
-def test_something_else_than_a_job_is_a_failure_and_no_fault(half):
+def test_something_else_than_a_job_is_a_failure_and_no_fault(half, told):
     assert half.open({}) == {"failure": ["failed", "KeyError"]}
-    assert half.open({"run": "a", "job": []})["refused"].startswith("the job is not in the form")
+    assert half.open(told | {"job": []})["refused"].startswith("the job is not in the form")
 
 
 def test_frames_come_as_they_went_and_an_end_is_noticed():

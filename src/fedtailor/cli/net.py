@@ -65,7 +65,7 @@ def status(net: NetFolder) -> None:
     from ..report.wording import seconds_text
 
     check_installed()
-    from ..federation.nvflare.flare import Hub
+    from ..federation.nvflare.administration import Hub
 
     kit = admin_kit(net)
     role, told = kit_role(kit), last_told(kit)

@@ -18,9 +18,10 @@ from ..federation.local import ClientHalf
 from ..job import Job
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
-from .meeting import backbone_refusals, to_examples, version_refusals, versions
+from .meeting import backbone_refusals, to_examples
 from .policy import is_figure
 from .site_file import SiteFile
+from .versions import versions
 
 TRAINS = "rate_factor"  # the fact that every request to train has, and no other
 TRIES = 2  # a protocol asks at most so often for one round
@@ -60,12 +61,9 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         told: by the hub; see `hub.opening`.
 
     Raises:
-        Refused: if versions or the backbone are not the hub's.
+        Refused: if the backbone is not the hub's.
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
-    wrong = version_refusals(versions(), told["hub"]["versions"])
-    if wrong:
-        raise Refused("; ".join(wrong))
     named = str(told["job"]["backbone"])
     own = {"train": list(file.data), "columns": dict(file.columns)}
     job = Job.from_dict({**told["job"], "backbone": file.backbone(named, kit), "data": own, "base": str(kit)})

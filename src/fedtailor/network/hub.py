@@ -24,7 +24,8 @@ from ..records import ClientId, ClientInfo
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
 from ..running.folder import finite
-from .meeting import job_to_send, plain_examples, to_examples, version_warnings, versions
+from .meeting import job_to_send, plain_examples, to_examples
+from .versions import version_warnings, versions
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
 SETTINGS = "job.json"  # comes with the job
@@ -139,12 +140,17 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
 
 
 def open_at_sites(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
-    """Return what each site tells of itself.
+    """Return what each site tells of itself, once all permit the job and have loaded what it needs.
 
     Raises:
         JobError: if a site refuses; it names each with its reason.
         RunError: if a site cannot take part.
     """
+    _ask_all(line, {**told, "ask": True})
+    return _ask_all(line, {**told, "ask": False})
+
+
+def _ask_all(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
     with ThreadPoolExecutor(len(line.sites), "open") as pool:
         answers = dict(zip(line.sites, pool.map(lambda site: _open(line, site, told), line.sites), strict=True))
     if line.stopped():

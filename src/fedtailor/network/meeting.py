@@ -1,8 +1,6 @@
 """What the hub and a site tell each other of a job before its first round, as plain values."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any
 
@@ -12,8 +10,6 @@ from ..personalization import Dual
 from ..protocols import Distillation
 from ..records import Example
 
-MUST_AGREE = ("fedtailor",)  # packages of one version at both ends
-SHOULD_AGREE = ("torch", "transformers", "peft", "python")  # else figures agree, bits may not
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
 HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
 
@@ -62,35 +58,6 @@ def backbone_name(name: str) -> str:
     """Return the name that sites know a backbone by: of a folder or a file its own name, without where it lies."""
     looks_like_path = name.startswith((".", "/", "~")) or name.endswith((".gguf", "/")) or name.count("/") > 1
     return PurePath(name).name if looks_like_path else name
-
-
-def versions() -> dict[str, str]:
-    """Return what is installed here of what bits depend on."""
-    found = {"python": sys.version.split()[0]}
-    for name in ("fedtailor", "torch", "transformers", "peft", "safetensors", "nvflare"):
-        try:
-            found[name] = version(name).split("+")[0]
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
-
-
-def version_refusals(here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each package that must agree and does not."""
-    return [
-        f"{name} is {here.get(name)} at this site and {hub.get(name)} at the hub; install one version at both"
-        for name in MUST_AGREE
-        if here.get(name) != hub.get(name)
-    ]
-
-
-def version_warnings(site: str, there: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each package that should agree and does not."""
-    return [
-        f"{name} is {there.get(name)} at {site} and {hub.get(name)} at the hub: the run goes on, but not to the bits of a local one"
-        for name in SHOULD_AGREE
-        if there.get(name) != hub.get(name)
-    ]
 
 
 def backbone_refusals(name: str, here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:

@@ -26,7 +26,6 @@ class Policy:
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
     tell: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see TELLABLE
-    backbone_from_hub: bool = False  # whether a backbone that is missing may come from the hub
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -67,7 +66,6 @@ class Policy:
             *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
             *(f"tells {text}" for text in told),
             *(f"does not tell {text}" for text in kept),
-            "lets the hub send a missing backbone" if self.backbone_from_hub else "takes no backbone from the hub",
             "never sends examples, texts or files, and runs no code but fedtailor's own",
         ]
 
@@ -120,13 +118,12 @@ def _types() -> dict[str, Any]:
         **dict.fromkeys(("tunings", "aggregations"), texts | None),
         "rounds": int,
         "bytes_per_day": int,
-        "backbone_from_hub": bool,
     }
 
 
 def _is_a(value: object, types: Any) -> bool:
-    if types in (int, bool):
-        return isinstance(value, types) and (types is bool or not isinstance(value, bool))
+    if types is int:
+        return isinstance(value, int) and not isinstance(value, bool)
     if value is None:
         return get_origin(types) is not tuple and type(None) in get_args(types)
     return isinstance(value, tuple) and all(isinstance(text, str) for text in value)

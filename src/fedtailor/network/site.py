@@ -11,6 +11,7 @@ from ..federation.nvflare.packing import Packed, pack, unpack
 from ..records import ClientId
 from .model_keeper import Failed, ModelKeeper
 from .site_file import Meter, SiteFile, read_site_file
+from .versions import version_refusals, versions
 
 DIARY = "site.log"  # in the kit: what the site did, for its owner
 METER = "bytes.json"
@@ -83,9 +84,11 @@ class Site:
         except FedtailorError as fault:
             self._note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
-        reasons = file.policy.refusals(told["job"])
+        reasons = [*file.policy.refusals(told["job"]), *version_refusals(versions(), told["hub"]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))
+        if told["ask"]:  # only whether it is permitted: nobody loads anything before all sites have said so
+            return {"info": {}}
         if self._keeper is not None:
             self._keeper.close()
         self._file = file

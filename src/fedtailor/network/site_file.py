@@ -12,7 +12,7 @@ from ..errors import BackboneError, SettingError
 from .policy import Policy
 
 NAME = "fedtailor.json"  # in the kit's folder local/
-BACKBONES = "backbones"  # in the kit: what came from the hub
+BACKBONES = "backbones"  # in the kit: folders of backbones, by name
 
 
 @dataclass(frozen=True, kw_only=True)

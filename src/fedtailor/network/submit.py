@@ -1,6 +1,7 @@
 """Hands a job in at a hub, watches it, and fetches the run folder."""
 
 import json
+import math
 import secrets
 import shutil
 import tempfile
@@ -20,12 +21,13 @@ from .kits import admin_kit, check_installed, kit_role
 from .meeting import check_for_network
 
 if TYPE_CHECKING:
-    from ..federation.nvflare.flare import Hub
+    from ..federation.nvflare.administration import Hub
 
 POLL_S = 0.5
 SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
-DONE = "FINISHED:COMPLETED"
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
+BACK_S = 300.0  # that is waited for a hub that is away
+SILENT_S = 20.0  # a job that a hub does not let answer for so long after it was away has died with it
 TOLD = "last-run.json"  # in the administrator's kit
 
 
@@ -54,7 +56,7 @@ def run_on(
         RunError: if the run cannot go on; its state is kept at the hub.
     """
     check_installed()
-    from ..federation.nvflare.flare import Hub
+    from ..federation.nvflare.administration import Hub
 
     check_for_network(job)
     kit = admin_kit(network)
@@ -107,7 +109,7 @@ class _Handed:
             self._job = self._hub.submit(job_folder(self._place / f"{attempt}" / "fedtailor", self._settings, sites))
             self._seen = 0
             try:
-                status = self._watch()
+                status = self._watch_through_absences()
             except KeyboardInterrupt:
                 self._hub.abort(self._job)
                 self._leave_a_trace()
@@ -145,12 +147,33 @@ class _Handed:
             )
         return found
 
-    def _watch(self) -> str:
-        """Pass on what happens until the job is over, and return how the engine says that it ended."""
-        asked_status = 0.0
+    def _watch_through_absences(self) -> str:
+        """Watch the job, also over times in which the hub is away; one that a hub that came back does not know any more is stopped."""
+        from ..federation.nvflare.administration import HubAway
+
+        silent_s = math.inf
+        while True:
+            try:
+                return self._watch(silent_s)
+            except HubAway as fault:
+                self._watcher("warning", {"text": f"{fault}; it is waited for"})
+                self._hub.come_back(BACK_S)
+                silent_s = SILENT_S
+
+    def _watch(self, silent_s: float) -> str:
+        """Pass on what happens until the job is over, and return how the engine says that it ended.
+
+        Args:
+            silent_s: after so many seconds without an answer a job that should run is given up.
+        """
+        asked_status, last_answer = 0.0, time.monotonic()
         while True:
             answer = self._hub.ask(self._job, {"after": self._seen})
+            if time.monotonic() - last_answer > silent_s:
+                self._hub.abort(self._job)
+                return "the hub was away and does not run it any more"
             if answer is not None:
+                last_answer = time.monotonic()
                 fresh = answer.get("events", [])
                 self._pass_on([(kind, facts) for kind, facts in fresh])
                 self._seen += len(fresh)

@@ -105,7 +105,7 @@ def _wait_for_port(port: int) -> None:
 
 
 def _wait_for_sites(world: World) -> None:
-    from ..federation.nvflare.flare import Hub, NetError
+    from ..federation.nvflare.administration import Hub, NetError
 
     kit, until = world.folder / ADMIN, time.monotonic() + START_S
     missing = set(world.network.sites)

@@ -1,35 +1,18 @@
-"""All that touches NVFlare's own names (2.9): its collab interface at both ends of a job, and its administration.
+"""All of NVFlare's own names (2.9) at both ends of a job: its collab interface. Those of its administration are in `administration`.
 
 That interface is one release old, so what changes in it is mended here and nowhere else.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nvflare.collab import CollabCallError, collab
 from nvflare.collab.api.context import set_call_context  # not exported: each thread that calls must set it
-from nvflare.fuel.flare_api.api_spec import (
-    AuthenticationError,
-    AuthorizationError,
-    JobNotFound,
-    JobNotRunning,
-    NoConnection,
-)
-from nvflare.fuel.flare_api.flare_api import new_secure_session
 
-from ...errors import FedtailorError
 from ...records import ClientId
-from .line import Places, SiteHalf, Told, Unanswered
+from .line import EVENTS, Places, SiteHalf, Told, Unanswered
 from .packing import Packed
-
-EVENTS = "fedtailor"  # the topic under which a running job tells what happens
-COMMAND_S = 20.0
-
-
-class NetError(FedtailorError):
-    """The hub cannot be reached, or does not do what it was asked for."""
 
 
 class CollabLine:
@@ -148,77 +131,3 @@ def _places() -> Places:
         job=Path(workspace.get_run_dir(job)).resolve(),
         settings=Path(workspace.get_app_config_dir(job)).resolve(),
     )
-
-
-class Hub:
-    """The hub as its administrator reaches it; use it in a `with`."""
-
-    def __init__(self, kit: Path, user: str, *, patience_s: float = 10.0) -> None:
-        """Log in with the administrator's kit.
-
-        Raises:
-            NetError: if nobody answers, or the hub does not accept the kit.
-        """
-        self._kit, self._user = kit, user
-        here = os.getcwd()  # a session makes its folders relative to the working directory
-        try:
-            self._session = new_secure_session(user, str(kit), timeout=patience_s, auto_login_max_tries=1)
-            self._session.set_timeout(COMMAND_S)
-        except AuthenticationError as fault:
-            raise NetError(f"the hub does not accept the kit {kit}: {fault}; take the one that net init wrote") from None
-        except (NoConnection, Exception) as fault:
-            raise NetError(
-                f"no hub answers ({type(fault).__name__}: {fault}); start it with fedtailor net serve, or look whether its port is open"
-            ) from None
-        finally:
-            os.chdir(here)
-
-    def __enter__(self) -> "Hub":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Log out."""
-        try:
-            self._session.close()
-        except Exception:  # it is over anyway
-            return
-
-    def connected(self) -> dict[ClientId, float]:
-        """Return when each connected site gave its last sign of life, in seconds since 1970."""
-        info = self._session.get_system_info()
-        return {client.name: float(client.last_connect_time) for client in info.client_info}
-
-    def submit(self, folder: Path) -> str:
-        """Hand a job folder in and return the engine's id of it."""
-        return str(self._session.submit_job(str(folder)))
-
-    def status(self, job: str) -> str:
-        """Return what the engine says of a job: SUBMITTED, RUNNING, FINISHED:COMPLETED, ..."""
-        return str(self._session.get_job_meta(job).get("status", ""))
-
-    def ask(self, job: str, data: Mapping[str, Any]) -> Told | None:
-        """Return what a running job answers; None if it does not run (yet, or any more) or says nothing."""
-        try:
-            answer = self._session.do_app_command(job, EVENTS, dict(data))
-        except (JobNotRunning, JobNotFound):
-            return None
-        except AuthorizationError:
-            raise NetError(
-                "the hub does not let this kit watch jobs; its settings are those of another version: serve it anew"
-            ) from None
-        except NoConnection:
-            raise NetError("the hub does not answer any more") from None
-        except Exception:  # the job's process is starting or ending: there is no narrower sign of that
-            return None
-        return answer if isinstance(answer, dict) else None
-
-    def abort(self, job: str) -> None:
-        """Stop a job."""
-        self._session.abort_job(job)
-
-    def fetch(self, job: str, folder: Path) -> Path:
-        """Return the folder below `folder` that holds what a finished job left at the hub."""
-        return Path(str(self._session.download_job_result(job, str(folder))))

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from ...records import ClientId
 from .packing import Packed
 
+EVENTS = "fedtailor"  # the topic under which a running job tells what happens
 Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
 
 

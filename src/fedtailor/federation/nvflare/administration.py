@@ -1,0 +1,142 @@
+"""All of NVFlare's own names (2.9) on the administrator's side: handing jobs in, asking after them, fetching what they left."""
+
+import io
+import os
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from nvflare.fuel.flare_api.api_spec import (
+    AuthenticationError,
+    AuthorizationError,
+    NoConnection,
+    SessionClosed,
+)
+from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+from ...errors import FedtailorError
+from ...records import ClientId
+from .line import EVENTS, Told
+
+COMMAND_S, LOGIN_S = 20.0, 10.0  # that the hub may take for an answer
+BACK_S = 2.0  # between two tries to reach it again
+
+
+class NetError(FedtailorError):
+    """The hub does not do what it was asked for."""
+
+
+class HubAway(NetError):
+    """The hub cannot be reached."""
+
+
+class Hub:
+    """The hub as its administrator reaches it; use it in a `with`."""
+
+    def __init__(self, kit: Path, user: str) -> None:
+        """Log in with the administrator's kit.
+
+        Raises:
+            NetError: if nobody answers, or the hub does not accept the kit.
+        """
+        self._kit, self._user = kit, user
+        self._session = self._log_in()
+
+    def __enter__(self) -> "Hub":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Log out."""
+        try:
+            self._session.close()
+        except Exception:  # it is over anyway
+            return
+
+    def come_back(self, patience_s: float) -> None:
+        """Log in again, once the hub answers.
+
+        Raises:
+            HubAway: if it does not for so long.
+        """
+        self.close()
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                self._session = self._log_in()
+                return
+            except HubAway:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(BACK_S)
+
+    def connected(self) -> dict[ClientId, float]:
+        """Return when each connected site gave its last sign of life, in seconds since 1970."""
+        info = self._do("get_system_info")
+        return {client.name: float(client.last_connect_time) for client in info.client_info}
+
+    def submit(self, folder: Path) -> str:
+        """Hand a job folder in and return the engine's id of it."""
+        return str(self._do("submit_job", str(folder)))
+
+    def status(self, job: str) -> str:
+        """Return what the engine says of a job: SUBMITTED, RUNNING, FINISHED:COMPLETED, ..."""
+        return str(self._do("get_job_meta", job).get("status", ""))
+
+    def ask(self, job: str, data: Mapping[str, Any]) -> Told | None:
+        """Return what a running job answers; None if it does not run (yet, or any more) or says nothing."""
+        try:
+            answer = self._do("do_app_command", job, EVENTS, dict(data))
+        except NetError:
+            raise
+        except AuthorizationError:
+            raise NetError(
+                "the hub does not let this kit watch jobs; its settings are those of another version: serve it anew"
+            ) from None
+        except Exception:  # the job's process is starting or ending: there is no narrower sign of that
+            return None
+        return answer if isinstance(answer, dict) else None
+
+    def abort(self, job: str) -> None:
+        """Stop a job, if it is there."""
+        try:
+            self._do("abort_job", job)
+        except NetError:
+            raise
+        except Exception:  # it has ended by itself
+            return
+
+    def fetch(self, job: str, folder: Path) -> Path:
+        """Return the folder below `folder` that holds what a finished job left at the hub; `folder` itself if it left nothing."""
+        try:
+            return Path(str(self._do("download_job_result", job, str(folder))))
+        except NetError:
+            raise
+        except Exception:  # a job that was stopped leaves no result
+            return folder
+
+    def _log_in(self) -> Any:
+        here = os.getcwd()  # a session makes its folders relative to the working directory
+        try:
+            with redirect_stdout(io.StringIO()):  # it says that it connects
+                session = new_secure_session(self._user, str(self._kit), timeout=LOGIN_S, auto_login_max_tries=1)
+            session.set_timeout(COMMAND_S)
+            return session
+        except AuthenticationError as fault:
+            raise NetError(f"the hub does not accept the kit {self._kit}: {fault}; take the one that net init wrote") from None
+        except Exception as fault:
+            raise HubAway(
+                f"no hub answers ({type(fault).__name__}: {fault}); start it with fedtailor net serve, or look whether its port is open"
+            ) from None
+        finally:
+            os.chdir(here)
+
+    def _do(self, command: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._session, command)(*arguments)
+        except (NoConnection, SessionClosed) as fault:
+            raise HubAway(f"the hub does not answer any more ({type(fault).__name__})") from None
