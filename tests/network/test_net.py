@@ -12,6 +12,7 @@ from nets import PROTOCOLS, SITES, net_job, same_adapter
 
 from fedtailor.cli.net import status
 from fedtailor.errors import JobError
+from fedtailor.federation.nvflare.line import NetError
 from fedtailor.network.engine_settings import SERVER
 from fedtailor.network.kits import Network, make_kits
 from fedtailor.network.processes import end_process, engine_process
@@ -97,7 +98,7 @@ def self_signed(startup):
 
 
 def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_path):
-    from fedtailor.federation.nvflare.administration import Hub, NetError
+    from fedtailor.federation.nvflare.administration import Hub
 
     folder = tmp_path / "n"
     make_kits(Network(name="n", port=free_port(), sites=("a", "b", "c")), folder)
