@@ -1,15 +1,23 @@
 """The whole of it: a hub and two sites in processes of their own, mutual TLS on loopback, jobs handed in with the administrator's kit."""
 
 import json
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 
 import psutil
 import pytest
 from nets import PROTOCOLS, SITES, net_job, same_adapter
 
+from fedtailor.cli.net import status
 from fedtailor.errors import JobError
+from fedtailor.federation.nvflare.line import NetError
+from fedtailor.network.engine_settings import SERVER
+from fedtailor.network.kits import Network, make_kits
+from fedtailor.network.processes import end_process, engine_process
 from fedtailor.network.submit import last_told, run_on
-from fedtailor.network.world import make_world, running
+from fedtailor.network.world import free_port, make_world, running
 from fedtailor.running import run
 
 pytestmark = [
@@ -27,7 +35,7 @@ def job_process(kit):
     )
 
 
-def test_jobs_on_a_network(net):
+def test_jobs_on_a_network(net, capsys):
     """One network for all: starting it takes longer than a job."""
     averaging = net_job(net, PROTOCOLS["averaging"], stop__rounds=3, personalization={"kind": "ditto"})
     place = make_world(averaging, net.folder / "world")
@@ -51,6 +59,10 @@ def test_jobs_on_a_network(net):
             assert {"opening", "start", "round", "done"} <= set(events)
             assert (done.folder / "events.jsonl").is_file()
         assert set(last_told(place.folder / "admin")) == set(SITES)
+        status(place.folder)
+        shown = capsys.readouterr().out
+        assert all(site in shown for site in SITES)
+        assert "not connected" not in shown
         local = run(averaging, out=net.folder / "local")
         done = run_on(averaging, place.folder, out=net.folder / "killed", watcher=kill_after_a_round)
         assert killed
@@ -66,3 +78,49 @@ def test_jobs_on_a_network(net):
     )
     assert "serves" not in hub  # a word of every example
     assert str(place.folder / "site-1") not in hub
+
+
+def self_signed(startup):
+    """Put a key of nobody's in the place of a kit's."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    name = x509.Name(
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, "c"), x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "org_c")]
+    )
+    key, now = rsa.generate_private_key(public_exponent=65537, key_size=2048), datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    signed = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    (startup / "client.key").write_bytes(key.private_bytes(*form))
+    (startup / "client.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+
+def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_path):
+    from fedtailor.federation.nvflare.administration import Hub
+
+    folder = tmp_path / "n"
+    make_kits(Network(name="n", port=free_port(), sites=("a", "b", "c")), folder)
+    for name in ("client.crt", "client.key"):
+        shutil.copyfile(folder / "b" / "startup" / name, folder / "a" / "startup" / name)
+    self_signed(folder / "c" / "startup")
+    processes = [engine_process(folder / "hub", SERVER)]
+    try:
+        processes += [engine_process(folder / site, "site") for site in ("a", "c")]
+        time.sleep(10)  # they are ahead of the one that may
+        processes.append(engine_process(folder / "b", "site"))
+        there, until = set(), time.monotonic() + 200
+        while "b" not in there and time.monotonic() < until:
+            try:
+                with Hub(folder / "admin", "admin@n.net") as hub:
+                    there = set(hub.connected())
+            except NetError:
+                time.sleep(1)
+        assert there == {"b"}
+        self_signed(folder / "admin" / "startup")
+        with pytest.raises(NetError):
+            Hub(folder / "admin", "admin@n.net")
+    finally:
+        for process in processes:
+            end_process(process)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import JobError, ResumeError, RunError
+from ..federation.nvflare.line import HubAway
 from ..job import Job
 from ..records import ClientId
 from ..running import Result, Watcher
@@ -23,7 +24,8 @@ from .meeting import check_for_network
 if TYPE_CHECKING:
     from ..federation.nvflare.administration import Hub
 
-POLL_S = 0.5
+POLL_S = 0.5  # between two looks at a job that runs
+STATUS_S = 2.0  # between two looks at whether it does
 SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
 BACK_S = 300.0  # that is waited for a hub that is away
@@ -149,8 +151,6 @@ class _Handed:
 
     def _watch_through_absences(self) -> str:
         """Watch the job, also over times in which the hub is away; one that a hub that came back does not know any more is stopped."""
-        from ..federation.nvflare.administration import HubAway
-
         silent_s = math.inf
         while True:
             try:
@@ -166,23 +166,22 @@ class _Handed:
         Args:
             silent_s: after so many seconds without an answer a job that should run is given up.
         """
-        asked_status, last_answer = 0.0, time.monotonic()
+        answered, last_answer, asked_status = False, time.monotonic(), -math.inf
         while True:
-            answer = self._hub.ask(self._job, {"after": self._seen})
-            if time.monotonic() - last_answer > silent_s:
-                self._hub.abort(self._job)
-                return "the hub was away and does not run it any more"
+            if time.monotonic() - asked_status > STATUS_S:
+                asked_status, status = time.monotonic(), self._hub.status(self._job)
+                if status.startswith("FINISHED"):
+                    return status
+            answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
             if answer is not None:
-                last_answer = time.monotonic()
+                answered, last_answer = True, time.monotonic()
                 fresh = answer.get("events", [])
                 self._pass_on([(kind, facts) for kind, facts in fresh])
                 self._seen += len(fresh)
-            if answer is None or time.monotonic() - asked_status > 5 * POLL_S:
-                asked_status = time.monotonic()
-                status = self._hub.status(self._job)
-                if status.startswith("FINISHED"):
-                    return status
-            time.sleep(POLL_S)
+            if time.monotonic() - last_answer > silent_s:
+                self._hub.abort(self._job)
+                return "the hub was away and does not run it any more"
+            time.sleep(POLL_S if answer is not None else STATUS_S)
 
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell the watcher; the run folder is here and not at the hub."""

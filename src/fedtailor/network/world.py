@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..assemble_data import divide_data
 from ..errors import RunError, SettingError
+from ..federation.nvflare.line import NetError
 from ..job import Job
 from .engine_settings import SERVER
 from .kits import ADMIN, HUB, Network, check_installed, kit_role, make_kits
@@ -105,7 +106,7 @@ def _wait_for_port(port: int) -> None:
 
 
 def _wait_for_sites(world: World) -> None:
-    from ..federation.nvflare.administration import Hub, NetError
+    from ..federation.nvflare.administration import Hub
 
     kit, until = world.folder / ADMIN, time.monotonic() + START_S
     missing = set(world.network.sites)

@@ -16,20 +16,11 @@ from nvflare.fuel.flare_api.api_spec import (
 )
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
-from ...errors import FedtailorError
 from ...records import ClientId
-from .line import EVENTS, Told
+from .line import EVENTS, HubAway, NetError, Told
 
 COMMAND_S, LOGIN_S = 20.0, 10.0  # that the hub may take for an answer
 BACK_S = 2.0  # between two tries to reach it again
-
-
-class NetError(FedtailorError):
-    """The hub does not do what it was asked for."""
-
-
-class HubAway(NetError):
-    """The hub cannot be reached."""
 
 
 class Hub:

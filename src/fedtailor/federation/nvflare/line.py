@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ...errors import FedtailorError
 from ...records import ClientId
 from .packing import Packed
 
 EVENTS = "fedtailor"  # the topic under which a running job tells what happens
 Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
+
+
+class NetError(FedtailorError):
+    """The hub does not do what it was asked for."""
+
+
+class HubAway(NetError):
+    """The hub cannot be reached."""
 
 
 class Unanswered(Exception):

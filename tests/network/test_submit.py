@@ -1,0 +1,147 @@
+"""A run while it is at the hub: what is done when the engine stops it, the hub goes away, or somebody presses Ctrl-C."""
+
+import json
+
+import pytest
+
+from fedtailor.errors import JobError, RunError
+from fedtailor.federation.nvflare.line import HubAway
+from fedtailor.network import submit
+
+ENDED, STOPPED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION"
+
+
+class Hub:
+    """Plays a script for each submission: statuses, or what is raised when it is asked; then what the job leaves."""
+
+    def __init__(self, *scripts):
+        self.scripts, self.now, self.submitted, self.aborted, self.back = list(scripts), None, [], [], 0
+
+    def connected(self):
+        return {"site-1": 0.0, "site-2": 0.0}
+
+    def submit(self, folder):
+        self.submitted.append(json.loads((folder / "meta.json").read_text())["mandatory_clients"])
+        self.now = self.scripts.pop(0)
+        return f"job-{len(self.submitted)}"
+
+    def status(self, job):
+        status = self.now["statuses"][0] if len(self.now["statuses"]) == 1 else self.now["statuses"].pop(0)
+        if isinstance(status, BaseException):
+            raise status
+        return status
+
+    def ask(self, job, data):
+        if not self.now.get("answers", True):
+            return None
+        return {"events": self.now.get("events", [])[data["after"] :]}
+
+    def abort(self, job):
+        self.aborted.append(job)
+
+    def come_back(self, patience_s):
+        self.back += 1
+
+    def fetch(self, job, folder):
+        if self.now.get("outcome"):
+            (folder / "workspace" / "run").mkdir(parents=True)
+            told = {"ended": "done", "events": self.now.get("events", []), **self.now["outcome"]}
+            (folder / "workspace" / "outcome.json").write_text(json.dumps(told))
+        return folder
+
+
+def script(*statuses, **rest):
+    return {"statuses": list(statuses), **rest}
+
+
+@pytest.fixture
+def hand_in(tmp_path, monkeypatch, make_job):
+    """Return a way to play a script; events are returned beside the outcome."""
+    for name in ("POLL_S", "STATUS_S", "SITES_S"):
+        monkeypatch.setattr(submit, name, 0.0)
+    monkeypatch.setattr(submit, "SILENT_S", 0.1)
+
+    def play(hub, without=()):
+        events = []
+        settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
+        watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
+        handed = submit._Handed(hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run")
+        return handed, events
+
+    return play
+
+
+def test_a_job_that_ends_is_handed_in_once_and_every_event_is_told_once(hand_in):
+    told = [["start", {}], ["round", {}], ["done", {}]]
+    hub = Hub(script("SUBMITTED", "RUNNING", "RUNNING", ENDED, events=told, outcome={"ended": "done"}))
+    handed, events = hand_in(hub, without=["site-2"])
+    assert handed.to_the_end().ended == "done"
+    assert [kind for kind, _ in events] == ["start", "round", "done"]
+    assert hub.submitted == [["site-1"]]
+
+
+def test_a_job_that_the_engine_stopped_is_handed_in_again(hand_in):
+    hub = Hub(
+        script("RUNNING", STOPPED, events=[["start", {}]]),
+        script("RUNNING", ENDED, events=[["resume", {}]], outcome={"ended": "done"}),
+    )
+    handed, events = hand_in(hub)
+    assert handed.to_the_end().ended == "done"
+    assert [kind for kind, _ in events] == ["start", "warning", "resume"]
+    assert STOPPED in events[1][1]
+    assert len(hub.submitted) == 2
+
+
+def test_it_is_not_handed_in_for_ever(hand_in):
+    hub = Hub(*(script("RUNNING", STOPPED, events=[["start", {}]]) for _ in range(9)))
+    with pytest.raises(RunError, match=f"{submit.SUBMISSIONS} times"):
+        hand_in(hub)[0].to_the_end()
+    assert len(hub.submitted) == submit.SUBMISSIONS
+
+
+def test_a_job_that_never_began_is_not_handed_in_again(hand_in):
+    hub = Hub(script("SUBMITTED", STOPPED))
+    with pytest.raises(RunError, match="did not begin"):
+        hand_in(hub)[0].to_the_end()
+    assert len(hub.submitted) == 1
+
+
+@pytest.mark.parametrize(("ended", "error"), [("mend", JobError), ("failed", RunError)])
+def test_a_refusal_and_a_failure_end_it(hand_in, ended, error):
+    hub = Hub(script("RUNNING", ENDED, outcome={"ended": ended, "text": "site-1 refuses: no"}))
+    with pytest.raises(error, match="site-1 refuses: no"):
+        hand_in(hub)[0].to_the_end()
+
+
+def test_a_hub_that_comes_back_with_the_job_is_watched_on(hand_in):
+    hub = Hub(script("RUNNING", HubAway("away"), "RUNNING", ENDED, events=[["start", {}]], outcome={"ended": "done"}))
+    handed, events = hand_in(hub)
+    assert handed.to_the_end().ended == "done"
+    assert (hub.back, len(hub.submitted), hub.aborted) == (1, 1, [])
+    assert events == [("start", ""), ("warning", "away; it is waited for")]
+
+
+def test_a_job_that_a_hub_lists_but_does_not_run_any_more_is_handed_in_again(hand_in):
+    first = script("RUNNING", HubAway("away"), "RUNNING", events=[["start", {}]])
+    hub = Hub(first, script("RUNNING", ENDED, outcome={"ended": "done"}))
+    handed, _ = hand_in(hub)
+    hub.come_back = lambda patience_s: first.update(answers=False)
+    assert handed.to_the_end().ended == "done"
+    assert hub.aborted == ["job-1"]
+    assert len(hub.submitted) == 2
+
+
+def test_ctrl_c_stops_the_job_and_leaves_what_resume_needs(hand_in, tmp_path):
+    hub = Hub(script("RUNNING", KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        hand_in(hub)[0].to_the_end()
+    assert hub.aborted == ["job-1"]
+    assert submit._earlier_run(tmp_path / "run") == "tiny-1"
+    assert (tmp_path / "run" / "job.yaml").is_file()
+
+
+def test_nobody_there_is_said(hand_in):
+    hub = Hub()
+    hub.connected = lambda: {}
+    with pytest.raises(RunError, match="no site is connected"):
+        hand_in(hub)[0].to_the_end()
