@@ -151,9 +151,9 @@ def failing(monkeypatch, client, step, how):
     """Let one client's forward pass go wrong at a step."""
     usual = ClientTurn._run
 
-    def run_part(self, part, received_BLH=None):
-        done = usual(self, part, received_BLH)
-        if self._state.id != client or self._step != step or received_BLH is not None:
+    def run_part(self, now, part, received_BLH=None):
+        done = usual(self, now, part, received_BLH)
+        if self._state.id != client or now.step != step or received_BLH is not None:
             return done
         if how == "vanishes":
             raise RuntimeError("out of memory")

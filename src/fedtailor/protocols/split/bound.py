@@ -81,6 +81,7 @@ class BoundSplit:
             gradients=self.gradient_wire,
             classes=self.worker.task.backbone_kind == "classifier",
             reuse=self.settings.reuse,
+            pipelined=self.settings.pipelined,
             auto=self.auto,
             moments=moment_fields(self.local) if moves else (),
         )
@@ -232,10 +233,6 @@ class BoundSplit:
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold; with reuse as a mean over `sizes.rounds`."""
         return round_cost(self, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
-
-    def kept_bytes(self, tokens: int) -> int:
-        """Return the memory that the server needs for the activations of so many tokens, as float32."""
-        return tokens * self.layout.cut_model.width * 4
 
     @property
     def _averaging(self) -> Averaging:

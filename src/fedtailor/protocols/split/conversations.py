@@ -77,7 +77,8 @@ class Conversations:
             turn = self._open(client, begin, side)
             done: Reply | None = None
             while done is None:
-                done = self._go_on(turn, self.federation.next_reply(timeout_s))
+                reply = self.federation.next_reply(timeout_s)
+                done = self._go_on(turn, reply) if reply.client == client else None
             if done.message is None:
                 take_back()
             answers.append(done)
@@ -120,10 +121,15 @@ class Conversations:
         open.traffic = open.traffic + reply.traffic
         if reply.message is None:
             return Reply(client=open.client, message=None, error=reply.error, traffic=open.traffic)
-        before = open.turn.seconds
+        before, ticket = open.turn.seconds, None
         try:
             answer = open.turn.answer(reply.message)
+            if answer is not None:
+                ticket = self.federation.send(open.client, answer)
+                open.turn.ahead()
         except ClientError as fault:
+            if ticket is not None:
+                self.federation.cancel(ticket)
             kind = "not-finite" if isinstance(fault, NotFinite) else "off-manifest"
             return Reply(
                 client=open.client,
@@ -135,7 +141,6 @@ class Conversations:
             self.seconds += open.turn.seconds - before
             self.spared[open.client] = open.turn.spared
         if answer is not None:
-            self.federation.send(open.client, answer)
             return None
         self._next[open.client] = self._past(open, reply.message)
         return self._final(open, reply.message)

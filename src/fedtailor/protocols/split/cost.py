@@ -12,7 +12,7 @@ from ...protection import encode
 from ...records import Cost, Fact, Message
 from ...tensors import count
 from .layout import CLASSES, TARGETS, Layout
-from .messages import ACTIVATIONS, BEGIN, END, END_FACTS, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT
+from .messages import ACTIVATIONS, AHEAD, BEGIN, DRAINED, END, END_FACTS, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT
 from .reuse import MARK_CHARACTERS, fresh_share
 
 if TYPE_CHECKING:
@@ -87,7 +87,11 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
     begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
     facts: dict[str, Fact] = {name: USUAL[spec.type] for name, spec in END_FACTS.items()}
     end = Message(kind=END, tensors=mine, facts=facts | ({FREE: 10**10} if protocol.auto else {}))
-    return round(steps * up) + len(encode(end)), round(steps * down) + len(encode(begin))
+    turned = [
+        len(encode(Message(kind=kind, facts={"step": steps - 1}))) if protocol.settings.pipelined else 0
+        for kind in (DRAINED, AHEAD)
+    ]
+    return round(steps * up) + len(encode(end)) + turned[0], round(steps * down) + len(encode(begin)) + turned[1]
 
 
 def client_flops(layout: Layout, tokens: int, *, reused: int = 0) -> float:
@@ -102,6 +106,11 @@ def client_flops(layout: Layout, tokens: int, *, reused: int = 0) -> float:
     return in_front * (tokens - reused) + tokens * _flops(
         layout, lambda name: place(name) >= layout.cut and layout.owner(name) == "client"
     )
+
+
+def kept_bytes(layout: Layout, tokens: int) -> int:
+    """Return the memory that the server needs to keep the activations of so many tokens, as float32."""
+    return tokens * layout.cut_model.width * 4
 
 
 def server_flops(layout: Layout, tokens: int) -> float:

@@ -7,6 +7,9 @@ hidden                               ->                                         
                                      <-   loss-gradient                            u-shaped alone
 gradient (of the activations)        ->
                                      <-   the next step's activations, or end: what changed in its weights
+
+Pipelined, the server answers the first activations with ahead, and each later ones with the gradient of the step before, which it computed while
+the client computed these; drained stands for activations when the last ones are under way.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +29,7 @@ from .wire import TOKENS, Wire
 MOMENTS, FREE = "moments/", "free_bytes"  # in front of an optimizer's moments of a weight; the fact that tells a client's memory
 BEGIN, ACTIVATIONS, HIDDEN = "split-begin", "split-activations", "split-hidden"
 LOSS_GRADIENT, GRADIENT, END = "split-loss-gradient", "split-gradient", "split-end"
+AHEAD, DRAINED = "split-ahead", "split-drained"  # pipelined: go on with the next step meanwhile; all steps are under way
 EXAMPLES = "examples"  # the name, in a manifest, of the most examples in a message
 
 STEP = {"step": FactSpec(type="int", purpose="step of the round that this belongs to, from 0")}
@@ -63,6 +67,7 @@ class Form:
     gradients: Wire
     classes: bool  # the loss counts a class of each text, and not tokens
     reuse: bool = False  # activations of an example are sent once
+    pipelined: bool = False  # a client begins a step before the gradient of the one before has come
     auto: bool = False  # the cut is chosen by what clients tell of themselves
     moments: Sequence[str] = ()  # that move with a weight whose owner changes: fields of the optimizer's state
 
@@ -86,6 +91,7 @@ class Form:
             ACTIVATIONS: MessageSpec(tensors=tensors, facts=STEP | LENGTHS | (ROWS if self.reuse else {})),
             END: MessageSpec(tensors=self._weights(shared), facts=END_FACTS | (FREE_FACT if self.auto else {})),
         }
+        found |= {DRAINED: MessageSpec(facts=STEP)} if self.pipelined else {}
         return found | (
             {LOSS_GRADIENT: MessageSpec(tensors=self.gradients.specs(width), facts=STEP)} if self.u_shaped else {}
         )  # fmt: skip
@@ -103,6 +109,7 @@ class Form:
             ),
             GRADIENT: MessageSpec(tensors=gradient, facts=STEP if self.u_shaped else STEP | LOSS),
         }
+        found |= {AHEAD: MessageSpec(facts=STEP)} if self.pipelined else {}
         return found | ({HIDDEN: MessageSpec(tensors=self.wire.specs(width), facts=STEP)} if self.u_shaped else {})
 
     def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:

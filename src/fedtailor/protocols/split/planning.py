@@ -4,8 +4,8 @@ A round lasts as long as its slowest client, whose time at cut l is
 
     t(l) = F_client(l) / s_client + (up(l) + down(l)) / bandwidth + F_server(l) * K / s_server
 
-with operations F as in `cost` (4 N a token, 2 N where nothing before the cut is trained), bytes of messages truly encoded, and K clients of a
-round that share one server. The best cut is the one with the least t among those whose client part fits in memory; where others are within
+or, pipelined, the larger one of the server's term and of the other two; with operations F as in `cost` (4 N a token, 2 N where nothing before
+the cut is trained), bytes of messages truly encoded, and K clients of a round that share one server. The best cut is the one with the least t among those whose client part fits in memory; where others are within
 5 % of it, the deepest of them, as deeper cuts tell less of the texts.
 
 Sources: what is weighed (communication, client computation) is that of Split-FedLLMs in Yan et al., 2025, arXiv:2501.04436, which leaves the choice of the
@@ -65,11 +65,13 @@ class CutCost:
     down_bytes: int
     memory_bytes: int  # at the client, activations left out
     fits: bool = True  # in the client's memory
+    overlapped: bool = False  # the server computes while the client and the link are at work
 
     @property
     def seconds(self) -> float:
         """The whole time of a round."""
-        return self.client_seconds + self.server_seconds + self.link_seconds
+        away = self.client_seconds + self.link_seconds
+        return max(away, self.server_seconds) if self.overlapped else away + self.server_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ def _cost(protocol: "BoundSplit", work: Work, means: Means, together: int) -> Cu
         up_bytes=spent.up_bytes,
         down_bytes=spent.down_bytes,
         memory_bytes=spent.memory_bytes,
+        overlapped=protocol.settings.pipelined,
         fits=means.memory_bytes is None or spent.memory_bytes <= means.memory_bytes,
     )
 

@@ -11,7 +11,20 @@ from ...errors import NotFinite, OffManifest
 from ...records import ClientId, Fact, Message
 from ...tensors import Tensors, check_finite
 from .layout import CLASSES, TARGETS, blank_batch, rows_of, table_of
-from .messages import ACTIVATIONS, BEGIN, END, GRADIENT, HIDDEN, LOSS_GRADIENT, MOMENTS, check_part, expect, set_apart
+from .messages import (
+    ACTIVATIONS,
+    AHEAD,
+    BEGIN,
+    DRAINED,
+    END,
+    GRADIENT,
+    HIDDEN,
+    LOSS_GRADIENT,
+    MOMENTS,
+    check_part,
+    expect,
+    set_apart,
+)
 from .reuse import Kept, Spared, mark_of
 from .side import Line, Side, dropout_draws, line_seed
 from .wire import read_table
@@ -52,6 +65,8 @@ class ServerTurn:
         self._gradients = Line(protocol.gradient_wire, seeds[1], lost_H=lost_H, feedback=protocol.feedback)
         self._lengths: list[int] = []
         self._due = ACTIVATIONS
+        self._waiting: Message | None = None  # pipelined: activations that are here, and not computed with yet
+        self._ready: Message | None = None  # pipelined: what the client gets next
         self._received_BLH: Tensor
         self._hidden_BLH: Tensor
 
@@ -70,16 +85,43 @@ class ServerTurn:
         began = time.perf_counter()
         self._worker.model.train()
         try:
-            if message.kind == END:
+            if message.kind == END and self._ready is None:
                 expect(message, END if self._step == self._steps else self._due)
                 check_part(message.tensors, self._layout, self._worker.home)
                 check_finite(self.side.delta(), f"the server's part after training with {self._client}")
                 return None
+            if self._protocol.settings.pipelined:
+                return self._ready_for(message)
             if message.kind == LOSS_GRADIENT:
                 return self._backward(expect(message, self._due, self._step))
             return self._forward(expect(message, self._due, self._step))
         finally:
             self.seconds += time.perf_counter() - began
+
+    def ahead(self) -> None:
+        """Pipelined: compute, while the client does, what it will get next; elsewhere there is nothing to do.
+
+        Raises:
+            NotFinite, OffManifest: as `answer`.
+        """
+        if self._waiting is None:
+            return
+        began = time.perf_counter()
+        self._worker.model.train()
+        try:
+            self._ready, self._waiting = self._forward(self._waiting), None
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _ready_for(self, message: Message) -> Message:
+        """Return what is ready for a client that sent its next activations, or has none left to send."""
+        ready = self._ready
+        if self._step == self._steps or message.kind == DRAINED:
+            expect(message, DRAINED if ready is not None and self._step == self._steps else self._due, self._step - 1)
+        else:
+            self._waiting = expect(message, ACTIVATIONS, self._step)
+        self._ready = None
+        return ready or Message(kind=AHEAD, facts={"step": self._step})
 
     def _forward(self, message: Message) -> Message:
         """Compute the server's blocks, and with them the loss if the labels came along."""

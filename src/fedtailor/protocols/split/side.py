@@ -44,6 +44,15 @@ class Side:
         self._engine.step()
         self._engine.zero_grad(set_to_none=True)
 
+    def stash(self) -> dict[str, Tensor]:
+        """Return copies of the weights as they are now, which gather gradients of their own."""
+        return {name: param.detach().clone().requires_grad_() for name, param in self.params.items()}
+
+    def take_gradients(self, stashed: Tensors) -> None:
+        """Let the next step go by the gradients that copies of the weights have gathered."""
+        for name, param in self.params.items():
+            param.grad = stashed[name].grad
+
     def restore(self, moments: Tensors) -> None:
         """Let the optimizer go on with these moments, named "field/weight"."""
         if self._engine is not None:

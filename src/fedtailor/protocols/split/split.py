@@ -5,7 +5,8 @@ Thapa et al., 2020, arXiv:2004.12088, SplitFed, algorithms 1 and 2 (V1: the serv
 V2: one server part learns from one client after the other); with LoRA this is SplitLoRA (Lin et al., 2024, arXiv:2407.00952), and with
 `labels: with-server` the Split-FedLLMs of Yan et al., 2025, arXiv:2501.04436.
 Differences: in V1 each copy of the server part takes optimizer steps of its own and the copies are averaged at the end of the round, by
-numbers of examples; SplitFed averages their gradients in each step. Gradients are clipped by the norm of each side alone.
+numbers of examples; SplitFed averages their gradients in each step. `pipeline: weight-stashing` is PipeDream with two stages (Narayanan et al.,
+SOSP 2019). Gradients are clipped by the norm of each side alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,7 @@ class Split:
     """Clients hold the first blocks of the model, the server the rest; each step crosses the cut."""
 
     kind: Literal["split"] = "split"
-    cut: (
-        int | Literal["auto"]
-    )  # blocks that a client holds: more tell less of its texts and cost it more; auto: chosen each round
+    cut: int | Literal["auto"]  # blocks that a client holds: more tell less of its texts and cost more; auto: chosen each round
     least_cut: int = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
     labels: Labels = "u-shaped"  # head and loss stay with the client, two exchanges a step; or labels go to the server, one
     server: Literal["parallel", "sequential"] = "parallel"  # a server part for each client, averaged; or one for all in turn
@@ -39,6 +38,7 @@ class Split:
     gradients: Wire | None = None  # code of their gradients; null: as wire
     feedback: bool = True  # what a code loses of gradients is added to the next ones
     reuse: bool = False  # activations of an example are sent once and kept by the server; if nothing changes before the cut
+    pipeline: Literal["none", "weight-stashing"] = "none"  # or both sides compute at once, one step stale at the client
     aggregation: Aggregation = field(default_factory=FedAvg)  # of both parts at the end of a round; fedavg alone
     local: LocalTraining = field(default_factory=LocalTraining)
     weights: Literal["examples", "targets", "uniform"] = "examples"  # a client's share: its examples, its counted targets, or 1
@@ -47,11 +47,7 @@ class Split:
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
-        if (1 if self.cut == "auto" else self.cut) < 1 or self.least_cut < 1:
-            raise SettingError(
-                f"cut is the number of blocks that a client holds, at least 1; got {min(self.least_cut, self.cut if self.cut != 'auto' else 1)}: without a block its token ids could be "
-                "read from what it sends. Try half of the blocks, or protocol: averaging, where texts never leave"
-            )
+        self._check_cuts()
         if not isinstance(self.aggregation, FedAvg):
             raise SettingError(
                 f"aggregation {getattr(self.aggregation, 'kind', '')} is not known across a cut: only the parts' weighted means are; choose "
@@ -63,6 +59,25 @@ class Split:
             )
         if self.server == "sequential":
             self._check_sequential()
+        if self.pipeline != "none" and self.labels == "u-shaped":
+            raise SettingError(
+                "pipeline: weight-stashing goes with one exchange a step, and labels: u-shaped, which is the default, has two; set labels: with-server, or "
+                "leave pipeline out"
+            )
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether a client begins a step before the gradient of the one before has come."""
+        return self.pipeline == "weight-stashing"
+
+    def _check_cuts(self) -> None:
+        """Raise SettingError if a cut is none, or what chooses it does not go with the rest."""
+        least = min(self.least_cut, 1 if self.cut == "auto" else self.cut)
+        if least < 1:
+            raise SettingError(
+                f"cut is the number of blocks that a client holds, at least 1; got {least}: without a block its token ids could be "
+                "read from what it sends. Try half of the blocks, or protocol: averaging, where texts never leave"
+            )
         if self.cut == "auto" and self.reuse:
             raise SettingError(
                 "reuse does not go with cut: auto: each change of the cut would send all activations anew; name a cut, or leave reuse out"
