@@ -59,6 +59,13 @@ def test_no_class_but_ours_runs_wherever_it_is_named(told, place):
     assert Policy().refusals(job) == ["the job names the class os:system, and only techniques that come with fedtailor run here"]
 
 
+@pytest.mark.parametrize(
+    "own", [{"task": {"kind": "classification", "labels": "/etc/passwd"}}, {"tuning": {"kind": "lora", "initial": "/a"}}]
+)
+def test_no_file_that_a_job_names_is_opened(told, own):
+    assert Policy().refusals(told() | own) == ["the job names a file, and no file of this site is opened for a job"]
+
+
 @pytest.mark.parametrize("damage", [{"protocol": "averaging"}, {"tuning": None}, {"stop": {"rounds": "many"}}, {"stop": {}}])
 def test_a_job_in_another_form_is_refused(told, damage):
     assert "not in the form" in Policy().refusals(told() | damage)[0]

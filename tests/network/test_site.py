@@ -52,6 +52,7 @@ def told(make_job):
     return {
         "run": "tiny-1",
         "ask": False,
+        "sites": ["site-1"],
         "hub": {"versions": versions()},
         "job": json.loads(json.dumps(job_to_send(make_job()))),
     }
@@ -80,9 +81,13 @@ def test_nothing_is_answered_before_a_job_is_open(half, told):
     assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
 
 
+def test_a_sites_name_is_no_path(half, told):
+    assert "no name of a folder" in half.open(told | {"sites": ["site-1", "../site-2"]})["refused"]
+
+
 @pytest.mark.parametrize("run", ["../site-2", "a/b", "", ".hidden", "x" * 200])
 def test_a_runs_name_is_no_path(half, told, run):
-    assert half.open(told | {"run": run}) == {"refused": "the run's name is no name of a folder"}
+    assert half.open(told | {"run": run}) == {"refused": "the name of the run, or of a site, is no name of a folder"}
 
 
 def test_what_is_told_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):

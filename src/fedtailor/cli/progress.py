@@ -42,6 +42,9 @@ class Watcher:
 
         self.console.print(Text(text, style=style))
 
+    def on_opening(self, facts: Mapping[str, Any]) -> None:
+        self.say(f"{', '.join(facts.get('sites', []))} load their data and the backbone", "dim")
+
     def on_start(self, facts: Mapping[str, Any]) -> None:
         self.folder, self._plan = str(facts.get("folder", "")), facts
         asked = facts.get("clients_per_round", facts.get("clients", 0))

@@ -1,6 +1,7 @@
 """A site's part of a job, assembled from its own data and what the hub says."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
 from ..data.partition.base import Embed, label_groups
-from ..errors import FedtailorError, RunError
+from ..errors import FedtailorError, OffManifest, RunError
 from ..federation.local import ClientHalf
 from ..job import Job
 from ..protection import Gate, Manifest
@@ -24,6 +25,7 @@ from .site_file import SiteFile
 from .versions import versions
 
 TRAINS = "rate_factor"  # the fact that every request to train has, and no other
+MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
 TRIES = 2  # a protocol asks at most so often for one round
 
 
@@ -129,6 +131,8 @@ class Guarded:
     def answer(self, data: bytes) -> Any:
         """Return the encoded reply to an encoded message."""
         message = self.gate.enter_client(data)
+        if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
+            raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
         if TRAINS in message.facts:
             self._count(message)
         return self.gate.leave_client(self._without_figures(self.half.answer(message)))

@@ -71,6 +71,8 @@ class Policy:
 
     def _differences(self, job: Mapping[str, Any]) -> Iterator[str]:
         protocol = job["protocol"]
+        if isinstance(job["task"].get("labels"), str) or job["tuning"].get("initial") is not None:
+            yield "the job names a file, and no file of this site is opened for a job"
         listed: list[tuple[str, str, Sequence[str] | None]] = [
             ("protocol", protocol["kind"], self.protocols),
             ("tuning", job["tuning"]["kind"], self.tunings),

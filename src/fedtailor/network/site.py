@@ -1,5 +1,6 @@
 """A site's end of a job, in its own process of the engine. It holds the policy; the model is in a process of its own."""
 
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ class Site:
         self._keeper: ModelKeeper | None = None
         self._file: SiteFile | None = None
         self._run = ""
+        self._metering = threading.Lock()  # calls arrive on many threads
 
     def stop(self) -> None:
         """End the model's process."""
@@ -56,12 +58,14 @@ class Site:
                 return {"failure": ["refused", "NotOpened"]}
             meter = Meter(self._kit / METER, file.policy.bytes_per_day)
             data = unpack(packed)
-            if meter.full():
-                self._note(f"run {self._run}: the most bytes of a day have passed; nothing more is answered today")
-                return {"failure": ["refused", "BytesPerDay"]}
-            meter.add(len(data))
+            with self._metering:
+                if meter.full():
+                    self._note(f"run {self._run}: the most bytes of a day have passed; nothing more is answered today")
+                    return {"failure": ["refused", "BytesPerDay"]}
+                meter.add(len(data))
             reply, seconds = keeper.answer(ticket, data)
-            meter.add(len(reply))
+            with self._metering:
+                meter.add(len(reply))
             return {**pack(reply), "seconds": seconds}
         except Failed as fault:
             self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
@@ -77,8 +81,8 @@ class Site:
 
     def _open(self, told: Told) -> Told:
         self._run = str(told["run"])
-        if not _is_name(self._run):
-            return self._refuse("the run's name is no name of a folder")
+        if not all(_is_name(name) for name in (self._run, *map(str, told["sites"]))):
+            return self._refuse("the name of the run, or of a site, is no name of a folder")
         try:
             file = read_site_file(self._kit)
         except FedtailorError as fault:
