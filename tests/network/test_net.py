@@ -105,11 +105,11 @@ def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_pa
     for name in ("client.crt", "client.key"):
         shutil.copyfile(folder / "b" / "startup" / name, folder / "a" / "startup" / name)
     self_signed(folder / "c" / "startup")
-    processes = [engine_process(folder / "hub", SERVER)]
+    processes = {"hub": engine_process(folder / "hub", SERVER)}
     try:
-        processes += [engine_process(folder / site, "site") for site in ("a", "c")]
+        processes |= {site: engine_process(folder / site, "site") for site in ("a", "c")}
         time.sleep(10)  # they are ahead of the one that may
-        processes.append(engine_process(folder / "b", "site"))
+        processes["b"] = engine_process(folder / "b", "site")
         there, until = set(), time.monotonic() + 200
         while "b" not in there and time.monotonic() < until:
             try:
@@ -122,5 +122,5 @@ def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_pa
         with pytest.raises(NetError):
             Hub(folder / "admin", "admin@n.net")
     finally:
-        for process in processes:
-            end_process(process)
+        for kit, process in processes.items():
+            end_process(process, folder / kit)

@@ -15,10 +15,13 @@ class Hub:
     """Plays a script for each submission: statuses, or what is raised when it is asked; then what the job leaves."""
 
     def __init__(self, *scripts):
-        self.scripts, self.now, self.submitted, self.aborted, self.back = list(scripts), None, [], [], 0
+        self.scripts, self.now, self.submitted, self.aborted, self.back, self.restarts = list(scripts), None, [], [], 0, 0
 
     def connected(self):
         return {"site-1": 0.0, "site-2": 0.0}
+
+    def started(self):
+        return f"start {self.restarts}"
 
     def submit(self, folder):
         self.submitted.append(json.loads((folder / "meta.json").read_text())["mandatory_clients"])
@@ -59,7 +62,6 @@ def hand_in(tmp_path, monkeypatch, make_job):
     """Return a way to play a script; events are returned beside the outcome."""
     for name in ("POLL_S", "STATUS_S", "SITES_S"):
         monkeypatch.setattr(submit, name, 0.0)
-    monkeypatch.setattr(submit, "SILENT_S", 0.1)
 
     def play(hub, without=()):
         events = []
@@ -122,10 +124,11 @@ def test_a_hub_that_comes_back_with_the_job_is_watched_on(hand_in):
 
 
 def test_a_job_that_a_hub_lists_but_does_not_run_any_more_is_handed_in_again(hand_in):
-    first = script("RUNNING", HubAway("away"), "RUNNING", events=[["start", {}]])
-    hub = Hub(first, script("RUNNING", ENDED, outcome={"ended": "done"}))
+    hub = Hub(
+        script("RUNNING", HubAway("away"), "RUNNING", events=[["start", {}]]), script("RUNNING", ENDED, outcome={"ended": "done"})
+    )
     handed, _ = hand_in(hub)
-    hub.come_back = lambda patience_s: first.update(answers=False)
+    hub.come_back = lambda patience_s: setattr(hub, "restarts", 1)
     assert handed.to_the_end().ended == "done"
     assert hub.aborted == ["job-1"]
     assert len(hub.submitted) == 2

@@ -6,13 +6,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+
+import psutil
 
 from .engine_settings import SERVER, prepare
 from .kits import kit_role
 
 MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
+ENGINE = "nvflare.private.fed.app."  # its modules
+OF_JOBS = ("runner_process", "worker_process")  # those of jobs, at the hub and at sites
 END_S = 15.0  # that a process gets to end by itself
 CALM_S = 60.0  # a process that lived so long may be started anew at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
@@ -21,11 +26,12 @@ PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that 
 def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
     """Start the engine of a kit; what it prints goes to the kit's own file."""
     kit = kit.resolve()
+    end_leftovers(kit)
     prepare(kit, role)
     told = kit_role(kit)
     names = ["org=hub"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
     config = "fed_server.json" if role == SERVER else "fed_client.json"
-    command = [sys.executable, "-u", "-m", f"nvflare.private.fed.app.{MODULES[role]}", "-m", str(kit), "-s", config]
+    command = [sys.executable, "-u", "-m", f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
             [*command, "--set", "secure_train=true", *names, "config_folder=config"],
@@ -58,7 +64,7 @@ def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], 
         while not stop and process.poll() is None:
             watch()
             time.sleep(0.5)
-        end_process(process)
+        end_process(process, kit)
         if stop:
             break
         deaths = 0 if time.monotonic() - began > CALM_S else deaths + 1
@@ -91,18 +97,28 @@ class Tail:
                 self._say(line)
 
 
-def end_process(process: "subprocess.Popen[bytes]") -> None:
+def end_process(process: "subprocess.Popen[bytes]", kit: Path) -> None:
     """End an engine with all processes that it started."""
-    for number, wait_s in ((signal.SIGTERM, END_S), (signal.SIGKILL, END_S)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
+            process.wait(END_S)
+            break
         except ProcessLookupError:
             break
-        try:
-            process.wait(wait_s)
         except subprocess.TimeoutExpired:
             continue
     process.wait()
+    end_leftovers(kit.resolve())
+
+
+def end_leftovers(kit: Path) -> None:
+    """Kill processes of jobs that a dead engine of this kit has left: two of them would write to one run."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if str(kit) in words and any(word.startswith(ENGINE) and word.endswith(OF_JOBS) for word in words):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _environment(kit: Path) -> dict[str, str]:

@@ -29,7 +29,6 @@ STATUS_S = 2.0  # between two looks at whether it does
 SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
 BACK_S = 300.0  # that is waited for a hub that is away
-SILENT_S = 20.0  # a job that a hub does not let answer for so long after it was away has died with it
 TOLD = "last-run.json"  # in the administrator's kit
 
 
@@ -102,14 +101,14 @@ class _Handed:
         self._without, self._watcher = without, watcher
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
-        self._job = ""
+        self._job, self._born = "", ""
 
     def to_the_end(self) -> _Outcome:
         """Submit until a submission ends by itself, at most SUBMISSIONS times."""
         for attempt in range(1, SUBMISSIONS + 1):
             sites = self._choose_sites(first=attempt == 1)
             self._job = self._hub.submit(job_folder(self._place / f"{attempt}" / "fedtailor", self._settings, sites))
-            self._seen = 0
+            self._seen, self._born = 0, self._hub.started()
             try:
                 status = self._watch_through_absences()
             except KeyboardInterrupt:
@@ -150,23 +149,20 @@ class _Handed:
         return found
 
     def _watch_through_absences(self) -> str:
-        """Watch the job, also over times in which the hub is away; one that a hub that came back does not know any more is stopped."""
-        silent_s = math.inf
+        """Watch the job, also over times in which the hub is away; one of a hub that was started anew has died with it, whatever is listed."""
         while True:
             try:
-                return self._watch(silent_s)
+                if self._hub.started() != self._born:
+                    self._hub.abort(self._job)
+                    return "the hub was started anew"
+                return self._watch()
             except HubAway as fault:
                 self._watcher("warning", {"text": f"{fault}; it is waited for"})
                 self._hub.come_back(BACK_S)
-                silent_s = SILENT_S
 
-    def _watch(self, silent_s: float) -> str:
-        """Pass on what happens until the job is over, and return how the engine says that it ended.
-
-        Args:
-            silent_s: after so many seconds without an answer a job that should run is given up.
-        """
-        answered, last_answer, asked_status = False, time.monotonic(), -math.inf
+    def _watch(self) -> str:
+        """Pass on what happens until the job is over, and return how the engine says that it ended."""
+        answered, asked_status = False, -math.inf
         while True:
             if time.monotonic() - asked_status > STATUS_S:
                 asked_status, status = time.monotonic(), self._hub.status(self._job)
@@ -174,13 +170,10 @@ class _Handed:
                     return status
             answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
             if answer is not None:
-                answered, last_answer = True, time.monotonic()
+                answered = True
                 fresh = answer.get("events", [])
                 self._pass_on([(kind, facts) for kind, facts in fresh])
                 self._seen += len(fresh)
-            if time.monotonic() - last_answer > silent_s:
-                self._hub.abort(self._job)
-                return "the hub was away and does not run it any more"
             time.sleep(POLL_S if answer is not None else STATUS_S)
 
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

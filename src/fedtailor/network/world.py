@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,19 +73,19 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
     Raises:
         RunError: if they do not find one another.
     """
-    processes = []
+    processes: list[tuple[subprocess.Popen[bytes], Path]] = []
     try:
         say("starting the hub")
-        processes.append(engine_process(world.folder / HUB, SERVER))
+        processes.append((engine_process(world.folder / HUB, SERVER), world.folder / HUB))
         _wait_for_port(world.network.port)
         for site in world.network.sites:
             say(f"starting {site}")
-            processes.append(engine_process(world.folder / site, "site"))
+            processes.append((engine_process(world.folder / site, "site"), world.folder / site))
         _wait_for_sites(world)
         yield
     finally:
-        for process in reversed(processes):
-            end_process(process)
+        for process, kit in reversed(processes):
+            end_process(process, kit)
 
 
 def free_port() -> int:

@@ -70,6 +70,10 @@ class Hub:
         info = self._do("get_system_info")
         return {client.name: float(client.last_connect_time) for client in info.client_info}
 
+    def started(self) -> str:
+        """Return when the hub's process was started: another answer than before means that jobs of before are gone."""
+        return str(self._do("get_system_info").server_info.start_time)
+
     def submit(self, folder: Path) -> str:
         """Hand a job folder in and return the engine's id of it."""
         return str(self._do("submit_job", str(folder)))
