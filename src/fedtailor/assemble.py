@@ -212,12 +212,11 @@ def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared
 
 
 def foretell(parts: Parts) -> dict[ClientId, Cost]:
-    """Return what each client spends in one round, before anything is done."""
+    """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.lengths_N
+        tokens = float(lengths.float().mean()) if len(lengths) else 0.0
         protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
-        costs[info.id] = protocol.cost(
-            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=float(lengths.float().mean())
-        )
+        costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
     return costs
