@@ -44,7 +44,7 @@ def test_seconds_by_hand(folder):
     assert found[1].server_seconds - found[2].server_seconds == pytest.approx(3 * per_block / 8e6)  # three share the server
     for each in found.values():
         assert each.link_seconds == pytest.approx((each.up_bytes + each.down_bytes) / 1e5)
-        assert each.seconds == each.client_seconds + each.server_seconds + each.link_seconds
+        assert each.seconds == pytest.approx(each.client_seconds + each.server_seconds + each.link_seconds)
         assert each.up_bytes > 60 * 16 * 4
     assert found[2].up_bytes - found[1].up_bytes == pytest.approx(lora * 4, abs=600)  # its weights, and their names
 
