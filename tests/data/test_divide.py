@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtailor.data import Clients, Data, divide
-from fedtailor.data.divide import mean_divergence
+from fedtailor.data.divergence import mean_divergence
 from fedtailor.data.partition import Dirichlet, Files, Iid, Natural, Topic
 from fedtailor.data.split import split_by_input
 from fedtailor.errors import DataError, SettingError
