@@ -11,20 +11,20 @@ from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, h
 from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_public import known_examples, load_public, ready_protocol
-from .assemble_ranks import choose_ranks
+from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
 from .learning.worker import Worker
 from .ledger import Sizes
-from .models import Backbone, choose_device, choose_precision, load_backbone
+from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging, BoundSplit, Ready
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
-from .tasks import Writes
+from .tasks import Task, Writes
 from .tasks.generate import check_room
 from .tasks.room import check_front
 from .tasks.shard import Shard
@@ -105,37 +105,12 @@ def assemble(
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
-    device = choose_device(job.device)
-    precision = choose_precision(job.precision, device)
     public = load_public(job, divided, warn)
     task = job.task.resolve(known_examples(divided, public), job.base)
-    backbone = load_backbone(
-        job.backbone,
-        kind=task.backbone_kind,
-        labels=task.labels_of((), job.base),
-        precision=precision,
-        device=device,
-        base=job.base,
-        seed=job.seed,
-    )
-    tuning: Any = job.tuning
-    if getattr(tuning, "initial", None) is not None:
-        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
-    ranks = choose_ranks(job, divided, tuning)
-    tuning = ranks.shared
-    model = tuning.attach(backbone.model, job.seed)
-    attach_second(job, model)
-    worker = Worker(
-        model=model,
-        tokenizer=backbone.tokenizer,
-        task=task,
-        tuning=tuning,
-        evaluation=job.evaluation,
-        device=device,
-        bfloat16=precision == "bfloat16",
-        seed=job.seed,
-        remember=isinstance(job.personalization, Dual),
-    )
+    device = choose_device(job.device)
+    precision = choose_precision(job.precision, device)
+    backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
+    model, tuning = worker.model, ranks.shared
     check_front(model, task)
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
@@ -196,6 +171,39 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _tuned_worker(
+    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool
+) -> tuple[Backbone, Worker, Ranks]:
+    """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
+    backbone = load_backbone(
+        job.backbone,
+        kind=task.backbone_kind,
+        labels=task.labels_of((), job.base),
+        precision=precision,
+        device=device,
+        base=job.base,
+        seed=job.seed,
+    )
+    tuning: Any = job.tuning
+    if getattr(tuning, "initial", None) is not None:
+        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
+    ranks = choose_ranks(job, divided, tuning)
+    model = ranks.shared.attach(backbone.model, job.seed)
+    attach_second(job, model)
+    worker = Worker(
+        model=model,
+        tokenizer=backbone.tokenizer,
+        task=task,
+        tuning=ranks.shared,
+        evaluation=job.evaluation,
+        device=device,
+        bfloat16=precision == "bfloat16",
+        seed=job.seed,
+        remember=isinstance(job.personalization, Dual),
+    )
+    return backbone, worker, ranks
 
 
 def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float) -> Sizes:
