@@ -21,7 +21,7 @@ report, studies
 network
 running export model_card
 federation
-assemble assemble_checks assemble_cuts assemble_data assemble_public assemble_ranks
+assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks
 job job_parts job_text job_errors
 protocols
 personalization

@@ -10,6 +10,7 @@ import torch
 from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
 from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
+from .assemble_models import own_models
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
@@ -20,7 +21,7 @@ from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, BoundSplit, Ready
+from .protocols import Averaging, BoundSplit, DistillationRun, Ready
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
@@ -50,8 +51,11 @@ class Parts:
     manifest: Manifest
     sizes: Sizes
     precision: str
-    own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of clients that train LoRA of another rank
+    own_workers: Mapping[ClientId, Worker] = field(
+        default_factory=dict
+    )  # of clients with another backbone, or LoRA of another rank
     own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
+    own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
     told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
@@ -124,11 +128,17 @@ def assemble(
         worker = replace(worker, home=home)
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
-    own_workers, of_clients = ranks.workers(worker), ranks.of_clients()
-    states = {client: client_state(client, divided, worker, clients_folder, warn) for client in sorted(divided.train)}
+    models = own_models(job, worker, divided, precision=precision)
+    own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
+    of_clients = ranks.of_clients()
+    states = {
+        client: client_state(client, divided, own_workers.get(client, worker), clients_folder, warn)
+        for client in sorted(divided.train)
+    }
     files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
-    own = (shard for state in states.values() for shard in (state.train, state.validation, state.test))
-    check_front(model, task, (*own, *files.values()))
+    check_front(model, task, files.values())
+    for client, state in states.items():
+        check_front(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test))
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -138,6 +148,9 @@ def assemble(
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
+    if isinstance(protocol, DistillationRun):
+        for client, of_client in own_workers.items():
+            protocol.check_client(of_client, client)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -162,8 +175,13 @@ def assemble(
         precision=precision,
         own_workers=own_workers,
         own_sizes={
-            c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared), share=share) for c, rank in of_clients.items()
+            **{
+                c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared), share=share)
+                for c, rank in of_clients.items()
+            },
+            **{c: _sizes(job, protocol, own.backbone, own.worker, shared, share=share) for c, own in models.items()},
         },
+        own_backbones={client: own.backbone for client, own in models.items()},
         ranks=of_clients,
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":

@@ -88,7 +88,7 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
     found: dict[ClientId, tuple[int, float]] = {}
     for client, override in sorted(job.clients.overrides.items()):
         own = override.tuning
-        if own.rank is None and own.alpha is None:
+        if override.backbone is not None or (own.rank is None and own.alpha is None):  # a model of its own has any rank
             continue
         rank, alpha = own.rank or tuning.rank, own.alpha or tuning.alpha
         if rank > tuning.rank:

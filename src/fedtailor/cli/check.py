@@ -57,6 +57,8 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     weights = scaled(whole, "", ["", "k", "M", "G"])
     yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
     yield "sha256", parts.backbone.hashes.get("weights", "")
+    for client, own in parts.own_backbones.items():
+        yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
     given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own

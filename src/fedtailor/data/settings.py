@@ -81,6 +81,7 @@ class OwnProtocol:
 class Override:
     """What one client differs in from the job."""
 
+    backbone: str | None = None  # with protocol: distillation, a model of its own; left out: the job's
     tuning: OwnTuning = field(default_factory=OwnTuning)  # of LoRA: rank and alpha
     protocol: OwnProtocol = field(default_factory=OwnProtocol)  # of split: the cut
 

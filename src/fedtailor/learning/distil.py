@@ -98,11 +98,11 @@ def distil(
     Raises:
         NotFinite: if the loss is NaN or infinite.
     """
-    places_of = places_in(shard)
+    places_of, classes = places_in(shard), classes_of(worker)
 
     def loss_of(rows: list[int]) -> tuple[Tensor, int, int]:
         batch = worker.batch(shard, rows)
-        logits_NC, target_N = scores(worker, batch)
+        logits_NC, target_N = scores(worker, batch, classes)
         teacher_NC = teacher(places_of(rows)).to(logits_NC.device)
         loss = distillation_loss(logits_NC, target_N, teacher_NC, temperature=temperature, weight=weight)
         return loss, batch.tokens, len(target_N)
@@ -117,13 +117,24 @@ def places_in(shard: Shard) -> Callable[[Sequence[int]], Tensor]:
     return lambda rows: torch.cat([torch.arange(begins[row], ends[row]) for row in rows])
 
 
-def scores(worker: Worker, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return float32 logits [N, C] of the weights in place at the counted targets of `batch`, and these [N]."""
+def classes_of(worker: Worker) -> int:
+    """Return over how many classes or words logits go: a head may have more words than its tokenizer, for the sake of round sizes."""
+    names = worker.task.labels_of(())
+    return len(names) if names else 1 + max(worker.tokenizer.get_vocab().values())
+
+
+def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
+    """Return float32 logits [N, C] of the weights in place at the counted targets of `batch`, and these [N].
+
+    Args:
+        classes: C, as `classes_of` tells it; what a head has beyond it is left out.
+    """
     task = worker.task
     assert isinstance(task, Scores)
     quick = quick_attention(worker.device, bfloat16=worker.bfloat16, tokens=batch.input_ids_BL.shape[1])
     with worker.precision(), quick:
-        return task.scores(worker.model, batch, logits_at)
+        logits_NC, target_N = task.scores(worker.model, batch, logits_at)
+    return logits_NC[:, :classes], target_N
 
 
 def say(worker: Worker, shard: Shard, encode: Callable[[Tensor], Tensors]) -> dict[str, Tensor]:
@@ -132,11 +143,11 @@ def say(worker: Worker, shard: Shard, encode: Callable[[Tensor], Tensors]) -> di
     Args:
         encode: turns float32 logits [N, C] into tensors of N rows each, on the CPU.
     """
-    places_of, every = places_in(shard), int(counted_targets(shard).sum())
+    places_of, every, classes = places_in(shard), int(counted_targets(shard).sum()), classes_of(worker)
     found: dict[str, Tensor] = {}
     with torch.no_grad(), evaluating(worker.model):
         for rows in evaluation_batches(shard.lengths_N.tolist(), worker.evaluation.batch_size):
-            logits_NC, _ = scores(worker, worker.batch(shard, rows))
+            logits_NC, _ = scores(worker, worker.batch(shard, rows), classes)
             encoded = encode(logits_NC.cpu())
             if not found:
                 found = {name: part.new_empty((every, *part.shape[1:])) for name, part in encoded.items()}

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
 from ..aggregation.logits import LogitAggregation, Mean
 from ..errors import SettingError
 from ..learning.distil import Fitting
 from ..learning.local import LocalTraining
 from ..learning.worker import Worker
-from ..models.heads import output_head
 from ..protection.logits_wire import LogitsWire
 from ..tasks import Scores
 
@@ -142,14 +139,3 @@ def check_source(source: object) -> None:
             f"public names the public examples: a file with the task's columns, a list of files, a hub id, or {REST} for the training rows "
             f"that data.limit.train leaves out; got {source!r}"
         )
-
-
-def classes_of(worker: Worker) -> int:
-    """Return over how many classes or words a worker's logits go; a head may have more words than the tokenizer."""
-    names = worker.task.labels_of(())
-    if names:
-        return len(names)
-    head = output_head(worker.model)
-    weight = head.weight
-    assert isinstance(weight, torch.Tensor)
-    return int(weight.shape[0])

@@ -13,7 +13,7 @@ from ..aggregation.mean import weighted_mean
 from ..errors import OffManifest, SettingError, TooFewClients
 from ..interfaces import Federation
 from ..learning.client import ClientState
-from ..learning.distil import distil, say
+from ..learning.distil import classes_of, distil, say
 from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes
@@ -23,7 +23,7 @@ from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, clone, count, norm, subtract
-from .distillation import Distillation, classes_of
+from .distillation import Distillation
 from .distillation_client import DistillationClient
 from .distillation_collect import TOLD_OF, collect, told_by, too_few
 from .distillation_cost import round_cost
@@ -43,7 +43,7 @@ from .distillation_messages import (
 )
 from .distillation_refine import draw_rows
 from .distillation_teacher import consensus
-from .public_set import PublicSet, check_same_words, tokenize_public
+from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .sampling import Sampler
 
 ATTEMPTS = 2  # a round with too few answers is tried once more
@@ -132,21 +132,16 @@ class DistillationRun:
         public: Shard | None = None,
         on_step: OnStep | None = None,
     ) -> DistillationClient:
-        """Return the half that answers messages at one client, whose worker may hold another model than the server's.
+        """Return the half that answers messages at one client, whose worker may hold another model than the server's; see `check_client`.
 
         Args:
             personalization: none; each client has a model of its own anyway.
-            public: the public test set, if there is one.
-
-        Raises:
-            SettingError: if the two sides' logits do not speak of the same classes or words.
+            public: the public test set as the server's tokens, if there is one.
         """
-        mine, start = self.public, self.start_weights
-        if worker is not self.worker:
-            check_same_words(self.worker, worker, state.id)
-            start = clone(worker.params)
-            if worker.tokenizer is not self.worker.tokenizer:
-                mine = replace(mine, shard=tokenize_public(self.examples, worker.task, worker.tokenizer))
+        mine = replace(self.public, shard=self._public_of(worker))
+        start = self.start_weights if worker is self.worker else clone(worker.params)
+        if public is not None and worker.tokenizer is not self.worker.tokenizer:
+            public = worker.task.tokenize(public.examples, worker.tokenizer, keep_examples=True)
         return DistillationClient(
             protocol=self.settings,
             worker=worker,
@@ -157,6 +152,17 @@ class DistillationRun:
             test=public,
             on_step=on_step,
         )
+
+    def check_client(self, worker: Worker, client: ClientId) -> None:
+        """Raise SettingError, naming both sides, unless the logits of a client's model speak of what the server's speak of."""
+        check_same_words(self.worker, worker, client)
+        check_same_rows(self.public.shard, self._public_of(worker), client)
+
+    def _public_of(self, worker: Worker) -> Shard:
+        """Return the public examples as a worker's tokens."""
+        if worker.tokenizer is self.worker.tokenizer:
+            return self.public.shard
+        return tokenize_public(self.examples, worker.task, worker.tokenizer)
 
     def last_request(self, state: ServerState, *, generate: bool) -> Message:
         """Return the request to align once more after the last round; `generate`: whether figures of generated texts are wanted."""

@@ -136,6 +136,16 @@ def check_same_words(server: Worker, client: Worker, name: ClientId) -> None:
         )
 
 
+def check_same_rows(server: Shard, client: Shard, name: ClientId) -> None:
+    """Raise SettingError unless two models can use the same public examples, as rounds go by their numbers."""
+    lost = {id for id, _ in server.dropped} ^ {id for id, _ in client.dropped}
+    if lost:
+        raise SettingError(
+            f"protocol.public: {len(lost)} examples are of use to the server's model or to that of client {name!r}, and not to both (the first: "
+            f"{min(lost)}); take them out, or raise task.max_tokens"
+        )
+
+
 def _sample(tokenizer: Any) -> list[int]:
     """Return the tokens of a text in which tokenizers of one vocabulary may still differ: merges, spaces, digits, case."""
     return list(tokenizer("The Eagle's 1,024 cafés\n\n  re-opened: naïve_fn(x) == 3.5?")["input_ids"])

@@ -26,9 +26,14 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
         "precision": parts.precision,
         "threads": torch.get_num_threads(),
         "backbone": {"name": parts.backbone.name, "parameters": parts.backbone.parameters, **parts.backbone.hashes},
+        **({"own_backbones": _own_backbones(parts)} if parts.own_backbones else {}),
         "data": data_hash(parts),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def _own_backbones(parts: Parts) -> dict[str, Any]:
+    return {client: {"name": own.name, "parameters": own.parameters, **own.hashes} for client, own in parts.own_backbones.items()}
 
 
 def _processor() -> str:

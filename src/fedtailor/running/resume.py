@@ -13,6 +13,7 @@ from ..job import Job
 MUST_AGREE = {  # in environment.json -> what to try
     "backbone.weights": "name the backbone that the run was started with",
     "backbone.tokenizer": "name the backbone that the run was started with",
+    "own_backbones": "name the backbones that the run was started with",
     "data": "give the run the data that it was started with",
 }
 SHOULD_AGREE = ("precision", "threads", "device", "packages.torch")  # else the figures agree, the bits may not

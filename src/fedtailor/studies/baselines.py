@@ -50,7 +50,16 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
 
     A rule of aggregation has no part in it, or the same data would be trained on otherwise under each rule (FLoRA draws A anew, FFA-LoRA
     freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
+
+    Raises:
+        SettingError: if clients with backbones of their own are to train alone.
     """
+    other = next((client for client, own in job.clients.overrides.items() if own.backbone is not None), None)
+    if kind == "local" and other is not None:
+        raise SettingError(
+            f"baseline local trains the job's backbone at each client, and {other} has one of its own (clients.overrides.{other}.backbone); take the "
+            "override out for it, or choose baseline central, which has one model"
+        )
     job = job.replace("personalization", {"kind": "none"})
     if isinstance(job.protocol, Split):
         job = job.replace("clients.overrides", {})  # of cuts, and there is none
