@@ -68,7 +68,8 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     """
     named = str(told["job"]["backbone"])
     own = {"train": list(file.data), "columns": dict(file.columns)}
-    job = Job.from_dict({**told["job"], "backbone": file.backbone(named, kit), "data": own, "base": str(kit)})
+    clients = with_own_backbone(told["job"]["clients"], site, file, kit)
+    job = Job.from_dict({**told["job"], "backbone": file.backbone(named, kit), "clients": clients, "data": own, "base": str(kit)})
     parts = assemble(
         job,
         divided=_divided(site, file, job, told),
@@ -80,6 +81,19 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         raise Refused("; ".join(wrong))
     parts.states[site].roll_back(int(told["version"]))
     return parts
+
+
+def with_own_backbone(clients: Mapping[str, Any], site: ClientId, file: SiteFile, kit: Path) -> dict[str, Any]:
+    """Return the job's section of clients with the backbone that it gives this site, if any, as it lies here; those of other sites are not opened.
+
+    Raises:
+        BackboneError: if it is not here.
+    """
+    overrides = dict(clients.get("overrides", {}))
+    name = overrides.get(site, {}).get("backbone")
+    if name is not None:
+        overrides[site] = {**overrides[site], "backbone": file.backbone(name, kit)}
+    return {**clients, "overrides": overrides}
 
 
 def run_folder(kit: Path, run: str) -> Path:

@@ -23,13 +23,20 @@ def job_to_send(job: Job) -> dict[str, Any]:
     check_for_network(job)
     told = job.to_dict()
     told |= {"data": {"train": SENT}, "backbone": backbone_name(job.backbone)}
-    told["clients"] = {**told["clients"], "partition": "iid"}
+    own = {site: _named(override) for site, override in told["clients"]["overrides"].items()}
+    told["clients"] = {**told["clients"], "partition": "iid", "overrides": own}
     del told["base"]
     if isinstance(job.protocol, Distillation):
         told["protocol"] = {**told["protocol"], "public": SENT}
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
     return told
+
+
+def _named(override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what one client differs in, with its backbone by the name that sites know it by."""
+    backbone = override.get("backbone")
+    return {**override, "backbone": None if backbone is None else backbone_name(backbone)}
 
 
 def check_for_network(job: Job) -> None:
