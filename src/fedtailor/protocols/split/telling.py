@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def notice(protocol: "BoundSplit") -> str:
     """Return what those who own the data should know before a run."""
     causal = protocol.worker.task.backbone_kind == "causal"
-    kept = "labels stay with the clients" if protocol.form.u_shaped else "labels go to the server"
+    kept = "labels go to the server"
+    if protocol.form.u_shaped:
+        kept = "labels are not sent, but who knows the head, as the server does, can tell them from the loss's gradients"
     if protocol.form.u_shaped and causal:
         kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
     least = min(protocol.all_cuts)
