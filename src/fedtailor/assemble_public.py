@@ -42,6 +42,11 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
             warn(
                 f"{len(divided.rest) - len(examples)} public rows are left out: their {key} stands in validation or test data too"
             )
+        if not examples:
+            raise SettingError(
+                f"protocol.public: all {len(divided.rest)} training rows that data.limit.train leaves out are left out of the public set, as their {key} "
+                "stands in validation or test data too; lower data.limit.train, or name a file of public examples"
+            )
     else:
         examples = _load(job, settings.public)
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))

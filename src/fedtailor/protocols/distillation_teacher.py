@@ -39,13 +39,13 @@ def consensus(
     """Return what the aggregation makes of the clients' logits, some places at a time.
 
     Where clients send k entries of each row, the teacher has at most k for each of them and the same mass for each of the others: nothing
-    is lost by keeping those entries alone.
+    is lost by keeping those entries alone. Rules that weigh by class give absent entries masses of their own: then rows are kept whole.
 
     Args:
         answers: in the order of client ids; each holds rows for all `places`.
         wire: the form of their logits.
     """
-    top_k = None if wire.top_k is None else wire.top_k * len(answers)
+    top_k = None if wire.top_k is None or aggregation.needs_label_counts else wire.top_k * len(answers)
     kept = LogitsWire(dtype="float32", classes=wire.classes, top_k=None if top_k is None or top_k >= wire.classes else top_k)
     agreed = 0
 
