@@ -35,6 +35,13 @@ def test_failures_stale_and_double_replies_are_dropped_and_named():
     assert [row.get("error") for row in rows] == ["failed: MemoryError", "off-manifest: StaleVersion", None]
 
 
+def test_a_weight_that_no_mean_can_be_made_with_drops_the_client_and_not_the_round():
+    one = collector()
+    updates = list(one.updates(iter([reply("a", [3.0], examples=0), reply("b", [3.0], examples=-2), reply("c", [1.0])])))
+    assert [u.client for u in updates] == ["c"]
+    assert {client: failure.mark for client, failure in one.failures.items()} == {"a": "OtherWeight", "b": "OtherWeight"}
+
+
 def test_a_silent_client_does_not_hold_up_the_others():
     updates = list(collector().updates(iter([reply("c", [1.0]), reply("b", [2.0])])))
     assert [u.client for u in updates] == ["b", "c"]

@@ -152,6 +152,8 @@ def test_scores_that_nobody_asked_for_are_no_use(refined, tiny_bert_folder):
         kind="train", facts=first.facts, tensors={**first.tensors, "rows/scores": first.tensors["rows/scores"][:-1]}
     )
     assert parts.protocol._fault(short, 0, marks=None).mark == "OtherScores"
+    none = SimpleNamespace(kind="train", facts={**first.facts, "examples": 0}, tensors=first.tensors)
+    assert parts.protocol._fault(none, 0, marks=None).mark == "OtherWeight"  # entropy-weights would take its logarithm
     later = SimpleNamespace(kind="train", facts={**first.facts, "version": 1}, tensors=first.tensors)
     assert parts.protocol._fault(later, 1, marks=None).mark == "OtherScores"
 

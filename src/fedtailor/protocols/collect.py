@@ -109,6 +109,8 @@ class Collector:
             return None
         if message.facts["version"] != self._version:
             return ClientFailure(kind="off-manifest", mark="StaleVersion")
+        if not self._weight(message.facts) > 0:  # no mean can be made with it
+            return ClientFailure(kind="off-manifest", mark="OtherWeight")
         sent = {name for name in message.tensors if not name.startswith(EXTRA)}
         if self._trained is not None and sent != self._trained:  # a rule that trains in turn: the manifest allows either
             return ClientFailure(kind="off-manifest", mark="OtherTensors")

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import OffManifest
+from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Message, Reply
-from .distillation_messages import LOCAL_FACTS, SCORES
+from .distillation_messages import LOCAL_FACTS, SCORES, logits_in
 
 FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
     "fit/",
@@ -44,6 +46,31 @@ def collect(
             answers[client] = replace(message, tensors=dict(message.tensors))  # a large message makes its tensors anew each time
         rows.append(row)
     return answers, rows, failures
+
+
+def fault_in(message: Message, version: int, *, wire: LogitsWire, places: int, scored: int | None) -> ClientFailure | None:
+    """Return why a message that passed the gate is of no use in the round after `version`, or None.
+
+    Args:
+        places: logits that the round asks for.
+        scored: public rows that the round asks to be scored; None: it asks for no scores.
+    """
+    mark = None
+    counts, scores = message.facts.get("label_counts"), message.tensors.get(SCORES)
+    if message.facts["version"] != version:
+        mark = "StaleVersion"
+    elif not int(message.facts["examples"]) > 0:  # type: ignore[arg-type]
+        mark = "OtherWeight"
+    elif isinstance(counts, list) and (len(counts) != wire.classes or any(int(count) < 0 for count in counts)):
+        mark = "OtherLabels"
+    elif scores is not None and len(scores) != scored:
+        mark = "OtherScores"
+    else:
+        try:
+            wire.check(logits_in(message.tensors), places)
+        except OffManifest:
+            mark = "OtherLogits"
+    return None if mark is None else ClientFailure(kind="off-manifest", mark=mark)
 
 
 def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:

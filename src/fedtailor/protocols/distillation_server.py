@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..aggregation.logits import LogitAggregation
 from ..aggregation.mean import weighted_mean
-from ..errors import OffManifest, SettingError, TooFewClients
+from ..errors import SettingError, TooFewClients
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.distil import classes_of, distil, say
@@ -25,7 +25,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, clone, count, norm, subtract
 from .distillation import Distillation
 from .distillation_client import DistillationClient
-from .distillation_collect import TOLD_OF, collect, told_by, too_few
+from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
 from .distillation_cost import round_cost
 from .distillation_messages import (
     ALIGN,
@@ -33,7 +33,6 @@ from .distillation_messages import (
     MARKED,
     NOW,
     SCORED,
-    SCORES,
     TRAIN,
     logits_in,
     manifest_of,
@@ -195,19 +194,8 @@ class DistillationRun:
 
     def _fault(self, message: Message, version: int, *, marks: Tensor | None) -> ClientFailure | None:
         """Return why a message that passed the gate is of no use in this round."""
-        if message.facts["version"] != version:
-            return ClientFailure(kind="off-manifest", mark="StaleVersion")
-        counts = message.facts.get("label_counts")
-        if isinstance(counts, list) and (len(counts) != self.wire.classes or any(int(count) < 0 for count in counts)):
-            return ClientFailure(kind="off-manifest", mark="OtherLabels")
-        scores = message.tensors.get(SCORES)
-        if scores is not None and (not self.settings.scores_in(version + 1) or len(scores) != len(self.public.shard)):
-            return ClientFailure(kind="off-manifest", mark="OtherScores")
-        try:
-            self.wire.check(logits_in(message.tensors), self.public.places(version + 1, marks))
-        except OffManifest:
-            return ClientFailure(kind="off-manifest", mark="OtherLogits")
-        return None
+        scored = len(self.public.shard) if self.settings.scores_in(version + 1) else None
+        return fault_in(message, version, wire=self.wire, places=self.public.places(version + 1, marks), scored=scored)
 
     def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
         """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""
