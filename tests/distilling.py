@@ -1,6 +1,10 @@
 """Tiny jobs of clients that distil: three classes of short questions, and short texts to write."""
 
+from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import load_file
 
 TEXTS = {
     "card": ["my card is lost", "the card was stolen", "block my card", "a new card please", "card does not work"],
@@ -39,3 +43,16 @@ def class_job(backbone: Any, **changes: Any) -> Any:
     for name, value in changes.items():
         job = job if name.startswith("p_") else job.replace(name.replace("__", "."), value)
     return job
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the adapter that the server, or a client, ended with."""
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Hold the server's model and those of all clients against each other, bit by bit."""
+    for place in ("", *(f"clients/client-0{n}" for n in range(3))):
+        left, right = weights(one / place), weights(other / place)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left), place

@@ -5,12 +5,10 @@ import json
 
 import pandas as pd
 import pytest
-import torch
-from distilling import LEARN, class_data, class_job
-from safetensors.torch import load_file
+from distilling import LEARN, assert_same_run, class_data, class_job, weights
 
 from fedtailor.assemble import assemble, foretell
-from fedtailor.errors import DataError, ResumeError, SettingError, TooFewClients
+from fedtailor.errors import ResumeError, TooFewClients
 from fedtailor.protection import gate
 from fedtailor.running import run
 
@@ -31,19 +29,6 @@ def plain(tiny_bert_folder, tmp_path_factory):
         patch.setattr(gate.Gate, "leave_server", lambda self, m: said.append(("down", m)) or leave_server(self, m))
         result = run(class_job(tiny_bert_folder), data=class_data(), out=tmp_path_factory.mktemp("plain") / "r")
     return result, said
-
-
-def weights(folder):
-    return load_file(folder / "adapter" / "adapter_model.safetensors")
-
-
-def assert_same_run(one, other):
-    """Hold the server's model and those of all clients against each other, bit by bit."""
-    folders = [("",), *(("clients", f"client-0{n}") for n in range(3))]
-    for place in folders:
-        left, right = weights(one.joinpath(*place)), weights(other.joinpath(*place))
-        assert left.keys() == right.keys()
-        assert all(torch.equal(left[name], right[name]) for name in left), place
 
 
 def test_server_and_clients_end_with_models_of_their_own(plain):
@@ -149,54 +134,6 @@ def test_another_public_set_is_refused_on_resume(make, tmp_path):
         run(make(**job | {"stop__rounds": 2}), data=class_data(), resume=tmp_path / "r")
 
 
-@pytest.mark.parametrize(
-    "aggregation",
-    [
-        {"kind": "entropy-reduced"},
-        {"kind": "entropy-weights"},
-        {"kind": "label-counts"},
-        {"kind": "mean", "of": "probabilities", "weights": "examples"},
-    ],
-    ids=lambda rule: rule["kind"],
-)
-def test_every_other_rule_runs(make, tmp_path, aggregation):
-    more = {"p_label_counts": True, "p_label_epsilon": 2.0} if aggregation["kind"] == "label-counts" else {}
-    job = make(p_aggregation=aggregation, p_back="consensus", p_public_fit=False, stop__rounds=2, **more)
-    result = run(job, data=class_data(), out=tmp_path / "r")
-    public = result.summary["distillation"]["public_set"]
-    assert "told_apart" not in public
-    if more:
-        up = json.loads((tmp_path / "r" / "manifest.json").read_text())["up"]["train"]["facts"]
-        assert "geometric noise" in up["label_counts"]["purpose"]
-        assert 0 <= public["labels_unlike"] <= 1
-        kept = [load_file(p)["told/counts"].tolist() for p in sorted((tmp_path / "r/clients/client-00").glob("state-*"))]
-        assert kept == [public["label_counts"]["client-00"]] * 2  # drawn once: noise drawn anew would average out
-    else:
-        assert "label_counts" not in public
-
-
-def test_the_ensemble_sends_weights_and_starts_from_their_mean(make, tmp_path):
-    job = make(p_aggregation={"kind": "ensemble"}, p_distil={"steps": 1, "learning_rate": 1e-9}, stop__rounds=1)
-    result = run(job, data=class_data(), out=tmp_path / "r")
-    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
-    shared = load_file(tmp_path / "r" / "checkpoint" / "000001" / "shared.safetensors")
-    names = {f"weights/{name}" for name in shared}
-    assert set(manifest["up"]["train"]["tensors"]) == names | {"logits/values"}
-    assert set(manifest["down"]["train"]["tensors"]) == names == set(manifest["down"]["align"]["tensors"])
-    states = [load_file(tmp_path / "r" / "clients" / f"client-0{n}" / "state-000001.safetensors") for n in range(3)]
-    examples = pd.read_parquet(tmp_path / "r" / "clients.parquet")["examples"].tolist()
-    for name, value in shared.items():
-        mean = sum(n / sum(examples) * state[f"own/{name}"] for n, state in zip(examples, states, strict=True))
-        torch.testing.assert_close(value, mean, rtol=1e-4, atol=1e-5)  # the student has hardly moved
-    for n in range(3):
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(
-                weights(tmp_path / "r" / "clients" / f"client-0{n}").values(), weights(result.folder).values(), strict=True
-            )
-        )
-
-
 def test_a_model_that_breaks_is_left_out_and_named(make, tmp_path, monkeypatch):
     from fedtailor.protocols import distillation_client
 
@@ -215,44 +152,6 @@ def test_a_model_that_breaks_is_left_out_and_named(make, tmp_path, monkeypatch):
     calls = [1]
     with pytest.raises(TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: not-finite"):
         run(make(stop__rounds=1, p_quorum=1.0), data=class_data(), out=tmp_path / "all")
-
-
-def test_generation_by_the_likeliest_words(make_job, rows, tmp_path):
-    protocol = {
-        "kind": "distillation",
-        "public": "rest",
-        "top_k": 8,
-        "wire": "int8",
-        "slice": 0.5,
-        "local": LEARN,
-        "align": LEARN,
-    }
-    job = make_job(protocol=protocol | {"distil": LEARN}, data__limit={"train": 36}, stop__rounds=2)
-    result = run(job, data=rows, out=tmp_path / "r")
-    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
-    up = manifest["up"]["train"]["tensors"]
-    assert {name: (spec["dtype"], spec["shape"][1:]) for name, spec in up.items()} == {
-        "logits/values": ("int8", [9]), "logits/scale": ("float32", []), "logits/entries": ("int16", [8])
-    }  # fmt: skip
-    assert result.summary["distillation"]["own"]["mean"]["loss"] < result.summary["metrics"]["before"]["loss"]
-    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
-    places = manifest["sizes"]["places"]
-    assert (clients["up_bytes"] < places * (9 + 4 + 16) + 700).all()
-    assert clients["align_loss"].notna().sum() == 4  # in round 2
-
-
-def test_a_prefix_network_and_full_tuning_distil_too(make_job, rows, tmp_path):
-    protocol = {
-        "kind": "distillation",
-        "public": "rest",
-        "top_k": 4,
-        "local": {"steps": 1},
-        "align": {"steps": 1},
-        "distil": {"steps": 1},
-    }
-    for tuning in ({"kind": "prefix", "length": 2}, {"kind": "full"}):
-        job = make_job(protocol=protocol, data__limit={"train": 36}, tuning=tuning, stop__rounds=1, evaluation__metrics=["loss"])
-        assert run(job, data=rows, out=tmp_path / tuning["kind"]).summary["rounds"] == 1
 
 
 def test_baselines_train_without_a_public_set(make, tmp_path):
@@ -279,37 +178,3 @@ def test_show_and_check_tell_of_the_public_set(plain, make):
     assert "own models: accuracy" in text
     assert "told apart" in text
     assert "30 examples, 30 with labels; 3 logits at 30 places a round, float16" in text
-
-
-class TestRefused:
-    """What cannot be, and is said before any work."""
-
-    def test_no_file(self, make, tmp_path):
-        with pytest.raises(DataError, match=r"protocol\.public: there is no file .*nothing\.jsonl"):
-            run(make(p_public="nothing.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
-        assert not (tmp_path / "r").exists()
-
-    def test_other_columns(self, make, tmp_path):
-        (tmp_path / "public.jsonl").write_text('{"question": "a", "label": "card"}\n')
-        with pytest.raises(DataError, match=r"public\.jsonl has no column 'text'.*it has label, question"):
-            run(make(p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
-
-    def test_a_label_of_another_world(self, make, tmp_path):
-        (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "zoo"}\n')
-        with pytest.raises(DataError, match=r"'zoo'.*knows 3 labels"):
-            run(make(p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
-
-
-def test_ranks_may_differ_from_client_to_client(make, tmp_path):
-    job = make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=2)
-    run(job, data=class_data(), out=tmp_path / "r")
-    run(
-        make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=1), data=class_data(), out=tmp_path / "parts"
-    )
-    run(job, data=class_data(), resume=tmp_path / "parts")
-    assert_same_run(tmp_path / "r", tmp_path / "parts")
-    for client, rank in (("client-00", 2), ("client-01", 1)):
-        model = weights(tmp_path / "r" / "clients" / client)
-        assert {tensor.shape[0] for name, tensor in model.items() if "lora_A" in name} == {rank}
-    with pytest.raises(SettingError, match=r"ensemble does not go with clients\.overrides"):
-        run(job.replace("protocol.aggregation", {"kind": "ensemble"}), data=class_data(), out=tmp_path / "e")

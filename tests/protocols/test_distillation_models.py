@@ -1,14 +1,14 @@
 """Distillation among models that differ: in width, in depth, in tokenizer for classes, in rank."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import train_tokenizer
-from distilling import LEARN, class_data, class_job
+from distilling import LEARN, assert_same_run, class_data, class_job, weights
 from jobs import tiny_job, tiny_rows
-from safetensors.torch import load_file
 
 from fedtailor.assemble import assemble, foretell
 from fedtailor.errors import BackboneError, ResumeError, SettingError
@@ -71,10 +71,6 @@ def own(backbone, **more):
     return {"client-01": {"backbone": str(backbone), **more}}
 
 
-def weights(folder):
-    return load_file(folder / "adapter" / "adapter_model.safetensors")
-
-
 def test_clients_distil_with_backbones_of_their_own(tiny_bert_folder, wide_bert, tmp_path):
     job = class_job(tiny_bert_folder, clients__overrides=own(wide_bert, tuning={"rank": 4}), stop__rounds=3)
     result = run(job, data=class_data(), out=tmp_path / "r")
@@ -117,9 +113,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tiny_bert_folder, wide_
     run(job, data=class_data(), out=tmp_path / "whole")
     run(job.replace("stop.rounds", 1), data=class_data(), out=tmp_path / "parts")
     run(job, data=class_data(), resume=tmp_path / "parts")
-    for place in ("", "clients/client-00", "clients/client-01"):
-        left, right = weights(tmp_path / "whole" / place), weights(tmp_path / "parts" / place)
-        assert all(torch.equal(left[name], right[name]) for name in left), place
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_another_backbone_of_a_client_is_refused_on_resume(tiny_bert_folder, wide_bert, tmp_path):
@@ -149,6 +143,22 @@ def test_language_models_of_one_tokenizer_differ_in_size_and_in_rows_of_their_he
     result = run(job, data=tiny_rows(), out=tmp_path / "r")
     assert result.summary["clients"]["failed"] == []
     assert result.summary["distillation"]["clients"]["client-01"]["own"]["loss"] > 0
+
+
+def test_ranks_may_differ_from_client_to_client(tiny_bert_folder, tmp_path):
+    make = partial(class_job, tiny_bert_folder)
+    job = make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=2)
+    run(job, data=class_data(), out=tmp_path / "r")
+    run(
+        make(clients__overrides={"client-01": {"tuning": {"rank": 1}}}, stop__rounds=1), data=class_data(), out=tmp_path / "parts"
+    )
+    run(job, data=class_data(), resume=tmp_path / "parts")
+    assert_same_run(tmp_path / "r", tmp_path / "parts")
+    for client, rank in (("client-00", 2), ("client-01", 1)):
+        model = weights(tmp_path / "r" / "clients" / client)
+        assert {tensor.shape[0] for name, tensor in model.items() if "lora_A" in name} == {rank}
+    with pytest.raises(SettingError, match=r"ensemble does not go with clients\.overrides"):
+        run(job.replace("protocol.aggregation", {"kind": "ensemble"}), data=class_data(), out=tmp_path / "e")
 
 
 class TestRefused:

@@ -4,8 +4,9 @@ import pytest
 from distilling import class_data, class_job
 
 from fedtailor.assemble import assemble
-from fedtailor.errors import SettingError
+from fedtailor.errors import DataError, SettingError
 from fedtailor.job import Job
+from fedtailor.running import run
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,22 @@ def test_the_rest_has_no_held_out_inputs(make_job, rows):
     assert len(parts.public) == 7
     assert held_out.isdisjoint(e.fields["input"] for e in parts.public)
     assert any("public rows are left out: their input stands in validation or test data too" in text for text in warnings)
+
+
+class TestRefused:
+    """What cannot be, and is said before any work."""
+
+    def test_no_file(self, tiny_bert_folder, tmp_path):
+        with pytest.raises(DataError, match=r"protocol\.public: there is no file .*nothing\.jsonl"):
+            run(class_job(tiny_bert_folder, p_public="nothing.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+        assert not (tmp_path / "r").exists()
+
+    def test_other_columns(self, tiny_bert_folder, tmp_path):
+        (tmp_path / "public.jsonl").write_text('{"question": "a", "label": "card"}\n')
+        with pytest.raises(DataError, match=r"public\.jsonl has no column 'text'.*it has label, question"):
+            run(class_job(tiny_bert_folder, p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+
+    def test_a_label_of_another_world(self, tiny_bert_folder, tmp_path):
+        (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "zoo"}\n')
+        with pytest.raises(DataError, match=r"'zoo'.*knows 3 labels"):
+            run(class_job(tiny_bert_folder, p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")

@@ -1,22 +1,18 @@
 """Split learning as a whole: what is sent, what it costs, what happens when something goes wrong."""
 
 import json
-from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 from jobs import tiny_rows
 from safetensors.torch import load_file
-from split_shapes import FAMILIES, class_rows, federation_of, random_shared, save_family, split_job, split_parts
+from split_shapes import FAMILIES, class_rows, federation_of, save_family, split_job, split_parts
 
 from fedtailor.assemble import assemble, foretell
-from fedtailor.errors import SettingError
 from fedtailor.protection import Gate, decode
 from fedtailor.protocols.sampling import Sampler
-from fedtailor.protocols.split.client import ClientTurn
-from fedtailor.protocols.split.conversations import Conversations
-from fedtailor.records import ClientInfo, Message
+from fedtailor.records import ClientInfo
 from fedtailor.running import engine, run
 
 ADAM = {"optimizer": "adamw", "learning_rate": 0.02, "clip_norm": 1.0}
@@ -30,12 +26,6 @@ def folders(tmp_path_factory):
 
 def rows_of(family):
     return class_rows() if family == "bert" else tiny_rows()
-
-
-def ask(parts, federation, start=None):
-    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
-    request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
-    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
 
 
 def messages_of_a_run(monkeypatch, job, rows, out):
@@ -147,102 +137,6 @@ def test_client_halves_that_stay_home_are_never_sent(folders, tmp_path, monkeypa
     assert set(result.summary["personal"]["clients"]) == {"client-00", "client-01", "client-02"}
 
 
-def failing(monkeypatch, client, step, how):
-    """Let one client's forward pass go wrong at a step."""
-    usual = ClientTurn._run
-
-    def run_part(self, now, part, received_BLH=None):
-        done = usual(self, now, part, received_BLH)
-        if self._state.id != client or now.step != step or received_BLH is not None:
-            return done
-        if how == "vanishes":
-            raise RuntimeError("out of memory")
-        return done * float("nan")
-
-    monkeypatch.setattr(ClientTurn, "_run", run_part)
-
-
-@pytest.mark.parametrize(("how", "kind"), [("vanishes", "failed"), ("nan", "not-finite")])
-@pytest.mark.parametrize("server", ["parallel", "sequential"])
-def test_a_client_that_fails_in_the_middle_is_dropped_and_the_others_go_on(folders, monkeypatch, how, kind, server):
-    parts = split_parts(folders["gpt2"], "gpt2", server=server)
-    start = random_shared(parts)
-    alone = {client: reply.message for client, reply in ask(parts, federation_of(parts), start).items()}
-    failing(monkeypatch, "client-01", 1, how)
-    faults = []
-    replies = ask(parts, federation_of(parts, faults), start)
-    assert [client for client, _ in faults] == ["client-01"]
-    assert replies["client-01"].message is None
-    assert replies["client-01"].error.kind == kind
-    assert replies["client-01"].traffic.up_bytes > 0  # what it had sent was sent
-    for client in ("client-00", "client-02"):
-        assert replies[client].message is not None
-        if server == "parallel":
-            assert all(torch.equal(value, alone[client].tensors[name]) for name, value in replies[client].message.tensors.items())
-
-
-def test_what_a_failed_client_taught_the_one_server_part_is_taken_back(folders, monkeypatch):
-    parts = split_parts(folders["gpt2"], "gpt2", server="sequential", local=ADAM)
-    start, found = random_shared(parts), []
-    for step in (0, 1):  # before and after the server has learned from it
-        with monkeypatch.context() as patch:
-            failing(patch, "client-01", step, "vanishes")
-            found.append(ask(parts, federation_of(parts), start)["client-02"].message.tensors)
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
-
-
-def test_a_run_goes_on_after_a_failure_and_names_the_client(folders, monkeypatch, tmp_path):
-    failing(monkeypatch, "client-01", 1, "vanishes")
-    job = split_job(folders["gpt2"], "gpt2", local=ADAM, changes={"stop__rounds": 1})
-    result = run(job, data=tiny_rows(), out=tmp_path / "r")
-    events = [json.loads(line) for line in (result.folder / "events.jsonl").read_text().splitlines()]
-    assert [event["client"] for event in events if event["event"] == "failure"] == ["client-01"]
-    assert "out of memory" in (result.folder / "clients" / "client-01" / "log.txt").read_text()
-    rounds = pd.read_parquet(result.folder / "rounds.parquet")
-    assert rounds["clients"].tolist() == [2]
-    assert rounds["server_flops"][0] > 0
-
-
-class Lying:
-    """A client that changes what it sends."""
-
-    def __init__(self, half, change):
-        self.half, self.change = half, change
-
-    def answer(self, message):
-        reply = self.half.answer(message)
-        return self.change(reply) if reply.kind == "split-activations" else reply
-
-
-def with_facts(**facts):
-    return lambda message: replace(message, facts={**message.facts, **facts})
-
-
-def other_labels(message):
-    return replace(message, tensors={**message.tensors, "labels": message.tensors["labels"] + 100})
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        with_facts(lengths=[3, 4]),
-        with_facts(lengths=[]),
-        with_facts(lengths=[-5, 10]),
-        with_facts(step=7),
-        other_labels,
-        lambda message: Message(kind="split-end", tensors={}, facts={}),
-    ],
-)
-def test_a_client_that_sends_what_does_not_fit_is_dropped(folders, change):
-    parts = split_parts(folders["bert"], "bert", labels="with-server")
-    federation = federation_of(parts)
-    federation._halves["client-01"] = Lying(federation._halves["client-01"], change)
-    replies = ask(parts, federation)
-    assert replies["client-01"].error.kind == "off-manifest"
-    assert replies["client-00"].message is not None
-    assert replies["client-02"].message is not None
-
-
 def test_a_message_holds_at_most_a_batch(folders):
     parts = split_parts(folders["bert"], "bert")
     assert parts.manifest.sizes == {"tokens": 4 * 48, "examples": 4}
@@ -255,40 +149,6 @@ def test_a_message_holds_at_most_a_batch(folders):
     assert any("layer.1." in name for name in client_side)
     assert not any("layer.2." in name for name in client_side)
     assert any("classifier" in name for name in client_side)
-
-
-@pytest.mark.parametrize(
-    ("family", "settings", "words"),
-    [
-        ("gpt2", {"cut": 0}, "cut is the number of blocks that a client holds, at least 1; got 0"),
-        ("gpt2", {"cut": 4}, "a client holds 1 to 3 of them; behind the last block the server would have nothing"),
-        (
-            "gpt2",
-            {"cut": 5, "labels": "with-server"},
-            "this backbone has 4 blocks, and with labels: with-server a client holds 1 to 4",
-        ),
-        ("gpt2", {"aggregation": {"kind": "fedadam"}}, "aggregation fedadam is not known across a cut"),
-        ("gpt2", {"local": {"accumulate": 2}}, "local.accumulate is 2, which protocol: split does not know"),
-        ("gpt2", {"changes": {"tuning": {"kind": "prefix"}}}, "does not go with tuning: prefix"),
-        ("gpt2", {"changes": {"tuning": {"kind": "prompt"}}}, "does not go with tuning: prompt"),
-        (
-            "gpt2",
-            {"changes": {"tuning": {"kind": "full"}}},
-            "does not go with tuning: full here: this backbone's head is its embedding",
-        ),
-        ("gpt2", {"changes": {"personalization": {"kind": "ditto"}}}, "personalization: ditto does not go with protocol: split"),
-        (
-            "bert",
-            {"changes": {"personalization": {"kind": "fedper", "home": ["*.layer.3.*"]}}},
-            "weights home that lie in the server's part",
-        ),
-        ("gpt2", {"wire": {"kind": "int3"}}, "protocol.wire is 'int3', which is no wire"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(folders, family, settings, words):
-    with pytest.raises(SettingError) as told:
-        split_parts(folders[family], family, **settings)
-    assert words in str(told.value)
 
 
 def test_error_feedback_loses_nothing_over_steps():

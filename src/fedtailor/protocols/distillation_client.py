@@ -62,6 +62,8 @@ class DistillationClient:
         facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
         began = time.perf_counter()
         told, told_facts, extra_tokens = self._tell(recalled)
+        if told.keys() - recalled.keys():
+            state.keep(version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
         scores, scored_tokens = self._scores(version + 1)
         aligned = self._align(message)
         trained = train_locally(
@@ -158,7 +160,7 @@ class DistillationClient:
     def _tell(self, kept: Tensors) -> tuple[dict[str, Tensor], dict[str, Fact], int]:
         """Return what the client keeps of what it tells of itself, that as facts, and the tokens that finding it took.
 
-        It is found once and told again as it was: noise that is drawn anew each round would average out.
+        It is found once and told again as it was: noise that is drawn anew would average out, and spend privacy again.
         """
         told = {name: value for name, value in kept.items() if name.startswith(TOLD)}
         tokens = 0
