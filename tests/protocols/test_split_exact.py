@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from split_shapes import BLOCKS, FAMILIES, federation_of, random_shared, save_family, split_parts
+from split_shapes import BLOCKS, FAMILIES, class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
+from fedtailor.assemble import assemble
 from fedtailor.chance import stream, stream_seed
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.records import Message
@@ -105,6 +106,21 @@ def test_sequential_learns_in_the_drawn_order(folders, family, labels):
         now = {name: weights[name] if name in server else start[name] for name in start}
     for reply in replies.values():
         assert_equal({name: start[name] + reply.message.tensors[name] for name in server}, {name: now[name] for name in server})
+
+
+@pytest.mark.parametrize("labels", ["u-shaped", "with-server"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_decoder_that_names_classes_is_cut_the_same_way(folders, family, labels):
+    # its head looks for the last token that is no padding, in tokens that the server does not have
+    task = {"task": {"kind": "classification", "max_tokens": 48}}
+    parts = assemble(split_job(folders[family], family, labels=labels, changes=task), given=class_rows())
+    assert len({len(text) for text in (row["text"] for row in class_rows())}) > 1  # so there is padding
+    start = random_shared(parts)
+    for client, reply in split_round(parts, start).items():
+        assert reply.message is not None, reply.error
+        weights, losses, _ = whole_steps(parts, start, client)
+        assert [reply.message.facts["first_loss"], reply.message.facts["last_loss"]] == pytest.approx(losses, abs=1e-6)
+        assert_equal({name: start[name] + delta for name, delta in reply.message.tensors.items()}, weights)
 
 
 @pytest.mark.parametrize("tuning", [{"kind": "adapter", "width": 4}, {"kind": "peft", "type": "IA3"}, {"kind": "full"}])
