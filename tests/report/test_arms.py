@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fedtailor.report.arms import show_arms, with_lost
+from fedtailor.report.arms import crossing_lines, show_arms, with_lost
 from fedtailor.report.arms_plot import plot_against_bytes, plot_crossover
 from fedtailor.report.crossover import find_crossover
 
@@ -68,6 +68,15 @@ def test_the_table_has_a_row_for_each_cell(means):
     assert "0.750 ± 0.020" in text
     assert "kd sends more than avg rank 4 from 225 public examples on" in text
     assert "no memory" in text
+
+
+def test_logits_that_cost_more_than_weights_from_the_first_text_on(means):
+    # 10 MB at 100 texts and 20 MB at 300: 50 kB a text on top of 5 MB, which texts of unequal length can give; 10 kB are below that
+    dear = means.assign(learning_up_bytes=[5e3, 25e3, 5e6, 10e6, 0.0])
+    dear["learning_down_bytes"] = dear["learning_up_bytes"]
+    lines = [str(line) for line in crossing_lines(crossing(dear))]
+    assert lines[0] == "kd sends more than avg rank 4 from 1 public example on"
+    assert lines[-1] == "by 50,000.0 bytes a public example, fitted to 2 sizes"
 
 
 def test_what_is_lost_is_against_the_base_of_the_same_arm():

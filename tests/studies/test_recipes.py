@@ -151,6 +151,27 @@ def test_what_is_changed_is_said_to_be():
     assert lines["clients.count"].whose == PAPER
 
 
+def test_a_comparison_that_extends_another_has_its_arms_and_changes_some():
+    first, deep = load_recipe("framework-comparison"), load_recipe("framework-comparison-smollm2")
+    assert list(deep.arms) == list(first.arms)
+    assert (deep.seeds, deep.metric, deep.crossover) == (first.seeds, first.metric, first.crossover)
+    for arm in first.arms:
+        assert deep.lines("paper", arm=arm) == first.lines("paper", arm=arm)
+        assert deep.arms[arm].cells == first.arms[arm].cells
+    assert deep.arms["FedLLMs"] == first.arms["FedLLMs"]
+    assert list(deep.arms["Split-FedLLMs"].grids("small")) == ["protocol.cut=1,8,15,22,30"]
+    rates = {deep.settings("small", arm=arm)["protocol"]["local"]["learning_rate"] for arm in deep.arms}
+    assert rates == {deep.small["protocol"]["local"]["learning_rate"]}
+
+
+def test_a_comparison_on_other_data_keeps_of_its_notes_what_still_holds():
+    recipe = load_recipe("framework-comparison-e2e")
+    assert list(recipe.arms) == ["FedLLMs", "KD-FedLLMs", "KD-top-k", "Split-FedLLMs", "Split-int8", "central", "local-only"]
+    assert recipe.note("protocol.temperature") == (ASSUMED, "not known; 1 to 4 are usual [M]")  # of an arm alone
+    assert recipe.note("data.train")[0] == ASSUMED  # Banking77 is the paper's, and this is not
+    assert recipe.settings("small", arm="KD-FedLLMs")["protocol"].get("top_k") is None
+
+
 def test_a_kind_takes_the_place_of_another():
     assert merge({"a": {"kind": "x", "b": 1}, "c": {"d": 1}}, {"a": {"kind": "y"}, "c": {"e": 2}}) == {
         "a": {"kind": "y"}, "c": {"d": 1, "e": 2},

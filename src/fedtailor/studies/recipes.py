@@ -1,11 +1,11 @@
 """Jobs of published experiments, and what is known of each setting: whether it is the paper's or assumed.
 
-A recipe is a job file with a section `recipe` beside the job's own. `extends` names the recipe that it changes. One with `arms` is a
-comparison: each arm changes the job and runs it over grids of its own.
+A recipe is a job file with a section `recipe` beside the job's own. `extends` names the recipe that it changes, arm by arm. One with `arms` is
+a comparison: each arm changes the job and runs it over grids of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,6 +19,7 @@ Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
 NOT_RUN = "not run here"
+INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "metric", "crossover")  # by one that extends another
 
 
 class Line(NamedTuple):
@@ -164,22 +165,29 @@ def load_recipe(name: str) -> Recipe:
     raw = read_yaml((recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"the recipe {name}")
     about, job = dict(raw["recipe"]), {key: value for key, value in raw.items() if key != "recipe"}
     small = about.pop("small", {})
-    about |= {"arms": {arm: Arm(**told) for arm, told in about.pop("arms", {}).items()}}
+    told = about.pop("arms", {})
     whose = ((PAPER, about.pop("from_paper", {})), (ASSUMED, about.pop("assumed", {})))
-    notes = {setting: (who, note) for who, told in whose for setting, note in told.items()}
+    notes = {setting: (who, note) for who, known in whose for setting, note in known.items()}
     parent = load_recipe(about.pop("extends")) if "extends" in about else None
     if parent is None:
-        return Recipe(name=name, job=job, small=small, notes=notes, **about)
-    inherited = {key: getattr(parent, key) for key in ("paper", "data", "reports", "cautions", "sweeps", "baseline")}
-    settings = merge(parent.job, job)
-    known = flat(settings)
+        return Recipe(name=name, job=job, small=small, notes=notes, arms=_arms(told, {}), **about)
+    inherited = {key: getattr(parent, key) for key in INHERITED}
+    settings, arms = merge(parent.job, job), _arms(told, parent.arms)
+    leaves = {leaf for arm in ({}, *(arm.job for arm in arms.values())) for leaf in flat(merge(settings, arm))}
     kept = {
         setting: note
         for setting, note in parent.notes.items()
-        if any(f"{leaf}.".startswith(f"{setting}.") for leaf in known)
+        if any(f"{leaf}.".startswith(f"{setting}.") for leaf in leaves)
         and not any(f"{setting}.".startswith(f"{own}.") for own in notes)
     }
-    return Recipe(name=name, job=settings, small=merge(parent.small, small), notes=kept | notes, **inherited | about)
+    small = merge(parent.small, small)
+    return Recipe(name=name, job=settings, small=small, notes=kept | notes, arms=arms, **inherited | about)
+
+
+def _arms(told: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Return the arms that are told of, new or changed from those of the recipe that is extended, and then its others."""
+    own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in told.items()}
+    return own | {name: arm for name, arm in parents.items() if name not in own}
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
