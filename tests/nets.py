@@ -85,14 +85,25 @@ def net_job(net, protocol, **sections):
 
 def at_hub(job, line, folder, run="run"):
     """Carry the job out as the hub does; return how it ended, the run folder and the events."""
+    return handed_in({**settings_of(job), "run": run}, line, folder)
+
+
+def handed_in(settings, line, folder):
+    """Do at a hub in `folder` what was handed in."""
     places = Places(kit=folder / "hub", job=folder / "hub" / "job", settings=folder / "hub" / "settings")
     for place in (places.job, places.settings):
         place.mkdir(parents=True, exist_ok=True)
-    (places.settings / hub.SETTINGS).write_text(json.dumps({**settings_of(job), "run": run}))
+    (places.settings / hub.SETTINGS).write_text(json.dumps(settings))
     diary = hub.Diary()
     hub.work(line, places, diary)
     outcome = json.loads((places.job / hub.OUTCOME).read_text())
-    return SimpleNamespace(ended=outcome["ended"], text=outcome.get("text", ""), folder=places.job / hub.RUN, events=diary.events)
+    return SimpleNamespace(
+        ended=outcome["ended"],
+        text=outcome.get("text", ""),
+        folder=places.job / hub.RUN,
+        events=diary.events,
+        sites=outcome.get("sites"),
+    )
 
 
 def same_adapter(one: Path, two: Path) -> bool:

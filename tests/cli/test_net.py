@@ -23,10 +23,15 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
     assert "north of network hospitals, hub at hub.example.org:8102" in out
     assert "at most 5 rounds a run" in out
     assert "does not tell label-counts" in out
+    assert "does not take a backbone" in out
     file = json.loads((kit / "local" / "fedtailor.json").read_text())
     assert (file["data"], file["columns"], file["policy"]["rounds"]) == ([str(data)], {"input": "notes"}, 5)
     code, out, _ = fedtailor("site", "join", kit, "--permit", "split", "--test-share", 0, "--gigabytes", 0.5, "--only-write")
     assert code == 0
+    assert file["policy"]["backbone_from_hub"] is False
+    for given, wanted in (["--backbone-from-hub"], True), ([], True), (["--no-backbone-from-hub"], False):
+        assert fedtailor("site", "join", kit, *given, "--only-write")[0] == 0
+        assert json.loads((kit / "local" / "fedtailor.json").read_text())["policy"]["backbone_from_hub"] is wanted
     again = json.loads((kit / "local" / "fedtailor.json").read_text())
     assert again["policy"]["protocols"] == ["split"]
     assert again["policy"]["bytes_per_day"] == 500_000_000
@@ -50,6 +55,7 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
         (["site", "join", "DATA", "--data", "DATA", "--only-write"], "is no kit"),
         (["net", "serve", "KIT"], "is the kit of north"),
         (["net", "status", "KIT"], "is no folder of a network"),
+        (["net", "push-backbone", "KIT", "smollm2-135m"], "is no folder of a network"),
         (["net", "init", "nowhere.yaml"], "there is no such file"),
         (["run", "JOB", "--on", "KIT"], "is no folder of a network"),
         (["run", "JOB", "--without", "north"], "name the network with --on"),

@@ -81,15 +81,26 @@ def test_another_backbone_is_refused_and_both_are_named(net, tiny_gpt2_folder):
     assert str(tiny_gpt2_folder) not in done.text
 
 
-def test_a_missing_backbone_or_data_tells_no_path(net):
-    for settings in ({"backbones": {}}, {"data": ["/home/smith/nowhere.jsonl"]}):
-        write_site(net.kits["site-1"], net.folder / "site-1.jsonl", net.backbone)
-        file = net.kits["site-1"] / "local" / "fedtailor.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | settings))
-        done = net.run(net_job(net, PROTOCOLS["averaging"], stop__rounds=1))
-        assert done.ended == "failed"
-        assert "site-1: refused" in done.text
-        assert "smith" not in done.text
+@pytest.mark.parametrize(
+    ("settings", "ended", "words"),
+    [
+        (
+            {"backbones": {"other": "/home/smith/x"}},
+            "mend",
+            "site-1 refuses: this site has no backbone 'tiny-llama'; fedtailor net push",
+        ),
+        ({"data": ["/home/smith/nowhere.jsonl"]}, "failed", "site-1: refused"),
+    ],
+    ids=["backbone", "data"],
+)
+def test_a_missing_backbone_or_data_tells_no_path(net, settings, ended, words):
+    write_site(net.kits["site-1"], net.folder / "site-1.jsonl", net.backbone)
+    file = net.kits["site-1"] / "local" / "fedtailor.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    done = net.run(net_job(net, PROTOCOLS["averaging"], stop__rounds=1))
+    assert done.ended == ended
+    assert words in done.text
+    assert "smith" not in done.text
 
 
 def test_figures_that_are_not_told_stay_at_the_site(net):

@@ -2,20 +2,23 @@
 
 import json
 import shutil
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 
 import psutil
 import pytest
+import torch
 from nets import PROTOCOLS, SITES, net_job, same_adapter
 
 from fedtailor.cli.net import status
-from fedtailor.errors import JobError
+from fedtailor.errors import JobError, SettingError
 from fedtailor.federation.nvflare.line import NetError
 from fedtailor.network.engine_settings import SERVER
 from fedtailor.network.kits import Network, make_kits
 from fedtailor.network.processes import end_process, engine_process
+from fedtailor.network.push import push_on
 from fedtailor.network.submit import last_told, run_on
 from fedtailor.network.world import free_port, make_world, running
 from fedtailor.running import run
@@ -78,6 +81,80 @@ def test_jobs_on_a_network(net, capsys):
     )
     assert "serves" not in hub  # a word of every example
     assert str(place.folder / "site-1") not in hub
+
+
+PUSHED = "large"  # 60 MB in 20 pieces: long enough to be killed under way
+
+
+def large_backbone(tiny, folder):
+    """Save the tiny backbone with weights that nobody needs beside its own, as far as its size goes."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "unused": torch.zeros(15_000_000)}, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def change_site(kit, **changes):
+    """Put settings on top of a site's private file, and of the policy in it."""
+    file = kit / "local" / "fedtailor.json"
+    told = json.loads(file.read_text())
+    policy = {**told["policy"], **changes.pop("policy", {})}
+    file.write_text(json.dumps({**told, **changes, "policy": policy}))
+
+
+def kill_in_the_middle(kit, file, events, killed):
+    """Stop the process that takes a backbone once the file has its first bytes, and kill -9 it when those who watch know that it began."""
+    until = time.monotonic() + 300
+    while not killed and time.monotonic() < until:
+        if file.is_file() and file.stat().st_size:
+            process = job_process(kit)
+            process.suspend()
+            while "piece" not in [kind for kind, _ in events] and time.monotonic() < until:
+                time.sleep(0.05)
+            killed.append(file.stat().st_size)
+            process.kill()
+        time.sleep(0.002)
+
+
+def test_a_backbone_is_pushed_and_goes_on_after_its_receiver_was_killed(net):
+    """What arrives is then used by a job, to the bits of a local run."""
+    backbone = large_backbone(net.backbone, net.folder / "models" / PUSHED)
+    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=1).replace("backbone", str(backbone))
+    place = make_world(job, net.folder / "world")
+    kits = {site: place.folder / site for site in SITES}
+    for kit in kits.values():
+        change_site(kit, backbones={})
+    killed, events = [], []
+    with running(place):
+        with pytest.raises(JobError, match="this site has no backbone 'large'; fedtailor net push-backbone NET large sends it"):
+            run_on(job, place.folder, out=net.folder / "lacking")
+        with pytest.raises(SettingError, match="'site-9' is no site of network try; its sites are site-1, site-2"):
+            push_on(place.folder, str(backbone), sites=["site-9"])
+        assert [row["state"] for row in push_on(place.folder, str(backbone))] == ["refused", "refused"]
+        for kit in kits.values():
+            change_site(kit, policy={"backbone_from_hub": True})
+        file = kits["site-1"] / "backbones" / f".{PUSHED}.arriving" / "model.safetensors"
+        threading.Thread(target=kill_in_the_middle, args=(kits["site-1"], file, events, killed), daemon=True).start()
+        rows = push_on(place.folder, str(backbone), watcher=lambda *event: events.append(event))
+        assert 0 < killed[0] < 60_000_000
+        assert [row["state"] for row in rows] in (["whole", "whole"], ["whole", "had"])
+        second = events[[kind for kind, _ in events].index("warning") :]
+        first_told = next(facts for kind, facts in second if kind == "piece" and facts["site"] == "site-1")
+        assert first_told["sent_bytes"] >= killed[0]
+        assert rows[0]["down_bytes"] < 60_000_000 * 1.2  # what had come was not sent again, but for a piece
+        for kit in kits.values():
+            assert {path.name for path in (kit / "backbones").iterdir()} == {PUSHED}
+            assert (kit / "backbones" / PUSHED / "model.safetensors").read_bytes() == (
+                backbone / "model.safetensors"
+            ).read_bytes()
+        local = run(job, out=net.folder / "local")
+        done = run_on(job, place.folder, out=net.folder / "net")
+        assert same_adapter(local.folder, done.folder)
+        sent = json.loads((done.folder / "network.json").read_text())["backbone_sent"]
+        assert {row["site"]: row["down_bytes"] for row in sent} == {row["site"]: row["down_bytes"] for row in rows}
+        assert done.summary["traffic"]["down_bytes"] < 1_000_000  # the backbone is not in it
 
 
 def self_signed(startup):

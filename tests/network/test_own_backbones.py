@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from distilling import class_job
 
-from fedtailor.errors import BackboneError
-from fedtailor.network.at_site import with_own_backbone
+from fedtailor.network.at_site import Refused, with_own_backbone
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.site_file import SiteFile
 
@@ -26,5 +25,5 @@ def test_a_site_opens_what_its_owner_has_added_and_no_path_of_the_job():
     clients = {"overrides": {"north": {"backbone": "wide-bert"}, "south": {"backbone": "/etc"}}}
     assert with_own_backbone(clients, "north", file, KIT)["overrides"]["north"] == {"backbone": "/models/wide"}
     assert with_own_backbone({}, "north", file, KIT) == {"overrides": {}}
-    with pytest.raises(BackboneError, match="this site has no backbone '/etc'"):
+    with pytest.raises(Refused, match="this site has no backbone '/etc'"):
         with_own_backbone(clients, "south", file, KIT)

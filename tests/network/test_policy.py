@@ -79,6 +79,7 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"rounds": "10"},
         {"tell": ["names"]},
         {"protocols": "averaging"},
+        {"backbone_from_hub": "yes"},
     ],
 )
 def test_a_wrong_policy_is_refused(wrong):
@@ -106,7 +107,9 @@ def test_a_backbone_is_found_by_name_and_a_path_of_the_jobs_is_never_opened(tmp_
     assert file.backbone("llama", tmp_path) == "/models/llama"
     assert file.backbone("sent", tmp_path) == str(tmp_path / "backbones" / "sent")
     assert file.backbone("smollm2-135m", tmp_path) == "smollm2-135m"
-    for name in ("/etc", "../local", "..", "owner/model", str(tmp_path)):
+    (tmp_path / "backbones" / "owner--sent").mkdir()
+    assert file.backbone("owner/sent", tmp_path) == str(tmp_path / "backbones" / "owner--sent")
+    for name in ("/etc", "../local", "..", "", ".", "owner/model", "a/../b", str(tmp_path)):
         with pytest.raises(BackboneError, match="this site has no backbone"):
             file.backbone(name, tmp_path)
 

@@ -67,7 +67,7 @@ def hand_in(tmp_path, monkeypatch, make_job):
         events = []
         settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
         watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
-        handed = submit._Handed(hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run")
+        handed = submit.Handed(hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run")
         return handed, events
 
     return play

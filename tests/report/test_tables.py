@@ -30,6 +30,19 @@ def test_show(write_run, printed):
     assert text.index("new") < text.index("same")  # what changed comes first
 
 
+def test_what_was_sent_of_the_backbone_is_a_line_of_its_own(write_run, printed):
+    folder = write_run("one")
+    assert "besides" not in printed(show(read_run(folder)))
+    rows = [{"site": "north", "down_bytes": 200_000_000}, {"site": "south", "down_bytes": 69_000_000}]
+    (folder / "network.json").write_text(json.dumps({"backbone_sent": rows}))
+    text = printed(show(read_run(folder)))
+    assert line(text, "backbone") == "backbone 269 MB sent once by the hub to north, south, besides"
+    for damaged in ("{", "[1]"):
+        (folder / "network.json").write_text(damaged)
+        with pytest.raises(DataError, match=r"network\.json cannot be read"):
+            printed(show(read_run(folder)))
+
+
 def test_the_headline_names_aggregation_and_personalization_unless_they_are_the_usual_ones(write_run, printed):
     folder = write_run("one")
     for rule, own, told in (

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import err, out
+from .push import push_backbone
 from .run import Overrides, carry_out, show_end
 
 if TYPE_CHECKING:
     from ..job import Job
 
 app = typer.Typer(help="Jobs on many machines: make a network, serve it, see who is there.", no_args_is_help=True)
+app.command("push-backbone")(push_backbone)
 NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the administrator's kit in it.", metavar="NET")]
 
 

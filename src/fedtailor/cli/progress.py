@@ -10,6 +10,7 @@ from ..report.wording import bytes_text, figure, metric_name, plural, seconds_te
 if TYPE_CHECKING:
     from rich.console import Console
 
+TENTHS = 10  # of the way of a backbone, a line each
 NOTED = ("loss", "perplexity", "rougeL", "bleu", "accuracy")
 
 
@@ -164,6 +165,29 @@ class Bars(Watcher):
         self._bars.update(self._rounds, completed=facts.get("round", 0))
         for bar in (self._clients, self._now):
             self._bars.update(bar, visible=False)
+
+
+class Deliveries(Watcher):
+    """Prints a line for every tenth of the way to each site."""
+
+    def __init__(self, console: "Console") -> None:
+        """Begin with nothing sent."""
+        super().__init__(console)
+        self._tenths: dict[str, int] = {}
+
+    def on_opening(self, facts: Mapping[str, Any]) -> None:
+        self.say(f"the hub looks what {', '.join(facts.get('sites', []))} lack", "dim")
+
+    def on_offer(self, facts: Mapping[str, Any]) -> None:
+        size = f"{bytes_text(facts.get('size_bytes', 0))} in {plural(facts.get('files', 0), 'file')}"
+        self.say(f"backbone {facts.get('backbone', '')}: {size}", "dim")
+
+    def on_piece(self, facts: Mapping[str, Any]) -> None:
+        site, sent, of = str(facts.get("site", "")), facts.get("sent_bytes", 0), facts.get("of_bytes", 0)
+        tenth = TENTHS * sent // max(1, of)
+        if tenth > self._tenths.get(site, -1):
+            self._tenths[site] = tenth
+            self.say(f"{site}  ·  {TENTHS * tenth} %  ·  {bytes_text(sent)} of {bytes_text(of)}", "dim")
 
 
 def watch(console: "Console", *, quiet: bool = False) -> Watcher:

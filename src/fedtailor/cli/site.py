@@ -26,6 +26,12 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     backbone: Annotated[Texts, typer.Option(help="Where a backbone lies here.", metavar="NAME=FOLDER")] = None,
     permit: Annotated[Texts, typer.Option(help="A protocol that is permitted; left out: averaging, distillation.")] = None,
     tell: Annotated[Texts, typer.Option(help="What may be told of your data; left out: examples, figures, public-fit.")] = None,
+    backbone_from_hub: Annotated[
+        bool | None,
+        typer.Option(
+            "--backbone-from-hub/--no-backbone-from-hub", help="Whether the hub may send a backbone into your kit; left out: no."
+        ),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Most rounds of one run.")] = None,
     gigabytes: Annotated[float | None, typer.Option(help="Most gigabytes a day, up and down together.")] = None,
     validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
@@ -45,6 +51,7 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     policy = {
         "protocols": permit,
         "tell": tell,
+        "backbone_from_hub": backbone_from_hub,
         "rounds": rounds,
         "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
     }

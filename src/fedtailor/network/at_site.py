@@ -14,9 +14,10 @@ from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
 from ..data.partition.base import Embed, label_groups
-from ..errors import FedtailorError, OffManifest, RunError
+from ..errors import BackboneError, FedtailorError, OffManifest, RunError
 from ..federation.local import ClientHalf
 from ..job import Job
+from ..models.packaged import PACKAGED, is_installed
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
 from .meeting import backbone_refusals, to_examples
@@ -63,13 +64,15 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         told: by the hub; see `hub.opening`.
 
     Raises:
-        Refused: if the backbone is not the hub's.
+        Refused: if the site has no backbone of that name, or another one than the hub.
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
     own = {"train": list(file.data), "columns": dict(file.columns)}
     clients = with_own_backbone(told["job"]["clients"], site, file, kit)
-    job = Job.from_dict({**told["job"], "backbone": file.backbone(named, kit), "clients": clients, "data": own, "base": str(kit)})
+    job = Job.from_dict(
+        {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
+    )
     parts = assemble(
         job,
         divided=_divided(site, file, job, told),
@@ -87,13 +90,25 @@ def with_own_backbone(clients: Mapping[str, Any], site: ClientId, file: SiteFile
     """Return the job's section of clients with the backbone that it gives this site, if any, as it lies here; those of other sites are not opened.
 
     Raises:
-        BackboneError: if it is not here.
+        Refused: if it is not here.
     """
     overrides = dict(clients.get("overrides", {}))
     name = overrides.get(site, {}).get("backbone")
     if name is not None:
-        overrides[site] = {**overrides[site], "backbone": file.backbone(name, kit)}
+        overrides[site] = {**overrides[site], "backbone": _backbone(file, name, kit)}
     return {**clients, "overrides": overrides}
+
+
+def _backbone(file: SiteFile, name: str, kit: Path) -> str:
+    try:
+        place = file.backbone(name, kit)
+    except BackboneError:
+        place = ""
+    if not place or (place in PACKAGED and not is_installed(place)):
+        raise Refused(
+            f"this site has no backbone {name!r}; fedtailor net push-backbone NET {name} sends it, if the site's owner permits that"
+        )
+    return place
 
 
 def run_folder(kit: Path, run: str) -> Path:

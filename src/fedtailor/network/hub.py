@@ -4,18 +4,17 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from ..assemble import Parts, assemble
 from ..data import Divided
-from ..errors import FedtailorError, JobError, RunError
+from ..errors import FedtailorError, JobError
 from ..federation.nvflare.engine import NetFederation, Stopped
-from ..federation.nvflare.line import Line, Patience, Places, Told
+from ..federation.nvflare.line import Patience, Places, Told
 from ..interfaces import Federation
 from ..job import Job
 from ..protection import Gate
@@ -24,32 +23,27 @@ from ..records import ClientId, ClientInfo
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
 from ..running.folder import finite
-from .meeting import job_to_send, plain_examples, to_examples
+from .backbone_ledger import sent_before
+from .backbone_push import push
+from .meeting import backbone_name, job_to_send, plain_examples, to_examples
+from .opening import HubLine, open_at_sites
 from .versions import version_warnings, versions
 
-OPEN_S = 1800.0  # that a site may take to load its data and backbone
 SETTINGS = "job.json"  # comes with the job
 OUTCOME, RUN = "outcome.json", "run"  # what a job leaves
 HUB_FILE = "hub.json"  # in the hub's kit, local/: names of backbones and where they lie
 
 
-class HubLine(Line, Protocol):
-    """The line to the sites of a job, as the hub uses it."""
-
-    @property
-    def sites(self) -> list[ClientId]: ...
-
-    def open(self, client: ClientId, told: Told, timeout_s: float) -> Told:
-        """Return what a site says to a job before it begins."""
-
-
 def work(line: HubLine, places: Places, diary: "Diary") -> None:
-    """Carry a job out; leave the run folder and how it ended as the job's result."""
+    """Carry a job out, or send a backbone; leave the run folder and how it ended as the job's result."""
     settings = json.loads((places.settings / SETTINGS).read_text(encoding="utf-8"))
     folder = places.kit / "runs" / settings["run"]
     outcome: dict[str, Any] = {"ended": "done"}
     try:
-        carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
+        if "push" in settings:
+            outcome["sites"] = push(settings, line, diary, places.kit, _backbones(places.kit))
+        else:
+            carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
     except Stopped:
         raise
     except FedtailorError as fault:
@@ -111,7 +105,9 @@ def carry_out_at_hub(
 
     def connect(parts: Parts, folder: RunFolder, notify: Any) -> Federation:
         engines.append(NetFederation(line, parts.sampler.clients, Gate(manifest=parts.manifest), patience))
-        folder.write_json("network.json", {"run": settings["run"], "sites": infos})
+        name, hub = backbone_name(parts.job.backbone), folder.path.parents[1]
+        sent = sent_before(hub, name, parts.backbone.hashes["weights"], sorted(infos))
+        folder.write_json("network.json", {"run": settings["run"], "sites": infos, "backbone_sent": sent})
         return ranked(engines[0], parts)
 
     try:
@@ -137,43 +133,6 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
         "validation_file": bool(settings["validation"]),
         "hub": {"versions": versions(), "backbone": dict(parts.backbone.hashes)},
     }
-
-
-def open_at_sites(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
-    """Return what each site tells of itself, once all permit the job and have loaded what it needs.
-
-    Raises:
-        JobError: if a site refuses; it names each with its reason.
-        RunError: if a site cannot take part.
-    """
-    _ask_all(line, {**told, "ask": True})
-    return _ask_all(line, {**told, "ask": False})
-
-
-def _ask_all(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
-    with ThreadPoolExecutor(len(line.sites), "open") as pool:
-        answers = dict(zip(line.sites, pool.map(lambda site: _open(line, site, told), line.sites), strict=True))
-    if line.stopped():
-        raise Stopped("the engine stopped the job before its first round")
-    refused = [f"{site} refuses: {answer['refused']}" for site, answer in answers.items() if "refused" in answer]
-    if refused:
-        raise SiteRefused(f"{'; '.join(refused)}. Nothing was trained; mend it, or leave the site out with --without SITE")
-    failed = [f"{site}: {' '.join(answer['failure'])}" for site, answer in answers.items() if "failure" in answer]
-    if failed:
-        raise RunError(f"a site cannot take part: {'; '.join(failed)}; its own runs/RUN/log.txt says why. Nothing was trained")
-    return {site: answer["info"] for site, answer in answers.items()}
-
-
-class SiteRefused(JobError):
-    """A site does not permit what the job asks for, or has other versions or another backbone."""
-
-
-def _open(line: HubLine, site: ClientId, told: Told) -> Told:
-    try:
-        answer = line.open(site, told, OPEN_S)
-    except Exception as fault:
-        return {"failure": ["lost", type(fault).__name__]}
-    return answer if isinstance(answer, dict) and len(answer) == 1 else {"failure": ["off-manifest", "Opening"]}
 
 
 def _divided(sites: list[ClientId], settings: Mapping[str, Any]) -> Divided:

@@ -26,6 +26,7 @@ class Policy:
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
     tell: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see TELLABLE
+    backbone_from_hub: bool = False  # weights can be made so that what is trained on them tells more of the data: only on purpose
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -38,6 +39,8 @@ class Policy:
         strange = sorted(set(self.tell) - set(TELLABLE))
         if strange:
             raise SettingError(f"policy.tell names {strange[0]!r}; known are {', '.join(TELLABLE)}")
+        if not isinstance(self.backbone_from_hub, bool):
+            raise SettingError(f"policy.backbone_from_hub is true or false; got {self.backbone_from_hub!r}")
         for name in ("rounds", "bytes_per_day"):
             if getattr(self, name) < 1:
                 raise SettingError(f"policy.{name} is a whole number from 1; got {getattr(self, name)}")
@@ -56,6 +59,14 @@ class Policy:
         except (KeyError, TypeError, AttributeError) as fault:
             return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
 
+    def backbone_refusals(self) -> list[str]:
+        """Return why no backbone is taken from the hub; empty if it is."""
+        if self.backbone_from_hub:
+            return []
+        return [
+            "no backbone is taken from the hub here; the site's owner permits it with fedtailor site join KIT --backbone-from-hub"
+        ]
+
     def lines(self) -> list[str]:
         """Return what is permitted and what is not, a line each, for people."""
         told = [f"{name}: {what}" for name, what in TELLABLE.items() if name in self.tell]
@@ -63,6 +74,7 @@ class Policy:
         return [
             f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
+            f"{'takes' if self.backbone_from_hub else 'does not take'} a backbone (weights, config, tokenizer) that the hub sends",
             *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
             *(f"tells {text}" for text in told),
             *(f"does not tell {text}" for text in kept),

@@ -4,12 +4,15 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import FedtailorError
 from ..federation.nvflare.line import Told
 from ..federation.nvflare.packing import Packed, pack, unpack
+from ..protection import Encoded
 from ..records import ClientId
+from .backbone_offer import read_offer
+from .backbone_receiver import Receiver
 from .model_keeper import Failed, ModelKeeper
 from .site_file import Meter, SiteFile, read_site_file
 from .versions import version_refusals, versions
@@ -19,13 +22,25 @@ METER = "bytes.json"
 RUN_NAME = 120  # most characters
 
 
+class Keeper(Protocol):
+    """What answers the messages of one job: the process of a model, or what takes a backbone."""
+
+    def open(self) -> dict[str, Any]: ...
+
+    def answer(self, ticket: str, data: Encoded) -> tuple[bytes, float]: ...
+
+    def forget(self, ticket: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Site:
     """Answers for one site in one job; no setting of it comes with the job."""
 
     def __init__(self, name: ClientId, kit: Path) -> None:
         """Take the site's name and folder."""
         self._name, self._kit = name, kit
-        self._keeper: ModelKeeper | None = None
+        self._keeper: Keeper | None = None
         self._file: SiteFile | None = None
         self._run = ""
         self._metering = threading.Lock()  # calls arrive on many threads
@@ -88,19 +103,25 @@ class Site:
         except FedtailorError as fault:
             self._note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
-        reasons = [*file.policy.refusals(told["job"]), *version_refusals(versions(), told["hub"]["versions"])]
+        offered = told.get("backbone")
+        forbidden = file.policy.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
+        reasons = [*forbidden, *version_refusals(versions(), told["hub"]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))
         if told["ask"]:  # only whether it is permitted: nobody loads anything before all sites have said so
             return {"info": {}}
         if self._keeper is not None:
             self._keeper.close()
-        self._file = file
-        keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "told": told}, self._log)
-        began = time.perf_counter()
+        self._file, began = file, time.perf_counter()
+        keeper: Keeper
+        if offered is None:
+            keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "told": told}, self._log)
+        else:
+            keeper = Receiver(read_offer(offered), self._kit, file, self._note)
         found = keeper.open()
         self._keeper = keeper
-        self._note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
+        if offered is None:
+            self._note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
         return {"info": found}
 
     def _refuse(self, text: str) -> Told:

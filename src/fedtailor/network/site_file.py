@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from .policy import Policy
 
 NAME = "fedtailor.json"  # in the kit's folder local/
 BACKBONES = "backbones"  # in the kit: folders of backbones, by name
+BACKBONE = re.compile(r"\w[\w.@-]*(/\w[\w.@-]*)?")  # such as llama, or owner/model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,9 @@ class SiteFile:
 
         if name in self.backbones:
             return self.backbones[name]
-        if (kit / BACKBONES / name).is_dir() and "/" not in name and not name.startswith("."):
-            return str(kit / BACKBONES / name)
+        sent = sent_backbone(kit, name)
+        if sent is not None and sent.is_dir():
+            return str(sent)
         if name in PACKAGED:
             return name
         known = sorted({*self.backbones, *PACKAGED})
@@ -73,6 +76,11 @@ def read_site_file(kit: Path) -> SiteFile:
         raise SettingError(f"{kit} has no {path.name}: fedtailor site join writes it") from None
     except (OSError, ValueError, TypeError, AttributeError) as fault:
         raise SettingError(f"{path} cannot be read: {fault}") from None
+
+
+def sent_backbone(kit: Path, name: str) -> Path | None:
+    """Return the folder that a backbone which came from the hub has in a kit; None if the name is none of a folder or a hub of models."""
+    return kit / BACKBONES / name.replace("/", "--") if BACKBONE.fullmatch(name) else None
 
 
 def write_private(path: Path, text: str) -> None:

@@ -62,10 +62,10 @@ def run_on(
     check_for_network(job)
     kit = admin_kit(network)
     path = choose_folder(out, job.name) if resume is None else resume
-    name = _run_name(job) if resume is None else _earlier_run(resume)
+    name = job_name(job.name) if resume is None else _earlier_run(resume)
     settings = {**settings_of(job), "run": name, "patience": dict(patience or {})}
     with Hub(kit, kit_role(kit)["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
-        outcome = _Handed(
+        outcome = Handed(
             hub, settings, place=Path(place), without=without, watcher=watcher or (lambda kind, facts: None), path=path
         ).to_the_end()
         shutil.copytree(outcome.folder, path, dirs_exist_ok=True)
@@ -79,31 +79,39 @@ def last_told(kit: Path) -> dict[ClientId, dict[str, Any]]:
     return dict(json.loads(file.read_text(encoding="utf-8"))["sites"]) if file.is_file() else {}
 
 
-class _Outcome:
+class Outcome:
     """What a job left at the hub."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder of the engine's result."""
         found = next(folder.rglob("outcome.json"), None)
-        told: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
-        self.ended, self.text = told.get("ended"), told.get("text", "")
-        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in told.get("events", [])]
+        self.told: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
+        self.ended, self.text = self.told.get("ended"), self.told.get("text", "")
+        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in self.told.get("events", [])]
         self.folder = folder if found is None else found.parent / "run"
 
 
-class _Handed:
-    """A run while it is at the hub, over one submission or several."""
+class Handed:
+    """A run, or the sending of a backbone, while it is at the hub, over one submission or several."""
 
     def __init__(
-        self, hub: "Hub", settings: Mapping[str, Any], *, place: Path, without: Sequence[ClientId], watcher: Watcher, path: Path
+        self,
+        hub: "Hub",
+        settings: Mapping[str, Any],
+        *,
+        place: Path,
+        without: Sequence[ClientId],
+        watcher: Watcher,
+        path: Path | None = None,
     ) -> None:
+        """Take what is handed in, a folder to work in, who is told of events, and the run folder if it leaves one."""
         self._hub, self._settings, self._place, self._path = hub, settings, place, path
         self._without, self._watcher = without, watcher
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
         self._job, self._born = "", ""
 
-    def to_the_end(self) -> _Outcome:
+    def to_the_end(self) -> Outcome:
         """Submit until a submission ends by itself, at most SUBMISSIONS times."""
         for attempt in range(1, SUBMISSIONS + 1):
             sites = self._choose_sites(first=attempt == 1)
@@ -115,7 +123,7 @@ class _Handed:
                 self._hub.abort(self._job)
                 self._leave_a_trace()
                 raise
-            outcome = _Outcome(self._hub.fetch(self._job, self._place / f"{attempt}"))
+            outcome = Outcome(self._hub.fetch(self._job, self._place / f"{attempt}"))
             self._pass_on(outcome.events[self._seen :])
             if outcome.ended == "done":
                 return outcome
@@ -125,12 +133,15 @@ class _Handed:
             if attempt == 1 and not self._seen:
                 raise RunError(f"the job did not begin ({status}): see log.txt in the kits of hub and sites")
             if attempt < SUBMISSIONS:
-                text = f"the engine stopped the job ({status}); it is handed in again and goes on after its last whole round"
+                text = f"the engine stopped the job ({status}); it is handed in again and goes on from what is kept"
                 self._watcher("warning", {"text": text})
         raise RunError(
-            f"the engine stopped the job {SUBMISSIONS} times ({status}); the state is kept at the hub under runs/{self._settings['run']}: see "
-            "log.txt in the kits of hub and sites"
+            f"the engine stopped the job {SUBMISSIONS} times ({status}); what was reached is kept{self._where}: see log.txt in the kits of hub and sites"
         )
+
+    @property
+    def _where(self) -> str:
+        return "" if self._path is None else f" at the hub under runs/{self._settings['run']}"
 
     def _choose_sites(self, *, first: bool) -> list[ClientId]:
         """Return the sites that take part: those that are connected. Later submissions wait for all of the first for a while."""
@@ -179,22 +190,25 @@ class _Handed:
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell the watcher; the run folder is here and not at the hub."""
         for kind, facts in events:
-            self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts else {})})
+            self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
 
     def _leave_a_trace(self) -> None:
         """Write down what --resume needs to find the run at the hub again."""
+        if self._path is None:
+            return
         self._path.mkdir(parents=True, exist_ok=True)
         (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
         (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
 
-    def _keep_what_there_is(self, outcome: _Outcome) -> None:
+    def _keep_what_there_is(self, outcome: Outcome) -> None:
         """Bring the state of a run that cannot go on."""
-        if outcome.folder.is_dir():
+        if outcome.folder.is_dir() and self._path is not None:
             shutil.copytree(outcome.folder, self._path, dirs_exist_ok=True)
 
 
-def _run_name(job: Job) -> str:
-    return f"{job.name[:60]}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+def job_name(what: str) -> str:
+    """Return a fresh name for something that is handed in."""
+    return f"{what[:60]}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _earlier_run(folder: Path) -> str:

@@ -84,7 +84,9 @@ def with_lost(means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any]) ->
 def crossing_lines(crossover: Crossover) -> list[RenderableType]:
     """Return, for each line of the other arm, the size from which on it is the cheaper one."""
     found = [
-        Text(f"{crossover.of} sends more than {crossover.under} {label} from {plural(max(1, math.ceil(size)), 'public example')} on")
+        Text(
+            f"{crossover.of} sends more than {crossover.under} {label} from {plural(max(1, math.ceil(size)), 'public example')} on"
+        )
         for label, size in crossover.crossings.items()
     ]
     return [

@@ -49,6 +49,15 @@ class Run:
             raise _damaged(file, "it holds no settings")
         return job
 
+    @cached_property
+    def network(self) -> Mapping[str, Any]:
+        """What a run on a network tells of its sites; empty for others."""
+        file = self.folder / "network.json"
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(file, str(error)) from None
+
     @property
     def tuning(self) -> str:
         """The kind of tuning."""

@@ -132,7 +132,7 @@ def costs(run: Run) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, text in _cost_lines(summary):
+    for name, text in [*_cost_lines(summary), *_backbone_line(run)]:
         table.add_row(name, text)
     return table
 
@@ -146,6 +146,14 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory", f"{bytes_text(summary.get('memory', {}).get('peak_bytes', 0))} at the peak"
     phases = ", ".join(f"{name} {seconds_text(seconds[key])}" for key, name in _PHASES if seconds.get(key))
     yield "time", seconds_text(seconds.get("total", 0)) + (f" ({phases})" if phases else "")
+
+
+def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what was sent of the backbone itself, once, before any run: it is in no other figure."""
+    rows = run.network.get("backbone_sent", [])
+    if rows:
+        sites = ", ".join(str(row["site"]) for row in rows)
+        yield "backbone", f"{bytes_text(sum(row['down_bytes'] for row in rows))} sent once by the hub to {sites}, besides"
 
 
 _PHASES = (("train", "training"), ("evaluate", "measuring"), ("exchange", "exchange"))
