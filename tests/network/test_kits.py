@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import pytest
 
 from fedtailor.errors import SettingError
-from fedtailor.network import kits
-from fedtailor.network.engine_settings import SERVER, prepare
+from fedtailor.network import kits, processes
+from fedtailor.network.engine_settings import OURS, SERVER, THEIRS, prepare
 from fedtailor.network.job_folder import job_folder
 from fedtailor.network.kits import Network, NetworkMissing, admin_kit, kit_role, make_kits, read_network
 
@@ -55,15 +55,62 @@ def test_without_the_engine_a_network_says_what_to_install(tmp_path, monkeypatch
 def test_a_kit_lets_our_classes_run_and_nothing_else(tmp_path, role):
     prepare(tmp_path, role)
     resources = json.loads((tmp_path / "local" / "resources.json").read_text())
-    assert [name for name in resources["class_allow_list"] if not name.startswith("nvflare.collab.runtime.")] == [
-        f"fedtailor.network.job_ends.{'AtHub' if role == SERVER else 'AtSite'}"
-    ]
+    assert resources["class_allow_list"] == [OURS[role], THEIRS[role]]
+    assert resources["class_allow_list"][0] == f"fedtailor.network.job_ends.{'AtHub' if role == SERVER else 'AtSite'}"
+    assert resources["class_allow_list"][1].startswith("nvflare.collab.runtime.")
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
-    assert "/tmp/nvflare" not in json.dumps(resources)
+    assert not [
+        part["id"] for part in resources["components"] if "log" in part["id"] or "logging" in part["path"]
+    ]  # none sends logs
+    if role != SERVER:
+        assert [part["id"] for part in resources["components"]] == ["resource_manager", "resource_consumer", "process_launcher"]
     rights = json.loads((tmp_path / "local" / "authorization.json").read_text())["permissions"]["project_admin"]
     assert (rights["byoc"], rights["shell_commands"], rights["submit_job"]) == ("none", "none", "any")
-    assert json.loads((tmp_path / "local" / "log_config.json").read_text())["loggers"]["root"]["level"] == "WARNING"
+    assert set(rights.values()) == {"none", "any"}
+    logs = json.loads((tmp_path / "local" / "log_config.json").read_text())
+    assert (list(logs["loggers"]), logs["loggers"]["root"]) == (["root"], {"level": "WARNING", "handlers": ["logFileHandler"]})
+    assert [(each["level"], each["filename"]) for each in logs["handlers"].values()] == [("WARNING", "log.txt")]
+
+
+def paths_in(told):
+    """Yield all absolute paths in plain values, but the root of names."""
+    if isinstance(told, dict | list):
+        for inner in told.values() if isinstance(told, dict) else told:
+            yield from paths_in(inner)
+    elif isinstance(told, str) and told.startswith("/") and told != "/":
+        yield told
+
+
+@pytest.mark.parametrize("role", [SERVER, "site"])
+def test_the_engine_starts_with_fresh_settings_and_keeps_all_files_beside_the_kit(tmp_path, monkeypatch, role):
+    kit = tmp_path / "a kit"
+    (kit / "local").mkdir(parents=True)
+    (kit / "network.json").write_text(
+        json.dumps({"network": "n", "hub": "h", "port": 1, "kit": "hub" if role == SERVER else "a"})
+    )
+    (kit / "local" / "resources.json").write_text('{"class_allow_list": ["os.system"], "allow_log_streaming": true}')
+    (kit / "local" / "authorization.json").write_text('{"permissions": {"project_admin": "any"}}')
+    started = {}
+
+    def start(command, **settings):
+        started.update(settings, command=command)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", start)
+    monkeypatch.setenv("TMPDIR", "/tmp/of-the-system")
+    processes.engine_process(kit, role)
+    resources = json.loads((kit / "local" / "resources.json").read_text())
+    assert resources["class_allow_list"] == [OURS[role], THEIRS[role]]
+    assert resources["allow_log_streaming"] is False
+    assert json.loads((kit / "local" / "authorization.json").read_text())["permissions"]["project_admin"]["byoc"] == "none"
+    assert started["env"]["TMPDIR"] == str(kit / "work" / "tmp")
+    assert (kit / "work" / "tmp").is_dir()
+    assert started["stdout"].name == str(kit / "engine.log")
+    assert all(path.startswith(str(kit)) for path in paths_in(resources))
+    assert len(list(paths_in(resources))) == (2 if role == SERVER else 0)  # snapshots and jobs
+    assert started["command"][started["command"].index("-m", 3) + 1] == str(
+        kit
+    )  # the engine's workspace, with the folders of jobs
 
 
 def test_what_is_handed_in_is_settings_and_no_code(tmp_path):
