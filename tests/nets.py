@@ -16,7 +16,7 @@ from fedtailor.network.site import Site
 from fedtailor.network.site_file import SiteFile
 
 SITES = ("site-1", "site-2")
-ALL = Policy(protocols=("averaging", "distillation", "split"))
+ALL = Policy(protocols=("averaging", "distillation", "split"), tell=("examples", "figures", "public-fit", "labels"))
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
 
 PROTOCOLS = {
@@ -29,6 +29,7 @@ PROTOCOLS = {
         "distil": {"learning_rate": 0.02},
     },
     "split": {"kind": "split", "cut": 1, "local": LOCAL},
+    "split-pipelined": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL},
 }
 
 
