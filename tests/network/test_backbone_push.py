@@ -61,7 +61,7 @@ def arriving(place):
 
 def test_a_backbone_arrives_whole_once_and_only_where_it_is_permitted(place):
     wanted = files(place.backbone)
-    for name in ("modeling.py", "pytorch_model.bin", "notes.md"):
+    for name in ("modeling.py", "pytorch_model.bin", "notes.md", "._config.json", "a copy.json"):
         (place.backbone / name).write_text("stays at the hub")
     SiteFile(data=("a",)).write(place.kits["site-2"])
     done = place.push()
@@ -139,6 +139,9 @@ def test_a_backbone_that_the_hub_lacks_is_named(place):
     assert done.ended == "mend"
     assert "the hub has no backbone" in done.text
     assert "local/hub.json" in done.text
+    spaced = place.backbone.rename(place.backbone.with_name("my llama"))
+    done = place.push(str(spaced))
+    assert (done.ended, "'my llama' is no name for a folder at a site" in done.text) == ("mend", True)
 
 
 def test_what_calls_itself_safetensors_and_is_none_is_not_kept(place):

@@ -134,6 +134,15 @@ def test_a_job_that_a_hub_lists_but_does_not_run_any_more_is_handed_in_again(han
     assert len(hub.submitted) == 2
 
 
+def test_a_job_that_waits_for_its_turn_is_told_once(hand_in, monkeypatch):
+    monkeypatch.setattr(submit, "QUEUE_S", -1.0)
+    hub = Hub(script("SUBMITTED", "SUBMITTED", "RUNNING", ENDED, events=[["start", {}]], outcome={"ended": "done"}))
+    handed, events = hand_in(hub)
+    assert handed.to_the_end().ended == "done"
+    assert [kind for kind, _ in events] == ["warning", "start"]
+    assert "waits for its turn" in events[0][1]
+
+
 def test_ctrl_c_stops_the_job_and_leaves_what_resume_needs(hand_in, tmp_path):
     hub = Hub(script("RUNNING", KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):

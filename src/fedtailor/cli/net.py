@@ -32,6 +32,12 @@ def init(
     kits = make_kits(network, folder)
     for kit in kits:
         out().print(f"  wrote {kit}", highlight=False)
+    if not kits:
+        out().print(f"  nothing to do: {folder} has the kits of {', '.join(network.sites)} already", highlight=False)
+    if network.host == "localhost":
+        err().print(
+            "note: hub: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
+        )
     out().print(
         f"\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
         f"  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
@@ -41,13 +47,16 @@ def init(
 
 
 @app.command()
-def serve(kit: Annotated[Path, typer.Argument(help="The hub's kit.", metavar="KIT")]) -> None:
+def serve(
+    kit: Annotated[Path, typer.Argument(help="The hub's kit, or the folder of net init that has it.", metavar="KIT")],
+) -> None:
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
     from ..network.engine_settings import SERVER
-    from ..network.kits import HUB, check_installed, kit_role
+    from ..network.kits import FILE, HUB, check_installed, kit_role
     from ..network.processes import serve as run_engine
 
+    kit = kit / HUB if (kit / HUB / FILE).is_file() else kit
     told = kit_role(kit)
     if told["kit"] != HUB:
         raise SettingError(f"{kit} is the kit of {told['kit']}; the hub's is beside it, in {HUB}/")
@@ -67,10 +76,10 @@ def status(net: NetFolder) -> None:
     from ..report.wording import seconds_text
 
     check_installed()
-    from ..federation.nvflare.administration import Hub
-
     kit = admin_kit(net)
     role, told = kit_role(kit), last_told(kit)
+    from ..federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
+
     with Hub(kit, role["user"]) as hub:
         there = hub.connected()
     table = plain_table(f"{role['network']}, hub at {role['hub']}:{role['port']}")

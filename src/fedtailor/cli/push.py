@@ -33,9 +33,8 @@ def push_backbone(
     for title in ("state", "sent to it", "on the wire"):
         table.add_column(title)
     for row in rows:
-        table.add_row(
-            row["site"], WORDS.get(row["state"], row["state"]), bytes_text(row["down_bytes"]), seconds_text(row["seconds"])
-        )
+        cost = [bytes_text(row["down_bytes"]), seconds_text(row["seconds"])] if row["down_bytes"] else ["–", "–"]
+        table.add_row(row["site"], WORDS.get(row["state"], row["state"]), *cost)
     out().print(table)
     failed = [row for row in rows if row["state"] not in FINE]
     for row in failed:

@@ -15,6 +15,7 @@ from ..models.info import pins
 from ..models.locate import locate
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec
 from .meeting import HASHES, backbone_name
+from .site_file import BACKBONE
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")  # weights, config, tokenizer, chat template
 FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,150}")
@@ -44,6 +45,11 @@ MANIFEST = Manifest(
 )
 
 
+def is_sent(name: str) -> bool:
+    """Return whether a file of this name is one of a backbone: no hidden one, no code and no pickle."""
+    return name.endswith(SUFFIXES) and FILE_NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class OfferedFile:
     """One file of a backbone."""
@@ -53,7 +59,7 @@ class OfferedFile:
     sha256: str
 
     def __post_init__(self) -> None:
-        if not FILE_NAME.fullmatch(self.name) or not self.name.endswith(SUFFIXES):
+        if not is_sent(self.name):
             raise OffManifest(f"{self.name!r} is no file of a backbone; sent are {', '.join(SUFFIXES)}")
         if not isinstance(self.size_bytes, int) or self.size_bytes < 0 or not SHA256.fullmatch(self.sha256):
             raise OffManifest(f"{self.name} is told with {self.size_bytes!r} bytes and SHA-256 {self.sha256!r}")
@@ -105,16 +111,21 @@ def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Off
         base: folder that relative paths start from.
 
     Raises:
-        BackboneError: if the hub does not have it.
+        BackboneError: if the hub does not have it, or its name cannot be one of a folder at a site.
     """
+    told_as = backbone_name(backbones.get(name, name))
+    if not BACKBONE.fullmatch(told_as):
+        raise BackboneError(
+            f"{told_as!r} is no name for a folder at a site; rename it at the hub: letters, digits, and any of - _ . @"
+        )
     try:
-        place = locate(known := backbones.get(name, name), base)
+        place = locate(backbones.get(name, name), base)
     except BackboneError as fault:
         raise BackboneError(
             f"the hub has no backbone {name!r} to send: {fault}. A path is one of the hub's machine; names of folders can be given "
             'in local/hub.json of the hub\'s kit: {"backbones": {"NAME": "FOLDER"}}'
         ) from None
-    files = sorted(path for path in place.folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file())
+    files = sorted(path for path in place.folder.iterdir() if is_sent(path.name) and path.is_file())
     offered = tuple(OfferedFile(name=p.name, size_bytes=p.stat().st_size, sha256=file_sha256(p)) for p in files)
-    told = pins(place)
-    return Offer(backbone=backbone_name(known), files=offered, pins={part: told[part] for part in HASHES}), place.folder
+    found = pins(place)
+    return Offer(backbone=told_as, files=offered, pins={part: found[part] for part in HASHES}), place.folder

@@ -1,5 +1,6 @@
 """Hands in at a hub that a backbone be sent to sites."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +31,6 @@ def push_on(
         RunError: if nobody is there, or a site that was named is not.
     """
     check_installed()
-    from ..federation.nvflare.administration import Hub
-
     kit = admin_kit(network)
     role = kit_role(kit)
     unknown = sorted(set(sites) - set(role["sites"]))
@@ -39,6 +38,8 @@ def push_on(
         raise SettingError(f"{unknown[0]!r} is no site of network {role['network']}; its sites are {', '.join(role['sites'])}")
     path = Path(backbone).expanduser()
     named = str(path.resolve()) if path.exists() else backbone
+    from ..federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
+
     with Hub(kit, role["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
         there = set(hub.connected())
         away = sorted(set(sites) - there)
@@ -49,7 +50,7 @@ def push_on(
             )
         handed = Handed(
             hub,
-            {"run": job_name(f"push-{backbone_name(named).replace('/', '-').replace('@', '-')}"), "push": named},
+            {"run": job_name("push-" + re.sub(r"[^\w.-]", "-", backbone_name(named))), "push": named},
             place=Path(place),
             without=sorted(there - set(sites)) if sites else [],
             watcher=watcher or (lambda kind, facts: None),

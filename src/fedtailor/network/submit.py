@@ -29,6 +29,7 @@ STATUS_S = 2.0  # between two looks at whether it does
 SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
 BACK_S = 300.0  # that is waited for a hub that is away
+QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
 TOLD = "last-run.json"  # in the administrator's kit
 
 
@@ -173,12 +174,17 @@ class Handed:
 
     def _watch(self) -> str:
         """Pass on what happens until the job is over, and return how the engine says that it ended."""
-        answered, asked_status = False, -math.inf
+        answered, asked_status, tell_at = False, -math.inf, time.monotonic() + QUEUE_S
         while True:
             if time.monotonic() - asked_status > STATUS_S:
                 asked_status, status = time.monotonic(), self._hub.status(self._job)
                 if status.startswith("FINISHED"):
                     return status
+                if status == "SUBMITTED" and time.monotonic() > tell_at:
+                    tell_at = math.inf
+                    self._watcher(
+                        "warning", {"text": "it is handed in and waits for its turn: a hub carries out one job at a time"}
+                    )
             answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
             if answer is not None:
                 answered = True

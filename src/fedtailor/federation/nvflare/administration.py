@@ -1,6 +1,7 @@
 """All of NVFlare's own names (2.9) on the administrator's side: handing jobs in, asking after them, fetching what they left."""
 
 import io
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ from .line import EVENTS, HubAway, NetError, Told
 
 COMMAND_S, LOGIN_S = 20.0, 10.0  # that the hub may take for an answer
 BACK_S = 2.0  # between two tries to reach it again
+logging.getLogger("nvflare").addHandler(
+    logging.NullHandler()
+)  # else Python prints its warnings between our lines; our errors say what they say
 
 
 class Hub:
