@@ -19,17 +19,7 @@ Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
 NOT_RUN = "not run here"
-INHERITED = (
-    "paper",
-    "data",
-    "reports",
-    "cautions",
-    "sweeps",
-    "baseline",
-    "seeds",
-    "metric",
-    "crossover",
-)  # by one that extends another
+INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "metric", "crossover")  # of what is extended
 
 
 class Line(NamedTuple):
