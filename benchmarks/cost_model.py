@@ -20,7 +20,7 @@ from fedtailor.running import carry_out
 
 LOCAL = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
 LORA = {"kind": "lora", "rank": 8, "alpha": 16}
-LAST_BLOCKS = {"targets": [f"encoder.layer.{block}.attention.self.{part}" for block in (3, 4, 5) for part in ("query", "value")]}
+LAST_BLOCKS = [f"model.layers.{block}.self_attn.{part}_proj" for block in (28, 29) for part in "qv"]
 AVERAGED = {"kind": "averaging"}
 DISTILLED = {"kind": "distillation", "public": "rest", "public_limit": 60}
 CUT = {"kind": "split", "cut": 3}
@@ -56,14 +56,6 @@ CLASSES: dict[str, dict[str, Any]] = {  # jobs on Banking77: name: what they cha
         for labels in ("with-server", "u-shaped")
         for wire in ("float32", "bfloat16", "int8", "int4", "top-channels")
     },
-    "split with-server, int8, reuse": {
-        "tuning": {**LORA, **LAST_BLOCKS},
-        "protocol": {**CUT, "labels": "with-server", "wire": INT8, "reuse": True},
-    },
-    "split u-shaped, int8, reuse": {
-        "tuning": {**LORA, **LAST_BLOCKS},
-        "protocol": {**CUT, "wire": INT8, "reuse": True},
-    },
     "split with-server, int8, pipelined": {
         "protocol": {**CUT, "labels": "with-server", "wire": INT8, "pipeline": "weight-stashing"}
     },
@@ -72,6 +64,10 @@ CLASSES: dict[str, dict[str, Any]] = {  # jobs on Banking77: name: what they cha
 TEXTS: dict[str, dict[str, Any]] = {  # jobs on E2E
     "distillation, float16, top 32": {"protocol": {**DISTILLED, "top_k": 32}},
     "split with-server, int8": {"protocol": {**CUT, "cut": 10, "labels": "with-server", "wire": INT8}},
+    "split u-shaped, int8, reuse": {
+        "tuning": {**LORA, "targets": LAST_BLOCKS},
+        "protocol": {**CUT, "cut": 10, "wire": INT8, "reuse": True},
+    },
 }
 
 

@@ -21,7 +21,7 @@ def round_cost(run: "DistillationRun", sizes: Sizes, *, examples: int, tokens_pe
     aligned = 0.0 if run.sends_weights else passes * public.mean_tokens
     scored = scored_tokens(run, examples * tokens_per_example)
     return Cost(
-        up_bytes=sizes.up_bytes,
+        up_bytes=sizes.up_bytes + _more_digits(run, examples),
         down_bytes=sizes.down_bytes,
         train_flops=train_flops(int(seen * tokens_per_example + aligned), sizes)
         + forward_flops(int(public.mean_tokens) + scored, sizes),
@@ -70,4 +70,11 @@ def _facts(run: "DistillationRun", validated: bool) -> dict[str, Fact]:
     """Return facts of usual length, as a client tells them."""
     facts = usual_facts({name: spec for name, spec in LOCAL_FACTS.items() if validated or name not in VALIDATION})
     facts |= usual_facts({"public_fit": FIT_FACT}) if run.settings.public_fit else {}
-    return facts | ({"label_counts": [10] * run.wire.classes} if run.settings.label_counts else {})
+    return facts | ({"label_counts": [0] * run.wire.classes} if run.settings.label_counts else {})
+
+
+def _more_digits(run: "DistillationRun", examples: int) -> int:
+    """Return the digits of a client's label counts beyond the first of each, as if it had as many examples of every label."""
+    if not run.settings.label_counts:
+        return 0
+    return run.wire.classes * (len(str(round(examples / run.wire.classes))) - 1)
