@@ -21,10 +21,9 @@ from torch import Tensor
 
 from fedtailor import Job
 from fedtailor.assemble import Parts, assemble
-from fedtailor.learning.distil import scores
+from fedtailor.learning.distil import classes_of, scores
 from fedtailor.protection import encode
 from fedtailor.protection.logits_wire import LogitsWire
-from fedtailor.protocols.distillation import classes_of
 from fedtailor.records import Message
 from fedtailor.tasks import evaluation_batches
 from fedtailor.tasks.generate import evaluating

@@ -80,6 +80,8 @@ def main() -> None:
                 continue
             if shape not in benches:
                 benches[shape] = Bench(shape, args.data.resolve())
+            if not benches[shape].possible(labels, cut):
+                continue
             found.append(cell | benches[shape].measured(labels, cut))
             print(found[-1], flush=True)
             pd.DataFrame(found).to_csv(file, index=False)
@@ -93,6 +95,10 @@ class Bench:
         """Read the texts, and measure the speed of this machine on them."""
         self._shape, self._data, self._rows = shape, data, texts_of(shape, data)
         self._costs = costs_of(shape, self._rows, data)
+
+    def possible(self, labels: str, cut: int) -> bool:
+        """Return whether the model can be cut there: u-shaped, the server holds a block at least."""
+        return isinstance(self._costs[labels].get(cut), CutCost)
 
     def measured(self, labels: str, cut: int) -> dict[str, float]:
         """Run the job of one cell, and return what its ledger has beside what was foretold."""
