@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .models import Backbone, Precision, choose_device, choose_precision, load_b
 from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging, BoundSplit, DistillationRun, Ready
+from .protocols.personal import personal_length
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
@@ -151,6 +153,8 @@ def assemble(
     if isinstance(protocol, DistillationRun):
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
+    validated = any(len(state.validation) for state in states.values())
+    sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -171,15 +175,12 @@ def assemble(
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
         ),
-        sizes=_sizes(job, protocol, backbone, worker, shared, share=share),
+        sizes=sizes_of(backbone, worker, shared),
         precision=precision,
         own_workers=own_workers,
         own_sizes={
-            **{
-                c: _sizes(job, protocol, backbone, own_workers[c], rank.cut(shared), share=share)
-                for c, rank in of_clients.items()
-            },
-            **{c: _sizes(job, protocol, own.backbone, own.worker, shared, share=share) for c, own in models.items()},
+            **{client: sizes_of(backbone, own_workers[client], rank.cut(shared)) for client, rank in of_clients.items()},
+            **{client: sizes_of(own.backbone, own.worker, shared) for client, own in models.items()},
         },
         own_backbones={client: own.backbone for client, own in models.items()},
         ranks=of_clients,
@@ -224,16 +225,17 @@ def _tuned_worker(
     return backbone, worker, ranks
 
 
-def _sizes(job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float) -> Sizes:
-    """Return what costs depend on; `share` is that of the clients which a round asks."""
+def _sizes(
+    job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float, validated: bool
+) -> Sizes:
+    """Return what costs depend on; `share` is that of the clients which a round asks, `validated` whether they have validation parts."""
     return Sizes(
         body_parameters=backbone.body_parameters,
         backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
         trained=count(worker.params),
-        tensors=len(shared),
-        shared=count(shared),
+        shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
-        **protocol.sizes(shared, rounds=job.stop.rounds),
+        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated),
     )
 
 

@@ -8,7 +8,6 @@ import psutil
 import torch
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-HEADER_BYTES_PER_TENSOR = 150  # of a safetensors header with PEFT's names; an estimate, used before a run only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +17,9 @@ class Sizes:
     body_parameters: int  # of the backbone, without embeddings
     backbone_bytes: int
     trained: int  # values under training
-    tensors: int  # that are exchanged
-    shared: int  # values in them
-    sent: int | None = None  # values that a client sends up in a round, on average over rounds; None: all that are exchanged
-    sent_tensors: int | None = None  # tensors that hold these, likewise
-    extra: int = 0  # values beside the weights that go both ways, such as control variates
-    extra_tensors: int = 0  # tensors that hold these
+    shared_bytes: int  # of a message with all weights that are exchanged, in float32
+    up_bytes: int = 0  # of what one client sends in a round of training, on average over rounds; 0 where it hangs on the steps
+    down_bytes: int = 0  # of what it gets, likewise
     rounds: int = 1  # of the run that a client takes part in, as expected: some costs fall from round to round
 
 
@@ -41,11 +37,6 @@ def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
 def forward_flops(tokens: int, sizes: Sizes) -> float:
     """Return the floating-point operations of forward passes alone over `tokens` tokens: 2 N per token; see `train_flops`."""
     return 2.0 * tokens * (sizes.body_parameters + sizes.trained)
-
-
-def message_bytes(values: int, tensors: int, bytes_per_value: int) -> int:
-    """Return the length of a message that carries so many values, foretold; measured lengths are in the ledger of a run."""
-    return values * bytes_per_value + tensors * HEADER_BYTES_PER_TENSOR + 200
 
 
 def client_memory(sizes: Sizes, *, moments: int) -> int:

@@ -183,10 +183,7 @@ def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
 
 def _last_down(parts: "Parts") -> int:
     """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
-    from ..ledger import message_bytes
-
-    sizes = [parts.sizes_of(info.id) for info in parts.sampler.clients]
-    return sum(message_bytes(each.shared, each.tensors, 4) for each in sizes)  # float32, whatever `wire` says
+    return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
 
 
 def _facts(rows: Iterator[tuple[str, str]]) -> "RenderableType":

@@ -2,6 +2,19 @@
 
 from .codec import decode, encode
 from .gate import Encoded, Gate
+from .length import length_of, usual_facts
 from .manifest import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
 
-__all__ = ["Encoded", "FactSpec", "Gate", "Manifest", "MessageSpec", "TensorSpec", "decode", "encode", "specs_of"]
+__all__ = [
+    "Encoded",
+    "FactSpec",
+    "Gate",
+    "Manifest",
+    "MessageSpec",
+    "TensorSpec",
+    "decode",
+    "encode",
+    "length_of",
+    "specs_of",
+    "usual_facts",
+]

@@ -16,16 +16,16 @@ from ..interfaces import Aggregation, Control, Federation
 from ..learning.client import ClientState
 from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
-from ..ledger import Sizes, client_memory, message_bytes, train_flops
+from ..ledger import Sizes, client_memory, train_flops
 from ..personalization import Personalization, Shared
 from ..protection import Manifest
 from ..records import ClientFailure, ClientId, Cost, Facts, Message, Outcome, Round, ServerState
 from ..tasks.shard import Shard
-from ..tensors import Tensors, cast, count, norm, subtract
+from ..tensors import Tensors, cast, norm, subtract
 from . import alone
 from .averaging_client import AveragingClient
 from .averaging_control import check_control
-from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_specs
+from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_lengths, training_specs
 from .collect import Collector
 from .drift import LikenessMeter
 from .evaluation import evaluation_specs
@@ -195,29 +195,31 @@ class Averaging:
                 "choose aggregation: {kind: fedavg}, or let the tuning exchange its weights (prefix: exchange: network)"
             )
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
-        """Return what of `Sizes` depends on the protocol: what a client sends up, on average over `rounds`, and what goes beside weights."""
-        sent = [self.sent(shared, round) for round in range(1, rounds + 1)]
-        control = isinstance(self.aggregation, Control)
-        return {
-            "sent": sum(count({name: shared[name] for name in names}) for names in sent) // rounds,
-            "sent_tensors": sum(map(len, sent)) // rounds,
-            "extra": count(shared) if control else 0,
-            "extra_tensors": len(shared) if control else 0,
-        }
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
+
+        Args:
+            validated: whether clients have validation parts, and tell losses on them.
+        """
+        up, down = training_lengths(
+            shared,
+            dtype=self.wire,
+            sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
+            control=isinstance(self.aggregation, Control),
+            clients=self._tells_clients,
+            validated=validated,
+        )
+        return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold."""
-        width = 4 if self.wire == "float32" else 2
-        sent = sizes.shared if sizes.sent is None else sizes.sent
-        sent_tensors = sizes.tensors if sizes.sent_tensors is None else sizes.sent_tensors
         local = self.local
         seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
         tokens = int(seen * tokens_per_example)
         moments = 2 if self.local.optimizer == "adamw" else int(self.local.momentum > 0)
         return Cost(
-            up_bytes=message_bytes(sent + sizes.extra, sent_tensors + sizes.extra_tensors, width),
-            down_bytes=message_bytes(sizes.shared + sizes.extra, sizes.tensors + sizes.extra_tensors, width),
+            up_bytes=sizes.up_bytes,
+            down_bytes=sizes.down_bytes,
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )

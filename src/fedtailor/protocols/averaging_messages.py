@@ -1,13 +1,14 @@
 """The messages of averaging: which tensors and facts they carry, and how these are read."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from ..aggregation.lowrank import modules_of
-from ..protection import FactSpec, MessageSpec, specs_of
-from ..records import Facts
+from ..protection import FactSpec, MessageSpec, length_of, specs_of, usual_facts
+from ..records import Fact, Facts
 from ..tensors import Tensors
 from .collect import EXTRA
 
@@ -29,6 +30,7 @@ DOWN_FACTS = {
     "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
     "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
 }
+VALIDATION = ("validation_before", "validation_after")  # facts of clients that have a validation part
 CLIENTS_FACT = {"clients": FactSpec(type="int", purpose="clients in all: each counts one part of so many")}
 
 
@@ -53,6 +55,25 @@ def training_specs(
         MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
         MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {})),
     )
+
+
+def training_lengths(
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, validated: bool
+) -> tuple[int, int]:
+    """Return the bytes of what one client sends and gets in a round, foretold, on average over rounds.
+
+    They are those of encoded messages, but for the digits of numbers. Arguments are those of `training_specs`, and `validated`: whether clients
+    have validation parts.
+    """
+    up, down = training_specs(shared, dtype=dtype, sent=sent, control=control, clients=clients)
+    told = usual_facts({name: fact for name, fact in TRAIN_FACTS.items() if validated or name not in VALIDATION})
+    told |= scale_facts(shared, dict.fromkeys(modules_of(shared), 2.0))
+    total = 0
+    for names, rounds in Counter(map(frozenset, sent)).items():
+        tensors = {name: spec for name, spec in up.tensors.items() if name in names or name.startswith(EXTRA)}
+        total += rounds * length_of("train", tensors, told)
+    asked: dict[str, Fact] = {"version": 10, "rate_factor": 1.0, **({"clients": 10} if clients else {})}
+    return round(total / len(sent)), length_of("train", down.tensors, asked)
 
 
 def beside(tensors: Tensors) -> dict[str, Tensor]:

@@ -1,38 +1,80 @@
-"""What distillation costs a client, foretold."""
+"""What a round of distillation costs a client, foretold."""
 
 from typing import TYPE_CHECKING
 
-from ..ledger import Sizes, client_memory, forward_flops, message_bytes, train_flops
-from ..records import Cost
+from ..ledger import Sizes, client_memory, forward_flops, train_flops
+from ..protection import TensorSpec, length_of, specs_of, usual_facts
+from ..records import Cost, Fact
+from ..tensors import Tensors
+from .averaging_messages import VALIDATION
+from .distillation_messages import BEFORE, FIT_FACT, LOCAL_FACTS, NOW, SCORES, TRAIN, with_mark
 
 if TYPE_CHECKING:
     from .distillation_server import DistillationRun
 
 
 def round_cost(run: "DistillationRun", sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
-    """Return what one client with so many examples spends in one round, on average over rounds but for the first, in which nothing comes down."""
+    """Return what one client with so many examples spends in one round: bytes on average over rounds, operations as in all but the first."""
     local, align, public = run.local, run.settings.align, run.public
-    logits = run.wire.size_bytes(round(public.mean_places))
-    beside = message_bytes(sizes.shared, sizes.tensors, 4) if run.sends_weights else 0
     seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
     passes = align.epochs if align.steps is None else align.steps * align.batch_size / len(public.rows(1))
     aligned = 0.0 if run.sends_weights else passes * public.mean_tokens
-    head = message_bytes(0, len(run.wire.specs(1)), 1)
-    scores, marks, scored_tokens = refining_cost(run, examples * tokens_per_example)
+    scored = scored_tokens(run, examples * tokens_per_example)
     return Cost(
-        up_bytes=logits + beside + head + scores,
-        down_bytes=(beside or logits) + head + marks,
+        up_bytes=sizes.up_bytes + _more_digits(run, examples),
+        down_bytes=sizes.down_bytes,
         train_flops=train_flops(int(seen * tokens_per_example + aligned), sizes)
-        + forward_flops(int(public.mean_tokens) + scored_tokens, sizes),
+        + forward_flops(int(public.mean_tokens) + scored, sizes),
         memory_bytes=client_memory(sizes, moments=2 if local.optimizer == "adamw" else int(local.momentum > 0)),
     )
 
 
-def refining_cost(run: "DistillationRun", own_tokens: float) -> tuple[int, int, int]:
-    """Return the bytes up and down and the tokens of forward passes that drawing fitting rows costs a client in a round, on average."""
+def round_lengths(run: "DistillationRun", shared: Tensors, *, rounds: int, validated: bool) -> tuple[int, int]:
+    """Return the bytes of what one client sends and gets in a round, on average over so many.
+
+    Logits come down from the second round on, weights in each; scores go up where the settings say so, and marks of the rows drawn by
+    them come down: of the round from the second on, of the one before from the third on. The lengths are those of encoded messages, but
+    for the digits of numbers. `validated`: whether clients have validation parts, and tell losses on them.
+    """
+    logits = run.wire.specs(round(run.public.mean_places))
+    weights = specs_of(with_mark(shared)) if run.sends_weights else {}
+    scores, marks = _refining(run)
+    down = []
+    for index in range(1, min(rounds, 3) + 1):
+        told = weights or (logits if index > 1 else {})
+        seen = dict(list(marks.items())[: index - 1])
+        down.append(length_of(TRAIN, {**told, **seen}, {"version": 10, "rate_factor": 1.0}))
+    every = sum(down) + max(0, rounds - 3) * down[-1]
+    plain, asked = (length_of(TRAIN, {**logits, **weights, **more}, _facts(run, validated)) for more in ({}, scores))
+    scored = sum(map(run.settings.scores_in, range(1, rounds + 1)))
+    return round((scored * asked + (rounds - scored) * plain) / rounds), round(every / rounds)
+
+
+def scored_tokens(run: "DistillationRun", own_tokens: float) -> int:
+    """Return the tokens of forward passes that scoring the public rows costs a client in a round, on average."""
     if not run.settings.refine:
-        return 0, 0, 0
-    every, rows = run.settings.refine_every, len(run.public.shard)
-    header = message_bytes(0, 1, 1) - message_bytes(0, 0, 1)
-    tokens = len(run.public.shard.tokens_T) + own_tokens
-    return round((rows + header) / every), 2 * (run.public.marks_size + header), round(tokens / every)
+        return 0
+    return round((len(run.public.shard.tokens_T) + own_tokens) / run.settings.refine_every)
+
+
+def _refining(run: "DistillationRun") -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
+    """Return the forms of scores and of marks, where public rows are drawn by them; of marks in the order in which they come up."""
+    if not run.settings.refine:
+        return {}, {}
+    scores = TensorSpec(dtype="uint8", shape=(len(run.public.shard),))
+    mark = TensorSpec(dtype="uint8", shape=(run.public.marks_size,))
+    return {SCORES: scores}, {NOW: mark, BEFORE: mark}
+
+
+def _facts(run: "DistillationRun", validated: bool) -> dict[str, Fact]:
+    """Return facts of usual length, as a client tells them."""
+    facts = usual_facts({name: spec for name, spec in LOCAL_FACTS.items() if validated or name not in VALIDATION})
+    facts |= usual_facts({"public_fit": FIT_FACT}) if run.settings.public_fit else {}
+    return facts | ({"label_counts": [0] * run.wire.classes} if run.settings.label_counts else {})
+
+
+def _more_digits(run: "DistillationRun", examples: int) -> int:
+    """Return the digits of a client's label counts beyond the first of each, as if it had as many examples of every label."""
+    if not run.settings.label_counts:
+        return 0
+    return run.wire.classes * (len(str(round(examples / run.wire.classes))) - 1)

@@ -22,11 +22,11 @@ from ..protection import Manifest
 from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
 from ..tasks.shard import Shard
-from ..tensors import Tensors, check_finite, clone, count, norm, subtract
+from ..tensors import Tensors, check_finite, clone, norm, subtract
 from .distillation import Distillation
 from .distillation_client import DistillationClient
 from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
-from .distillation_cost import round_cost
+from .distillation_cost import round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
     BEFORE,
@@ -181,12 +181,13 @@ class DistillationRun:
             refined={SCORED: len(public.shard), MARKED: public.marks_size} if settings.refine else None,
         )
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
-        """Return what a client sends of the weights in a round; see `Averaging.sizes`."""
-        return {"sent": count(shared), "sent_tensors": len(shared)} if self.sends_weights else {"sent": 0, "sent_tensors": 0}
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `Averaging.sizes`."""
+        up, down = round_lengths(self, shared, rounds=rounds, validated=validated)
+        return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
-        """Return what one client with so many examples spends in one round, foretold: the first round costs less, as nothing comes down."""
+        """Return what one client with so many examples spends in one round, foretold, on average over rounds."""
         return round_cost(self, sizes, examples=examples, tokens_per_example=tokens_per_example)
 
     def _down(self, state: ServerState) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..personalization import Personalization, Turn
-from ..protection import FactSpec, MessageSpec, specs_of
+from ..protection import FactSpec, MessageSpec, length_of, specs_of
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
@@ -155,6 +155,11 @@ def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec
         },
     )
     return MessageSpec(facts=PERSONAL_FACTS | figure_specs(figures, "of the personal weights")), down
+
+
+def personal_length(shared: Tensors) -> int:
+    """Return the bytes of the message that gives a client the shared weights to make them its own."""
+    return length_of(KIND, specs_of(shared), {"version": 10, "generate": 1, "clients": 10})
 
 
 def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:

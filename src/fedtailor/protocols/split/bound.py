@@ -17,7 +17,7 @@ from ...personalization import Personalization, Shared
 from ...protection import Manifest
 from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
-from ...tensors import Tensors, count
+from ...tensors import Tensors
 from ..averaging import Averaging
 from ..evaluation import evaluation_specs
 from ..personal import KIND, personal_specs
@@ -225,10 +225,9 @@ class BoundSplit:
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
         """Accept what `Split.at` has accepted."""
 
-    def sizes(self, shared: Tensors, *, rounds: int) -> Mapping[str, int]:
-        """Return what a client sends of the weights in a round; see `Averaging.sizes`."""
-        sent = self._sent(shared)
-        return {"sent": count(sent), "sent_tensors": len(sent)}
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return nothing: bytes go by the step, and `cost` knows them."""
+        return {}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold; with reuse as a mean over `sizes.rounds`."""
@@ -240,7 +239,3 @@ class BoundSplit:
         return Averaging(
             aggregation=settings.aggregation, local=settings.local, weights=settings.weights, quorum=settings.quorum
         )  # fmt: skip
-
-    def _sent(self, shared: Tensors) -> dict[str, Tensor]:
-        """Return the client's part of what is shared."""
-        return {name: shared[name] for name in self.layout.trained_by("client") if name in shared}

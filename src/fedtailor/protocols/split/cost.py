@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ...learning.local import LocalTraining
-from ...protection import encode
+from ...protection import encode, usual_facts
+from ...protection.length import USUAL
 from ...records import Cost, Fact, Message
 from ...tensors import count
 from .layout import CLASSES, TARGETS, Layout
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .bound import BoundSplit
 
 SIZEABLE = 64  # tokens more, from which the bytes of one token follow
-USUAL = {"int": 1000, "float": 0.12345678901234567}  # facts of usual length
 
 
 def round_cost(protocol: "BoundSplit", *, examples: int, tokens_per_example: float, rounds: int) -> Cost:
@@ -85,8 +85,7 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
     mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
     mark = {"kept": "0" * MARK_CHARACTERS} if protocol.settings.reuse else {}
     begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
-    facts: dict[str, Fact] = {name: USUAL[spec.type] for name, spec in END_FACTS.items()}
-    end = Message(kind=END, tensors=mine, facts=facts | ({FREE: 10**10} if protocol.auto else {}))
+    end = Message(kind=END, tensors=mine, facts=usual_facts(END_FACTS) | ({FREE: 10**10} if protocol.auto else {}))
     turned = [
         len(encode(Message(kind=kind, facts={"step": steps - 1}))) if protocol.settings.pipelined else 0
         for kind in (DRAINED, AHEAD)
