@@ -83,12 +83,12 @@ def net_job(net, protocol, **sections):
     return type(job).from_dict({**job.to_dict(), "base": str(net.folder), "data": data, "clients": clients})
 
 
-def at_hub(job, line, folder, run="run"):
+def at_hub(job, line, folder, run="run", **settings):
     """Carry the job out as the hub does; return how it ended, the run folder and the events."""
     places = Places(kit=folder / "hub", job=folder / "hub" / "job", settings=folder / "hub" / "settings")
     for place in (places.job, places.settings):
         place.mkdir(parents=True, exist_ok=True)
-    (places.settings / hub.SETTINGS).write_text(json.dumps({**settings_of(job), "run": run}))
+    (places.settings / hub.SETTINGS).write_text(json.dumps({**settings_of(job), "run": run, **settings}))
     diary = hub.Diary()
     hub.work(line, places, diary)
     outcome = json.loads((places.job / hub.OUTCOME).read_text())

@@ -4,7 +4,6 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +13,8 @@ import pandas as pd
 from ..assemble import Parts, assemble
 from ..data import Divided
 from ..errors import FedtailorError, JobError, RunError
-from ..federation.nvflare.engine import NetFederation, Stopped
-from ..federation.nvflare.line import Line, Patience, Places, Told
+from ..federation.nvflare.engine import NetFederation, Stopped, beside
+from ..federation.nvflare.line import Line, Patience, Places, Told, gives_sign
 from ..interfaces import Federation
 from ..job import Job
 from ..protection import Gate
@@ -28,6 +27,8 @@ from .meeting import job_to_send, plain_examples, to_examples
 from .versions import version_warnings, versions
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
+OPEN_MISSES = 10  # signs of life that may be missing meanwhile: all of a machine may be busy then
+AGAIN = "again"  # how a job ends that is to be handed in again
 SETTINGS = "job.json"  # comes with the job
 OUTCOME, RUN = "outcome.json", "run"  # what a job leaves
 HUB_FILE = "hub.json"  # in the hub's kit, local/: names of backbones and where they lie
@@ -52,6 +53,8 @@ def work(line: HubLine, places: Places, diary: "Diary") -> None:
         carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
     except Stopped:
         raise
+    except SiteLost as fault:
+        outcome = {"ended": AGAIN, "text": str(fault)}
     except FedtailorError as fault:
         outcome = {"ended": "mend" if isinstance(fault, JobError) else "failed", "text": str(fault)}
     except Exception as fault:
@@ -96,7 +99,8 @@ def carry_out_at_hub(
     warnings: list[str] = []
     parts = assemble(job, divided=_divided(line.sites, settings), begun=_begun(folder), warn=warnings.append)
     diary("opening", {"sites": line.sites})
-    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)))
+    patience = Patience(**settings.get("patience", {}))
+    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)), patience)
     clients = [ClientInfo(id=site, examples=info["examples"]) for site, info in sorted(infos.items())]
     per_round = clients_per_round(len(clients), fraction=job.clients.fraction, per_round=job.clients.per_round)
     parts = replace(
@@ -106,7 +110,6 @@ def carry_out_at_hub(
     )
     for site, info in sorted(infos.items()):
         warnings += version_warnings(site, info["versions"], versions())
-    patience = Patience(**settings.get("patience", {}))
     engines: list[NetFederation] = []
 
     def connect(parts: Parts, folder: RunFolder, notify: Any) -> Federation:
@@ -139,29 +142,54 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
     }
 
 
-def open_at_sites(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
+def open_at_sites(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
     """Return what each site tells of itself, once all permit the job and have loaded what it needs.
 
     Raises:
         JobError: if a site refuses; it names each with its reason.
         RunError: if a site cannot take part.
+        SiteLost: if a site is gone before it could say so.
     """
-    _ask_all(line, {**told, "ask": True})
-    return _ask_all(line, {**told, "ask": False})
+    _ask_all(line, {**told, "ask": True}, patience)
+    return _ask_all(line, {**told, "ask": False}, patience)
 
 
-def _ask_all(line: HubLine, told: Told) -> dict[ClientId, dict[str, Any]]:
-    with ThreadPoolExecutor(len(line.sites), "open") as pool:
-        answers = dict(zip(line.sites, pool.map(lambda site: _open(line, site, told), line.sites), strict=True))
-    if line.stopped():
-        raise Stopped("the engine stopped the job before its first round")
+def _ask_all(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
+    answers = _answers(line, told, patience)
     refused = [f"{site} refuses: {answer['refused']}" for site, answer in answers.items() if "refused" in answer]
     if refused:
         raise SiteRefused(f"{'; '.join(refused)}. Nothing was trained; mend it, or leave the site out with --without SITE")
+    lost = [site for site, answer in answers.items() if answer.get("failure", [""])[0] == "lost"]
+    if lost:
+        raise SiteLost(f"{', '.join(lost)} was lost while the job was opened")
     failed = [f"{site}: {' '.join(answer['failure'])}" for site, answer in answers.items() if "failure" in answer]
     if failed:
         raise RunError(f"a site cannot take part: {'; '.join(failed)}; its own runs/RUN/log.txt says why. Nothing was trained")
     return {site: answer["info"] for site, answer in answers.items()}
+
+
+def _answers(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, Told]:
+    """Return what each site says, in the order of their names; of one without signs of life, that it is lost."""
+    answers: dict[ClientId, Told] = {}
+
+    def ask(site: ClientId) -> None:
+        answers[site] = _open(line, site, told)
+
+    threads = {site: beside(ask, site) for site in line.sites}
+    missed = dict.fromkeys(line.sites, 0)
+    while not line.stopped() and (waiting := [site for site in line.sites if site not in answers]):
+        threads[waiting[0]].join(patience.beat_s)
+        for site in waiting:
+            missed[site] = 0 if site in answers or gives_sign(line, site, patience.beat_s) else missed[site] + 1
+            if missed[site] >= OPEN_MISSES:
+                answers.setdefault(site, {"failure": ["lost", "NoSignOfLife"]})
+    if line.stopped():  # the engine then claims that calls timed out
+        raise Stopped("the engine stopped the job before its first round")
+    return {site: answers[site] for site in line.sites}
+
+
+class SiteLost(RunError):
+    """A site died before the first round of a submission: the job is handed in again, with those that are there then."""
 
 
 class SiteRefused(JobError):
@@ -171,7 +199,7 @@ class SiteRefused(JobError):
 def _open(line: HubLine, site: ClientId, told: Told) -> Told:
     try:
         answer = line.open(site, told, OPEN_S)
-    except Exception as fault:
+    except BaseException as fault:  # also the engine's own sign that the job is over, which `Line.stopped` tells
         return {"failure": ["lost", type(fault).__name__]}
     return answer if isinstance(answer, dict) and len(answer) == 1 else {"failure": ["off-manifest", "Opening"]}
 

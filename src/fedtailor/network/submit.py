@@ -6,10 +6,10 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JobError, ResumeError, RunError
 from ..federation.nvflare.line import HubAway
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 POLL_S = 0.5  # between two looks at a job that runs
 STATUS_S = 2.0  # between two looks at whether it does
 SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
+UNBEGUN = 2  # most of them for a job of which nothing is heard
+QUIET_S = 35.0  # sites give a sign of life each 10 s
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
-BACK_S = 300.0  # that is waited for a hub that is away
+BACK_S, ABSENCES = 300.0, 50  # that is waited for a hub that is away, and how often it may be in one run
+T = TypeVar("T")
 TOLD = "last-run.json"  # in the administrator's kit
 
 
@@ -102,41 +105,51 @@ class _Handed:
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
         self._job, self._born = "", ""
+        self._begun = False  # whether anything was heard of the job
+        self._mark = secrets.token_hex(8)  # of this run's submissions: one that is repeated is no second job
+        self._absences = 0  # of the hub
 
     def to_the_end(self) -> _Outcome:
         """Submit until a submission ends by itself, at most SUBMISSIONS times."""
         for attempt in range(1, SUBMISSIONS + 1):
-            sites = self._choose_sites(first=attempt == 1)
-            self._job = self._hub.submit(job_folder(self._place / f"{attempt}" / "fedtailor", self._settings, sites))
-            self._seen, self._born = 0, self._hub.started()
-            try:
-                status = self._watch_through_absences()
-            except KeyboardInterrupt:
-                self._hub.abort(self._job)
-                self._leave_a_trace()
-                raise
-            outcome = _Outcome(self._hub.fetch(self._job, self._place / f"{attempt}"))
-            self._pass_on(outcome.events[self._seen :])
+            outcome, why = self._once(attempt)
             if outcome.ended == "done":
                 return outcome
-            if outcome.ended is not None:
+            if outcome.ended in {"mend", "failed"}:
                 self._keep_what_there_is(outcome)
                 raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
-            if attempt == 1 and not self._seen:
-                raise RunError(f"the job did not begin ({status}): see log.txt in the kits of hub and sites")
+            if attempt == UNBEGUN and not self._begun:
+                raise RunError(f"the job did not begin: {why}; see log.txt in the kits of hub and sites")
             if attempt < SUBMISSIONS:
-                text = f"the engine stopped the job ({status}); it is handed in again and goes on after its last whole round"
-                self._watcher("warning", {"text": text})
+                self._watcher("warning", {"text": f"{why}; it is handed in again and goes on after its last whole round"})
         raise RunError(
-            f"the engine stopped the job {SUBMISSIONS} times ({status}); the state is kept at the hub under runs/{self._settings['run']}: see "
+            f"the job was handed in {SUBMISSIONS} times ({why}); the state is kept at the hub under runs/{self._settings['run']}: see "
             "log.txt in the kits of hub and sites"
         )
 
+    def _once(self, attempt: int) -> tuple[_Outcome, str]:
+        """Submit the job and watch it; return what it left, and why it ended if it did not by itself."""
+        folder = self._place / f"{attempt}"
+        sites = self._choose_sites(first=attempt == 1)
+        handed_in = job_folder(folder / "fedtailor", self._settings, sites)
+        self._seen, self._born = 0, self._patiently(self._hub.started)
+        self._job = self._patiently(lambda: self._hub.submit(handed_in, f"{self._mark}-{attempt}"))
+        try:
+            status = self._watch_through_absences()
+        except KeyboardInterrupt:
+            self._hub.abort(self._job)
+            self._leave_a_trace()
+            raise
+        outcome = _Outcome(self._patiently(lambda: self._hub.fetch(self._job, folder)))
+        self._pass_on(outcome.events[self._seen :])
+        return outcome, outcome.text or f"the engine stopped the job ({status})"
+
     def _choose_sites(self, *, first: bool) -> list[ClientId]:
-        """Return the sites that take part: those that are connected. Later submissions wait for all of the first for a while."""
+        """Return the sites that take part: those that are connected. Later submissions wait for a new sign of life of all of the first for a while."""
         until = time.monotonic() + (0 if first else SITES_S)
+        before = {} if first else self._patiently(self._hub.connected)
         while True:
-            found = sorted(set(self._hub.connected()) - set(self._without))
+            found = self._there(before)
             if first:
                 self._everybody = found
             if set(self._everybody) <= set(found) or time.monotonic() > until:
@@ -148,6 +161,29 @@ class _Handed:
             )
         return found
 
+    def _there(self, before: Mapping[ClientId, float]) -> list[ClientId]:
+        """Return the connected sites: of those that died the hub finds out late, but their last sign of life is old, or none came since `before`."""
+        signs = self._patiently(self._hub.connected)
+        oldest = max(signs.values(), default=0.0) - QUIET_S
+        return sorted(
+            site for site, sign in signs.items() if sign > max(oldest, before.get(site, -math.inf)) and site not in self._without
+        )
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Return what the hub answers, also if it is away for a while."""
+        while True:
+            try:
+                return ask()
+            except HubAway as fault:
+                self._await_hub(fault)
+
+    def _await_hub(self, fault: HubAway) -> None:
+        self._absences += 1
+        if self._absences > ABSENCES:
+            raise fault
+        self._watcher("warning", {"text": f"{fault}; it is waited for"})
+        self._hub.come_back(BACK_S)
+
     def _watch_through_absences(self) -> str:
         """Watch the job, also over times in which the hub is away; one of a hub that was started anew has died with it, whatever is listed."""
         while True:
@@ -157,8 +193,7 @@ class _Handed:
                     return "the hub was started anew"
                 return self._watch()
             except HubAway as fault:
-                self._watcher("warning", {"text": f"{fault}; it is waited for"})
-                self._hub.come_back(BACK_S)
+                self._await_hub(fault)
 
     def _watch(self) -> str:
         """Pass on what happens until the job is over, and return how the engine says that it ended."""
@@ -178,6 +213,7 @@ class _Handed:
 
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell the watcher; the run folder is here and not at the hub."""
+        self._begun = self._begun or bool(events)
         for kind, facts in events:
             self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts else {})})
 
