@@ -84,9 +84,9 @@ def net_job(net, protocol, **sections):
     return type(job).from_dict({**job.to_dict(), "base": str(net.folder), "data": data, "clients": clients})
 
 
-def at_hub(job, line, folder, run="run"):
+def at_hub(job, line, folder, run="run", **settings):
     """Carry the job out as the hub does; return how it ended, the run folder and the events."""
-    return handed_in({**settings_of(job), "run": run}, line, folder)
+    return handed_in({**settings_of(job), "run": run, **settings}, line, folder)
 
 
 def handed_in(settings, line, folder):

@@ -1,10 +1,12 @@
 """Both ends of a job, with a process for each site's model, over a line that needs no network."""
 
 import json
+import threading
 
 import pytest
 from nets import PROTOCOLS, SITES, at_hub, net_job, same_adapter, write_site
 
+from fedtailor.network import model_keeper
 from fedtailor.network.policy import Policy
 from fedtailor.running import run
 
@@ -48,6 +50,44 @@ def test_a_killed_model_is_one_failed_reply_and_a_fresh_process(net):
     assert kinds(done).count("round") == 2
     clients = json.loads((done.folder / "summary.json").read_text())["clients"]
     assert clients["failed"] == []  # the fresh process took part in what came after
+
+
+def test_a_fresh_process_keeps_what_the_site_has_kept_in_this_run(net):
+    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=3, **OWN["averaging"])
+    seen = []
+
+    def kill_at_the_third(client, ticket):  # before the first round it is asked to evaluate, then to train twice
+        seen.append(client)
+        if client == "site-1" and seen.count("site-1") == 4:
+            net.line.kill_model("site-1")
+
+    net.line.before = kill_at_the_third
+    done = net.run(job)
+    assert done.ended == "done"
+    failed = [facts["round"] for kind, facts in done.events if kind == "failure"]
+    kept = sorted(path.stem for path in net.kits["site-1"].rglob("state-*.safetensors"))
+    assert kept == [f"state-{version:06d}" for version in (1, 2, 3) if version not in failed]
+
+
+def test_a_model_that_dies_while_it_is_loaded_is_loaded_once_more(net, monkeypatch):
+    commands, popen = [], model_keeper.subprocess.Popen
+
+    def die_first(command, **how):
+        commands.append(command)
+        return popen([*command[:1], "-c", "pass"] if len(commands) == 1 else command, **how)
+
+    monkeypatch.setattr(model_keeper.subprocess, "Popen", die_first)
+    assert net.run(net_job(net, PROTOCOLS["averaging"], stop__rounds=1)).ended == "done"
+    assert len(commands) == 3  # of two sites
+
+
+def test_a_site_that_is_lost_while_the_job_is_opened_is_told_as_such(net, monkeypatch):
+    gone = threading.Event()
+    monkeypatch.setattr(net.line, "open", lambda client, told, timeout_s: gone.wait(60) if client == "site-2" else {"info": {}})
+    monkeypatch.setattr(net.line, "alive", lambda client, timeout_s: client != "site-2")
+    done = at_hub(net_job(net, PROTOCOLS["averaging"], stop__rounds=1), net.line, net.folder, patience={"beat_s": 0.01})
+    gone.set()
+    assert (done.ended, done.text) == ("again", "site-2 was lost while the job was opened")
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,14 @@ pytestmark = [
 ]
 
 
+def processes_of(kit):
+    """Return the engine's processes of a kit, with their commands."""
+    return [process for process in psutil.process_iter(["cmdline"]) if str(kit) in (process.info["cmdline"] or [])]
+
+
 def job_process(kit):
     """Return the engine's process of the job that a kit has under way."""
-    return next(
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if str(kit) in (line := " ".join(process.info["cmdline"] or [])) and "worker_process" in line
-    )
+    return next(process for process in processes_of(kit) if any("worker_process" in word for word in process.info["cmdline"]))
 
 
 def test_jobs_on_a_network(net, capsys):
@@ -76,6 +77,20 @@ def test_jobs_on_a_network(net, capsys):
         site_file.write_text(json.dumps({**told, "policy": {**told["policy"], "protocols": ["split"]}}))
         with pytest.raises(JobError, match="site-1 refuses: protocol averaging is not permitted here; permitted: split"):
             run_on(averaging, place.folder, out=net.folder / "refused")
+        told["policy"]["protocols"] = ["averaging"]
+        site_file.write_text(json.dumps(told))
+        events = {}
+
+        def kill_the_site(kind, facts):
+            if kind == "round" and kind not in events:
+                for process in processes_of(place.folder / "site-2"):
+                    process.kill()
+            events.setdefault(kind, time.monotonic())
+
+        done = run_on(averaging, place.folder, out=net.folder / "lost", watcher=kill_the_site)
+        assert time.monotonic() - events["done"] < 60  # a call to a dead site does not hold the job's end up
+        assert done.summary["clients"]["failed"] == ["site-2"]
+        assert "resume" not in events
     hub = " ".join(
         path.read_text(errors="replace") for path in (place.folder / "hub").rglob("*") if path.suffix in {".log", ".txt", ".json"}
     )

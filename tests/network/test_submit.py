@@ -6,7 +6,8 @@ import pytest
 
 from fedtailor.errors import JobError, RunError
 from fedtailor.federation.nvflare.line import HubAway
-from fedtailor.network import submit
+from fedtailor.network import handed as at_hub
+from fedtailor.network.submit import _earlier_run
 
 ENDED, STOPPED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION"
 
@@ -16,14 +17,20 @@ class Hub:
 
     def __init__(self, *scripts):
         self.scripts, self.now, self.submitted, self.aborted, self.back, self.restarts = list(scripts), None, [], [], 0, 0
+        self.signs, self.silent, self.away, self.marks = 0.0, {}, 0, []
 
     def connected(self):
-        return {"site-1": 0.0, "site-2": 0.0}
+        self.signs += 1.0
+        return {"site-1": self.signs, "site-2": self.signs, **self.silent}
 
     def started(self):
         return f"start {self.restarts}"
 
-    def submit(self, folder):
+    def submit(self, folder, mark):
+        self.marks.append(mark)
+        if self.away:
+            self.away -= 1
+            raise HubAway("away")
         self.submitted.append(json.loads((folder / "meta.json").read_text())["mandatory_clients"])
         self.now = self.scripts.pop(0)
         return f"job-{len(self.submitted)}"
@@ -61,13 +68,13 @@ def script(*statuses, **rest):
 def hand_in(tmp_path, monkeypatch, make_job):
     """Return a way to play a script; events are returned beside the outcome."""
     for name in ("POLL_S", "STATUS_S", "SITES_S"):
-        monkeypatch.setattr(submit, name, 0.0)
+        monkeypatch.setattr(at_hub, name, 0.0)
 
     def play(hub, without=()):
         events = []
         settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
         watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
-        handed = submit.Handed(hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run")
+        handed = at_hub.Handed(hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run")
         return handed, events
 
     return play
@@ -96,16 +103,58 @@ def test_a_job_that_the_engine_stopped_is_handed_in_again(hand_in):
 
 def test_it_is_not_handed_in_for_ever(hand_in):
     hub = Hub(*(script("RUNNING", STOPPED, events=[["start", {}]]) for _ in range(9)))
-    with pytest.raises(RunError, match=f"{submit.SUBMISSIONS} times"):
+    with pytest.raises(RunError, match=f"{at_hub.SUBMISSIONS} times"):
         hand_in(hub)[0].to_the_end()
-    assert len(hub.submitted) == submit.SUBMISSIONS
+    assert len(hub.submitted) == at_hub.SUBMISSIONS
 
 
-def test_a_job_that_never_began_is_not_handed_in_again(hand_in):
-    hub = Hub(script("SUBMITTED", STOPPED))
-    with pytest.raises(RunError, match="did not begin"):
+def test_a_job_of_which_nothing_is_heard_is_handed_in_twice(hand_in):
+    hub = Hub(*(script("SUBMITTED", STOPPED) for _ in range(9)))
+    with pytest.raises(RunError, match=f"did not begin: the engine stopped the job .{STOPPED}"):
         hand_in(hub)[0].to_the_end()
-    assert len(hub.submitted) == 1
+    assert len(hub.submitted) == 2
+
+
+def test_a_job_that_lost_a_site_while_it_was_opened_is_handed_in_again(hand_in):
+    lost = {"ended": "again", "text": "site-2 was lost while the job was opened"}
+    hub = Hub(
+        script("RUNNING", ENDED, events=[["opening", {}]], outcome=lost), script("RUNNING", ENDED, outcome={"ended": "done"})
+    )
+    handed, events = hand_in(hub)
+    assert handed.to_the_end().ended == "done"
+    assert events[1] == ("warning", f"{lost['text']}; it is handed in again and goes on after its last whole round")
+
+
+def test_who_gives_no_sign_of_life_after_a_stop_is_left_out(hand_in):
+    hub = Hub(script("RUNNING", STOPPED, events=[["start", {}]]), script("RUNNING", ENDED, outcome={"ended": "done"}))
+    hub.silent = {"site-2": 1.0}  # the last one before it died: the hub lists it for ten minutes more
+    assert hand_in(hub)[0].to_the_end().ended == "done"
+    assert hub.submitted == [["site-1", "site-2"], ["site-1"]]
+
+
+def test_who_has_been_quiet_for_long_is_not_there(hand_in):
+    hub = Hub(script("RUNNING", ENDED, outcome={"ended": "done"}))
+    hub.signs, hub.silent = 1000.0, {"site-2": 1000.0 - at_hub.QUIET_S}
+    assert hand_in(hub)[0].to_the_end().ended == "done"
+    assert hub.submitted == [["site-1"]]
+
+
+def test_a_hub_that_is_away_when_the_job_is_handed_in_is_waited_for(hand_in):
+    hub = Hub(script("RUNNING", ENDED, outcome={"ended": "done"}))
+    hub.away = 2
+    handed, events = hand_in(hub)
+    assert handed.to_the_end().ended == "done"
+    assert (hub.back, events) == (2, [("warning", "away; it is waited for")] * 2)
+    assert len(hub.marks) == 3
+    assert len(set(hub.marks)) == 1  # so that the hub takes it for one job, should it have the first
+
+
+def test_a_hub_that_is_away_again_and_again_is_not_waited_for_for_ever(hand_in):
+    hub = Hub(script("RUNNING", ENDED))
+    hub.away = 1000
+    with pytest.raises(HubAway):
+        hand_in(hub)[0].to_the_end()
+    assert hub.back == at_hub.ABSENCES
 
 
 @pytest.mark.parametrize(("ended", "error"), [("mend", JobError), ("failed", RunError)])
@@ -135,7 +184,7 @@ def test_a_job_that_a_hub_lists_but_does_not_run_any_more_is_handed_in_again(han
 
 
 def test_a_job_that_waits_for_its_turn_is_told_once(hand_in, monkeypatch):
-    monkeypatch.setattr(submit, "QUEUE_S", -1.0)
+    monkeypatch.setattr(at_hub, "QUEUE_S", -1.0)
     hub = Hub(script("SUBMITTED", "SUBMITTED", "RUNNING", ENDED, events=[["start", {}]], outcome={"ended": "done"}))
     handed, events = hand_in(hub)
     assert handed.to_the_end().ended == "done"
@@ -148,7 +197,7 @@ def test_ctrl_c_stops_the_job_and_leaves_what_resume_needs(hand_in, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         hand_in(hub)[0].to_the_end()
     assert hub.aborted == ["job-1"]
-    assert submit._earlier_run(tmp_path / "run") == "tiny-1"
+    assert _earlier_run(tmp_path / "run") == "tiny-1"
     assert (tmp_path / "run" / "job.yaml").is_file()
 
 

@@ -82,7 +82,6 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     wrong = backbone_refusals(named, parts.backbone.hashes, told["hub"]["backbone"])
     if wrong:
         raise Refused("; ".join(wrong))
-    parts.states[site].roll_back(int(told["version"]))
     return parts
 
 

@@ -43,14 +43,14 @@ def push(
     offer, folder = make_offer(str(settings["push"]), backbones, kit)
     diary("offer", {"backbone": offer.backbone, "size_bytes": offer.size_bytes, "files": len(offer.files)})
     told = {"run": settings["run"], "sites": line.sites, "ask": False, "hub": {"versions": versions()}, "backbone": offer.told()}
-    ledger = Ledger(kit, offer)
+    ledger, patience = Ledger(kit, offer), Patience(**settings.get("patience", {}))
     under_way: dict[ClientId, Pieces] = {}
-    for site, answer in answers_of(line, told).items():
+    for site, answer in answers_of(line, told, patience).items():
         ledger.keep(_answered(ledger.row(site), answer))
         if ledger.row(site).state == ON_THE_WAY:
             under_way[site] = Pieces(offer, folder, answer["info"]["there"])
             _tell(diary, site, under_way[site])
-    _deliver(line, under_way, ledger, diary, Patience(**settings.get("patience", {})))
+    _deliver(line, under_way, ledger, diary, patience)
     return [asdict(ledger.row(site)) for site in line.sites]
 
 

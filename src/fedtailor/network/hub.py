@@ -26,9 +26,10 @@ from ..running.folder import finite
 from .backbone_ledger import sent_before
 from .backbone_push import push
 from .meeting import backbone_name, job_to_send, plain_examples, to_examples
-from .opening import HubLine, open_at_sites
+from .opening import HubLine, SiteLost, open_at_sites
 from .versions import version_warnings, versions
 
+AGAIN = "again"  # how a job ends that is to be handed in again
 SETTINGS = "job.json"  # comes with the job
 OUTCOME, RUN = "outcome.json", "run"  # what a job leaves
 HUB_FILE = "hub.json"  # in the hub's kit, local/: names of backbones and where they lie
@@ -46,6 +47,8 @@ def work(line: HubLine, places: Places, diary: "Diary") -> None:
             carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
     except Stopped:
         raise
+    except SiteLost as fault:
+        outcome = {"ended": AGAIN, "text": str(fault)}
     except FedtailorError as fault:
         outcome = {"ended": "mend" if isinstance(fault, JobError) else "failed", "text": str(fault)}
     except Exception as fault:
@@ -90,7 +93,8 @@ def carry_out_at_hub(
     warnings: list[str] = []
     parts = assemble(job, divided=_divided(line.sites, settings), begun=_begun(folder), warn=warnings.append)
     diary("opening", {"sites": line.sites})
-    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)))
+    patience = Patience(**settings.get("patience", {}))
+    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)), patience)
     clients = [ClientInfo(id=site, examples=info["examples"]) for site, info in sorted(infos.items())]
     per_round = clients_per_round(len(clients), fraction=job.clients.fraction, per_round=job.clients.per_round)
     parts = replace(
@@ -100,7 +104,6 @@ def carry_out_at_hub(
     )
     for site, info in sorted(infos.items()):
         warnings += version_warnings(site, info["versions"], versions())
-    patience = Patience(**settings.get("patience", {}))
     engines: list[NetFederation] = []
 
     def connect(parts: Parts, folder: RunFolder, notify: Any) -> Federation:

@@ -14,6 +14,7 @@ from ..errors import FedtailorError
 from ..protection import Encoded
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 
+DIED = "ModelProcessDied"  # what the hub is told of it
 END_S = 5.0  # that a process gets to end before it is killed
 
 
@@ -31,20 +32,25 @@ class ModelKeeper:
 
     def __init__(self, opening: Mapping[str, Any], log: Path) -> None:
         """Take what the process is told first, and where its own words go."""
-        self._opening, self._log = json.dumps(opening).encode(), log
+        self._opening, self._log = dict(opening), log
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Pipe | None = None
         self._lock = threading.Lock()
         self._working_on: str | None = None
 
     def open(self) -> dict[str, Any]:
-        """Start the process and return what it tells of itself.
+        """Start the process and return what it tells of itself; one that dies at that is started once more.
 
         Raises:
             Failed: if it cannot or will not take part.
         """
         with self._lock:
-            return self._start()
+            try:
+                return self._start(anew=False)
+            except Failed as fault:
+                if fault.mark != DIED:
+                    raise
+            return self._start(anew=False)
 
     def answer(self, ticket: str, data: Encoded) -> tuple[bytes, float]:
         """Return the encoded reply to a message and the seconds that it took; a process that died is started anew first.
@@ -54,7 +60,7 @@ class ModelKeeper:
         """
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._start()
+                self._start(anew=True)
             assert self._pipe is not None
             self._working_on = ticket
             began = time.perf_counter()
@@ -64,7 +70,7 @@ class ModelKeeper:
                 reply = self._pipe.get()[1]
             except Ended:
                 self._end()
-                raise Failed("failed", "ModelProcessDied") from None
+                raise Failed("failed", DIED) from None
             finally:
                 self._working_on = None
             return reply, min(float(json.loads(seconds)["seconds"]), time.perf_counter() - began)
@@ -83,7 +89,12 @@ class ModelKeeper:
         with self._lock:
             self._end()
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self, *, anew: bool) -> dict[str, Any]:
+        """Start a process.
+
+        Args:
+            anew: an earlier one of this job has died: what the site kept since the job was opened is the run's, and stays.
+        """
         self._end()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
@@ -98,11 +109,11 @@ class ModelKeeper:
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout, self._process.stdin)  # type: ignore[arg-type]
         try:
-            self._pipe.put(OPEN, self._opening)
+            self._pipe.put(OPEN, json.dumps({**self._opening, "anew": anew}).encode())
             found: dict[str, Any] = json.loads(self._receive(INFO))
         except Ended:
             self._end()
-            raise Failed("failed", "ModelProcessDied") from None
+            raise Failed("failed", DIED) from None
         return found
 
     def _receive(self, wanted: bytes) -> bytes:

@@ -51,6 +51,8 @@ def _open(told: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
     site, kit = str(told["site"]), Path(told["kit"])
     file = read_site_file(kit)
     parts = site_parts(site, kit, file, told["told"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
+    if not told["anew"]:
+        parts.states[site].roll_back(int(told["told"]["version"]))
     return guarded(site, parts, file), describe(site, parts, file)
 
 

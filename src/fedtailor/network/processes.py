@@ -1,23 +1,25 @@
 """Runs the engine's process of a kit, and starts it anew when it dies."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from ..errors import RunError
 from .engine_settings import SERVER, prepare
 from .kits import kit_role
 
 MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
 ENGINE = "nvflare.private.fed.app."  # its modules
-OF_JOBS = ("runner_process", "worker_process")  # those of jobs, at the hub and at sites
+LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
 CALM_S = 60.0  # a process that lived so long may be started anew at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
@@ -49,7 +51,28 @@ def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], 
     Args:
         say: told in a line what happens.
         watch: called about twice a second.
+
+    Raises:
+        RunError: if another command runs with this kit.
     """
+    with _alone(kit):
+        _serve(kit, role, say, watch)
+
+
+@contextmanager
+def _alone(kit: Path) -> Iterator[None]:
+    """Hold the kit's lock inside the block; it ends with the process that holds it, however that dies."""
+    with (kit / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"{kit} is in use: a fedtailor net serve or site join runs with it on this machine; end that one first"
+            ) from None
+        yield
+
+
+def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], None]) -> None:
     stop: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -113,20 +136,28 @@ def end_process(process: "subprocess.Popen[bytes]", kit: Path) -> None:
 
 
 def end_leftovers(kit: Path) -> None:
-    """Kill processes of jobs that a dead engine of this kit has left: two of them would write to one run."""
+    """Kill what a dead command or engine of this kit has left: two engines would be one machine, two processes of a job write to one run."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if str(kit) in words and any(word.startswith(ENGINE) and word.endswith(OF_JOBS) for word in words):
+        if str(kit) in words and any(word.startswith(ENGINE) for word in words):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
 
 def _environment(kit: Path) -> dict[str, str]:
-    """Return the environment of an engine: temporary files beside the kit, few threads kept, no telemetry of libraries."""
+    """Return the environment of an engine: temporary files beside the kit, few threads kept, no telemetry of libraries.
+
+    A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
+    remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
+    or links that are busy for a while. WINDOW is what may be under way: at 5 Mbit/s 13 s of it, so that nothing is sent twice for slowness.
+    """
     return {
         **os.environ,
         "TMPDIR": str(kit / "work" / "tmp"),
-        "NVFLARE_STREAMING_RETRY_TIMEOUT": "2",
+        "NVFLARE_STREAMING_RETRY_WAIT": "14",
+        "NVFLARE_STREAMING_RETRY_TIMEOUT": "6",
+        "NVFLARE_STREAMING_WINDOW_SIZE": str(8 * 2**20),
+        "NVFLARE_STREAMING_ACK_INTERVAL": str(2 * 2**20),
         "TOKENIZERS_PARALLELISM": "false",
         "MALLOC_ARENA_MAX": "4",
         "PYTHONUNBUFFERED": "1",

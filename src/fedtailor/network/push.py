@@ -9,9 +9,10 @@ from typing import Any
 from ..errors import RunError, SettingError
 from ..records import ClientId
 from ..running import Watcher
+from .handed import Handed
 from .kits import admin_kit, check_installed, kit_role
 from .meeting import backbone_name
-from .submit import Handed, job_name
+from .submit import job_name
 
 
 def push_on(

@@ -1,35 +1,24 @@
-"""Hands a job in at a hub, watches it, and fetches the run folder."""
+"""Carries a job out on a network: hands it in at the hub and brings the run folder."""
 
 import json
-import math
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import JobError, ResumeError, RunError
-from ..federation.nvflare.line import HubAway
+from ..errors import ResumeError
 from ..job import Job
 from ..records import ClientId
 from ..running import Result, Watcher
 from ..running.folder import choose_folder
-from .job_folder import job_folder, settings_of
+from .handed import Handed
+from .job_folder import settings_of
 from .kits import admin_kit, check_installed, kit_role
 from .meeting import check_for_network
 
-if TYPE_CHECKING:
-    from ..federation.nvflare.administration import Hub
-
-POLL_S = 0.5  # between two looks at a job that runs
-STATUS_S = 2.0  # between two looks at whether it does
-SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
-SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
-BACK_S = 300.0  # that is waited for a hub that is away
-QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
 TOLD = "last-run.json"  # in the administrator's kit
 
 
@@ -78,138 +67,6 @@ def last_told(kit: Path) -> dict[ClientId, dict[str, Any]]:
     """Return what each site told of itself in the last run that this administrator's kit handed in; empty before the first."""
     file = kit / TOLD
     return dict(json.loads(file.read_text(encoding="utf-8"))["sites"]) if file.is_file() else {}
-
-
-class Outcome:
-    """What a job left at the hub."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take the folder of the engine's result."""
-        found = next(folder.rglob("outcome.json"), None)
-        self.told: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
-        self.ended, self.text = self.told.get("ended"), self.told.get("text", "")
-        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in self.told.get("events", [])]
-        self.folder = folder if found is None else found.parent / "run"
-
-
-class Handed:
-    """A run, or the sending of a backbone, while it is at the hub, over one submission or several."""
-
-    def __init__(
-        self,
-        hub: "Hub",
-        settings: Mapping[str, Any],
-        *,
-        place: Path,
-        without: Sequence[ClientId],
-        watcher: Watcher,
-        path: Path | None = None,
-    ) -> None:
-        """Take what is handed in, a folder to work in, who is told of events, and the run folder if it leaves one."""
-        self._hub, self._settings, self._place, self._path = hub, settings, place, path
-        self._without, self._watcher = without, watcher
-        self._everybody: list[ClientId] = []
-        self._seen = 0  # events of this submission
-        self._job, self._born = "", ""
-
-    def to_the_end(self) -> Outcome:
-        """Submit until a submission ends by itself, at most SUBMISSIONS times."""
-        for attempt in range(1, SUBMISSIONS + 1):
-            sites = self._choose_sites(first=attempt == 1)
-            self._job = self._hub.submit(job_folder(self._place / f"{attempt}" / "fedtailor", self._settings, sites))
-            self._seen, self._born = 0, self._hub.started()
-            try:
-                status = self._watch_through_absences()
-            except KeyboardInterrupt:
-                self._hub.abort(self._job)
-                self._leave_a_trace()
-                raise
-            outcome = Outcome(self._hub.fetch(self._job, self._place / f"{attempt}"))
-            self._pass_on(outcome.events[self._seen :])
-            if outcome.ended == "done":
-                return outcome
-            if outcome.ended is not None:
-                self._keep_what_there_is(outcome)
-                raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
-            if attempt == 1 and not self._seen:
-                raise RunError(f"the job did not begin ({status}): see log.txt in the kits of hub and sites")
-            if attempt < SUBMISSIONS:
-                text = f"the engine stopped the job ({status}); it is handed in again and goes on from what is kept"
-                self._watcher("warning", {"text": text})
-        raise RunError(
-            f"the engine stopped the job {SUBMISSIONS} times ({status}); what was reached is kept{self._where}: see log.txt in the kits of hub and sites"
-        )
-
-    @property
-    def _where(self) -> str:
-        return "" if self._path is None else f" at the hub under runs/{self._settings['run']}"
-
-    def _choose_sites(self, *, first: bool) -> list[ClientId]:
-        """Return the sites that take part: those that are connected. Later submissions wait for all of the first for a while."""
-        until = time.monotonic() + (0 if first else SITES_S)
-        while True:
-            found = sorted(set(self._hub.connected()) - set(self._without))
-            if first:
-                self._everybody = found
-            if set(self._everybody) <= set(found) or time.monotonic() > until:
-                break
-            time.sleep(POLL_S)
-        if not found:
-            raise RunError(
-                "no site is connected; each starts with fedtailor site join KIT; fedtailor net status shows who is there"
-            )
-        return found
-
-    def _watch_through_absences(self) -> str:
-        """Watch the job, also over times in which the hub is away; one of a hub that was started anew has died with it, whatever is listed."""
-        while True:
-            try:
-                if self._hub.started() != self._born:
-                    self._hub.abort(self._job)
-                    return "the hub was started anew"
-                return self._watch()
-            except HubAway as fault:
-                self._watcher("warning", {"text": f"{fault}; it is waited for"})
-                self._hub.come_back(BACK_S)
-
-    def _watch(self) -> str:
-        """Pass on what happens until the job is over, and return how the engine says that it ended."""
-        answered, asked_status, tell_at = False, -math.inf, time.monotonic() + QUEUE_S
-        while True:
-            if time.monotonic() - asked_status > STATUS_S:
-                asked_status, status = time.monotonic(), self._hub.status(self._job)
-                if status.startswith("FINISHED"):
-                    return status
-                if status == "SUBMITTED" and time.monotonic() > tell_at:
-                    tell_at = math.inf
-                    self._watcher(
-                        "warning", {"text": "it is handed in and waits for its turn: a hub carries out one job at a time"}
-                    )
-            answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
-            if answer is not None:
-                answered = True
-                fresh = answer.get("events", [])
-                self._pass_on([(kind, facts) for kind, facts in fresh])
-                self._seen += len(fresh)
-            time.sleep(POLL_S if answer is not None else STATUS_S)
-
-    def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Tell the watcher; the run folder is here and not at the hub."""
-        for kind, facts in events:
-            self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
-
-    def _leave_a_trace(self) -> None:
-        """Write down what --resume needs to find the run at the hub again."""
-        if self._path is None:
-            return
-        self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
-        (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
-
-    def _keep_what_there_is(self, outcome: Outcome) -> None:
-        """Bring the state of a run that cannot go on."""
-        if outcome.folder.is_dir() and self._path is not None:
-            shutil.copytree(outcome.folder, self._path, dirs_exist_ok=True)
 
 
 def job_name(what: str) -> str:

@@ -81,7 +81,7 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
         for site in world.network.sites:
             say(f"starting {site}")
             processes.append((engine_process(world.folder / site, "site"), world.folder / site))
-        _wait_for_sites(world)
+        wait_until_up(world)
         yield
     finally:
         for process, kit in reversed(processes):
@@ -106,7 +106,12 @@ def _wait_for_port(port: int) -> None:
     raise RunError(f"the hub does not listen on port {port} after {START_S:.0f} s; its words are in hub/engine.log")
 
 
-def _wait_for_sites(world: World) -> None:
+def wait_until_up(world: World) -> None:
+    """Return once the hub answers and all sites have reached it.
+
+    Raises:
+        RunError: if they do not find one another.
+    """
     from ..federation.nvflare.administration import Hub
 
     kit, until = world.folder / ADMIN, time.monotonic() + START_S

@@ -12,7 +12,9 @@ from typing import Any
 from nvflare.fuel.flare_api.api_spec import (
     AuthenticationError,
     AuthorizationError,
+    InternalError,
     NoConnection,
+    NoReply,
     SessionClosed,
 )
 from nvflare.fuel.flare_api.flare_api import new_secure_session
@@ -71,20 +73,20 @@ class Hub:
 
     def connected(self) -> dict[ClientId, float]:
         """Return when each connected site gave its last sign of life, in seconds since 1970."""
-        info = self._do("get_system_info")
+        info = self._surely("get_system_info")
         return {client.name: float(client.last_connect_time) for client in info.client_info}
 
     def started(self) -> str:
         """Return when the hub's process was started: another answer than before means that jobs of before are gone."""
-        return str(self._do("get_system_info").server_info.start_time)
+        return str(self._surely("get_system_info").server_info.start_time)
 
-    def submit(self, folder: Path) -> str:
-        """Hand a job folder in and return the engine's id of it."""
-        return str(self._do("submit_job", str(folder)))
+    def submit(self, folder: Path, mark: str) -> str:
+        """Hand a job folder in and return the engine's id of it; handed in once more with the same mark, it is the same job."""
+        return str(self._surely("submit_job", str(folder), mark))
 
     def status(self, job: str) -> str:
         """Return what the engine says of a job: SUBMITTED, RUNNING, FINISHED:COMPLETED, ..."""
-        return str(self._do("get_job_meta", job).get("status", ""))
+        return str(self._surely("get_job_meta", job).get("status", ""))
 
     def ask(self, job: str, data: Mapping[str, Any]) -> Told | None:
         """Return what a running job answers; None if it does not run (yet, or any more) or says nothing."""
@@ -133,6 +135,13 @@ class Hub:
             ) from None
         finally:
             os.chdir(here)
+
+    def _surely(self, command: str, *arguments: Any) -> Any:
+        """Return what a hub that is well always answers."""
+        try:
+            return self._do(command, *arguments)
+        except (InternalError, NoReply, RuntimeError) as fault:  # what it says while it starts or ends
+            raise HubAway(f"the hub does not answer as it should ({type(fault).__name__}: {fault})") from None
 
     def _do(self, command: str, *arguments: Any) -> Any:
         try:

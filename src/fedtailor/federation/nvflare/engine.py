@@ -14,7 +14,7 @@ from ...errors import RunError
 from ...protection import Encoded, Gate
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ..local import failure_of
-from .line import Line, Patience, Unanswered
+from .line import Line, Patience, Unanswered, gives_sign
 from .packing import pack, unpack
 
 WAIT_S = 0.5  # between two looks at whether the job was stopped
@@ -66,9 +66,9 @@ class NetFederation:
         if client in self._lost:
             self._fail(ticket, waiting, "lost", "StillLost")
             return ticket
-        _beside(self._call, ticket, waiting)
+        beside(self._call, ticket, waiting)
         if self._watcher is None:
-            self._watcher = _beside(self._watch)
+            self._watcher = beside(self._watch)
         return ticket
 
     def next_reply(self, timeout_s: float | None = None) -> Reply:
@@ -103,7 +103,7 @@ class NetFederation:
         """Forget a request that was not answered; the client is told to stop working on it."""
         if ticket in self._waiting:
             waiting = self._waiting.pop(ticket)
-            _beside(self._line.forget, waiting.client, str(ticket))
+            beside(self._line.forget, waiting.client, str(ticket))
 
     def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
         """Send one request to each client and yield the answers as they come."""
@@ -174,15 +174,9 @@ class NetFederation:
         while not self._closed.wait(self._patience.beat_s):
             for ticket, waiting in list(self._waiting.items()):
                 client = waiting.client
-                missed[client] = 0 if self._gives_sign(client) else missed.get(client, 0) + 1
+                missed[client] = 0 if gives_sign(self._line, client, self._patience.beat_s) else missed.get(client, 0) + 1
                 if missed[client] >= self._patience.misses:
                     self._fail(ticket, waiting, "lost", "NoSignOfLife")
-
-    def _gives_sign(self, client: ClientId) -> bool:
-        try:
-            return self._line.alive(client, self._patience.beat_s)
-        except BaseException:  # also the engine's own sign that the job is over, which `next_reply` finds out by itself
-            return False
 
     def _fail(self, ticket: int, waiting: _Waiting, kind: str, mark: str) -> None:
         traffic = Traffic(down_bytes=len(waiting.encoded))
@@ -190,7 +184,7 @@ class NetFederation:
         self._arrived.put((ticket, Reply(client=waiting.client, message=None, error=error, traffic=traffic)))
 
 
-def _beside(function: Callable[..., object], *arguments: object) -> threading.Thread:
+def beside(function: Callable[..., object], *arguments: object) -> threading.Thread:
     """Run a function in a thread of its own, which nobody waits for at the end of the process."""
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()

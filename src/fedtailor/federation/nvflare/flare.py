@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nvflare.apis.signal import Signal
 from nvflare.collab import CollabCallError, collab
 from nvflare.collab.api.context import set_call_context  # not exported: each thread that calls must set it
 
@@ -22,6 +23,13 @@ class CollabLine:
         """Take the context of the thread that runs the job."""
         self._context = collab.context
         self._sites = {site.name: site for site in collab.clients}
+        self._over = Signal(parent=self._context.abort_signal)
+        for site in self._sites.values():
+            site.backend.abort_signal = self._over  # not exported: what a pending call looks at ten times a second
+
+    def end(self) -> None:
+        """Give up all calls that are pending: the job ends after the last one, and one to a dead site would wait for its whole time."""
+        self._over.trigger("the job is over")
 
     @property
     def sites(self) -> list[ClientId]:
@@ -66,7 +74,11 @@ class HubPart:
     @collab.main  # type: ignore[untyped-decorator]
     def main(self) -> None:
         """Carry the job out; NVFlare calls this once all sites are there."""
-        self.work(CollabLine(), _places())
+        line = CollabLine()
+        try:
+            self.work(line, _places())
+        finally:
+            line.end()
 
     def work(self, line: CollabLine, places: Places) -> None:
         """Do the server's part."""

@@ -41,6 +41,14 @@ class Line(Protocol):
         """Return whether the job was aborted."""
 
 
+def gives_sign(line: Line, client: ClientId, timeout_s: float) -> bool:
+    """Return whether a client's process answers in time."""
+    try:
+        return line.alive(client, timeout_s)
+    except BaseException:  # also the engine's own sign that the job is over, which `Line.stopped` tells
+        return False
+
+
 @dataclass(frozen=True)
 class Places:
     """Folders at one end of a job."""

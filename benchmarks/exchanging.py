@@ -1,0 +1,50 @@
+"""Runs a job of exchange_parts on a network of one site on this machine, and returns what its hub found."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from relay import through
+
+from fedtailor.federation.nvflare.administration import Hub
+from fedtailor.network import engine_settings, job_folder
+from fedtailor.network.kits import ADMIN, Network, kit_role, make_kits
+from fedtailor.network.world import World, free_port, running
+
+SITE = "site-1"
+
+
+def found_by(settings: dict[str, Any], link: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Carry the job with these settings out; return what it left.
+
+    Args:
+        link: of the relay between hub and site; none if left out.
+    """
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    engine_settings.OURS.update({engine_settings.SERVER: "exchange_parts.EchoHub", "site": "exchange_parts.EchoSite"})
+    with tempfile.TemporaryDirectory(prefix="net-exchange-") as place:
+        network = Network(name="exchange", port=free_port(), sites=(SITE,))
+        make_kits(network, Path(place) / "net")
+        far = through(Path(place) / "net" / SITE, **link) if link else nullcontext()
+        with far, running(World(folder=Path(place) / "net", network=network), lambda text: print(text, flush=True)):
+            return _carry_out(settings, Path(place))
+
+
+def _carry_out(settings: dict[str, Any], place: Path) -> dict[str, Any]:
+    kit = place / "net" / ADMIN
+    with Hub(kit, kit_role(kit)["user"]) as hub:
+        job = hub.submit(job_folder.job_folder(place / "job", settings, [SITE]), "exchange")
+        while not (status := hub.status(job)).startswith("FINISHED"):
+            time.sleep(2)
+        left = next(hub.fetch(job, place / "left").rglob("found.json"), None)
+        if left is None:
+            words = [path.read_text(errors="replace")[-3000:] for path in (place / "net").rglob("log.txt")]
+            raise RuntimeError(f"the job left nothing ({status}): {words}")
+        found: dict[str, Any] = json.loads(left.read_text())
+        return found
