@@ -20,6 +20,7 @@ LAST = {
     "averaging": "train",
     "distillation": "train",
     "split": "split-end",
+    "split-pipelined": "split-end",
 }  # the kind of message that ends a client's part of a round
 
 

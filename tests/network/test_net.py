@@ -87,7 +87,8 @@ def test_jobs_on_a_network(net, capsys):
                     process.kill()
             events.setdefault(kind, time.monotonic())
 
-        done = run_on(averaging, place.folder, out=net.folder / "lost", watcher=kill_the_site)
+        long = averaging.replace("stop.rounds", 60)  # else all rounds may be over before the first is seen here
+        done = run_on(long, place.folder, out=net.folder / "lost", watcher=kill_the_site)
         assert time.monotonic() - events["done"] < 60  # a call to a dead site does not hold the job's end up
         assert done.summary["clients"]["failed"] == ["site-2"]
         assert "resume" not in events

@@ -51,7 +51,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(changes
         ({"tuning": {"rank": True}}, r"clients.overrides.client-01.tuning.rank"),
         ({"tuning": {"alpha": -1}}, r"alpha is a number above 0, got -1"),
         ({"tuning": {"dropout": 0.1}}, r"clients.overrides.client-01.tuning.dropout is not a setting.*alpha and rank"),
-        ({"backbone": "x"}, r"clients.overrides.client-01.backbone is not a setting.*tuning"),
+        ({"data": "x"}, r"clients.overrides.client-01.data is not a setting.*tuning"),
         (4, r"clients.overrides.client-01 must be"),
     ],
 )

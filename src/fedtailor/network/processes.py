@@ -150,10 +150,12 @@ def _environment(kit: Path) -> dict[str, str]:
     A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
     remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
     or links that are busy for a while. WINDOW is what may be under way: at 5 Mbit/s 13 s of it, so that nothing is sent twice for slowness.
+    Once a job has ended at the hub, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
     """
     return {
         **os.environ,
         "TMPDIR": str(kit / "work" / "tmp"),
+        "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "15",
         "NVFLARE_STREAMING_RETRY_WAIT": "14",
         "NVFLARE_STREAMING_RETRY_TIMEOUT": "6",
         "NVFLARE_STREAMING_WINDOW_SIZE": str(8 * 2**20),
