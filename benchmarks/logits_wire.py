@@ -50,7 +50,8 @@ def main() -> None:
     print(pd.DataFrame(rows).to_string(index=False), flush=True)
     parts = assemble(texts(data / "e2e", args.texts))
     words = classes_of(parts.worker)
-    rows += measured("SmolLM2, E2E", parts, [LogitsWire(dtype="float16", classes=words, top_k=k) for k in ENTRIES])
+    cut = [LogitsWire(dtype="float16", classes=words, top_k=k, temperature=t) for k in ENTRIES for t in TEMPERATURES]
+    rows += measured("SmolLM2, E2E", parts, cut)
     table = pd.DataFrame(rows)
     OUT.mkdir(exist_ok=True)
     table.to_csv(OUT / "logits_wire.csv", index=False)
@@ -64,9 +65,10 @@ class Tally:
     wire: LogitsWire
     sent: list[dict[str, Tensor]] = field(default_factory=list)
     off: float = 0.0  # greatest |sum - 1| of a rebuilt row
-    divergence: Mapping[float, list[Tensor]] = field(
-        default_factory=lambda: {each: [] for each in TEMPERATURES}
-    )  # by T, [M] each
+    divergence: Mapping[float, list[Tensor]] = field(init=False)  # by T, [M] each; rows that are cut are softened by one T before
+
+    def __post_init__(self) -> None:
+        self.divergence = {each: [] for each in (TEMPERATURES if self.wire.top_k is None else (self.wire.temperature,))}
 
     def add(self, logits_MC: Tensor) -> None:
         """Write and rebuild one batch of rows."""
@@ -101,7 +103,7 @@ def measured(name: str, parts: Parts, wires: list[LogitsWire]) -> list[dict[str,
     tallies, worker, shard = [Tally(wire=wire) for wire in wires], parts.worker, parts.server_test
     with torch.no_grad(), evaluating(worker.model):
         for batch in evaluation_batches(shard.lengths_N.tolist(), BATCH):
-            logits_MC, _ = scores(worker, worker.batch(shard, batch))
+            logits_MC, _ = scores(worker, worker.batch(shard, batch), classes_of(worker))
             for tally in tallies:
                 tally.add(logits_MC)
     return [{"logits": name, **row} for tally in tallies for row in tally.rows()]

@@ -57,7 +57,7 @@ def test_int8_strays_by_half_a_step(values):
 def test_a_row_that_was_cut_sums_to_one_and_spreads_the_rest(values, dtype, data):
     classes = values.shape[1]
     k = data.draw(st.integers(1, classes - 1))
-    wire = LogitsWire(dtype=dtype, classes=classes, top_k=k)
+    wire = LogitsWire(dtype=dtype, classes=classes, top_k=k, temperature=data.draw(st.sampled_from([1.0, 2.0])))
     tensors = wire.encode(torch.from_numpy(values))
     found = wire.decode(tensors)
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(len(values)), rtol=1e-4, atol=1e-4)
@@ -67,6 +67,31 @@ def test_a_row_that_was_cut_sums_to_one_and_spreads_the_rest(values, dtype, data
         rest = [row[c].item() for c in range(classes) if c not in kept]
         assert max(rest) - min(rest) < 1e-6
     wire.check(tensors, len(values))
+
+
+def test_a_row_that_is_softened_before_it_is_cut_by_hand():
+    # probabilities 64, 16, 16 and 4 %; their roots are as 4 to 2 to 2 to 1, so at T = 2 the likeliest has 4/9 and 5/9 are left for three
+    row = torch.tensor([[0.16, 0.64, 0.16, 0.04]]).log()
+    wire = LogitsWire(dtype="float32", classes=4, top_k=1, temperature=2.0)
+    found = wire.decode(wire.encode(row))
+    torch.testing.assert_close(torch.softmax(found / 2, -1), torch.tensor([[5 / 27, 4 / 9, 5 / 27, 5 / 27]]))
+    torch.testing.assert_close(found.exp().sum(-1), torch.ones(1))
+
+
+def test_what_is_cut_is_right_at_the_temperature_of_learning():
+    row = torch.cat([torch.tensor([5.0, 3.0]), torch.linspace(-30, 0, 200)])[None]
+    full = torch.softmax(row / 2, -1)
+    rebuilt = {t: LogitsWire(dtype="float32", classes=202, top_k=2, temperature=t) for t in (1.0, 2.0)}
+    left = {t: torch.softmax(wire.decode(wire.encode(row)) / 2, -1)[0, 2:].sum() for t, wire in rebuilt.items()}
+    torch.testing.assert_close(left[2.0], full[0, 2:].sum(), rtol=1e-3, atol=1e-4)
+    assert left[1.0] > 1.5 * full[0, 2:].sum()  # spread first and softened then, it is more
+
+
+def test_whole_rows_are_never_softened():
+    row = torch.tensor([[0.0, 4.0, 6.0]])
+    plain, hot = (LogitsWire(dtype="float32", classes=3, temperature=t) for t in (1.0, 3.0))
+    assert torch.equal(plain.encode(row)[VALUES], hot.encode(row)[VALUES])
+    assert torch.equal(plain.decode(plain.encode(row)), hot.decode(hot.encode(row)))
 
 
 def test_one_row_by_hand():

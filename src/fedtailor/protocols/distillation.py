@@ -98,7 +98,7 @@ class Distillation:
             raise SettingError(
                 f"protocol.top_k: {self.top_k} is no part of the {classes:,} entries of a row; lower it, or leave it out to send whole rows"
             )
-        return LogitsWire(dtype=self.wire, classes=classes, top_k=self.top_k)
+        return LogitsWire(dtype=self.wire, classes=classes, top_k=self.top_k, temperature=self.temperature)
 
     def check_task(self, worker: Worker) -> None:
         """Raise SettingError if the task does not go with these settings."""

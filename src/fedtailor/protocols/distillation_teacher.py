@@ -46,7 +46,8 @@ def consensus(
         wire: the form of their logits.
     """
     top_k = None if wire.top_k is None or aggregation.needs_label_counts else wire.top_k * len(answers)
-    kept = LogitsWire(dtype="float32", classes=wire.classes, top_k=None if top_k is None or top_k >= wire.classes else top_k)
+    cut = None if top_k is None or top_k >= wire.classes else top_k
+    kept = LogitsWire(dtype="float32", classes=wire.classes, top_k=cut, temperature=wire.temperature)
     agreed = 0
 
     def combined(chosen: Tensor) -> dict[str, Tensor]:
