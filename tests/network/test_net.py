@@ -41,7 +41,7 @@ def job_process(kit):
 
 def test_jobs_on_a_network(net, capsys):
     """One network for all: starting it takes longer than a job."""
-    averaging = net_job(net, PROTOCOLS["averaging"], stop__rounds=3, personalization={"kind": "ditto"})
+    averaging = net_job(net, PROTOCOLS["averaging"], stop__rounds=20, personalization={"kind": "ditto"})
     place = make_world(averaging, net.folder / "world")
     killed, seen = [], []
 
