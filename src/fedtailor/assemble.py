@@ -53,9 +53,7 @@ class Parts:
     manifest: Manifest
     sizes: Sizes
     precision: str
-    own_workers: Mapping[ClientId, Worker] = field(
-        default_factory=dict
-    )  # of clients with another backbone, or LoRA of another rank
+    own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of another backbone, or LoRA of another rank
     own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
     own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)

@@ -168,13 +168,7 @@ class Averaging:
             most_rank: the largest rank of LoRA, if ranks differ among clients.
         """
         figures = list(figures)
-        up, down = training_specs(
-            shared,
-            dtype=self.wire,
-            sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
-            control=isinstance(self.aggregation, Control),
-            clients=self._tells_clients,
-        )
+        up, down = training_specs(shared, **self._form(shared, rounds))
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
         specs |= {alone.KIND: alone.alone_specs(shared, figures)} if local_only else {}
@@ -201,15 +195,17 @@ class Averaging:
         Args:
             validated: whether clients have validation parts, and tell losses on them.
         """
-        up, down = training_lengths(
-            shared,
-            dtype=self.wire,
-            sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
-            control=isinstance(self.aggregation, Control),
-            clients=self._tells_clients,
-            validated=validated,
-        )
+        up, down = training_lengths(shared, **self._form(shared, rounds), validated=validated)
         return {"up_bytes": up, "down_bytes": down}
+
+    def _form(self, shared: Tensors, rounds: int) -> dict[str, Any]:
+        """Return what the messages of training hang on, as `training_specs` takes it."""
+        return {
+            "dtype": self.wire,
+            "sent": [self.sent(shared, round) for round in range(1, rounds + 1)],
+            "control": isinstance(self.aggregation, Control),
+            "clients": self._tells_clients,
+        }
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold."""

@@ -24,9 +24,8 @@ from .line import EVENTS, HubAway, NetError, Told
 
 COMMAND_S, LOGIN_S = 20.0, 10.0  # that the hub may take for an answer
 BACK_S = 2.0  # between two tries to reach it again
-logging.getLogger("nvflare").addHandler(
-    logging.NullHandler()
-)  # else Python prints its warnings between our lines; our errors say what they say
+# Else Python prints its warnings between our lines; our errors say what they say.
+logging.getLogger("nvflare").addHandler(logging.NullHandler())
 
 
 class Hub:

@@ -1,6 +1,6 @@
 """Split learning: the client computes the first blocks, the server the rest; activations go up in each step, gradients come down.
 
-Sources: Vepakomma et al., 2018, arXiv:1812.00564, sections 2 and 3 (splitting, and the u-shaped form, in which labels stay with the client);
+Sources: Vepakomma et al., 2018, arXiv:1812.00564, sections 2 and 3 (splitting, and the u-shaped form, in which labels are not sent);
 Thapa et al., 2020, arXiv:2004.12088, SplitFed, algorithms 1 and 2 (V1: the server has a part for each client, and both parts are averaged;
 V2: one server part learns from one client after the other); with LoRA this is SplitLoRA (Lin et al., 2024, arXiv:2407.00952), and with
 `labels: with-server` the Split-FedLLMs of Yan et al., 2025, arXiv:2501.04436.
