@@ -3,6 +3,7 @@
 Usage: net_fresh.py. About 1 minute. The tiny model and the sites' files are made before the clock starts.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ PATIENCE_S = 600.0  # for what is not there yet
 
 def main() -> None:
     """Type the commands, and write what each took."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="net-fresh-") as place:
         typed = Typed(Path(place))
