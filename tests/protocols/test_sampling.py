@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedtailor.protocols.sampling import Sampler, clients_per_round
+from fedtailor.protocols.sampling import Sampler, at_least, clients_per_round
 from fedtailor.records import ClientInfo
 
 INFOS = [ClientInfo(id=f"c{i}", examples=10 * (i + 1)) for i in range(8)]
@@ -35,3 +35,10 @@ def test_how_many_are_asked():
     assert clients_per_round(10, fraction=0.01, per_round=None) == 1
     assert clients_per_round(10, fraction=1.0, per_round=4) == 4
     assert clients_per_round(3, fraction=1.0, per_round=4) == 3
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "fewest"), [(0.55, 20, 11), (0.5, 3, 2), (1.0, 7, 7), (0.07, 100, 7), (1e-3, 10, 1), (1, 4, 4)]
+)
+def test_a_share_is_what_is_written(share, count, fewest):
+    assert at_least(share, count) == fewest

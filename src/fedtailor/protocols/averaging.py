@@ -3,7 +3,6 @@
 Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregation in the place of the mean.
 """
 
-import math
 from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -31,7 +30,7 @@ from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
 from .ranks import RANK, any_rank
-from .sampling import Sampler
+from .sampling import Sampler, at_least
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
 
@@ -118,7 +117,7 @@ class Averaging:
             outcome = self.aggregation.combine(likeness.watch(collector.updates(replies)), state.shared, state.method)
         except EmptyRound:
             return None
-        return outcome if len(collector.answered) >= math.ceil(self.quorum * len(collector.asked)) else None
+        return outcome if len(collector.answered) >= at_least(self.quorum, len(collector.asked)) else None
 
     def client(
         self,

@@ -1,6 +1,5 @@
 """The server half of distillation, and all that needs the public set."""
 
-import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -43,7 +42,7 @@ from .distillation_messages import (
 from .distillation_refine import draw_rows
 from .distillation_teacher import consensus
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
-from .sampling import Sampler
+from .sampling import Sampler, at_least
 
 ATTEMPTS = 2  # a round with too few answers is tried once more
 
@@ -115,7 +114,7 @@ class DistillationRun:
                 answers, rows, failed = collect(replies, partial(self._fault, version=state.version, marks=state.method.get(NOW)))
                 spent += [{"attempt": attempt, **row} for row in rows]
                 failures += failed.items()
-                if len(answers) >= math.ceil(self.settings.quorum * len(asked)):
+                if len(answers) >= at_least(self.settings.quorum, len(asked)):
                     break
                 if attempt == ATTEMPTS:
                     raise TooFewClients(too_few(index, len(answers), len(asked), failed, self.settings.quorum, attempts=ATTEMPTS))

@@ -17,6 +17,7 @@ from ..learning.worker import Worker
 from ..records import ClientId, Example
 from ..tasks import Task, counted_targets, select
 from ..tasks.shard import Shard
+from .sampling import at_least
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PublicSet:
         """
         if marks is not None:
             return self._marked(marks)
-        count = max(1, math.ceil(self.share * len(self.shard)))
+        count = max(1, at_least(self.share, len(self.shard)))
         if count == len(self.shard):
             return list(range(count))
         return sorted(stream(self.seed, "public-slice", round).choice(len(self.shard), count, replace=False).tolist())

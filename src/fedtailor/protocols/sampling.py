@@ -1,7 +1,9 @@
 """Which clients are asked in a round."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -46,3 +48,8 @@ class Sampler:
 def clients_per_round(count: int, *, fraction: float, per_round: int | None) -> int:
     """Return how many of `count` clients are asked: `per_round` if given, else the rounded fraction, at least one."""
     return min(count, per_round) if per_round is not None else min(count, max(1, round(fraction * count)))
+
+
+def at_least(share: float, count: int) -> int:
+    """Return the fewest of `count` that are `share` of them, with the share as it is written: 0.55 of 20 are 11, which floats make 12."""
+    return math.ceil(Fraction(repr(share)) * count)
