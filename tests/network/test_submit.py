@@ -248,6 +248,15 @@ def test_a_run_that_cannot_be_ended_here_can_be_gone_on_with(hand_in, tmp_path):
     assert _earlier_run(tmp_path / "run") == "tiny-1"
 
 
+def test_what_a_resumed_run_folder_holds_is_left_as_it_is(hand_in, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "network.json").write_text('{"run": "tiny-1", "sites": {}}')
+    hub = Hub(script("RUNNING", "RUNNING", KeyboardInterrupt(), events=[["resume", {}]]))
+    with pytest.raises(KeyboardInterrupt):
+        hand_in(hub)[0].to_the_end()
+    assert json.loads((tmp_path / "run" / "network.json").read_text()) == {"run": "tiny-1", "sites": {}}
+
+
 def test_who_should_be_there_and_is_not_is_named(hand_in):
     hub = Hub(script("RUNNING", ENDED, outcome={"ended": "done"}))
     handed, events = hand_in(hub, without=["site-2"], expected=["site-1", "site-2", "site-3"])

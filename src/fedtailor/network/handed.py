@@ -217,12 +217,12 @@ class Handed:
             self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
 
     def _leave_a_trace(self) -> None:
-        """Write down what --resume needs to find the run at the hub again."""
-        if self._path is None:
+        """Write down what --resume needs to find the run at the hub again; a folder that was resumed has it."""
+        if self._path is None or (self._path / "network.json").is_file():
             return
         self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
         (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
+        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
 
     def _keep_what_there_is(self, outcome: Outcome) -> None:
         """Bring the state of a run that cannot go on."""
