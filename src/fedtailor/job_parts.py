@@ -12,7 +12,9 @@ import io
 import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -35,6 +37,7 @@ from pydantic_core import PydanticCustomError
 from .errors import SettingError
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+_OWN_CLASSES = ContextVar("own_classes", default=True)  # whether a job may name classes of the user's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +180,21 @@ def kind_of(value: object, registry: Registry) -> str | None:
     return next((kind for kind, known in registry.classes.items() if known is cls), f"{cls.__module__}:{cls.__qualname__}")
 
 
+@contextmanager
+def fedtailors_classes_alone() -> Iterator[None]:
+    """Let no job that is read inside the block import a class of somebody's own, wherever and however it names it."""
+    before = _OWN_CLASSES.set(False)
+    try:
+        yield
+    finally:
+        _OWN_CLASSES.reset(before)
+
+
 def import_class(name: str) -> type:
     """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too."""
+    if not _OWN_CLASSES.get():
+        reason = "only techniques that come with fedtailor run in jobs from elsewhere"
+        raise PydanticCustomError("import", "{name}", {"name": name, "reason": reason})
     module, _, attribute = name.partition(":")
     here = str(Path.cwd())
     sys.path.extend([] if here in sys.path else [here])

@@ -53,6 +53,11 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
         (["site", "join", "KIT", "--data", "DATA", "--rounds", "0", "--only-write"], "policy.rounds is a whole number from 1"),
         (["site", "join", "KIT", "--data", "DATA", "--test-share", "1", "--only-write"], "test_share is a share"),
         (["site", "join", "DATA", "--data", "DATA", "--only-write"], "is no kit"),
+        (["site", "join", "HUB", "--data", "DATA", "--only-write"], "is the hub's kit, and no site's"),
+        (
+            ["site", "join", "KIT", "--data", "DATA", "--permit", "avergaing", "--only-write"],
+            "policy.protocols names 'avergaing'",
+        ),
         (["net", "serve", "KIT"], "is the kit of north"),
         (["net", "status", "KIT"], "is no folder of a network"),
         (["net", "push-backbone", "KIT", "smollm2-135m"], "is no folder of a network"),
@@ -67,7 +72,9 @@ def test_what_is_wrong_is_said_before_anything_is_done(  # noqa: PLR0917
 ):
     monkeypatch.setattr("fedtailor.network.submit.check_installed", lambda: None)
     monkeypatch.setattr("fedtailor.network.kits.check_installed", lambda: None)
-    places = {"KIT": kit, "DATA": kit.parent / "own.jsonl", "JOB": write_job()}
+    (kit.parent / "hub").mkdir()
+    (kit.parent / "hub" / "network.json").write_text(json.dumps({**json.loads((kit / "network.json").read_text()), "kit": "hub"}))
+    places = {"KIT": kit, "HUB": kit.parent / "hub", "DATA": kit.parent / "own.jsonl", "JOB": write_job()}
     code, _, err = fedtailor(*(places.get(word, word) for word in words))
     assert code == 2
     assert told in " ".join(err.split())

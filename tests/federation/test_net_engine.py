@@ -96,6 +96,14 @@ def test_a_client_that_sends_something_else_is_dropped_by_name_and_the_others_go
     assert "mith" not in repr(replies["a"])
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("-inf"), -1e9, float("inf")])
+def test_the_time_that_a_client_says_it_worked_makes_no_nonsense_of_the_ledger(seconds):
+    federation = engine(Line(a=lambda packed: {**answered(ping()), "seconds": seconds}))
+    (reply,) = federation.ask({"a": ping()})
+    assert reply.message is not None
+    assert 0 <= reply.traffic.seconds < 60
+
+
 def test_a_late_answer_is_a_timeout_and_counts_for_nothing_when_it_comes():
     line = Line(a=late(1.0), b=echo)
     federation = engine(line, answer_s=0.4)

@@ -1,10 +1,17 @@
 """The gate of a site: what it does not answer, whatever the server asks for."""
 
+import json
+import sys
+
 import pytest
 import torch
 
-from fedtailor.errors import OffManifest, RunError
-from fedtailor.network.at_site import Guarded
+from fedtailor.errors import JobError, OffManifest, RunError
+from fedtailor.job_parts import fedtailors_classes_alone
+from fedtailor.network.at_site import Guarded, Refused, site_parts
+from fedtailor.network.meeting import job_to_send
+from fedtailor.network.policy import Policy
+from fedtailor.network.site_file import SiteFile
 from fedtailor.protection import FactSpec, Manifest, MessageSpec, TensorSpec, decode, encode
 from fedtailor.records import Message
 
@@ -76,3 +83,33 @@ def test_another_shape_than_the_sites_own_manifest_has_is_refused():
     message = Message(kind="train", tensors={"w": torch.ones(3)}, facts={"version": 0, "rate_factor": 1.0})
     with pytest.raises(OffManifest):
         guarded().answer(encode(message))
+
+
+@pytest.fixture
+def opened(make_job, tiny_backbone_folder, tmp_path):
+    """Return a way to open a job at a site, as its model's process does it; the hub has put other sections in."""
+
+    def open_there(policy, **sections):
+        file = SiteFile(data=("nowhere.jsonl",), backbones={"tiny-llama": str(tiny_backbone_folder)}, policy=policy)
+        told = json.loads(json.dumps(job_to_send(make_job(protocol={"kind": "distillation", "public": "p.jsonl"}))))
+        with fedtailors_classes_alone():
+            site_parts("site-1", tmp_path, file, {"run": "a", "job": told | sections, "sites": ["site-1"]}, print)
+
+    return open_there
+
+
+def test_what_a_hub_leaves_out_of_a_job_is_held_against_the_policy_too(opened):
+    quiet = Policy(tell=("examples", "figures"))
+    left_out = {"kind": "distillation", "public": "sent"}  # public_fit is true where nothing is said of it
+    with pytest.raises(Refused, match="needs to be told public-fit"):
+        opened(quiet, protocol=left_out)
+
+
+@pytest.mark.parametrize("section", ["personalization", "protection", "tuning"])
+def test_no_module_is_imported_because_a_job_names_it(opened, tmp_path, monkeypatch, section):
+    (tmp_path / "of_the_hubs.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "of_the_hubs:Class"
+    with pytest.raises(JobError, match="only techniques that come with fedtailor"):
+        opened(Policy(), **{section: [name] if section == "protection" else name})
+    assert "of_the_hubs" not in sys.modules

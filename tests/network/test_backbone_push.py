@@ -194,12 +194,34 @@ def test_the_most_bytes_of_a_day_end_it_and_the_next_day_goes_on(place):
     assert after.rows["site-1"].state == "whole"
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", ".old.safetensors"])
+def test_a_folder_with_more_than_a_backbone_is_not_sent_in_part(place, name):
+    shutil.copy(
+        place.backbone / "model.safetensors", place.backbone / name
+    )  # of an adapter, transformers would put it onto the weights
+    done = place.push()
+    assert done.ended == "mend"
+    assert f"holds {name}, which is loaded with it and is not sent; push a folder with the backbone alone" in done.text
+
+
 def offered(place):
     return make_offer(str(place.backbone), {}, place.folder)[0].told()
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.json", "a/b.json", ".x.json", "x.py", "x.bin", "pytorch_model.bin", "x.safetensors.bin", "/etc/x.txt", ""]
+    "name",
+    [
+        "../x.json",
+        "a/b.json",
+        ".x.json",
+        "x.py",
+        "x.bin",
+        "pytorch_model.bin",
+        "x.safetensors.bin",
+        "/etc/x.txt",
+        "",
+        "adapter_config.json",
+    ],
 )
 def test_a_file_that_no_backbone_has_is_not_taken(place, name):
     told = offered(place)

@@ -109,6 +109,15 @@ def test_what_a_policy_forbids_is_refused_with_the_reason_at_both_ends(net, poli
     assert not done.folder.exists()  # nothing was trained, and nothing written
 
 
+@pytest.mark.parametrize("run", ["../local", "..", "", "a/b", ".x"])
+def test_a_run_is_no_way_to_other_folders_of_the_hub(net, run):
+    (net.folder / "hub" / "local").mkdir(parents=True)
+    (net.folder / "hub" / "local" / "key.pem").write_text("a key")
+    done = at_hub(net_job(net, PROTOCOLS["averaging"]), net.line, net.folder, run=run)
+    assert (done.ended, done.text) == ("mend", f"{run!r} is no name of a run: letters, digits, - _ and . alone")
+    assert not [path for path in done.folder.parent.rglob("*") if path.name == "key.pem"]
+
+
 def test_another_backbone_is_refused_and_both_are_named(net, tiny_gpt2_folder):
     write_site(net.kits["site-1"], net.folder / "site-1.jsonl", net.backbone)
     file = net.kits["site-1"] / "local" / "fedtailor.json"
@@ -158,6 +167,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(net):
     job = net_job(net, PROTOCOLS["averaging"], stop__rounds=2, personalization={"kind": "ditto"})
     whole = net.run(job)
     at_hub(job.replace("stop.rounds", 1), net.line, net.folder, run="cut")
+    other = at_hub(job.replace("protocol.local.learning_rate", 0.5), net.line, net.folder, run="cut")
+    assert other.ended == "mend"
+    assert "protocol.local.learning_rate differ; only stop may change on --resume" in other.text
     done = at_hub(job, net.line, net.folder, run="cut")
     assert "resume" in kinds(done)
     assert same_adapter(whole.folder, done.folder)

@@ -5,7 +5,7 @@ from distilling import class_job
 
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
-from fedtailor.network.meeting import backbone_name, job_to_send, plain_examples, to_examples
+from fedtailor.network.meeting import backbone_name, check_for_network, job_to_send, plain_examples, to_examples
 from fedtailor.records import Example
 
 
@@ -38,6 +38,16 @@ def test_what_a_network_cannot_do_is_refused_by_name(tiny_bert_folder, tiny_back
         job_to_send(class_job(tiny_bert_folder))
     with pytest.raises(SettingError, match=r"tuning\.initial does not go with protocol: distillation"):
         job_to_send(class_job(tiny_bert_folder, p_public="a.jsonl", tuning={"kind": "lora", "initial": "adapter"}))
+
+
+def test_a_class_of_somebodys_own_is_refused_before_it_is_handed_in(make_job, monkeypatch):
+    told = make_job().to_dict() | {"personalization": {"kind": "my.module:Class"}}
+    job = make_job()
+    monkeypatch.setattr(type(job), "to_dict", lambda self: told)
+    with pytest.raises(
+        SettingError, match=r"the job names the class my\.module:Class; take one of ours, or run it on one machine"
+    ):
+        check_for_network(job)
 
 
 def test_examples_are_plain_values_and_come_back():

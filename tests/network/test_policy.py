@@ -6,9 +6,12 @@ import pytest
 from jobs import tiny_job
 
 from fedtailor.errors import BackboneError, SettingError
+from fedtailor.network import site_file
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import Meter, SiteFile, read_site_file
+
+FROM_PUBLIC = {"kind": "distillation", "public": "public.jsonl"}
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def test_the_usual_job_is_permitted(told):
             "needs to be told labels",
         ),
         ({"protocols": ["distillation"]}, {}, "protocol averaging is not permitted"),
+        ({"tell": ["examples", "figures"]}, {"protocol": FROM_PUBLIC}, "needs to be told public-fit"),
     ],
 )
 def test_what_is_not_permitted_is_refused_and_both_sides_are_named(told, policy, changes, words):
@@ -57,6 +61,32 @@ def test_no_class_but_ours_runs_wherever_it_is_named(told, place):
     deep = {"kind": "os:system"}
     job |= {"protocol": {**job["protocol"], "wire": [deep]}} if place == "wire" else {place: deep}
     assert Policy().refusals(job) == ["the job names the class os:system, and only techniques that come with fedtailor run here"]
+
+
+@pytest.mark.parametrize(
+    "bare",
+    [
+        {"personalization": "os:system"},
+        {"protection": ["os:system"]},
+        {"clients": {"partition": "os:system"}},
+        {"device": "os:system"},
+    ],
+    ids=["personalization", "protection", "partition", "device"],
+)
+def test_a_bare_name_of_a_class_is_refused_as_one_under_kind(told, bare):
+    assert Policy().refusals(told() | bare) == [
+        "the job names the class os:system, and only techniques that come with fedtailor run here"
+    ]
+
+
+def test_texts_of_a_job_that_look_like_classes_and_are_none_pass(told):
+    job = told(task={"kind": "classification", "labels": ["a:b", "c:d"]}, device="cuda:0")
+    assert Policy().refusals(job) == []
+
+
+def test_what_is_not_told_need_not_be_permitted(told):
+    shy = Policy(tell=("examples",))
+    assert shy.refusals(told(protocol={**FROM_PUBLIC, "public_fit": False})) == []
 
 
 @pytest.mark.parametrize(
@@ -79,6 +109,9 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"rounds": "10"},
         {"tell": ["names"]},
         {"protocols": "averaging"},
+        {"protocols": ["avergaing"]},
+        {"tunings": ["lra"]},
+        {"aggregations": ["fedavgm", "fedav"]},
         {"backbone_from_hub": "yes"},
     ],
 )
@@ -116,11 +149,18 @@ def test_a_backbone_is_found_by_name_and_a_path_of_the_jobs_is_never_opened(tmp_
 
 def test_the_bytes_of_a_day_are_counted_over_restarts(tmp_path):
     path = tmp_path / "bytes.json"
-    Meter(path, 100).add(60)
-    assert not Meter(path, 100).full()
-    Meter(path, 100).add(60)
-    assert Meter(path, 100).full()
+    assert Meter(path, 100).let_pass(60)
+    assert not Meter(path, 100).let_pass(41)  # 101 would have passed
+    assert Meter(path, 100).let_pass(40)
+    assert not Meter(path, 100).let_pass(1)
     path.write_text(json.dumps({"day": "2000-01-01", "bytes": 120}))
-    assert not Meter(path, 100).full()
-    path.write_text("damaged")
-    assert Meter(path, 100).full()
+    assert Meter(path, 100).let_pass(100)
+
+
+@pytest.mark.parametrize("damage", ["damaged", "[]", '{"bytes": 1}'])
+def test_a_damaged_count_ends_the_day_and_not_the_next_one(tmp_path, monkeypatch, damage):
+    path = tmp_path / "bytes.json"
+    path.write_text(damage)
+    assert not Meter(path, 100).let_pass(1)
+    monkeypatch.setattr(site_file, "_day", lambda: "2999-01-01")
+    assert Meter(path, 100).let_pass(1)

@@ -1,5 +1,7 @@
 """The processes of a kit: no second command, and nothing that a dead one has left."""
 
+import json
+import socket
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 
 from fedtailor.errors import RunError
 from fedtailor.network import processes
+from fedtailor.network.engine_settings import SERVER
 
 
 def stand_in(*words):
@@ -29,6 +32,18 @@ def test_what_a_dead_command_has_left_of_this_kit_is_ended_and_nothing_else(tmp_
         for process in (*left, *others):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("host", ["localhost", "hub.example.org"])
+def test_a_port_that_another_program_has_is_said_and_the_engine_is_not_started(tmp_path, monkeypatch, host):
+    started = []
+    monkeypatch.setattr(processes, "engine_process", lambda kit, role: started.append(kit))
+    with socket.create_server(("localhost", 0)) as other:
+        port = other.getsockname()[1]
+        (tmp_path / "network.json").write_text(json.dumps({"kit": "hub", "hub": host, "port": port}))
+        with pytest.raises(RunError, match=f"port {port} of this machine cannot be served"):
+            processes.serve(tmp_path, SERVER, print)
+    assert started == []
 
 
 def test_a_kit_is_served_once_at_a_time(tmp_path, monkeypatch):

@@ -101,8 +101,11 @@ def test_what_is_told_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):
 def test_the_most_bytes_of_a_day_end_it(half, told, tmp_path):
     half.open(told)
     large = pack(encode(Message(kind="ping", facts={"text": "x" * 600})))
-    assert "seconds" in half.answer("1", large)  # 600 came and 600 went
-    assert half.answer("2", PING) == {"failure": ["refused", "BytesPerDay"]}
+    assert half.answer("1", large) == {"failure": ["refused", "BytesPerDay"]}  # 600 came, and 600 more would go
+    assert "seconds" in half.answer("2", PING)  # there is room for it
+    assert half.answer("3", large) == {"failure": ["refused", "BytesPerDay"]}
+    assert json.loads((tmp_path / "bytes.json").read_text())["bytes"] <= 1000
+    assert "above the most of a day (1,000)" in (tmp_path / "site.log").read_text()
 
 
 def test_something_else_than_a_job_is_a_failure_and_no_fault(half, told):

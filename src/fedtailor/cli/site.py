@@ -39,9 +39,14 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
-    from ..network.kits import check_installed, kit_role
+    from ..errors import SettingError
+    from ..network.kits import ADMIN, HUB, check_installed, kit_role
 
     told = kit_role(kit)
+    if told["kit"] in (HUB, ADMIN):
+        raise SettingError(
+            f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
+        )
     given: dict[str, Any] = {
         "columns": _pairs(column, "--column"),
         "backbones": _pairs(backbone, "--backbone", whole_paths=True),

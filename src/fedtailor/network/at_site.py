@@ -64,7 +64,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         told: by the hub; see `hub.opening`.
 
     Raises:
-        Refused: if the site has no backbone of that name, or another one than the hub.
+        Refused: if the job is not permitted, or the site has no backbone of that name, or another one than the hub.
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
@@ -73,6 +73,8 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
+    if forbidden := file.policy.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+        raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
         divided=_divided(site, file, job, told),

@@ -18,6 +18,7 @@ from .meeting import HASHES, backbone_name
 from .site_file import BACKBONE
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")  # weights, config, tokenizer, chat template
+ADAPTER = "adapter_"  # such a file would have transformers put an adapter onto the weights, or load others in their place
 FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,150}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_FILES = 1000
@@ -45,9 +46,13 @@ MANIFEST = Manifest(
 )
 
 
+def _is_of_the_model(name: str) -> bool:
+    return name.endswith(".safetensors") or name.startswith(ADAPTER)
+
+
 def is_sent(name: str) -> bool:
-    """Return whether a file of this name is one of a backbone: no hidden one, no code and no pickle."""
-    return name.endswith(SUFFIXES) and FILE_NAME.fullmatch(name) is not None
+    """Return whether a file of this name is one of a backbone: no hidden one, no code, no pickle and no part of an adapter."""
+    return name.endswith(SUFFIXES) and not name.startswith(ADAPTER) and FILE_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +116,7 @@ def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Off
         base: folder that relative paths start from.
 
     Raises:
-        BackboneError: if the hub does not have it, or its name cannot be one of a folder at a site.
+        BackboneError: if the hub does not have it, has more of it than may be sent, or its name cannot be one of a folder at a site.
     """
     told_as = backbone_name(backbones.get(name, name))
     if not BACKBONE.fullmatch(told_as):
@@ -125,6 +130,12 @@ def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Off
             f"the hub has no backbone {name!r} to send: {fault}. A path is one of the hub's machine; names of folders can be given "
             'in local/hub.json of the hub\'s kit: {"backbones": {"NAME": "FOLDER"}}'
         ) from None
+    unsent = sorted(path.name for path in place.folder.iterdir() if _is_of_the_model(path.name) and not is_sent(path.name))
+    if unsent:  # hashes would never fit at a site
+        raise BackboneError(
+            f"the folder of backbone {name!r} at the hub holds {unsent[0]}, which is loaded with it and is not sent; push a folder with the "
+            "backbone alone"
+        )
     files = sorted(path for path in place.folder.iterdir() if is_sent(path.name) and path.is_file())
     offered = tuple(OfferedFile(name=p.name, size_bytes=p.stat().st_size, sha256=file_sha256(p)) for p in files)
     found = pins(place)

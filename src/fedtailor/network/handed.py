@@ -6,11 +6,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import JobError, RunError
-from ..federation.nvflare.line import HubAway
+from ..federation.nvflare.line import HubAway, NetError
 from ..job import Job
 from ..records import ClientId
 from ..running import Watcher
@@ -27,6 +28,8 @@ QUIET_S = 35.0  # sites give a sign of life each 10 s
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
 BACK_S, ABSENCES = 300.0, 50  # that is waited for a hub that is away, and how often it may be in one run
 QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
+
+STARTS = ("start", "resume")  # events: from here on there is something to go on with
 
 T = TypeVar("T")
 
@@ -55,19 +58,35 @@ class Handed:
         without: Sequence[ClientId],
         watcher: Watcher,
         path: Path | None = None,
+        expected: Sequence[ClientId] = (),
     ) -> None:
-        """Take what is handed in, a folder to work in, who is told of events, and the run folder if it leaves one."""
+        """Take what is handed in, a folder to work in, who is told of events, the run folder if it leaves one, and the sites that should be there."""
         self._hub, self._settings, self._place, self._path = hub, settings, place, path
-        self._without, self._watcher = without, watcher
+        self._without, self._expected, self._watcher = without, expected, watcher
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
         self._job, self._born = "", ""
         self._begun = False  # whether anything was heard of the job
         self._mark = secrets.token_hex(8)  # of this run's submissions: one that is repeated is no second job
         self._absences = 0  # of the hub
+        self._submit: Callable[[], str] | None = None  # hands in what was handed in last
 
     def to_the_end(self) -> Outcome:
-        """Submit until a submission ends by itself, at most SUBMISSIONS times."""
+        """Submit until a submission ends by itself, at most SUBMISSIONS times.
+
+        Once a run has begun, its folder holds what --resume needs, however this process ends.
+
+        Raises:
+            JobError: if the job is not usable, or a site refuses it.
+            RunError: if the run cannot go on.
+        """
+        try:
+            return self._submit_until_it_ends()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+
+    def _submit_until_it_ends(self) -> Outcome:
         for attempt in range(1, SUBMISSIONS + 1):
             outcome, why = self._once(attempt)
             if outcome.ended == "done":
@@ -93,16 +112,20 @@ class Handed:
         sites = self._choose_sites(first=attempt == 1)
         handed_in = job_folder(folder / "fedtailor", self._settings, sites)
         self._seen, self._born = 0, self._patiently(self._hub.started)
-        self._job = self._patiently(lambda: self._hub.submit(handed_in, f"{self._mark}-{attempt}"))
-        try:
-            status = self._watch_through_absences()
-        except KeyboardInterrupt:
-            self._hub.abort(self._job)
-            self._leave_a_trace()
-            raise
+        self._job, self._submit = "", partial(self._hub.submit, handed_in, f"{self._mark}-{attempt}")
+        self._job = self._patiently(self._submit)
+        status = self._watch_through_absences()
         outcome = Outcome(self._patiently(lambda: self._hub.fetch(self._job, folder)))
         self._pass_on(outcome.events[self._seen :])
         return outcome, outcome.text or f"the engine stopped the job ({status})"
+
+    def _stop(self) -> None:
+        """Have the hub stop the job, if it was handed in; also one of which the hub's answer has not come yet."""
+        try:
+            if self._submit is not None:
+                self._hub.abort(self._job or self._submit())  # with the same mark it is the same job
+        except NetError as fault:
+            self._watcher("warning", {"text": f"the hub could not be told to stop the job, which may go on there: {fault}"})
 
     def _choose_sites(self, *, first: bool) -> list[ClientId]:
         """Return the sites that take part: those that are connected. Later submissions wait for a new sign of life of all of the first for a while."""
@@ -112,6 +135,7 @@ class Handed:
             found = self._there(before)
             if first:
                 self._everybody = found
+                self._tell_who_is_missing(found)
             if set(self._everybody) <= set(found) or time.monotonic() > until:
                 break
             time.sleep(POLL_S)
@@ -120,6 +144,14 @@ class Handed:
                 "no site is connected; each starts with fedtailor site join KIT; fedtailor net status shows who is there"
             )
         return found
+
+    def _tell_who_is_missing(self, found: Sequence[ClientId]) -> None:
+        missing = sorted(set(self._expected) - set(found) - set(self._without))
+        if missing and found:
+            verb = "gives" if len(missing) == 1 else "give"
+            self._watcher(
+                "warning", {"text": f"{', '.join(missing)} {verb} no sign of life; the run begins with {', '.join(found)}"}
+            )
 
     def _there(self, before: Mapping[ClientId, float]) -> list[ClientId]:
         """Return the connected sites: of those that died the hub finds out late, but their last sign of life is old, or none came since `before`."""
@@ -180,15 +212,17 @@ class Handed:
         """Tell the watcher; the run folder is here and not at the hub."""
         self._begun = self._begun or bool(events)
         for kind, facts in events:
+            if kind in STARTS:
+                self._leave_a_trace()
             self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
 
     def _leave_a_trace(self) -> None:
-        """Write down what --resume needs to find the run at the hub again."""
-        if self._path is None:
+        """Write down what --resume needs to find the run at the hub again; a folder that was resumed has it."""
+        if self._path is None or (self._path / "network.json").is_file():
             return
         self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
         (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
+        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
 
     def _keep_what_there_is(self, outcome: Outcome) -> None:
         """Bring the state of a run that cannot go on."""

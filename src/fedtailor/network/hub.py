@@ -12,20 +12,22 @@ import pandas as pd
 
 from ..assemble import Parts, assemble
 from ..data import Divided
-from ..errors import FedtailorError, JobError
+from ..errors import FedtailorError, JobError, SettingError
 from ..federation.nvflare.engine import NetFederation, Stopped
 from ..federation.nvflare.line import Patience, Places, Told
 from ..interfaces import Federation
 from ..job import Job
+from ..job_parts import fedtailors_classes_alone
 from ..protection import Gate
 from ..protocols.sampling import clients_per_round
 from ..records import ClientId, ClientInfo
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
 from ..running.folder import finite
+from ..running.resume import check_same_job
 from .backbone_ledger import sent_before
 from .backbone_push import push
-from .meeting import backbone_name, job_to_send, plain_examples, to_examples
+from .meeting import backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
 from .opening import HubLine, SiteLost, open_at_sites
 from .versions import version_warnings, versions
 
@@ -38,13 +40,17 @@ HUB_FILE = "hub.json"  # in the hub's kit, local/: names of backbones and where 
 def work(line: HubLine, places: Places, diary: "Diary") -> None:
     """Carry a job out, or send a backbone; leave the run folder and how it ended as the job's result."""
     settings = json.loads((places.settings / SETTINGS).read_text(encoding="utf-8"))
-    folder = places.kit / "runs" / settings["run"]
+    run = str(settings["run"])
+    folder, fits = places.kit / "runs" / run, is_folder_name(run)  # else any folder of this machine could be fetched as a run
     outcome: dict[str, Any] = {"ended": "done"}
     try:
+        if not fits:
+            raise SettingError(f"{run!r} is no name of a run: letters, digits, - _ and . alone")
         if "push" in settings:
             outcome["sites"] = push(settings, line, diary, places.kit, _backbones(places.kit))
         else:
-            carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
+            with fedtailors_classes_alone():
+                carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
     except Stopped:
         raise
     except SiteLost as fault:
@@ -53,7 +59,7 @@ def work(line: HubLine, places: Places, diary: "Diary") -> None:
         outcome = {"ended": "mend" if isinstance(fault, JobError) else "failed", "text": str(fault)}
     except Exception as fault:
         outcome = {"ended": "failed", "text": f"the hub met a fault that nobody foresaw: {type(fault).__name__}: {fault}"}
-    if folder.is_dir():
+    if fits and folder.is_dir():
         shutil.copytree(folder, places.job / RUN, dirs_exist_ok=True)
     (places.job / OUTCOME).write_text(json.dumps({**outcome, "events": diary.events}), encoding="utf-8")
 
@@ -90,6 +96,8 @@ def carry_out_at_hub(
     """
     job = Job.from_dict(settings["job"])
     job = job.replace("backbone", backbones.get(job.backbone, job.backbone))
+    if _begun(folder):
+        check_same_job(job, folder)
     warnings: list[str] = []
     parts = assemble(job, divided=_divided(line.sites, settings), begun=_begun(folder), warn=warnings.append)
     diary("opening", {"sites": line.sites})

@@ -1,6 +1,7 @@
 """Kits: what the hub, each site and the administrator need to know one another. NVFlare makes the certificates."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from .site_file import write_private
 
 PORT = 8102
 FILE = "network.json"  # in the network's folder, and in each kit
-HUB, ADMIN = "hub", "admin"
+HUB, ADMIN, AUTHORITY = "hub", "admin", "authority"
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 INSTALL = "pip install 'fedtailor[net]'"
 
 
@@ -36,15 +39,18 @@ class Network:
 
     def __post_init__(self) -> None:
         if not _is_word(self.name):
-            raise SettingError(f"name is a word of letters, digits, - and _; got {self.name!r}")
-        if not isinstance(self.host, str) or not self.host.strip() or "/" in self.host:
-            raise SettingError(f"hub is the host name or address under which sites reach it; got {self.host!r}")
+            raise SettingError(f"name is a word of letters from a to z, digits, - and _; got {self.name!r}")
+        if not isinstance(self.host, str) or not HOST.fullmatch(self.host):
+            raise SettingError(
+                f"hub is the host name or address under which sites reach it, such as hub.example.org; got {self.host!r}"
+            )
         if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 < self.port < 2**16:
             raise SettingError(f"port is a number from 1 to 65535; got {self.port!r}")
-        wrong = [site for site in self.sites if not _is_word(site) or site in (HUB, ADMIN, SERVER)]
+        taken = (HUB, ADMIN, AUTHORITY, SERVER)  # folders beside the sites' own
+        wrong = [site for site in self.sites if not _is_word(site) or site in taken]
         if wrong:
             raise SettingError(
-                f"sites: {wrong[0]!r} is no name of a site: letters, digits, - and _, and not {HUB}, {ADMIN} or {SERVER}"
+                f"sites: {wrong[0]!r} is no name of a site: letters from a to z, digits, - and _, and not {HUB}, {ADMIN}, {AUTHORITY} or {SERVER}"
             )
         if not self.sites or len(set(self.sites)) < len(self.sites):
             raise SettingError(f"sites lists each site once, at least one; got {list(self.sites)}")
@@ -99,7 +105,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     """
     check_installed()
     _check_folder(network, folder)
-    authority = folder / "authority"
+    authority = folder / AUTHORITY
     authority.mkdir(parents=True, exist_ok=True)
     authority.chmod(0o700)
     project = authority / "project.json"
@@ -210,4 +216,4 @@ def _check_folder(network: Network, folder: Path) -> None:
 
 
 def _is_word(name: object) -> bool:
-    return isinstance(name, str) and 0 < len(name) <= 60 and name[0].isalnum() and all(c.isalnum() or c in "-_" for c in name)
+    return isinstance(name, str) and WORD.fullmatch(name) is not None

@@ -9,8 +9,10 @@ from ..job import Job
 from ..personalization import Dual
 from ..protocols import Distillation
 from ..records import Example
+from .policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
+RUN_NAME = 120  # most characters
 HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
 
 
@@ -41,6 +43,11 @@ def _named(override: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_for_network(job: Job) -> None:
     """Raise SettingError, naming the setting, unless all that the job needs is at the hub or at the sites themselves."""
+    if own := named_classes(job.to_dict()):
+        raise SettingError(
+            f"on a network nothing runs but techniques that come with fedtailor, and the job names the class {own[0]}; take one of ours, or run "
+            "it on one machine, without --on"
+        )
     task: Any = job.task
     if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
         raise SettingError(
@@ -74,6 +81,11 @@ def backbone_refusals(name: str, here: Mapping[str, str], hub: Mapping[str, str]
         for part, what in HASHES.items()
         if here.get(part) != hub.get(part)
     ]
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a name of a run, or of a site, that came over the wire names one folder and leads nowhere else."""
+    return 0 < len(name) <= RUN_NAME and name[0].isalnum() and all(sign.isalnum() or sign in "-_." for sign in name)
 
 
 def plain_examples(examples: Iterable[Example]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import FedtailorError
 from ..federation.local import failure_of
+from ..job_parts import fedtailors_classes_alone
 from ..protection import Encoded
 from .at_site import Guarded, Refused, describe, guarded, site_parts
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
@@ -50,7 +51,8 @@ def main() -> None:
 def _open(told: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
     site, kit = str(told["site"]), Path(told["kit"])
     file = read_site_file(kit)
-    parts = site_parts(site, kit, file, told["told"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
+    with fedtailors_classes_alone():
+        parts = site_parts(site, kit, file, told["told"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
     if not told["anew"]:
         parts.states[site].roll_back(int(told["told"]["version"]))
     return guarded(site, parts, file), describe(site, parts, file)

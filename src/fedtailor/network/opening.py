@@ -8,6 +8,12 @@ from ..federation.nvflare.line import Line, Patience, Told, gives_sign
 from ..records import ClientId
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
+ABOUT = {"examples", "measures", "versions", "precision", "threads", "device", "memory_gb"}  # what a site tells of itself
+MOST_TEXTS, MOST_EXAMPLES, MOST_REASON = (
+    100,
+    10**12,
+    2000,
+)  # of what it tells: texts and their characters, a count, a reason's characters
 OPEN_MISSES = 10  # signs of life that may be missing meanwhile: all of a machine may be busy then
 
 
@@ -75,15 +81,51 @@ def _ask_all(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, di
     lost = [site for site, answer in answers.items() if answer.get("failure", [""])[0] == "lost"]
     if lost:
         raise SiteLost(f"{', '.join(lost)} was lost while the job was opened")
+    if not told["ask"]:
+        strange = {"failure": ["off-manifest", "Opening"]}
+        answers = {
+            site: strange if "info" in answer and not _is_info(answer["info"]) else answer for site, answer in answers.items()
+        }
     failed = [f"{site}: {' '.join(answer['failure'])}" for site, answer in answers.items() if "failure" in answer]
     if failed:
         raise RunError(f"a site cannot take part: {'; '.join(failed)}; its own runs/RUN/log.txt says why. Nothing was trained")
     return {site: answer["info"] for site, answer in answers.items()}
 
 
+def _is_info(info: Any) -> bool:
+    """Return whether this is what `at_site.describe` tells of a site, in its types and of a sensible size."""
+    try:
+        texts = [info["precision"], info["device"], *info["versions"].keys(), *info["versions"].values()]
+        numbers = [info["examples"], info["measures"], info["threads"], info["memory_gb"] or 0]
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return (
+        set(info) == ABOUT
+        and len(texts) < MOST_TEXTS
+        and all(isinstance(text, str) and len(text) < MOST_TEXTS for text in texts)
+        and all(isinstance(number, int) and 0 <= number < MOST_EXAMPLES for number in numbers)
+    )
+
+
+def _in_form(answer: object) -> Told:
+    """Return a site's answer with words that can be shown on a terminal of somebody else; one in another form is a failure."""
+    match answer:
+        case {"refused": text, **rest} if not rest:
+            return {"refused": _printable(text)}
+        case {"failure": [str(kind), str(mark)], **rest} if not rest:
+            return {"failure": [_printable(kind), _printable(mark)]}
+        case {"info": dict(info), **rest} if not rest:
+            return {"info": info}
+    return {"failure": ["off-manifest", "Opening"]}
+
+
+def _printable(text: object) -> str:
+    return "".join(sign for sign in str(text) if sign.isprintable())[:MOST_REASON]
+
+
 def _open(line: HubLine, site: ClientId, told: Told) -> Told:
     try:
-        answer = line.open(site, told, OPEN_S)
+        answer: object = line.open(site, told, OPEN_S)
     except BaseException as fault:  # also the engine's own sign that the job is over, which `Line.stopped` tells
         return {"failure": ["lost", type(fault).__name__]}
-    return answer if isinstance(answer, dict) and len(answer) == 1 else {"failure": ["off-manifest", "Opening"]}
+    return _in_form(answer)

@@ -1,11 +1,14 @@
 """What a site permits; its own process holds it, and no server can relax it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin
 
 from ..errors import SettingError
 
+CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
+PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
 TELLABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
@@ -36,9 +39,10 @@ class Policy:
         for name, types in _types().items():
             if not _is_a(getattr(self, name), types):
                 raise SettingError(f"policy.{name} is {getattr(self, name)!r}; see docs/deployment.md for what it takes")
-        strange = sorted(set(self.tell) - set(TELLABLE))
-        if strange:
-            raise SettingError(f"policy.tell names {strange[0]!r}; known are {', '.join(TELLABLE)}")
+        for name, known in _known_names().items():
+            strange = sorted(set(getattr(self, name) or ()) - set(known))
+            if strange:
+                raise SettingError(f"policy.{name} names {strange[0]!r}; known are {', '.join(known)}")
         if not isinstance(self.backbone_from_hub, bool):
             raise SettingError(f"policy.backbone_from_hub is true or false; got {self.backbone_from_hub!r}")
         for name in ("rounds", "bytes_per_day"):
@@ -51,10 +55,9 @@ class Policy:
         Args:
             job: all its settings as plain values, as `Job.to_dict` gives them.
         """
-        own = sorted({kind for kind in _kinds(job) if ":" in kind})
-        if own:
-            return [f"the job names the class {own[0]}, and only techniques that come with fedtailor run here"]
         try:
+            if own := named_classes(job):
+                return [f"the job names the class {own[0]}, and only techniques that come with fedtailor run here"]
             return list(self._differences(job))
         except (KeyError, TypeError, AttributeError) as fault:
             return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
@@ -100,6 +103,7 @@ class Policy:
             yield f"the job lacks protection by {', '.join(missing)}, which is the least here"
         needs = {
             "examples": True,
+            "public-fit": protocol.get("public_fit") or protocol.get("refine"),
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",
         }
@@ -111,6 +115,12 @@ class Policy:
 def is_figure(name: str) -> bool:
     """Return whether a fact is a loss or metric on a site's own validation or test part."""
     return name.startswith(("validation.", "test.", "validation_"))
+
+
+def named_classes(job: Mapping[str, Any]) -> list[str]:
+    """Return the classes of somebody's own that a job names: as a `kind`, however deep, or as the bare name that may stand in its place."""
+    bare = (text for name, value in job.items() if name not in PLAIN for text in _texts(value) if CLASS.fullmatch(text))
+    return sorted({*bare, *(kind for kind in _kinds(job) if ":" in kind)})
 
 
 def _kinds(value: object) -> Iterator[str]:
@@ -125,6 +135,15 @@ def _kinds(value: object) -> Iterator[str]:
             yield from _kinds(inner)
 
 
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts among values, however deep."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    if isinstance(value, str):
+        yield value
+    for inner in inside:
+        yield from _texts(inner)
+
+
 def _types() -> dict[str, Any]:
     texts = tuple[str, ...]
     return {
@@ -133,6 +152,16 @@ def _types() -> dict[str, Any]:
         "rounds": int,
         "bytes_per_day": int,
     }
+
+
+def _known_names() -> dict[str, Collection[str]]:
+    from ..aggregation import AGGREGATIONS  # here, as they load what trains
+    from ..aggregation.logits import LOGIT_AGGREGATIONS
+    from ..protocols import PROTOCOLS
+    from ..tuning import TUNINGS
+
+    rules = list(dict.fromkeys([*AGGREGATIONS, *LOGIT_AGGREGATIONS]))
+    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "tell": TELLABLE}
 
 
 def _is_a(value: object, types: Any) -> bool:

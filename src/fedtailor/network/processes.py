@@ -3,13 +3,15 @@
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -53,7 +55,7 @@ def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], 
         watch: called about twice a second.
 
     Raises:
-        RunError: if another command runs with this kit.
+        RunError: if another command runs with this kit, or another program has the hub's port.
     """
     with _alone(kit):
         _serve(kit, role, say, watch)
@@ -80,6 +82,9 @@ def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[],
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    if role == SERVER:
+        end_leftovers(kit)
+        _check_port(kit_role(kit))
     deaths = 0
     while not stop:
         began = time.monotonic()
@@ -97,6 +102,20 @@ def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[],
         while not stop and time.monotonic() < waited:
             time.sleep(0.2)
     watch()
+
+
+def _check_port(told: Mapping[str, Any]) -> None:
+    """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
+    port, place = told["port"], "localhost" if told["hub"] == "localhost" else ""
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended hub has left does not count
+        try:
+            ours.bind((place, port))
+        except OSError as fault:
+            raise RunError(
+                f"port {port} of this machine cannot be served ({fault.strerror}); end the program that uses it (ss -ltnp shows which), or make the network "
+                "anew in another folder, with another port in its file"
+            ) from None
 
 
 class Tail:

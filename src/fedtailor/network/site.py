@@ -13,13 +13,13 @@ from ..protection import Encoded
 from ..records import ClientId
 from .backbone_offer import read_offer
 from .backbone_receiver import Receiver
+from .meeting import is_folder_name
 from .model_keeper import Failed, ModelKeeper
 from .site_file import Meter, SiteFile, read_site_file
 from .versions import version_refusals, versions
 
 DIARY = "site.log"  # in the kit: what the site did, for its owner
 METER = "bytes.json"
-RUN_NAME = 120  # most characters
 
 
 class Keeper(Protocol):
@@ -71,16 +71,10 @@ class Site:
         try:
             if keeper is None or file is None:
                 return {"failure": ["refused", "NotOpened"]}
-            meter = Meter(self._kit / METER, file.policy.bytes_per_day)
             data = unpack(packed)
-            with self._metering:
-                if meter.full():
-                    self._note(f"run {self._run}: the most bytes of a day have passed; nothing more is answered today")
-                    return {"failure": ["refused", "BytesPerDay"]}
-                meter.add(len(data))
+            self._meter(file, len(data))
             reply, seconds = keeper.answer(ticket, data)
-            with self._metering:
-                meter.add(len(reply))
+            self._meter(file, len(reply))
             return {**pack(reply), "seconds": seconds}
         except Failed as fault:
             self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
@@ -96,7 +90,7 @@ class Site:
 
     def _open(self, told: Told) -> Told:
         self._run = str(told["run"])
-        if not all(_is_name(name) for name in (self._run, *map(str, told["sites"]))):
+        if not all(is_folder_name(name) for name in (self._run, *map(str, told["sites"]))):
             return self._refuse("the name of the run, or of a site, is no name of a folder")
         try:
             file = read_site_file(self._kit)
@@ -124,6 +118,18 @@ class Site:
             self._note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
         return {"info": found}
 
+    def _meter(self, file: SiteFile, size_bytes: int) -> None:
+        """Count bytes that pass, either way.
+
+        Raises:
+            Failed: if they would be more than the owner permits in a day.
+        """
+        with self._metering:
+            if Meter(self._kit / METER, file.policy.bytes_per_day).let_pass(size_bytes):
+                return
+        self._note(f"run {self._run}: {size_bytes:,} bytes more would be above the most of a day ({file.policy.bytes_per_day:,})")
+        raise Failed("refused", "BytesPerDay")
+
     def _refuse(self, text: str) -> Told:
         self._note(f"run {self._run} refused: {text}")
         return {"refused": text}
@@ -136,10 +142,6 @@ class Site:
         """Write a line into the site's own diary."""
         with (self._kit / DIARY).open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
-
-
-def _is_name(run: str) -> bool:
-    return 0 < len(run) <= RUN_NAME and run[0].isalnum() and all(sign.isalnum() or sign in "-_." for sign in run)
 
 
 def _in_words(job: dict[str, Any]) -> str:

@@ -99,22 +99,23 @@ class Meter:
         """Take where the count is kept, and the most of a day."""
         self._path, self._most = path, most_bytes
 
-    def full(self) -> bool:
-        """Return whether nothing more may pass today."""
-        return self._today() >= self._most
-
-    def add(self, size_bytes: int) -> None:
-        """Count bytes that pass."""
-        write_private(self._path, json.dumps({"day": _day(), "bytes": self._today() + size_bytes}))
+    def let_pass(self, size_bytes: int) -> bool:
+        """Return whether so many bytes may pass today, and count them if they may."""
+        total = self._today() + size_bytes
+        if total > self._most:
+            return False
+        write_private(self._path, json.dumps({"day": _day(), "bytes": total}))
+        return True
 
     def _today(self) -> int:
         try:
             told = json.loads(self._path.read_text())
+            return int(told["bytes"]) if told["day"] == _day() else 0
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError):
-            return self._most  # a damaged count permits nothing more today
-        return int(told["bytes"]) if told.get("day") == _day() else 0
+        except (OSError, ValueError, KeyError, TypeError):  # a damaged count permits nothing more today
+            write_private(self._path, json.dumps({"day": _day(), "bytes": self._most}))
+            return self._most
 
 
 def _day() -> str:

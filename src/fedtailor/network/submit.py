@@ -4,12 +4,12 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import ResumeError
+from ..errors import ResumeError, SettingError
 from ..job import Job
 from ..records import ClientId
 from ..running import Result, Watcher
@@ -43,7 +43,7 @@ def run_on(
         watcher: told of every event.
 
     Raises:
-        JobError: if the job is not usable, or a site refuses it; nothing was trained then.
+        JobError: if the job is not usable, `without` names nobody, or a site refuses it; nothing was trained then.
         RunError: if the run cannot go on; its state is kept at the hub.
     """
     check_installed()
@@ -54,13 +54,31 @@ def run_on(
     path = choose_folder(out, job.name) if resume is None else resume
     name = job_name(job.name) if resume is None else _earlier_run(resume)
     settings = {**settings_of(job), "run": name, "patience": dict(patience or {})}
-    with Hub(kit, kit_role(kit)["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
+    role = kit_role(kit)
+    with Hub(kit, role["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
+        if without:
+            _check_known(without, {*role["sites"], *hub.connected()}, role["network"])
         outcome = Handed(
-            hub, settings, place=Path(place), without=without, watcher=watcher or (lambda kind, facts: None), path=path
+            hub,
+            settings,
+            place=Path(place),
+            without=without,
+            watcher=watcher or (lambda kind, facts: None),
+            path=path,
+            expected=role["sites"],
         ).to_the_end()
         shutil.copytree(outcome.folder, path, dirs_exist_ok=True)
     shutil.copyfile(path / "network.json", kit / TOLD)
     return Result(folder=path, summary=json.loads((path / "summary.json").read_text(encoding="utf-8")))
+
+
+def _check_known(without: Sequence[ClientId], sites: Collection[ClientId], network: str) -> None:
+    """Raise SettingError for a site that cannot be left out as there is none of its name: a slip would let the one that was meant take part."""
+    unknown = sorted(set(without) - set(sites))
+    if unknown:
+        raise SettingError(
+            f"--without {unknown[0]}: network {network} has no such site; its sites are {', '.join(sorted(sites))}"
+        )
 
 
 def last_told(kit: Path) -> dict[ClientId, dict[str, Any]]:
@@ -70,8 +88,8 @@ def last_told(kit: Path) -> dict[ClientId, dict[str, Any]]:
 
 
 def job_name(what: str) -> str:
-    """Return a fresh name for something that is handed in."""
-    return f"{what[:60]}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    """Return a fresh name for something that is handed in; it names a folder at hub and sites."""
+    return f"{what[:60].lstrip('._-') or 'job'}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _earlier_run(folder: Path) -> str:

@@ -150,8 +150,8 @@ class NetFederation:
         """Return the reply that a client's half gave; what is off the manifest is a failure of the client's."""
         if not isinstance(told, dict):
             raise Unanswered("an answer that is no mapping")
-        worked = float(told.get("seconds", 0.0))
-        spent = max(0.0, time.monotonic() - waiting.began - worked)
+        worked, passed = float(told.get("seconds", 0.0)), time.monotonic() - waiting.began
+        spent = max(0.0, passed - worked) if worked >= 0 else passed  # a client may say anything, also that it is not a number
         if "failure" in told:
             kind, mark = (str(word)[:MARK_CHARACTERS] for word in told["failure"])
             error = ClientFailure(kind=kind if kind in KINDS else "failed", mark=mark if mark.isidentifier() else "Unnamed")
