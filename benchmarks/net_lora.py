@@ -74,10 +74,14 @@ class Side:
 
 
 def lora_job(rows: Path, folder: Path, rounds: int, steps: int) -> Job:
-    """Write each site's examples, and return a job that asks one of them a round."""
+    """Write each site's examples, and return a job that asks one of them a round.
+
+    An input is at one site alone: a local run keeps an input on one side (training or validation) at all clients, which sites cannot know.
+    """
     table = pd.read_parquet(rows)[["input", "target"]].head(400).astype(str)
+    owners = pd.factorize(table["input"])[0] % len(SITES)
     for number, site in enumerate(SITES):
-        write_rows(folder / f"{site}.jsonl", table.iloc[number :: len(SITES)].to_dict("records"))
+        write_rows(folder / f"{site}.jsonl", table[owners == number].to_dict("records"))
     return Job.from_dict(
         {
             "name": "net-lora",
