@@ -68,7 +68,8 @@ def look(protocols: list[str], folder: Path) -> dict[str, Any]:
         data = folder / PLACE / BAD / "data.jsonl"
         write_rows(data, [{"input": f"row {number}", "target": f"{WORD} {number}"} for number in range(16)])
         labels = {"kind": "classification", "labels": ["yes", "no"]}
-        refused = Job.from_dict({**jobs[0].to_dict(), "base": str(folder), "task": labels, "personalization": {"kind": "none"}})
+        plain = {"protocol": {"kind": "averaging"}, "personalization": {"kind": "none"}}
+        refused = Job.from_dict({**jobs[0].to_dict(), "base": str(folder), "task": labels, **plain})
         ended["a label that is none"] = carry_out(with_columns(refused, world), world, folder / "run-refused")
     words = [WORD.encode(), PLACE.encode(), token_ids(folder / "tiny-llama")]
     places = [folder / "record", folder / "capture", world.folder / HUB, world.folder / ADMIN, *folder.glob("run-*")]
