@@ -44,6 +44,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(make_job, rows, tmp_path)
     assert "damaged-checkpoint" in (tmp_path / "hurt" / "events.jsonl").read_text()
 
 
+def test_what_a_kill_in_the_middle_of_saving_left_of_an_older_checkpoint_is_removed(make_job, rows, tmp_path):
+    home = tmp_path / "r" / "checkpoint"
+    run(make_job(), data=rows, out=tmp_path / "r")
+    kept = sorted(path.name for path in home.glob("[0-9]*"))
+    (home / "000001").mkdir()
+    run(make_job(), data=rows, resume=tmp_path / "r")
+    assert sorted(path.name for path in home.glob("[0-9]*")) == kept == ["000002", "000003"]
+
+
 def test_a_damaged_checkpoint_after_a_kill_within_a_round_gives_the_same_bits(make_job, rows, tmp_path, monkeypatch):
     from fedtailor.personalization import technique
 

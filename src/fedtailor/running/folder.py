@@ -86,11 +86,12 @@ class RunFolder:
         if target.exists():  # a stop that was finished is written again under the same version
             shutil.rmtree(target)
         os.replace(fresh, target)
-        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
-            shutil.rmtree(old)
+        self._remove_old()
 
     def load(self, notify: Callable[..., None]) -> Progress | None:
         """Return the newest whole checkpoint, or None if there is none; a damaged one is passed over, and an event says so.
+
+        What a run that was killed while it saved has left of older ones is removed.
 
         Raises:
             ResumeError: if there are checkpoints, and all are damaged.
@@ -98,7 +99,10 @@ class RunFolder:
         for path in reversed(self._checkpoints()):
             try:
                 if json.loads((path / "hashes.json").read_text()) == _hashes(path):
-                    return _read(path)
+                    progress = _read(path)
+                    if path in self._checkpoints()[-CHECKPOINTS_KEPT:]:
+                        self._remove_old()
+                    return progress
                 reason = "a hash does not fit"
             except (OSError, ValueError) as error:
                 reason = str(error)
@@ -133,6 +137,10 @@ class RunFolder:
     @property
     def _start(self) -> Path:
         return self.path / "checkpoint" / "start.safetensors"
+
+    def _remove_old(self) -> None:
+        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
+            shutil.rmtree(old)
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
