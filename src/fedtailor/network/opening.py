@@ -9,11 +9,9 @@ from ..records import ClientId
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
 ABOUT = {"examples", "measures", "versions", "precision", "threads", "device", "memory_gb"}  # what a site tells of itself
-MOST_TEXTS, MOST_EXAMPLES, MOST_REASON = (
-    100,
-    10**12,
-    2000,
-)  # of what it tells: texts and their characters, a count, a reason's characters
+MOST_TEXTS = 100  # that it tells, and characters of each
+MOST_EXAMPLES = 10**12
+MOST_REASON = 2000  # characters of why it refuses
 OPEN_MISSES = 10  # signs of life that may be missing meanwhile: all of a machine may be busy then
 
 
