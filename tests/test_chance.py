@@ -1,6 +1,8 @@
 """Random streams."""
 
-from fedtailor.chance import stream, stream_seed
+import torch
+
+from fedtailor.chance import seed_torch, stream, stream_seed
 
 
 def test_each_argument_changes_the_stream_and_nothing_else_does():
@@ -17,3 +19,12 @@ def test_each_argument_changes_the_stream_and_nothing_else_does():
 
 def test_arguments_do_not_run_into_each_other():
     assert stream_seed(0, "p", 1, "1") != stream_seed(0, "p", 11, "")
+
+
+def test_torch_draws_the_same_after_seed_torch_as_after_its_own_manual_seed():
+    seed = stream_seed(0, "dropout", 1, "a")
+    torch.manual_seed(seed)
+    expected = torch.rand(5)
+    torch.manual_seed(0)
+    seed_torch(seed, torch.device("cpu"))
+    assert torch.equal(torch.rand(5), expected)

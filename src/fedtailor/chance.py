@@ -3,8 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, purpose: str, round: int = 0, client: str = "") -> int:
@@ -16,6 +20,19 @@ def stream_seed(seed: int, purpose: str, round: int = 0, client: str = "") -> in
 def stream(seed: int, purpose: str, round: int = 0, client: str = "") -> np.random.Generator:
     """Return a fresh generator for one purpose; the same arguments give the same draws."""
     return np.random.Generator(np.random.PCG64(stream_seed(seed, purpose, round, client)))
+
+
+def seed_torch(seed: int, device: "torch.device") -> None:
+    """Begin torch's streams anew, that of the CPU and that of `device`, with the same draws as after `torch.manual_seed`.
+
+    Without a GPU `torch.manual_seed` keeps a printed stack of its callers for each kind of accelerator, in case one comes into use:
+    milliseconds a call, too many for something that is done before each block of a model.
+    """
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @contextmanager

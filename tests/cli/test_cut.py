@@ -17,6 +17,9 @@ def test_cut_prints_what_each_cut_costs_and_recommends_one(fedtailor, write_job)
     assert told["recommended"] == 2
     assert told["means"]["bandwidth"] == 12.5e6
     assert told["cuts"][0]["seconds"] > told["cuts"][1]["seconds"] > 0
+    code, printed, _ = fedtailor("cut", job, "--json", "--server-flops", "1", "--client-flops", "1e9", "--latency", "0.5")
+    far = json.loads(printed)["cuts"][0]
+    assert far["link_seconds"] == pytest.approx(told["cuts"][0]["link_seconds"] + 3 * 0.5)  # two steps: three exchanges
     code, printed, _ = fedtailor("cut", job, "--json")  # speeds as measured
     assert json.loads(printed)["means"]["client_flops"] > 1e4
 
@@ -25,6 +28,7 @@ def test_cut_prints_what_each_cut_costs_and_recommends_one(fedtailor, write_job)
     ("words", "said"),
     [
         (["--bandwidth", "0"], "--bandwidth is a number above 0"),
+        (["--latency", "-1"], "--latency is a number of seconds, 0 or more"),
         (["--client-memory", "10"], "no cut fits in the client's memory"),
         (["protocol.kind=averaging"], "is for jobs with protocol: split, and this one has protocol: averaging"),
     ],

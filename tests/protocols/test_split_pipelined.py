@@ -9,6 +9,7 @@ from fedtailor.assemble import assemble, foretell
 from fedtailor.chance import stream, stream_seed
 from fedtailor.errors import NotFinite, OffManifest, SettingError
 from fedtailor.protocols.split.conversations import Conversations
+from fedtailor.protocols.split.cost import exchanges
 from fedtailor.protocols.split.planning import Means, Work, cut_costs
 from fedtailor.protocols.split.server import ServerTurn
 from fedtailor.records import Message
@@ -64,6 +65,16 @@ def test_with_the_server_one_exchange_a_step_u_shaped_two(folder):
         ("hidden", "loss-gradient", 1),
         ("gradient", "end", -1),
     ]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"labels": "with-server"}, {"labels": "u-shaped"}, {"labels": "with-server", "pipeline": "weight-stashing"}]
+)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_cost_model_counts_exchanges_as_they_are(folder, settings, steps):
+    parts = split_parts(folder, "bert", **settings, local=LOCAL | {"steps": steps})
+    _, log = one_round(parts, random_shared(parts), "client-00")
+    assert len(log) == exchanges(parts.protocol, steps)
 
 
 def stale_steps(parts, start, client):

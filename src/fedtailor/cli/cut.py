@@ -1,7 +1,7 @@
 """fedtailor cut: what each cut of a split job would cost, and which one is best."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +29,9 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
         float | None, typer.Option(help="Operations a second at the server; left out: as measured here.")
     ] = None,
     bandwidth: Annotated[float, typer.Option(help="Bytes a second between a client and the server, each way.")] = BANDWIDTH,
+    latency: Annotated[
+        float, typer.Option(help="Seconds from a message to its answer, beside bytes and computing, such as 0.05.")
+    ] = 0.0,
     client_memory: Annotated[float | None, typer.Option(help="Bytes that a client's part may take; left out: any.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON alone.")] = False,
 ) -> None:
@@ -41,10 +44,10 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
         "bandwidth": bandwidth,
         "client_memory": client_memory,
     }
-    _check_given(given)
+    _check_given(given, latency)
     parts = _assembled(job, settings)
     with err().status("measuring"):
-        means = _means(parts, given)
+        means = replace(_means(parts, given), latency_s=latency)
     worst = slowest(_costs(parts, means))
     choice = choose(worst)
     if as_json:
@@ -54,9 +57,11 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
         out().print(part)
 
 
-def _check_given(given: Mapping[str, float | None]) -> None:
+def _check_given(given: Mapping[str, float | None], latency: float) -> None:
     from ..errors import SettingError
 
+    if not 0 <= latency < float("inf"):
+        raise SettingError(f"--latency is a number of seconds, 0 or more, such as 0.05; got {latency}")
     for name, value in given.items():
         if value is not None and not 0 < value < float("inf"):
             raise SettingError(f"--{name.replace('_', '-')} is a number above 0, such as 5e9; got {value}")
@@ -133,8 +138,8 @@ def _shown(parts: "Parts", worst: "Mapping[int, CutCost | str]", choice: "Choice
 
     about = (
         f"a round of the slowest client, {parts.sampler.per_round} sharing the server; {flops_text(means.client_flops)}/s at a client, "
-        f"{flops_text(means.server_flops)}/s at the server, {bytes_text(means.bandwidth)}/s between (what no option gave: as measured here, and 100 Mbit/s); "
-        "activations, the output head and the time that a message is under way are left out"
+        f"{flops_text(means.server_flops)}/s at the server, {bytes_text(means.bandwidth)}/s between and {means.latency_s:g} s an exchange (what no option gave: as measured here, 100 Mbit/s and none); "
+        "activations and the output head are left out"
     )
     impossible = sorted({cost for cost in worst.values() if isinstance(cost, str)})
     advice = Text.assemble(("recommended: ", "dim"), (f"cut: {choice.cut}", "bold"), f"; {choice.reason}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..chance import stream, stream_seed
+from ..chance import seed_torch, stream, stream_seed
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
@@ -82,7 +82,7 @@ def train_locally(
         _requiring({**worker.params, **params}, params),
         torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []),
     ):
-        torch.manual_seed(stream_seed(worker.seed, f"{purpose}dropout", round, client))
+        seed_torch(stream_seed(worker.seed, f"{purpose}dropout", round, client), worker.device)
         for step in range(steps):
             rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             for group in engine.param_groups:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from ..chance import seed_torch
 from ..errors import BackboneError
 
 # B sequences, L tokens, H hidden width
@@ -74,15 +75,16 @@ class CutModel:
             The hidden states [B, L, H] behind the part's last block, or what `work` returns if the part has the head.
         """
 
+        device = next(self.model.parameters()).device
+
         def inside() -> Result | Tensor:
             try:
                 with self._in_parts(part, received_BLH, draws):
-                    _seed(draws, 0)
+                    _seed(draws, 0, device)
                     return work()
             except _Left as left:
                 return left.hidden_BLH
 
-        device = next(self.model.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=draws is not None):
             named = {f"model.{name}": value for name, value in tensors.items()}
             return cast("Result | Tensor", torch.func.functional_call(_Holder(self.model), named, (inside,)))
@@ -114,12 +116,12 @@ class CutModel:
             if index < part.start:
                 output: Any = (hidden_BLH,) if self.wrapped else hidden_BLH
             else:
-                _seed(draws, index + 1)
+                _seed(draws, index + 1, hidden_BLH.device)
                 output = own(hidden_BLH, *others, **named)
             if part.stop == index + 1:
                 raise _Left(output[0] if self.wrapped else output)
             if index == last:
-                _seed(draws, last + 2)
+                _seed(draws, last + 2, hidden_BLH.device)
             return output
 
         return forward
@@ -187,9 +189,9 @@ def _bare(model: nn.Module) -> type:
     return type(inner.get_base_model() if hasattr(inner, "get_base_model") else inner)
 
 
-def _seed(draws: Draws | None, place: int) -> None:
+def _seed(draws: Draws | None, place: int, device: torch.device) -> None:
     if draws is not None:
-        torch.manual_seed(draws(place))
+        seed_torch(draws(place), device)
 
 
 class _Holder(nn.Module):

@@ -53,6 +53,14 @@ def _seen(local: LocalTraining, examples: int) -> float:
     return local.steps * examples / math.ceil(examples / local.batch_size)  # the last batch of an epoch may be short
 
 
+def exchanges(protocol: "BoundSplit", steps: int) -> int:
+    """Return how often a client waits for an answer of the server in a round of so many steps.
+
+    Once a step, u-shaped twice, and once as the round begins; pipelined once more, to drain what is under way.
+    """
+    return steps * (2 if protocol.form.u_shaped else 1) + 1 + int(protocol.settings.pipelined)
+
+
 def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps: int, known: bool = False) -> tuple[int, int]:
     """Return the bytes that one client sends up and gets down in a round of so many steps.
 

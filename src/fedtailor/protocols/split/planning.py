@@ -2,15 +2,16 @@
 
 A round lasts as long as its slowest client, whose time at cut l is
 
-    t(l) = F_client(l) / s_client + (up(l) + down(l)) / bandwidth + F_server(l) * K / s_server
+    t(l) = F_client(l) / s_client + (up(l) + down(l)) / bandwidth + E * latency + F_server(l) * K / s_server
 
 or, pipelined, the larger one of the server's term and of the other two; with operations F as in `cost` (4 N a token, 2 N where nothing before
-the cut is trained), bytes of messages truly encoded, and K clients of a round that share one server. The best cut is the one with the least t among those whose client part fits in memory; where others are within
-5 % of it, the deepest of them, as deeper cuts tell less of the texts.
+the cut is trained), bytes of messages truly encoded, E exchanges, and K clients of a round that share one server. The best cut is the one with
+the least t among those whose client part fits in memory; where others are within 5 % of it, the deepest of them, as deeper cuts tell less of the
+texts.
 
 Sources: what is weighed (communication, client computation) is that of Split-FedLLMs in Yan et al., 2025, arXiv:2501.04436, which leaves the choice of the
 split point open; cuts that differ per client stand in SplitFT, 2026, arXiv:2604.26388. The rule itself is our own reading: computing and sending take turns (a
-client waits for its answers), latency of messages is left out, and so is what the output head computes, as in all operations of the ledger.
+client waits for its answers), and what the output head computes is left out, as in all operations of the ledger.
 """
 
 import time
@@ -25,7 +26,7 @@ from ...errors import SettingError
 from ...learning.worker import Worker
 from ...records import ClientId
 from ...tasks.shard import Shard, training_batches
-from .cost import client_flops, round_cost, server_flops, tokens_per_round
+from .cost import client_flops, exchanges, round_cost, server_flops, tokens_per_round
 
 if TYPE_CHECKING:
     from .bound import BoundSplit
@@ -41,6 +42,7 @@ class Means:
     client_flops: float  # operations a second
     server_flops: float  # operations a second, of the server's machine as a whole
     bandwidth: float  # bytes a second, each way
+    latency_s: float = 0.0  # from a message to its answer, beside bytes and computing: the way there and back, and packing
     memory_bytes: float | None = None  # that the client's part may take; None: any
 
 
@@ -107,7 +109,8 @@ def _cost(protocol: "BoundSplit", work: Work, means: Means, together: int) -> Cu
         cut=protocol.layout.cut,
         client_seconds=spent.train_flops / means.client_flops,
         server_seconds=server_flops(protocol.layout, round(tokens)) * together / means.server_flops,
-        link_seconds=(spent.up_bytes + spent.down_bytes) / means.bandwidth,
+        link_seconds=(spent.up_bytes + spent.down_bytes) / means.bandwidth
+        + exchanges(protocol, protocol.local.steps_per_round(work.examples)) * means.latency_s,
         up_bytes=spent.up_bytes,
         down_bytes=spent.down_bytes,
         memory_bytes=spent.memory_bytes,
