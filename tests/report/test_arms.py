@@ -105,3 +105,11 @@ def test_both_plots_are_drawn(means, tmp_path):
     drawn = plot_crossover(crossing(means), tmp_path)[1].read_text()
     assert ">225<" in drawn
     assert "avg, rank 16" in drawn
+
+
+def test_points_that_lie_close_share_a_label(tmp_path):
+    cells = [row("cut", 4, public, 0.5 + public / 1e5, 10**6 + public) for public in (1, 2, 3)]
+    cells += [row("cut", 4, 4, 0.7, 10**6), row("cut", 4, 5, 0.7, 10**7)]  # far above; far to the right
+    drawn = plot_against_bytes(pd.DataFrame(cells), settings=SETTINGS, metric="accuracy", folder=tmp_path)[1].read_text()
+    labels = [words for words in ("public 1 … public 3", "public 2", "public 4", "public 5") if f">{words}<" in drawn]
+    assert labels == ["public 1 … public 3", "public 4", "public 5"]

@@ -23,6 +23,7 @@ SMALL_RUN = (
     "ffft-e2e",
     "fat-e2e",
     "fpt-dart",
+    "framework-comparison",
     "fedgen-edge-ptb",
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md

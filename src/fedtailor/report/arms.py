@@ -83,10 +83,9 @@ def with_lost(means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any]) ->
 
 def crossing_lines(crossover: Crossover) -> list[RenderableType]:
     """Return, for each line of the other arm, the size from which on it is the cheaper one."""
-    sizes = {label: max(1, math.ceil(size)) for label, size in crossover.crossings.items()}
     found = [
         Text(f"{crossover.of} sends more than {crossover.under} {label} from {plural(size, 'public example')} on")
-        for label, size in sizes.items()
+        for label, size in crossover.dearer_from.items()
     ]
     return [
         *found,

@@ -1,6 +1,6 @@
 """Several systems in two plots: what they reach against what they send, and where logits stop being cheaper than weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEGA = 1e6
+NEAR = (1.2, 0.05)  # bytes, as a ratio, and metric, up to which points that follow each other share one label: first … last
+ROOM = 1.6  # that labels have on the right, as a factor
 
 
 def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric: str, folder: Path) -> list[Path]:
@@ -46,10 +48,13 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
                     color=color,
                     label=None if number else arm,
                 )
-                axes.annotate(
-                    point_label(row, settings, varied), at, xytext=(4, 4), textcoords="offset points", fontsize="x-small"
-                )
+            for near in _groups(rows, metric):
+                at = (sent(near[-1]) / MEGA, near[-1][metric])
+                label = " … ".join(dict.fromkeys(point_label(row, settings, varied) for row in (near[0], near[-1])))
+                axes.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize="x-small")
         axes.set_xscale("log")
+        least, most = axes.get_xlim()
+        axes.set_xlim(least, most * ROOM)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
@@ -57,6 +62,23 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
         axes.set_ylabel(title_of(metric))
 
     return _draw(folder, f"{metric}-bytes", draw)
+
+
+def _groups(rows: Sequence[Mapping[Any, Any]], metric: str) -> list[list[Mapping[Any, Any]]]:
+    """Return an arm's cells, in their order, with those together that lie so close that their labels would cover each other."""
+    groups: list[list[Mapping[Any, Any]]] = []
+    for row in rows:
+        if groups and _near(row, groups[-1][-1], metric):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _near(one: Mapping[Any, Any], other: Mapping[Any, Any], metric: str) -> bool:
+    more, apart = NEAR
+    low, high = sorted((sent(one), sent(other)))
+    return high <= more * low and abs(one[metric] - other[metric]) <= apart * max(abs(one[metric]), abs(other[metric]))
 
 
 def plot_crossover(crossover: Crossover, folder: Path) -> list[Path]:
@@ -76,7 +98,9 @@ def plot_crossover(crossover: Crossover, folder: Path) -> list[Path]:
         for place, (label, size) in enumerate(crossover.crossings.items(), start=1):
             height = crossover.lines[label] / MEGA
             axes.axhline(height, color=f"C{place}", linestyle="--", linewidth=1, label=f"{crossover.under}, {label}")
-            axes.annotate(f"{size:,.0f}", (size, height), xytext=(4, -10), textcoords="offset points", fontsize="small")
+            axes.annotate(
+                f"{crossover.dearer_from[label]:,}", (size, height), xytext=(4, -10), textcoords="offset points", fontsize="small"
+            )
         axes.set_xlabel("public examples")
         axes.set_ylabel("sent by and to all clients, MB")
         axes.set_ylim(bottom=0)

@@ -1,5 +1,6 @@
 """From which size of a public set on logits cost more than weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,11 @@ class Crossover:
     def crossings(self) -> dict[str, float]:
         """Return the size at which the arm costs as much as each cell of the other."""
         return {label: (sent - self.base) / self.per_item for label, sent in self.lines.items()}
+
+    @property
+    def dearer_from(self) -> dict[str, int]:
+        """Return the least whole size, 1 or more, at which the arm costs more than each cell of the other."""
+        return {label: max(1, math.ceil(size)) for label, size in self.crossings.items()}
 
 
 def find_crossover(means: "pd.DataFrame", *, of: str, along: str, under: str, by: str) -> Crossover | None:
