@@ -16,7 +16,7 @@ from ..records import ClientId, Example
 from .engine_settings import OURS, SERVER, THEIRS
 from .meeting import plain_examples
 
-SYNC_S = 120  # that the processes of all sites may take to start; so long a run waits for a site that died before its process began
+SYNC_S = 120  # that the processes of all sites may take to start, and a run waits for a site that died before its process did
 
 
 def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[ClientId]) -> Path:
