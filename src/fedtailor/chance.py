@@ -41,5 +41,5 @@ def torch_draws(seed: int) -> Iterator[None]:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # the CPU's stream alone: torch.manual_seed would move the accelerators' too
+        seed_torch(seed, torch.device("cpu"))
         yield
