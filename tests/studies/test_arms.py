@@ -62,11 +62,30 @@ def test_the_small_variant_changes_arms_too(recipe, tmp_path):
 
 
 def test_what_the_recipe_varies_cannot_be_set(recipe, tmp_path):
-    for text in ("seed=3", "tuning.rank=2"):
-        with pytest.raises(SettingError, match=r"varies; choose among its cells with --only"):
-            make_arms(recipe, "paper", tmp_path, [text])
+    with pytest.raises(SettingError, match=r"varies; choose among its cells with --only, such as --only '\*tuning.rank=…\*'"):
+        make_arms(recipe, "paper", tmp_path, ["tuning.rank=2"])
     with pytest.raises(SettingError, match=r"the cell avg_tuning.rank=4_seed=0 is no job"):
         make_arms(recipe, "paper", tmp_path, ["stop.rounds=0"])
+
+
+def test_seeds_are_the_recipes_the_variants_or_given(recipe, tmp_path):
+    fewer = replace(recipe, small_seeds=[7])
+    for variant, overrides, expected in (
+        ("paper", [], (0, 7)),
+        ("small", [], (7,)),
+        ("paper", ["seed=3"], (3,)),
+        ("small", ["stop.rounds=5", "seed=1,2"], (1, 2)),
+    ):
+        axes, cells = make_arms(fewer, variant, tmp_path, overrides)
+        assert (axes[-1].name, axes[-1].values) == ("seed", expected)
+        assert {cell.job.seed for cell in cells} == set(expected)
+    for wrong, why in (
+        (["seed=1", "seed=2"], "seed is given twice"),
+        (["seed=1,1"], "the value 1 twice"),
+        (["seed=one"], "seed"),
+    ):
+        with pytest.raises(SettingError, match=why):
+            make_arms(fewer, "paper", tmp_path, wrong)
 
 
 def test_some_cells_are_chosen_and_what_is_done_stays_in_the_table(recipe, tmp_path):

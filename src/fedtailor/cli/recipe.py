@@ -78,6 +78,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     """Run a recipe, after telling which settings are the paper's and which are assumed.
 
     One that compares systems runs all its cells, and makes one table and the plots; the same command again goes on with what is missing.
+    seed=0,1,2 gives it other seeds than its own.
     """
     from ..errors import SettingError
     from ..studies.recipes import load_recipe
@@ -103,7 +104,10 @@ def run(  # noqa: PLR0917 - Typer passes all by name
 
 def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
     from ..report.recipe import show_recipe
+    from ..studies.arms import with_seeds
 
+    if recipe.arms:
+        recipe, settings = with_seeds(recipe, settings)
     told = show_recipe(
         name=recipe.name,
         variant=variant.value,
@@ -116,7 +120,7 @@ def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
         lines=[*recipe.lines(variant.value, settings), *recipe.arm_lines(variant.value, settings)],
         sweeps=recipe.sweeps,
         arms={arm: (told.about, told.grids(variant.value)) for arm, told in recipe.arms.items()},
-        seeds=recipe.seeds,
+        seeds=recipe.seeds_of(variant.value),
         size=recipe.size if variant is Variant.small else "",
     )
     out().print(told)

@@ -22,12 +22,13 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
     A setting that an arm does not vary has its value from the arm's job, or None where the job has none of that name.
 
     Args:
-        overrides: settings of every cell, such as stop.rounds=20.
+        overrides: settings of every cell, such as stop.rounds=20; or other seeds, such as seed=0,1.
 
     Raises:
         SettingError: if a job is wrong, or an override names what the recipe varies.
     """
-    seeds = "seed=" + ",".join(map(str, recipe.seeds))
+    recipe, overrides = with_seeds(recipe, overrides)
+    seeds = "seed=" + ",".join(map(str, recipe.seeds_of(variant)))
     grids = [(name, read_axes([*shlex.split(grid), seeds])) for name, arm in recipe.arms.items() for grid in arm.grids(variant)]
     varied = list(dict.fromkeys(axis.name for _, axes in grids for axis in axes))
     _check_overrides(recipe, varied, overrides)
@@ -42,6 +43,19 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
         for cell in make_cells(axes, load, runs=(run,), prefix=f"{name}_"):
             cells.append(replace(cell, settings={ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}))
     return tuple(_axis(name, cells) for name in (ARM, *varied)), cells
+
+
+def with_seeds(recipe: Recipe, overrides: Sequence[str]) -> tuple[Recipe, list[str]]:
+    """Return a comparison with the seeds that an override such as seed=0,1 names, and the other overrides.
+
+    Raises:
+        SettingError: if the seeds cannot be read, or are given twice.
+    """
+    named = [text for text in overrides if text.partition("=")[0].strip() == "seed"]
+    if not named:
+        return recipe, list(overrides)
+    (axis,) = read_axes(named)
+    return replace(recipe, seeds=axis.values, small_seeds=None), [text for text in overrides if text not in named]
 
 
 def choose(cells: Sequence[Cell], patterns: Sequence[str], folder: Path) -> list[Cell]:
@@ -76,8 +90,8 @@ def _check_overrides(recipe: Recipe, varied: Sequence[str], overrides: Sequence[
     named = next((text.partition("=")[0].strip() for text in overrides if text.partition("=")[0].strip() in varied), None)
     if named is not None:
         raise SettingError(
-            f"{named} is what the recipe {recipe.name} varies; choose among its cells with --only, such as --only '*seed=0', or write "
-            f"the job with fedtailor recipe show {recipe.name} --yaml"
+            f"{named} is what the recipe {recipe.name} varies; choose among its cells with --only, such as --only '*{named}=…*', or "
+            f"write the job with fedtailor recipe show {recipe.name} --yaml"
         )
 
 

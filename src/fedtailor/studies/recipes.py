@@ -19,7 +19,7 @@ Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
 NOT_RUN = "not run here"
-INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "metric", "crossover")  # of what is extended
+INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "small_seeds", "metric", "crossover")
 
 
 class Line(NamedTuple):
@@ -65,6 +65,7 @@ class Recipe:
     status: str = NOT_RUN
     arms: Mapping[str, Arm] = field(default_factory=dict)  # name -> what is compared
     seeds: Sequence[int] = (0,)  # of every cell of every arm
+    small_seeds: Sequence[int] | None = None  # those of the small variant; None: the same
     metric: str = "loss"  # the figure that arms are compared by
     crossover: Mapping[str, str] = field(
         default_factory=dict
@@ -73,6 +74,10 @@ class Recipe:
         default_factory=dict
     )  # settings of the cell that an arm's others lose against; none: nothing is told
     size: str = ""  # of the small variant: cells, and how long they take
+
+    def seeds_of(self, variant: str) -> Sequence[int]:
+        """Return the seeds of every cell of a variant."""
+        return self.seeds if variant == "paper" or self.small_seeds is None else self.small_seeds
 
     def settings(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> dict[str, Any]:
         """Return the settings of the job, nested; or of the job as an arm changes it.
