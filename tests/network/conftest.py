@@ -5,6 +5,8 @@ import pytest
 from jobs import tiny_rows
 from nets import SITES, DirectLine, at_hub, write_site
 
+from fedtailor.network import handed
+
 
 @pytest.fixture
 def net(tmp_path, tiny_backbone_folder):
@@ -22,3 +24,21 @@ def net(tmp_path, tiny_backbone_folder):
         folder=tmp_path, kits=kits, line=line, backbone=tiny_backbone_folder, run=lambda job: at_hub(job, line, tmp_path)
     )
     line.close()
+
+
+@pytest.fixture
+def hand_in(tmp_path, monkeypatch, make_job):
+    """Return a way to play a script; events are returned beside the outcome."""
+    for name in ("POLL_S", "STATUS_S", "SITES_S"):
+        monkeypatch.setattr(handed, name, 0.0)
+
+    def play(hub, without=(), expected=()):
+        events = []
+        settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
+        watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
+        one = handed.Handed(
+            hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run", expected=expected
+        )
+        return one, events
+
+    return play

@@ -9,7 +9,6 @@ import pytest
 import torch
 from nets import SITES, DirectLine, handed_in
 
-from fedtailor.errors import OffManifest
 from fedtailor.network import backbone_push, backbone_receiver
 from fedtailor.network.backbone_offer import PIECE, make_offer, read_offer
 from fedtailor.network.policy import Policy
@@ -206,40 +205,6 @@ def test_a_folder_with_more_than_a_backbone_is_not_sent_in_part(place, name):
 
 def offered(place):
     return make_offer(str(place.backbone), {}, place.folder)[0].told()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../x.json",
-        "a/b.json",
-        ".x.json",
-        "x.py",
-        "x.bin",
-        "pytorch_model.bin",
-        "x.safetensors.bin",
-        "/etc/x.txt",
-        "",
-        "adapter_config.json",
-    ],
-)
-def test_a_file_that_no_backbone_has_is_not_taken(place, name):
-    told = offered(place)
-    told["files"][0]["name"] = name
-    with pytest.raises(OffManifest, match="is no file of a backbone"):
-        read_offer(told)
-    kept = offered(place)
-    assert read_offer(kept).told() == kept
-
-
-@pytest.mark.parametrize("damage", [{"files": []}, {"files": "x"}, {"pins": {}}, {"files": [{"name": "config.json"}]}])
-def test_an_offer_in_another_form_is_none(place, damage):
-    with pytest.raises(OffManifest):
-        read_offer(offered(place) | damage)
-    twice = offered(place)
-    twice["files"] += twice["files"][:1]
-    with pytest.raises(OffManifest, match="each once"):
-        read_offer(twice)
 
 
 def piece(file="config.json", offset=0, size=3):
