@@ -76,7 +76,7 @@ def test_logits_that_cost_more_than_weights_from_the_first_text_on(means):
     dear["learning_down_bytes"] = dear["learning_up_bytes"]
     lines = [str(line) for line in crossing_lines(crossing(dear))]
     assert lines[0] == "kd sends more than avg rank 4 from 1 public example on"
-    assert lines[-1] == "by 50,000.0 bytes a public example, fitted to 2 sizes"
+    assert lines[-1] == "by 50,000 bytes a public example, fitted to 2 sizes"
 
 
 def test_what_is_lost_is_against_the_base_of_the_same_arm():

@@ -90,7 +90,7 @@ def crossing_lines(crossover: Crossover) -> list[RenderableType]:
     return [
         *found,
         Text(
-            f"by {crossover.per_item:,.1f} bytes a public example, fitted to {plural(len(crossover.sizes), 'size')}", style="dim"
+            f"by {crossover.per_item:,.0f} bytes a public example, fitted to {plural(len(crossover.sizes), 'size')}", style="dim"
         ),
     ]
 

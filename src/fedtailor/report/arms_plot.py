@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 MEGA = 1e6
 NEAR = (1.2, 0.05)  # bytes, as a ratio, and metric, up to which points that follow each other share one label: first … last
-ROOM = 1.6  # that labels have on the right, as a factor
+ROOM = 2.0  # that labels have on the right, as a factor
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # behind a label, over the bars of other points
 
 
 def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric: str, folder: Path) -> list[Path]:
@@ -48,10 +49,11 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
                     color=color,
                     label=None if number else arm,
                 )
+                axes.plot(*at, "o", color=color, zorder=4)  # once more, above the paper of labels
             for near in _groups(rows, metric):
                 at = (sent(near[-1]) / MEGA, near[-1][metric])
                 label = " … ".join(dict.fromkeys(point_label(row, settings, varied) for row in (near[0], near[-1])))
-                axes.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize="x-small")
+                axes.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize="x-small", bbox=PAPER)
         axes.set_xscale("log")
         least, most = axes.get_xlim()
         axes.set_xlim(least, most * ROOM)
