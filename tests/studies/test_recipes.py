@@ -24,6 +24,7 @@ SMALL_RUN = (
     "fat-e2e",
     "fpt-dart",
     "framework-comparison",
+    "framework-comparison-e2e",
     "fedgen-edge-ptb",
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
