@@ -7,6 +7,7 @@ from .data.divide import Divided
 from .data.load import load_examples
 from .errors import DataError, SettingError
 from .job import Job
+from .learning.public_fit import LEAST_ROWS
 from .learning.worker import Worker
 from .protocols import Averaging, Distillation, DistillationRun, Ready, Split
 from .protocols.distillation import REST
@@ -52,7 +53,7 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
         if shared:
             warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
-    return _limited(examples, settings.public_limit, job.seed)
+    return _limited(examples, settings.public_limit, job.seed, warn)
 
 
 def ready_protocol(
@@ -89,7 +90,28 @@ def ready_protocol(
     dropped = ready.public.shard.dropped
     if dropped:
         warn(f"{len(dropped)} of {len(public)} public examples cannot be used and are left out; the first: {dropped[0][1]}")
+    _check_use(ready, divided, warn)
     return ready
+
+
+def _check_use(ready: DistillationRun, divided: Divided, warn: Callable[[str], None]) -> None:
+    """Raise SettingError if nothing can be learned from the public examples, and tell which settings come to nothing."""
+    settings, public = ready.settings, ready.public
+    if settings.weight == 0 and not public.labelled:
+        raise SettingError(
+            f"protocol.weight: 0 learns from the labels of public examples alone, and none of the {len(public.shard):,} has one; set weight: "
+            "0.5 or 1 to learn from logits, or give the public examples labels"
+        )
+    if settings.weight == 0 and public.labelled < len(public.shard):
+        warn(f"protocol.weight: 0 learns from labels alone: {len(public.shard) - public.labelled:,} public examples have none")
+    if settings.refine_every != Distillation.refine_every and not settings.refine:
+        warn("protocol.refine_every does nothing without refine: label-statistics")
+    least = min([len(public.shard), *map(len, divided.train.values())])
+    if settings.refine and least < LEAST_ROWS:
+        warn(
+            f"protocol.refine: rows are scored from {LEAST_ROWS} examples on, of a client's own and of public ones, and somebody has {least}: "
+            + ("label counts alone count there" if settings.label_counts else "such a client has no say in the draw")
+        )
 
 
 def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:
@@ -115,13 +137,18 @@ def _load(job: Job, source: object) -> list[Example]:
         if OPTIONAL_HERE in required and examples and all(OPTIONAL_HERE in example.fields for example in examples):
             examples = load(required)
     except DataError as error:
-        raise DataError(str(error).replace("data.public", "protocol.public")) from None  # the loader names parts of `data`
+        told, advice, _ = str(error).replace("data.public", "protocol.public").partition("say which column it is")
+        more = "rename the column in that file: data.columns would hold for all files" if advice else ""
+        named = told if "protocol.public" in told else f"protocol.public: {told}"
+        raise DataError(f"{named}{more}") from None  # the loader names parts of `data`
     if not examples:
         raise DataError(f"protocol.public: {source} has no examples; give a file with at least one")
     return examples
 
 
-def _limited(examples: list[Example], most: int | None, seed: int) -> list[Example]:
+def _limited(examples: list[Example], most: int | None, seed: int, warn: Callable[[str], None]) -> list[Example]:
+    if most is not None and most > len(examples):
+        warn(f"protocol.public_limit is {most:,}, and there are {len(examples):,} public examples: all of them are taken")
     if most is None or most >= len(examples):
         return examples
     kept = stream(seed, "limit-public").choice(len(examples), size=most, replace=False)

@@ -38,3 +38,16 @@ def test_cut_says_what_is_wrong(fedtailor, write_job, words, said):
     code, _, told = fedtailor("cut", write_job(protocol=protocol), *words, "--client-flops", "1e6", "--server-flops", "1e6")
     assert code == 2
     assert said in " ".join(told.split())
+
+
+def test_where_nothing_fits_the_figures_are_told_all_the_same(fedtailor, write_job):
+    words = ("--client-memory", "10", "--client-flops", "1e6", "--server-flops", "1e6")
+    code, printed, told = fedtailor("cut", write_job(protocol=SPLIT), *words)
+    assert code == 2
+    assert "too large for a client" in printed
+    assert "recommended" not in printed
+    assert "no cut fits" in told
+    code, printed, _ = fedtailor("cut", write_job(protocol=SPLIT), *words, "--json")
+    found = json.loads(printed)
+    assert (code, found["recommended"]) == (2, None)
+    assert found["cuts"]

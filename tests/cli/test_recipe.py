@@ -33,6 +33,18 @@ def test_list_and_show_tell_what_is_the_papers(fedtailor):
         assert words in shown
     assert "smollm2-135m" in fedtailor("recipe", "show", "fpt-e2e", "--variant", "small")[1]
     assert fedtailor("recipe", "show", "fpt")[0] == 2
+    for name in ("fpt-e2e", "framework-comparison"):
+        code, printed, said = fedtailor("recipe", "show", name, "tuning.rnak=3")
+        assert (code, printed) == (2, "")
+        assert "tuning.rnak is not a setting" in said
+
+
+def test_seeds_and_size_of_a_comparison_are_those_that_it_will_have(fedtailor):
+    small = ("recipe", "show", "framework-comparison", "--variant", "small")
+    assert "each with seed 0, 1, 42; 15 cells × 3 seeds" in fedtailor(*small)[1]
+    other = fedtailor(*small, "seed=5,6")[1]
+    assert "each with seed 5, 6" in other
+    assert "15 cells" not in other
 
 
 def test_the_job_of_a_recipe_is_a_job_file(fedtailor, data, tmp_path):

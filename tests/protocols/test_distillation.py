@@ -89,8 +89,10 @@ def test_what_is_foretold_is_what_was_sent(plain, make, tmp_path):
     logits = 30 * 3 * 2
     first, later = (clients[clients["round"] == index]["down_bytes"].mean() for index in (1, 2))
     assert first < 100 < logits < later
-    second = clients[clients["round"] == 2]
-    assert second["train_flops"].mean() == pytest.approx(cost.train_flops, rel=0.05)
+    last = result.summary["traffic"]["by_kind"]["align"]["down_bytes"]
+    assert 3 * parts.protocol.last_down(parts.worker.tensors(), rounds=2) == last
+    rounds = 2 * sum(each.train_flops for each in foretell(parts).values())
+    assert result.summary["flops"]["client_total"] == pytest.approx(rounds, rel=0.01)  # the fit and the last alignment among them
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(make, tmp_path):

@@ -68,6 +68,28 @@ def test_what_the_parts_refuse(tiny_bert_folder, tiny_backbone_folder, make_job,
         assemble(make_job(protocol=protocol, data__limit={"train": 36}), given=rows)
 
 
+def test_what_comes_to_nothing_is_said(tiny_bert_folder):
+    said = []
+    changes = {
+        "p_public_limit": 5,
+        "p_slice": 0.5,
+        "p_refine": "label-statistics",
+        "p_label_counts": True,
+        "p_label_epsilon": 1.0,
+    }
+    assemble(class_job(tiny_bert_folder, **changes), given=class_data(), warn=said.append)
+    assemble(class_job(tiny_bert_folder, p_refine_every=7, p_public_limit=31), given=class_data(), warn=said.append)
+    for words in (
+        "rows are scored from 8 examples on, of a client's own and of public ones, and somebody has 5: label counts alone",
+        "refine_every does nothing without refine",
+        "public_limit is 31, and there are 30 public examples: all of them are taken",
+    ):
+        assert any(words in text for text in said), said
+    said.clear()
+    assemble(class_job(tiny_bert_folder, p_public_limit=30), given=class_data(), warn=said.append)
+    assert not any("public_limit" in text or "refine" in text for text in said)
+
+
 def test_the_rest_has_no_held_out_inputs(make_job, rows):
     twins = [*rows, *({**row, "target": f"{row['target']} Yes."} for row in rows)]
     warnings = []
@@ -91,8 +113,21 @@ class TestRefused:
 
     def test_other_columns(self, tiny_bert_folder, tmp_path):
         (tmp_path / "public.jsonl").write_text('{"question": "a", "label": "card"}\n')
-        with pytest.raises(DataError, match=r"public\.jsonl has no column 'text'.*it has label, question"):
+        said = r"protocol\.public: .*public\.jsonl has no column 'text'.*it has label, question; rename the column in that file"
+        with pytest.raises(DataError, match=said):
             run(class_job(tiny_bert_folder, p_public="public.jsonl", base=str(tmp_path)), data=class_data(), out=tmp_path / "r")
+
+    def test_labels_alone_and_none_there(self, tiny_bert_folder, tmp_path):
+        (tmp_path / "public.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+        job = class_job(tiny_bert_folder, p_public="public.jsonl", p_weight=0.0, base=str(tmp_path))
+        with pytest.raises(
+            SettingError, match=r"weight: 0 learns from the labels of public examples alone, and none of the 2 has one"
+        ):
+            run(job, data=class_data(), out=tmp_path / "r")
+        (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "card"}\n{"text": "b"}\n')
+        said = []
+        assemble(job, given=class_data(), warn=said.append)
+        assert any("labels alone: 1 public examples have none" in text for text in said)
 
     def test_a_label_of_another_world(self, tiny_bert_folder, tmp_path):
         (tmp_path / "public.jsonl").write_text('{"text": "a", "label": "zoo"}\n')

@@ -192,8 +192,8 @@ def test_a_client_that_sends_another_part_than_its_own_is_dropped(folders):
         ({"cut": "auto", "server": "sequential"}, "cut: auto does not go with server: sequential"),
         ({"cut": "auto", "reuse": True}, "reuse does not go with cut: auto"),
         ({"least_cut": 2}, "least_cut is 2, and holds with cut: auto alone"),
-        ({"cut": "auto", "least_cut": 0}, "at least 1; got 0"),
-        ({"cut": "auto", "least_cut": 4}, "protocol.cut is 4, but this backbone has 4 blocks"),
+        ({"cut": "auto", "least_cut": 0}, "least_cut is the fewest blocks that a client may hold, at least 1; got 0"),
+        ({"cut": "auto", "least_cut": 4}, "protocol.least_cut is 4, but this backbone has 4 blocks"),
         ({"local": {"keep_optimizer": True}, "server": "sequential"}, "local.keep_optimizer is True, which server: sequential"),
         (
             {"cut": "auto", "changes": {"personalization": {"kind": "fedper", "home": ["*.layer.3.*"]}}},

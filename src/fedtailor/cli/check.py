@@ -149,8 +149,9 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
     yield (
         "sent a round",
         f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for training alone; "
-        f"evaluations {'and personalization come' if job.personalization.personal else 'come'} on top",
+        f"{_on_top(job)} on top",
     )
+    yield from _last_alignment(job, parts)
     yield from _reused(parts)
     yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
     yield (
@@ -163,6 +164,24 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
             "personalization",
             f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
         )
+
+
+def _on_top(job: "Job") -> str:
+    from ..protocols import Distillation
+
+    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * isinstance(job.protocol, Distillation)
+    return " and ".join(["evaluations", *others]) + " come"
+
+
+def _last_alignment(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what is sent after the last round, where the protocol distils."""
+    from ..protocols import DistillationRun
+    from ..report.wording import bytes_text
+
+    if isinstance(parts.protocol, DistillationRun):
+        clients = len(parts.sampler.clients)
+        down = parts.protocol.last_down(parts.worker.tensors(), rounds=job.stop.rounds)
+        yield "last alignment", f"after the last round {bytes_text(down * clients)} down to {clients} clients, and figures up"
 
 
 def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:

@@ -36,6 +36,7 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON alone.")] = False,
 ) -> None:
     """Print what each cut of a job with protocol: split would cost, and recommend one; nothing is trained."""
+    from ..errors import SettingError
     from ..protocols.split.planning import choose, slowest
 
     given = {
@@ -49,12 +50,18 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
     with err().status("measuring"):
         means = replace(_means(parts, given), latency_s=latency)
     worst = slowest(_costs(parts, means))
-    choice = choose(worst)
+    choice, nothing = None, None
+    try:
+        choice = choose(worst)
+    except SettingError as error:
+        nothing = error  # what each cut takes is told all the same
     if as_json:
         print_json(_as_json(worst, choice, means))
-        return
-    for part in _shown(parts, worst, choice, means):
-        out().print(part)
+    else:
+        for part in _shown(parts, worst, choice, means):
+            out().print(part)
+    if nothing is not None:
+        raise nothing
 
 
 def _check_given(given: Mapping[str, float | None], latency: float) -> None:
@@ -121,15 +128,18 @@ def _protocol(parts: "Parts") -> "BoundSplit":
     return parts.protocol
 
 
-def _as_json(worst: "Mapping[int, CutCost | str]", choice: "Choice", means: "Means") -> dict[str, Any]:
+def _as_json(worst: "Mapping[int, CutCost | str]", choice: "Choice | None", means: "Means") -> dict[str, Any]:
     cuts = [
         {"cut": number, "impossible": cost} if isinstance(cost, str) else {**asdict(cost), "seconds": cost.seconds}
         for number, cost in worst.items()
     ]
-    return {"cuts": cuts, "recommended": choice.cut, "reason": choice.reason, "means": asdict(means)}
+    advice = {"recommended": choice and choice.cut, "reason": choice.reason if choice else "no cut fits in the client's memory"}
+    return {"cuts": cuts, **advice, "means": asdict(means)}
 
 
-def _shown(parts: "Parts", worst: "Mapping[int, CutCost | str]", choice: "Choice", means: "Means") -> "list[RenderableType]":
+def _shown(
+    parts: "Parts", worst: "Mapping[int, CutCost | str]", choice: "Choice | None", means: "Means"
+) -> "list[RenderableType]":
     """Return what there is to see: the table, what it stands on, and the advice."""
     from rich.padding import Padding
     from rich.text import Text
@@ -142,18 +152,18 @@ def _shown(parts: "Parts", worst: "Mapping[int, CutCost | str]", choice: "Choice
         "activations and the output head are left out"
     )
     impossible = sorted({cost for cost in worst.values() if isinstance(cost, str)})
-    advice = Text.assemble(("recommended: ", "dim"), (f"cut: {choice.cut}", "bold"), f"; {choice.reason}")
+    advice = [Text.assemble(("recommended: ", "dim"), (f"cut: {choice.cut}", "bold"), f"; {choice.reason}")] if choice else []
     return [
         Padding(
             _table(worst, choice, None if _protocol(parts).auto else _protocol(parts).layout.cut), (1, 2, 1, 2), expand=False
         ),
         *(Padding(Text(f"not possible: {why}", style="yellow"), (0, 2, 1, 2), expand=False) for why in impossible),
         Padding(Text(about, style="dim"), (0, 2, 1, 2), expand=False),
-        Padding(advice, (0, 2, 1, 2), expand=False),
+        *(Padding(text, (0, 2, 1, 2), expand=False) for text in advice),
     ]
 
 
-def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice", mine: int | None) -> "RenderableType":
+def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice | None", mine: int | None) -> "RenderableType":
     from ..report.plain import plain_table
     from ..report.wording import bytes_text, seconds_text
 
@@ -165,7 +175,7 @@ def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice", mine: int | N
         if isinstance(cost, str):
             table.add_row(str(number), *["–"] * 7, "not possible", style="dim")
             continue
-        marks = ["recommended"] * (number == choice.cut) + ["the job's"] * (number == mine)
+        marks = ["recommended"] * (choice is not None and number == choice.cut) + ["the job's"] * (number == mine)
         marks += [] if cost.fits else ["too large for a client"]
         seconds = (cost.client_seconds, cost.link_seconds, cost.server_seconds, cost.seconds)
         sizes = (cost.up_bytes, cost.down_bytes, cost.memory_bytes)

@@ -56,8 +56,9 @@ def show(
     recipe = load_recipe(name)
     if as_yaml:
         sys.stdout.write(recipe.make_job(variant.value, data, settings or []).to_yaml())
-    else:
-        _tell(recipe, variant, settings or [])
+        return
+    _check(recipe, variant, data, settings or [])
+    _tell(recipe, variant, settings or [])
 
 
 @app.command()
@@ -85,6 +86,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
 
     recipe = load_recipe(name)
     if recipe.arms:
+        _check(recipe, variant, data, settings or [])
         if not as_json:
             _tell(recipe, variant, settings or [])
         run_arms(recipe, variant.value, data, settings or [], only=only or [], out_folder=out_folder, as_json=as_json)
@@ -102,10 +104,21 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     show_end(result.folder, samples=2)
 
 
+def _check(recipe: "Recipe", variant: Variant, data: Path, settings: Sequence[str]) -> None:
+    """Raise SettingError if a recipe with these settings is no job that can run, before anything is told of it."""
+    from ..studies.arms import make_arms
+
+    if recipe.arms:
+        make_arms(recipe, variant.value, data, settings)
+    else:
+        recipe.make_job(variant.value, data, settings)
+
+
 def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
     from ..report.recipe import show_recipe
     from ..studies.arms import with_seeds
 
+    asked = settings
     if recipe.arms:
         recipe, settings = with_seeds(recipe, settings)
     told = show_recipe(
@@ -121,6 +134,6 @@ def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
         sweeps=recipe.sweeps,
         arms={arm: (told.about, told.grids(variant.value)) for arm, told in recipe.arms.items()},
         seeds=recipe.seeds_of(variant.value),
-        size=recipe.size if variant is Variant.small else "",
+        size=recipe.size if variant is Variant.small and not asked else "",
     )
     out().print(told)

@@ -2,20 +2,23 @@
 
 from typing import TYPE_CHECKING
 
+from ..learning.public_fit import LEAST_ROWS, MOST_ROWS
 from ..ledger import Sizes, client_memory, forward_flops, train_flops
 from ..protection import TensorSpec, length_of, specs_of, usual_facts
 from ..records import Cost, Fact
 from ..tensors import Tensors
 from .averaging_messages import VALIDATION
-from .distillation_messages import BEFORE, FIT_FACT, LOCAL_FACTS, NOW, SCORES, TRAIN, with_mark
+from .distillation_messages import ALIGN, BEFORE, FIT_FACT, LOCAL_FACTS, NOW, SCORES, TRAIN, with_mark
 
 if TYPE_CHECKING:
     from .distillation_server import DistillationRun
 
 
 def round_cost(run: "DistillationRun", sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
-    """Return what one client with so many examples spends in one round: bytes on average over rounds, operations as in all but the first."""
+    """Return what one client with so many examples spends in one round, on average over rounds. The alignment that the first round lacks
+    stands for the one after the last."""
     local, align, public = run.local, run.settings.align, run.public
+    fit = fit_tokens(run, examples, tokens_per_example) / sizes.rounds
     seen = examples * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
     passes = align.epochs if align.steps is None else align.steps * align.batch_size / len(public.rows(1))
     aligned = 0.0 if run.sends_weights else passes * public.mean_tokens
@@ -24,7 +27,7 @@ def round_cost(run: "DistillationRun", sizes: Sizes, *, examples: int, tokens_pe
         up_bytes=sizes.up_bytes + _more_digits(run, examples),
         down_bytes=sizes.down_bytes,
         train_flops=train_flops(int(seen * tokens_per_example + aligned), sizes)
-        + forward_flops(int(public.mean_tokens) + scored, sizes),
+        + forward_flops(int(public.mean_tokens + fit) + scored, sizes),
         memory_bytes=client_memory(sizes, moments=2 if local.optimizer == "adamw" else int(local.momentum > 0)),
     )
 
@@ -48,6 +51,22 @@ def round_lengths(run: "DistillationRun", shared: Tensors, *, rounds: int, valid
     plain, asked = (length_of(TRAIN, {**logits, **weights, **more}, _facts(run, validated)) for more in ({}, scores))
     scored = sum(map(run.settings.scores_in, range(1, rounds + 1)))
     return round((scored * asked + (rounds - scored) * plain) / rounds), round(every / rounds)
+
+
+def last_length(run: "DistillationRun", shared: Tensors, *, rounds: int) -> int:
+    """Return the bytes of what one client gets after the last of so many rounds, for its last alignment."""
+    told = specs_of(with_mark(shared)) if run.sends_weights else run.wire.specs(round(run.public.mean_places))
+    marks = dict(list(_refining(run)[1].items())[:rounds])
+    return length_of(ALIGN, {**told, **marks}, {"version": rounds, "generate": 0})
+
+
+def fit_tokens(run: "DistillationRun", examples: int, tokens_per_example: float) -> float:
+    """Return the tokens of forward passes by which a client finds, once in a run, how well the public set fits."""
+    count = len(run.public.shard)
+    if not run.settings.public_fit or min(examples, count) < LEAST_ROWS:
+        return 0.0
+    public_tokens = float(run.public.shard.lengths_N.float().mean())
+    return min(examples, MOST_ROWS) * tokens_per_example + min(count, MOST_ROWS) * public_tokens
 
 
 def scored_tokens(run: "DistillationRun", own_tokens: float) -> int:

@@ -42,7 +42,8 @@ COUNT_FACT = FactSpec(
     type="list[int]", purpose="training examples with each label: the weights of classes, and whether the set fits"
 )
 NOISED_FACT = replace(
-    COUNT_FACT, purpose=f"{COUNT_FACT.purpose}; with geometric noise, so that one example more or less hardly shows"
+    COUNT_FACT,
+    purpose=f"{COUNT_FACT.purpose}; with geometric noise, so that an example's label hardly shows (their number is told as it is)",
 )
 ALIGN_FACTS = {
     "steps": FactSpec(type="int", purpose="optimizer steps of the last alignment"),

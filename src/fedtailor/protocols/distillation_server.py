@@ -25,7 +25,7 @@ from ..tensors import Tensors, check_finite, clone, norm, subtract
 from .distillation import Distillation
 from .distillation_client import DistillationClient
 from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
-from .distillation_cost import round_cost, round_lengths
+from .distillation_cost import last_length, round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
     BEFORE,
@@ -184,6 +184,10 @@ class DistillationRun:
         """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `Averaging.sizes`."""
         up, down = round_lengths(self, shared, rounds=rounds, validated=validated)
         return {"up_bytes": up, "down_bytes": down}
+
+    def last_down(self, shared: Tensors, *, rounds: int) -> int:
+        """Return the bytes that each client gets after the last of so many rounds, for its last alignment, foretold."""
+        return last_length(self, shared, rounds=rounds)
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, foretold, on average over rounds."""

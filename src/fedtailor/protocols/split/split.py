@@ -72,10 +72,13 @@ class Split:
 
     def _check_cuts(self) -> None:
         """Raise SettingError if a cut is none, or what chooses it does not go with the rest."""
-        least = min(self.least_cut, 1 if self.cut == "auto" else self.cut)
+        if self.cut == "auto":
+            what, least = "least_cut is the fewest blocks that a client may hold", self.least_cut
+        else:
+            what, least = "cut is the number of blocks that a client holds", self.cut
         if least < 1:
             raise SettingError(
-                f"cut is the number of blocks that a client holds, at least 1; got {least}: without a block its token ids could be "
+                f"{what}, at least 1; got {least}: without a block its token ids could be "
                 "read from what it sends. Try half of the blocks, or protocol: averaging, where texts never leave"
             )
         if self.cut == "auto" and self.reuse:
@@ -109,7 +112,12 @@ class Split:
             SettingError: if a cut is not there, or tuning or home weights make no sense across it.
             BackboneError: if the model cannot be cut.
         """
-        layout = lay_out(worker, cut=self.least_cut if self.cut == "auto" else self.cut, labels=self.labels)
+        layout = lay_out(worker, cut=1 if self.cut == "auto" else self.cut, labels=self.labels)
+        if self.cut == "auto" and self.least_cut > layout.most_cut:
+            raise SettingError(
+                f"protocol.least_cut is {self.least_cut}, but this backbone has {layout.blocks} blocks, and with labels: {self.labels} a client holds "
+                f"at most {layout.most_cut} of them; try least_cut: 1"
+            )
         for client, cut in sorted((cuts or {}).items()):
             try:
                 self.check_cut(worker, layout.moved(cut))
