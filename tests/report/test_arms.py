@@ -4,10 +4,11 @@ import math
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from fedtailor.report.arms import crossing_lines, show_arms, with_lost
-from fedtailor.report.arms_plot import plot_against_bytes, plot_crossover
+from fedtailor.report.arms_plot import _write, plot_against_bytes, plot_crossover
 from fedtailor.report.crossover import find_crossover
 
 SETTINGS = ["tuning.rank", "protocol.public_limit"]
@@ -113,3 +114,13 @@ def test_points_that_lie_close_share_a_label(tmp_path):
     drawn = plot_against_bytes(pd.DataFrame(cells), settings=SETTINGS, metric="accuracy", folder=tmp_path)[1].read_text()
     labels = [words for words in ("public 1 … public 3", "public 2", "public 4", "public 5") if f">{words}<" in drawn]
     assert labels == ["public 1 … public 3", "public 4", "public 5"]
+
+
+def test_labels_do_not_cover_each_other():
+    axes = Figure(figsize=(7, 4.5), layout="constrained").add_subplot()
+    axes.set_xscale("log")
+    axes.plot([1, 100], [0, 1])
+    _write(axes, [(10, 0.5, "rank 4"), (10.5, 0.5, "cut 8"), (11, 0.5, "cut 15"), (90, 0.5, "cut 30")])
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+    assert [text.xyann[1] for text in axes.texts] == [4, 14, -10, 4]  # the last one stands alone

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MEGA = 1e6
 NEAR = (1.2, 0.05)  # bytes, as a ratio, and metric, up to which points that follow each other share one label: first … last
+RISES = (4, 14, -10, 24, -20, 34, -30, 44)  # points above a point at which its label may stand, best first
+LETTER, LINE = 4.2, 8.0  # points that a letter of a label is wide, and a label high, about
 ROOM = 2.0  # that labels have on the right, as a factor
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # behind a label, over the bars of other points
 
@@ -32,6 +34,7 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
     from matplotlib.ticker import LogLocator
 
     def draw(axes: Any) -> None:
+        labels: list[tuple[float, float, str]] = []
         for place, (arm, cells) in enumerate(means.groupby("arm", sort=False)):
             rows, color = cells.to_dict("records"), f"C{place}"
             if rows[0]["run"] != FEDERATED:
@@ -51,9 +54,8 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
                 )
                 axes.plot(*at, "o", color=color, zorder=4)  # once more, above the paper of labels
             for near in _groups(rows, metric):
-                at = (sent(near[-1]) / MEGA, near[-1][metric])
-                label = " … ".join(dict.fromkeys(point_label(row, settings, varied) for row in (near[0], near[-1])))
-                axes.annotate(label, at, xytext=(4, 4), textcoords="offset points", fontsize="x-small", bbox=PAPER)
+                words = dict.fromkeys(point_label(row, settings, varied) for row in (near[0], near[-1]))
+                labels.append((sent(near[-1]) / MEGA, near[-1][metric], " … ".join(words)))
         axes.set_xscale("log")
         least, most = axes.get_xlim()
         axes.set_xlim(least, most * ROOM)
@@ -62,8 +64,23 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
         axes.minorticks_off()
         axes.set_xlabel("sent by and to all clients, MB")
         axes.set_ylabel(title_of(metric))
+        _write(axes, labels)
 
     return _draw(folder, f"{metric}-bytes", draw)
+
+
+def _write(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
+    """Put labels beside their points (x, y, text), each at the first height where it covers none before it."""
+    axes.figure.draw_without_rendering()  # so that it is known where points lie
+    scale = axes.figure.dpi / 72
+    taken: list[tuple[float, float, float]] = []  # left, right and foot
+    for x, y, text in labels:
+        across, up = axes.transData.transform((x, y)) / scale
+        left, right = across + 4, across + 4 + LETTER * len(text)
+        feet = [foot for start, end, foot in taken if start < right and left < end]
+        rise = next((rise for rise in RISES if all(abs(up + rise - foot) >= LINE for foot in feet)), RISES[0])
+        taken.append((left, right, up + rise))
+        axes.annotate(text, (x, y), xytext=(4, rise), textcoords="offset points", fontsize="x-small", bbox=PAPER)
 
 
 def _groups(rows: Sequence[Mapping[Any, Any]], metric: str) -> list[list[Mapping[Any, Any]]]:
