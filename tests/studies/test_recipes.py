@@ -25,6 +25,7 @@ SMALL_RUN = (
     "fpt-dart",
     "framework-comparison",
     "framework-comparison-e2e",
+    "framework-comparison-smollm2",
     "fedgen-edge-ptb",
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
