@@ -68,6 +68,45 @@ def test_what_the_recipe_varies_cannot_be_set(recipe, tmp_path):
         make_arms(recipe, "paper", tmp_path, ["stop.rounds=0"])
 
 
+def test_a_setting_can_be_put_on_one_arm_alone(recipe, tmp_path):
+    own = ["cut:protocol.labels=with-server", "cut:tuning.rank=2", "stop.rounds=5"]
+    _, cells = make_arms(replace(recipe, seeds=[0]), "small", tmp_path, own)
+    assert {(cell.name, value_at(cell.job, "protocol.labels"), cell.job.tuning.rank) for cell in cells} == {
+        ("avg_tuning.rank=4_seed=0", None, 4), ("avg_tuning.rank=8_seed=0", None, 8),
+        ("cut_protocol.cut=2_seed=0", "with-server", 2), ("all_tuning.rank=8_seed=0", None, 8),
+    }  # fmt: skip
+    assert {cell.job.stop.rounds for cell in cells} == {5}
+    lines = {line.setting: (line.value, line.whose) for line in recipe.arm_lines("small", own)}
+    assert lines["cut: protocol.labels"] == ("with-server", "yours")
+    assert not [line for line in recipe.lines("small", own) if "labels" in line.setting]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("cot:stop.rounds=5", "^cot:stop.rounds=5 names 'cot'; did you mean cut?"),
+        ("else:stop.rounds=5", "names 'else'; two compares avg, cut, all"),
+        ("avg:tuning.rank=2", r"tuning.rank is what avg varies; .* --only '\*tuning.rank=…\*'"),
+        ("avg:seed=1", "seed is what avg varies"),
+        ("cut:stop.rounds=0", "the cell cut_protocol.cut=1_seed=0 is no job"),
+        ("cut:stop.rounds", "'stop.rounds' is not an override"),
+    ],
+)
+def test_a_setting_of_one_arm_that_cannot_be_put(recipe, tmp_path, wrong, why):
+    with pytest.raises(SettingError, match=why):
+        make_arms(recipe, "paper", tmp_path, [wrong])
+
+
+def test_a_recipe_of_one_run_has_no_arms_to_set(recipe):
+    with pytest.raises(SettingError, match="names 'avg'; two is one run"):
+        replace(recipe, arms={}).settings("paper", ["avg:stop.rounds=5"])
+
+
+def test_the_job_that_all_arms_start_from_takes_no_setting_of_one(recipe, tmp_path):
+    with pytest.raises(SettingError, match=r"avg:stop\.rounds=5 is a setting of one system"):
+        recipe.make_job("paper", tmp_path, ["avg:stop.rounds=5"])
+
+
 def test_seeds_are_the_recipes_the_variants_or_given(recipe, tmp_path):
     fewer = replace(recipe, small_seeds=[7])
     for variant, overrides, expected in (

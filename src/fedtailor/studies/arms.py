@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SettingError
 from ..job import Job
 from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
-from .recipes import Recipe
+from .recipes import Recipe, part_arm
 from .sweep import at, is_done
 
 ARM = "arm"  # the column that tells which system a cell is of
@@ -22,16 +22,17 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
     A setting that an arm does not vary has its value from the arm's job, or None where the job has none of that name.
 
     Args:
-        overrides: settings of every cell, such as stop.rounds=20; or other seeds, such as seed=0,1.
+        overrides: settings of every cell, such as stop.rounds=20; or of an arm's, such as ARM:stop.rounds=20; or other seeds, such as seed=0,1.
 
     Raises:
-        SettingError: if a job is wrong, or an override names what the recipe varies.
+        SettingError: if a job is wrong, or an override names what the recipe, or that arm, varies.
     """
     recipe, overrides = with_seeds(recipe, overrides)
     seeds = "seed=" + ",".join(map(str, recipe.seeds_of(variant)))
     grids = [(name, read_axes([*shlex.split(grid), seeds])) for name, arm in recipe.arms.items() for grid in arm.grids(variant)]
     varied = list(dict.fromkeys(axis.name for _, axes in grids for axis in axes))
-    _check_overrides(recipe, varied, overrides)
+    recipe.settings(variant, overrides)  # refuses a setting of an arm that there is not
+    _check_overrides(recipe, grids, overrides)
     varied = [*(name for name in varied if name != "seed"), "seed"]
     cells: list[Cell] = []
     for name, axes in grids:
@@ -86,13 +87,14 @@ def brief(value: Any) -> Any:
     return " ".join(str(inner) for inner in value.values() if inner is not None)
 
 
-def _check_overrides(recipe: Recipe, varied: Sequence[str], overrides: Sequence[str]) -> None:
-    named = next((text.partition("=")[0].strip() for text in overrides if text.partition("=")[0].strip() in varied), None)
-    if named is not None:
-        raise SettingError(
-            f"{named} is what the recipe {recipe.name} varies; choose among its cells with --only, such as --only '*{named}=…*', or "
-            f"write the job with fedtailor recipe show {recipe.name} --yaml"
-        )
+def _check_overrides(recipe: Recipe, grids: Sequence[tuple[str, Sequence[Axis]]], overrides: Sequence[str]) -> None:
+    for whose, override in map(part_arm, overrides):
+        named = override.partition("=")[0].strip()
+        if any(axis.name == named for arm, axes in grids if whose in {None, arm} for axis in axes):
+            raise SettingError(
+                f"{named} is what {whose or f'the recipe {recipe.name}'} varies; choose among its cells with --only, such as "
+                f"--only '*{named}=…*', or write the job with fedtailor recipe show {recipe.name} --yaml"
+            )
 
 
 def _axis(name: str, cells: Sequence[Cell]) -> Axis:

@@ -82,8 +82,11 @@ class Recipe:
     def settings(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> dict[str, Any]:
         """Return the settings of the job, nested; or of the job as an arm changes it.
 
+        Args:
+            overrides: such as stop.rounds=20 of the job and all arms, or ARM:stop.rounds=20 of one arm.
+
         Raises:
-            SettingError: if there is no such variant, or an override cannot be read.
+            SettingError: if there is no such variant or arm, or an override cannot be read.
         """
         if variant not in VARIANTS:
             raise SettingError(f"a recipe has no variant {variant!r}; choose {' or '.join(VARIANTS)}")
@@ -91,17 +94,29 @@ class Recipe:
         raw: Any = merge(self.job, own.job if own else {})
         if variant == "small":
             raw = merge(merge(raw, self.small), own.small_job if own else {})
-        for override in overrides:
-            raw = apply_override(raw, override)
+        for whose, override in map(part_arm, overrides):
+            if whose is not None and whose not in self.arms:
+                near = nearest(whose, self.arms)
+                known = f"compares {', '.join(self.arms)}" if self.arms else "is one run, whose settings have no name in front"
+                raise SettingError(
+                    f"{whose}:{override} names {whose!r}; " + (f"did you mean {near}?" if near else f"{self.name} {known}")
+                )
+            if whose in {None, arm}:
+                raw = apply_override(raw, override)
         return {"name": f"{self.name}-{variant}", **raw}
 
     def make_job(self, variant: str, data: Path, overrides: Sequence[str] = (), *, arm: str | None = None) -> Job:
         """Return the job of a variant on the data in the folder `data`, or in the recipe's own folder within it.
 
         Raises:
-            SettingError: if there is no such folder, or a setting is wrong.
+            SettingError: if there is no such folder, or a setting is wrong, or of an arm where the job is that of all.
         """
         settings = self.settings(variant, overrides, arm=arm)
+        alone = next((text for text in overrides if part_arm(text)[0] is not None), None)
+        if arm is None and alone is not None:
+            raise SettingError(
+                f"{alone} is a setting of one system, and this is the job that all systems start from; leave it out"
+            )
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
@@ -139,6 +154,12 @@ class Recipe:
         parts = setting.split(".")
         around = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
         return next((self.notes[name] for name in around if name in self.notes), (ASSUMED, ""))
+
+
+def part_arm(override: str) -> tuple[str | None, str]:
+    """Return the arm that an override is for, None of all, and the override without it: FKD:tuning.rank=4 is for FKD."""
+    whose, colon, _ = override.partition("=")[0].partition(":")
+    return (whose.strip(), override[len(whose) + 1 :]) if colon else (None, override)
 
 
 def recipes_folder() -> Path:
