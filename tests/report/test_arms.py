@@ -112,15 +112,27 @@ def test_points_that_lie_close_share_a_label(tmp_path):
     cells = [row("cut", 4, public, 0.5 + public / 1e5, 10**6 + public) for public in (1, 2, 3)]
     cells += [row("cut", 4, 4, 0.7, 10**6), row("cut", 4, 5, 0.7, 10**7)]  # far above; far to the right
     drawn = plot_against_bytes(pd.DataFrame(cells), settings=SETTINGS, metric="accuracy", folder=tmp_path)[1].read_text()
-    labels = [words for words in ("public 1 … public 3", "public 2", "public 4", "public 5") if f">{words}<" in drawn]
-    assert labels == ["public 1 … public 3", "public 4", "public 5"]
+    labels = [words for words in ("public 1 … 3", "public 2", "public 4", "public 5") if f">{words}<" in drawn]
+    assert labels == ["public 1 … 3", "public 4", "public 5"]
 
 
-def test_labels_do_not_cover_each_other():
+def test_labels_cover_neither_each_other_nor_points_and_stay_within_the_picture():
     axes = Figure(figsize=(7, 4.5), layout="constrained").add_subplot()
     axes.set_xscale("log")
     axes.plot([1, 100], [0, 1])
-    _write(axes, [(10, 0.5, "rank 4"), (10.5, 0.5, "cut 8"), (11, 0.5, "cut 15"), (90, 0.5, "cut 30")])
+    labels = [(10, 0.5, "rank 4"), (10.5, 0.5, "cut 8"), (11, 0.5, "cut 15"), (90, 0.5, "cut 30 of 30"), (1, 0.5, "cut 1")]
+    points = [(1, 0.5), (1.2, 0.53)]
+    _write(axes, labels, points)
     boxes = [text.get_window_extent() for text in axes.texts]
     assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
-    assert [text.xyann[1] for text in axes.texts] == [4, 14, -10, 4]  # the last one stands alone
+    assert not any(box.contains(*axes.transData.transform(point)) for box in boxes for point in points)
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+    assert [text.xyann for text in axes.texts] == [(4, 4), (-4, 4), (4, 14), (-4, 4), (4, 14)]
+
+
+@pytest.mark.parametrize(("most", "ticks"), [(10**9, [">1,000<", ">200<"]), (10**11, [">1,000<", ">100,000<"])])
+def test_figures_of_an_axis_of_bytes_stay_apart(tmp_path, most, ticks):
+    cells = [row("cut", 4, 1, 0.5, 10**7), row("cut", 4, 2, 0.5, most)]
+    drawn = plot_against_bytes(pd.DataFrame(cells), settings=SETTINGS, metric="accuracy", folder=tmp_path)[1].read_text()
+    assert all(tick in drawn for tick in ticks)
+    assert (">200<" in drawn) == (most == 10**9)

@@ -26,6 +26,7 @@ SMALL_RUN = (
     "framework-comparison",
     "framework-comparison-e2e",
     "framework-comparison-smollm2",
+    "fpt-comparison",
     "fedgen-edge-ptb",
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md

@@ -95,9 +95,15 @@ def crossing_lines(crossover: Crossover) -> list[RenderableType]:
     ]
 
 
-def point_label(row: Mapping[Any, Any], settings: Sequence[str], varied: Sequence[str]) -> str:
-    """Return what tells a cell from the others of its arm: rank 16."""
-    return ", ".join(f"{short(name)} {value_of(row[name])}" for name in settings if name in varied and known(row[name]))
+def point_label(first: Mapping[Any, Any], last: Mapping[Any, Any], settings: Sequence[str], varied: Sequence[str]) -> str:
+    """Return what tells cells from the others of their arm, from the first to the last: rank 16, or cut 1 … 3; words stand alone: iid."""
+    parts = []
+    for name in settings:
+        if name in varied and known(first[name]):
+            values = dict.fromkeys(value_of(row[name]) for row in (first, last))
+            head = "" if isinstance(first[name], str) else f"{short(name)} "
+            parts.append(head + " … ".join(values))
+    return ", ".join(parts)
 
 
 def short(setting: str) -> str:

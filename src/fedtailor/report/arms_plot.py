@@ -17,6 +17,8 @@ NEAR = (1.2, 0.05)  # bytes, as a ratio, and metric, up to which points that fol
 RISES = (4, 14, -10, 24, -20, 34, -30, 44)  # points above a point at which its label may stand, best first
 LETTER, LINE = 4.2, 8.0  # points that a letter of a label is wide, and a label high, about
 ROOM = 2.0  # that labels have on the right, as a factor
+RADIUS = 3.0  # points that a marker is wide on each side
+MOST_DECADES = 3  # over which an axis of bytes has figures between powers of ten
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # behind a label, over the bars of other points
 
 
@@ -35,6 +37,7 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
 
     def draw(axes: Any) -> None:
         labels: list[tuple[float, float, str]] = []
+        points: list[tuple[float, float]] = []
         for place, (arm, cells) in enumerate(means.groupby("arm", sort=False)):
             rows, color = cells.to_dict("records"), f"C{place}"
             if rows[0]["run"] != FEDERATED:
@@ -53,34 +56,53 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
                     label=None if number else arm,
                 )
                 axes.plot(*at, "o", color=color, zorder=4)  # once more, above the paper of labels
+                points.append(at)
             for near in _groups(rows, metric):
-                words = dict.fromkeys(point_label(row, settings, varied) for row in (near[0], near[-1]))
-                labels.append((sent(near[-1]) / MEGA, near[-1][metric], " … ".join(words)))
+                label = point_label(near[0], near[-1], settings, varied)
+                labels.append((sent(near[-1]) / MEGA, near[-1][metric], label))
         axes.set_xscale("log")
         least, most = axes.get_xlim()
         axes.set_xlim(least, most * ROOM)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
+        between = (1, 2, 5) if most / least < 10**MOST_DECADES else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=between))
+        axes.xaxis.set_major_formatter("{x:,.10g}")
         axes.minorticks_off()
         axes.set_xlabel("sent by and to all clients, MB")
         axes.set_ylabel(title_of(metric))
-        _write(axes, labels)
+        _write(axes, labels, points)
 
     return _draw(folder, f"{metric}-bytes", draw)
 
 
-def _write(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
-    """Put labels beside their points (x, y, text), each at the first height where it covers none before it."""
+def _write(axes: Any, labels: Sequence[tuple[float, float, str]], points: Sequence[tuple[float, float]]) -> None:
+    """Put labels beside their points (x, y, text), each at the first place where it covers no point and no label before it."""
     axes.figure.draw_without_rendering()  # so that it is known where points lie
     scale = axes.figure.dpi / 72
-    taken: list[tuple[float, float, float]] = []  # left, right and foot
+    begin, end = axes.bbox.x0 / scale, axes.bbox.x1 / scale
+    at = [axes.transData.transform(point) / scale for point in points]
+    taken = [(across - RADIUS, across + RADIUS, up - LINE / 2) for across, up in at]  # left, right and foot
     for x, y, text in labels:
         across, up = axes.transData.transform((x, y)) / scale
-        left, right = across + 4, across + 4 + LETTER * len(text)
-        feet = [foot for start, end, foot in taken if start < right and left < end]
-        rise = next((rise for rise in RISES if all(abs(up + rise - foot) >= LINE for foot in feet)), RISES[0])
-        taken.append((left, right, up + rise))
-        axes.annotate(text, (x, y), xytext=(4, rise), textcoords="offset points", fontsize="x-small", bbox=PAPER)
+        width = LETTER * len(text)
+        sides = {"left": across + 4, "right": across - 4 - width}  # the side that is at the point -> where the label begins
+        within = [side for side, left in sides.items() if begin <= left <= end - width] or ["left"]
+        places = [(rise, side, (sides[side], sides[side] + width, up + rise)) for rise in RISES for side in within]
+        rise, side, box = next((place for place in places if not any(_covers(place[2], other) for other in taken)), places[0])
+        taken.append(box)
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(4 if side == "left" else -4, rise),
+            textcoords="offset points",
+            horizontalalignment=side,
+            fontsize="x-small",
+            bbox=PAPER,
+        ).set_in_layout(False)  # so that points stay where they were
+
+
+def _covers(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Return whether two lines of text, each from left to right on a foot, overlap."""
+    return one[0] < other[1] and other[0] < one[1] and abs(one[2] - other[2]) < LINE
 
 
 def _groups(rows: Sequence[Mapping[Any, Any]], metric: str) -> list[list[Mapping[Any, Any]]]:
