@@ -9,7 +9,8 @@ import torch
 from fedtailor.errors import BackboneError, DataError, SettingError
 from fedtailor.export import export, load_customized, open_run
 from fedtailor.job import Job
-from fedtailor.models import load_backbone
+from fedtailor.models import load_backbone, pool_mean
+from fedtailor.tasks import pooling_of
 from fedtailor.tuning import Lora
 
 IDS = torch.tensor([[5, 17, 130, 240, 9], [33, 2, 2, 80, 121]])
@@ -17,13 +18,13 @@ LABELS = ["card", "straße"]
 TUNING = Lora(rank=2, alpha=7)
 
 
-def write_run(folder: Path, backbone_folder: Path) -> torch.Tensor:
+def write_run(folder: Path, backbone_folder: Path, **task: str) -> torch.Tensor:
     """Write what a finished run leaves, with an adapter as training would make it; return its logits on IDS."""
     classifier = "bert" in backbone_folder.name
     job = Job.from_dict(
         {
             "backbone": str(backbone_folder),
-            "task": {"kind": "classification"} if classifier else {"kind": "generation"},
+            "task": {"kind": "classification", **task} if classifier else {"kind": "generation"},
             "data": {"train": "/home/anna/train.parquet"},
             "tuning": {"kind": "lora", "rank": 2, "alpha": 7},
         },
@@ -31,7 +32,15 @@ def write_run(folder: Path, backbone_folder: Path) -> torch.Tensor:
     )
     kind = "classifier" if classifier else "causal"
     labels = LABELS if classifier else ()
-    backbone = load_backbone(str(backbone_folder), kind=kind, labels=labels, device=torch.device("cpu"), base=Path(), seed=3)
+    backbone = load_backbone(
+        str(backbone_folder),
+        kind=kind,
+        labels=labels,
+        pooling=pooling_of(job.task),
+        device=torch.device("cpu"),
+        base=Path(),
+        seed=3,
+    )
     model = TUNING.attach(backbone.model, 3).eval()
     draw = torch.Generator().manual_seed(7)
     for parameter in TUNING.parameters(model).values():
@@ -78,6 +87,26 @@ def test_peft_loads_with_peft_alone(backbone_folder, tmp_path):
     folder = export(tmp_path / "run", to="peft", folder=tmp_path / "out")
     more = {"num_labels": 2} if "bert" in backbone_folder.name else {}
     model = PeftModel.from_pretrained(auto_class(backbone_folder).from_pretrained(backbone_folder, **more), folder).eval()
+    torch.testing.assert_close(model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_head_that_reads_the_mean_is_told_in_the_card_and_found_again(tiny_bert_folder, tmp_path):
+    from peft import PeftModel
+
+    wanted = write_run(tmp_path / "run", tiny_bert_folder, pooling="mean")
+    torch.testing.assert_close(open_run(tmp_path / "run").model(input_ids=IDS).logits, wanted, atol=1e-6, rtol=0)
+    merged = export(tmp_path / "run", to="merged", folder=tmp_path / "merged")
+    card = (merged / "README.md").read_text()
+    assert "pool_mean(model)" in card
+    plain = auto_class(tiny_bert_folder).from_pretrained(merged)
+    assert not torch.allclose(plain(input_ids=IDS).logits, wanted, atol=1e-3)
+    torch.testing.assert_close(pool_mean(plain)(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
+    again = load_backbone(str(merged), kind="classifier", labels=LABELS, device=torch.device("cpu"), base=Path(), seed=0)
+    torch.testing.assert_close(again.model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
+    adapter = export(tmp_path / "run", to="peft", folder=tmp_path / "peft")
+    assert "pool_mean(backbone)" in (adapter / "README.md").read_text()
+    base = pool_mean(auto_class(tiny_bert_folder).from_pretrained(tiny_bert_folder, num_labels=2))
+    model = PeftModel.from_pretrained(base, adapter).eval()
     torch.testing.assert_close(model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import Warn, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_checks import Warn, advise, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
 from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
@@ -27,7 +27,7 @@ from .protocols.personal import personal_length
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
-from .tasks import Task, Writes
+from .tasks import Task, Writes, pooling_of
 from .tasks.generate import check_room
 from .tasks.room import check_front
 from .tasks.shard import Shard
@@ -119,10 +119,7 @@ def assemble(
     if isinstance(task, Writes):
         check_room(model, job.evaluation.generate)
     tell_what_is_missing(divided, warn)
-    if job.evaluation.local_only and not job.personalization.personal:
-        warn(
-            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
-        )
+    advise(job, backbone, warn)
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
@@ -198,6 +195,7 @@ def _tuned_worker(
         job.backbone,
         kind=task.backbone_kind,
         labels=task.labels_of((), job.base),
+        pooling=pooling_of(task),
         precision=precision,
         device=device,
         base=job.base,

@@ -11,6 +11,7 @@ from .errors import SettingError
 from .interfaces import Control, Refactoring
 from .job import Job
 from .learning.worker import Worker
+from .models import Backbone, reads_mean, trained_for_mean
 from .personalization import Ditto, Dual
 from .protocols import Averaging, Distillation, Split
 from .tasks import Task
@@ -142,6 +143,19 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
     if job.protocol.local.keep_optimizer:
         warn(
             f"{name} factors the shared adapter anew each round: the moments that keep_optimizer keeps are those of other factors"
+        )
+
+
+def advise(job: Job, backbone: Backbone, warn: Warn) -> None:
+    """Tell of a setting that does nothing, and of one that would suit the backbone better."""
+    if job.evaluation.local_only and not job.personalization.personal:
+        warn(
+            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
+        )
+    if backbone.kind == "classifier" and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
+        warn(
+            f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
+            "task: {kind: classification, pooling: mean} begins with what it was trained for"
         )
 
 

@@ -12,6 +12,7 @@ from .models import Backbone, load_backbone
 from .models.device import Precision
 from .protocols import Distillation
 from .records import ClientId
+from .tasks import pooling_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             name,
             kind=worker.task.backbone_kind,
             labels=worker.task.labels_of(()),
+            pooling=pooling_of(worker.task),
             precision=precision,
             device=worker.device,
             base=job.base,

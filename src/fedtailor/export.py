@@ -14,9 +14,10 @@ from torch import nn
 from .errors import BackboneError, DataError, SettingError
 from .job import Job
 from .model_card import model_card
-from .models import Backbone, load_backbone
+from .models import Backbone, load_backbone, reads_mean
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
+from .tasks import pooling_of
 from .tuning import Lora
 
 Form = Literal["merged", "peft", "adapter"]
@@ -78,7 +79,8 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
             _write_merged(done, fresh)
         else:
             _write_adapter(done, fresh)
-        (fresh / "README.md").write_text(model_card(done.job, done.summary, to=to, name=folder.name), encoding="utf-8")
+        card = model_card(done.job, done.summary, to=to, name=folder.name, pooled=reads_mean(done.backbone.model))
+        (fresh / "README.md").write_text(card, encoding="utf-8")
     return folder
 
 
@@ -115,6 +117,7 @@ def _load_backbone(job: Job, adapter: Path) -> Backbone:
         job.backbone,
         kind=job.task.backbone_kind,
         labels=_labels(adapter),
+        pooling=pooling_of(job.task),
         device=torch.device("cpu"),
         base=job.base,
         seed=job.seed,

@@ -10,8 +10,10 @@ from .models import PACKAGED
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
 
+POOLED = "from fedtailor.models import pool_mean\npool_mean({})  # its head reads the mean over tokens; without this it answers otherwise"
 
-def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str) -> str:
+
+def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str, pooled: bool = False) -> str:
     """Return the card as Markdown with the header that model hubs read.
 
     Args:
@@ -19,11 +21,12 @@ def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str) -> s
         summary: of the run, as in summary.json.
         to: "merged", "peft" or "adapter".
         name: of the exported folder.
+        pooled: whether its head reads the mean over tokens, which transformers' own code does not.
     """
     sections = [
         _header(job, to),
         f"# {name}\n\n{_about(job, summary)}",
-        f"## How to load it\n\n{_usage(job, to, name)}",
+        f"## How to load it\n\n{_usage(job, to, name, pooled)}",
         f"## What was measured\n\n{_figures(summary)}",
         f"## Data\n\n{_data(job, summary)}",
         f"## License\n\n{_license(job)}",
@@ -87,7 +90,7 @@ def _about(job: Job, summary: Mapping[str, Any]) -> str:
     return text + (f" SHA-256 of the backbone's weights: `{sha256}`." if sha256 else "")
 
 
-def _usage(job: Job, to: str, name: str) -> str:
+def _usage(job: Job, to: str, name: str, pooled: bool) -> str:
     classifier = job.task.backbone_kind == "classifier"
     auto = "AutoModelForSequenceClassification" if classifier else "AutoModelForCausalLM"
     if to == "merged":
@@ -95,6 +98,7 @@ def _usage(job: Job, to: str, name: str) -> str:
             f"from transformers import {auto}, AutoTokenizer",
             f'model, tokenizer = {auto}.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")',
         ]
+        lines += [POOLED.format("model")] if pooled else []
     else:
         more = ', num_labels=len(json.load(open("labels.json")))' if classifier else ""
         library = "peft import PeftModel" if to == "peft" else "fedtailor.tuning import load_adapter"
@@ -102,6 +106,7 @@ def _usage(job: Job, to: str, name: str) -> str:
         lines = [
             f"from {library}\nfrom transformers import {auto}",
             f"backbone = {auto}.from_pretrained(BACKBONE_FOLDER{more})  # weights of the hash above",
+            *([POOLED.format("backbone")] if pooled else []),
             f'model = {load}(backbone, "{name}")',
         ]
     return "```python\n" + "\n".join(lines) + "\n```"

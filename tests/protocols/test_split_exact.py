@@ -109,10 +109,10 @@ def test_sequential_learns_in_the_drawn_order(folders, family, labels):
 
 
 @pytest.mark.parametrize("labels", ["u-shaped", "with-server"])
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_decoder_that_names_classes_is_cut_the_same_way(folders, family, labels):
-    # its head looks for the last token that is no padding, in tokens that the server does not have
-    task = {"task": {"kind": "classification", "max_tokens": 48}}
+@pytest.mark.parametrize(("family", "pooling"), [("gpt2", "model"), ("llama", "model"), ("llama", "mean"), ("bert", "mean")])
+def test_heads_that_look_for_tokens_are_cut_the_same_way(folders, family, pooling, labels):
+    # for the last one that is no padding, among tokens that the server does not have, or for the mean over all that are none
+    task = {"task": {"kind": "classification", "max_tokens": 48, "pooling": pooling}}
     parts = assemble(split_job(folders[family], family, labels=labels, changes=task), given=class_rows())
     assert len({len(text) for text in (row["text"] for row in class_rows())}) > 1  # so there is padding
     start = random_shared(parts)

@@ -106,3 +106,10 @@ def test_label_of_the_test_set_alone_is_told_with_its_remedy(tokenizers, tmp_pat
     odd = [Example(id="heldout-7", fields={"text": "c", "label": "maybe"})]
     with pytest.raises(DataError, match=r"heldout-7 has the label 'maybe'.*name all labels in task\.labels"):
         task.tokenize(odd, tokenizers["bytes"], keep_examples=True)
+
+
+def test_pooling_is_one_of_two():
+    assert Classification(pooling="mean").pooling == "mean"
+    for wrong in ("max", None, ["mean"]):
+        with pytest.raises(SettingError, match="pooling is model or mean, got"):
+            Classification(pooling=wrong)

@@ -6,11 +6,13 @@ from .embed import embed_texts
 from .heads import logits_at
 from .info import BackboneInfo, describe_backbone
 from .packaged import PACKAGED, add_packaged, install_command
+from .pooling import Pooling, pool_mean, reads_mean, trained_for_mean
 
 __all__ = [
     "PACKAGED",
     "Backbone",
     "BackboneInfo",
+    "Pooling",
     "Precision",
     "add_packaged",
     "choose_device",
@@ -20,4 +22,7 @@ __all__ = [
     "install_command",
     "load_backbone",
     "logits_at",
+    "pool_mean",
+    "reads_mean",
+    "trained_for_mean",
 ]

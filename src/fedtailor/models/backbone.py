@@ -13,6 +13,7 @@ from ..errors import BackboneError, SettingError
 from .device import Precision, check_4bit, choose_device, choose_precision
 from .info import chat_template, pins
 from .locate import Location, locate
+from .pooling import Pooling, is_unread, pool_mean, reads_mean
 from .quiet import quiet_transformers
 
 __all__ = ["Backbone", "choose_device", "choose_precision", "count_body", "load_backbone"]
@@ -41,6 +42,7 @@ def load_backbone(
     *,
     kind: Kind = "causal",
     labels: Sequence[str] = (),
+    pooling: Pooling = "model",
     precision: Precision = "float32",
     device: torch.device,
     base: Path,
@@ -52,13 +54,14 @@ def load_backbone(
         name: a packaged name, a folder or GGUF file relative to `base`, or a hub id.
         kind: with a head for the next token, or for classes.
         labels: names of the classes in the order of their numbers; for classifiers.
+        pooling: what a classifier's head reads; "model" is the mean too where the folder is of a model that was written so.
         precision: of the weights; under "bfloat16" and "4bit" run it inside torch.autocast.
         device: that it is to compute on.
         base: folder of the job file.
         seed: of the job; a classifier's head is drawn from it where the folder has none that fits.
 
     Raises:
-        BackboneError: if it cannot be found or read, or has another kind of head.
+        BackboneError: if it cannot be found or read, or has another kind of head, or cannot be pooled so.
         SettingError: if the precision does not fit the device, or a classifier has fewer than two labels.
     """
     if kind == "classifier" and len(labels) < 2:
@@ -69,6 +72,9 @@ def load_backbone(
     tokenizer = _load_tokenizer(place)
     model, fresh = _load_model(place, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
     _agree_on_padding(model, tokenizer)
+    if kind == "classifier" and (pooling == "mean" or reads_mean(model)):
+        pool_mean(model)
+        fresh = tuple(name for name in fresh if not is_unread(name))
     model.requires_grad_(False)
     model.eval()
     vars(model)["fresh_modules"] = fresh  # tunings train these too

@@ -8,7 +8,7 @@ from .generation import Generation
 from .language_modeling import LanguageModeling
 from .metrics import Bleu
 from .shard import Batch, Shard, collate, counted_targets, evaluation_batches, select, training_batches
-from .task import LogitsAt, Scores, Task, Writes
+from .task import LogitsAt, Scores, Task, Writes, pooling_of
 
 TASKS: Mapping[str, type] = {
     "generation": Generation,
@@ -32,6 +32,7 @@ __all__ = [
     "collate",
     "counted_targets",
     "evaluation_batches",
+    "pooling_of",
     "select",
     "training_batches",
 ]

@@ -27,6 +27,9 @@ class Classification:
     kind: Literal["classification"] = "classification"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
     max_tokens: int = 128  # longer texts lose their end
+    pooling: Literal["model", "mean"] = (
+        "model"  # what the head reads: model, as the backbone's own code has it; mean, the mean over the text's tokens
+    )
 
     required: ClassVar[tuple[str, ...]] = ("text", "label")
     optional: ClassVar[tuple[str, ...]] = ()
@@ -38,6 +41,8 @@ class Classification:
     def __post_init__(self) -> None:
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 2:
             raise SettingError(f"max_tokens is a whole number of tokens, at least 2; got {self.max_tokens!r}")
+        if self.pooling not in ("model", "mean"):
+            raise SettingError(f"pooling is model or mean, got {self.pooling!r}")
         if self.labels is None or isinstance(self.labels, str):
             return
         names = tuple(str(name) for name in self.labels) if isinstance(self.labels, Sequence) else ()

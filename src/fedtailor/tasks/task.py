@@ -37,6 +37,12 @@ class Task(Protocol):
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
 
 
+def pooling_of(task: Task) -> Literal["model", "mean"]:
+    """Return what the head for classes reads: the setting `pooling` of a task that has one."""
+    found: Literal["model", "mean"] = getattr(task, "pooling", "model")
+    return found
+
+
 @runtime_checkable
 class ByInstance(Protocol):
     """What a model carries as its attribute `by_instance` while its forward pass depends on which examples a batch holds."""

@@ -1,0 +1,83 @@
+"""What of a text's last hidden states the head of a classifier reads."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from ..errors import BackboneError
+
+# B texts, L places, H hidden width
+
+Pooling: TypeAlias = Literal["model", "mean"]
+"""model: what its own code reads, such as BERT's pooler of the first token; mean: the mean over the text's tokens."""
+MARK = "fedtailor_pooling"  # in a model's config.json, so that a folder that was written tells how it is to be read
+
+
+def pool_mean(model: nn.Module) -> nn.Module:
+    """Let the head of a classifier read the mean over a text's tokens of the last hidden states, and return the model.
+
+    Wherever the head would read (BERT's pooler, the first token, a decoder's last one) it finds the mean, padding left out. The weights of
+    a pooler stay and have no influence. Places that a prompt puts in front count as tokens.
+
+    Source: Reimers and Gurevych, 2019, arXiv:1908.10084, section 3 (MEAN), where sentences are embedded so; a head on top is ours.
+
+    Args:
+        model: of transformers, with a head for classes; changed in place, once.
+
+    Raises:
+        BackboneError: if its body takes no attention mask or gives no hidden states of its tokens, as encoder-decoders do.
+    """
+    classifier: Any = model
+    body = classifier.base_model
+    named = inspect.signature(body.forward)
+    if body is model or "attention_mask" not in named.parameters or classifier.config.is_encoder_decoder:
+        raise BackboneError(
+            f"a {type(model).__name__} cannot read the mean over tokens (task.pooling: mean); leave pooling out, or choose a backbone like "
+            "BERT, GPT-2 or Llama"
+        )
+
+    def read_mean(body: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Any) -> Any:
+        hidden_BLH = output.last_hidden_state
+        mean_BH = _mean(hidden_BLH, named.bind(*inputs, **given).arguments.get("attention_mask"))
+        output.last_hidden_state = mean_BH.unsqueeze(1).expand_as(hidden_BLH)
+        if output.get("pooler_output") is not None:
+            output.pooler_output = mean_BH
+        return output
+
+    if not hasattr(body, MARK):
+        vars(body)[MARK] = "mean"
+        setattr(classifier.config, MARK, "mean")
+        body.register_forward_hook(read_mean, with_kwargs=True)
+    return model
+
+
+def reads_mean(model: nn.Module) -> bool:
+    """Return whether a model was made to read the mean over tokens, or comes from a folder of one that was."""
+    return getattr(getattr(model, "config", None), MARK, "") == "mean"
+
+
+def trained_for_mean(folder: Path) -> bool:
+    """Return whether a model's folder says, as sentence-transformers writes it, that the mean over tokens stands for a text."""
+    try:
+        told = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("pooling_mode_mean_tokens") is True
+
+
+def is_unread(module: str) -> bool:
+    """Return whether a module, by its name, has no influence where the mean is read: a pooler."""
+    return "pooler" in module.split(".")
+
+
+def _mean(hidden_BLH: Tensor, mask_BL: Tensor | None) -> Tensor:
+    """Return the mean [B, H] over the places that are no padding, taken in float32; a mask may begin with places of a prefix."""
+    if mask_BL is None:
+        return hidden_BLH.float().mean(1).to(hidden_BLH.dtype)
+    weight_BL1 = mask_BL[:, -hidden_BLH.shape[1] :].unsqueeze(-1).float()
+    mean_BH = (hidden_BLH.float() * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1)
+    return mean_BH.to(hidden_BLH.dtype)

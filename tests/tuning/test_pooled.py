@@ -1,0 +1,54 @@
+"""Every tuning trains a classifier whose head reads the mean over tokens, averaged and split."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from jobs import tiny_job
+from split_shapes import class_rows, save_family
+
+from fedtailor.assemble import assemble
+from fedtailor.export import open_run
+from fedtailor.running import run
+from fedtailor.tasks import Classification
+
+TUNINGS = [
+    {"kind": "lora", "rank": 2}, {"kind": "lora", "rank": 2, "targets": ["all-linear"]}, {"kind": "full"}, {"kind": "adapter", "width": 4},
+    {"kind": "prefix", "length": 3, "hidden": 8}, {"kind": "prompt", "length": 3}, {"kind": "fed-sb", "rank": 2},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_family("bert", tmp_path_factory.mktemp("families"))
+
+
+@pytest.mark.parametrize("kind", ["averaging", "split"])
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: "-".join(map(str, tuning.values())))
+def test_every_tuning_learns(folder, tmp_path, tuning, kind):
+    if kind == "split" and tuning["kind"] in {"prefix", "prompt", "fed-sb"}:
+        pytest.skip("split has no such tuning")
+    local = {"learning_rate": 0.02, "batch_size": 4, "epochs": 3}
+    protocol = {"kind": kind, "local": local} | ({"cut": 2} if kind == "split" else {})
+    job = tiny_job(
+        folder,
+        task={"kind": "classification", "max_tokens": 48, "pooling": "mean"},
+        tuning=tuning,
+        protocol=protocol,
+        stop__rounds=3,
+    )
+    result = run(job, data=class_rows(), out=tmp_path / "run")
+    losses = pd.read_parquet(result.folder / "rounds.parquet")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+    assert open_run(result.folder).job.task == Classification(labels=job.task.labels, max_tokens=48, pooling="mean")
+
+
+@pytest.mark.parametrize(("pooling", "told"), [("model", 1), ("mean", 0)])
+def test_a_backbone_that_was_trained_for_the_mean_is_told_of(folder, tmp_path, pooling, told):
+    sentences = shutil.copytree(folder, tmp_path / "sentences")
+    (sentences / "1_Pooling").mkdir()
+    (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    heard = []
+    job = tiny_job(sentences, task={"kind": "classification", "max_tokens": 48, "pooling": pooling})
+    assemble(job, given=class_rows(), warn=heard.append)
+    assert len([text for text in heard if "task: {kind: classification, pooling: mean}" in text]) == told
