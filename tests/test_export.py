@@ -1,7 +1,9 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +92,7 @@ def test_peft_loads_with_peft_alone(backbone_folder, tmp_path):
     torch.testing.assert_close(model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
 
 
-def test_a_head_that_reads_the_mean_is_told_in_the_card_and_found_again(tiny_bert_folder, tmp_path):
+def test_a_head_that_reads_the_mean_is_told_in_the_card_and_found_again(tiny_bert_folder, tmp_path, monkeypatch):
     from peft import PeftModel
 
     wanted = write_run(tmp_path / "run", tiny_bert_folder, pooling="mean")
@@ -104,6 +106,11 @@ def test_a_head_that_reads_the_mean_is_told_in_the_card_and_found_again(tiny_ber
     again = load_backbone(str(merged), kind="classifier", labels=LABELS, device=torch.device("cpu"), base=Path(), seed=0)
     torch.testing.assert_close(again.model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
     adapter = export(tmp_path / "run", to="peft", folder=tmp_path / "peft")
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", (adapter / "README.md").read_text(), re.DOTALL)[1]
+    found: dict[str, Any] = {"BACKBONE_FOLDER": str(tiny_bert_folder)}
+    exec(code, found)
+    torch.testing.assert_close(found["model"].eval()(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
     assert "pool_mean(backbone)" in (adapter / "README.md").read_text()
     base = pool_mean(auto_class(tiny_bert_folder).from_pretrained(tiny_bert_folder, num_labels=2))
     model = PeftModel.from_pretrained(base, adapter).eval()

@@ -14,7 +14,7 @@ from .learning.worker import Worker
 from .models import Backbone, reads_mean, trained_for_mean
 from .personalization import Ditto, Dual
 from .protocols import Averaging, Distillation, Split
-from .tasks import Task
+from .tasks import Task, pooling_of
 from .tensors import Tensors
 
 Warn = Callable[[str], None]
@@ -157,6 +157,8 @@ def advise(job: Job, backbone: Backbone, warn: Warn) -> None:
             f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
             "task: {kind: classification, pooling: mean} begins with what it was trained for"
         )
+    if reads_mean(backbone.model) and pooling_of(job.task) != "mean":
+        warn(f"{backbone.name} was written with task.pooling: mean, and is read so here too")
 
 
 def tell_what_is_missing(divided: Divided, warn: Warn) -> None:

@@ -100,10 +100,11 @@ def _usage(job: Job, to: str, name: str, pooled: bool) -> str:
         ]
         lines += [POOLED.format("model")] if pooled else []
     else:
-        more = ', num_labels=len(json.load(open("labels.json")))' if classifier else ""
+        more = f', num_labels=len(json.load(open("{name}/labels.json")))' if classifier else ""
         library = "peft import PeftModel" if to == "peft" else "fedtailor.tuning import load_adapter"
         load = "PeftModel.from_pretrained" if to == "peft" else "load_adapter"
         lines = [
+            *(["import json"] if classifier else []),
             f"from {library}\nfrom transformers import {auto}",
             f"backbone = {auto}.from_pretrained(BACKBONE_FOLDER{more})  # weights of the hash above",
             *([POOLED.format("backbone")] if pooled else []),

@@ -167,6 +167,15 @@ def test_a_broken_folder_is_named_with_its_fault(tiny_backbone_folder, tmp_path,
     assert "copy" in str(fault.value)
 
 
+def test_a_folder_without_any_file_of_a_tokenizer_is_refused(tiny_bert_folder, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(tiny_bert_folder / name, bare / name)
+    with pytest.raises(BackboneError, match=r"bare has no tokenizer: .*--to merged"):
+        load(bare, kind="classifier", labels=("a", "b"))
+
+
 def test_an_encoder_is_no_causal_model(tiny_bert_folder, tmp_path):
     with pytest.raises(BackboneError, match=r"lacks .* weights of a causal language model"):
         load(tiny_bert_folder)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from fedtailor.errors import BackboneError
 from fedtailor.models import load_backbone, pool_mean, reads_mean, trained_for_mean
+from fedtailor.models.pooling import is_unread
 
 CPU = torch.device("cpu")
 IDS = torch.tensor([[5, 9, 3, 7, 2], [4, 8, 6, 0, 0]])
@@ -121,6 +122,27 @@ def test_a_pooler_that_the_folder_lacks_is_not_trained_where_nobody_reads_it(tin
     pooled = load_backbone("bare", pooling="mean", **more)
     assert pooled.fresh == ("classifier",)
     assert pooled.model.fresh_modules == ("classifier",)
+
+
+def test_a_pooler_of_the_head_is_trained():
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+
+    head = DebertaV2ForSequenceClassification(DebertaV2Config(**SHAPE, num_labels=3))
+    assert not is_unread(head, "pooler.dense")  # it reads the mean
+    assert is_unread(bert(), "bert.pooler.dense")
+    logits(pool_mean(head)).sum().backward()
+    assert head.pooler.dense.weight.grad is not None
+
+
+def test_a_model_that_shortens_a_text_is_refused_when_it_is_used():
+    from transformers import FunnelConfig, FunnelForSequenceClassification
+
+    shape = {"d_model": 16, "d_inner": 32, "n_head": 2, "d_head": 8, "block_sizes": [1, 1], "num_decoder_layers": 1}
+    model = pool_mean(FunnelForSequenceClassification(FunnelConfig(**shape, vocab_size=12, num_labels=3, pad_token_id=0)).eval())
+    with pytest.raises(
+        BackboneError, match=r"hidden states for 5 tokens, so the mean over tokens \(task.pooling: mean\) cannot be read"
+    ):
+        logits(model)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,12 @@ def test_labels_cover_neither_each_other_nor_points_and_stay_within_the_picture(
     assert [text.xyann for text in axes.texts] == [(4, 4), (-4, 4), (4, 14), (-4, 4), (4, 14)]
 
 
+def test_what_sends_nothing_is_a_line_across(tmp_path):
+    cells = [row("cut", 4, 1, 0.5, 10**7), row("still", 4, 2, 0.6, 0)]
+    drawn = plot_against_bytes(pd.DataFrame(cells), settings=SETTINGS, metric="accuracy", folder=tmp_path)[1].read_text()
+    assert ">still<" in drawn
+
+
 @pytest.mark.parametrize(("most", "ticks"), [(10**9, [">1,000<", ">200<"]), (10**11, [">1,000<", ">100,000<"])])
 def test_figures_of_an_axis_of_bytes_stay_apart(tmp_path, most, ticks):
     cells = [row("cut", 4, 1, 0.5, 10**7), row("cut", 4, 2, 0.5, most)]

@@ -81,6 +81,20 @@ def test_a_setting_can_be_put_on_one_arm_alone(recipe, tmp_path):
     assert not [line for line in recipe.lines("small", own) if "labels" in line.setting]
 
 
+@pytest.mark.parametrize("overrides", [["stop.rounds=5", "cut:stop.rounds=6"], ["cut:stop.rounds=6", "stop.rounds=5"]])
+def test_what_is_put_on_one_arm_wins_in_either_order(recipe, tmp_path, overrides):
+    _, cells = make_arms(recipe, "small", tmp_path, overrides)
+    assert {(cell.settings["arm"], cell.job.stop.rounds) for cell in cells} == {("avg", 5), ("cut", 6), ("all", 5)}
+
+
+def test_an_arms_own_value_is_told_where_it_is_the_one_of_all(recipe):
+    own = replace(recipe.arms["cut"], small_job={"protocol": {"local": {"learning_rate": 0.2}}})
+    changed = replace(recipe, arms=recipe.arms | {"cut": own})
+    told = {line.setting: line for line in changed.arm_lines("small", ["cut:protocol.local.learning_rate=0.5"])}
+    assert told["cut: protocol.local.learning_rate"][1:] == ("0.5", "yours", "0.2 in the recipe")
+    assert not any("rounds" in line.setting for line in changed.arm_lines("small", ["stop.rounds=5"]))
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [

@@ -8,7 +8,8 @@ from jobs import tiny_job
 from split_shapes import class_rows, save_family
 
 from fedtailor.assemble import assemble
-from fedtailor.export import open_run
+from fedtailor.export import export, open_run
+from fedtailor.models import reads_mean
 from fedtailor.running import run
 from fedtailor.tasks import Classification
 
@@ -51,4 +52,14 @@ def test_a_backbone_that_was_trained_for_the_mean_is_told_of(folder, tmp_path, p
     heard = []
     job = tiny_job(sentences, task={"kind": "classification", "max_tokens": 48, "pooling": pooling})
     assemble(job, given=class_rows(), warn=heard.append)
+    assert not any("written with" in text for text in heard)
     assert len([text for text in heard if "task: {kind: classification, pooling: mean}" in text]) == told
+
+
+def test_a_folder_that_was_written_so_is_read_so(folder, tmp_path):
+    task = {"kind": "classification", "max_tokens": 48, "pooling": "mean"}
+    first = run(tiny_job(folder, task=task, stop__rounds=1), data=class_rows(), out=tmp_path / "first")
+    again = tiny_job(export(first.folder, to="merged", folder=tmp_path / "merged"), task={**task, "pooling": "model"})
+    heard = []
+    assert reads_mean(assemble(again, given=class_rows(), warn=heard.append).worker.model.get_base_model())
+    assert any("was written with task.pooling: mean" in text for text in heard)

@@ -19,6 +19,7 @@ from .quiet import quiet_transformers
 __all__ = ["Backbone", "choose_device", "choose_precision", "count_body", "load_backbone"]
 
 Kind: TypeAlias = Literal["causal", "classifier"]
+TOKENIZERS = ("tokenizer*", "vocab*", "merges.txt", "*.model")  # files of which a tokenizer has at least one
 NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
@@ -74,7 +75,7 @@ def load_backbone(
     _agree_on_padding(model, tokenizer)
     if kind == "classifier" and (pooling == "mean" or reads_mean(model)):
         pool_mean(model)
-        fresh = tuple(name for name in fresh if not is_unread(name))
+        fresh = tuple(name for name in fresh if not is_unread(model, name))
     model.requires_grad_(False)
     model.eval()
     vars(model)["fresh_modules"] = fresh  # tunings train these too
@@ -167,6 +168,11 @@ def _name_classes(config: Any, labels: Sequence[str]) -> None:
 def _load_tokenizer(place: Location) -> Any:
     from transformers import AutoTokenizer
 
+    if not any(path for pattern in TOKENIZERS for path in place.folder.glob(pattern)):  # transformers would make an empty one
+        raise BackboneError(
+            f"{place.folder} has no tokenizer: it needs tokenizer.json and tokenizer_config.json; of a run with tuning: full, take the folder that "
+            "fedtailor export RUN --to merged writes"
+        )
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, use_fast=True)

@@ -16,12 +16,14 @@ Pooling: TypeAlias = Literal["model", "mean"]
 """model: what its own code reads, such as BERT's pooler of the first token; mean: the mean over the text's tokens."""
 MARK = "fedtailor_pooling"  # in a model's config.json, so that a folder that was written tells how it is to be read
 
+PLACES = ("input_ids", "inputs_embeds")
+
 
 def pool_mean(model: nn.Module) -> nn.Module:
     """Let the head of a classifier read the mean over a text's tokens of the last hidden states, and return the model.
 
     Wherever the head would read (BERT's pooler, the first token, a decoder's last one) it finds the mean, padding left out. The weights of
-    a pooler stay and have no influence. Places that a prompt puts in front count as tokens.
+    a pooler that the body has stay and have no influence. Places that a prompt puts in front count as tokens.
 
     Source: Reimers and Gurevych, 2019, arXiv:1908.10084, section 3 (MEAN), where sentences are embedded so; a head on top is ours.
 
@@ -29,7 +31,7 @@ def pool_mean(model: nn.Module) -> nn.Module:
         model: of transformers, with a head for classes; changed in place, once.
 
     Raises:
-        BackboneError: if its body takes no attention mask or gives no hidden states of its tokens, as encoder-decoders do.
+        BackboneError: if its body takes no attention mask or is an encoder-decoder; and by a forward pass whose hidden states are not one a token.
     """
     classifier: Any = model
     body = classifier.base_model
@@ -41,8 +43,14 @@ def pool_mean(model: nn.Module) -> nn.Module:
         )
 
     def read_mean(body: nn.Module, inputs: tuple[Any, ...], given: Mapping[str, Any], output: Any) -> Any:
-        hidden_BLH = output.last_hidden_state
-        mean_BH = _mean(hidden_BLH, named.bind(*inputs, **given).arguments.get("attention_mask"))
+        asked, hidden_BLH = named.bind(*inputs, **given).arguments, output.last_hidden_state
+        places = next((asked[name] for name in PLACES if asked.get(name) is not None), None)
+        if places is not None and places.shape[1] != hidden_BLH.shape[1]:
+            raise BackboneError(
+                f"a {type(body).__name__} gives {hidden_BLH.shape[1]} hidden states for {places.shape[1]} tokens, so the mean over tokens "
+                "(task.pooling: mean) cannot be read; leave pooling out"
+            )
+        mean_BH = _mean(hidden_BLH, asked.get("attention_mask"))
         output.last_hidden_state = mean_BH.unsqueeze(1).expand_as(hidden_BLH)
         if output.get("pooler_output") is not None:
             output.pooler_output = mean_BH
@@ -69,9 +77,11 @@ def trained_for_mean(folder: Path) -> bool:
     return isinstance(told, dict) and told.get("pooling_mode_mean_tokens") is True
 
 
-def is_unread(module: str) -> bool:
-    """Return whether a module, by its name, has no influence where the mean is read: a pooler."""
-    return "pooler" in module.split(".")
+def is_unread(model: nn.Module, module: str) -> bool:
+    """Return whether a module, by its name, has no influence where the mean is read: a pooler of the body, not one of the head."""
+    classifier: Any = model
+    first, *others = module.split(".")
+    return first == classifier.base_model_prefix and "pooler" in others
 
 
 def _mean(hidden_BLH: Tensor, mask_BL: Tensor | None) -> Tensor:

@@ -25,7 +25,7 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  
 def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric: str, folder: Path) -> list[Path]:
     """Draw a metric against the bytes that clients send and get, a point for each cell; bars are one standard deviation.
 
-    What is run without a federation is a line across, as it sends nothing.
+    What sends nothing, as what is run without a federation, is a line across.
 
     Returns:
         The files METRIC-bytes.png and METRIC-bytes.svg in `folder`; none if no cell has the metric.
@@ -40,7 +40,7 @@ def plot_against_bytes(means: "pd.DataFrame", *, settings: Sequence[str], metric
         points: list[tuple[float, float]] = []
         for place, (arm, cells) in enumerate(means.groupby("arm", sort=False)):
             rows, color = cells.to_dict("records"), f"C{place}"
-            if rows[0]["run"] != FEDERATED:
+            if rows[0]["run"] != FEDERATED or not any(map(sent, rows)):
                 axes.axhline(rows[0][metric], color=color, linestyle="--", linewidth=1, label=arm)
                 continue
             varied = [name for name in settings if len({row[name] for row in rows if known(row[name])}) > 1]

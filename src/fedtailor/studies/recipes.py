@@ -94,7 +94,7 @@ class Recipe:
         raw: Any = merge(self.job, own.job if own else {})
         if variant == "small":
             raw = merge(merge(raw, self.small), own.small_job if own else {})
-        for whose, override in map(part_arm, overrides):
+        for whose, override in sorted(map(part_arm, overrides), key=lambda parted: parted[0] is not None):  # an arm's own wins
             if whose is not None and whose not in self.arms:
                 near = nearest(whose, self.arms)
                 known = f"compares {', '.join(self.arms)}" if self.arms else "is one run, whose settings have no name in front"
@@ -124,13 +124,14 @@ class Recipe:
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""
-        common = {line[:2] for line in self.lines(variant, overrides)}
+        common = {line[:3] for line in self.lines(variant, overrides)}
+        plain = {line[:2] for line in common}
         own = {arm: self.lines(variant, overrides, arm=arm) for arm in self.arms}
         return [
             line._replace(setting=f"{arm}: {line.setting}")
             for arm, lines in own.items()
             for line in lines
-            if line[:2] not in common
+            if line[:2] not in plain or (line.whose == YOURS and line[:3] not in common)
         ]
 
     def lines(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> list[Line]:
