@@ -15,8 +15,7 @@ from ..errors import BackboneError
 Pooling: TypeAlias = Literal["model", "mean"]
 """model: what its own code reads, such as BERT's pooler of the first token; mean: the mean over the text's tokens."""
 MARK = "fedtailor_pooling"  # in a model's config.json, so that a folder that was written tells how it is to be read
-
-PLACES = ("input_ids", "inputs_embeds")
+PLACES = ("input_ids", "inputs_embeds")  # arguments of a body that have as many places as there are tokens
 
 
 def pool_mean(model: nn.Module) -> nn.Module:
