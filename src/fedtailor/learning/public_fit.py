@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..chance import stream
 from ..models.heads import logits_at
+from ..models.pooling import mean_over_tokens
 from ..records import ClientId
 from ..tasks import evaluation_batches, select
 from ..tasks.generate import evaluating
@@ -97,10 +98,6 @@ def _hidden_means(worker: Worker, shard: Shard, rows: list[int]) -> np.ndarray:
                 output = worker.model(**given)
         else:
             output = worker.model(**given)
-    hidden_BLH = output.hidden_states[-1][
-        :, -batch.input_ids_BL.shape[1] :
-    ].float()  # places that a prompt puts in front are left out
-    mask_BL = batch.attention_mask_BL
-    weight_BL1 = (torch.ones_like(batch.input_ids_BL) if mask_BL is None else mask_BL).unsqueeze(-1).float()
-    means: np.ndarray = ((hidden_BLH * weight_BL1).sum(1) / weight_BL1.sum(1)).double().cpu().numpy()
+    hidden_BLH = output.hidden_states[-1][:, -batch.input_ids_BL.shape[1] :]  # places that a prompt puts in front are left out
+    means: np.ndarray = mean_over_tokens(hidden_BLH, batch.attention_mask_BL).double().cpu().numpy()
     return means

@@ -6,13 +6,12 @@ from .embed import embed_texts
 from .heads import logits_at
 from .info import BackboneInfo, describe_backbone
 from .packaged import PACKAGED, add_packaged, install_command
-from .pooling import Pooling, pool_mean, reads_mean, trained_for_mean
+from .pooling import mean_over_tokens, pool_mean, reads_mean, trained_for_mean
 
 __all__ = [
     "PACKAGED",
     "Backbone",
     "BackboneInfo",
-    "Pooling",
     "Precision",
     "add_packaged",
     "choose_device",
@@ -22,6 +21,7 @@ __all__ = [
     "install_command",
     "load_backbone",
     "logits_at",
+    "mean_over_tokens",
     "pool_mean",
     "reads_mean",
     "trained_for_mean",

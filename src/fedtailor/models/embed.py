@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .locate import locate
+from .pooling import mean_over_tokens
 from .quiet import quiet_transformers
 
 NAME = "minilm-l6"
@@ -40,9 +41,7 @@ def embed_texts(texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
 @torch.inference_mode()
 def _pooled(model: Any, input_ids_BL: torch.Tensor, mask_BL: torch.Tensor) -> np.ndarray:
     hidden_BLH = model(input_ids=input_ids_BL, attention_mask=mask_BL).last_hidden_state
-    weights_BL1 = mask_BL.unsqueeze(-1).to(hidden_BLH.dtype)
-    mean_BH = (hidden_BLH * weights_BL1).sum(1) / weights_BL1.sum(1)
-    vectors: np.ndarray = torch.nn.functional.normalize(mean_BH, dim=-1).numpy()
+    vectors: np.ndarray = torch.nn.functional.normalize(mean_over_tokens(hidden_BLH, mask_BL), dim=-1).numpy()
     return vectors
 
 

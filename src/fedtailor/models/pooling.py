@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import BackboneError
@@ -49,7 +50,7 @@ def pool_mean(model: nn.Module) -> nn.Module:
                 f"a {type(body).__name__} gives {hidden_BLH.shape[1]} hidden states for {places.shape[1]} tokens, so the mean over tokens "
                 "(task.pooling: mean) cannot be read; leave pooling out"
             )
-        mean_BH = _mean(hidden_BLH, asked.get("attention_mask"))
+        mean_BH = mean_over_tokens(hidden_BLH, asked.get("attention_mask")).to(hidden_BLH.dtype)
         output.last_hidden_state = mean_BH.unsqueeze(1).expand_as(hidden_BLH)
         if output.get("pooler_output") is not None:
             output.pooler_output = mean_BH
@@ -83,10 +84,12 @@ def is_unread(model: nn.Module, module: str) -> bool:
     return first == classifier.base_model_prefix and "pooler" in others
 
 
-def _mean(hidden_BLH: Tensor, mask_BL: Tensor | None) -> Tensor:
-    """Return the mean [B, H] over the places that are no padding, taken in float32; a mask may begin with places of a prefix."""
-    if mask_BL is None:
-        return hidden_BLH.float().mean(1).to(hidden_BLH.dtype)
+def mean_over_tokens(hidden_BLH: Tensor, mask_BL: Tensor | None) -> Tensor:
+    """Return the float32 mean [B, H] over the places that are no padding.
+
+    Args:
+        mask_BL: 1 where a token is, None where there is no padding; it may begin with the places of a prefix, which have no hidden states.
+    """
+    mask_BL = torch.ones(hidden_BLH.shape[:2], device=hidden_BLH.device) if mask_BL is None else mask_BL
     weight_BL1 = mask_BL[:, -hidden_BLH.shape[1] :].unsqueeze(-1).float()
-    mean_BH = (hidden_BLH.float() * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1)
-    return mean_BH.to(hidden_BLH.dtype)
+    return (hidden_BLH.float() * weight_BL1).sum(1) / weight_BL1.sum(1)
