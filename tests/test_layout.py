@@ -31,6 +31,7 @@ ledger
 interfaces
 records
 tensors, chance
+text_files
 errors
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
