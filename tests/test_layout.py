@@ -30,7 +30,7 @@ tasks, tuning, models, data
 ledger
 interfaces
 records
-tensors, chance
+tensors, chance, causes
 errors
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
