@@ -30,8 +30,8 @@ tasks, tuning, models, data
 ledger
 interfaces
 records
-tensors, chance
 text_files
+tensors, chance, causes
 errors
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
