@@ -68,7 +68,7 @@ def test_smallest_job_has_defaults_everywhere():
         ({"evaluation": {"generate": {"beams": 0}}}, "evaluation.generate.beams is a whole number"),
         ({"evaluation": {"metrics": ["bluu"]}}, "did you mean bleu?"),
         ({"evaluation": {"metrics": ["accuracy"]}}, "it measures loss, "),
-        ({"protocol": {"local": {"learning_rate": float("nan")}}}, "must be a finite number; got nan."),
+        ({"protocol": {"local": {"learning_rate": float("nan")}}}, "must be a finite number or 'auto'; got nan."),
         ({"threads": "many"}, "threads must be 'auto' or a whole number; got 'many'."),
         ({"threads": 0}, "threads must be at least 1"),
         ({"device": "gpu"}, "device must be auto, cpu, cuda, cuda:N or mps; got 'gpu'."),

@@ -107,6 +107,7 @@ def assemble(
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
+    job = job.decided()
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from .learning.evaluate import Evaluation
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
-from .tuning import TUNINGS, Lora
+from .tuning import TUNINGS, Lora, usual_learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +171,20 @@ class Job(BaseModel):
         """Return all settings, defaults written out, as a text from which `load` makes an equal job, wherever it lies."""
         return write_yaml(self.to_dict())
 
+    def decided(self) -> "Job":
+        """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
+        usual = usual_learning_rate(self.tuning, self.task.backbone_kind)
+        parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
+        decided = {name: _decide(part, usual) for name, part in parts.items()}
+        return self if decided == parts else self.model_copy(update=decided)
+
     def replace(self, name: str, value: object) -> "Job":
         """Return the job with one setting changed: `job.replace("tuning.rank", 16)`."""
         return type(self).from_dict(put(self.to_dict(), name.split("."), value))
 
     def differences(self, other: "Job") -> list[str]:
-        """Return the dotted names of all settings in which two jobs differ."""
-        return list(_differences(self.to_dict(), other.to_dict()))
+        """Return the dotted names of all settings in which two jobs differ; `auto` is what it stands for."""
+        return list(_differences(self.decided().to_dict(), other.decided().to_dict()))
 
     def path(self, name: str | Path) -> Path:
         """Return a path of the job as an absolute one."""
@@ -197,6 +204,14 @@ def _tip_beside(file: Path) -> str:
     except (OSError, ValueError):
         beside = []
     return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
+
+
+def _decide(settings: Any, learning_rate: float) -> Any:
+    """Return a dataclass of settings, and those inside it, with the number in the place of each learning rate that is `auto`."""
+    found = {item.name: getattr(settings, item.name) for item in fields(settings) if item.init}
+    changed = {name: _decide(value, learning_rate) for name, value in found.items() if is_dataclass(value)}
+    changed |= {"learning_rate": learning_rate} if found.get("learning_rate") == "auto" else {}
+    return replace(settings, **changed) if any(found[name] != value for name, value in changed.items()) else settings
 
 
 def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:

@@ -61,6 +61,7 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
+    yield "learning rate", _learning_rate(job, parts)
     given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
     rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
     yield "protocol", f"{settings['protocol']['kind']}, {rule}"
@@ -69,6 +70,12 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+
+
+def _learning_rate(job: "Job", parts: "Parts") -> str:
+    kind = {"causal": "language models", "classifier": "classifiers"}.get(job.task.backbone_kind, job.task.backbone_kind)
+    auto = f" (auto: usual for this tuning of {kind})" if job.protocol.local.learning_rate == "auto" else ""
+    return f"{parts.protocol.local.peak_learning_rate:g}{auto}"
 
 
 def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":

@@ -36,7 +36,7 @@ class Fitting:
     epochs: float = 1.0  # passes over the round's public examples; a fraction is allowed
     steps: int | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: int = 16  # public examples in one step
-    learning_rate: float = 1.0e-3  # of the optimizer, which starts anew in each round
+    learning_rate: float | Literal["auto"] = "auto"  # of the optimizer, which starts anew in each round; auto: usual for the tuning
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
     clip_norm: float | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
 

@@ -16,7 +16,7 @@ class LocalTraining:
     batch_size: int = 8  # examples in one forward pass
     accumulate: int = 1  # forward passes in one optimizer step
     optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew in each round, unless keep_optimizer
-    learning_rate: float = 1.0e-3  # of a client's optimizer, before warm-up and schedule
+    learning_rate: float | Literal["auto"] = "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
     weight_decay: float = 0.0  # of the optimizer
     momentum: float = 0.0  # of sgd
     proximal: float = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
@@ -28,7 +28,7 @@ class LocalTraining:
 
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}
-        positive |= {"learning_rate": self.learning_rate}
+        positive |= {} if self.learning_rate == "auto" else {"learning_rate": self.learning_rate}
         positive |= {} if self.steps is None else {"steps": self.steps}
         positive |= {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
         for name, value in positive.items():
@@ -42,8 +42,21 @@ class LocalTraining:
             raise SettingError(f"proximal is the weight of FedProx's penalty, at least 0; got {self.proximal}; 0.01 is usual")
         if not 0 <= self.momentum < 1:
             raise SettingError(f"momentum is the share of velocity kept, in [0, 1); got {self.momentum}")
+        if self.learning_rate == "auto" and self.optimizer == "sgd":
+            raise SettingError("learning_rate: auto is known for optimizer: adamw alone; give one for sgd, such as learning_rate: 0.1")
         if self.momentum and self.optimizer != "sgd":
             raise SettingError("momentum belongs to optimizer: sgd; adamw has its own moments; remove momentum or choose sgd")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate before warm-up and schedule, as a number.
+
+        Raises:
+            SettingError: if it is still `auto`; `Job.decided` writes the number in its place.
+        """
+        if self.learning_rate == "auto":
+            raise SettingError("learning_rate is auto, which Job.decided() turns into the usual one of the job's tuning; give a number")
+        return self.learning_rate
 
     def steps_per_round(self, examples: int) -> int:
         """Return the optimizer steps that a client with so many training examples takes in one round."""

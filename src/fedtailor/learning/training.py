@@ -84,7 +84,7 @@ def train_locally(
     ):
         seed_torch(stream_seed(worker.seed, f"{purpose}dropout", round, client), worker.device)
         for step in range(steps):
-            rate = settings.learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
+            rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             for group in engine.param_groups:
                 group["lr"] = rate
             loss, seen, counted = _step(
@@ -114,8 +114,8 @@ def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> 
     """Return torch's optimizer over the trained weights, with nothing remembered."""
     weights = list(params.values())
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(weights, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(weights, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(weights, settings.peak_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, settings.peak_learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:

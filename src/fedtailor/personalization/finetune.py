@@ -27,13 +27,12 @@ class FineTune:
     steps: int | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: int = 8  # examples in one forward pass
     optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew
-    learning_rate: float = 1.0e-3  # constant
+    learning_rate: float | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
     weight_decay: float = 0.0  # of the optimizer
     clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
     keep: Literal["best", "last"] = "best"  # best: a client whose own validation loss does not get less keeps the shared weights
 
     def __post_init__(self) -> None:
-        check_own(learning_rate=self.learning_rate)
         self._local()
 
     @property

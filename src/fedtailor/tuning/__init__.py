@@ -6,6 +6,7 @@ from .adapter import Adapter, load_adapter
 from .among import LoraAmong
 from .fed_sb import FedSB
 from .full import Full
+from .learning_rates import usual_learning_rate
 from .lora import Lora
 from .peft import PeftMethod
 from .prefix import Prefix
@@ -21,4 +22,4 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-__all__ = ["TUNINGS", "Adapter", "FedSB", "Full", "Lora", "LoraAmong", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
+__all__ = ["TUNINGS", "Adapter", "FedSB", "Full", "Lora", "LoraAmong", "PeftMethod", "Prefix", "Prompt", "load_adapter", "usual_learning_rate"]

@@ -142,7 +142,7 @@ class BoundSplit:
 
     def rate(self, round: int, step: int, steps: int, rate_factor: float) -> float:
         """Return the learning rate at a step (from 0), the same on both sides."""
-        return self.local.learning_rate * rate_factor * self.local.warmup_factor(round, step, steps)
+        return self.local.peak_learning_rate * rate_factor * self.local.warmup_factor(round, step, steps)
 
     def run(
         self, part: Part, batch: Batch, trained: Tensors, received_BLH: Tensor | None, draws: Draws
