@@ -28,7 +28,7 @@ personalization
 aggregation, protection, learning
 tasks, tuning, models, data
 ledger
-interfaces
+interfaces, metrics
 records
 tensors, chance
 errors

@@ -17,6 +17,7 @@ from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
+from .learning.evaluate import figure_names
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
@@ -77,6 +78,11 @@ class Parts:
     def shares_a_part(self) -> bool:
         """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
         return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
+
+    @property
+    def measures_gain(self) -> bool:
+        """Whether clients measure what local training gains on their validation parts."""
+        return _measures_gain(self.job, self.protocol)
 
     @property
     def goes_with_last_round(self) -> bool:
@@ -148,7 +154,7 @@ def assemble(
     if isinstance(protocol, DistillationRun):
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
-    validated = any(len(state.validation) for state in states.values())
+    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
@@ -163,12 +169,13 @@ def assemble(
         public=public,
         manifest=protocol.manifest(
             shared,
-            task.figures,
+            figure_names(task, job.evaluation),
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
             home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
+            gain=_measures_gain(job, protocol),
         ),
         sizes=sizes_of(backbone, worker, shared),
         precision=precision,
@@ -185,6 +192,13 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _measures_gain(job: Job, protocol: Ready) -> bool:
+    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
+    technique = job.personalization
+    partial = isinstance(technique, Dual) and technique.last_round
+    return job.evaluation.local_gain and protocol.knows_gain and not partial
 
 
 def _tuned_worker(

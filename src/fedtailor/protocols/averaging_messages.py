@@ -20,8 +20,6 @@ TRAIN_FACTS = {
     "steps": FactSpec(type="int", purpose="optimizer steps taken"),
     "first_loss": FactSpec(type="float", purpose="training loss of the first step"),
     "last_loss": FactSpec(type="float", purpose="training loss of the last step"),
-    "validation_before": FactSpec(type="float", purpose="loss on the client's validation part as received", optional=True),
-    "validation_after": FactSpec(type="float", purpose="loss on the client's validation part as trained", optional=True),
     "seconds": FactSpec(type="float", purpose="time that local training took"),
     "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
     "scale": FactSpec(type="list[float]", purpose="alpha / rank of each LoRA module, in the order of names", optional=True),
@@ -30,12 +28,29 @@ DOWN_FACTS = {
     "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
     "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
 }
-VALIDATION = ("validation_before", "validation_after")  # facts of clients that have a validation part
+GAIN_FACTS = {  # of clients that have a validation part, where what local training gains is measured
+    "validation_before": FactSpec(
+        type="float", purpose="loss on the client's validation part before local training, where it is not known", optional=True
+    ),
+    "validation_after": FactSpec(
+        type="float", purpose="loss on the client's validation part after local training", optional=True
+    ),
+    "evaluation_seconds": FactSpec(type="float", purpose="time that measuring these losses took", optional=True),
+}
+LOSSES = "losses"  # the fact that says which of them are wanted
+LOSSES_FACT = {
+    LOSSES: FactSpec(
+        type="list[str]",
+        purpose="validation losses that are wanted: before, after local training",
+        most_characters=11,
+        optional=True,
+    )
+}
 CLIENTS_FACT = {"clients": FactSpec(type="int", purpose="clients in all: each counts one part of so many")}
 
 
 def training_specs(
-    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, gain: bool = False
 ) -> tuple[MessageSpec, MessageSpec]:
     """Return what training may send up and down.
 
@@ -46,34 +61,49 @@ def training_specs(
             sent in all are optional.
         control: whether control variates travel beside the tensors, both ways.
         clients: whether clients are told how many they are.
+        gain: whether clients measure what their local training gains.
     """
     some, always = set().union(*sent), set(sent[0]).intersection(*sent)
     up = specs_of({name: tensor for name, tensor in shared.items() if name in some}, dtype)
     up = {name: replace(spec, optional=name not in always) for name, spec in up.items()}
     extra = specs_of(beside(shared), dtype) if control else {}
     return (
-        MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
-        MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {})),
+        MessageSpec(tensors=up | extra, facts=TRAIN_FACTS | (GAIN_FACTS if gain else {})),
+        MessageSpec(
+            tensors=specs_of(shared, dtype) | extra,
+            facts=DOWN_FACTS | (CLIENTS_FACT if clients else {}) | (LOSSES_FACT if gain else {}),
+        ),
     )
 
 
 def training_lengths(
-    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, validated: bool
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, gain: bool
 ) -> tuple[int, int]:
     """Return the bytes of what one client sends and gets in a round, foretold, on average over rounds.
 
-    They are those of encoded messages, but for the digits of numbers. Arguments are those of `training_specs`, and `validated`: whether clients
-    have validation parts.
+    They are those of encoded messages, but for the digits of numbers. Arguments are those of `training_specs`; with `gain` clients have
+    validation parts, and each round is evaluated.
     """
     up, down = training_specs(shared, dtype=dtype, sent=sent, control=control, clients=clients)
-    told = usual_facts({name: fact for name, fact in TRAIN_FACTS.items() if validated or name not in VALIDATION})
+    told = usual_facts(TRAIN_FACTS) | (usual_facts(told_each_round(GAIN_FACTS)) if gain else {})
     told |= scale_facts(shared, dict.fromkeys(modules_of(shared), 2.0))
     total = 0
     for names, rounds in Counter(map(frozenset, sent)).items():
         tensors = {name: spec for name, spec in up.tensors.items() if name in names or name.startswith(EXTRA)}
         total += rounds * length_of("train", tensors, told)
     asked: dict[str, Fact] = {"version": 10, "rate_factor": 1.0, **({"clients": 10} if clients else {})}
+    asked |= losses_wanted(["after"] if gain else [])
     return round(total / len(sent)), length_of("train", down.tensors, asked)
+
+
+def losses_wanted(names: Sequence[str]) -> dict[str, Fact]:
+    """Return the fact that asks for validation losses, or nothing where none are wanted."""
+    return {LOSSES: list(names)} if names else {}
+
+
+def told_each_round(facts: Mapping[str, FactSpec]) -> dict[str, FactSpec]:
+    """Return the facts of a gain but for the loss before, which is known where each round is evaluated."""
+    return {name: fact for name, fact in facts.items() if name != "validation_before"}
 
 
 def beside(tensors: Tensors) -> dict[str, Tensor]:

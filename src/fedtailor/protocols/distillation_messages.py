@@ -8,7 +8,9 @@ from torch import Tensor
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
 from ..protection.logits_wire import LogitsWire
 from ..tensors import Tensors
+from .averaging_messages import GAIN_FACTS, LOSSES_FACT
 from .evaluation import evaluation_specs
+from .personal import figure_specs
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
@@ -26,13 +28,12 @@ LOCAL_FACTS = {
     "first_loss": FactSpec(type="float", purpose="training loss of the first step on its own examples"),
     "last_loss": FactSpec(type="float", purpose="training loss of the last step on its own examples"),
     "align_loss": FactSpec(type="float", purpose="distillation loss of the last step of alignment", optional=True),
-    "validation_before": FactSpec(
-        type="float", purpose="loss of its model on its validation part, before the round", optional=True
-    ),
-    "validation_after": FactSpec(type="float", purpose="loss of its model on its validation part, as trained", optional=True),
     "seconds": FactSpec(type="float", purpose="time that alignment, training and logits took"),
     "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
 }
+OWN_GAIN_FACTS = {
+    name: GAIN_FACTS[name] for name in ("validation_before", "evaluation_seconds")
+}  # after: see the next evaluation
 FIT_FACT = FactSpec(
     type="float",
     purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
@@ -49,12 +50,8 @@ ALIGN_FACTS = {
     "steps": FactSpec(type="int", purpose="optimizer steps of the last alignment"),
     "tokens": FactSpec(type="int", purpose="tokens trained on: operations are counted from it"),
     "seconds": FactSpec(type="float", purpose="time that the last alignment took"),
+    "evaluation_seconds": FactSpec(type="float", purpose="time that evaluations took", optional=True),
     "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
-}
-ALIGNED_PARTS = {
-    "validation": "on the client's own validation part",
-    "test": "on the client's own test part",
-    "public": "on the public test set",
 }
 VERSION = FactSpec(type="int", purpose="rounds behind the server: which slice of the public set its logits are about")
 
@@ -69,6 +66,7 @@ def manifest_of(
     counts: bool = False,
     noised: bool = False,
     refined: Mapping[str, int] | None = None,
+    gain: bool = False,
 ) -> Manifest:
     """Return exactly what distillation sends.
 
@@ -79,6 +77,7 @@ def manifest_of(
         fit: whether clients tell how well the public set fits.
         counts: whether clients tell their label counts, `noised` or as they are.
         refined: the sizes SCORED and MARKED, where public rows are drawn by what clients tell; None: they tell nothing of single rows.
+        gain: whether clients measure what a round gains.
     """
     figures = list(figures)
     logits = wire.specs(PLACES)
@@ -89,12 +88,9 @@ def manifest_of(
     scores = {} if refined is None else {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
     marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
     facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
+    facts |= OWN_GAIN_FACTS if gain else {}
     facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
-    told = {
-        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} of its own model {where}", optional=True)
-        for part, where in ALIGNED_PARTS.items()
-        for name in figures
-    }
+    told = figure_specs(figures, "of its own model")
     evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
     return Manifest(
         up={
@@ -104,7 +100,9 @@ def manifest_of(
         },
         down={
             TRAIN: _down(
-                down | marks, {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}
+                down | marks,
+                {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}
+                | (LOSSES_FACT if gain else {}),
             ),
             "evaluate": evaluate_down,
             ALIGN: _down(down | marks, {"generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted")}),

@@ -8,8 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..metrics import HIGHER_IS_BETTER
 from ..model_card import shared_part
-from ..tasks.metrics import HIGHER_IS_BETTER
 from .distillation import distillation
 from .personal import personal
 from .plain import plain_table

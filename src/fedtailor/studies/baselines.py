@@ -9,13 +9,12 @@ from ..assemble import Parts, assemble
 from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
-from ..learning.evaluate import summarize_clients
+from ..learning.over_clients import pool, summarize_clients
 from ..protocols import Averaging, Distillation, Split
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
 from ..running.folder import choose_folder
-from ..running.measure import pool
 from ..tasks.shard import Shard
 
 Baseline = Literal["central", "central-steps", "local"]
