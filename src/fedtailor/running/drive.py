@@ -114,6 +114,7 @@ def carry_out(
     for text in warnings:
         notify("warning", text=text)
     fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
+    progress.alone = bool(baseline)
     clock = Clock(progress)
     if fresh:
         progress.figures["planned_rounds"] = job.stop.rounds

@@ -42,11 +42,12 @@ class Progress:
     best: Tensors | None = None  # shared weights of the best round; None until a validation loss is known
     figures: dict[str, Any] = field(default_factory=_fresh_figures)  # counters and choices, JSON values
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    alone: bool = False  # a baseline: its messages stay in one place, and are no traffic
 
     def absorb(self, round: Round, sizes_of: Callable[[ClientId], Sizes], *, full: bool) -> None:
         """Add what one round made and cost; `sizes_of` tells what a client's costs depend on."""
         self.state = round.state
-        rows = [{"round": round.index, **row} for row in round.clients]
+        rows = [{"round": round.index, **row, **self._no_bytes(row)} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
             sizes = sizes_of(row["client"])
@@ -121,10 +122,16 @@ class Progress:
 
     def add_traffic(self, kind: str, up_bytes: int, down_bytes: int, seconds: float) -> None:
         """Add the lengths of encoded messages to the counters of their kind."""
+        if self.alone:
+            self.figures["seconds"]["server"] += seconds
+            return
         traffic = self.figures["traffic"].setdefault(kind, {"up_bytes": 0, "down_bytes": 0})
         traffic["up_bytes"] += up_bytes
         traffic["down_bytes"] += down_bytes
         self.figures["seconds"]["exchange"] += seconds
+
+    def _no_bytes(self, row: Mapping[str, Any]) -> dict[str, int]:
+        return {name: 0 for name in ("up_bytes", "down_bytes") if self.alone and name in row}
 
     def note_peak(self, peak_bytes: int) -> None:
         """Take a reading of peak memory into account."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import FedtailorError, ResumeError
+from ..errors import DataError, FedtailorError, ResumeError
 from ..job import Job
 from ..protocols import Distillation
 from ..running import RunFolder, Watcher, run
-from .baselines import Baseline, baseline_job, run_baseline
-from .grid import FEDERATED, Axis, Cell, value_text
+from .baselines import Baseline, run_baseline
+from .grid import FEDERATED, Axis, Cell, carried_out, value_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Watching = Callable[
     [Cell, int, int], AbstractContextManager[Watcher | None]
 ]  # of a cell, its place from 1, and how many there are
+TABLE = "table"
 MARK = "sweep.json"  # a folder that has one is a sweep's
 SCOPES = (  # ending of a figure's name -> where the summary has it
     ("", "metrics", "after"),
@@ -80,32 +81,73 @@ class Swept:
 
 
 def run_sweep(
-    axes: Sequence[Axis], cells: Sequence[Cell], folder: Path, *, watching: Watching | None = None, data: Any = None
+    axes: Sequence[Axis],
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    watching: Watching | None = None,
+    data: Any = None,
+    metric: str = "loss",
 ) -> Swept:
     """Run every cell that is not done, each in its own folder, and return the table of all.
 
-    A cell that is done is not run again, one that was cut off goes on from its last checkpoint; a baseline that was cut off
-    starts anew. A cell that fails does not hold the others up.
+    A cell that is done is not run again, one that was interrupted resumes from its last checkpoint; a baseline that was interrupted
+    starts again. A cell that fails does not hold the others up.
+
+    Args:
+        metric: that is shown first where the folder is looked at later.
 
     Raises:
         ResumeError: if `folder` is no sweep's, or a cell in it was run with other settings; nothing has been run then.
     """
     _check_folder(cells, folder)
     home = RunFolder(folder)
-    home.write_json(MARK, {"settings": {axis.name: list(axis.values) for axis in axes}, "cells": [cell.name for cell in cells]})
+    _take_over(cells, folder)
+    told = {"settings": {axis.name: list(axis.values) for axis in axes}, "cells": [cell.name for cell in cells], "metric": metric}
+    home.write_json(MARK, told)
     rows = []
     for place, cell in enumerate(cells, start=1):
         with watching(cell, place, len(cells)) if watching else nullcontext() as watcher:
             error = _run_cell(cell, folder, watcher, data)
-        rows.append(_row(cell, folder, error))
+        rows.append(_row(cell, folder, error) | _columns(axes, cell))
+        table = _table(axes, rows)  # after each cell: an interrupted sweep can be shown
+        home.write_table(TABLE, table)
+        home.write_text(f"{TABLE}.csv", table.to_csv(index=False))
         gc.collect()  # a backbone held by a cycle would stand beside the next one
+    return Swept(folder=folder, axes=tuple(axes), table=table)
+
+
+def read_sweep(folder: Path) -> tuple[Swept, str]:
+    """Return what a sweep in `folder` has made so far, and the metric that was asked for.
+
+    Raises:
+        DataError: if no cell of it has ended, or one of its files is damaged.
+    """
     import pandas as pd
 
-    table = pd.DataFrame([row | _columns(axes, row["settings"]) for row in rows]).drop(columns="settings")
-    table = table[[*_heads(axes), *(name for name in table.columns if name not in _heads(axes))]]
-    home.write_table("table", table)
-    home.write_text("table.csv", table.to_csv(index=False))
-    return Swept(folder=folder, axes=tuple(axes), table=table)
+    try:
+        told = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        axes = tuple(Axis(name=name, texts=(), values=tuple(values)) for name, values in told["settings"].items())
+        if not (folder / f"{TABLE}.parquet").is_file():
+            raise DataError(f"no cell of the sweep in {folder} has ended; the same command of fedtailor sweep continues it")
+        table = pd.read_parquet(folder / f"{TABLE}.parquet")
+        missing = [name for name in _heads(axes) if name not in table]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"the sweep in {folder} cannot be read: {error}; the same command of fedtailor sweep writes its files again"
+        ) from None
+    if missing:
+        raise DataError(
+            f"{folder / TABLE}.parquet has no column {missing[0]}; the same command of fedtailor sweep writes it again"
+        )
+    return Swept(folder=folder, axes=axes, table=table), str(told.get("metric", "loss"))
+
+
+def _table(axes: Sequence[Axis], rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    return table[[*_heads(axes), *(name for name in table.columns if name not in _heads(axes))]]
 
 
 def spread(table: "pd.DataFrame", axes: Sequence[Axis]) -> "pd.DataFrame":
@@ -127,6 +169,16 @@ def spread(table: "pd.DataFrame", axes: Sequence[Axis]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
+def directions_in(swept: Swept) -> dict[str, bool]:
+    """Return whether more is better, for each metric of the user's own that cells report."""
+    own: dict[str, bool] = {}
+    for name in swept.table["cell"]:
+        summary = swept.folder / "cells" / str(name) / "summary.json"
+        told = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+        own |= at(told, ("evaluation", "own_metrics")) or {}
+    return own
+
+
 def figures_of(table: "pd.DataFrame") -> list[str]:
     """Return the columns that hold figures: metrics and costs."""
     known = ("cell", "run", "status", "error", "folder", "stopped_by", "seed")
@@ -138,7 +190,7 @@ def possible_figures(jobs: Iterable[Job]) -> list[str]:
     metrics: dict[str, None] = {}
     scopes, public = [*SCOPES], list[str]()
     for job in jobs:
-        metrics |= dict.fromkeys(("loss", *job.task.metrics))
+        metrics |= dict.fromkeys(("loss", *job.task.metrics, *job.evaluation.directions))
         if job.personalization.personal:
             scopes = [*scopes, *(scope for scope in PERSONAL if scope not in scopes)]
         if isinstance(job.protocol, Distillation):
@@ -152,13 +204,37 @@ def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
         raise ResumeError(f"{folder} holds something that is no sweep; name another folder with --out")
     for cell in cells:
         file = cell_folder(folder, cell) / "job.yaml"
-        job = cell.job if cell.run == FEDERATED else baseline_job(cell.job, cast(Baseline, cell.run))
+        job = carried_out(cell.job, cell.run)
         differing = job.differences(Job.load(file)) if file.is_file() else []
         if differing:
             raise ResumeError(
                 f"the cell {cell.name} in {folder} was run with other settings: {', '.join(differing)} differ; take them back, "
                 "or name another folder with --out"
             )
+
+
+def _take_over(cells: Sequence[Cell], folder: Path) -> None:
+    """Give cells the folders of the same runs under other names: which settings differ, and so what cells are called, may change with more values."""
+    names = {cell.name for cell in cells}
+    others = [path for path in sorted((folder / "cells").glob("*")) if path.name not in names and (path / "job.yaml").is_file()]
+    for cell in cells if others else ():
+        if cell_folder(folder, cell).exists():
+            continue
+        job = carried_out(cell.job, cell.run)
+        for path in others:
+            if _is_of(path, job, cell.run):
+                path.rename(cell_folder(folder, cell))
+                others.remove(path)
+                break
+
+
+def _is_of(path: Path, job: Job, run: str) -> bool:
+    """Return whether a run folder is of a job, and of that run of it."""
+    try:
+        told = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        return (told.get("baseline") or FEDERATED) == run and not job.differences(Job.load(path / "job.yaml"))
+    except (OSError, ValueError, AttributeError, FedtailorError):
+        return False
 
 
 def cell_folder(folder: Path, cell: Cell) -> Path:
@@ -197,7 +273,7 @@ def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> s
 def _row(cell: Cell, folder: Path, error: str | None) -> dict[str, Any]:
     """Return what the table tells about a cell."""
     path = cell_folder(folder, cell)
-    row = {"cell": cell.name, "run": cell.run, "settings": cell.settings, "status": "failed" if error else "done"}
+    row = {"cell": cell.name, "run": cell.run, "status": "failed" if error else "done"}
     row |= {"error": error or "", "folder": str(path)}
     return row if error else row | _figures(json.loads((path / "summary.json").read_text(encoding="utf-8")))
 
@@ -226,12 +302,14 @@ def at(section: Any, path: Sequence[str]) -> Any:
     return section
 
 
-def _columns(axes: Sequence[Axis], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(axes: Sequence[Axis], cell: Cell) -> dict[str, Any]:
     """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text; None where it has none."""
 
     def value(axis: Axis) -> Any:
-        own = settings[axis.name]
-        return own if own not in axis.values or all(map(_is_number, axis.values)) else value_text(own)
+        own = cell.settings[axis.name]
+        if own not in axis.values or all(map(_is_number, axis.values)):
+            return own
+        return cell.labels.get(axis.name, value_text(own))
 
     return {axis.name: value(axis) for axis in axes}
 
