@@ -30,8 +30,9 @@ tasks, tuning, models, data
 ledger
 interfaces
 records
-tensors, chance
-errors
+text_files
+tensors, chance, causes
+errors, limits
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
 PLACE = {name: (floor, idea) for floor, line in enumerate(LINES) for idea, names in enumerate(line) for name in names}
