@@ -22,7 +22,7 @@ network
 running export model_card
 federation
 assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks
-job job_parts job_text job_errors
+job job_parts job_text job_errors own_classes other_names
 protocols
 personalization
 aggregation, protection, learning
@@ -41,7 +41,7 @@ PLACE = {name: (floor, idea) for floor, line in enumerate(LINES) for idea, names
 EDGES = {
     "typer": {"cli"},
     "rich": {"cli", "report"},
-    "pydantic": {"job", "job_parts", "job_text", "job_errors"},
+    "pydantic": {"job", "own_classes", "job_parts", "job_text", "job_errors"},
     "peft": {"tuning", "export"},
     "datasets": {"data"},
     "transformers": {"models", "tuning"},
