@@ -217,7 +217,7 @@ def test_only_a_federated_run_is_to_be_resumed(write_run, kind):
     with pytest.raises(DataError, match="has not ended") as fault:
         read_run(folder)
     assert ("--resume" in str(fault.value)) == (kind == "")
-    assert (f"start it anew with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
+    assert (f"start it again with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
 
 
 def test_a_local_baseline_that_was_cut_off_is_known_by_its_clients(tmp_path):

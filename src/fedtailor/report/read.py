@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DataError
+from ..run_files import baseline_of, check_plain_file, how_to_resume
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = {  # that the tables of a run must have to be shown
-    "rounds": ("round",),
-    "clients": ("client", "examples", "steps", "up_bytes", "seconds"),
-    "evaluations": ("round", "scope", "client", "metric", "value"),
+COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
+    "rounds": {"round": int},
+    "clients": {"client": str},
+    "evaluations": {"round": int, "scope": str, "client": str, "metric": str},
 }
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
@@ -63,21 +61,24 @@ class Run:
         """The kind of tuning."""
         return str(self.settings.get("tuning", {}).get("kind", ""))
 
-    def table(self, name: str) -> "pd.DataFrame":
-        """Return rounds, clients, evaluations or partition; empty if the run has none."""
-        import pandas as pd
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table."""
+        import pyarrow.parquet  # a ParquetFile, no read_table, which imports pandas: twice the time of all else here
 
         file = self.folder / f"{name}.parquet"
         if not file.exists():
-            return pd.DataFrame()
+            return []
         try:
-            table = pd.read_parquet(file)
-        except (OSError, ValueError) as error:  # what Arrow raises are kinds of these
+            check_plain_file(file)
+            rows = pyarrow.parquet.ParquetFile(file).read().to_pylist()
+        except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
             raise _damaged(file, str(error)) from None
-        lacking = [] if table.empty else [column for column in COLUMNS.get(name, ()) if column not in table]
-        if lacking:
-            raise _damaged(file, f"it has no column {lacking[0]}")
-        return table
+        kept = [{key: value for key, value in row.items() if value is not None and value == value} for row in rows]  # noqa: PLR0124 - NaN
+        for number, row in enumerate(kept, start=1):
+            for column, kind in COLUMNS.get(name, {}).items():
+                if not isinstance(row.get(column), kind):
+                    raise _damaged(file, f"row {number} has no column {column}, or it holds something else than it should")
+        return kept
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return the events of some kinds, in order."""
@@ -110,10 +111,8 @@ def read_run(folder: str | Path) -> Run:
     file = path / "summary.json"
     if file.exists():
         return Run(path, _summary(file))
-    from ..export import baseline_of, going_on
-
     if (path / "job.yaml").exists() or baseline_of(path):
-        raise DataError(f"the run in {path} has not ended: it has no summary.json; {going_on(path)}.")
+        raise DataError(f"the run in {path} has not ended: it has no summary.json; {how_to_resume(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
     tip = f"there is {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
@@ -127,9 +126,7 @@ def _summary(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         summary, fault = {}, str(error)
     if fault:
-        from ..export import going_on
-
-        raise DataError(f"{file} cannot be read: {fault}; it was cut off or changed: {going_on(file.parent)}.")
+        raise DataError(f"{file} cannot be read: {fault}; it was interrupted or changed: {how_to_resume(file.parent)}.")
     return dict(summary)
 
 

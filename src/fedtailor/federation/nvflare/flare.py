@@ -13,7 +13,7 @@ from nvflare.collab.api.context import set_call_context  # not exported: each th
 
 from ...records import ClientId
 from .line import EVENTS, Places, SiteHalf, Told, Unanswered
-from .packing import Packed
+from .line import Packed
 
 
 class CollabLine:
