@@ -185,7 +185,7 @@ def test_missing_job_file_names_those_beside_it(tmp_path: Path):
     (tmp_path / "right.yaml").write_text("", encoding="utf-8")
     with pytest.raises(SettingError, match=r"there is right\.yaml"):
         Job.load(tmp_path / "wrong.yaml")
-    with pytest.raises(SettingError, match="cannot be read"):
+    with pytest.raises(SettingError, match="is a folder"):
         Job.load(tmp_path)
 
 

@@ -30,7 +30,8 @@ tasks, tuning, models, data
 ledger
 interfaces, metrics, run_files
 records
-tensors, chance
+text_files
+tensors, chance, causes
 errors
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]

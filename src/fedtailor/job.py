@@ -18,7 +18,7 @@ from .errors import SettingError
 from .interfaces import Aggregation, Protection, Tuning
 from .job_errors import explain, known_settings, listed, nearest
 from .job_parts import STRICT, Readers, Registry
-from .job_text import apply_override, example_job, put, read_yaml, write_yaml
+from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
@@ -137,15 +137,7 @@ class Job(BaseModel):
             SettingError: if the file cannot be read, or anything in it is wrong.
         """
         file = Path(path)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
-            tip = f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
-            raise SettingError(f"{file}: there is no such job file; {tip}.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"{file}: the job file cannot be read: {error}.") from None
-        raw = read_yaml(text, str(file))
+        raw = read_yaml_file(file, "the job file", tip=_tip_beside(file))
         if not isinstance(raw, Mapping):
             raise SettingError(
                 f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example."
@@ -196,6 +188,15 @@ class Job(BaseModel):
     def schema(cls) -> dict[str, Any]:
         """Return the JSON schema of a job file, made of the same dataclasses that read it."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
+
+
+def _tip_beside(file: Path) -> str:
+    """Return what to try if there is no such job file."""
+    try:
+        beside = sorted(p.name for p in file.parent.glob("*.y*ml"))
+    except (OSError, ValueError):
+        beside = []
+    return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
 
 
 def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:
