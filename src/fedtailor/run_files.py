@@ -2,18 +2,15 @@
 
 import json
 import math
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+from .errors import DataError
+from .text_files import read_text
+
+WHAT = "a file of a run"
+MOST_BYTES = 1 << 28  # of a text file of a run: a summary has rows for each client
 
 
 def finite(value: Any) -> Any:
@@ -25,39 +22,27 @@ def finite(value: Any) -> Any:
     return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def check_plain_file(file: Path) -> None:
-    """Raise OSError if something else than a file stands there, such as a folder or a pipe, which a read would wait at."""
-    mode = file.stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((name for holds, name in KINDS if holds(mode)), "no file")
-        raise OSError(f"it is {kind}, and a file is expected")
-
-
-def read_plain_text(file: Path) -> str:
-    """Return the text of a file in UTF-8.
+def read_json_file(file: Path) -> Any:
+    """Return the value in a JSON file that fedtailor wrote.
 
     Raises:
-        OSError: if it is missing, no plain file, or cannot be read.
-        ValueError: if it is not UTF-8.
+        DataError: if it is missing, no regular file, or damaged.
     """
-    check_plain_file(file)
-    return file.read_text(encoding="utf-8")
-
-
-def read_json(file: Path) -> Any:
-    """Return the value of a JSON file; raises what `read_plain_text` raises, and ValueError if it is not JSON."""
+    text = read_text(file, WHAT, most_bytes=MOST_BYTES, error=DataError)
     try:
-        return json.loads(read_plain_text(file))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        return json.loads(text)  # NaN too, which fedtailor once wrote
+    except (ValueError, RecursionError) as fault:
+        raise DataError(
+            f"{file} cannot be read: it is not JSON ({fault}); it was interrupted or changed: put back a copy."
+        ) from None
 
 
 def baseline_of(folder: Path) -> str:
     """Return the kind of baseline that a run folder is of, finished or not; empty for a federated run."""
     for name in ("environment.json", "summary.json"):  # the second for runs whose environment does not say
         try:
-            found = read_json(folder / name)
-        except (OSError, ValueError):
+            found = read_json_file(folder / name)
+        except DataError:
             continue
         if isinstance(found, dict) and found.get("baseline"):
             return str(found["baseline"])

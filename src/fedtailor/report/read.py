@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..run_files import baseline_of, check_plain_file, how_to_resume
+from ..run_files import WHAT, baseline_of, how_to_resume, read_json_file
+from ..text_files import check_regular, read_text
 
 COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
     "rounds": {"round": int},
@@ -39,10 +40,7 @@ class Run:
         from ..job_text import read_yaml
 
         file = self.folder / "job.yaml"
-        try:
-            job = read_yaml(file.read_text(encoding="utf-8"), str(file)) if file.exists() else {}
-        except (OSError, ValueError) as error:
-            raise _damaged(file, str(error)) from None
+        job = read_yaml(read_text(file, WHAT, error=DataError), str(file)) if file.exists() else {}
         if not isinstance(job, Mapping):
             raise _damaged(file, "it holds no settings")
         return job
@@ -51,10 +49,10 @@ class Run:
     def network(self) -> Mapping[str, Any]:
         """What a run on a network tells of its sites; empty for others."""
         file = self.folder / "network.json"
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-        except (OSError, ValueError, TypeError) as error:
-            raise _damaged(file, str(error)) from None
+        found = read_json_file(file) if file.exists() else {}
+        if not isinstance(found, Mapping):
+            raise _damaged(file, "it holds no mapping")
+        return found
 
     @property
     def tuning(self) -> str:
@@ -69,7 +67,7 @@ class Run:
         if not file.exists():
             return []
         try:
-            check_plain_file(file)
+            check_regular(file, WHAT, error=DataError)
             rows = pyarrow.parquet.ParquetFile(file).read().to_pylist()
         except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
             raise _damaged(file, str(error)) from None
@@ -121,10 +119,10 @@ def read_run(folder: str | Path) -> Run:
 
 def _summary(file: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = read_json_file(file)
         fault = _fault(summary)
-    except (OSError, ValueError) as error:
-        summary, fault = {}, str(error)
+    except DataError as error:
+        summary, fault = {}, str(error).rstrip(".")
     if fault:
         raise DataError(f"{file} cannot be read: {fault}; it was interrupted or changed: {how_to_resume(file.parent)}.")
     return dict(summary)
@@ -135,7 +133,7 @@ def _fault(summary: object) -> str:
     if not isinstance(summary, Mapping):
         return f"it holds {json.dumps(summary)[:40]} where a summary is expected"
     if not isinstance(summary.get("metrics"), Mapping) or "after" not in summary["metrics"]:
-        return "it tells no metrics of after the run"
+        return "it has no metrics of after the run"
     for name, keys in SECTIONS.items():
         section = summary.get(name, {})
         if not isinstance(section, Mapping):
@@ -147,31 +145,37 @@ def _fault(summary: object) -> str:
 
 
 def _lines(file: Path, key: str) -> list[dict[str, Any]]:
-    """Return the records of a JSON Lines file, each of which must have `key`; none if there is no file."""
+    """Return the records of a JSON Lines file, each of which must have `key`; none if there is no file.
+
+    A last line without its end is what an interrupted run left of it: it is passed over.
+    """
     if not file.exists():
         return []
+    check_regular(file, WHAT, error=DataError)
     rows = []
     try:
-        texts = file.read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold U+2028
-    except (OSError, ValueError) as error:
+        *lines, torn = file.read_bytes().split(b"\n")  # not splitlines: a text may hold U+2028
+    except OSError as error:
         raise _damaged(file, str(error)) from None
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
+    for number, line in enumerate([*lines, torn], start=1):
+        if not line.strip():
             continue
         try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise _damaged(file, f"line {number} is not JSON ({error})") from None
-        if not isinstance(row, dict) or key not in row:
-            raise _damaged(file, f"line {number} tells no {key}")
-        rows.append(row)
+            row = json.loads(line.decode("utf-8"))
+            fault = "" if isinstance(row, dict) and key in row else f"line {number} has no {key}"
+        except (ValueError, RecursionError) as error:
+            fault = f"line {number} is not JSON ({error})"
+        if fault and number <= len(lines):
+            raise _damaged(file, fault)
+        if not fault:
+            rows.append(row)
     return rows
 
 
 def _damaged(file: Path, fault: str) -> DataError:
     """Return the error for a file that the tables of a run can do without."""
     return DataError(
-        f"{file} cannot be read: {fault}; it was cut off or changed: put back a copy, or move it away to see the rest of the run."
+        f"{file} cannot be read: {fault}; it was interrupted or changed: put back a copy, or move it away to see the rest of the run."
     )
 
 
