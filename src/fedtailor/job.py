@@ -20,6 +20,7 @@ from .job_errors import explain, known_settings, listed, nearest
 from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
+from .limits import Few, Rounds
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
@@ -30,8 +31,8 @@ from .tuning import TUNINGS, Lora
 class Stop:
     """When a run ends, and which round it keeps."""
 
-    rounds: int = 10  # most rounds
-    patience: int | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
+    rounds: Rounds = 10  # most rounds
+    patience: Rounds | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
     keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
 
     def __post_init__(self) -> None:
@@ -89,7 +90,7 @@ class Job(BaseModel):
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
-    threads: Literal["auto"] | int = Field("auto", description="processor threads; the same bits need the same threads")
+    threads: Literal["auto"] | Few = Field("auto", description="processor threads; the same bits need the same threads")
     seed: int = Field(0, ge=0, lt=2**63, description="of every draw: two runs with one seed give the same bits")
     base: Annotated[Path, Strict(False)] = Field(
         default_factory=Path.cwd, description="folder that paths are relative to; left out: that of the job file"

@@ -92,8 +92,15 @@ def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) 
             )
         case "value_error" | "assertion_error":
             return f"{name}: {first['msg']}" if name else first["msg"]
-    wanted = [WANTED.get(e["type"]) or _bound(e) or e["msg"][:1].lower() + e["msg"][1:] for e in errors]
+    wanted = [_wanted(e) for e in errors]
     return f"{name or 'the job'} must be {' or '.join(dict.fromkeys(wanted))}; got {short(first['input'])}."
+
+
+def _wanted(error: ErrorDetails) -> str:
+    """Return what would be right in the place of a value of another type, or out of bounds."""
+    if error["type"] == "float_type" and isinstance(error["input"], int) and not isinstance(error["input"], bool):
+        return "a number below 1e18"  # larger than any float
+    return WANTED.get(error["type"]) or _bound(error) or error["msg"][:1].lower() + error["msg"][1:]
 
 
 def unknown(place: Path, known: Sequence[str]) -> str:
@@ -162,6 +169,13 @@ def short(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def number_text(value: object) -> str:
+    """Return a bound as a person writes it; other values as they are."""
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{value:g}"
+
+
 def hint_for_missing(name: str) -> str:
     """Return how to write one of the settings that every job needs."""
     examples = {
@@ -177,7 +191,7 @@ def _bound(error: ErrorDetails) -> str | None:
     """Return what a choice or a range expects, or None if the error is about something else."""
     context = error.get("ctx") or {}
     words = {"expected": "", "ge": "at least ", "gt": "above ", "le": "at most ", "lt": "below "}
-    return next((f"{word}{context[key]}" for key, word in words.items() if key in context), None)
+    return next((f"{word}{number_text(context[key])}" for key, word in words.items() if key in context), None)
 
 
 def _own_words(name: str, text: str, fields: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .errors import SettingError
+from .limits import ANY, WHOLE, beyond_limits
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _OWN_CLASSES = ContextVar("own_classes", default=True)  # whether a job may name classes of the user's own
@@ -68,6 +69,10 @@ class Readers:
 
         def build(value: object, read: Callable[[object], Any]) -> object:
             if isinstance(value, cls):
+                beyond = next(beyond_limits(value), None)
+                if beyond is not None:
+                    text = f"{beyond[0]} must be at most {beyond[1]:,}; got {getattr(value, beyond[0])!r}"
+                    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": field_names(cls)})
                 return value
             checked = read({} if value is None else value)
             try:
@@ -140,7 +145,9 @@ class Readers:
             return Union[tuple(self.reader(part) for part in inner)]  # noqa: UP007
         if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
             return Mapping[inner[0], self.reader(inner[1])]  # type: ignore[valid-type, misc]
-        return Annotated[annotation, Strict(False)] if annotation is Path else annotation
+        return {Path: Annotated[Path, Strict(False)], int: Annotated[int, WHOLE], float: Annotated[float, ANY]}.get(
+            annotation, annotation
+        )
 
     def plain(self, value: object, annotation: object = None) -> Any:
         """Return settings as mappings, lists, texts and numbers, all defaults written out; the readers read them back."""
