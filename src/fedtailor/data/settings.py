@@ -99,6 +99,7 @@ class Clients:
     min_examples: Count = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
+    failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
     overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
@@ -114,10 +115,14 @@ class Clients:
             raise SettingError(f"select is uniform, by-size or stratified, got {self.select!r}")
         if not _whole(self.min_examples) or self.min_examples < 1:
             raise SettingError(f"min_examples is a number of examples, at least 1, got {self.min_examples!r}")
-        for name in ("validation_share", "test_share"):
+        for name, of in (
+            ("validation_share", "each client's examples"),
+            ("test_share", "each client's examples"),
+            ("failure_share", "the asked clients"),
+        ):
             value = getattr(self, name)
             if not _number(value) or not 0 <= value < 1:
-                raise SettingError(f"{name} is a share of each client's examples, in [0, 1), got {value!r}")
+                raise SettingError(f"{name} is a share of {of}, in [0, 1), got {value!r}")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(
                 f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; "
