@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import SettingError
+from ..limits import BatchSize, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
 from ..metrics.own import check_own, own_score
@@ -28,14 +29,14 @@ SAMPLE_ROWS = 64  # most rows of a client's validation part that a round's gain 
 class Evaluation:
     """What is measured, how often, and how texts are generated for it."""
 
-    every: int = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
+    every: Rounds = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
     metrics: Sequence[str | OwnMetric] | None = (
         None  # None: the task's own choice; the loss is always there; classes of your own too
     )
     generate: Decoding = field(default_factory=Decoding)
     generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
     bleu: Bleu = field(default_factory=Bleu)
-    batch_size: int = 16  # examples at a time for the loss
+    batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
     local_gain: bool = True  # what a round's local training gains on each client's validation part, in rounds that are evaluated
 
@@ -199,7 +200,7 @@ def measure(
     shard: Shard,
     *,
     pad_id: int,
-    batch_size: int,
+    batch_size: BatchSize,
     logits_at: LogitsAt,
     progress: Progress | None = None,
     sampled: bool = False,

@@ -8,45 +8,53 @@ from torch import Tensor
 
 from ..aggregation.lowrank import modules_of
 from ..protection import FactSpec, MessageSpec, length_of, specs_of, usual_facts
+from ..protection.facts import PEAK, asked, loss, seconds, share, whole
 from ..records import Fact, Facts
 from ..tensors import Tensors
 from .collect import EXTRA
 
+MOST_SCALE = 1e6  # alpha / rank
 TRAIN_FACTS = {
-    "version": FactSpec(type="int", purpose="the version of the shared weights that the update starts from"),
-    "examples": FactSpec(type="int", purpose="training examples of the client: its weight in the average"),
-    "targets": FactSpec(type="int", purpose="targets counted by the loss in this round: its weight if the job says so"),
-    "tokens": FactSpec(type="int", purpose="tokens seen in this round: operations are counted from it"),
-    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
-    "first_loss": FactSpec(type="float", purpose="training loss of the first step"),
-    "last_loss": FactSpec(type="float", purpose="training loss of the last step"),
-    "seconds": FactSpec(type="float", purpose="time that local training took"),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
-    "scale": FactSpec(type="list[float]", purpose="alpha / rank of each LoRA module, in the order of names", optional=True),
+    "version": asked("the version of the shared weights that the update starts from"),
+    "examples": whole("training examples of the client: its weight in the average", reveals="examples", least=1),
+    "targets": whole("targets counted by the loss in this round: its weight if the job says so"),
+    "tokens": whole("tokens seen in this round: operations are counted from it"),
+    "steps": whole("optimizer steps taken"),
+    "first_loss": loss("training loss of the first step", over="step"),
+    "last_loss": loss("training loss of the last step", over="step"),
+    "seconds": seconds("time that local training took"),
+    "peak_bytes": PEAK,
+    "scale": FactSpec(
+        type="list[float]",
+        purpose="alpha / rank of each LoRA module, in the order of names",
+        reveals="nothing",
+        least=0.0,
+        most=MOST_SCALE,
+        optional=True,
+    ),
 }
 DOWN_FACTS = {
-    "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
-    "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
+    "version": asked("rounds behind the shared weights"),
+    "rate_factor": share("share of the learning rate in this round"),
 }
 GAIN_FACTS = {  # of clients that have a validation part, where what local training gains is measured
-    "validation_before": FactSpec(
-        type="float", purpose="loss on the client's validation part before local training, where it is not known", optional=True
+    "validation_before": loss(
+        "loss on the client's validation part before local training, where it is not known", over="validation"
     ),
-    "validation_after": FactSpec(
-        type="float", purpose="loss on the client's validation part after local training", optional=True
-    ),
-    "evaluation_seconds": FactSpec(type="float", purpose="time that measuring these losses took", optional=True),
+    "validation_after": loss("loss on the client's validation part after local training", over="validation"),
+    "evaluation_seconds": replace(seconds("time that measuring these losses took"), optional=True),
 }
 LOSSES = "losses"  # the fact that says which of them are wanted
 LOSSES_FACT = {
     LOSSES: FactSpec(
         type="list[str]",
         purpose="validation losses that are wanted: before, after local training",
+        reveals="nothing",
         most_characters=11,
         optional=True,
     )
 }
-CLIENTS_FACT = {"clients": FactSpec(type="int", purpose="clients in all: each counts one part of so many")}
+CLIENTS_FACT = {"clients": asked("clients in all: each counts one part of so many")}
 
 
 def training_specs(
@@ -72,6 +80,7 @@ def training_specs(
         MessageSpec(
             tensors=specs_of(shared, dtype) | extra,
             facts=DOWN_FACTS | (CLIENTS_FACT if clients else {}) | (LOSSES_FACT if gain else {}),
+            trains="round",
         ),
     )
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,14 +11,15 @@ from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
-from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
+from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
+from ..protection.facts import asked, metric, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-PARTS = ("validation", "test")  # of a client's own examples
+PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
 TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
 
 
@@ -122,14 +123,6 @@ def part_figures(
     return facts
 
 
-def figure_spec(name: str, where: str, whose: str = "") -> FactSpec:
-    """Return the form of what an evaluation reports under `name`; `whose` and `where` go into its purpose."""
-    if name.endswith(OF_COUNTS):
-        what = f"counts that {name.removesuffix(OF_COUNTS)} {whose}{where} is made of: they add up over clients"
-        return FactSpec(type="list[int]", purpose=what, optional=True)
-    return FactSpec(type="float", purpose=f"{name} {whose}{where}", optional=True)
-
-
 def own_of(kept: Tensors) -> dict[str, Tensor]:
     """Return the tensors of its own among what a client kept, by their names."""
     return {name.removeprefix(OWN): value for name, value in kept.items() if name.startswith(OWN)}
@@ -143,13 +136,13 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         home: whether clients have weights of their own that take part.
     """
     own = {
-        "own_version": FactSpec(type="int", purpose="version of the client's own weights that take part", optional=True),
-        "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many", optional=True),
+        "own_version": asked("version of the client's own weights that take part", optional=True),
+        "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
     }
     names = list(figures)
     up = MessageSpec(
         facts={
-            f"{part}.{name}": figure_spec(name, f"on the client's own {part} part")
+            f"{part}.{name}": metric(name, f"{name} on the client's own {part} part", over=part)
             for part in PARTS
             for name in names
             if part == "validation" or name != SAMPLE_LOSS
@@ -160,7 +153,7 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         facts={
             "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
             "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
-            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted, 2 if they alone"),
+            "generate": whole("1 if metrics of generated text are wanted, 2 if they alone", most=TEXTS_ALONE),
         }
         | (own if home else {}),
     )

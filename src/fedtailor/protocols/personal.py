@@ -3,11 +3,11 @@
 The shared weights go down once more; nothing but figures comes up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ..interfaces import Federation
 from ..learning.client import ClientState
@@ -15,28 +15,29 @@ from ..learning.worker import Spent, Worker
 from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import Personalization, Turn
 from ..protection import FactSpec, MessageSpec, length_of, specs_of
+from ..protection.facts import PEAK, asked, flag, metric, seconds, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
-from .evaluation import figure_spec, part_figures
+from .evaluation import part_figures
 
 KIND = "personalize"
-PARTS = {
+Part: TypeAlias = Literal["validation", "test", "public"]
+PARTS: Mapping[Part, str] = {
     "validation": "on the client's own validation part",
     "test": "on the client's own test part",
     "public": "on the public test set",
 }
 WORK_FACTS = {
-    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
-    "tokens": FactSpec(type="int", purpose="tokens seen: operations are counted from it"),
-    "seconds": FactSpec(type="float", purpose="time that training for itself took"),
-    "evaluation_seconds": FactSpec(type="float", purpose="time that evaluations took", optional=True),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+    "steps": whole("optimizer steps taken"),
+    "tokens": whole("tokens seen: operations are counted from it"),
+    "seconds": seconds("time that training for itself took"),
+    "evaluation_seconds": replace(seconds("time that evaluations took"), optional=True),
+    "peak_bytes": PEAK,
 }
 PERSONAL_FACTS = WORK_FACTS | {
-    "kept": FactSpec(
-        type="int",
-        purpose="1 if the client has weights of its own, 0 if the shared ones were no worse or it was never asked to train",
+    "kept": flag(
+        "1 if the client has weights of its own, 0 if the shared ones were no worse or it was never asked to train",
     ),
 }
 
@@ -145,10 +146,11 @@ def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
-            "version": FactSpec(type="int", purpose="rounds behind the server"),
-            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
-            "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many"),
+            "version": asked("rounds behind the server"),
+            "generate": flag("1 if metrics of generated text are wanted"),
+            "clients": asked("clients in all: the shared weights may be the mean of so many"),
         },
+        trains="once",
     )
     return MessageSpec(facts=PERSONAL_FACTS | figure_specs(figures, "of the personal weights")), down
 
@@ -162,7 +164,7 @@ def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
     """Return the specs of what `measure_parts` reports; `whose` goes into their purpose."""
     names = list(figures)
     return {
-        f"{part}.{name}": figure_spec(name, where, f"{whose} ")
+        f"{part}.{name}": metric(name, f"{name} {whose} {where}", over=part)
         for part, where in PARTS.items()
         for name in names
         if part == "validation" or name != SAMPLE_LOSS

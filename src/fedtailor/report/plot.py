@@ -54,8 +54,9 @@ def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metr
             beside = 0.0 if numbers else APART * (number - (len(groups) - 1) / 2)
             at = [places[value] + beside for value in ordered[along]]
             bars = ordered[f"{metric}_sd"].fillna(0.0) if f"{metric}_sd" in ordered else None
-            form = {"marker": "o", "capsize": 3, "linestyle": "-" if numbers else "none"}  # nothing lies between two categories
-            axes.errorbar(at, ordered[metric], yerr=bars, label=_labels(others, chosen) or None, **form)
+            between = "-" if numbers else "none"  # nothing lies between two categories
+            label = _labels(others, chosen) or None
+            axes.errorbar(at, ordered[metric], yerr=bars, label=label, marker="o", capsize=3, linestyle=between)
         for number, row in enumerate(across.to_dict("records")):
             label = _labels(others, [row[name] for name in others]) or row["run"]
             axes.axhline(row[metric], color="0.4", linestyle=DASHES[number % len(DASHES)], linewidth=1, label=label)

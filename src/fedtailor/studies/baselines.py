@@ -67,13 +67,17 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     protocol: dict[str, Any] = {
         "kind": "averaging",
         "local": settings["protocol"]["local"],
-    }  # nobody talks: what is left is local training
+    }  # nobody talks: local training is left
     of_ranks = [client for client, own in job.clients.overrides.items() if kind == "local" and own.tuning != OwnTuning()]
     if isinstance(job.protocol, Averaging) and of_ranks:
         protocol["aggregation"] = settings["protocol"]["aggregation"]
     if kind != "local":
         protocol["local"] = {**protocol["local"], "proximal": 0.0}
-    asking = ("fraction", "per_round", "select") if kind == "local" else ("select",)  # alone, each trains in every round
+    asking = (
+        "failure_share",
+        "select",
+        *(("fraction", "per_round") if kind == "local" else ()),
+    )  # alone, each trains in every round
     clients = settings["clients"] | {name: getattr(Clients(), name) for name in asking}
     clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in of_ranks}
     return Job.from_dict({**settings, "protocol": protocol, "clients": clients})
