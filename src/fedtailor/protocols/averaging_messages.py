@@ -94,14 +94,17 @@ def training_lengths(
     validation parts, and each round is evaluated.
     """
     up, down = training_specs(shared, dtype=dtype, sent=sent, control=control, clients=clients)
-    told = usual_facts(TRAIN_FACTS) | (usual_facts(told_each_round(GAIN_FACTS)) if gain else {})
+    losses = (
+        [] if not gain else ["after"] if dtype == "float32" else ["before", "after"]
+    )  # those as received are known, or were rounded
+    told = usual_facts(TRAIN_FACTS | {name: fact for name, fact in GAIN_FACTS.items() if gain and _is_told(name, losses)})
     told |= scale_facts(shared, dict.fromkeys(modules_of(shared), 2.0))
     total = 0
     for names, rounds in Counter(map(frozenset, sent)).items():
         tensors = {name: spec for name, spec in up.tensors.items() if name in names or name.startswith(EXTRA)}
         total += rounds * length_of("train", tensors, told)
     asked: dict[str, Fact] = {"version": 10, "rate_factor": 1.0, **({"clients": 10} if clients else {})}
-    asked |= losses_wanted(["after"] if gain else [])
+    asked |= losses_wanted(losses)
     return round(total / len(sent)), length_of("train", down.tensors, asked)
 
 
@@ -110,9 +113,8 @@ def losses_wanted(names: Sequence[str]) -> dict[str, Fact]:
     return {LOSSES: list(names)} if names else {}
 
 
-def told_each_round(facts: Mapping[str, FactSpec]) -> dict[str, FactSpec]:
-    """Return the facts of a gain but for the loss before, which is known where each round is evaluated."""
-    return {name: fact for name, fact in facts.items() if name != "validation_before"}
+def _is_told(name: str, losses: Sequence[str]) -> bool:
+    return not name.startswith("validation_") or name.removeprefix("validation_") in losses
 
 
 def beside(tensors: Tensors) -> dict[str, Tensor]:

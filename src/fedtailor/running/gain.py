@@ -18,9 +18,12 @@ def wanted_in(parts: Parts, progress: Progress) -> Callable[[int], Sequence[str]
     job = parts.job
 
     def wanted(index: int) -> Sequence[str]:
-        if not parts.measures_gain or (index % job.evaluation.every and index != job.stop.rounds):
+        evaluated = index % job.evaluation.every == 0 or index == job.stop.rounds
+        if not (
+            evaluated and parts.measures_gain and _measured(progress, 0)
+        ):  # without a validation part there is nothing to measure
             return ()
-        before = () if _losses(parts, progress, index - 1) else ("before",)
+        before = () if _known(parts, progress, index - 1) else ("before",)
         return before if parts.protocol.own_models else (*before, "after")
 
     return wanted
@@ -30,18 +33,22 @@ def fill_gain(parts: Parts, progress: Progress, index: int) -> None:
     """Write into the round's rows of clients what evaluations have told of the weights that training began and ended with."""
     if not parts.measures_gain:
         return
-    columns = {BEFORE: _losses(parts, progress, index - 1)}
+    columns = {BEFORE: _known(parts, progress, index - 1)}
     if parts.protocol.own_models:
-        columns[AFTER] = _losses(parts, progress, index)
+        columns[AFTER] = _known(parts, progress, index)
     for row in progress.rows["clients"]:
         if row["round"] == index and "tokens" in row:
             row |= {name: known[row["client"]] for name, known in columns.items() if name not in row and row["client"] in known}
 
 
-def _losses(parts: Parts, progress: Progress, round: int) -> dict[str, float]:
-    """Return each client's loss after a round, on the rows that its gain is measured on; empty where it travels otherwise than it was measured."""
+def _known(parts: Parts, progress: Progress, round: int) -> dict[str, float]:
+    """Return each client's loss after a round, on the rows that its gain is measured on; empty where weights travel otherwise than they were measured."""
     if not parts.protocol.own_models and getattr(parts.protocol, "wire", "float32") != "float32":
         return {}
+    return _measured(progress, round)
+
+
+def _measured(progress: Progress, round: int) -> dict[str, float]:
     found: dict[str, float] = {}
     known = progress.known(round)
     for scope in ("client-validation", "personal-validation"):
