@@ -28,7 +28,7 @@ personalization
 aggregation, protection, learning
 tasks, tuning, models, data
 ledger
-interfaces
+interfaces, metrics, run_files
 records
 text_files
 tensors, chance, causes

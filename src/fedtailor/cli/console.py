@@ -67,7 +67,7 @@ def say(markup: str, **values: object) -> None:
 
 def print_json(value: object) -> None:
     """Print a value on stdout as one strict JSON document: null stands for what is not finite."""
-    from ..running.folder import finite
+    from ..run_files import finite
 
     sys.stdout.write(json_text(finite(value), indent=2, allow_nan=False, default=str) + "\n")
 
