@@ -61,7 +61,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
 def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
     """Write the means over seeds and the plot; return the files of the plot."""
     from ..report.plot import plot_sweep
-    from ..studies.sweep import spread
+    from ..studies.sweep_figures import spread
 
     means = spread(swept.table, swept.axes)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
@@ -74,7 +74,7 @@ def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
 def show_swept(swept: "Swept", *, metric: str, as_json: bool) -> None:
     """Print the table of a sweep, or its cells and means as JSON."""
     from ..report.sweep import show_sweep
-    from ..studies.sweep import directions_in, spread
+    from ..studies.sweep_figures import directions_in, spread
 
     means = spread(swept.table, swept.axes)
     if as_json:
@@ -82,7 +82,7 @@ def show_swept(swept: "Swept", *, metric: str, as_json: bool) -> None:
         print_json(told)
         return
     shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
-    own = directions_in(swept)
+    own = directions_in(swept.table, swept.folder)
     out().print(show_sweep(swept.table, means, settings=shown, metric=metric, folder=str(swept.folder), own=own))
 
 
@@ -96,7 +96,7 @@ def _first_swept(axes: "Sequence[Axis]") -> tuple[str, list[str]]:
 def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
     from ..errors import SettingError
     from ..job_errors import nearest
-    from ..studies.sweep import possible_figures
+    from ..studies.sweep_figures import possible_figures
 
     known = possible_figures(cell.job for cell in cells)
     if metric not in known:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..tasks.shard import Shard
-from .evaluate import Losses
+from .losses import Losses
 
 MOST = 512  # results that are kept, the newest: some floats each, and a class for each row
 

@@ -18,7 +18,8 @@ from ..tasks import Task
 from ..tasks.generate import evaluating
 from ..tasks.shard import Batch, Shard, collate
 from ..tensors import Tensors, check_same_names, clone, form, is_large
-from .evaluate import SAMPLE_ROWS, Evaluated, Evaluation, evaluate, measure
+from .evaluate import Evaluated, Evaluation, evaluate
+from .losses import SAMPLE_ROWS, measure
 from .seen import Seen
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss

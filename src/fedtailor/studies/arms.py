@@ -11,7 +11,8 @@ from ..errors import SettingError
 from ..job import Job
 from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
 from .recipes import Recipe, part_arm
-from .sweep import at, is_done
+from .sweep import is_done
+from .sweep_figures import at
 
 ARM = "arm"  # the column that tells which system a cell is of
 
