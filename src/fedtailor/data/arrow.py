@@ -37,9 +37,7 @@ def parquet_table(source: Any, where: str) -> Table:
 
 def arrow_table(table: Any, where: str) -> Table:
     """Return the table of a pyarrow Table in memory."""
-    return _typed(
-        column_names(table.column_names, where), table.num_rows, where, table.column, "row {} (the first is 0)", first=0
-    )
+    return _typed(column_names(table.column_names, where), table.num_rows, where, table.column, first=0)
 
 
 def pandas_table(frame: Any, where: str) -> Table:

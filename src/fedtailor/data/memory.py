@@ -7,6 +7,7 @@ from ..errors import DataError
 from ..records import Example
 from .arrow import arrow_table, pandas_table
 from .cells import cell
+from .structured import unfit_character
 from .table import FROM_0, Table, column_names, from_rows, numbered_from_0
 
 
@@ -18,7 +19,7 @@ def tables_of_clients(given: Mapping[Any, object]) -> Iterator[tuple[str, Table]
     """
     names = [cell(key) for key in given]
     for key, name in zip(given, names, strict=True):
-        if not isinstance(name, str) or not name.strip() or names.count(name) > 1:
+        if not isinstance(name, str) or not name.strip() or unfit_character(name) or names.count(name) > 1:
             raise DataError(
                 f"data is a mapping, and {key!r} is no name of a client, or of two; expected a text for each client, or one table"
             )
