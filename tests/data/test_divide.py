@@ -215,7 +215,11 @@ def test_what_an_owner_keeps_does_not_depend_on_others(tmp_path):
     assert kept(whole) == kept(backwards)
     assert kept(whole)["south"] == kept(alone)["south"]
     assert any("an input that another client trains on" in note for note in whole.notes)
-    files = run(tmp_path, given={site: [row for row in made if row["site"] == site] for site in ("north", "south")}, clients=Clients(min_examples=4))
+    files = run(
+        tmp_path,
+        given={site: [row for row in made if row["site"] == site] for site in ("north", "south")},
+        clients=Clients(min_examples=4),
+    )
     assert kept(files) == kept(whole)
 
 
