@@ -62,7 +62,7 @@ def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metr
             axes.axhline(row[metric], color="0.4", linestyle=DASHES[number % len(DASHES)], linewidth=1, label=label)
         _dress(axes, along, metric, places, means["n"] if len(means) else across["n"], numbers=numbers)
         if len(groups) + len(across) > 1:
-            axes.legend(frameon=False, fontsize="small")
+            drawing.legend(frameon=False, fontsize="small", loc="outside right upper")
         files = [folder / f"sweep.{form}" for form in ("png", "svg")]
         drawing.savefig(files[0], dpi=150)
         drawing.savefig(files[1], metadata={"Date": None})

@@ -17,8 +17,15 @@ from .baselines import Baseline, baseline_job
 
 FEDERATED = "federated"  # the job itself, beside its baselines
 MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is cut off goes into a hash
+MOST_OF_A_LABEL = 64  # likewise, where a section is named by what differs
 MOST_OF_A_NAME = 150
 PAIRS = {"[": "]", "{": "}", "(": ")"}
+
+
+class Label(str):
+    """A section in short: what differs between it and the others."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,7 +167,7 @@ def _name(cell: Cell, prefix: str, *, several: bool) -> str:
     """Return the name of a cell's folder: prefix, what the cell depends on, and which of several runs it is."""
     baseline = several and cell.run != FEDERATED
     counting = {
-        name: cell.labels[name] if isinstance(value, dict) else value
+        name: Label(cell.labels[name]) if isinstance(value, dict) else value
         for name, value in cell.settings.items()
         if not baseline or value is not None
     }
@@ -218,10 +225,12 @@ def value_text(value: object) -> str:
 
 def _slug(value: object) -> str:
     text = value_text(value)
-    plain = re.sub(r"[^\w.+-]+", "-", text).strip("-.")
-    if plain == text and len(text) <= MOST_OF_A_VALUE:
-        return text
-    return f"{plain[:MOST_OF_A_VALUE].rstrip('-')}-{_mark(text)}".lstrip("-")
+    of_section = isinstance(value, Label)
+    plain = re.sub(r"[^\w.+=,-]+" if of_section else r"[^\w.+-]+", "-", text.replace(", ", ",")).strip("-.")
+    most = MOST_OF_A_LABEL if of_section else MOST_OF_A_VALUE
+    if plain == (text.replace(", ", ",") if of_section else text) and len(plain) <= most:
+        return plain
+    return f"{plain[:most].rstrip('-')}-{_mark(text)}".lstrip("-")
 
 
 def _mark(text: str) -> str:
