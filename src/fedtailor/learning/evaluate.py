@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import SettingError
+from ..limits import BatchSize, Rounds
 from ..records import ClientId, Example
 from ..tasks.classification import Classification
 from ..tasks.generate import Decoding, Progress, evaluating
@@ -28,12 +29,12 @@ TEXT_METRICS = ("bleu", "chrf", "rougeL")  # of generated texts
 class Evaluation:
     """What is measured, how often, and how texts are generated for it."""
 
-    every: int = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
+    every: Rounds = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
     metrics: Sequence[str] | None = None  # None: the task's own choice; the loss is always there
     generate: Decoding = field(default_factory=Decoding)
     generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
     bleu: Bleu = field(default_factory=Bleu)
-    batch_size: int = 16  # examples at a time for the loss
+    batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ def measure(
     shard: Shard,
     *,
     pad_id: int,
-    batch_size: int,
+    batch_size: BatchSize,
     logits_at: LogitsAt,
     progress: Progress | None = None,
 ) -> Losses:

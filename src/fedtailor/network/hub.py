@@ -17,7 +17,7 @@ from ..federation.nvflare.engine import NetFederation, Stopped
 from ..federation.nvflare.line import Patience, Places, Told
 from ..interfaces import Federation
 from ..job import Job
-from ..job_parts import fedtailors_classes_alone
+from ..own_classes import fedtailors_classes_alone
 from ..protection import Gate
 from ..protocols.sampling import clients_per_round
 from ..records import ClientId, ClientInfo

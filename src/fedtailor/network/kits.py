@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import JobError, SettingError
+from ..job_text import read_yaml_file
 from .engine_settings import SERVER
 from .site_file import write_private
 
@@ -75,12 +74,7 @@ def read_network(path: Path) -> Network:
     Raises:
         SettingError: if the file is missing or wrong.
     """
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingError(f"{path}: there is no such file; write one with hub: HOST and sites: [NAME, ...]") from None
-    except (OSError, yaml.YAMLError) as fault:
-        raise SettingError(f"{path} cannot be read: {fault}") from None
+    told = read_yaml_file(path, "the file of a network", tip="write one with hub: HOST and sites: [NAME, ...]")
     if not isinstance(told, Mapping):
         raise SettingError(f"{path}: a network is a mapping; write hub: HOST and sites: [NAME, ...]")
     strange = sorted(set(map(str, told)) - {"name", "hub", "port", "sites"})
