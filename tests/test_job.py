@@ -85,7 +85,12 @@ def test_smallest_job_has_defaults_everywhere():
         ({"name": "a/b"}, "name is part of a folder's name"),
         ({"task": {}}, "task has no kind"),
         ({"task": {"kind": "nowhere.at:All"}}, "names the class 'nowhere.at:All', which cannot be used"),
-        ({"protection": [{"kind": "noise"}]}, "protection.0 is 'noise', which is no protection"),
+        ({"protection": [{"kind": "noise"}]}, "protection: noise would not be applied"),
+        (
+            {"protection": [{"kind": "mine:Clip", "norm": 1}, "mine:Noise"]},
+            "protection: mine:Clip, mine:Noise would not be applied",
+        ),
+        ({"protection": "clip"}, "protection: clip would not be applied"),
         ({"data": {"columns": ["input"]}}, "data.columns must be a mapping"),
         ({"data": {"limit": {"train": "all"}}}, "data.limit.train must be a whole number; got 'all'."),
         ({"data": {"train": 3}}, "data.train is a path"),

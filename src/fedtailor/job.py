@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from .aggregation import AGGREGATIONS
 from .aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
@@ -72,6 +72,22 @@ class Reads:
         return handler.generate_schema(self.type)
 
 
+def refuse_protection(value: object) -> object:
+    """Return an empty list as it is; what a job lists is refused by name, before any class is imported, as nothing applies it yet."""
+    listed_ones = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if not listed_ones:
+        return ()
+    names = [
+        str(one.get("kind", one) if isinstance(one, Mapping) else one if isinstance(one, str) else type(one).__name__)
+        for one in listed_ones
+    ]
+    text = (
+        f"{', '.join(names)} would not be applied: no protection is, yet, and updates would leave each client as they are; write protection: [], "
+        "and see docs/privacy.md for what leaves a client"
+    )
+    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": []})
+
+
 class Job(BaseModel):
     """All settings of one run. Every section has defaults but these: backbone, task, data."""
 
@@ -87,9 +103,10 @@ class Job(BaseModel):
         default_factory=Averaging
     )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
-    protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = (
-        Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
-    )
+    protection: Annotated[
+        tuple[Protection, ...],
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(refuse_protection)]),
+    ] = Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")

@@ -65,6 +65,12 @@ class LocalTraining:
         left = max(0.0, 1 - (round - 1) / (self.schedule_rounds or rounds))
         return left if self.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
 
+    def least_examples_a_step(self, examples: int) -> int:
+        """Return the fewest of a client's training examples that one optimizer step sees: those of the last batch of an epoch."""
+        batches = math.ceil(examples / self.batch_size)
+        alone = (batches - 1) % self.accumulate  # whole batches that the last step has beside the last batch
+        return min(examples, examples - (batches - 1 - alone) * self.batch_size)
+
     def warmup_factor(self, round: int, step: int, steps: int) -> float:
         """Return the share of the rate that warm-up allows at `step` (from 0) of `steps` in `round` (from 1)."""
         if not self.warmup_steps:

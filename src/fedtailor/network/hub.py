@@ -21,9 +21,9 @@ from ..own_classes import fedtailors_classes_alone
 from ..protection import Gate
 from ..protocols.sampling import clients_per_round
 from ..records import ClientId, ClientInfo
+from ..run_files import finite
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
-from ..running.folder import finite
 from ..running.resume import check_same_job
 from .backbone_ledger import sent_before
 from .backbone_push import push
