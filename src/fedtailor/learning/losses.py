@@ -10,7 +10,7 @@ from ..limits import BatchSize
 from ..tasks.classification import Classification
 from ..tasks.generate import Progress
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
-from ..tasks.task import LogitsAt, Task, by_instance
+from ..tasks.task import LogitsAt, Task, by_instance, padding_of
 
 SAMPLE_ROWS = 64  # most rows of a client's validation part that a round's gain is measured on
 
@@ -54,7 +54,7 @@ def measure(
     for place, rows in enumerate(batches):
         if sample_alone and several and place not in sample:
             continue
-        batch = collate(shard, rows, pad_id, device)
+        batch = collate(shard, rows, pad_id, device, padding_of(model))
         if (instance := by_instance(model)) is not None:
             instance.begin(*inputs_of(batch))
         if isinstance(task, Classification) and batch.labels_B is not None:
