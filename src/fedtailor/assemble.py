@@ -26,14 +26,14 @@ from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
-from .learning.evaluate import figure_names
+from .learning.evaluate import Evaluation, figure_names
 from .learning.recompute import check_recomputing
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, BoundSplit, DistillationRun, Ready
+from .protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
 from .protocols.personal import personal_length
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
@@ -182,7 +182,7 @@ def assemble(
         public=public,
         manifest=protocol.manifest(
             shared,
-            figure_names(task, job.evaluation),
+            figure_names(task, worker.evaluation),
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
             home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
@@ -205,6 +205,14 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _evaluation_of(job: Job) -> Evaluation:
+    """Return what is measured; where clients distil, and do not report their label counts as they are, metrics come without counts of classes."""
+    protocol = job.protocol
+    if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
+        return replace(job.evaluation, class_counts=False)
+    return job.evaluation
 
 
 def _measures_gain(job: Job, protocol: Ready) -> bool:
@@ -239,7 +247,7 @@ def _tuned_worker(
         tokenizer=backbone.tokenizer,
         task=task,
         tuning=ranks.shared,
-        evaluation=job.evaluation,
+        evaluation=_evaluation_of(job),
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,

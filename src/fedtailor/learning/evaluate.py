@@ -35,6 +35,7 @@ class Evaluation:
     bleu: Bleu = field(default_factory=Bleu)
     batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
+    class_counts: bool = True  # counts of a client's classes go with its macro-F1, else there is none over all clients
     local_gain: bool = True  # what a round's local training gains on each client's validation part, in rounds that are evaluated
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ def metrics_of(task: Task, evaluation: Evaluation) -> tuple[str, ...]:
 def figure_names(task: Task, evaluation: Evaluation) -> list[str]:
     """Return the names of all that an evaluation may report, counts that metrics are made of among them."""
     asked = metrics_of(task, evaluation)
-    counted = [f"{name}{OF_COUNTS}" for name in FROM_COUNTS if name in asked]
+    counted = [f"{name}{OF_COUNTS}" for name in FROM_COUNTS if name in asked and (name != "macro_f1" or evaluation.class_counts)]
     own = [metric.name for metric in evaluation.own_metrics]
     return [*task.figures, *own, *([SAMPLE_LOSS] if evaluation.local_gain else []), *counted]
 
@@ -204,5 +205,5 @@ def _of_classes(
     for metric in evaluation.own_metrics:
         answers, right = [names[said] for said in predicted], [[names[label]] for label in labels]
         figures[metric.name] = own_score(metric, answers, right)
-    told = "macro_f1" in metrics_of(task, evaluation)
+    told = evaluation.class_counts and "macro_f1" in metrics_of(task, evaluation)
     return figures, {f"macro_f1{OF_COUNTS}": counts} if told else {}
