@@ -1,5 +1,6 @@
 """The client half of averaging."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..diverged import Diverged
 from ..learning.client import ClientState
 from ..learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ..learning.local import LocalTraining
@@ -125,7 +127,10 @@ class AveragingClient:
         partial = isinstance(self.personalization, Dual) and self.personalization.last_round
         if partial or not len(self.state.validation):
             return {}
-        return {f"validation_{moment}": self.worker.evaluate(self.state.validation, generate=False).figures["loss"]}
+        loss = self.worker.evaluate(self.state.validation, generate=False).figures["loss"]
+        if not math.isfinite(loss):
+            raise Diverged(f"validation loss {moment} training", loss)
+        return {f"validation_{moment}": loss}
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

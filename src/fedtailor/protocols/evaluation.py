@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..diverged import Diverged
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
@@ -48,6 +49,10 @@ def ask_evaluation(
             assert reply.error is not None
             found.failures[reply.client] = reply.error
             continue
+        strange = next((key for key, value in reply.message.facts.items() if not math.isfinite(float(value))), None)  # type: ignore[arg-type]
+        if strange is not None:  # it would decide when to stop, and which round is best
+            found.failures[reply.client] = ClientFailure(kind="not-finite", mark=NotFinite.__name__)
+            continue
         for key, value in reply.message.facts.items():
             part, figure = key.split(".", 1)
             store = found.validation if part == "validation" else found.test
@@ -86,11 +91,11 @@ def part_figures(worker: Worker, state: ClientState, part: str, shard: Shard, *,
     """Return the figures of the weights in place on one part, under its name; texts stay in the client's folder.
 
     Raises:
-        NotFinite: if their loss is not finite.
+        Diverged: if their loss is not finite.
     """
     result = worker.evaluate(shard, generate=generate)
     if not math.isfinite(result.figures["loss"]):
-        raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
+        raise Diverged(f"{part} loss", result.figures["loss"])
     state.write_texts(f"generations-{name}", result.texts)
     return {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
 

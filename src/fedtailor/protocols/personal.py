@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
 
-from ..errors import NotFinite
+from ..diverged import Diverged
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
@@ -140,7 +140,7 @@ def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, g
             continue
         result = worker.evaluate(shard, generate=generate and part == "test")
         if not math.isfinite(result.figures["loss"]):
-            raise NotFinite(f"the loss {PARTS[part]} is {result.figures['loss']}; try a smaller learning_rate")
+            raise Diverged(f"{part} loss", result.figures["loss"])
         if part == "test":
             state.write_texts(f"generations-{name}", result.texts)
         told |= {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from ..assemble import Parts
+from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import summarize_clients
@@ -102,15 +103,16 @@ class Evaluator:
             lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(asked)),
         )
         for client, failure in found.failures.items():
-            self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
+            self.notify("failure", client=client, text=f"in evaluation: {wording(failure.kind, failure.mark)}; see its log.txt")
         name = "personal" if "own_version" in request.facts and not self.parts.protocol.own_models else "client"
         for scope, figures in ((f"{name}-validation", found.validation), (name, found.test)):
             for client, values in figures.items():
                 progress.note_figures(round, scope, client, values)
         if asked and len(found.failures) == len(asked):
-            kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+            kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
+            tip = advice((failure.mark for failure in found.failures.values()), rate=self.parts.job.protocol.local.learning_rate)
             raise RunError(
-                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; see clients/ID/log.txt"
+                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; {tip or 'see clients/ID/log.txt'}"
             )
         progress.add_traffic("evaluate", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
         return found
