@@ -53,9 +53,7 @@ def test_divergence_names_client_step_and_what_to_change_and_a_smaller_rate_cont
     assert "at a learning rate of 1000" in log
     better = job_of_run(tmp_path / "r", ["protocol.local.learning_rate=0.02"])
     assert run(better, data=rows, resume=tmp_path / "r").summary["rounds"] == 1
-    assert (
-        "protocol.local.learning_rate is 0.02 from here on; it was 1000.0" in (tmp_path / "r" / "events.jsonl").read_text()
-    )
+    assert "protocol.local.learning_rate is 0.02 from here on; it was 1000.0" in (tmp_path / "r" / "events.jsonl").read_text()
 
 
 def test_the_mark_of_a_divergence_is_one_word_that_reads_back():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..printable import printable
 from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Watcher:
         """Print one line."""
         from rich.text import Text
 
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(printable(text), style=style))
 
     def on_loading(self, facts: Mapping[str, Any]) -> None:
         self._silence.begin(str(facts.get("what", "")))
@@ -138,7 +139,7 @@ class Complaints(Watcher):
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line as it is: neither styled nor wrapped."""
-        self.console.print(" ".join(text.split()), markup=False, soft_wrap=True)
+        self.console.print(printable(" ".join(text.split())), markup=False, soft_wrap=True)
 
 
 class Bars(Watcher):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, err, note, out, print_json
+from .console import complain, err, note, out, print_json, say
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -124,7 +124,7 @@ def show_end(folder: Path, samples: int) -> None:
     out().print(show(found, samples=samples))
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
-        out().print(f"  [dim]next[/]  {after}\n", soft_wrap=True)
+        say("  [dim]next[/]  {after}\n", after=after)
     leave_if_nothing_is_better(found.summary)
 
 

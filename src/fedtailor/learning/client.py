@@ -1,6 +1,5 @@
 """What a client owns: its examples, and what it keeps from round to round."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from ..errors import DataError, ResumeError
+from ..printable import json_text
 from ..records import ClientId
 from ..run_files import read_json_file
 from ..storage import put_in_place, sha256_of, writing
@@ -106,7 +106,7 @@ class ClientState:
         """Write texts of the client's own (what was generated from its examples) to its folder, if it has one."""
         if self.folder is None or not texts:
             return
-        lines = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
+        lines = "".join(json_text(text) + "\n" for text in texts)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")

@@ -16,7 +16,7 @@ from ..records import Round
 from ..tensors import check_finite
 from .engine import Connect, local_federation
 from .environment import describe_environment
-from .folder import RunFolder, choose_folder, json_text
+from .folder import RunFolder, choose_folder, file_text
 from .lock import FolderLock
 from .measure import COUNTS, Evaluator, Moment, Notify
 from .own_models import align_last
@@ -246,7 +246,7 @@ def _finish(
         folder.write_rows(name, rows)
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
     folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), "model" if full else "adapter"])
-    folder.write_text("summary.json", json_text(summary))
+    folder.write_text("summary.json", file_text(summary))
     folder.seal(["summary.json"])
     return summary
 
@@ -272,8 +272,8 @@ def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, A
     folder.write_settings(
         {
             "job.yaml": parts.job.to_yaml(),
-            "environment.json": json_text({**environment, "sealed": True}),
-            "manifest.json": json_text(parts.manifest.to_dict()),
+            "environment.json": file_text({**environment, "sealed": True}),
+            "manifest.json": file_text(parts.manifest.to_dict()),
         }
     )
     folder.write_table("partition", parts.divided.table)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..causes import detail_of
 from ..errors import DataError, ResumeError
+from ..printable import json_text
 from ..records import ServerState
 from ..run_files import SEALS, WHAT, finite, read_json_file, sealed_hashes
 from ..storage import StorageError, put_in_place, sha256_of, sync_file, sync_folder, text_sha256, writing
@@ -56,7 +57,7 @@ class RunFolder:
         """Append one line to events.jsonl."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
         with self.writing(), (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+            file.write(json_text(finite(line), default=str, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace one text file as a whole."""
@@ -90,11 +91,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Replace one JSON file as a whole."""
-        self.write_text(name, json_text(value))
+        self.write_text(name, file_text(value))
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
-        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        self.write_text(name, "".join(json_text(row) + "\n" for row in rows))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace one Parquet file as a whole."""
@@ -237,9 +238,9 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     os.replace(fresh, path)
 
 
-def json_text(value: object) -> str:
+def file_text(value: object) -> str:
     """Return a value as the text of a JSON file."""
-    return json.dumps(finite(value), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    return json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n"
 
 
 def _hashes(folder: Path) -> dict[str, str]:
