@@ -41,7 +41,9 @@ def copy_of(done, tmp_path):
 
 
 def test_divergence_names_client_step_and_what_to_change_and_a_smaller_rate_continues(make_job, rows, tmp_path):
-    job = make_job(stop__rounds=1, protocol__local__learning_rate=1000.0, protocol__local__steps=12, **SGD)
+    job = make_job(
+        stop__rounds=1, protocol__local__learning_rate=1000.0, protocol__local__steps=20, protocol__local__weight_decay=1.0, **SGD
+    )
     with pytest.raises(TooFewClients) as fault:
         run(job, data=rows, out=tmp_path / "r")
     said = str(fault.value)
@@ -132,7 +134,7 @@ def test_settings_that_were_changed_or_lost_are_named(done, copy_of, rows, name)
 
 def test_a_list_of_hashes_that_is_lost_is_named(done, copy_of, rows):
     (copy_of / "hashes.json").unlink()
-    with pytest.raises(ResumeError, match="hashes[.]json, the list of hashes that the run wrote, is missing"):
+    with pytest.raises(ResumeError, match=r"hashes[.]json, the list of hashes that the run wrote, is missing"):
         run(done[1], data=rows, resume=copy_of)
 
 

@@ -161,6 +161,6 @@ class ClientState:
     def _write_hashes(self, hashes: dict[str, list[str]]) -> None:
         assert self.folder is not None
         fresh = self.folder / f".{HASHES}.new"
-        fresh.write_text(json.dumps(hashes), encoding="utf-8")
+        fresh.write_text(json_text(hashes), encoding="utf-8")
         put_in_place(fresh, self.folder / HASHES)
         self._listed = hashes
