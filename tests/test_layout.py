@@ -21,7 +21,7 @@ report, studies
 network
 running export model_card
 federation
-assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks
+assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks assemble_texts
 job job_parts job_text job_errors
 protocols
 personalization
@@ -31,7 +31,7 @@ ledger
 interfaces
 records
 text_files
-tensors, chance, causes
+tensors, chance, clock, causes
 errors
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
@@ -44,7 +44,7 @@ EDGES = {
     "pydantic": {"job", "job_parts", "job_text", "job_errors"},
     "peft": {"tuning", "export"},
     "datasets": {"data"},
-    "transformers": {"models", "tuning"},
+    "transformers": {"models", "tuning", "clock"},
     "nvflare": {"federation"},
     "matplotlib": {"report"},
 }

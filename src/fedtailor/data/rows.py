@@ -193,17 +193,26 @@ def _written_list(text: str, column: str, place: str) -> object:
 
 
 def _from_messages(value: object, place: str) -> dict[str, object]:
-    """Return input and target of a conversation: the last answer, and all that was said before it."""
+    """Return input and target of a conversation: the last answer, and all that was said before it; a turn that calls a tool may say nothing."""
     said = value if isinstance(value, list) else []
-    turns = [(m.get("role"), m.get("content")) for m in said if isinstance(m, Mapping)]
+    turns = [(m.get("role"), _spoken(m)) for m in said if isinstance(m, Mapping)]
     fits = len(turns) >= 2 and len(turns) == len(said) and turns[-1][0] == "assistant"
-    if not fits or not all(isinstance(role, str) and isinstance(text, str) and text.strip() for role, text in turns):
+    if not fits or not all(isinstance(role, str) and text.strip() for role, text in turns):
         raise DataError(
             f"{place}: messages holds {_shown(value)}; expected a list of at least two {{role, content}}, none empty, the last one of role assistant"
         )
     *before, (_, answer) = turns
-    asked = [str(text) for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
+    asked = [text for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
     return {"input": "\n".join(asked), "target": answer, MESSAGES: [dict(m) for m in said]}
+
+
+def _spoken(turn: Mapping[str, object]) -> str:
+    """Return what a turn says, and behind it the tools that it calls, as JSON; "" if it is no turn."""
+    content, calls = turn.get("content"), turn.get("tool_calls")
+    if content is not None and not isinstance(content, str):
+        return ""
+    called = [json.dumps(call, ensure_ascii=False, default=str) for call in calls] if isinstance(calls, list) else []
+    return "\n".join([*([content] if content else []), *called])
 
 
 def _shown(value: object) -> str:

@@ -19,7 +19,7 @@ from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.generate import generate as generate_texts
 from ..tasks.metrics import HIGHER_IS_BETTER, Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
-from ..tasks.task import LogitsAt, Task, Writes, by_instance
+from ..tasks.task import LogitsAt, Task, Writes, by_instance, task_ends
 
 TEXT_METRICS = ("bleu", "chrf", "rougeL")  # of generated texts
 
@@ -202,7 +202,7 @@ def write_texts(
     for example, prompt in zip(examples, task.prompts(examples, tokenizer), strict=True):
         group = groups.setdefault(tuple(prompt), {"input": example.fields["input"], "references": []})
         group["references"] += [text for text in references_of(example) if text not in group["references"]]
-    written = generate_texts(model, tokenizer, list(groups), decoding, progress)
+    written = generate_texts(model, tokenizer, list(groups), decoding, progress, ends=task_ends(task, tokenizer))
     return [{**group, "text": text} for group, text in zip(groups.values(), written, strict=True)]
 
 

@@ -18,7 +18,7 @@ from .measure import COUNTS, Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
-from .resume import check_same_job, check_same_parts
+from .resume import check_same_job, check_same_parts, recorded_clock
 from .summary import kept_weights, summarize
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def run(
         check_same_job(job, path)
     warnings: list[str] = []
     begun = any((path / "checkpoint").glob("[0-9]*"))
-    parts = assemble(job, given=data, clients_folder=path / "clients", begun=begun, warn=warnings.append)
+    parts = assemble(
+        job, given=data, clients_folder=path / "clients", begun=begun, clock=recorded_clock(path), warn=warnings.append
+    )
     return carry_out(parts, path, watcher=watcher, warnings=warnings)
 
 
