@@ -8,7 +8,16 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import Warn, advise, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_checks import (
+    Warn,
+    advise,
+    attach_second,
+    check_fit,
+    checked_threads,
+    fitting_protocol,
+    home_weights,
+    tell_what_is_missing,
+)
 from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
@@ -19,6 +28,7 @@ from .clock import today
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
+from .learning.recompute import check_recomputing
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
@@ -111,7 +121,7 @@ def assemble(
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
-    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
+    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
@@ -140,6 +150,9 @@ def assemble(
     check_lengths(model, task, files.values(), of="the public files")
     for client, state in states.items():
         check_lengths(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test), of=client)
+    if job.protocol.local.checkpointing:
+        for client in [*[c for c in states if len(states[c].train)][:1], *models]:
+            check_recomputing(own_workers.get(client, worker), states[client].train)
     tell_what_is_cut(task, states, files, room, warn)
     tell_of_clock(job, task, backbone.tokenizer, warn)
     infos = [

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DataError, SettingError
+from ..limits import Length
 from ..records import Example
 from .markers import Tokens
 from .shard import Batch, Shard
@@ -27,7 +28,7 @@ class Classification:
 
     kind: Literal["classification"] = "classification"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
-    max_tokens: int = 128  # of a text, with the tokenizer's marks around it
+    max_tokens: Length = 128  # of a text, with the tokenizer's marks around it
     truncate: Truncate = "end"  # which end of a longer text is left out; drop: the whole example is
     pooling: Literal["model", "mean"] = (
         "model"  # what the head reads: model, as the backbone's own code has it; mean, the mean over the text's tokens

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..clock import parse_moment
 from ..errors import DataError, SettingError
+from ..limits import Length
 from ..records import Example
 from .causal import causal_loss, causal_scores
 from .chat import Written, turn_end, write
@@ -43,7 +44,7 @@ class Generation:
     chat: bool = (
         False  # True: the model's chat template, with the roles of `messages` or the input as the user's turn; not `template`
     )
-    max_tokens: int = 512  # of prompt, target and end token together
+    max_tokens: Length = 512  # of prompt, target and end token together
     truncate: Truncate = "start"  # which end of a longer input is left out; drop: the whole example is
     clock: str | None = (
         None  # what a chat template writes as now, such as 2026-11-28T09:30:00; None: midnight of the day the run starts
