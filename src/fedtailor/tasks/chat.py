@@ -160,7 +160,8 @@ def _answer(talk: Talk, prompt: str, whole: str, end: int | None, markers: Marke
             )
         return content, end
     body, ending = _split(tail, end, markers, last=more)
-    return (body if more or body.strip() == content.strip() else content), ending if more or end is None else end
+    as_written = more or (ending is not None and body.strip() == content.strip())
+    return body if as_written else content, ending if more or end is None else end
 
 
 def _split(tail: str, end: int | None, markers: Markers, *, last: bool) -> tuple[str, int | None]:
@@ -169,7 +170,7 @@ def _split(tail: str, end: int | None, markers: Markers, *, last: bool) -> tuple
         return (tail.rpartition(name) if last else tail.partition(name))[0], end
     found = list(markers.pattern.finditer(tail))
     if not found or tail[found[-1].end() :].strip():
-        return tail, None
+        return tail.rstrip(), None
     return tail[: found[-1].start()], next(number for number, name in markers.names.items() if name == found[-1].group())
 
 
