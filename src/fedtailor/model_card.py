@@ -7,6 +7,7 @@ from typing import Any
 from .job import Job
 from .job_text import write_yaml
 from .models import PACKAGED
+from .printable import printable
 from .run_files import shared_part
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
@@ -33,7 +34,7 @@ def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str, pool
         f"## License\n\n{_license(job)}",
         f"## Settings\n\n```yaml\n{_settings(job)}```",
     ]
-    return "\n\n".join(sections) + "\n"
+    return printable("\n\n".join(sections)) + "\n"
 
 
 def base_name(job: Job) -> str:

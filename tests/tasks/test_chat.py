@@ -6,6 +6,7 @@ import pytest
 from shards import counted, example, row, uncounted
 
 from fedtailor.errors import BackboneError, DataError, SettingError
+from fedtailor.records import Example
 from fedtailor.tasks import Generation
 
 
@@ -139,11 +140,9 @@ def call(arguments, content=None):
 
 def conversation(*turns, tools=TOOLS):
     """Return an example as it is read from a column of messages."""
-    from fedtailor.data.load import load_examples
+    from fedtailor.data.structured import conversation
 
-    given = [{"messages": list(turns), **({"tools": tools} if tools else {})}]
-    (found,) = load_examples(None, columns={}, required=("input", "target"), optional=(), base=None, part="train", given=given)
-    return found
+    return Example(id="e-1", fields={**(conversation(list(turns)) or {}), **({"tools": tools} if tools else {})})
 
 
 def texts(tokenizer, example, **settings):
@@ -219,15 +218,15 @@ def test_template_that_takes_arguments_as_text_gets_them_so(chatty):
 )
 def test_what_a_template_leaves_out_or_cannot_read_is_refused_with_the_example(chatty, template, match):
     talk = conversation({"role": "user", "content": "Rain?"}, call("{}", "I look."))
-    with pytest.raises(DataError, match=f"example train-0 has .*{match}|example train-0 {match}"):
+    with pytest.raises(DataError, match=f"example e-1 has .*{match}|example e-1 {match}"):
         Generation(chat=True).tokenize([talk], chatty(template), keep_examples=False)
 
 
 def test_tools_in_another_form_and_without_a_chat_template_are_refused_with_the_example(chatty):
     asked = {"role": "user", "content": "Rain?"}
-    with pytest.raises(DataError, match="example train-0 has tools or tool calls, which only a chat template can write"):
+    with pytest.raises(DataError, match="example e-1 has tools or tool calls, which only a chat template can write"):
         Generation().tokenize([conversation(asked, call("{}"), tools=None)], chatty(), keep_examples=False)
-    with pytest.raises(DataError, match="example train-0 has 'hammer' in the column 'tools'"):
+    with pytest.raises(DataError, match="example e-1 has 'hammer' in the column 'tools'"):
         texts(chatty(CALL_TEMPLATE), conversation(asked, call("{}"), tools="hammer"))
 
 
