@@ -15,8 +15,8 @@ from ..limits import Length
 from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
 from .markers import Tokens
-from .shard import Batch, Shard
-from .task import LogitsAt
+from .shard import Batch, Shard, one_by_one
+from .task import LogitsAt, padding_of
 from .tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
 
 # B texts, C classes
@@ -139,9 +139,10 @@ class Classification:
         return ""
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return float32 scores [B, C] of the classes."""
-        output = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL)
-        scores: Tensor = output.logits.float()
+        """Return float32 scores [B, C] of the classes; a model that bears no padding sees one text at a time."""
+        parts = one_by_one(batch) if padding_of(model) == "none" else [batch]
+        found = [model(input_ids=part.input_ids_BL, attention_mask=part.attention_mask_BL).logits.float() for part in parts]
+        scores: Tensor = found[0] if len(found) == 1 else torch.cat(found)
         return scores
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
