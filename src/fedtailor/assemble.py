@@ -28,13 +28,14 @@ from .clock import today
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
+from .learning.evaluate import Evaluation, figure_names
 from .learning.recompute import check_recomputing
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, BoundSplit, DistillationRun, Ready
+from .protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
 from .protocols.personal import personal_length
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
@@ -90,6 +91,11 @@ class Parts:
     def shares_a_part(self) -> bool:
         """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
         return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
+
+    @property
+    def measures_gain(self) -> bool:
+        """Whether clients measure what local training gains on their validation parts."""
+        return _measures_gain(self.job, self.protocol)
 
     @property
     def goes_with_last_round(self) -> bool:
@@ -167,7 +173,7 @@ def assemble(
     if isinstance(protocol, DistillationRun):
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
-    validated = any(len(state.validation) for state in states.values())
+    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
@@ -182,12 +188,13 @@ def assemble(
         public=public,
         manifest=protocol.manifest(
             shared,
-            task.figures,
+            figure_names(task, worker.evaluation),
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
             home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
+            gain=_measures_gain(job, protocol),
         ),
         sizes=sizes_of(backbone, worker, shared),
         precision=precision,
@@ -204,6 +211,21 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _evaluation_of(job: Job) -> Evaluation:
+    """Return what is measured; where clients distil, and do not report their label counts as they are, metrics come without counts of classes."""
+    protocol = job.protocol
+    if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
+        return replace(job.evaluation, class_counts=False)
+    return job.evaluation
+
+
+def _measures_gain(job: Job, protocol: Ready) -> bool:
+    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
+    technique = job.personalization
+    partial = isinstance(technique, Dual) and technique.last_round
+    return job.evaluation.local_gain and protocol.knows_gain and not partial
 
 
 def _tuned_worker(
@@ -232,7 +254,7 @@ def _tuned_worker(
         tokenizer=backbone.tokenizer,
         task=task,
         tuning=ranks.shared,
-        evaluation=job.evaluation,
+        evaluation=_evaluation_of(job),
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,

@@ -77,8 +77,9 @@ class Watcher:
             for name, title in (("train_loss", "training loss"), ("validation_loss", "validation"), ("test_loss", "test"))
             if facts.get(name) is not None
         ]
-        sent = f"{bytes_text(facts.get('up_bytes', 0))} up, {bytes_text(facts.get('down_bytes', 0))} down"
-        line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, sent, seconds_text(facts.get("seconds", 0.0))]
+        up, down = facts.get("up_bytes", 0), facts.get("down_bytes", 0)
+        sent = [f"{bytes_text(up)} up, {bytes_text(down)} down"] if up or down else []  # a baseline sends nothing
+        line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, *sent, seconds_text(facts.get("seconds", 0.0))]
         self.say("  ·  ".join(line))
 
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import OffManifest
 from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Message, Reply
-from .distillation_messages import LOCAL_FACTS, SCORES, logits_in
+from .distillation_messages import LOCAL_FACTS, OWN_GAIN_FACTS, SCORES, logits_in
 
 FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
     "fit/",
@@ -42,7 +42,11 @@ def collect(
             failures[client] = failure
             row["error"] = f"{failure.kind}: {failure.mark}"
         elif message is not None:
-            row |= {name: message.facts[name] for name in LOCAL_FACTS if name in message.facts and name != "version"}
+            row |= {
+                name: message.facts[name]
+                for name in (*LOCAL_FACTS, *OWN_GAIN_FACTS)
+                if name in message.facts and name != "version"
+            }
             answers[client] = replace(message, tensors=dict(message.tensors))  # a large message makes its tensors anew each time
         rows.append(row)
     return answers, rows, failures

@@ -1,6 +1,5 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ..assemble import Parts, assemble
 from ..errors import TooFewClients
 from ..job import Job
+from ..metrics import COUNTS
 from ..protocols import alone
 from ..records import Round
+from .clock import Clock
 from .engine import Connect, local_federation
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
-from .measure import COUNTS, Evaluator, Moment, Notify
+from .gain import fill_gain, wanted_in
+from .measure import Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
@@ -113,27 +115,34 @@ def carry_out(
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:
         notify("warning", text=text)
-    clock = _Clock()
-    if progress is None:
-        progress = Progress(state=parts.protocol.start(parts.worker))
+    fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
+    progress.alone = bool(baseline)
+    clock = Clock(progress)
+    if fresh:
         progress.figures["planned_rounds"] = job.stop.rounds
         if alone.KIND in parts.manifest.down:
             progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
+            clock.lap(progress, "save")
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
         progress.judge(moment.validation_loss, 0)
+        clock.lap(progress, "evaluate")
         clock.save(progress, folder)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
     planned = progress.figures["planned_rounds"]
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker)
+    wanted = wanted_in(parts, progress)
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker, wanted=wanted)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
         progress.absorb(round, parts.sizes_of, full=job.tuning.kind == "full")
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
+        clock.lap(progress, "server")
         if round.index % job.evaluation.every == 0 or _stopped(job, progress):
             _evaluate_round(evaluator, progress, job)
+        fill_gain(parts, progress, round.index)
+        clock.lap(progress, "evaluate")
         notify("round", rounds=job.stop.rounds, **progress.rows["rounds"][-1])
         clock.save(progress, folder)
     rounds.close()
@@ -156,6 +165,7 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     generate = job.evaluation.generate_at == "always"
     moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
     progress.judge(moment.validation_loss, index)
+    progress.forget_counts()
     row = progress.rows["rounds"][-1]
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
@@ -173,7 +183,7 @@ def _finish(
     parts: Parts,
     evaluator: Evaluator,
     progress: Progress,
-    clock: "_Clock",
+    clock: Clock,
     *,
     stopped_by: str,
     baseline: str,
@@ -183,14 +193,16 @@ def _finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    clock.lap(progress, "evaluate")
     own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
     aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
+    clock.lap(progress, "server")
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
     parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
-    clock.tick(progress)
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
+    clock.lap(progress, "save")
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
     folder.write_json("summary.json", summary)
     return summary
@@ -228,20 +240,3 @@ def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:
             watcher(kind, facts)
 
     return notify
-
-
-class _Clock:
-    """Counts the run's seconds across stops."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def tick(self, progress: Progress) -> None:
-        now = time.perf_counter()
-        progress.figures["seconds"]["total"] += now - self._last
-        self._last = now
-
-    def save(self, progress: Progress, folder: RunFolder) -> None:
-        """Write a checkpoint, with the time so far in it."""
-        self.tick(progress)
-        folder.save(progress)

@@ -49,6 +49,11 @@ class RunFolder:
         """Replace one JSON file as a whole."""
         self.write_text(name, json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n")
 
+    def copy_text(self, source: str, name: str) -> None:
+        """Replace one text file as a whole by a copy of another of the run's, if that is there."""
+        if source != name and (self.path / source).is_file():
+            self.write_text(name, (self.path / source).read_text(encoding="utf-8"))
+
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
         self.write_text(name, "".join(json_text(row) + "\n" for row in rows))

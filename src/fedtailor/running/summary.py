@@ -39,6 +39,7 @@ def summarize(
         "kept": "best" if _keeps_best(parts, progress) else "last",
         "metrics": {"before": before["test"], "after": end["test"]},
         "metrics_over": after.over,
+        "counts": {"before": before.get("counts", {}), "after": end["counts"]},
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
         "clients": {
             "count": len(parts.divided.train),
@@ -63,11 +64,11 @@ def summarize(
         "backbone_sha256": parts.backbone.hashes["weights"],
         "precision": parts.precision,
         "data": {"divergence": parts.divided.divergence, "divergence_over": parts.divided.divergence_over},
-        "evaluation": _evaluation(parts, progress),
+        "evaluation": _evaluation(parts, progress, after.round),
     }
 
 
-def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
+def _evaluation(parts: Parts, progress: Progress, round: int) -> dict[str, Any]:
     """Return how figures were taken: what must agree before they are set beside others."""
     evaluation, task = parts.job.evaluation, parts.worker.task
     return {
@@ -75,6 +76,9 @@ def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
         "bleu": asdict(evaluation.bleu),
         "bleu_signature": progress.figures.get("bleu_signature"),
         "sacrebleu": version("sacrebleu"),
+        "own_metrics": evaluation.directions,
+        "local_gain": parts.measures_gain,
+        "texts": {"before": "before", "after": progress.texts_at("client", round, "after")},
         "word_rule": getattr(task, "word_rule", None),
         "block": getattr(task, "block", None),
         "stride": getattr(task, "stride", None),
