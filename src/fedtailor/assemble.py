@@ -113,6 +113,7 @@ def assemble(
     begun: bool = False,
     clock: str | None = None,
     warn: Warn = lambda text: None,
+    doing: Warn = lambda what: None,
 ) -> Parts:
     """Load, divide and tokenize the data, load the backbone and put the tuning in place.
 
@@ -123,17 +124,20 @@ def assemble(
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
         clock: the moment that the run's chat template has written so far; left out: midnight of this day.
         warn: told in one sentence about everything that was left out or chosen for the user.
+        doing: told what is under way, for those who wait.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
+    doing("reading the data and dividing them among clients")
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
     task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
+    doing(f"loading the backbone {job.backbone}")
     backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
     model, tuning = worker.model, ranks.shared
     check_lengths(model, task)
@@ -148,6 +152,7 @@ def assemble(
     models = own_models(job, worker, divided, precision=precision)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
+    doing("turning texts into tokens")
     states = {
         client: client_state(client, divided, own_workers.get(client, worker), clients_folder, warn)
         for client in sorted(divided.train)

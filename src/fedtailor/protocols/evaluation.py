@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ..diverged import Diverged
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
@@ -49,6 +50,10 @@ def ask_evaluation(
         if reply.message is None:
             assert reply.error is not None
             found.failures[reply.client] = reply.error
+            continue
+        if any(isinstance(value, float) and not math.isfinite(value) for value in reply.message.facts.values()):
+            # it would decide when to stop, and which round is best
+            found.failures[reply.client] = ClientFailure(kind="not-finite", mark=NotFinite.__name__)
             continue
         for key, value in reply.message.facts.items():
             part, figure = key.split(".", 1)
@@ -108,11 +113,11 @@ def part_figures(
     Counts that metrics are made of go with the part that the figures over all clients are of: a client's test part, if it has one.
 
     Raises:
-        NotFinite: if their loss is not finite.
+        Diverged: if their loss is not finite.
     """
     result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
     if not math.isfinite(result.figures.get("loss", 0.0)):
-        raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
+        raise Diverged(f"{part} loss", result.figures["loss"])
     if part == "test":
         state.write_texts(f"generations-{name}", result.texts)
     facts: dict[str, Fact] = {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}

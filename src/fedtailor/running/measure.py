@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from ..assemble import Parts
+from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import writes_texts
@@ -144,7 +145,7 @@ class Evaluator:
             lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(requests)),
         )
         for client, failure in new.failures.items():
-            self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
+            self.notify("failure", client=client, text=f"in evaluation: {wording(failure.kind, failure.mark)}; see its log.txt")
         for name, figures, store in (
             (f"{scope}-validation", new.validation, found.validation),
             (scope, new.test, found.test),
@@ -154,9 +155,10 @@ class Evaluator:
                 store.setdefault(client, {}).update(values)
         found.failures = new.failures
         if fresh and len(new.failures) == len(asked):
-            kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in new.failures.values()})
+            kinds = sorted({wording(failure.kind, failure.mark) for failure in new.failures.values()})
+            tip = advice((failure.mark for failure in new.failures.values()), rate=self.parts.job.protocol.local.learning_rate)
             raise RunError(
-                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; see clients/ID/log.txt"
+                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; {tip or 'see clients/ID/log.txt'}"
             )
         if requests:
             progress.add_traffic("evaluate", new.traffic.up_bytes, new.traffic.down_bytes, new.traffic.seconds)
