@@ -25,7 +25,7 @@ from .measure import Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
-from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule
+from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
 from .summary import kept_weights, nothing_better, summarize
 
 if TYPE_CHECKING:
@@ -107,7 +107,15 @@ def _run(
 ) -> Result:
     begun = any((path / "checkpoint").glob("[0-9]*"))
     doing = _doing(watcher)
-    parts = assemble(job, given=data, clients_folder=path / "clients", begun=begun, warn=warnings.append, doing=doing)
+    parts = assemble(
+        job,
+        given=data,
+        clients_folder=path / "clients",
+        begun=begun,
+        clock=recorded_clock(path),
+        warn=warnings.append,
+        doing=doing,
+    )
     doing("writing the settings, measuring the start")
     return carry_out(parts, path, watcher=watcher, warnings=warnings, lock=lock)
 
