@@ -30,6 +30,7 @@ from .job import Job
 from .learning.client import ClientState
 from .learning.evaluate import Evaluation, figure_names
 from .learning.recompute import check_recomputing
+from .learning.token_cache import TokenCache
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
@@ -131,6 +132,7 @@ def assemble(
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     doing("reading the data and dividing them among clients")
+    keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
@@ -153,11 +155,16 @@ def assemble(
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
+    cache = TokenCache.of(worker.task, worker.tokenizer) if keep_tokens else None
     states = {
-        client: client_state(client, divided, own_workers.get(client, worker), clients_folder, warn)
+        client: client_state(
+            client, divided, own_workers.get(client, worker), clients_folder, warn, cache=None if client in own_workers else cache
+        )
         for client in sorted(divided.train)
     }
-    files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
+    files = {
+        part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part, cache) for part in ("validation", "test")
+    }
     check_lengths(model, task, files.values(), of="the public files")
     for client, state in states.items():
         check_lengths(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test), of=client)
