@@ -1,8 +1,9 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +81,19 @@ def run(
     """
     if resume is None:
         path = choose_folder(None if out is None else Path(out), job.name)
-        return _run(job, data, path, watcher, [], lock=FolderLock(path))
+        return _run(job, data, path, watcher, [], lock=_fresh(path, job.name))
     path = Path(resume)
     check_run_folder(path)  # before a file is made there
     with FolderLock(path):
         return _run(job, data, path, watcher, check_same_job(job, path), lock=nullcontext())
+
+
+@contextmanager
+def _fresh(path: Path, name: str) -> Iterator[None]:
+    """Hold a new folder, in which nobody else has begun a run since it was chosen."""
+    with FolderLock(path):
+        choose_folder(path, name)
+        yield
 
 
 def _run(
@@ -260,7 +269,7 @@ def _finish(
     clock.lap(progress, "server")
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
-    parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
+    folder.write_model("model" if full else "adapter", partial(parts.worker.tuning.save, parts.worker.model))
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
     clock.lap(progress, "save")
