@@ -23,7 +23,7 @@ from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import Ranks, choose_ranks
-from .assemble_texts import tell_of_clock, tell_what_is_cut
+from .assemble_texts import report_clock, report_cut
 from .clock import today
 from .data.divide import Divided
 from .job import Job
@@ -171,8 +171,8 @@ def assemble(
     if job.protocol.local.checkpointing:
         for client in [*[c for c in states if len(states[c].train)][:1], *models]:
             check_recomputing(own_workers.get(client, worker), states[client].train)
-    tell_what_is_cut(task, states, files, room, warn)
-    tell_of_clock(job, task, backbone.tokenizer, warn)
+    report_cut(task, states, files, room, warn)
+    report_clock(job, task, backbone.tokenizer, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -183,6 +183,8 @@ def assemble(
     settings = fitting_protocol(job, task, divided, clients=len(infos))
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     if isinstance(protocol, DistillationRun):
+        for one in (worker, *own_workers.values()):
+            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
     validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
