@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors
 
 PARTS = ("validation", "test")  # of a client's own examples
+BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 
 
 @dataclass(kw_only=True)
@@ -70,13 +72,15 @@ def evaluation_request(
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the weights in place on the client's own parts; texts stay in the client's folder."""
+    """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
     facts: dict[str, float] = {}
-    for part in str(message.facts["parts"]).split(","):
-        shard = state.validation if part == "validation" else state.test
-        if len(shard):
-            generate = bool(message.facts["generate"]) and part == "test"
-            facts |= part_figures(worker, state, part, shard, generate=generate, name=str(message.facts["name"]))
+    name = str(message.facts["name"])
+    with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
+        for part in str(message.facts["parts"]).split(","):
+            shard = state.validation if part == "validation" else state.test
+            if len(shard):
+                generate = bool(message.facts["generate"]) and part == "test"
+                facts |= part_figures(evaluates, state, part, shard, generate=generate, name=name)
     return Message(kind="evaluate", facts=facts)
 
 
