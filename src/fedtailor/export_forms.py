@@ -65,7 +65,7 @@ def check_possible(kind: str, to: Form, *, pooled: bool) -> None:
     if pooled and to in possible_forms(kind, pooled=False):
         raise SettingError(
             f"to {to}: the head reads the mean over tokens (task.pooling: mean), which {'PEFT' if to == 'peft' else 'transformers'} alone does not "
-            f"compute for this model, so it would answer otherwise without a word; {_way(possible[0])}"
+            f"compute for this model, so it would answer otherwise without a word; {_way(POOLED[to])}"
         )
     reason = REASONS.get(kind, "that form is for bottleneck adapters, and for heads that read the mean") if to != "pooled" else (
         "that form is for heads that read the mean (task.pooling: mean)"

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from .aggregation import AGGREGATIONS
 from .aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
@@ -16,13 +16,15 @@ from .data import PARTITIONS, Clients, Data
 from .data.partition import Partition
 from .errors import SettingError
 from .interfaces import Aggregation, Protection, Tuning
-from .job_errors import explain, known_settings, listed, nearest
+from .job_errors import explain, known_settings, listed, nearest, short
 from .job_parts import STRICT, Readers, Registry
-from .job_text import apply_override, example_job, put, read_yaml, write_yaml
+from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
+from .limits import Few, Rounds
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
+from .text_files import expanded
 from .tuning import TUNINGS, Lora
 
 
@@ -30,8 +32,8 @@ from .tuning import TUNINGS, Lora
 class Stop:
     """When a run ends, and which round it keeps."""
 
-    rounds: int = 10  # most rounds
-    patience: int | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
+    rounds: Rounds = 10  # most rounds
+    patience: Rounds | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
     keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
 
     def __post_init__(self) -> None:
@@ -42,6 +44,9 @@ class Stop:
                 f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
             )
 
+
+MOST_NAME = 100  # characters; the run folder adds the time
+NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
 
 __all__ = ["Job", "Stop", "example_job"]
 
@@ -67,6 +72,22 @@ class Reads:
         return handler.generate_schema(self.type)
 
 
+def refuse_protection(value: object) -> object:
+    """Return an empty list as it is; what a job lists is refused by name, before any class is imported, as nothing applies it yet."""
+    listed_ones = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if not listed_ones:
+        return ()
+    names = [
+        str(one.get("kind", one) if isinstance(one, Mapping) else one if isinstance(one, str) else type(one).__name__)
+        for one in listed_ones
+    ]
+    text = (
+        f"{', '.join(names)} would not be applied: no protection is, yet, and updates would leave each client as they are; write protection: [], "
+        "and see docs/privacy.md for what leaves a client"
+    )
+    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": []})
+
+
 class Job(BaseModel):
     """All settings of one run. Every section has defaults but these: backbone, task, data."""
 
@@ -82,14 +103,15 @@ class Job(BaseModel):
         default_factory=Averaging
     )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
-    protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = (
-        Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
-    )
+    protection: Annotated[
+        tuple[Protection, ...],
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(refuse_protection)]),
+    ] = Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
-    threads: Literal["auto"] | int = Field("auto", description="processor threads; the same bits need the same threads")
+    threads: Literal["auto"] | Few = Field("auto", description="processor threads; the same bits need the same threads")
     seed: int = Field(0, ge=0, lt=2**63, description="of every draw: two runs with one seed give the same bits")
     base: Annotated[Path, Strict(False)] = Field(
         default_factory=Path.cwd, description="folder that paths are relative to; left out: that of the job file"
@@ -111,14 +133,24 @@ class Job(BaseModel):
 
     def _check(self) -> None:
         """Hold settings of different sections against each other."""
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise SettingError(f"name is part of a folder's name: letters, digits, - _ and . alone; got {self.name!r}.")
+        if not NAME.fullmatch(self.name):
+            raise SettingError(
+                f"name is part of a folder's name: at most {MOST_NAME} letters, digits, - _ and . alone, and one letter or digit at least; "
+                f"got {short(self.name)}."
+            )
+        for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
+            if isinstance(path, str | Path):
+                expanded(self.base, path, setting)  # refuses what no file can be called
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
             raise SettingError(
                 f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
                 "of its own already; leave personalization out, or choose protocol: averaging."
+            )
+        if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
+            raise SettingError(
+                "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
             )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
         for metric in self.evaluation.metrics or ():
@@ -137,22 +169,14 @@ class Job(BaseModel):
             SettingError: if the file cannot be read, or anything in it is wrong.
         """
         file = Path(path)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            beside = sorted(p.name for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
-            tip = f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
-            raise SettingError(f"{file}: there is no such job file; {tip}.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"{file}: the job file cannot be read: {error}.") from None
-        raw = read_yaml(text, str(file))
+        raw = read_yaml_file(file, "the job file", tip=_tip_beside(file))
         if not isinstance(raw, Mapping):
             raise SettingError(
                 f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example."
             )
         for override in overrides:
             raw = apply_override(raw, override)
-        named = {"name": re.sub(r"[^\w.-]", "-", file.stem), **raw}
+        named = {"name": re.sub(r"[^\w.-]", "-", file.stem)[:MOST_NAME], **raw}
         try:
             return cls.from_dict(named, base=file.parent)
         except SettingError as error:
@@ -189,13 +213,22 @@ class Job(BaseModel):
 
     def path(self, name: str | Path) -> Path:
         """Return a path of the job as an absolute one."""
-        return self.base / Path(name).expanduser()
+        return expanded(self.base, name, "a path of the job")
 
     @classmethod
     @cache
     def schema(cls) -> dict[str, Any]:
         """Return the JSON schema of a job file, made of the same dataclasses that read it."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
+
+
+def _tip_beside(file: Path) -> str:
+    """Return what to try if there is no such job file."""
+    try:
+        beside = sorted(p.name for p in file.parent.glob("*.y*ml"))
+    except (OSError, ValueError):
+        beside = []
+    return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
 
 
 def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:

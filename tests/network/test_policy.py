@@ -113,6 +113,7 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"tunings": ["lra"]},
         {"aggregations": ["fedavgm", "fedav"]},
         {"backbone_from_hub": "yes"},
+        {"min_examples": 0},
     ],
 )
 def test_a_wrong_policy_is_refused(wrong):

@@ -31,7 +31,7 @@ def err() -> "Console":
 
 def print_json(value: object) -> None:
     """Print a value on stdout as one strict JSON document: null stands for what is not finite."""
-    from ..running.folder import finite
+    from ..run_files import finite
 
     sys.stdout.write(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 

@@ -31,8 +31,8 @@ def export(
 ) -> None:
     """Write the result for other tools, with a model card."""
     from ..export import export as write
-    from ..model_card import shared_part
     from ..report import read_run
+    from ..run_files import shared_part
 
     found = read_run(run)
     with err().status(f"writing {folder}"):

@@ -70,14 +70,13 @@ def status(net: NetFolder) -> None:
     """Say who is there, since when, and what each told when it last took part in a run."""
     import time
 
-    from ..network.kits import admin_kit, check_installed, kit_role
-    from ..network.submit import last_told
+    from ..network.kits import admin_kit, check_installed, kit_role, last_reported
     from ..report.plain import plain_table
     from ..report.wording import seconds_text
 
     check_installed()
     kit = admin_kit(net)
-    role, told = kit_role(kit), last_told(kit)
+    role, told = kit_role(kit), last_reported(kit)
     from ..federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
 
     with Hub(kit, role["user"]) as hub:

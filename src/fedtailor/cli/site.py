@@ -34,6 +34,9 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Most rounds of one run.")] = None,
     gigabytes: Annotated[float | None, typer.Option(help="Most gigabytes a day, up and down together.")] = None,
+    min_examples: Annotated[
+        int | None, typer.Option(help="Losses and metrics over fewer examples are not told; left out: 16.")
+    ] = None,
     validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on at the end.")] = None,
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
@@ -58,6 +61,7 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         "tell": tell,
         "backbone_from_hub": backbone_from_hub,
         "rounds": rounds,
+        "min_examples": min_examples,
         "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
     }
     file = _site_file(kit, data, given, policy)

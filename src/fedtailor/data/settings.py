@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from ..errors import SettingError
+from ..limits import ClientCount, Count, Few, Number, Width
 from .partition.base import Partition
 from .partition.iid import Iid
 
@@ -27,7 +28,7 @@ class Data:
     columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
     limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
     packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
-    package_limit: int | None = 1000  # for docstrings: most examples of one library; None reads all of them
+    package_limit: Count | None = 1000  # for docstrings: most examples of one library; None reads all of them
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -56,8 +57,8 @@ class Data:
 class OwnTuning:
     """What one client's tuning differs in."""
 
-    rank: int | None = None  # of LoRA, at most tuning.rank
-    alpha: float | None = None  # of LoRA; left out: tuning.alpha
+    rank: Width | None = None  # of LoRA, at most tuning.rank
+    alpha: Number | None = None  # of LoRA; left out: tuning.alpha
 
     def __post_init__(self) -> None:
         if self.rank is not None and (not _whole(self.rank) or self.rank < 1):
@@ -70,7 +71,7 @@ class OwnTuning:
 class OwnProtocol:
     """What one client's protocol differs in."""
 
-    cut: int | None = None  # of split: blocks that the client holds; left out: protocol.cut
+    cut: Few | None = None  # of split: blocks that the client holds; left out: protocol.cut
 
     def __post_init__(self) -> None:
         if self.cut is not None and (not _whole(self.cut) or self.cut < 1):
@@ -90,14 +91,15 @@ class Override:
 class Clients:
     """Who owns which examples, and how many of the owners are asked in a round."""
 
-    count: int | None = None  # None: as many as the partition finds in the data, else 10
+    count: ClientCount | None = None  # None: as many as the partition finds in the data, else 10
     partition: Partition = field(default_factory=Iid)
     fraction: float = 1.0  # share of the clients asked in a round, in (0, 1]
-    per_round: int | None = None  # clients asked in a round; takes the place of fraction
+    per_round: ClientCount | None = None  # clients asked in a round; takes the place of fraction
     select: Literal["uniform", "by-size", "stratified"] = "uniform"  # how the clients of a round are drawn
-    min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
+    min_examples: Count = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
+    failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
     overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
@@ -113,10 +115,14 @@ class Clients:
             raise SettingError(f"select is uniform, by-size or stratified, got {self.select!r}")
         if not _whole(self.min_examples) or self.min_examples < 1:
             raise SettingError(f"min_examples is a number of examples, at least 1, got {self.min_examples!r}")
-        for name in ("validation_share", "test_share"):
+        for name, of in (
+            ("validation_share", "each client's examples"),
+            ("test_share", "each client's examples"),
+            ("failure_share", "the asked clients"),
+        ):
             value = getattr(self, name)
             if not _number(value) or not 0 <= value < 1:
-                raise SettingError(f"{name} is a share of each client's examples, in [0, 1), got {value!r}")
+                raise SettingError(f"{name} is a share of {of}, in [0, 1), got {value!r}")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(
                 f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; "

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import SettingError
+from ..limits import BatchSize, Rounds
+from ..metrics import HIGHER_IS_BETTER
 from ..records import ClientId, Example
 from ..tasks.classification import Classification
 from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.generate import generate as generate_texts
-from ..tasks.metrics import HIGHER_IS_BETTER, Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
+from ..tasks.metrics import Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
 from ..tasks.task import LogitsAt, Task, Writes, by_instance
 
@@ -28,12 +30,12 @@ TEXT_METRICS = ("bleu", "chrf", "rougeL")  # of generated texts
 class Evaluation:
     """What is measured, how often, and how texts are generated for it."""
 
-    every: int = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
+    every: Rounds = 1  # rounds from one evaluation to the next; before round 1 and at the end there always is one
     metrics: Sequence[str] | None = None  # None: the task's own choice; the loss is always there
     generate: Decoding = field(default_factory=Decoding)
     generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
     bleu: Bleu = field(default_factory=Bleu)
-    batch_size: int = 16  # examples at a time for the loss
+    batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
 
     def __post_init__(self) -> None:
@@ -146,7 +148,7 @@ def measure(
     shard: Shard,
     *,
     pad_id: int,
-    batch_size: int,
+    batch_size: BatchSize,
     logits_at: LogitsAt,
     progress: Progress | None = None,
 ) -> Losses:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +22,10 @@ from ..models.packaged import PACKAGED, is_installed
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
 from .meeting import backbone_refusals, to_examples
-from .policy import is_figure
+from .policy import Policy
 from .site_file import SiteFile
 from .versions import versions
 
-TRAINS = "rate_factor"  # the fact that every request to train has, and no other
 MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
 TRIES = 2  # a protocol asks at most so often for one round
 
@@ -150,9 +150,10 @@ class Guarded:
 
     half: ClientHalf
     manifest: Manifest
-    tells_figures: bool
+    policy: Policy
     rounds: int  # of the job; no more are trained, whatever the server asks for
-    trained: int = 0
+    examples: Mapping[str, int] = field(default_factory=dict)  # that figures are means over, by `FactSpec.over`
+    trained: Counter[str] = field(default_factory=Counter)  # rounds, by kind of request
     gate: Gate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,23 +164,42 @@ class Guarded:
         message = self.gate.enter_client(data)
         if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
             raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
-        if TRAINS in message.facts:
-            self._count(message)
-        return self.gate.leave_client(self._without_figures(self.half.answer(message)))
+        self._count(message)
+        return self.gate.leave_client(self._without_secrets(self.half.answer(message)))
 
     def _count(self, message: Message) -> None:
-        if int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
-            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
-        self.trained += 1
-        if self.trained > TRIES * self.rounds:
-            raise RunError(f"training was asked for {self.trained} times in a job of {self.rounds} rounds")
+        """Count the rounds of training that a request asks for.
 
-    def _without_figures(self, message: Message) -> Message:
-        if self.tells_figures:
-            return message
-        spec = self.manifest.up[message.kind].facts
-        kept = {name: value for name, value in message.facts.items() if not (is_figure(name) and spec[name].optional)}
-        return replace(message, facts=kept)
+        Raises:
+            RunError: if they are more than the job has.
+        """
+        spec = self.manifest.down[message.kind]
+        if spec.trains == "nothing":
+            return
+        asked, most = spec.rounds_in(message), 1 if spec.trains == "once" else self.rounds
+        if spec.trains == "round" and int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
+            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
+        self.trained[message.kind] += asked
+        if asked > most or self.trained[message.kind] > TRIES * most:
+            raise RunError(
+                f"{message.kind!r} asked for {self.trained[message.kind]} rounds of training; the job has {most} of that kind, each of which may be "
+                f"tried {TRIES} times"
+            )
+
+    def _without_secrets(self, message: Message) -> Message:
+        """Return the message without what the owner does not permit to be reported.
+
+        Raises:
+            RunError: if the job cannot do without it.
+        """
+        specs = self.manifest.up[message.kind].facts
+        withheld = {name for name in message.facts if name in specs and self.policy.withholds(specs[name], self.examples)}
+        needed = sorted(name for name in withheld if not specs[name].optional)
+        if needed:
+            raise RunError(
+                f"the job needs {needed[0]!r}, which reveals {specs[needed[0]].revealed}: this site does not report that"
+            )
+        return replace(message, facts={name: value for name, value in message.facts.items() if name not in withheld})
 
 
 def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
@@ -187,15 +207,35 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
     half = parts.protocol.client(
         parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
     )
-    return Guarded(half=half, manifest=parts.manifest, tells_figures="figures" in file.policy.tell, rounds=parts.job.stop.rounds)
+    return Guarded(
+        half=half,
+        manifest=parts.manifest,
+        policy=file.policy,
+        rounds=parts.job.stop.rounds,
+        examples=_examples(site, parts),
+    )
+
+
+def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
+    """Return how many examples each sort of figures is a mean over, at least."""
+    state = parts.states[site]
+    return {
+        "step": parts.protocol.local.least_examples_a_step(len(state.train)),
+        "train": len(state.train),
+        "validation": len(state.validation),
+        "test": len(state.test),
+        "public": len(parts.server_test),
+    }
 
 
 def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
     """Return what a site tells of itself before the first round."""
-    state, figures = parts.states[site], "figures" in file.policy.tell
+    policy = file.policy
+    state, figures = parts.states[site], "figures" in policy.tell
+    largest = max(len(state.validation), len(state.test))
     return {
         "examples": len(state.train),
-        "measures": int(figures and bool(len(state.validation) or len(state.test))),
+        "measures": int(figures and largest >= policy.min_examples),
         "versions": versions(),
         "precision": parts.precision,
         "threads": torch.get_num_threads(),

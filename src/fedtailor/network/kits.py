@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import JobError, SettingError
+from ..job_text import read_yaml_file
 from .engine_settings import SERVER
 from .site_file import write_private
 
 PORT = 8102
 FILE = "network.json"  # in the network's folder, and in each kit
+LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 HUB, ADMIN, AUTHORITY = "hub", "admin", "authority"
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -75,12 +75,7 @@ def read_network(path: Path) -> Network:
     Raises:
         SettingError: if the file is missing or wrong.
     """
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingError(f"{path}: there is no such file; write one with hub: HOST and sites: [NAME, ...]") from None
-    except (OSError, yaml.YAMLError) as fault:
-        raise SettingError(f"{path} cannot be read: {fault}") from None
+    told = read_yaml_file(path, "the file of a network", tip="write one with hub: HOST and sites: [NAME, ...]")
     if not isinstance(told, Mapping):
         raise SettingError(f"{path}: a network is a mapping; write hub: HOST and sites: [NAME, ...]")
     strange = sorted(set(map(str, told)) - {"name", "hub", "port", "sites"})
@@ -160,6 +155,22 @@ def admin_kit(network: Path) -> Path:
     raise SettingError(
         f"{network} is no folder of a network and no administrator's kit; fedtailor net init NETWORK.yaml makes one, fedtailor net try one to learn with"
     )
+
+
+def last_reported(kit: Path) -> dict[str, dict[str, Any]]:
+    """Return what each site reported of itself in the last run that this administrator's kit submitted; empty before the first.
+
+    Raises:
+        SettingError: if the file is damaged.
+    """
+    file = kit / LAST_RUN
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["sites"] if file.is_file() else {}
+        return {str(site): dict(info) for site, info in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise SettingError(
+            f"{file} cannot be read ({type(fault).__name__}: {fault}); delete it: the next run writes it again"
+        ) from None
 
 
 def _project(network: Network) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import FedtailorError
 from ..federation.local import failure_of
-from ..job_parts import fedtailors_classes_alone
+from ..own_classes import fedtailors_classes_alone
 from ..protection import Encoded
 from .at_site import Guarded, Refused, describe, guarded, site_parts
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe

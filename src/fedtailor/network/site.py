@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import FedtailorError
-from ..federation.nvflare.line import Told
-from ..federation.nvflare.packing import Packed, pack, unpack
+from ..federation.nvflare.line import Packed, Told
+from ..federation.nvflare.packing import pack, unpack
 from ..protection import Encoded
 from ..records import ClientId
 from .backbone_offer import read_offer

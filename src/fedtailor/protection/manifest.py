@@ -11,6 +11,9 @@ from ..records import Fact, Message
 from ..tensors import Tensors, form
 
 Direction = Literal["up", "down"]
+Reveals = Literal["nothing", "work", "examples", "figures", "public-fit", "label-counts"]  # of a client's data; see `Policy`
+Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
+Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,19 @@ class FactSpec:
     purpose: str
     most_characters: int = 0  # of a text
     optional: bool = False
+    least: float | None = None  # of a number, or of each in a list; None: no bound of its own but that of 64 bits
+    most: float | None = None
+    most_items: int = 2**16  # of a list
+    fixed: bool = False  # the same in every message of a client in a run
+    over: Over = ""  # step: those of one optimizer step
+    reveals: Reveals | None = (
+        None  # what it tells of the client's data; None, not declared: a whole number nothing, all else figures
+    )
+
+    @property
+    def revealed(self) -> Reveals:
+        """What a site's policy goes by: what nobody declared counts as a metric, so that forgetting it withholds it."""
+        return self.reveals or ("nothing" if self.type == "int" else "figures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +54,13 @@ class MessageSpec:
 
     tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
     facts: Mapping[str, FactSpec] = field(default_factory=dict)
+    trains: Trains = "nothing"  # of a request: how it makes a client train, which a site counts against its bound of rounds
+
+    def rounds_in(self, message: Message) -> int:
+        """Return how many rounds of training a request asks for."""
+        if self.trains == "rounds":
+            return sum(len(value) for value in message.facts.values() if isinstance(value, list))
+        return 0 if self.trains == "nothing" else 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from ..learning.client import ClientState
 from ..learning.corrections import proximal
 from ..learning.training import Trained, train_locally
 from ..learning.worker import OnStep, Worker
-from ..protection import FactSpec, MessageSpec, specs_of
+from ..protection import MessageSpec, specs_of
+from ..protection.facts import flag, shares
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors
@@ -84,9 +85,10 @@ def alone_specs(start: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, Me
     down = MessageSpec(
         tensors=specs_of(start),
         facts={
-            "rates": FactSpec(type="list[float]", purpose="share of the learning rate in each round of training alone"),
-            "keep_best": FactSpec(type="int", purpose="1 if the round of least own validation loss counts, 0 if the last"),
+            "rates": shares("share of the learning rate in each round of training alone"),
+            "keep_best": flag("1 if the round of least own validation loss counts, 0 if the last"),
         },
+        trains="rounds",
     )
     return MessageSpec(facts=WORK_FACTS | figure_specs(figures, "of weights trained alone")), down
 

@@ -8,30 +8,39 @@ from torch import Tensor
 
 from ..aggregation.lowrank import modules_of
 from ..protection import FactSpec, MessageSpec, length_of, specs_of, usual_facts
+from ..protection.facts import PEAK, asked, loss, seconds, share, whole
 from ..records import Fact, Facts
 from ..tensors import Tensors
 from .collect import EXTRA
 
+MOST_SCALE = 1e6  # alpha / rank
 TRAIN_FACTS = {
-    "version": FactSpec(type="int", purpose="the version of the shared weights that the update starts from"),
-    "examples": FactSpec(type="int", purpose="training examples of the client: its weight in the average"),
-    "targets": FactSpec(type="int", purpose="targets counted by the loss in this round: its weight if the job says so"),
-    "tokens": FactSpec(type="int", purpose="tokens seen in this round: operations are counted from it"),
-    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
-    "first_loss": FactSpec(type="float", purpose="training loss of the first step"),
-    "last_loss": FactSpec(type="float", purpose="training loss of the last step"),
-    "validation_before": FactSpec(type="float", purpose="loss on the client's validation part as received", optional=True),
-    "validation_after": FactSpec(type="float", purpose="loss on the client's validation part as trained", optional=True),
-    "seconds": FactSpec(type="float", purpose="time that local training took"),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
-    "scale": FactSpec(type="list[float]", purpose="alpha / rank of each LoRA module, in the order of names", optional=True),
+    "version": asked("the version of the shared weights that the update starts from"),
+    "examples": whole("training examples of the client: its weight in the average", reveals="examples", least=1),
+    "targets": whole("targets counted by the loss in this round: its weight if the job says so"),
+    "tokens": whole("tokens seen in this round: operations are counted from it"),
+    "steps": whole("optimizer steps taken"),
+    "first_loss": loss("training loss of the first step", over="step"),
+    "last_loss": loss("training loss of the last step", over="step"),
+    "validation_before": loss("loss on the client's validation part as received", over="validation"),
+    "validation_after": loss("loss on the client's validation part as trained", over="validation"),
+    "seconds": seconds("time that local training took"),
+    "peak_bytes": PEAK,
+    "scale": FactSpec(
+        type="list[float]",
+        purpose="alpha / rank of each LoRA module, in the order of names",
+        reveals="nothing",
+        least=0.0,
+        most=MOST_SCALE,
+        optional=True,
+    ),
 }
 DOWN_FACTS = {
-    "version": FactSpec(type="int", purpose="rounds behind the shared weights"),
-    "rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round"),
+    "version": asked("rounds behind the shared weights"),
+    "rate_factor": share("share of the learning rate in this round"),
 }
 VALIDATION = ("validation_before", "validation_after")  # facts of clients that have a validation part
-CLIENTS_FACT = {"clients": FactSpec(type="int", purpose="clients in all: each counts one part of so many")}
+CLIENTS_FACT = {"clients": asked("clients in all: each counts one part of so many")}
 
 
 def training_specs(
@@ -53,7 +62,9 @@ def training_specs(
     extra = specs_of(beside(shared), dtype) if control else {}
     return (
         MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
-        MessageSpec(tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {})),
+        MessageSpec(
+            tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {}), trains="round"
+        ),
     )
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -13,11 +14,12 @@ from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
+from ..protection.facts import asked, flag, metric
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-PARTS = ("validation", "test")  # of a client's own examples
+PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
 BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 
 
@@ -110,12 +112,12 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         home: whether clients have weights of their own that take part.
     """
     own = {
-        "own_version": FactSpec(type="int", purpose="version of the client's own weights that take part", optional=True),
-        "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many", optional=True),
+        "own_version": asked("version of the client's own weights that take part", optional=True),
+        "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
     }
     up = MessageSpec(
         facts={
-            f"{part}.{name}": FactSpec(type="float", purpose=f"{name} on the client's own {part} part", optional=True)
+            f"{part}.{name}": metric(name, f"{name} on the client's own {part} part", over=part)
             for part in PARTS
             for name in figures
         }
@@ -125,7 +127,7 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         facts={
             "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
             "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
-            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
+            "generate": flag("1 if metrics of generated text are wanted"),
         }
         | (own if home else {}),
     )

@@ -5,10 +5,11 @@ The shared weights go down once more; nothing but figures comes up.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal, TypeAlias
 
 from ..errors import NotFinite
 from ..interfaces import Federation
@@ -16,26 +17,27 @@ from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..personalization import Personalization, Turn
 from ..protection import FactSpec, MessageSpec, length_of, specs_of
+from ..protection.facts import PEAK, asked, flag, metric, seconds, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
 
 KIND = "personalize"
-PARTS = {
+Part: TypeAlias = Literal["validation", "test", "public"]
+PARTS: Mapping[Part, str] = {
     "validation": "on the client's own validation part",
     "test": "on the client's own test part",
     "public": "on the public test set",
 }
 WORK_FACTS = {
-    "steps": FactSpec(type="int", purpose="optimizer steps taken"),
-    "tokens": FactSpec(type="int", purpose="tokens seen: operations are counted from it"),
-    "seconds": FactSpec(type="float", purpose="time that training for itself took"),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+    "steps": whole("optimizer steps taken"),
+    "tokens": whole("tokens seen: operations are counted from it"),
+    "seconds": seconds("time that training for itself took"),
+    "peak_bytes": PEAK,
 }
 PERSONAL_FACTS = WORK_FACTS | {
-    "kept": FactSpec(
-        type="int",
-        purpose="1 if the client has weights of its own, 0 if the shared ones were no worse or it was never asked to train",
+    "kept": flag(
+        "1 if the client has weights of its own, 0 if the shared ones were no worse or it was never asked to train",
     ),
 }
 
@@ -132,7 +134,8 @@ def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, g
         NotFinite: if a loss is not finite.
     """
     told: dict[str, float] = {}
-    for part, shard in (("validation", state.validation), ("test", state.test), ("public", public)):
+    shards: Mapping[Part, Shard | None] = {"validation": state.validation, "test": state.test, "public": public}
+    for part, shard in shards.items():
         if shard is None or not len(shard):
             continue
         result = worker.evaluate(shard, generate=generate and part == "test")
@@ -149,10 +152,11 @@ def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
-            "version": FactSpec(type="int", purpose="rounds behind the server"),
-            "generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted"),
-            "clients": FactSpec(type="int", purpose="clients in all: the shared weights may be the mean of so many"),
+            "version": asked("rounds behind the server"),
+            "generate": flag("1 if metrics of generated text are wanted"),
+            "clients": asked("clients in all: the shared weights may be the mean of so many"),
         },
+        trains="once",
     )
     return MessageSpec(facts=PERSONAL_FACTS | figure_specs(figures, "of the personal weights")), down
 
@@ -166,7 +170,5 @@ def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
     """Return the specs of what `measure_parts` tells; `whose` goes into their purpose."""
     names = list(figures)
     return {
-        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} {whose} {where}", optional=True)
-        for part, where in PARTS.items()
-        for name in names
+        f"{part}.{name}": metric(name, f"{name} {whose} {where}", over=part) for part, where in PARTS.items() for name in names
     }

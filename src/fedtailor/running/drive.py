@@ -11,6 +11,7 @@ from ..errors import TooFewClients
 from ..job import Job
 from ..protocols import alone
 from ..records import Round
+from ..tuning import begins_elsewhere
 from .engine import Connect, local_federation
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder
@@ -119,7 +120,8 @@ def carry_out(
             progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
-        progress.judge(moment.validation_loss, 0)
+        if not begins_elsewhere(parts.worker.model):  # else those figures are not of the weights that training begins with
+            progress.judge(moment.validation_loss, 0)
         clock.save(progress, folder)
     for state in parts.states.values():
         state.roll_back(progress.state.version)

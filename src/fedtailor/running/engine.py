@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ..assemble import Parts
-from ..federation import LocalFederation
+from ..federation import Failing, LocalFederation
 from ..interfaces import Federation
 from ..protection import Gate
 from ..protocols.ranks import RankedFederation
@@ -29,13 +29,15 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
-        return parts.protocol.client(
+        able = parts.protocol.client(
             parts.worker_of(client),
             parts.states[client],
             personalization=parts.job.personalization,
             public=parts.server_test,
             on_step=on_step,
         )
+        share = parts.job.clients.failure_share
+        return Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able
 
     local = LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure

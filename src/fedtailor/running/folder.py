@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ResumeError
 from ..records import ServerState
+from ..run_files import finite
 from ..tensors import Tensors
 from .progress import TABLES, Progress
 
@@ -144,15 +144,6 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
-
-
-def finite(value: Any) -> Any:
-    """Return plain values with null in the place of every number that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def choose_folder(out: Path | None, name: str) -> Path:

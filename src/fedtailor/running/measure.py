@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from ..assemble import Parts
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import summarize_clients
-from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
+from ..learning.evaluate import Evaluated, summarize_clients
+from ..protocols.evaluation import BEFORE, ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
 from ..tasks.metrics import perplexity
+from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
@@ -52,7 +54,7 @@ class Evaluator:
         Where clients have models of their own, `shared` is the server's, and figures on a client's parts are those of the client's.
 
         Args:
-            name: of the moment: "before", "after" or "round-N"; names the files of texts.
+            name: of the moment: "before" (of the backbone alone, if the tuning begins elsewhere), "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
             own: whether each client's own weights take part, if there are any that go with the round.
         """
@@ -62,14 +64,12 @@ class Evaluator:
         held_out: Mapping[str, float] = {}
         if len(self.parts.server_validation):
             self.notify("evaluating", what="validation", done=0, of=1)
-            self.parts.worker.load(shared)
-            found = self.parts.worker.evaluate(self.parts.server_validation, generate=False).figures
+            found = self._evaluate(shared, self.parts.server_validation, name=name, generate=False).figures
             validation_loss, held_out = found["loss"], found
             progress.note_figures(round, "validation", "", found)
         if len(self.parts.server_test):
             self.notify("evaluating", what="test", done=0, of=1)
-            self.parts.worker.load(shared)
-            result = self.parts.worker.evaluate(self.parts.server_test, generate=generate)
+            result = self._evaluate(shared, self.parts.server_test, name=name, generate=generate)
             test = result.figures
             progress.note_figures(round, "test", "", test)
             progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
@@ -91,6 +91,13 @@ class Evaluator:
         return Moment(
             test=test, over=over, validation_loss=validation_loss, clients=clients.test, failed=sorted(clients.failures)
         )
+
+    def _evaluate(self, shared: Tensors, shard: Shard, *, name: str, generate: bool) -> Evaluated:
+        """Return the figures of `shared` at the server; before round 1, those of the backbone alone."""
+        worker = self.parts.worker
+        worker.load(shared)
+        with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
+            return evaluates.evaluate(shard, generate=generate)
 
     def _ask_clients(self, progress: Progress, request: Message, *, round: int) -> ClientFigures:
         asked = self.parts.measured

@@ -93,5 +93,8 @@ class Progress:
         self.figures["peak_bytes"] = max(self.figures["peak_bytes"], peak_bytes)
 
 
-def _mean_by_examples(rows: list[dict[str, Any]], name: str) -> float:
-    return float(sum(row[name] * row["examples"] for row in rows) / sum(row["examples"] for row in rows))
+def _mean_by_examples(rows: list[dict[str, Any]], name: str) -> float | None:
+    """Return the mean over clients that reported it; None if all withheld it."""
+    having = [row for row in rows if name in row]
+    weight = sum(row["examples"] for row in having)
+    return float(sum(row[name] * row["examples"] for row in having) / weight) if weight else None

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DataError, SettingError
+from ..limits import Length
 from ..records import Example
 from .shard import Batch, Shard
 from .task import LogitsAt
@@ -26,7 +27,7 @@ class Classification:
 
     kind: Literal["classification"] = "classification"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
-    max_tokens: int = 128  # longer texts lose their end
+    max_tokens: Length = 128  # longer texts lose their end
     pooling: Literal["model", "mean"] = (
         "model"  # what the head reads: model, as the backbone's own code has it; mean, the mean over the text's tokens
     )

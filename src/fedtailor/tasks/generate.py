@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..limits import BatchSize, Few, Length, Number
 from .room import context, places_in_front
 from .shard import evaluation_batches
 from .task import by_instance
@@ -23,11 +24,11 @@ Progress = Callable[[int, int], None]  # done, of how many
 class Decoding:
     """How texts are generated; written into the run's record, since figures depend on it."""
 
-    beams: int = 1  # 1 is greedy
-    max_new_tokens: int = 64  # most tokens of a generated text
-    length_penalty: float = 1.0  # exponent of the length that divides a beam's score; of no effect with one beam
-    no_repeat_ngram: int = 0  # n-grams of this size come once in prompt and text together; 0 switches it off
-    batch_size: int = 64  # prompts at a time, times beams; ended texts leave the batch, so a large one wastes little
+    beams: Few = 1  # 1 is greedy
+    max_new_tokens: Length = 64  # most tokens of a generated text
+    length_penalty: Number = 1.0  # exponent of the length that divides a beam's score; of no effect with one beam
+    no_repeat_ngram: Length = 0  # n-grams of this size come once in prompt and text together; 0 switches it off
+    batch_size: BatchSize = 64  # prompts at a time, times beams; ended texts leave the batch, so a large one wastes little
 
     def __post_init__(self) -> None:
         for name, least in (("beams", 1), ("max_new_tokens", 1), ("no_repeat_ngram", 0), ("batch_size", 1)):

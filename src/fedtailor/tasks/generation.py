@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BackboneError, DataError, SettingError
+from ..limits import Length
 from ..records import Example
 from .causal import causal_loss, causal_scores
 from .shard import Batch, Shard
@@ -26,7 +27,7 @@ class Generation:
     chat: bool = (
         False  # True: the model's chat template, with the roles of `messages` or the input as the user's turn; not `template`
     )
-    max_tokens: int = 512  # of prompt, target and end token together
+    max_tokens: Length = 512  # of prompt, target and end token together
 
     required: ClassVar[tuple[str, ...]] = ("input", "target")
     optional: ClassVar[tuple[str, ...]] = ("references",)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..limits import Length
 from ..records import Example
 from .causal import causal_loss, causal_scores
 from .shard import Batch, Shard
@@ -29,8 +30,8 @@ class LanguageModeling:
     """
 
     kind: Literal["language-modeling"] = "language-modeling"
-    block: int = 256  # tokens in one sequence
-    stride: int | None = None  # tokens from one block to the next, at most block - 1, which is what None stands for
+    block: Length = 256  # tokens in one sequence
+    stride: Length | None = None  # tokens from one block to the next, at most block - 1, which is what None stands for
     join: str = "\n"  # what ends each line (row) of the data
 
     required: ClassVar[tuple[str, ...]] = ("text",)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
+from ..limits import Width
 from ..tensors import clone
 from .checks import check_choice, check_count, check_share
 from .files import CONFIG, WEIGHTS, read_config, read_tensors
@@ -34,7 +35,7 @@ class Adapter:
     """Train small bottleneck layers behind the sublayers of each block, and a classifier's head."""
 
     kind: Literal["adapter"] = "adapter"
-    width: int = 64  # of the bottleneck: weights trained and bytes sent grow with it
+    width: Width = 64  # of the bottleneck: weights trained and bytes sent grow with it
     placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"  # behind the feed-forward part alone, or behind attention too
     activation: Literal["relu", "gelu", "tanh"] = "relu"  # in the bottleneck
     dropout: float = 0.0  # share of the bottleneck's values that are left out in training, in [0, 1)

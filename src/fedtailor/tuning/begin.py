@@ -58,6 +58,8 @@ def keeps_weights(model: nn.Module) -> bool:
 def untrained(model: nn.Module) -> Iterator[nn.Module]:
     """Give the backbone below a tuning that PEFT computes, with a classifier's head as it was drawn; the tuning is back behind the block."""
     tuned: Any = model
-    in_front = tuned.active_peft_config.is_prompt_learning
+    if tuned.active_peft_config.is_prompt_learning:  # what stands in front of the text is no part of the model below
+        yield tuned.get_base_model()
+        return
     with tuned.disable_adapter():
-        yield tuned.get_base_model() if in_front else tuned
+        yield tuned

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import nn
 
 from ..errors import SettingError
+from ..limits import Number, Width
 from .files import read_config
 from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
 from .second import save_active
@@ -25,8 +26,8 @@ class Lora:
     """Train low-rank factors beside the attention weights, and a classifier's head."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = 8  # width of the factors: weights trained and bytes sent grow with it
-    alpha: float = 16  # the factors' product counts alpha / rank
+    rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
+    alpha: Number = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
     targets: tuple[str, ...] | None = None  # last parts of module names, or [all-linear]; None: attention query and value
     initial: str | None = None  # folder of an existing adapter to start from

@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
+from ..limits import Width
 from ..tensors import Tensors, clone
 from .checks import check_choice, check_count
 from .files import check_fit, read_tensors
@@ -35,8 +36,8 @@ class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
     kind: Literal["prefix"] = "prefix"
-    length: int = 10  # places before the text; each takes a place of the context
-    hidden: int = 512  # width of the network that makes the vectors
+    length: Width = 10  # places before the text; each takes a place of the context
+    hidden: Width = 512  # width of the network that makes the vectors
     layers: Literal[2, 3] = 2  # linear layers of the network
     activation: Literal["tanh", "relu", "gelu"] = "tanh"  # between the network's layers
     exchange: Literal["network", "prefix", "refit"] = "network"  # averaged: its weights, bare vectors, or the vectors it makes

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError, SettingError
+from ...limits import Count
 from ...records import ClientId, Example
 from .base import Embed, client_names, column_values, rows_by_value
 
@@ -20,7 +21,7 @@ class Shards:
 
     kind: Literal["shards"] = "shards"
     by: str = "label"  # a column, or a slot of a text: input[eatType]
-    per_client: int = 2  # shards of each client, at least 1
+    per_client: Count = 2  # shards of each client, at least 1
 
     def __post_init__(self) -> None:
         if isinstance(self.per_client, bool) or not isinstance(self.per_client, int) or self.per_client < 1:

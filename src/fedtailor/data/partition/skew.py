@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import SettingError
+from ...limits import ClientCount
 from ...records import ClientId, Example
 from .base import USUAL_COUNT, Embed, client_names, column_values, rows_by_value
 from .topic import find_topics
@@ -26,7 +27,7 @@ class Skew:
     kind: Literal["skew"] = "skew"
     share: float = 0.8  # in [0, 1]: 0 is iid, 1 leaves no mixing
     by: str | None = None  # a column, or a slot of a text: input[eatType]; None: clusters of the texts' embeddings
-    clusters: int | None = None  # with by left out: how many clusters; None: 10
+    clusters: ClientCount | None = None  # with by left out: how many clusters; None: 10
 
     def __post_init__(self) -> None:
         if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 <= self.share <= 1:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError, SettingError
+from ...limits import ClientCount, Number
 from ...records import ClientId, Example
 from .base import Embed, client_names
 from .dirichlet import check_alpha, divide_by_dirichlet
@@ -22,8 +23,8 @@ class Topic:
     """Find topics, then divide each of them in shares drawn from Dirichlet(alpha)."""
 
     kind: Literal["topic"] = "topic"
-    topics: int = 10  # at least 2
-    alpha: float = 0.3  # above 0; small: clients differ much
+    topics: ClientCount = 10  # at least 2
+    alpha: Number = 0.3  # above 0; small: clients differ much
 
     def __post_init__(self) -> None:
         if isinstance(self.topics, bool) or not isinstance(self.topics, int) or self.topics < 2:
