@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from export_shapes import LABELS, TASKS, save_family, write_run
+from export_shapes import CLASSIFIERS, LABELS, TASKS, save_family, write_run
 
 from fedtailor.errors import SettingError
 from fedtailor.export import export
@@ -41,23 +41,26 @@ HEADS = {  # an adapter on the output head, which in llama-tied is also that of 
     "fed-sb-head": {"kind": "fed-sb", "rank": 4, "alpha": 4, "targets": ["q_proj", "lm_head"]},
     "embeddings": {"kind": "peft", "type": "LORA", "arguments": {"r": 2, "target_modules": ["q_proj", "embed_tokens"]}},
 }
-FAMILIES = ("llama-tied", "llama-untied", "gpt2")
 POOLED = {"kind": "classification", "labels": list(LABELS), "max_tokens": 20, "pooling": "mean"}
 FORMS = ("merged", "peft", "adapter", "pooled")
 TEXT = "a text of yours"
 
-PAIRS = [
-    *((tuning, family, "generation") for tuning in TUNED for family in ("llama-tied", "gpt2")),
-    *((tuning, family, "classification") for tuning in TUNED for family in ("bert", "roberta")),
-    *((tuning, "distilbert", "classification") for tuning in ("lora", "full", "adapter", "prompt", "peft-ia3")),
-    *((tuning, "headed", "classification") for tuning in ("lora", "full", "prompt")),
-    *((tuning, "llama-untied", task) for tuning in ("lora", "full", "prefix", "prompt") for task in ("chat", "language-modeling", "classification")),
-    *((tuning, "gpt2", "classification") for tuning in ("lora", "full", "prefix")),
-    *((tuning, family, "generation") for tuning in ("lora", "full") for family in ("qwen2", "gpt-neox")),
+FEW = ("lora", "full", "adapter", "prefix", "prompt", "peft-ia3", "peft-dora")
+ALWAYS = [
+    *((tuning, "llama-tied", "generation") for tuning in TUNED),
+    *((tuning, family, "classification") for tuning in FEW for family in ("bert", "roberta")),
+    *((tuning, "gpt2", "generation") for tuning in ("lora", "full", "fed-sb", "prefix", "peft-olora")),
+    *((tuning, "distilbert", "classification") for tuning in ("lora", "adapter", "prompt")),
+    *((tuning, "headed", "classification") for tuning in ("lora", "prompt")),
+    *(("lora", "llama-untied", task) for task in ("chat", "language-modeling", "classification")),
+    ("full", "gpt-neox", "generation"),
     *((tuning, "llama-tied", "generation") for tuning in HEADS),
-    *((tuning, family, "pooled") for tuning in ("lora", "full", "adapter", "prefix", "peft-ia3") for family in ("bert", "modernbert")),
-    ("lora", "llama-untied", "pooled"),
-]  # fmt: skip
+    *((tuning, family, "pooled") for tuning in ("lora", "full", "adapter", "prefix") for family in ("bert", "modernbert")),
+]
+GOES = {"classification": (*CLASSIFIERS, "llama-untied", "gpt2"), "pooled": ("bert", "modernbert", "gpt2", "llama-untied")}
+CAUSAL = ("llama-tied", "llama-untied", "qwen2", "gpt2", "gpt-neox")
+WHOLE = [(tuning, family, task) for tuning in TUNED for task in (*TASKS, "pooled") for family in GOES.get(task, CAUSAL)]
+PAIRS = [*ALWAYS, *(pytest.param(case, marks=pytest.mark.large, id="-".join(case)) for case in WHOLE if case not in ALWAYS)]
 
 
 @pytest.fixture(scope="module")

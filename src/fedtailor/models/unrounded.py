@@ -28,8 +28,14 @@ def unround(model: nn.Module, trained: Mapping[str, nn.Parameter], folder: Path)
         with safe_open(path, framework="pt") as file:
             kept = set(file.keys())
             for name, parameter in wanted.items():
-                found = next((key for key in (name, name.removeprefix(body), body + name) if key in kept), None)
+                found = next((key for key in _names_in_file(name, body) if key in kept), None)
                 if found is not None and tuple(file.get_slice(found).get_shape()) == tuple(parameter.shape):
                     exact = file.get_tensor(found).to(parameter.device)
                     if torch.equal(exact.to(torch.bfloat16).float(), parameter.detach().float()):
                         parameter.data.copy_(exact)
+
+
+def _names_in_file(name: str, body: str) -> list[str]:
+    """Return the names that a weight can have in a file: with and without that of the body, and without what PEFT puts before its last part."""
+    module, _, part = name.rpartition(".")
+    return [key for own in (name, f"{module.rpartition('.')[0]}.{part}") for key in (own, own.removeprefix(body), body + own)]
