@@ -32,7 +32,7 @@ interfaces, metrics, run_files
 records
 text_files
 tensors, chance, causes
-errors, limits
+errors, limits, printable
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
 PLACE = {name: (floor, idea) for floor, line in enumerate(LINES) for idea, names in enumerate(line) for name in names}

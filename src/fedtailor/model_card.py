@@ -8,6 +8,7 @@ from .job import Job
 from .job_text import write_yaml
 from .model_card_usage import Use, prompt_format, usage
 from .models import PACKAGED
+from .printable import printable
 from .run_files import shared_part
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
@@ -31,7 +32,7 @@ def model_card(job: Job, summary: Mapping[str, Any], use: Use) -> str:
         f"## License\n\n{_license(job)}",
         f"## Settings\n\n```yaml\n{_settings(job)}```",
     ]
-    return "\n\n".join(sections) + "\n"
+    return printable("\n\n".join(sections)) + "\n"
 
 
 def base_name(job: Job) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .console import err, out
+from .console import err, say
 
 
 class Format(StrEnum):
@@ -37,6 +37,6 @@ def export(
     found = read_run(run)
     with err().status(f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
-    out().print(f"wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", soft_wrap=True)
+    say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
     if part := shared_part(found.summary, found.tuning):
-        out().print(f"[yellow]{part}[/]", soft_wrap=True)
+        say("[yellow]{part}[/]", part=part)

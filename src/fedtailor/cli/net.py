@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import err, out
+from .console import err, out, say
 from .push import push_backbone
 from .run import Overrides, carry_out, show_end
 
@@ -38,11 +38,11 @@ def init(
         err().print(
             "note: hub: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
         )
-    out().print(
-        f"\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
-        f"  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
-        f"  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
-        soft_wrap=True,
+    say(
+        "\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
+        "  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
+        "  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
+        folder=folder,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from ..assemble import Parts
 from ..federation import Failing, LocalFederation
 from ..interfaces import Federation
+from ..printable import printable
 from ..protection import Gate
 from ..protocols.ranks import RankedFederation
 from ..records import ClientId
@@ -23,7 +24,7 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         log = folder.client(client) / "log.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(fault)) + "\n")
+            file.write(printable("".join(traceback.format_exception(fault))) + "\n")
 
     def half(client: ClientId) -> Any:
         def on_step(step: int, steps: int, loss: float) -> None:

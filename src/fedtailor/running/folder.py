@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import ResumeError
+from ..printable import json_text
 from ..records import ServerState
 from ..run_files import finite
 from ..tensors import Tensors
@@ -34,7 +35,7 @@ class RunFolder:
         """Append one line to events.jsonl."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+            file.write(json_text(finite(line), default=str, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace one text file as a whole."""
@@ -46,11 +47,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Replace one JSON file as a whole."""
-        self.write_text(name, json.dumps(finite(value), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+        self.write_text(name, json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
-        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        self.write_text(name, "".join(json_text(row) + "\n" for row in rows))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace one Parquet file as a whole."""

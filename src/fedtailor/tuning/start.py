@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from ..interfaces import POOLING
 from ..tensors import Tensors
+from ..text_files import read_json, read_text
 from .files import WEIGHTS, check_fit, read_config, read_tensors
 from .over_peft import ADAPTER, HEAD, LABELS, add_note, copy_into, is_classifier
 
@@ -122,18 +123,16 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _check_pooling(folder: Path, model: Any) -> None:
     """Raise SettingError if the adapter's head was trained to read something else of a text than it would here."""
-    here = getattr(model.get_base_model().config, POOLING, "model")
-    try:
-        there = json.loads((folder / HEAD).read_text(encoding="utf-8"))["pooling"]
-    except FileNotFoundError:
+    here, path = getattr(model.get_base_model().config, POOLING, "model"), folder / HEAD
+    if not path.exists():
         if here != "model":
             add_note(
                 model,
                 f"the adapter in {folder} does not say what its head was trained to read; it reads the mean over tokens here (task.pooling: mean)",
             )
         return
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise SettingError(f"{folder / HEAD} cannot be read ({fault}); was it written whole?") from fault
+    told = read_json(read_text(path, "what an adapter's head reads"), str(path))
+    there = told.get("pooling") if isinstance(told, dict) else None
     if there != here:
         raise SettingError(
             f"initial: the head of the adapter in {folder} was trained with task.pooling: {there}, the job has {here}; set task.pooling: {there}"
@@ -166,14 +165,11 @@ def _names(folder: Path, here: Sequence[str]) -> list[str]:
     """Return the names of the classes that an adapter's head was trained for, in the order of its rows."""
     path = folder / LABELS
     want = f"a JSON list of names in the order that it was trained with, such as {json.dumps(list(here[:3]), ensure_ascii=False)}"
-    if not path.is_file():
+    if not path.exists():
         raise SettingError(
             f"initial: the adapter in {folder} holds the head of a classifier and does not say which row is which class; write {LABELS} into it: {want}"
         )
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise SettingError(f"{path} cannot be read ({fault}); it holds {want}") from fault
+    names = read_json(read_text(path, "the names of an adapter's classes"), str(path))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise SettingError(f"{path} holds something else than distinct names; it holds {want}")
     return names
