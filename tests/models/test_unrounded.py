@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     [
         (Lora(rank=2), ("classifier.weight", "classifier.bias")),
         (Adapter(width=4), ("classifier.weight", "classifier.bias")),
-        (PeftMethod(type="LN_TUNING"), ("attention.output.LayerNorm.ln_tuning_layers.weight", "classifier.weight")),
+        (PeftMethod(type="LN_TUNING"), ("attention.self.query.ln_tuning_layers.weight", "classifier.weight")),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
