@@ -20,7 +20,7 @@ from .model_card_usage import Use
 from .models import Backbone, load_backbone, reads_mean
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
-from .run_files import how_to_resume
+from .run_files import check_sealed, how_to_resume
 from .tasks import pooling_of
 from .tasks.generate import end_tokens
 from .tasks.tokenization import leading_marks
@@ -152,6 +152,7 @@ def _load_backbone(job: Job, adapter: Path) -> Backbone:
 
 def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     _check_there(folder, "job.yaml", "summary.json")
+    check_sealed(folder, ("job.yaml", "summary.json", "adapter", "model"), tip=f"put back a copy, or {how_to_resume(folder)}")
     job = Job.load(folder / "job.yaml")
     full = job.tuning.kind == "full"
     _check_there(
