@@ -33,7 +33,7 @@ from .learning.recompute import check_recomputing
 from .learning.token_cache import TokenCache
 from .learning.worker import Worker
 from .ledger import Sizes
-from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
+from .models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
@@ -145,13 +145,13 @@ def assemble(
     check_lengths(model, task)
     room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
     tell_what_is_missing(divided, warn)
-    advise(job, backbone, warn)
+    advise(job, backbone, model, warn)
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
-    models = own_models(job, worker, divided, precision=precision)
+    models = own_models(job, worker, divided, precision=precision, warn=warn)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
@@ -251,7 +251,8 @@ def _tuned_worker(
         kind=task.backbone_kind,
         labels=task.labels_of((), job.base),
         pooling=pooling_of(task),
-        precision=precision,
+        # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
+        precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,
         device=device,
         base=job.base,
         seed=job.seed,
@@ -262,6 +263,8 @@ def _tuned_worker(
         tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
     model = ranks.shared.attach(backbone.model, job.seed)
+    if precision != "float32":
+        unround(model, ranks.shared.parameters(model), backbone.folder)
     attach_second(job, model)
     worker = Worker(
         model=model,
