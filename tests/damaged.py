@@ -35,7 +35,7 @@ def bert(ids: dict[str, Any]) -> Any:
 def t5(ids: dict[str, Any]) -> Any:
     from transformers import T5Config, T5ForSequenceClassification
 
-    config = T5Config(**ids, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, num_labels=2)
+    config = T5Config(**ids, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, num_labels=2, decoder_start_token_id=0)
     return T5ForSequenceClassification(config)
 
 

@@ -102,6 +102,7 @@ def assemble(
     clients_folder: Path | None = None,
     divided: Divided | None = None,
     begun: bool = False,
+    trust_times: bool = False,
     warn: Warn = lambda text: None,
 ) -> Parts:
     """Load, divide and tokenize the data, load the backbone and put the tuning in place.
@@ -111,6 +112,7 @@ def assemble(
         clients_folder: where each client's own folder is made; in memory if left out.
         divided: data divided already, in the place of those that the job names.
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
+        trust_times: whether files of backbones whose size and times are as before are not hashed again; for looks at a job, not for runs.
         warn: told in one sentence about everything that was left out or chosen for the user.
 
     Raises:
@@ -123,7 +125,9 @@ def assemble(
     task = job.task.resolve(known_examples(divided, public), job.base)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
-    backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
+    backbone, worker, ranks = _tuned_worker(
+        job, task, divided, device=device, precision=precision, begun=begun, trust_times=trust_times
+    )
     model, tuning = worker.model, ranks.shared
     check_front(model, task)
     if isinstance(task, Writes):
@@ -135,7 +139,7 @@ def assemble(
         worker = replace(worker, home=home)
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
-    models = own_models(job, worker, divided, precision=precision)
+    models = own_models(job, worker, divided, precision=precision, trust_times=trust_times)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     states = {
@@ -201,7 +205,7 @@ def assemble(
 
 
 def _tuned_worker(
-    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool
+    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool, trust_times: bool
 ) -> tuple[Backbone, Worker, Ranks]:
     """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
     backbone = load_backbone(
@@ -213,6 +217,7 @@ def _tuned_worker(
         device=device,
         base=job.base,
         seed=job.seed,
+        trust_times=trust_times,
     )
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:

@@ -23,7 +23,9 @@ class OwnModel:
     worker: Worker
 
 
-def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precision) -> dict[ClientId, OwnModel]:
+def own_models(
+    job: Job, worker: Worker, divided: Divided, *, precision: Precision, trust_times: bool = False
+) -> dict[ClientId, OwnModel]:
     """Return the models of the clients that have one of their own; those of one backbone, rank and alpha share one in memory.
 
     Args:
@@ -42,7 +44,7 @@ def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precisi
         own = job.clients.overrides[client].tuning
         key = (name, own.rank, own.alpha)
         if key not in made:
-            made[key] = _load(job, client, name, worker, precision)
+            made[key] = _load(job, client, name, worker, precision, trust_times=trust_times)
         found[client] = made[key]
     return found
 
@@ -61,7 +63,7 @@ def _named(job: Job) -> dict[ClientId, str]:
     )
 
 
-def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision) -> OwnModel:
+def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision, *, trust_times: bool) -> OwnModel:
     try:
         backbone = load_backbone(
             name,
@@ -72,6 +74,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             device=worker.device,
             base=job.base,
             seed=job.seed,
+            trust_times=trust_times,
         )
         tuning = _tuning(job, client)
         model = tuning.attach(backbone.model, job.seed)

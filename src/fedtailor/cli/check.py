@@ -25,7 +25,7 @@ def check(job: JobFile, settings: Overrides = None) -> None:
     with err().status("reading the data and the backbone"):
         from ..assemble import assemble
 
-        parts = assemble(loaded, warn=warnings.append)
+        parts = assemble(loaded, trust_times=True, warn=warnings.append)
     for part in plan(loaded, parts, warnings):
         out().print(part)
 

@@ -96,11 +96,17 @@ def load_backbone(
     vars(model)["padding_side"] = find_padding(model, tokenizer, causal=kind == "causal", what=f"backbone folder {place.folder}")
     vars(model)["fresh_modules"] = fresh  # tunings train these too
     vars(model)["name_or_path"] = str(place.folder)  # what PEFT writes as the adapter's base; a config may say otherwise
+    found = hashes.result()
+    if place.origin is not None and found["origin"][:12] not in place.folder.name:
+        raise BackboneError(
+            f"{place.origin} was changed, and neither its size nor its times show it, so {place.folder} is not what it holds; start again: it is "
+            "converted then"
+        )
     return Backbone(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        hashes=hashes.result(),
+        hashes=found,
         body_parameters=count_body(model),
         parameters=sum(_numel(p) for p in model.parameters()),
         kind=kind,
