@@ -1,6 +1,5 @@
 """The user's cache: converted backbones, and hashes of files that are too long to read at every start."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-Result = TypeVar("Result")
+from ..storage import sha256_of, text_sha256
 
-CHUNK_BYTES = 1 << 22
+Result = TypeVar("Result")
 
 
 def cache_folder() -> Path:
@@ -40,11 +39,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def text_sha256(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, in hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def background(work: Callable[..., Result], *given: Any, **named: Any) -> Future[Result]:
@@ -76,18 +70,10 @@ def file_sha256(path: Path, *, trust_times: bool = True) -> str:
             noted = json.loads(note.read_text(encoding="utf-8"))
             if {name: noted.get(name) for name in key} == key:
                 return str(noted["sha256"])
-    sha256 = _read_sha256(path)
+    sha256 = sha256_of(path)
     with suppress(OSError):  # a cache that cannot be written costs a second at the next start, no more
         note.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="utf-8") as fresh:
             json.dump({**key, "sha256": sha256}, fresh)
         Path(fresh.name).replace(note)
     return sha256
-
-
-def _read_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

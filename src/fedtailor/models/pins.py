@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from .cache import file_sha256, text_sha256
+from ..storage import text_sha256
+from .cache import file_sha256
 from .files import read_mapping
 from .locate import Location
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+from ..metrics.figure import COUNTS, OF_COUNTS, SAMPLE_LOSS
 from .manifest import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
 LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not negative but for rounding
 MOST_METRIC = 1e12
-COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things: the same in every message of a client
 
 
 def whole(purpose: str, *, reveals: Reveals = "work", least: int = 0, most: int = MOST_COUNT, optional: bool = False) -> FactSpec:
@@ -33,8 +33,10 @@ def loss(purpose: str, *, over: Over) -> FactSpec:
 
 def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
     """Return the spec of what an evaluation reports under `name`: a loss, a count, or a metric of the task."""
-    if name == "loss":
+    if name in ("loss", SAMPLE_LOSS):
         return loss(purpose, over=over)
+    if name.endswith(OF_COUNTS):
+        return counts(name.removesuffix(OF_COUNTS), purpose, over=over)
     bounds = (0.0, float(MOST_COUNT)) if name in COUNTS else (-MOST_METRIC, MOST_METRIC)
     return FactSpec(
         type="float",
@@ -45,6 +47,19 @@ def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
         most=bounds[1],
         optional=True,
         fixed=name in COUNTS,
+    )
+
+
+def counts(metric: str, purpose: str, *, over: Over) -> FactSpec:
+    """Return the spec of the counts that a metric is made of, which add up over clients; of classes they tell how often each occurs."""
+    return FactSpec(
+        type="list[int]",
+        purpose=f"{purpose}: counts that {metric} is made of, which add up over clients",
+        reveals="label-counts" if metric == "macro_f1" else "figures",
+        over=over,
+        least=0,
+        most=MOST_COUNT,
+        optional=True,
     )
 
 
