@@ -1,6 +1,7 @@
 """Whatever is wrong with a backbone's folder: it loads, or one paragraph names the folder or file and what to do; in bounded time and memory."""
 
 import itertools
+import json
 import random
 import resource
 import shutil
@@ -110,6 +111,48 @@ def test_many_damaged_folders_end_in_one_paragraph(whole, tmp_path):
 def test_the_families_load_as_they_are(whole):
     for name, (_, kind) in FAMILIES.items():
         assert attempt(whole[name], kind) is None, name
+
+
+HUGE = [
+    ("llama", "vocab_size", 10**12),
+    ("bert", "vocab_size", 10**9),
+    ("bert", "num_labels", 10**12),
+    ("llama", "num_hidden_layers", 10**9),
+    ("gpt2", "n_layer", 10**12),
+    ("mixtral", "num_local_experts", 10**9),
+    ("bert", "max_position_embeddings", 10**12),
+    ("t5", "d_ff", 10**10),
+    ("llama", "hidden_size", 10**30),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), HUGE, ids=lambda value: str(value)[:12])
+def test_a_huge_number_is_refused_before_anything_is_made_for_it(whole, tmp_path, name, key, value):
+    folder = shutil.copytree(whole[name], tmp_path / "copy")
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, key: value}))
+    said = attempt(folder, FAMILIES[name][1])
+    assert said is not None
+    assert key in said
+    assert "config.json" in said
+
+
+def test_code_that_a_folder_brings_is_never_run_and_nobody_is_asked(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    folder = shutil.copytree(whole["llama"], tmp_path / "copy")
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for file, key, value in (
+        ("config.json", "auto_map", {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}),
+        ("tokenizer_config.json", "auto_map", {"AutoTokenizer": ["code.T", "code.T"]}),
+        ("config.json", "model_type", "of-its-own"),
+    ):
+        content = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**content, key: value}))
+        said = attempt(folder, "causal")
+        assert said is None or not complaints(said, folder)
+    assert said is not None
+    assert "its own code (auto_map) is never run" in said
+    assert not (tmp_path / "ran").exists()
 
 
 def test_damaged_gguf_files_end_in_one_paragraph(tmp_path):

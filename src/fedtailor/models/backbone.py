@@ -81,6 +81,8 @@ def load_backbone(
     place = locate(name, base)
     settings = read_settings(place.folder)
     weights = read_weights(place.folder)
+    check_type(settings, place.folder / "config.json")
+    check_numbers(settings, place.folder / "config.json", weights)  # before the tokenizer, which reads the config too
     hashes = background(pins, place, trust_times=trust_times)  # on the other core, while the same files are loaded
     tokenizer = load_tokenizer(place.folder)
     model, fresh = _load_model(place, settings, weights, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
@@ -139,8 +141,6 @@ def _load_model(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     path = place.folder / "config.json"
-    check_type(settings, path)
-    check_numbers(settings, path, weights)
     try:
         with (
             quiet_transformers(),
