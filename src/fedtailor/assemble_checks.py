@@ -20,7 +20,7 @@ from .tasks import Task, pooling_of
 from .tensors import Tensors
 
 Warn = Callable[[str], None]
-WHY = {REPEATED: "they repeat an earlier one of the same client"}  # reasons, said in full
+WHY = {REPEATED: "they repeat an earlier one (of the same client, where the data name the clients)"}  # reasons, said in full
 ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 
