@@ -16,6 +16,7 @@ from .device import Precision, check_4bit, choose_device, choose_precision
 from .ends import check_ends, generation_settings
 from .faults import check_type, config_fault, is_ours
 from .files import Weights, read_settings, read_weights
+from .labels import class_layer, follow, plan_head
 from .locate import Location, locate
 from .pins import pins
 from .pooling import Pooling, is_unread, pool_mean, reads_mean
@@ -43,6 +44,7 @@ class Backbone:
     kind: Kind
     folder: Path  # that it was loaded from
     fresh: tuple[str, ...] = field(default=())  # modules that the folder lacked: random, from the job's seed
+    note: str | None = None  # what was done with the head's rows, if anything
 
 
 def load_backbone(
@@ -85,7 +87,9 @@ def load_backbone(
     check_numbers(settings, place.folder / "config.json", weights)  # before the tokenizer, which reads the config too
     hashes = background(pins, place, trust_times=trust_times)  # on the other core, while the same files are loaded
     tokenizer = load_tokenizer(place.folder)
-    model, fresh = _load_model(place, settings, weights, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
+    model, fresh, note = _load_model(
+        place, settings, weights, kind=kind, labels=labels, precision=precision, device=device, seed=seed
+    )
     check_numbers_of(model, place.folder)
     _agree_on_padding(model, tokenizer, place.folder)
     if kind == "causal":
@@ -114,6 +118,7 @@ def load_backbone(
         kind=kind,
         folder=place.folder,
         fresh=fresh,
+        note=note,
     )
 
 
@@ -137,7 +142,7 @@ def _load_model(
     precision: Precision,
     device: torch.device,
     seed: int,
-) -> tuple[nn.Module, tuple[str, ...]]:
+) -> tuple[nn.Module, tuple[str, ...], str | None]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     path = place.folder / "config.json"
@@ -151,8 +156,9 @@ def _load_model(
             _check_head(place, kind, config)
             config.return_dict = True  # outputs are read by name
             loader = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
-            if kind == "classifier":
-                _name_classes(config, labels)
+            plan = plan_head(config, labels, place.folder) if kind == "classifier" else None
+            if plan:
+                _name_classes(config, plan.loads_as)
             model, report = loader.from_pretrained(
                 place.folder,
                 config=config,
@@ -164,14 +170,21 @@ def _load_model(
                 **({"generation_config": generation_settings(place.folder)} if kind == "causal" else {}),
                 **_form(precision, device),
             )
+            check_fits(model, report, place.folder, settings, causal=kind == "causal")
+            lacking = sorted(report["missing_keys"])
+            mismatched = sorted(entry[0] for entry in report["mismatched_keys"])
+            drawn, note = follow(plan, model, lacking=lacking, mismatched=mismatched) if plan else (None, None)
+            if plan:
+                _name_classes(model.config, labels)
+                model.num_labels = len(labels)
+                vars(model)["class_layer"] = class_layer(model)[0]  # whose rows tunings match with labels
     except BaseException as fault:  # whatever transformers, safetensors and tokenizers raise; a panic is no Exception
         if is_ours(fault):
             raise
         raise config_fault(fault, place.folder, settings, kind, weights) from fault
-    check_fits(model, report, place.folder, settings, causal=kind == "causal")
-    lacking = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    lacking += mismatched
     loaded: nn.Module = model if precision == "4bit" else model.to(device)
-    return loaded, tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return loaded, tuple(sorted({key.rpartition(".")[0] for key in lacking} | ({drawn} if drawn else set()))), note
 
 
 def _check_head(place: Location, kind: Kind, config: Any) -> None:
