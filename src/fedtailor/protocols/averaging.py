@@ -31,6 +31,7 @@ from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
 from .ranks import RANK, any_rank
 from .sampling import Sampler, at_least
+from .too_few import too_few
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
 
@@ -103,7 +104,18 @@ class Averaging:
                     break
                 spent += [{"attempt": attempt, **row} for row in collector.rows()]
                 if attempt == ATTEMPTS:
-                    raise TooFewClients(_too_few(index, collector, self.quorum))
+                    raise TooFewClients(
+                        too_few(
+                            index,
+                            "a usable update",
+                            answered=len(collector.answered),
+                            asked=len(collector.asked),
+                            failures=collector.failures,
+                            quorum=self.quorum,
+                            attempts=ATTEMPTS,
+                            rate=self.local.learning_rate,
+                        )
+                    )
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
             cosines, mean_cosines = likeness.measure(outcome.shared)
@@ -237,11 +249,3 @@ class Averaging:
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]
-
-
-def _too_few(index: int, collector: Collector, quorum: float) -> str:
-    reasons = "; ".join(f"{client}: {failure.kind} ({failure.mark})" for client, failure in collector.failures.items())
-    return (
-        f"round {index}: {len(collector.answered)} of {len(collector.asked)} clients sent a usable update, the quorum is {quorum:.0%} "
-        f"(asked {ATTEMPTS} times). {reasons}. The state is saved: see clients/ID/log.txt, mend the cause and use --resume"
-    )

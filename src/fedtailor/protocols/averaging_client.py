@@ -1,5 +1,6 @@
 """The client half of averaging."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..diverged import Diverged
 from ..learning.client import ClientState
 from ..learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ..learning.local import LocalTraining
@@ -127,7 +129,10 @@ class AveragingClient:
         partial = isinstance(self.personalization, Dual) and self.personalization.last_round
         if partial or not len(self.state.validation) or moment not in wanted:  # type: ignore[operator]
             return {}
-        return {f"validation_{moment}": self.worker.sample_loss(self.state.validation)}
+        loss = self.worker.sample_loss(self.state.validation)
+        if not math.isfinite(loss):
+            raise Diverged(f"validation loss {moment} training", loss)
+        return {f"validation_{moment}": loss}
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

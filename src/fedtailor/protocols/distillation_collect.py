@@ -88,14 +88,3 @@ def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:
         if SCORES in message.tensors:
             found[f"{SCORES_OF}{client}"] = message.tensors[SCORES].clone()
     return found
-
-
-def too_few(
-    index: int, answered: int, asked: int, failures: Mapping[ClientId, ClientFailure], quorum: float, *, attempts: int
-) -> str:
-    """Return what to say where a round has come to nothing."""
-    reasons = "; ".join(f"{client}: {failure.kind} ({failure.mark})" for client, failure in failures.items())
-    return (
-        f"round {index}: {answered} of {asked} clients sent usable logits, the quorum is {quorum:.0%} "
-        f"(asked {attempts} times). {reasons}. The state is saved: see clients/ID/log.txt, mend the cause and use --resume"
-    )

@@ -25,7 +25,7 @@ from ..tensors import Tensors, check_finite, clone, norm, subtract
 from .averaging_messages import losses_wanted
 from .distillation import Distillation
 from .distillation_client import DistillationClient
-from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
+from .distillation_collect import TOLD_OF, collect, fault_in, told_by
 from .distillation_cost import last_length, round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
@@ -44,6 +44,7 @@ from .distillation_refine import draw_rows
 from .distillation_teacher import consensus
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .sampling import Sampler, at_least
+from .too_few import too_few
 
 ATTEMPTS = 2  # a round with too few answers is tried once more
 
@@ -127,7 +128,18 @@ class DistillationRun:
                 if len(answers) >= at_least(self.settings.quorum, len(asked)):
                     break
                 if attempt == ATTEMPTS:
-                    raise TooFewClients(too_few(index, len(answers), len(asked), failed, self.settings.quorum, attempts=ATTEMPTS))
+                    raise TooFewClients(
+                        too_few(
+                            index,
+                            "usable logits",
+                            answered=len(answers),
+                            asked=len(asked),
+                            failures=failed,
+                            quorum=self.settings.quorum,
+                            attempts=ATTEMPTS,
+                            rate=self.local.learning_rate,
+                        )
+                    )
             state, figures = self._learn(state, answers)
             yield Round(index=index, state=state, figures=figures, clients=spent, failures=failures)
 

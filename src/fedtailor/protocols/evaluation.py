@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor
 
+from ..diverged import Diverged
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
@@ -20,6 +22,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors
 
 PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
+BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
 
 
@@ -49,6 +52,10 @@ def ask_evaluation(
         if reply.message is None:
             assert reply.error is not None
             found.failures[reply.client] = reply.error
+            continue
+        if any(isinstance(value, float) and not math.isfinite(value) for value in reply.message.facts.values()):
+            # it would decide when to stop, and which round is best
+            found.failures[reply.client] = ClientFailure(kind="not-finite", mark=NotFinite.__name__)
             continue
         for key, value in reply.message.facts.items():
             part, figure = key.split(".", 1)
@@ -82,21 +89,22 @@ def evaluation_request(
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the weights in place on the client's own parts; texts stay in the client's folder."""
+    """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
     facts: dict[str, Fact] = {}
-    generate = int(message.facts["generate"])  # type: ignore[arg-type]
-    for part in str(message.facts["parts"]).split(","):
-        shard = state.validation if part == "validation" else state.test
-        if len(shard):
-            facts |= part_figures(
-                worker,
-                state,
-                part,
-                shard,
-                generate=generate > 0 and part == "test",
-                name=str(message.facts["name"]),
-                texts_alone=generate == TEXTS_ALONE,
-            )
+    name, generate = str(message.facts["name"]), int(message.facts["generate"])  # type: ignore[arg-type]
+    with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
+        for part in str(message.facts["parts"]).split(","):
+            shard = state.validation if part == "validation" else state.test
+            if len(shard):
+                facts |= part_figures(
+                    evaluates,
+                    state,
+                    part,
+                    shard,
+                    generate=generate > 0 and part == "test",
+                    name=name,
+                    texts_alone=generate == TEXTS_ALONE,
+                )
     return Message(kind="evaluate", facts=facts)
 
 
@@ -108,11 +116,11 @@ def part_figures(
     Counts that metrics are made of go with the part that the figures over all clients are of: a client's test part, if it has one.
 
     Raises:
-        NotFinite: if their loss is not finite.
+        Diverged: if their loss is not finite.
     """
     result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
     if not math.isfinite(result.figures.get("loss", 0.0)):
-        raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
+        raise Diverged(f"{part} loss", result.figures["loss"])
     if part == "test":
         state.write_texts(f"generations-{name}", result.texts)
     facts: dict[str, Fact] = {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}

@@ -2,6 +2,7 @@
 
 import time
 
+from ..assemble import Parts
 from .folder import RunFolder
 from .progress import Progress
 
@@ -27,8 +28,10 @@ class Clock:
         seconds[part] = seconds.get(part, 0.0) + max(0.0, elapsed - elsewhere)
         self._last, self._counted = now, _sum_of_parts(progress)
 
-    def save(self, progress: Progress, folder: RunFolder) -> None:
-        """Write a checkpoint, with the time so far in it."""
+    def save(self, progress: Progress, folder: RunFolder, parts: Parts) -> None:
+        """Write a checkpoint, with the time so far in it, and which state of each client goes with it."""
+        kept = {client: state.kept_at(progress.state.version) for client, state in parts.states.items()}
+        progress.figures["client_states"] = {client: version for client, version in kept.items() if version is not None}
         folder.save(progress)
         self.lap(progress, "save")
 

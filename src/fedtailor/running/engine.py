@@ -22,9 +22,10 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
 
     def on_failure(client: ClientId, fault: Exception) -> None:
         log = folder.client(client) / "log.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            file.write(printable("".join(traceback.format_exception(fault))) + "\n")
+        with folder.writing():
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as file:
+                file.write(printable("".join(traceback.format_exception(fault))) + "\n")
 
     def half(client: ClientId) -> Any:
         def on_step(step: int, steps: int, loss: float) -> None:

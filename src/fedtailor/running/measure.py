@@ -1,12 +1,14 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
 
 from ..assemble import Parts
+from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import writes_texts
@@ -56,7 +58,7 @@ class Evaluator:
 
         Args:
             round: that the weights are of; figures noted under it are theirs.
-            name: of the moment: "before", "after" or "round-N"; names the files of texts.
+            name: of the moment: "before" (of the backbone alone, if the tuning begins elsewhere), "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
             own: whether each client's own weights take part, if there are any that go with the round.
         """
@@ -110,7 +112,8 @@ class Evaluator:
             return have
         self.notify("evaluating", what=part, done=0, of=1)
         self.parts.worker.load(shared)
-        result = self.parts.worker.evaluate(shard, generate=bool(name), texts_alone=bool(have))
+        with self.parts.worker.untrained() if round == 0 else nullcontext(self.parts.worker) as worker:
+            result = worker.evaluate(shard, generate=bool(name), texts_alone=bool(have))
         found = {**result.figures, **{figure: list(counts) for figure, counts in result.counts.items()}}
         progress.note_figures(round, part, "", found)
         progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
@@ -144,7 +147,7 @@ class Evaluator:
             lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(requests)),
         )
         for client, failure in new.failures.items():
-            self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
+            self.notify("failure", client=client, text=f"in evaluation: {wording(failure.kind, failure.mark)}; see its log.txt")
         for name, figures, store in (
             (f"{scope}-validation", new.validation, found.validation),
             (scope, new.test, found.test),
@@ -154,9 +157,10 @@ class Evaluator:
                 store.setdefault(client, {}).update(values)
         found.failures = new.failures
         if fresh and len(new.failures) == len(asked):
-            kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in new.failures.values()})
+            kinds = sorted({wording(failure.kind, failure.mark) for failure in new.failures.values()})
+            tip = advice((failure.mark for failure in new.failures.values()), rate=self.parts.job.protocol.local.learning_rate)
             raise RunError(
-                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; see clients/ID/log.txt"
+                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; {tip or 'see clients/ID/log.txt'}"
             )
         if requests:
             progress.add_traffic("evaluate", new.traffic.up_bytes, new.traffic.down_bytes, new.traffic.seconds)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..assemble import Parts
+from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.evaluate import Evaluation
@@ -48,13 +49,17 @@ def align_last(parts: Parts, federation: Federation, progress: Progress, *, roun
         if reply.message is None:
             assert reply.error is not None
             failures[reply.client] = reply.error
-            notify("failure", client=reply.client, text=f"last alignment {reply.error.kind}: {reply.error.mark}; see its log.txt")
+            notify(
+                "failure",
+                client=reply.client,
+                text=f"in the last alignment: {wording(reply.error.kind, reply.error.mark)}; see its log.txt",
+            )
             continue
         _note(parts, progress, reply.client, reply.message.facts, figures)
     if len(failures) == len(asked):
         raise RunError(
-            f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({f.mark for f in failures.values()}))}; "
-            "see clients/ID/log.txt, mend the cause and use --resume"
+            f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({wording(f.kind, f.mark) for f in failures.values()}))}; "
+            "see clients/ID/log.txt, fix the cause and use fedtailor run --resume RUN"
         )
     for part, scope in SCOPES.items():
         for client, own in figures[part].items():

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 from ..assemble import Parts
+from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.over_clients import numbers, over_clients
@@ -51,10 +52,10 @@ def personalize(
     request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
     found = _ask(parts, federation, request, "personalization", notify)
     if not found.work:
-        kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+        kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
         raise RunError(
-            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, mend the "
-            "cause and use --resume"
+            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, fix the "
+            "cause and use fedtailor run --resume RUN"
         )
     _note(progress, found, round, kind=KIND, scope="personal")
     _count(parts, progress, found)
@@ -93,7 +94,7 @@ def _ask(parts: Parts, federation: Federation, request: Message, what: str, noti
         lambda client: notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
-        notify("failure", client=client, text=f"{what} {failure.kind}: {failure.mark}; see its log.txt")
+        notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
     return found
 
 

@@ -1,5 +1,6 @@
 """What a run has made so far, and how a round and an evaluation add to it."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,8 +74,11 @@ class Progress:
         self.rows["rounds"].append(summary | dict(round.figures))
 
     def judge(self, validation_loss: float | None, round: int) -> None:
-        """Keep the shared weights if their validation loss is the least so far, else count an evaluation without gain."""
-        if validation_loss is None:
+        """Keep the shared weights if their validation loss is the least so far, else count an evaluation without gain.
+
+        A loss that is not a number decides nothing: neither which round is best nor when to stop.
+        """
+        if validation_loss is None or not math.isfinite(validation_loss):
             return
         best = self.figures["best_loss"]
         if best is None or validation_loss < best:

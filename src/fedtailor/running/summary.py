@@ -37,6 +37,7 @@ def summarize(
         "stopped_by": stopped_by,
         "best_round": figures["best_round"],
         "kept": "best" if _keeps_best(parts, progress) else "last",
+        "better_than_start": _better_than_start(progress),
         "metrics": {"before": before["test"], "after": end["test"]},
         "metrics_over": after.over,
         "counts": {"before": before.get("counts", {}), "after": end["counts"]},
@@ -88,6 +89,23 @@ def _evaluation(parts: Parts, progress: Progress, round: int) -> dict[str, Any]:
 def kept_weights(parts: Parts, progress: Progress) -> Any:
     """Return the shared weights that are the result: of the best round, or of the last."""
     return progress.best if _keeps_best(parts, progress) else progress.state.shared
+
+
+def nothing_better(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run of which no round was better than its start."""
+    start = summary["validation_loss"]["before"]
+    kept = "the result is the start itself, untrained" if summary["kept"] == "best" else "the last round is kept, as the job asks"
+    return (
+        f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try another protocol.local.learning_rate, "
+        "more steps or rounds"
+    )
+
+
+def _better_than_start(progress: Progress) -> bool | None:
+    """Return whether any round had a smaller validation loss than the start; None if none was measured, or no round was done."""
+    if progress.figures["best_round"] is None or not progress.state.version:
+        return None
+    return bool(progress.figures["best_round"] > 0)
 
 
 def _keeps_best(parts: Parts, progress: Progress) -> bool:
