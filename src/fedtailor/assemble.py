@@ -8,7 +8,16 @@ from typing import Any
 
 import torch
 
-from .assemble_checks import Warn, advise, attach_second, check_fit, fitting_protocol, home_weights, tell_what_is_missing
+from .assemble_checks import (
+    Warn,
+    advise,
+    attach_second,
+    check_fit,
+    check_sizes,
+    fitting_protocol,
+    home_weights,
+    tell_what_is_missing,
+)
 from .assemble_cuts import own_cuts
 from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
@@ -141,6 +150,7 @@ def assemble(
         for client, state in states.items()
         if len(state.train) or client in divided.elsewhere
     ]
+    check_sizes(job, infos, warn)
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
@@ -156,7 +166,9 @@ def assemble(
         worker=worker,
         protocol=protocol,
         states=states,
-        sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
+        sampler=Sampler(
+            clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed, most_weight=job.clients.most_weight
+        ),
         server_validation=files["validation"],
         server_test=files["test"],
         divided=divided,

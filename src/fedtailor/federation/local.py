@@ -79,7 +79,7 @@ class LocalFederation:
             finally:
                 worked = time.perf_counter() - start
             answer = self._gate.leave_client(message)
-            reply, error = self._gate.enter_server(answer), None
+            reply, error = self._gate.enter_server(answer, request.message.kind), None
         except Exception as fault:
             self._on_failure(client, fault)
             reply, error = None, failure_of(fault)

@@ -15,12 +15,14 @@ from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
 from ..data.partition.base import Embed, label_groups
+from ..data.rows import MESSAGES
 from ..errors import BackboneError, FedtailorError, OffManifest, RunError
 from ..federation.local import ClientHalf
 from ..job import Job
 from ..models.packaged import PACKAGED, is_installed
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
+from .columns import extra_columns, with_columns
 from .meeting import backbone_refusals, to_examples
 from .policy import Policy
 from .site_file import SiteFile
@@ -73,7 +75,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
-    if forbidden := file.policy.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the hub left out written out
         raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
@@ -125,19 +127,27 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         validation_share=0.0 if told["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
+    fields = (*job.task.required, *job.task.optional)
+    mapped = extra_columns(file.columns, fields)
     own = divide(
         Data(train=list(file.data), columns=dict(file.columns)),
         clients,
         required=job.task.required,
-        optional=job.task.optional,
+        optional=(*job.task.optional, *mapped),
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],
     )
     sites: list[ClientId] = list(told["sites"])
+    train, validation, test = (
+        {client: with_columns(examples, (*fields, *mapped, MESSAGES)) for client, examples in part.items()}
+        for part in (own.train, own.validation, own.test)
+    )
     return replace(
         own,
-        train={**{other: [] for other in sites}, **own.train},
+        train={**{other: [] for other in sites}, **train},
+        validation=validation,
+        test=test,
         server_test=to_examples(told["test"]),
         public=to_examples(told["public"]),
         elsewhere=frozenset(sites) - {site},

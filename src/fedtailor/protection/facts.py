@@ -1,6 +1,8 @@
 """The usual sorts of facts, each with what it reveals of a client's data and the bounds that hold for it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from .manifest import FactSpec, Over, Reveals
 
@@ -10,10 +12,19 @@ LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not ne
 MOST_METRIC = 1e12
 COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things: the same in every message of a client
 
+CORE = ("loss", "examples", "tokens")  # figures that come with every other one: what it is pooled by hangs on them
+PER_WORD = "perplexity_word"
+Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
 
-def whole(purpose: str, *, reveals: Reveals = "work", least: int = 0, most: int = MOST_COUNT, optional: bool = False) -> FactSpec:
+
+def whole(purpose: str, *, reveals: Reveals = "work", most: int = MOST_COUNT, optional: bool = False) -> FactSpec:
     """Return the spec of a number of things, or of a whole number that says something of the work."""
-    return FactSpec(type="int", purpose=purpose, reveals=reveals, least=least, most=most, optional=optional)
+    return FactSpec(type="int", purpose=purpose, reveals=reveals, least=0, most=most, optional=optional)
+
+
+def examples(purpose: str) -> FactSpec:
+    """Return the spec of a client's number of training examples."""
+    return FactSpec(type="int", purpose=purpose, reveals="examples", least=1, most=MOST_COUNT, fixed=True)
 
 
 def flag(purpose: str) -> FactSpec:
@@ -31,20 +42,33 @@ def loss(purpose: str, *, over: Over) -> FactSpec:
     return FactSpec(type="float", purpose=purpose, reveals="figures", over=over, least=LEAST_LOSS, most=MOST_LOSS, optional=True)
 
 
+def metrics(names: Iterable[str], part: Part, what: str) -> dict[str, FactSpec]:
+    """Return the specs of all that an evaluation of one part may report, as PART.NAME; `what` goes into their purpose."""
+    listed = list(names)
+    core = [name for name in CORE if name in listed]
+    found = {}
+    for name in listed:
+        needs = [other for other in core if other != name]
+        needs += ["words"] if name == PER_WORD and "words" in listed else []
+        spec = metric(name, f"{name} {what}", over=part)
+        found[f"{part}.{name}"] = replace(spec, needs=tuple(f"{part}.{needed}" for needed in needs))
+    return found
+
+
 def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
-    """Return the spec of what an evaluation reports under `name`: a loss, a count, or a metric of the task."""
+    """Return the spec of one figure of an evaluation: a loss, a count, or a metric of the task."""
     if name == "loss":
         return loss(purpose, over=over)
-    bounds = (0.0, float(MOST_COUNT)) if name in COUNTS else (-MOST_METRIC, MOST_METRIC)
+    counts = name in COUNTS
     return FactSpec(
         type="float",
         purpose=purpose,
         reveals="figures",
         over=over,
-        least=bounds[0],
-        most=bounds[1],
+        least=0.0 if counts else -MOST_METRIC,
+        most=float(MOST_COUNT) if counts else MOST_METRIC,
         optional=True,
-        fixed=name in COUNTS,
+        fixed=counts,
     )
 
 

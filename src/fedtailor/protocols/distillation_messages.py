@@ -6,11 +6,11 @@ from dataclasses import replace
 from torch import Tensor
 
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, Trains, specs_of
-from ..protection.facts import MOST_COUNT, PEAK, asked, flag, loss, metric, seconds, share, whole
+from ..protection.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
 from ..protection.logits_wire import LogitsWire
 from ..tensors import Tensors
 from .evaluation import evaluation_specs
-from .personal import PARTS
+from .personal import PARTS, figure_specs
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
@@ -20,9 +20,7 @@ SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 LOCAL_FACTS = {
     "version": asked("the round that was behind the server when it asked"),
-    "examples": whole(
-        "training examples of the client: its weight, where the aggregation has weights", reveals="examples", least=1
-    ),
+    "examples": examples("training examples of the client: its weight, where the aggregation has weights"),
     "targets": whole("targets counted by the loss on its own examples in this round"),
     "tokens": whole("tokens trained on, its own and public ones: operations are counted from it"),
     "forward_tokens": whole("tokens of forward passes alone: operations are counted from it"),
@@ -96,11 +94,7 @@ def manifest_of(
     marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
     facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
     facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
-    told = {
-        f"{part}.{name}": metric(name, f"{name} of its own model {where}", over=part)
-        for part, where in ALIGNED_PARTS.items()
-        for name in figures
-    }
+    told = figure_specs(figures, "of its own model")
     evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
     return Manifest(
         up={

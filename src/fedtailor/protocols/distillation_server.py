@@ -24,7 +24,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, clone, norm, subtract
 from .distillation import Distillation
 from .distillation_client import DistillationClient
-from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
+from .distillation_collect import TOLD_OF, collect, fault_in, limited_answers, told_by, too_few
 from .distillation_cost import last_length, round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
@@ -44,6 +44,7 @@ from .distillation_teacher import consensus
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .sampling import Sampler, at_least
 
+MOST_NOISE = 60.0  # of one count, in units of 1 / epsilon: geometric noise is larger once in e^60 draws
 ATTEMPTS = 2  # a round with too few answers is tried once more
 
 
@@ -118,7 +119,7 @@ class DistillationRun:
                     break
                 if attempt == ATTEMPTS:
                     raise TooFewClients(too_few(index, len(answers), len(asked), failed, self.settings.quorum, attempts=ATTEMPTS))
-            state, figures = self._learn(state, answers)
+            state, figures = self._learn(state, limited_answers(answers, sampler.most_weight))
             yield Round(index=index, state=state, figures=figures, clients=spent, failures=failures)
 
     def client(
@@ -199,7 +200,15 @@ class DistillationRun:
     def _fault(self, message: Message, version: int, *, marks: Tensor | None) -> ClientFailure | None:
         """Return why a message that passed the gate is of no use in this round."""
         scored = len(self.public.shard) if self.settings.scores_in(version + 1) else None
-        return fault_in(message, version, wire=self.wire, places=self.public.places(version + 1, marks), scored=scored)
+        places, noise = self.public.places(version + 1, marks), self.settings.label_epsilon
+        return fault_in(
+            message,
+            version,
+            wire=self.wire,
+            places=places,
+            scored=scored,
+            counts_off=0.0 if noise is None else self.wire.classes * MOST_NOISE / noise,
+        )
 
     def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
         """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import Tensor
 
@@ -13,12 +12,12 @@ from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
-from ..protection.facts import asked, flag, metric
+from ..protection.facts import Part, asked, flag, metrics
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
+PARTS: tuple[Part, ...] = ("validation", "test")  # of a client's own examples
 
 
 @dataclass(kw_only=True)
@@ -111,13 +110,8 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         "own_version": asked("version of the client's own weights that take part", optional=True),
         "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
     }
-    up = MessageSpec(
-        facts={
-            f"{part}.{name}": metric(name, f"{name} on the client's own {part} part", over=part)
-            for part in PARTS
-            for name in figures
-        }
-    )
+    names = list(figures)
+    found = {name: spec for part in PARTS for name, spec in metrics(names, part, f"on the client's own {part} part").items()}
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
@@ -127,4 +121,4 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         }
         | (own if home else {}),
     )
-    return up, down
+    return MessageSpec(facts=found), down

@@ -8,7 +8,8 @@ from ..assemble import Parts
 from ..federation import LocalFederation
 from ..interfaces import Federation
 from ..protection import Gate
-from ..protocols.ranks import RankedFederation
+from ..protocols.counts import CountedFederation
+from ..protocols.ranks import RANK, RankedFederation
 from ..records import ClientId
 from .folder import RunFolder
 from .measure import Notify
@@ -44,5 +45,8 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
 
 
 def ranked(federation: Federation, parts: Parts) -> Federation:
-    """Return the engine as the protocol sees it: what goes to clients of a lower rank of LoRA is cut to it."""
-    return RankedFederation(inner=federation, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else federation
+    """Return the engine as the protocol sees it: clients keep to the counts that they named first, and what goes to those of a lower rank is cut to it."""
+    counted = CountedFederation(inner=federation, manifest=parts.manifest, most_examples=parts.job.clients.most_examples)
+    if not parts.ranks or parts.protocol.own_models:
+        return counted
+    return RankedFederation(inner=counted, ranks=parts.ranks, rank=parts.manifest.sizes.get(RANK))
