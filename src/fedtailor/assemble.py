@@ -14,6 +14,7 @@ from .assemble_checks import (
     attach_second,
     check_fit,
     check_sizes,
+    checked_threads,
     fitting_protocol,
     home_weights,
     tell_what_is_missing,
@@ -26,6 +27,7 @@ from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
+from .learning.recompute import check_recomputing
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
@@ -115,7 +117,7 @@ def assemble(
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
-    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else job.threads)
+    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
@@ -145,6 +147,9 @@ def assemble(
     check_front(model, task, files.values())
     for client, state in states.items():
         check_front(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test))
+    if job.protocol.local.checkpointing:
+        for client in [*[c for c in states if len(states[c].train)][:1], *models]:
+            check_recomputing(own_workers.get(client, worker), states[client].train)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()

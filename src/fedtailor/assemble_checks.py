@@ -1,5 +1,6 @@
 """Whether the parts of a job go together, found out before anything is done."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,19 @@ from .tensors import Tensors
 Warn = Callable[[str], None]
 DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
 ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
+
+
+def checked_threads(threads: int) -> int:
+    """Return the number of threads if this machine can be asked for it; a job of another machine may have a few times what is here.
+
+    Raises:
+        SettingError: if it is far beyond the processors of this machine.
+    """
+    here = os.cpu_count() or 1
+    most = max(64, 4 * here)
+    if threads > most:
+        raise SettingError(f"threads is {threads}, and this machine has {here} processors; set at most {most}, or auto")
+    return threads
 
 
 def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:

@@ -17,6 +17,7 @@ from .model_card import model_card
 from .models import Backbone, load_backbone, reads_mean
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
+from .run_files import how_to_resume
 from .tasks import pooling_of
 from .tuning import Lora
 
@@ -141,9 +142,9 @@ def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
-        raise DataError(f"{folder / 'summary.json'} cannot be read ({fault}); {going_on(folder)}") from fault
+        raise DataError(f"{folder / 'summary.json'} cannot be read ({fault}); {how_to_resume(folder)}") from fault
     if not isinstance(summary, dict):
-        raise DataError(f"{folder / 'summary.json'} holds no summary; {going_on(folder)}")
+        raise DataError(f"{folder / 'summary.json'} holds no summary; {how_to_resume(folder)}")
     return job, summary, folder / ("model" if full else "adapter")
 
 
@@ -157,29 +158,8 @@ def _check_there(folder: Path, *names: str) -> None:
             f"{folder} is a local baseline and has no model of its own: each client's lies in clients/ID/alone; "
             f"name one of these folders, such as {alone[0]}"
         )
-    again = f"; if it was cut off: {going_on(folder)}" if folder.is_dir() else ""
+    again = f"; if it was interrupted: {how_to_resume(folder)}" if folder.is_dir() else ""
     raise DataError(f"{folder} is not the folder of a finished run: it has no {missing}{again}")
-
-
-def going_on(folder: Path) -> str:
-    """Return what to do with a run that was cut off or damaged: resume it, or, a baseline, start it anew."""
-    job = folder / "job.yaml" if (folder / "job.yaml").is_file() else "JOB"
-    baseline = baseline_of(folder)
-    if baseline:
-        return f"a baseline cannot be resumed: start it anew with fedtailor run {job} --baseline {baseline}"
-    return f"go on with fedtailor run {job} --resume {folder}"
-
-
-def baseline_of(folder: Path) -> str:
-    """Return the kind of baseline that a run folder is of, finished or not; empty for a federated run."""
-    for name in ("environment.json", "summary.json"):  # the second for runs whose environment does not tell
-        try:
-            told = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(told, dict) and told.get("baseline"):
-            return str(told["baseline"])
-    return "local" if any((folder / "clients").glob("*/alone")) else ""
 
 
 def _labels(adapter: Path) -> tuple[str, ...]:

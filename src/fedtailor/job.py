@@ -16,7 +16,7 @@ from .data import PARTITIONS, Clients, Data
 from .data.partition import Partition
 from .errors import SettingError
 from .interfaces import Aggregation, Protection, Tuning
-from .job_errors import explain, known_settings, listed, nearest
+from .job_errors import explain, known_settings, listed, nearest, short
 from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
@@ -24,6 +24,7 @@ from .limits import Few, Rounds
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
+from .text_files import expanded
 from .tuning import TUNINGS, Lora
 
 
@@ -43,6 +44,9 @@ class Stop:
                 f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
             )
 
+
+MOST_NAME = 100  # characters; the run folder adds the time
+NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
 
 __all__ = ["Job", "Stop", "example_job"]
 
@@ -129,14 +133,24 @@ class Job(BaseModel):
 
     def _check(self) -> None:
         """Hold settings of different sections against each other."""
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise SettingError(f"name is part of a folder's name: letters, digits, - _ and . alone; got {self.name!r}.")
+        if not NAME.fullmatch(self.name):
+            raise SettingError(
+                f"name is part of a folder's name: at most {MOST_NAME} letters, digits, - _ and . alone, and one letter or digit at least; "
+                f"got {short(self.name)}."
+            )
+        for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
+            if isinstance(path, str | Path):
+                expanded(self.base, path, setting)  # refuses what no file can be called
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
             raise SettingError(
                 f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
                 "of its own already; leave personalization out, or choose protocol: averaging."
+            )
+        if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
+            raise SettingError(
+                "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
             )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
         for metric in self.evaluation.metrics or ():
@@ -162,7 +176,7 @@ class Job(BaseModel):
             )
         for override in overrides:
             raw = apply_override(raw, override)
-        named = {"name": re.sub(r"[^\w.-]", "-", file.stem), **raw}
+        named = {"name": re.sub(r"[^\w.-]", "-", file.stem)[:MOST_NAME], **raw}
         try:
             return cls.from_dict(named, base=file.parent)
         except SettingError as error:
@@ -199,7 +213,7 @@ class Job(BaseModel):
 
     def path(self, name: str | Path) -> Path:
         """Return a path of the job as an absolute one."""
-        return self.base / Path(name).expanduser()
+        return expanded(self.base, name, "a path of the job")
 
     @classmethod
     @cache

@@ -7,7 +7,10 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from .other_names import kind_here, name_here
+
 Path = tuple[str | int, ...]
+OTHERS_KIND = ("type", "name", "method", "algorithm")  # what other tools write for our kind
 MOST_FAULTS = 4  # told at once; the rest are counted
 WANTED = {
     "int_type": "a whole number",
@@ -73,11 +76,13 @@ def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) 
             wrong, right = context["kind"], sorted(context["known"])
             near = nearest(wrong, right)
             tip = (
-                f"did you mean {near}?"
+                f"{kind_here(wrong)}."
+                if kind_here(wrong)
+                else f"did you mean {near}?"
                 if near
                 else f"there is {listed(right) or 'none yet'}, or a class of yours as package.module:Class."
             )
-            return f"{name} is {wrong!r}, which is no {context['what']}; {tip}"
+            return f"{name} is {short(wrong)}, which is no {context['what']}; {tip}"
         case "no_kind":
             return f"{name} has no kind; write {name}: {{kind: NAME, ...}}."
         case "import":
@@ -107,11 +112,15 @@ def unknown(place: Path, known: Sequence[str]) -> str:
     """Return that a setting does not exist, with the nearest one: beside it, or elsewhere under the same name."""
     name, parent, key = dotted(place), dotted(place[:-1]), str(place[-1])
     beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    if key in OTHERS_KIND and "kind" in beside:
+        return f"{name} is not a setting; the name of the {parent.rpartition('.')[2]} is {parent}.kind."
+    if here := name_here(key):
+        return f"{name} is a name of other tools and not a setting; {here}."
     near = nearest(key, beside)
     if near:
         return f"{name} is not a setting; did you mean {f'{parent}.{near}' if parent else near}?"
     wide = [
-        k for k in known if not f".{name}".endswith(f".{k}")
+        k for k in known if not f".{name}".endswith(f".{k}") and not k.endswith(".kind")
     ]  # else an override of one client would be sent back to the job's setting
     elsewhere = [k for k in wide if k.rpartition(".")[2] == key] or [
         k for k in wide if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in wide], 0.75)

@@ -6,15 +6,11 @@ types, defaults, the schema for editors and the hints in error messages all come
 """
 
 import ast
-import importlib
 import inspect
 import io
-import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -34,11 +30,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .causes import detail_of
 from .errors import SettingError
 from .limits import ANY, WHOLE, beyond_limits
+from .own_classes import built_wrongly, import_class, unusable
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-_OWN_CLASSES = ContextVar("own_classes", default=True)  # whether a job may name classes of the user's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +66,16 @@ class Readers:
 
         def build(value: object, read: Callable[[object], Any]) -> object:
             if isinstance(value, cls):
-                beyond = next(beyond_limits(value), None)
-                if beyond is not None:
-                    text = f"{beyond[0]} must be at most {beyond[1]:,}; got {getattr(value, beyond[0])!r}"
-                    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": field_names(cls)})
-                return value
+                return _within_limits(value)
             checked = read({} if value is None else value)
             try:
                 return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
             except SettingError as error:
                 raise PydanticCustomError("setting", "{text}", {"text": str(error), "fields": field_names(cls)}) from None
+            except Exception as error:
+                if (fault := built_wrongly(cls, error)) is None:
+                    raise
+                raise fault from None
 
         return Annotated[self.model(cls), WrapValidator(build)]
 
@@ -90,7 +87,7 @@ class Readers:
 
         def read(value: object, known: Callable[[object], Any]) -> object:
             if is_dataclass(value) and not isinstance(value, type):
-                return value
+                return _within_limits(value)
             settings = _with_kind(value, default)
             kind = settings["kind"]
             if ":" in kind:
@@ -110,7 +107,11 @@ class Readers:
         cls = import_class(name)
         own = {key: value for key, value in settings.items() if key != "kind"}
         try:
-            return TypeAdapter(self.section(cls)).validate_python(own)
+            reader = TypeAdapter[object](self.section(cls))
+        except Exception as error:  # its annotations are the user's
+            raise unusable(name, f"its fields cannot be read: {detail_of(error)}") from None
+        try:
+            return reader.validate_python(own)
         except ValidationError as error:
             raise PydanticCustomError(
                 "own", "{name}", {"name": name, "fields": field_names(cls), "errors": error.errors(), "raw": own}
@@ -164,6 +165,14 @@ class Readers:
         return str(value) if isinstance(value, Path) else value
 
 
+def _within_limits(settings: Any) -> object:
+    """Return a dataclass of settings that was made in Python, if each of its numbers is one that a job file may hold."""
+    for name, most in beyond_limits(settings):
+        text = f"{name} must be at most {most:,}; got {getattr(settings, name)!r}"
+        raise PydanticCustomError("setting", "{text}", {"text": text, "fields": field_names(type(settings))})
+    return settings
+
+
 def _with_kind(value: object, default: str | None) -> dict[str, Any]:
     settings = {"kind": value} if isinstance(value, str) else {} if value is None else value
     if not isinstance(settings, Mapping):
@@ -185,33 +194,6 @@ def kind_of(value: object, registry: Registry) -> str | None:
         return None
     cls = type(value)
     return next((kind for kind, known in registry.classes.items() if known is cls), f"{cls.__module__}:{cls.__qualname__}")
-
-
-@contextmanager
-def fedtailors_classes_alone() -> Iterator[None]:
-    """Let no job that is read inside the block import a class of somebody's own, wherever and however it names it."""
-    before = _OWN_CLASSES.set(False)
-    try:
-        yield
-    finally:
-        _OWN_CLASSES.reset(before)
-
-
-def import_class(name: str) -> type:
-    """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too."""
-    if not _OWN_CLASSES.get():
-        reason = "only techniques that come with fedtailor run in jobs from elsewhere"
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": reason})
-    module, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.extend([] if here in sys.path else [here])
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": str(error)}) from None
-    if not (isinstance(found, type) and is_dataclass(found)):
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": "it is not a dataclass"})
-    return found
 
 
 def field_names(cls: type) -> list[str]:

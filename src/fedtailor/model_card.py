@@ -7,6 +7,8 @@ from typing import Any
 from .job import Job
 from .job_text import write_yaml
 from .models import PACKAGED
+from .printable import printable
+from .run_files import shared_part
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
 
@@ -32,23 +34,7 @@ def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str, pool
         f"## License\n\n{_license(job)}",
         f"## Settings\n\n```yaml\n{_settings(job)}```",
     ]
-    return "\n\n".join(sections) + "\n"
-
-
-def shared_part(summary: Mapping[str, Any], tuning: str) -> str:
-    """Return, in a sentence, that a run's result is a part of its clients' models, and where these are; empty where it is whole.
-
-    Args:
-        summary: of the run, as in summary.json.
-        tuning: its kind.
-    """
-    if not (summary.get("personal") or {}).get("shares_a_part"):
-        return ""
-    place = "model" if tuning == "full" else "adapter"
-    return (
-        "This is the shared part alone, which by itself may be no better than the backbone: "
-        f"each client's own weights, with it, are in clients/ID/{place} of the run."
-    )
+    return printable("\n\n".join(sections)) + "\n"
 
 
 def base_name(job: Job) -> str:

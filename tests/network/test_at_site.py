@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from fedtailor.errors import JobError, OffManifest, RunError
-from fedtailor.job_parts import fedtailors_classes_alone
 from fedtailor.network.at_site import Guarded, Refused, _divided, site_parts
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import SiteFile
+from fedtailor.own_classes import fedtailors_classes_alone
 from fedtailor.protection import FactSpec, Manifest, MessageSpec, TensorSpec, decode, encode
 from fedtailor.records import Message
 

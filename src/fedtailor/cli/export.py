@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .console import err, out
+from .console import err, say
 
 
 class Format(StrEnum):
@@ -27,12 +27,12 @@ def export(
 ) -> None:
     """Write the result for other tools, with a model card."""
     from ..export import export as write
-    from ..model_card import shared_part
     from ..report import read_run
+    from ..run_files import shared_part
 
     found = read_run(run)
     with err().status(f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
-    out().print(f"wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", soft_wrap=True)
+    say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
     if part := shared_part(found.summary, found.tuning):
-        out().print(f"[yellow]{part}[/]", soft_wrap=True)
+        say("[yellow]{part}[/]", part=part)

@@ -89,7 +89,22 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
+        if (known := _foreseen(error)) is not None:
+            complain(known)
+            sys.exit(MEND)
         complain(
             f"something went wrong that fedtailor did not foresee: {type(error).__name__}: {error}. Add --debug to see where."
         )
         sys.exit(FAILED)
+
+
+def _foreseen(error: Exception) -> str | None:
+    """Return a paragraph on what failed outside of fedtailor: a class of the user's, or the system; None for anything else."""
+    from ..causes import UNKNOWN, cause_of
+
+    if (own := sys.modules.get("fedtailor.own_classes")) is not None and (told := own.blame(error)) is not None:
+        return str(told)
+    if not isinstance(error, OSError | MemoryError | RecursionError):
+        return None
+    cause = cause_of(error, "this command was stopped")
+    return None if cause.name == UNKNOWN else str(cause)

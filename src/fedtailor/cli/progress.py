@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..printable import printable
 from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Watcher:
         """Print one line."""
         from rich.text import Text
 
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(printable(text), style=style))
 
     def on_opening(self, facts: Mapping[str, Any]) -> None:
         self.say(f"{', '.join(facts.get('sites', []))} load their data and the backbone", "dim")
@@ -106,7 +107,7 @@ class Complaints(Watcher):
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line as it is: neither styled nor wrapped."""
-        self.console.print(" ".join(text.split()), markup=False, soft_wrap=True)
+        self.console.print(printable(" ".join(text.split())), markup=False, soft_wrap=True)
 
 
 class Bars(Watcher):

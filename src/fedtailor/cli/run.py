@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, err, out, print_json
+from .console import complain, err, out, print_json, say
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -90,7 +90,7 @@ def show_end(folder: Path, samples: int) -> None:
     out().print(show(read_run(folder), samples=samples))
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
-        out().print(f"  [dim]next[/]  {after}\n", soft_wrap=True)
+        say("  [dim]next[/]  {after}\n", after=after)
 
 
 def _start(  # noqa: PLR0917 - one caller

@@ -1,7 +1,6 @@
 """fedtailor sweep: one job over a grid of settings."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, err, note, out
+from .console import complain, err, note, out, print_json
 from .run import Baseline, JobFile
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def _show_end(swept: "Swept", *, metric: str, plot: bool, as_json: bool) -> None
     drawn = plot_sweep(means, along=along, others=others, metric=metric, folder=swept.folder) if plot and along != "seed" else []
     if as_json:
         told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
-        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        print_json(told)
         return
     shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
     out().print(show_sweep(swept.table, means, settings=shown, metric=metric, folder=str(swept.folder)))

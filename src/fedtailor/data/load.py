@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..records import Example
+from ..text_files import check_regular, expanded
 from .docstrings import load_docstrings
 from .hub import is_hub_id, read_hub
 from .read import READERS, Row, read_rows
@@ -125,15 +126,12 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
     for one in sources:
         if not isinstance(one, str | PathLike):
             raise DataError(f"data.{part} is {one!r}; expected a path, a list of paths, a hub id, or docstrings")
-        path = base / Path(fspath(one)).expanduser()
-        if "\0" in str(path) or len(path.name.encode()) > 255:
-            raise DataError(
-                f"data.{part} is {str(one)[:60]!r}, which cannot be the name of a file; give a path, a list of paths, or a hub id"
-            )
+        path = expanded(base, fspath(one), f"data.{part}", error=DataError)
         paths += _folder_files(path, part) if path.is_dir() else [path]
     for path in paths:
-        if not path.is_file():
+        if not path.exists():
             raise DataError(_missing_file(path, part))
+        check_regular(path, f"data.{part}", error=DataError)
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise DataError(f"data.{part} names {twice} twice; name each file once")

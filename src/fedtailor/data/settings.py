@@ -101,6 +101,7 @@ class Clients:
     most_weight: float = 1.0  # largest share of one client in an average, in (0, 1]; 1: as large as its examples make it
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
+    failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
     overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
@@ -124,10 +125,14 @@ class Clients:
             raise SettingError(
                 f"most_weight is the largest share of one client in an average, in (0, 1], got {self.most_weight!r}"
             )
-        for name in ("validation_share", "test_share"):
+        for name, of in (
+            ("validation_share", "each client's examples"),
+            ("test_share", "each client's examples"),
+            ("failure_share", "the asked clients"),
+        ):
             value = getattr(self, name)
             if not _number(value) or not 0 <= value < 1:
-                raise SettingError(f"{name} is a share of each client's examples, in [0, 1), got {value!r}")
+                raise SettingError(f"{name} is a share of {of}, in [0, 1), got {value!r}")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(
                 f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; "

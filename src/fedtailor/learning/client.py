@@ -1,6 +1,5 @@
 """What a client owns: its examples, and what it keeps from round to round."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from ..printable import json_text
 from ..records import ClientId
 from ..tasks.shard import Shard
 from ..tensors import Tensors
@@ -62,7 +62,7 @@ class ClientState:
         if self.folder is None or not texts:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts)
+        lines = "".join(json_text(text) + "\n" for text in texts)
         (self.folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
 
     def write_model(self, save: Callable[[Path], None], *, full: bool) -> None:

@@ -14,11 +14,12 @@ from torch import nn
 
 from ..errors import SettingError
 from ..limits import BatchSize, Rounds
+from ..metrics import HIGHER_IS_BETTER
 from ..records import ClientId, Example
 from ..tasks.classification import Classification
 from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.generate import generate as generate_texts
-from ..tasks.metrics import HIGHER_IS_BETTER, Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
+from ..tasks.metrics import Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
 from ..tasks.task import LogitsAt, Task, Writes, by_instance
 

@@ -25,6 +25,9 @@ class LocalTraining:
     warmup_steps: Steps = 0  # of the whole run: the rate grows linearly over the first so many local steps
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the rate over rounds
     schedule_rounds: Rounds | None = None  # rounds until the rate ends at zero; left out: stop.rounds of the first start
+    checkpointing: bool = (
+        False  # activations are computed again in the backward pass: less memory, a forward pass more; same losses
+    )
     keep_optimizer: bool = False  # a client keeps its optimizer's moments from round to round
 
     def __post_init__(self) -> None:

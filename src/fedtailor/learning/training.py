@@ -15,6 +15,7 @@ from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
 from ..tensors import Lazy, Tensors, clone, subtract
 from .local import LocalTraining
+from .recompute import recomputing
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
@@ -80,6 +81,7 @@ def train_locally(
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
+        recomputing(worker.model, settings.checkpointing),
         torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []),
     ):
         seed_torch(stream_seed(worker.seed, f"{purpose}dropout", round, client), worker.device)

@@ -17,13 +17,13 @@ from ..federation.nvflare.engine import NetFederation, Stopped
 from ..federation.nvflare.line import Patience, Places, Told
 from ..interfaces import Federation
 from ..job import Job
-from ..job_parts import fedtailors_classes_alone
+from ..own_classes import fedtailors_classes_alone
 from ..protection import Gate
 from ..protocols.sampling import clients_per_round
 from ..records import ClientId, ClientInfo
+from ..run_files import finite
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
-from ..running.folder import finite
 from ..running.resume import check_same_job
 from .backbone_ledger import sent_before
 from .backbone_push import push

@@ -48,6 +48,10 @@ def check_for_network(job: Job) -> None:
             f"on a network nothing runs but techniques that come with fedtailor, and the job names the class {own[0]}; take one of ours, or run "
             "it on one machine, without --on"
         )
+    if job.clients.failure_share:
+        raise SettingError(
+            "clients.failure_share is for simulation on one machine: on a network clients fail by themselves; leave it out"
+        )
     task: Any = job.task
     if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
         raise SettingError(

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import FedtailorError
 from ..federation.local import failure_of
-from ..job_parts import fedtailors_classes_alone
+from ..own_classes import fedtailors_classes_alone
+from ..printable import printable
 from ..protection import Encoded
 from .at_site import Guarded, Refused, describe, guarded, site_parts
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
@@ -43,7 +44,7 @@ def main() -> None:
         except Ended:
             return
         except Exception as fault:
-            traceback.print_exception(fault, file=sys.stderr)
+            sys.stderr.write(printable("".join(traceback.format_exception(fault))))
             sys.stderr.flush()
             pipe.put(FAILURE, json.dumps(_told(fault)).encode())
 

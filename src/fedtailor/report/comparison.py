@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..tasks.metrics import HIGHER_IS_BETTER
+from ..metrics import HIGHER_IS_BETTER
 from .plain import plain_table
 from .read import Run
 from .tables import IMPLIED

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ..tasks.metrics import HIGHER_IS_BETTER
+from ..metrics import HIGHER_IS_BETTER
 from .plain import plain_table
 from .wording import NAMES, bytes_text, figure, metric_name, plural, seconds_text
 

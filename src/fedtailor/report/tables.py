@@ -1,24 +1,21 @@
 """One run in tables: how good, for whom, at what cost, and a few samples."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..model_card import shared_part
-from ..tasks.metrics import HIGHER_IS_BETTER
+from ..metrics import HIGHER_IS_BETTER
+from ..run_files import shared_part
 from .distillation import distillation
 from .personal import personal
 from .plain import plain_table
 from .read import Run
 from .samples import samples_of
 from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name, plural, seconds_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IMPLIED = ("perplexity", "perplexity_word")  # follow from the loss
 COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
@@ -74,8 +71,8 @@ def quality(run: Run) -> Table:
 
 def clients(run: Run, most: int = 20) -> Table | None:
     """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
-    rows, figures = run.table("clients"), _client_figures(run)
-    groups = {} if rows.empty else {str(client): own for client, own in rows.groupby("client")}
+    figures = _client_figures(run)
+    groups = _by_client(run.rows("clients"))
     names = sorted(groups.keys() | figures.keys())
     if not names:
         return None
@@ -93,25 +90,26 @@ def clients(run: Run, most: int = 20) -> Table | None:
     return table
 
 
-def _work(own: "pd.DataFrame | None", figures: list[Text]) -> list[str | Text]:
+def _work(own: list[dict[str, Any]] | None, figures: list[Text]) -> list[str | Text]:
     """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
     if own is None:
         return ["–", "–", *figures, "–", "–"]
-    counts = [f"{int(own['examples'].fillna(0).max()):,}", f"{int(own['steps'].sum()):,}"]  # NaN: it never answered
-    return [*counts, *figures, bytes_text(own["up_bytes"].sum()), seconds_text(own["seconds"].sum())]
+    examples = max(_number(row, "examples") for row in own)  # 0: it never answered
+    steps, sent, seconds = (sum(_number(row, name) for row in own) for name in ("steps", "up_bytes", "seconds"))
+    return [f"{int(examples):,}", f"{int(steps):,}", *figures, bytes_text(sent), seconds_text(seconds)]
 
 
 def rounds(run: Run) -> Table | None:
     """Return a row per round; the one that was kept is marked."""
-    rows = run.table("rounds")
-    if rows.empty:
+    rows = run.rows("rounds")
+    if not rows:
         return None
     table = plain_table("rounds")
-    compared = [(name, title) for name, title in COSINES.items() if name in rows]
+    compared = [(name, title) for name, title in COSINES.items() if any(name in row for row in rows)]
     for title in ("training loss", "validation loss", *(title for _, title in compared), "up", "down", "time"):
         table.add_column(title, justify="right")
-    kept_round = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else rows["round"].max()
-    for row in rows.to_dict("records"):
+    kept_round = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else max(row["round"] for row in rows)
+    for row in rows:
         kept = row["round"] == kept_round
         losses = [figure("loss", row.get(name)) for name in ("train_loss", "validation_loss")]
         name = Text.assemble(str(int(row["round"])), (" ● kept" if kept else "", "green"))
@@ -168,19 +166,24 @@ def _trouble(run: Run) -> list[RenderableType]:
 
 def _client_figures(run: Run) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
     """Return each client's figures on its own test part before the first round and in the round that was kept."""
-    rows = run.table("evaluations")
-    if rows.empty:
-        return {}
-    rows = rows[rows["scope"] == "client"]
+    rows = [row for row in run.rows("evaluations") if row["scope"] == "client"]
     kept = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else None
-    return {
-        str(client): (_at(own, own["round"].min()), _at(own, own["round"].max()) | _at(own, kept))
-        for client, own in rows.groupby("client")
-    }
+    found = {}
+    for client, own in _by_client(rows).items():
+        indices = [row["round"] for row in own]
+        found[client] = (_at(own, min(indices)), _at(own, max(indices)) | _at(own, kept))
+    return found
 
 
-def _at(rows: "pd.DataFrame", round: object) -> dict[str, float]:
-    return {str(row["metric"]): float(row["value"]) for row in rows[rows["round"] == round].to_dict("records")}
+def _by_client(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(str(row["client"]), []).append(row)
+    return groups
+
+
+def _at(rows: list[dict[str, Any]], round: object) -> dict[str, float]:
+    return {str(row["metric"]): _number(row, "value") for row in rows if row["round"] == round and "value" in row}
 
 
 def _arrow(metric: str, before: object, after: object) -> Text:
@@ -198,4 +201,4 @@ def _judged(metric: str, before: object, after: object) -> Text:
 
 def _number(row: Mapping[Any, Any], name: str) -> float:
     value = row.get(name)
-    return float(value) if value is not None and value == value else 0.0  # noqa: PLR0124 - NaN
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ..assemble import Parts
-from ..federation import LocalFederation
+from ..federation import Failing, LocalFederation
 from ..interfaces import Federation
+from ..printable import printable
 from ..protection import Gate
 from ..protocols.counts import CountedFederation
 from ..protocols.ranks import RANK, RankedFederation
@@ -24,19 +25,21 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         log = folder.client(client) / "log.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(fault)) + "\n")
+            file.write(printable("".join(traceback.format_exception(fault))) + "\n")
 
     def half(client: ClientId) -> Any:
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
-        return parts.protocol.client(
+        able = parts.protocol.client(
             parts.worker_of(client),
             parts.states[client],
             personalization=parts.job.personalization,
             public=parts.server_test,
             on_step=on_step,
         )
+        share = parts.job.clients.failure_share
+        return Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able
 
     local = LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure

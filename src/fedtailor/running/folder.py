@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import ResumeError
+from ..printable import json_text
 from ..records import ServerState
+from ..run_files import finite
 from ..tensors import Tensors
 from .progress import TABLES, Progress
 
@@ -34,7 +35,7 @@ class RunFolder:
         """Append one line to events.jsonl."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
         with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(line), ensure_ascii=False, default=str, allow_nan=False) + "\n")
+            file.write(json_text(finite(line), default=str, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace one text file as a whole."""
@@ -46,11 +47,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Replace one JSON file as a whole."""
-        self.write_text(name, json.dumps(finite(value), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+        self.write_text(name, json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
-        self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        self.write_text(name, "".join(json_text(row) + "\n" for row in rows))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace one Parquet file as a whole."""
@@ -144,15 +145,6 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in (self.path / "checkpoint").glob("[0-9]*") if path.is_dir())
-
-
-def finite(value: Any) -> Any:
-    """Return plain values with null in the place of every number that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def choose_folder(out: Path | None, name: str) -> Path:

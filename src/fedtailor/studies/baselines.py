@@ -60,7 +60,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline local trains the job's backbone at each client, and {other} has one of its own (clients.overrides.{other}.backbone); take the "
             "override out for it, or choose baseline central, which has one model"
         )
-    job = job.replace("personalization", {"kind": "none"})
+    job = job.replace("personalization", {"kind": "none"}).replace("clients.failure_share", 0.0)
     if isinstance(job.protocol, Split):
         job = job.replace("clients.overrides", {})  # of cuts, and there is none
     if isinstance(job.protocol, Distillation | Split):  # where all is in one place nobody talks: what is left is local training

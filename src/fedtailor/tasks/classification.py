@@ -1,6 +1,5 @@
 """The task of naming the class of a text."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example
+from ..text_files import expanded, read_json, read_text
 from .shard import Batch, Shard
 from .task import LogitsAt
 from .tokenization import flat, text_of
@@ -67,7 +67,7 @@ class Classification:
     def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
         """Return the names of the classes in the order of their numbers; `resolve` says from where, and what is raised."""
         if isinstance(self.labels, str):
-            return read_labels(base / self.labels)
+            return read_labels(expanded(base, self.labels, "task.labels"))
         return tuple(self.labels) if self.labels is not None else found_labels(examples)
 
     def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
@@ -169,11 +169,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
         SettingError: if the file cannot be read or does not hold at least two distinct names.
     """
     want = "task.labels names a file that holds a JSON list of names, or one name a line"
-    try:
-        text = path.read_text(encoding="utf-8")
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{want}; {path} cannot be read: {error}") from None
+    text = read_text(path, "the file of task.labels", tip="it holds a JSON list of names, or one name a line")
+    names = read_json(text, str(path)) if path.suffix == ".json" else text.split("\n")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SettingError(f"{want}; {path} holds something else")
     found = tuple(name.strip() for name in names if name.strip())

@@ -4,23 +4,12 @@ BLEU and chrF run from 0 to 100 as sacrebleu gives them; ROUGE-L, accuracy and m
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import SettingError
 
 TOKENIZERS = ("13a", "intl", "char", "zh", "none")
-
-HIGHER_IS_BETTER: Mapping[str, bool] = {  # which end of a figure is the bad one: the one home of this knowledge
-    "bleu": True,
-    "chrf": True,
-    "rougeL": True,
-    "accuracy": True,
-    "macro_f1": True,
-    "loss": False,
-    "perplexity": False,
-    "perplexity_word": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
