@@ -62,10 +62,11 @@ class Gate:
             message, begin = read_head(data, head)
             self._check_form(replace(message, tensors=read_forms(data, begin, most)), direction, due)
             message = replace(message, tensors=read_tensors(data, begin))
+            self.manifest.check_values(message, direction)
         else:
             message = data.decode()
             self._check_form(message, direction, due)
-        self.manifest.check_values(message, direction)
+            self.manifest.check_values(replace(message, tensors=data.tensors), direction)  # without a copy of each
         return message
 
     def _check_form(self, message: Message, direction: Direction, due: Sequence[str] | None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import OffManifest
 from ..records import Message
-from ..tensors import Tensors, form
+from ..tensors import LARGE_BYTES, Tensors, form
 from .bounds import check_fact, check_values, fact_characters
 
 Direction = Literal["up", "down"]
@@ -111,7 +111,10 @@ class Manifest:
         return self.down[kind].answers or (kind,)
 
     def most_bytes(self, direction: Direction, kinds: Sequence[str] | None = None) -> tuple[int, int]:
-        """Return how many bytes the header of a message of these kinds, or of any, and the whole of it, take at most."""
+        """Return how many bytes the header of a message of these kinds, or of any, and the whole of it, take at most.
+
+        What goes up in more than LARGE_BYTES comes as a stream; from a server it may be in bytes, as it goes through a pipe at a site.
+        """
         listed = self.up if direction == "up" else self.down
         found = [self._bytes[direction, kind] for kind in (listed if kinds is None else kinds) if kind in listed]
         return max((head for head, _ in found), default=0), max((whole for _, whole in found), default=0)
@@ -124,12 +127,17 @@ class Manifest:
     def _bytes(self) -> dict[tuple[Direction, str], tuple[int, int]]:
         """Return the most bytes of the header of each kind of message, and of the whole of it."""
         both: dict[Direction, Mapping[str, MessageSpec]] = {"up": self.up, "down": self.down}
-        return {(direction, kind): self._most(kind, spec) for direction, listed in both.items() for kind, spec in listed.items()}
+        return {
+            (direction, kind): self._most(kind, spec, LARGE_BYTES if direction == "up" else None)
+            for direction, listed in both.items()
+            for kind, spec in listed.items()
+        }
 
-    def _most(self, kind: str, spec: MessageSpec) -> tuple[int, int]:
+    def _most(self, kind: str, spec: MessageSpec, most_values: int | None) -> tuple[int, int]:
         head = HEAD_CHARACTERS + len(kind) + sum(fact_characters(name, fact) for name, fact in spec.facts.items())
-        tensors = sum(self._most_bytes(tensor) + 6 * len(name) + TENSOR_CHARACTERS for name, tensor in spec.tensors.items())
-        return head, head + tensors + HEAD_CHARACTERS
+        table = HEAD_CHARACTERS + sum(6 * len(name) + TENSOR_CHARACTERS for name in spec.tensors)
+        values = sum(self._most_bytes(tensor) for tensor in spec.tensors.values())
+        return head, head + table + (values if most_values is None else min(values, most_values))
 
     def _most_bytes(self, spec: TensorSpec) -> int:
         sizes = [self.sizes[size] if isinstance(size, str) else size for size in spec.shape]

@@ -33,6 +33,11 @@ class Stream:
         self._facts = encode(Message(kind=message.kind, facts=message.facts))
         self._head = self._facts + _header(self._forms)
 
+    @property
+    def tensors(self) -> Tensors:
+        """The tensors as their sender has them."""
+        return self._tensors
+
     def __len__(self) -> int:
         return len(self._head) + sum(each.nbytes for each in self._forms.values())
 
