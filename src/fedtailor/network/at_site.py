@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,14 +14,15 @@ import torch
 from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
+from ..data.columns import MESSAGES
 from ..data.partition.base import Embed, label_groups
-from ..data.rows import MESSAGES
 from ..errors import BackboneError, FedtailorError, OffManifest, RunError
 from ..federation.local import ClientHalf
 from ..job import Job
 from ..models.packaged import PACKAGED, is_installed
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
+from ..tasks.task import reads_of
 from .columns import extra_columns, with_columns
 from .meeting import backbone_refusals, to_examples
 from .policy import Policy
@@ -41,6 +42,11 @@ class OneOwner:
     """The partition at a site: all examples are its own."""
 
     client: ClientId
+    columns: ClassVar[tuple[str, ...]] = ()  # that it reads
+
+    def owners(self, examples: Sequence[Example]) -> list[ClientId]:
+        """Return the owner of each example."""
+        return [self.client] * len(examples)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels where there are any."""
@@ -70,7 +76,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
-    own = {"train": list(file.data), "columns": dict(file.columns)}
+    own = {"train": list(file.data), "columns": dict(file.columns), "missing": told["job"]["data"].get("missing", "error")}
     clients = with_own_backbone(told["job"]["clients"], site, file, kit)
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
@@ -127,20 +133,19 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         validation_share=0.0 if told["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
-    fields = (*job.task.required, *job.task.optional)
+    fields = (*job.task.required, *job.task.optional, *getattr(job.task, "extra", ()))
     mapped = extra_columns(file.columns, fields)
     own = divide(
-        Data(train=list(file.data), columns=dict(file.columns)),
+        Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        required=job.task.required,
-        optional=(*job.task.optional, *mapped),
+        **{**reads_of(job.task), "optional": (*job.task.optional, *mapped)},
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],
     )
     sites: list[ClientId] = list(told["sites"])
     train, validation, test = (
-        {client: with_columns(examples, (*fields, *mapped, MESSAGES)) for client, examples in part.items()}
+        {client: with_columns(examples, (*fields, *file.columns, MESSAGES), mapped) for client, examples in part.items()}
         for part in (own.train, own.validation, own.test)
     )
     return replace(

@@ -1,19 +1,19 @@
 """Which columns of a site's data a job may read: the task's own fields, and what the owner mapped besides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from string import Formatter
 from typing import Any
 
-from ..data.rows import MESSAGES
+from ..data.columns import MESSAGES
 from ..records import Example
 
 NAMING = ("by", "column", "columns")  # settings whose texts are names of columns
 
 
 def extra_columns(columns: Mapping[str, str], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names that an owner mapped beyond the task's `own` fields, in order."""
-    return tuple(name for name in columns if name not in own and name != MESSAGES)
+    """Return the names that an owner mapped to another column beyond the task's `own` fields, in order."""
+    return tuple(name for name, column in columns.items() if name not in own and name not in (MESSAGES, column))
 
 
 def column_refusals(job: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
@@ -37,10 +37,17 @@ def column_refusals(job: Mapping[str, Any], columns: Mapping[str, str]) -> list[
     ]
 
 
-def with_columns(examples: list[Example], names: tuple[str, ...]) -> list[Example]:
-    """Return the examples with these fields alone: what the owner did not map is there for no setting, however it names it."""
+def with_columns(examples: list[Example], names: Collection[str], mapped: Collection[str]) -> list[Example]:
+    """Return the examples with these fields alone: what the owner did not map is there for no setting, however it names it.
+
+    Args:
+        mapped: those of extra columns, whose empty cells are texts without a letter, as those of other columns are.
+    """
+    there = {name for example in examples for name in example.fields}
+    blank = {name: "" for name in mapped if name in there}
     return [
-        replace(example, fields={name: value for name, value in example.fields.items() if name in names}) for example in examples
+        replace(example, fields=blank | {name: value for name, value in example.fields.items() if name in names})
+        for example in examples
     ]
 
 

@@ -8,14 +8,17 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 from torch import Tensor, nn
 
 from ..records import Example
-from .shard import Batch, Shard
+from .shard import Batch, Padding, Shard
 
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
 
 
 class Task(Protocol):
-    """How examples become tokens, what the loss is, and what can be measured."""
+    """How examples become tokens, what the loss is, and what can be measured.
+
+    A task may also say which columns it reads beside its fields, see `reads_of`.
+    """
 
     required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
@@ -35,6 +38,17 @@ class Task(Protocol):
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
+
+
+def reads_of(task: Task) -> dict[str, Any]:
+    """Return what a task reads of the data, as `data.divide` takes it.
+
+    These are its required and optional fields; `may_be_empty`, the required ones that may be; `context`, further columns that it needs and
+    that may be empty; `extra`, further columns that are taken where they are; and `running`, whether rows are lines of running text. A task of
+    the user's that does not say its context is given all columns.
+    """
+    optional = {name: getattr(task, name) for name in ("may_be_empty", "context", "extra", "running") if hasattr(task, name)}
+    return {"required": task.required, "optional": task.optional, **optional}
 
 
 def pooling_of(task: Task) -> Literal["model", "mean"]:
@@ -57,6 +71,12 @@ class ByInstance(Protocol):
 def by_instance(model: nn.Module) -> ByInstance | None:
     """Return what must look at each batch before the model does, if there is anything."""
     found: ByInstance | None = getattr(model, "by_instance", None)
+    return found
+
+
+def padding_of(model: nn.Module) -> Padding:
+    """Return where the model bears padding, as was found when it was loaded (its attribute `padding_side`); else on the right."""
+    found: Padding = getattr(model, "padding_side", "right")
     return found
 
 
