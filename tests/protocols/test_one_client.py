@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import torch
 from attacks import Attack, attacks_on
 from distilling import class_data, class_job
 from jobs import tiny_job, tiny_rows
@@ -102,6 +103,41 @@ def test_the_same_over_a_network(phases_of):
     for protocol in ("averaging", "distillation", "split"):
         phases = phases_of(protocol)
         assert faults(phases, random.Random(1).sample(all_of(phases), A_FEW // 2), network=True) == []
+
+
+HEAD = b'\x00\x00\x00\x1a{"facts":{},"kind":"train"}'
+ENVELOPES = {
+    "nothing": {},
+    "a text": "text",
+    "a list": [1],
+    "a blob that is a text": {"blob": "text", "seconds": 0.1},
+    "a number of seconds that is a text": {"blob": b"", "seconds": "soon"},
+    "a time that is none": {"blob": b"", "seconds": float("nan")},
+    "a head alone": {"head": HEAD},
+    "tensors that are a list": {"head": HEAD, "tensors": [torch.ones(1)]},
+    "tensors that are numbers": {"head": HEAD, "tensors": {"w": 1}},
+    "names that are numbers": {"head": HEAD, "tensors": {1: torch.ones(1)}},
+    "a tensor without values": {"head": HEAD, "tensors": {"w": torch.ones(2**20, device="meta")}},
+    "a sparse tensor": {"head": HEAD, "tensors": {"w": torch.ones(2).to_sparse()}},
+    "complex numbers": {"head": HEAD, "tensors": {"w": torch.ones(2, dtype=torch.complex64)}},
+    "a head without end": {"head": b"\xff\xff\xff\xff", "tensors": {}},
+    "a head of 20 MB": {"head": (2 * 10**7).to_bytes(4, "big") + b"[" * (2 * 10**7), "tensors": {}},
+    "a blob and a head": {"blob": b"", "head": HEAD, "tensors": {}},
+    "a failure that is a number": {"failure": 5},
+    "a failure without words": {"failure": []},
+    "a failure of many words": {"failure": ["a", "b", "c"]},
+    "a failure in colours": {"failure": ["\x1b[31m" * 1000, "\x1b[2J"]},
+}
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES, ids=str)
+def test_an_envelope_of_another_form_is_named_and_leaves_no_trace(phases_of, envelope):
+    phases = phases_of("averaging")
+    done = phases.play("train", lambda now: ENVELOPES[envelope], network=True)
+    assert done.failures.keys() == {BAD}
+    assert done.failures[BAD].kind in ("off-manifest", "failed", "lost")
+    assert done.failures[BAD].mark.isidentifier()
+    assert same(done.values, phases.without("train", 0).values)
 
 
 @pytest.mark.attack
