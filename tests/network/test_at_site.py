@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fedtailor.errors import JobError, OffManifest, RunError
-from fedtailor.network.at_site import Guarded, Refused, _divided, site_parts
+from fedtailor.network.at_site import Refused, _divided, site_parts
+from fedtailor.network.guarded import Guarded
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import SiteFile
