@@ -61,7 +61,7 @@ def test_the_manifest_lists_what_is_sent_and_nothing_else(plain):
             optional = {name for name, fact in spec["facts"].items() if fact["optional"]}
             assert set(spec["facts"]) - optional <= facts[kind] <= set(spec["facts"])
     assert manifest["up"]["train"]["tensors"] == {
-        "logits/values": {"dtype": "float16", "shape": ["places", 3], "optional": False}
+        "logits/values": {"dtype": "float16", "shape": ["places", 3], "most": 1e6, "optional": False}
     }
     assert manifest["sizes"] == {"places": 30}
 

@@ -31,7 +31,7 @@ class TensorSpec:
 
     dtype: str  # "float32", "bfloat16", ...
     shape: tuple[int | str, ...]
-    most: float = MOST_VALUE  # of the absolute values
+    most: float = MOST_VALUE  # of the absolute values, of floats
     optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
 
 

@@ -143,7 +143,7 @@ class Form:
         """Return the specs of moments that go with a weight whose owner changes."""
         specs = {name: spec for name, spec in self._weights(shared).items() if spec.optional}
         return {
-            f"{MOMENTS}{field}/{name}": replace(spec, shape=() if field == "step" else spec.shape)
+            f"{MOMENTS}{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
             for field in self.moments
             for name, spec in specs.items()
         }
