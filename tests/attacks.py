@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from fedtailor.metrics.figure import OF_COUNTS
 from fedtailor.protection import FactSpec, Manifest, MessageSpec, TensorSpec, encode
 from fedtailor.records import Message
 
@@ -68,17 +69,20 @@ def _on_fact(name: str, spec: FactSpec, honest: Message, *, due: bool) -> Iterat
         wrong += [spec.least - 1e-2 if spec.type == "float" else int(spec.least) - 1] if spec.least is not None else []
         for value in wrong:
             yield put(_short(value), value)
-        if spec.fixed and there:
+        if (
+            spec.fixed and there and (not name.startswith("public.") or name == "public.examples")
+        ):  # of which the server knows the latter
             for value in (honest.facts[name] + 1, honest.facts[name] * 1000):
                 yield put(f"changed to {value}", value)
     elif spec.type.startswith("list"):
         own = list(honest.facts.get(name, []))
         for bad in BAD_NUMBERS:
             yield put(f"with {_short(bad)}", [*own[:-1], bad] if own else [bad])
-        for value in (1, "text", {}, None, [*own, 1, 1], own * 100_000, [0] * (spec.most_items + 1), [own]):
+        for value in (1, "text", {}, None, [1] * 100_000, [0] * (spec.most_items + 1), [own]):
             yield put(f"as {type(value).__name__} of {len(value) if isinstance(value, list) else ''}", value)
-        if own:
+        if own and not name.endswith(OF_COUNTS):  # metrics that are made of counts: one whose number differs is not pooled
             yield put("empty", [])
+            yield put("longer", [*own, 1, 1])
             yield put("without the last", own[:-1])
             yield put("of other sizes", [float(v) * 1e6 if "float" in spec.type else int(v) + 2**40 for v in own])
     else:

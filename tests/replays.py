@@ -11,13 +11,13 @@ from fedtailor.assemble import Parts
 from fedtailor.federation import LocalFederation
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
+from fedtailor.learning.over_clients import pool
 from fedtailor.protection import Gate
 from fedtailor.protocols import alone
 from fedtailor.protocols.evaluation import ask_evaluation, evaluation_request
 from fedtailor.protocols.personal import KIND, ask_personal, personal_request
 from fedtailor.records import ClientFailure, ClientId, ServerState
 from fedtailor.running.engine import ranked
-from fedtailor.running.measure import pool
 
 BAD = "client-01"
 Send = Callable[[int], Any]  # what the bad client sends as its n-th message; None: the honest one
@@ -125,7 +125,9 @@ class Phases:
             own_version=1 if apart else None,
             clients=len(clients),
         )
-        self.phases["evaluate"] = lambda federation: figures(ask_evaluation(federation, clients, asked, lambda client: None))
+        self.phases["evaluate"] = lambda federation: figures(
+            ask_evaluation(federation, dict.fromkeys(clients, asked), lambda client: None)
+        )
         if KIND in parts.manifest.down:
             request = personal_request(state.shared, version=1, generate=generate, clients=len(clients))
             self.phases[KIND] = lambda federation: personal(ask_personal(federation, clients, request, lambda client: None))

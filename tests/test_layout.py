@@ -30,8 +30,8 @@ tasks, tuning, models, data
 ledger
 interfaces, metrics, run_files
 records
-text_files
-tensors, chance, causes
+text_files, storage
+tensors, chance, causes, diverged
 errors, limits, printable
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]

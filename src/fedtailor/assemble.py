@@ -27,13 +27,14 @@ from .assemble_ranks import Ranks, choose_ranks
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
+from .learning.evaluate import Evaluation, figure_names
 from .learning.recompute import check_recomputing
 from .learning.worker import Worker
 from .ledger import Sizes
 from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
 from .personalization import Dual
 from .protection import Manifest
-from .protocols import Averaging, BoundSplit, DistillationRun, Ready
+from .protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
 from .protocols.personal import personal_length
 from .protocols.ranks import RankOf
 from .protocols.sampling import Sampler, clients_per_round
@@ -90,6 +91,11 @@ class Parts:
         return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
 
     @property
+    def measures_gain(self) -> bool:
+        """Whether clients measure what local training gains on their validation parts."""
+        return _measures_gain(self.job, self.protocol)
+
+    @property
     def goes_with_last_round(self) -> bool:
         """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
         technique = self.job.personalization
@@ -104,6 +110,7 @@ def assemble(
     divided: Divided | None = None,
     begun: bool = False,
     warn: Warn = lambda text: None,
+    doing: Warn = lambda what: None,
 ) -> Parts:
     """Load, divide and tokenize the data, load the backbone and put the tuning in place.
 
@@ -113,17 +120,20 @@ def assemble(
         divided: data divided already, in the place of those that the job names.
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
         warn: told in one sentence about everything that was left out or chosen for the user.
+        doing: told what is under way, for those who wait.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
+    doing("reading the data and dividing them among clients")
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
     task = job.task.resolve(known_examples(divided, public), job.base)
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
+    doing(f"loading the backbone {job.backbone}")
     backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
     model, tuning = worker.model, ranks.shared
     check_front(model, task)
@@ -139,6 +149,7 @@ def assemble(
     models = own_models(job, worker, divided, precision=precision)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
+    doing("turning texts into tokens")
     states = {
         client: client_state(client, divided, own_workers.get(client, worker), clients_folder, warn)
         for client in sorted(divided.train)
@@ -163,7 +174,7 @@ def assemble(
     if isinstance(protocol, DistillationRun):
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
-    validated = any(len(state.validation) for state in states.values())
+    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
@@ -180,12 +191,13 @@ def assemble(
         public=public,
         manifest=protocol.manifest(
             shared,
-            task.figures,
+            figure_names(task, worker.evaluation),
             rounds=job.stop.rounds,
             personal=job.personalization.personal,
             home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
             local_only=job.personalization.personal and job.evaluation.local_only,
             most_rank=tuning.tuning.rank if of_clients else None,
+            gain=_measures_gain(job, protocol),
         ),
         sizes=sizes_of(backbone, worker, shared),
         precision=precision,
@@ -202,6 +214,21 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _evaluation_of(job: Job) -> Evaluation:
+    """Return what is measured; where clients distil, and do not report their label counts as they are, metrics come without counts of classes."""
+    protocol = job.protocol
+    if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
+        return replace(job.evaluation, class_counts=False)
+    return job.evaluation
+
+
+def _measures_gain(job: Job, protocol: Ready) -> bool:
+    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
+    technique = job.personalization
+    partial = isinstance(technique, Dual) and technique.last_round
+    return job.evaluation.local_gain and protocol.knows_gain and not partial
 
 
 def _tuned_worker(
@@ -229,7 +256,7 @@ def _tuned_worker(
         tokenizer=backbone.tokenizer,
         task=task,
         tuning=ranks.shared,
-        evaluation=job.evaluation,
+        evaluation=_evaluation_of(job),
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,

@@ -22,7 +22,7 @@ from .tensors import Tensors
 
 Warn = Callable[[str], None]
 DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
-WHY = {REPEATED: "they repeat an earlier one of the same client"}  # reasons, said in full
+WHY = {REPEATED: "they repeat an earlier one (of the same client, where the data name the clients)"}  # reasons, said in full
 ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 

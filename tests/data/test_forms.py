@@ -28,7 +28,8 @@ BAD = st.sampled_from(["", " ", "\t", "a\0b"])
 def tables(draw):
     """Rows of a table; one in sixteen or so has a cell that cannot be used."""
     cell = TEXT.filter(lambda text: text.strip())
-    row = st.fixed_dictionaries({"text": cell, "label": cell, SITE: cell, "note": TEXT | st.just("")})
+    note = draw(st.sampled_from(["note", "a;b|c,d", 'say "hi"', "日本", "1", " n ", "é;"]))
+    row = st.fixed_dictionaries({"text": cell, "label": cell, SITE: cell, note: TEXT | st.just("")})
     rows = draw(st.lists(row, min_size=1, max_size=6))
     if all(draw(st.tuples(*[st.booleans()] * 4))):
         draw(st.sampled_from(rows))[draw(st.sampled_from(["text", "label", SITE]))] = draw(BAD)

@@ -12,7 +12,8 @@ from jobs import tiny_rows
 
 from fedtailor.errors import ResumeError
 from fedtailor.studies.grid import make_grid, read_axis
-from fedtailor.studies.sweep import possible_figures, run_sweep, spread
+from fedtailor.studies.sweep import run_sweep
+from fedtailor.studies.sweep_figures import possible_figures, spread
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..chance import stream
+from ..errors import DataError
 from ..records import ClientId, Example
+from .faults import SHOWN
 from .partition import Partition
 from .partition.natural import named_sizes
 
@@ -17,6 +19,27 @@ def owners(partition: Partition, examples: Sequence[Example]) -> list[str] | Non
     named = getattr(partition, "owners", None)
     found: list[str] | None = named(examples) if named else None
     return found
+
+
+def with_owners(examples: list[Example], partition: Partition, missing: str, dropped: dict[str, int]) -> list[Example]:
+    """Return the examples whose owner has a name; others are counted if `missing` is drop, as a slot of a text may lack it.
+
+    Raises:
+        DataError: naming the first five, if it is not.
+    """
+    whose = owners(partition, examples)
+    nobodys = [example for example, owner in zip(examples, whose or (), strict=whose is not None) if not owner.strip()]
+    if not nobodys:
+        return examples
+    column = getattr(partition, "by", "")
+    if missing != "drop":
+        some = ", ".join(f"{example.id} ({example.place})" for example in nobodys[:SHOWN])
+        raise DataError(
+            f"{len(nobodys):,} of {len(examples):,} training examples have no value in {column!r}, which clients.partition takes the clients from: "
+            f"{some}{', ...' if len(nobodys) > SHOWN else ''}; name another column, or set data.missing: drop, which leaves them out and counts them"
+        )
+    dropped[f"rows without a value in column {column!r}"] = len(nobodys)
+    return [example for example, owner in zip(examples, whose or (), strict=True) if owner.strip()]
 
 
 def distinct(
@@ -34,7 +57,7 @@ def distinct(
 def repeats(dropped: Mapping[str, int], rows: int) -> str:
     """Return the beginning of an error about too few examples: how many were left out before."""
     repeated = dropped.get(REPEATED, 0)
-    said = [f"{repeated:,} of {rows:,} rows repeat an earlier one of the same client, and count once"] if repeated else []
+    said = [f"{repeated:,} of {rows:,} rows repeat an earlier one, and count once"] if repeated else []
     said += [f"{number:,} {reason} are left out" for reason, number in dropped.items() if reason.startswith("rows without")]
     return "".join(f"{part}; " for part in said)
 
@@ -54,13 +77,12 @@ def count_left_out(
     sizes = Counter(whose[row] for row in left)
     small = {name: size for name, size in sizes.items() if size < least}
     others = {name: size for name, size in sizes.items() if size >= least}
-    for clients, why in (
-        (small, f"of fewer than clients.min_examples = {least}"),
-        (others, "beyond the largest, clients.count of them"),
-    ):
-        if clients:
-            some = "1 client is" if len(clients) == 1 else f"{len(clients)} clients are"
-            dropped[f"{some} {why} ({named_sizes(clients)})"] = sum(clients.values())
+    if small:
+        have = "1 client has" if len(small) == 1 else f"{len(small)} clients have"
+        dropped[f"{have} fewer than clients.min_examples = {least} ({named_sizes(small)})"] = sum(small.values())
+    if others:
+        are = "1 client is" if len(others) == 1 else f"{len(others)} clients are"
+        dropped[f"{are} smaller than the largest that clients.count takes ({named_sizes(others)})"] = sum(others.values())
 
 
 def limited(

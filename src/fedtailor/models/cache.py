@@ -1,6 +1,5 @@
 """The user's cache: converted backbones, and hashes of files that are too long to read at every start."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-CHUNK_BYTES = 1 << 22
+from ..storage import sha256_of, text_sha256
 
 
 def cache_folder() -> Path:
@@ -38,11 +37,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def text_sha256(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, in hex."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex; computed once and noted in the cache with the file's size and time of change."""
     path = path.resolve()
@@ -53,18 +47,10 @@ def file_sha256(path: Path) -> str:
         noted = json.loads(note.read_text(encoding="utf-8"))
         if {name: noted.get(name) for name in key} == key:
             return str(noted["sha256"])
-    sha256 = _read_sha256(path)
+    sha256 = sha256_of(path)
     with suppress(OSError):  # a cache that cannot be written costs a second at the next start, no more
         note.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="utf-8") as fresh:
             json.dump({**key, "sha256": sha256}, fresh)
         Path(fresh.name).replace(note)
     return sha256
-
-
-def _read_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

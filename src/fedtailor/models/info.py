@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackboneError
-from .cache import file_sha256, text_sha256
+from ..storage import text_sha256
+from .cache import file_sha256
 from .locate import Location, locate
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "special_tokens_map.json")

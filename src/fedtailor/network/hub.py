@@ -96,9 +96,7 @@ def carry_out_at_hub(
     """
     job = Job.from_dict(settings["job"])
     job = job.replace("backbone", backbones.get(job.backbone, job.backbone))
-    if _begun(folder):
-        check_same_job(job, folder)
-    warnings: list[str] = []
+    warnings = check_same_job(job, folder) if _begun(folder) else []
     parts = assemble(job, divided=_divided(line.sites, settings), begun=_begun(folder), warn=warnings.append)
     diary("opening", {"sites": line.sites})
     patience = Patience(**settings.get("patience", {}))

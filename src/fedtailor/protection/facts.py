@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS
 from .manifest import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
 LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not negative but for rounding
 MOST_METRIC = 1e12
-COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things: the same in every message of a client
 
-CORE = ("loss", "examples", "tokens")  # figures that come with every other one: what it is pooled by hangs on them
+CORE = ("loss", "examples", "tokens")  # figures that come with each other, and with those that are made of them
+OF_LOSS = (*CORE, "words", "perplexity", "perplexity_word")
 PER_WORD = "perplexity_word"
 Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
 
@@ -44,31 +45,53 @@ def loss(purpose: str, *, over: Over) -> FactSpec:
 
 def metrics(names: Iterable[str], part: Part, what: str) -> dict[str, FactSpec]:
     """Return the specs of all that an evaluation of one part may report, as PART.NAME; `what` goes into their purpose."""
-    listed = list(names)
-    core = [name for name in CORE if name in listed]
+    listed = [name for name in names if part == "validation" or name != SAMPLE_LOSS]
     found = {}
     for name in listed:
-        needs = [other for other in core if other != name]
-        needs += ["words"] if name == PER_WORD and "words" in listed else []
-        spec = metric(name, f"{name} {what}", over=part)
-        found[f"{part}.{name}"] = replace(spec, needs=tuple(f"{part}.{needed}" for needed in needs))
+        needs = [other for other in _needs(name) if other in listed and other != name]
+        found[f"{part}.{name}"] = replace(
+            metric(name, f"{name} {what}", over=part), needs=tuple(f"{part}.{each}" for each in needs)
+        )
     return found
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    """Return the figures that must come with one, as what it is pooled by hangs on them."""
+    if name in OF_LOSS:
+        return (*CORE, "words") if name == PER_WORD else CORE
+    of_texts = name in METRICS and METRICS[name].unit == "texts"
+    return ("texts",) if of_texts else CORE if name in METRICS else ()
 
 
 def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
     """Return the spec of one figure of an evaluation: a loss, a count, or a metric of the task."""
-    if name == "loss":
+    if name in ("loss", SAMPLE_LOSS):
         return loss(purpose, over=over)
-    counts = name in COUNTS
+    if name.endswith(OF_COUNTS):
+        return counts(name.removesuffix(OF_COUNTS), purpose, over=over)
+    is_count = name in COUNTS
     return FactSpec(
         type="float",
         purpose=purpose,
         reveals="figures",
         over=over,
-        least=0.0 if counts else -MOST_METRIC,
-        most=float(MOST_COUNT) if counts else MOST_METRIC,
+        least=0.0 if is_count else -MOST_METRIC,
+        most=float(MOST_COUNT) if is_count else MOST_METRIC,
         optional=True,
-        fixed=counts,
+        fixed=is_count,
+    )
+
+
+def counts(metric: str, purpose: str, *, over: Over) -> FactSpec:
+    """Return the spec of the counts that a metric is made of, which add up over clients; of classes they tell how often each occurs."""
+    return FactSpec(
+        type="list[int]",
+        purpose=f"{purpose}: counts that {metric} is made of, which add up over clients",
+        reveals="label-counts" if metric == "macro_f1" else "figures",
+        over=over,
+        least=0,
+        most=MOST_COUNT,
+        optional=True,
     )
 
 

@@ -9,7 +9,18 @@ from ..records import ClientFailure, ClientId, Facts, Message, Reply, Update
 from ..tensors import Tensors, pick
 from .drift import DriftMeter
 
-TOLD = ("examples", "steps", "tokens", "targets", "first_loss", "last_loss", "validation_before", "validation_after", "seconds")
+TOLD = (
+    "examples",
+    "steps",
+    "tokens",
+    "targets",
+    "first_loss",
+    "last_loss",
+    "validation_before",
+    "validation_after",
+    "seconds",
+    "evaluation_seconds",
+)
 EXTRA = "extra/"  # in front of the name of a tensor that is no delta
 
 

@@ -19,10 +19,11 @@ class CountedFederation:
     inner: Federation
     manifest: Manifest
     most_examples: int | None = None  # of one part of one client; None: any number
+    of_all: Mapping[str, Fact] = field(default_factory=dict)  # counts that are the same for all clients, where they are known
     _known: dict[ClientId, dict[str, Fact]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._known = {info.id: {"examples": info.examples} for info in self.inner.clients}
+        self._known = {info.id: {"examples": info.examples, **self.of_all} for info in self.inner.clients}
 
     @property
     def clients(self) -> Sequence[ClientInfo]:

@@ -12,7 +12,7 @@ from ..errors import OffManifest
 from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Message, Reply
 from .counts import capped
-from .distillation_messages import LOCAL_FACTS, SCORES, logits_in
+from .distillation_messages import LOCAL_FACTS, OWN_GAIN_FACTS, SCORES, logits_in
 
 FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
     "fit/",
@@ -44,7 +44,11 @@ def collect(
             failures[client] = failure
             row["error"] = f"{failure.kind}: {failure.mark}"
         elif message is not None:
-            row |= {name: message.facts[name] for name in LOCAL_FACTS if name in message.facts and name != "version"}
+            row |= {
+                name: message.facts[name]
+                for name in (*LOCAL_FACTS, *OWN_GAIN_FACTS)
+                if name in message.facts and name != "version"
+            }
             answers[client] = replace(message, tensors=dict(message.tensors))  # a large message makes its tensors anew each time
         rows.append(row)
     return answers, rows, failures
@@ -104,14 +108,3 @@ def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:
         if SCORES in message.tensors:
             found[f"{SCORES_OF}{client}"] = message.tensors[SCORES].clone()
     return found
-
-
-def too_few(
-    index: int, answered: int, asked: int, failures: Mapping[ClientId, ClientFailure], quorum: float, *, attempts: int
-) -> str:
-    """Return what to say where a round has come to nothing."""
-    reasons = "; ".join(f"{client}: {failure.kind} ({failure.mark})" for client, failure in failures.items())
-    return (
-        f"round {index}: {answered} of {asked} clients sent usable logits, the quorum is {quorum:.0%} "
-        f"(asked {attempts} times). {reasons}. The state is saved: see clients/ID/log.txt, mend the cause and use --resume"
-    )

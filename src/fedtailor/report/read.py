@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..metrics import HIGHER_IS_BETTER
 from ..run_files import WHAT, baseline_of, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 
@@ -54,6 +55,16 @@ class Run:
             raise _damaged(file, "it holds no mapping")
         return found
 
+    def higher_is_better(self, metric: str) -> bool:
+        """Return whether more of a metric is better, also of one of the user's own."""
+        own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
+        return bool({**HIGHER_IS_BETTER, **own}.get(metric, False))
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a baseline, where nobody sends anything."""
+        return bool(self.summary.get("baseline"))
+
     @property
     def tuning(self) -> str:
         """The kind of tuning."""
@@ -89,9 +100,11 @@ class Run:
         """
         homes = [("", self.folder / "generations" / "{}.jsonl")]
         homes += [(p.name, p / "generations-{}.jsonl") for p in sorted((self.folder / "clients").glob("*")) if p.is_dir()]
+        names = (self.summary.get("evaluation") or {}).get("texts") or {}  # what was written once is not written again
         found = []
         for client, pattern in homes:
-            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in ("before", "after"))
+            moments = [names.get(moment, moment) if client else moment for moment in ("before", "after")]
+            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in moments)
             pairs = [
                 {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
             ]
