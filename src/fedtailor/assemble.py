@@ -24,6 +24,8 @@ from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import Ranks, choose_ranks
+from .assemble_texts import tell_of_clock, tell_what_is_cut
+from .clock import today
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
@@ -41,8 +43,9 @@ from .protocols.sampling import Sampler, clients_per_round
 from .records import ClientId, ClientInfo, Cost, Example
 from .tasks import Task, Writes, pooling_of
 from .tasks.generate import check_room
-from .tasks.room import check_front
+from .tasks.room import check_lengths, context
 from .tasks.shard import Shard
+from .tasks.task import at_moment
 from .tensors import Tensors, count, size_bytes
 
 USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
@@ -109,6 +112,7 @@ def assemble(
     clients_folder: Path | None = None,
     divided: Divided | None = None,
     begun: bool = False,
+    clock: str | None = None,
     warn: Warn = lambda text: None,
     doing: Warn = lambda what: None,
 ) -> Parts:
@@ -119,6 +123,7 @@ def assemble(
         clients_folder: where each client's own folder is made; in memory if left out.
         divided: data divided already, in the place of those that the job names.
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
+        clock: the moment that the run's chat template has written so far; left out: midnight of this day.
         warn: told in one sentence about everything that was left out or chosen for the user.
         doing: told what is under way, for those who wait.
 
@@ -130,15 +135,14 @@ def assemble(
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
-    task = job.task.resolve(known_examples(divided, public), job.base)
+    task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
     doing(f"loading the backbone {job.backbone}")
     backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
     model, tuning = worker.model, ranks.shared
-    check_front(model, task)
-    if isinstance(task, Writes):
-        check_room(model, job.evaluation.generate)
+    check_lengths(model, task)
+    room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
     tell_what_is_missing(divided, warn)
     advise(job, backbone, warn)
     home = home_weights(job, worker, divided)
@@ -155,12 +159,14 @@ def assemble(
         for client in sorted(divided.train)
     }
     files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
-    check_front(model, task, files.values())
+    check_lengths(model, task, files.values(), of="the public files")
     for client, state in states.items():
-        check_front(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test))
+        check_lengths(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test), of=client)
     if job.protocol.local.checkpointing:
         for client in [*[c for c in states if len(states[c].train)][:1], *models]:
             check_recomputing(own_workers.get(client, worker), states[client].train)
+    tell_what_is_cut(task, states, files, room, warn)
+    tell_of_clock(job, task, backbone.tokenizer, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -245,6 +251,7 @@ def _tuned_worker(
         base=job.base,
         seed=job.seed,
     )
+    context(backbone.model)  # measured before anything is attached to it
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
         tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))

@@ -13,6 +13,7 @@ from .models.device import Precision
 from .protocols import Distillation
 from .records import ClientId
 from .tasks import pooling_of
+from .tasks.room import context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             base=job.base,
             seed=job.seed,
         )
+        context(backbone.model)  # measured before anything is attached to it
         tuning = _tuning(job, client)
         model = tuning.attach(backbone.model, job.seed)
     except FedtailorError as error:

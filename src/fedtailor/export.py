@@ -17,7 +17,7 @@ from .model_card import model_card
 from .models import Backbone, load_backbone, reads_mean
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
-from .run_files import how_to_resume
+from .run_files import check_sealed, how_to_resume
 from .tasks import pooling_of
 from .tuning import Lora
 
@@ -136,6 +136,7 @@ def _check_form(job: Job, to: Form) -> None:
 
 def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     _check_there(folder, "job.yaml", "summary.json")
+    check_sealed(folder, ("job.yaml", "summary.json", "adapter", "model"), tip=f"put back a copy, or {how_to_resume(folder)}")
     job = Job.load(folder / "job.yaml")
     full = job.tuning.kind == "full"
     _check_there(folder, *(["model/config.json"] if full else [f"adapter/{name}" for name in ADAPTER_FILES[:2]]))

@@ -156,7 +156,9 @@ def test_a_model_that_breaks_is_left_out_and_named(make, tmp_path, monkeypatch):
         clients = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
         assert clients["error"].dropna().to_dict() == {"client-01": "not-finite: NotFinite"}
     calls = [1]
-    with pytest.raises(TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: what it sent is not finite"):
+    with pytest.raises(
+        TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: what it sent is not finite"
+    ):
         run(make(stop__rounds=1, p_quorum=1.0), data=class_data(), out=tmp_path / "all")
 
 

@@ -109,7 +109,9 @@ class ClientState:
         lines = "".join(json_text(text) + "\n" for text in texts)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+            fresh = self.folder / f".{name}.new"
+            fresh.write_text(lines, encoding="utf-8")
+            os.replace(fresh, self.folder / f"{name}.jsonl")
 
     def write_model(self, save: Callable[[Path], None], *, full: bool) -> None:
         """Let `save` write the client's own weights to its folder, as adapter/ or model/, if it has one; replaced as a whole."""

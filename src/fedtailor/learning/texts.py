@@ -10,7 +10,7 @@ from ..records import Example
 from ..tasks.generate import Decoding, Progress
 from ..tasks.generate import generate as generate_texts
 from ..tasks.metrics import Bleu, CorpusScore, bleu, chrf
-from ..tasks.task import Task, Writes
+from ..tasks.task import Task, Writes, task_ends
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
 TEXT_METRICS = ("bleu", "chrf", *ROUGES)  # of generated texts
@@ -32,7 +32,7 @@ def write_texts(
     for example, prompt in zip(examples, task.prompts(examples, tokenizer), strict=True):
         group = groups.setdefault(tuple(prompt), {"input": example.fields["input"], "references": []})
         group["references"] += [text for text in references_of(example) if text not in group["references"]]
-    written = generate_texts(model, tokenizer, list(groups), decoding, progress)
+    written = generate_texts(model, tokenizer, list(groups), decoding, progress, ends=task_ends(task, tokenizer))
     return [{**group, "text": text} for group, text in zip(groups.values(), written, strict=True)]
 
 

@@ -35,6 +35,12 @@ def job_to_send(job: Job) -> dict[str, Any]:
     return told
 
 
+def at_clock(job: Job, task: Any) -> Job:
+    """Return the job with the moment that its chat template writes at the hub, so that every site writes the same."""
+    moment = getattr(task, "clock", None)
+    return job if moment is None else job.replace("task.clock", moment)
+
+
 def _named(override: Mapping[str, Any]) -> dict[str, Any]:
     """Return what one client differs in, with its backbone by the name that sites know it by."""
     backbone = override.get("backbone")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..metrics import HIGHER_IS_BETTER
-from ..run_files import WHAT, baseline_of, how_to_resume, read_json_file
+from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 
 COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
@@ -17,6 +17,7 @@ COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables
     "clients": {"client": str},
     "evaluations": {"round": int, "scope": str, "client": str, "metric": str},
 }
+SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evaluations.parquet")
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
@@ -121,7 +122,10 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder)
     file = path / "summary.json"
     if file.exists():
-        return Run(path, _summary(file))
+        summary = _summary(file)
+        tip = "put back a copy, or move it away to see the rest of the run"
+        check_sealed(path, SHOWN, tip=tip, may_lack=SHOWN)
+        return Run(path, summary)
     if (path / "job.yaml").exists() or baseline_of(path):
         raise DataError(f"the run in {path} has not ended: it has no summary.json; {how_to_resume(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []

@@ -1,8 +1,9 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from .measure import Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
-from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule
+from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
 from .summary import kept_weights, nothing_better, summarize
 
 if TYPE_CHECKING:
@@ -80,11 +81,19 @@ def run(
     """
     if resume is None:
         path = choose_folder(None if out is None else Path(out), job.name)
-        return _run(job, data, path, watcher, [], lock=FolderLock(path))
+        return _run(job, data, path, watcher, [], lock=_fresh(path, job.name))
     path = Path(resume)
     check_run_folder(path)  # before a file is made there
     with FolderLock(path):
         return _run(job, data, path, watcher, check_same_job(job, path), lock=nullcontext())
+
+
+@contextmanager
+def _fresh(path: Path, name: str) -> Iterator[None]:
+    """Hold a new folder, in which nobody else has begun a run since it was chosen."""
+    with FolderLock(path):
+        choose_folder(path, name)
+        yield
 
 
 def _run(
@@ -98,7 +107,15 @@ def _run(
 ) -> Result:
     begun = any((path / "checkpoint").glob("[0-9]*"))
     doing = _doing(watcher)
-    parts = assemble(job, given=data, clients_folder=path / "clients", begun=begun, warn=warnings.append, doing=doing)
+    parts = assemble(
+        job,
+        given=data,
+        clients_folder=path / "clients",
+        begun=begun,
+        clock=recorded_clock(path),
+        warn=warnings.append,
+        doing=doing,
+    )
     doing("writing the settings, measuring the start")
     return carry_out(parts, path, watcher=watcher, warnings=warnings, lock=lock)
 
@@ -252,7 +269,7 @@ def _finish(
     clock.lap(progress, "server")
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
-    parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
+    folder.write_model("model" if full else "adapter", partial(parts.worker.tuning.save, parts.worker.model))
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
     clock.lap(progress, "save")

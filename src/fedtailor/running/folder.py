@@ -25,6 +25,7 @@ from .lock import NAME as LOCK
 from .progress import TABLES, Progress
 
 CHECKPOINTS_KEPT = 2
+UNBEGUN = (LOCK, SEALS)  # what a process that was killed before its first file leaves in a folder
 
 
 class RunFolder:
@@ -110,6 +111,16 @@ class RunFolder:
     def write_rows(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one Parquet file as a whole by these rows."""
         self.write_table(name, pd.DataFrame(list(rows)))
+
+    def write_model(self, name: str, save: Callable[[Path], None]) -> None:
+        """Let `save` write a folder of the result; it is replaced as a whole."""
+        with self.writing():
+            target, fresh = self.path / name, self.path / f".{name}.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            save(fresh)
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(fresh, target)
 
     def client(self, client: str) -> Path:
         """Return the folder of one client: in simulation, what in deployment stays with it."""
@@ -218,7 +229,7 @@ def choose_folder(out: Path | None, name: str) -> Path:
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ResumeError(f"{path} cannot be written: {place} is no folder that may be written to; name another with --out")
-    if path.is_dir() and any(inner.name != LOCK for inner in path.iterdir()):
+    if path.is_dir() and any(inner.name not in UNBEGUN and not inner.name.startswith(".") for inner in path.iterdir()):
         raise ResumeError(f"{path} is not an empty folder; name another with --out, or continue that run with --resume {path}")
     return path
 
@@ -272,8 +283,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _cut_torn_line(file: Path) -> None:
     """Drop what a process that was killed while it wrote left behind the last whole line."""
-    if not file.is_file():
+    if not file.exists():
         return
+    check_regular(file, WHAT, error=ResumeError)  # a pipe would be waited at
     content = file.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from ..errors import ResumeError
+from ..storage import writing
+from ..text_files import check_regular
 
 try:
     import fcntl
@@ -32,8 +34,11 @@ class FolderLock:
         Raises:
             ResumeError: naming the process, if another one holds it.
         """
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        file = self._file.open("a+", encoding="utf-8")
+        with writing(self._file.parent):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if self._file.exists():
+                check_regular(self._file, "the lock of a run", error=ResumeError)
+            file = self._file.open("a+", encoding="utf-8")
         until = time.monotonic() + self._wait_s
         while not _lock(file):
             if time.monotonic() >= until:

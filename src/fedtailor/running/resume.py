@@ -31,7 +31,7 @@ MAY_CHANGE = (  # on --resume: what changes neither the data nor what the weight
     "data.cache",
 )
 SEALED = ("job.yaml", "environment.json", "manifest.json")
-SHOULD_AGREE = ("precision", "threads", "device", "packages.torch")  # else the figures agree, the bits may not
+SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # else the figures agree, the bits may not
 
 
 def check_run_folder(path: Path) -> None:
@@ -145,6 +145,12 @@ def data_hash(parts: Parts) -> str:
     for example in (*divided.server_validation, *divided.server_test, *parts.public):
         digest.update(repr((example.id, sorted(example.fields.items()))).encode())
     return digest.hexdigest()
+
+
+def recorded_clock(path: Path) -> str | None:
+    """Return the moment that the chat template wrote in the run in `path`; None if there is no such run, or its template writes none."""
+    found = _environment(path).get("clock")
+    return found if isinstance(found, str) else None
 
 
 def _environment(path: Path) -> dict[str, Any]:

@@ -198,5 +198,5 @@ def _nothing(like: Shard) -> Shard:
     """Return a shard without examples, of the same kind."""
     return replace(
         like, tokens_T=like.tokens_T[:0], target_T=like.target_T[:0], starts=like.starts[:1],
-        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(),
+        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(), cut_N=None, marked=0,
     )  # fmt: skip
