@@ -19,7 +19,7 @@ ORDER = """
 cli
 report, studies
 network
-running export model_card
+running export export_check export_forms export_write model_card model_card_usage
 federation
 assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks assemble_texts
 job job_parts job_text job_errors own_classes other_names

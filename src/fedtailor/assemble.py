@@ -24,16 +24,17 @@ from .assemble_data import client_state, divide_data, tokenize_file
 from .assemble_models import own_models
 from .assemble_public import known_examples, load_public, ready_protocol
 from .assemble_ranks import Ranks, choose_ranks
-from .assemble_texts import tell_of_clock, tell_what_is_cut
+from .assemble_texts import report_clock, report_cut
 from .clock import today
 from .data.divide import Divided
 from .job import Job
 from .learning.client import ClientState
 from .learning.evaluate import Evaluation, figure_names
 from .learning.recompute import check_recomputing
+from .learning.token_cache import TokenCache
 from .learning.worker import Worker
 from .ledger import Sizes
-from .models import Backbone, Precision, choose_device, choose_precision, load_backbone
+from .models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from .personalization import Dual
 from .protection import Manifest
 from .protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
@@ -132,6 +133,7 @@ def assemble(
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     doing("reading the data and dividing them among clients")
+    keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
@@ -144,29 +146,34 @@ def assemble(
     check_lengths(model, task)
     room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
     tell_what_is_missing(divided, warn)
-    advise(job, backbone, warn)
+    advise(job, backbone, model, warn)
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
-    models = own_models(job, worker, divided, precision=precision)
+    models = own_models(job, worker, divided, precision=precision, warn=warn)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
+    cache = TokenCache.of(worker.task, worker.tokenizer) if keep_tokens else None
     states = {
-        client: client_state(client, divided, own_workers.get(client, worker), clients_folder, warn)
+        client: client_state(
+            client, divided, own_workers.get(client, worker), clients_folder, warn, cache=None if client in own_workers else cache
+        )
         for client in sorted(divided.train)
     }
-    files = {part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part) for part in ("validation", "test")}
+    files = {
+        part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part, cache) for part in ("validation", "test")
+    }
     check_lengths(model, task, files.values(), of="the public files")
     for client, state in states.items():
         check_lengths(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test), of=client)
     if job.protocol.local.checkpointing:
         for client in [*[c for c in states if len(states[c].train)][:1], *models]:
             check_recomputing(own_workers.get(client, worker), states[client].train)
-    tell_what_is_cut(task, states, files, room, warn)
-    tell_of_clock(job, task, backbone.tokenizer, warn)
+    report_cut(task, states, files, room, warn)
+    report_clock(job, task, backbone.tokenizer, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -178,6 +185,8 @@ def assemble(
     settings = fitting_protocol(job, task, divided, clients=len(infos))
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     if isinstance(protocol, DistillationRun):
+        for one in (worker, *own_workers.values()):
+            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
     validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
@@ -246,7 +255,8 @@ def _tuned_worker(
         kind=task.backbone_kind,
         labels=task.labels_of((), job.base),
         pooling=pooling_of(task),
-        precision=precision,
+        # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
+        precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,
         device=device,
         base=job.base,
         seed=job.seed,
@@ -257,6 +267,8 @@ def _tuned_worker(
         tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
     model = ranks.shared.attach(backbone.model, job.seed)
+    if precision != "float32":
+        unround(model, ranks.shared.parameters(model), backbone.folder)
     attach_second(job, model)
     worker = Worker(
         model=model,

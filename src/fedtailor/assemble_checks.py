@@ -19,6 +19,7 @@ from .protocols import Averaging, Distillation, Split
 from .records import ClientInfo
 from .tasks import Task, pooling_of
 from .tensors import Tensors
+from .tuning import notes_of
 
 Warn = Callable[[str], None]
 DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
@@ -164,8 +165,12 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         )
 
 
-def advise(job: Job, backbone: Backbone, warn: Warn) -> None:
-    """Tell of a setting that does nothing, and of one that would suit the backbone better."""
+def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
+    """Report a setting that does nothing, one that would suit the backbone better, and what was done with heads and starts.
+
+    Args:
+        model: the backbone's, with the tuning in place.
+    """
     if job.evaluation.local_only and not job.personalization.personal:
         warn(
             "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
@@ -177,6 +182,10 @@ def advise(job: Job, backbone: Backbone, warn: Warn) -> None:
         )
     if reads_mean(backbone.model) and pooling_of(job.task) != "mean":
         warn(f"{backbone.name} was written with task.pooling: mean, and is read so here too")
+    if backbone.note:
+        warn(f"{backbone.name}: {backbone.note}")
+    for note in notes_of(model):
+        warn(note)
 
 
 def tell_what_is_missing(divided: Divided, warn: Warn) -> None:

@@ -1,6 +1,6 @@
 """Clients whose backbone is another than the job's: a model, a tokenizer and a worker of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ from .data.divide import Divided
 from .errors import FedtailorError, SettingError
 from .job import Job
 from .learning.worker import Worker
-from .models import Backbone, load_backbone
+from .models import Backbone, load_backbone, unround
 from .models.device import Precision
 from .protocols import Distillation
 from .records import ClientId
@@ -24,12 +24,15 @@ class OwnModel:
     worker: Worker
 
 
-def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precision) -> dict[ClientId, OwnModel]:
+def own_models(
+    job: Job, worker: Worker, divided: Divided, *, precision: Precision, warn: Callable[[str], None]
+) -> dict[ClientId, OwnModel]:
     """Return the models of the clients that have one of their own; those of one backbone, rank and alpha share one in memory.
 
     Args:
         worker: the server's; task, evaluation, device and seed are its.
         divided: clients elsewhere have their models there.
+        warn: told of a head whose rows were moved or drawn anew.
 
     Raises:
         SettingError: naming the client, if the protocol has one model for all, or the tuning does not fit its backbone.
@@ -44,6 +47,8 @@ def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precisi
         key = (name, own.rank, own.alpha)
         if key not in made:
             made[key] = _load(job, client, name, worker, precision)
+            if made[key].backbone.note:
+                warn(f"{name}: {made[key].backbone.note}")
         found[client] = made[key]
     return found
 
@@ -69,7 +74,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             kind=worker.task.backbone_kind,
             labels=worker.task.labels_of(()),
             pooling=pooling_of(worker.task),
-            precision=precision,
+            precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
             device=worker.device,
             base=job.base,
             seed=job.seed,
@@ -77,6 +82,8 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
         context(backbone.model)  # measured before anything is attached to it
         tuning = _tuning(job, client)
         model = tuning.attach(backbone.model, job.seed)
+        if precision != "float32":
+            unround(model, tuning.parameters(model), backbone.folder)
     except FedtailorError as error:
         raise type(error)(f"clients.overrides.{client}.backbone: {error}") from None
     return OwnModel(

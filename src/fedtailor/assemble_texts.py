@@ -18,7 +18,7 @@ PARTS = ("train", "validation", "test")
 LOSES = {"start": "beginning", "end": "end"}
 
 
-def tell_what_is_cut(
+def report_cut(
     task: Task, states: Mapping[ClientId, ClientState], files: Mapping[str, Shard], room: int | None, warn: Warn
 ) -> None:
     """Report how many examples are too long, how many tokens they lose, and at which end; and in how many markers are text.
@@ -45,7 +45,7 @@ def tell_what_is_cut(
         )
 
 
-def tell_of_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
+def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
     """Report that the chat template writes the date, unless the job names the moment."""
     settings: Any = task
     if getattr(task, "chat", False) and writes_time(tokenizer) and getattr(job.task, "clock", None) is None:

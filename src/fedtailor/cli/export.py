@@ -15,6 +15,7 @@ class Format(StrEnum):
     merged = "merged"
     peft = "peft"
     adapter = "adapter"
+    pooled = "pooled"
 
 
 def export(
@@ -22,7 +23,10 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where to write it; absent or empty.", metavar="FOLDER")],
     to: Annotated[
         Format,
-        typer.Option(help="merged: one whole model for transformers. peft: the adapter alone. adapter: a bottleneck adapter."),
+        typer.Option(
+            help="merged: one whole model for transformers. peft: the adapter alone. With a line of fedtailor's beside: adapter, a bottleneck adapter; "
+            "pooled or adapter, where the head reads the mean."
+        ),
     ] = Format.merged,
 ) -> None:
     """Write the result for other tools, with a model card."""

@@ -32,6 +32,7 @@ class Data:
     limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
     packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
     package_limit: Count | None = 1000  # for docstrings: most examples of one library; None reads all of them
+    cache: bool = True  # keep tokenized parts of files in the user's cache, for the next start; see fedtailor cache
 
     def __post_init__(self) -> None:
         for part in PARTS:

@@ -1,10 +1,11 @@
 """What a process owns once: the model with its tuning, the task, and how both are computed with."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from ..tasks.generate import evaluating
 from ..tasks.shard import Batch, Shard, collate
 from ..tasks.task import padding_of
 from ..tensors import Tensors, check_same_names, clone, form, is_large
+from ..tuning import begins_elsewhere, untrained
 from .evaluate import Evaluated, Evaluation, evaluate
 from .losses import SAMPLE_ROWS, measure
 from .seen import Seen
@@ -127,6 +129,17 @@ class Worker:
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    @contextmanager
+    def untrained(self) -> Iterator[Self]:
+        """Give a worker with the backbone as it is, if the tuning changes its answers before any training; else this one."""
+        if not begins_elsewhere(self.model):
+            yield self
+            return
+        with untrained(self.model) as model:
+            plain = copy(self)
+            plain.model = model
+            yield plain
 
     def batch(self, shard: Shard, rows: list[int]) -> Batch:
         """Return the examples numbered `rows` as one padded batch on the worker's device."""

@@ -13,6 +13,7 @@ from ..errors import BackboneError, SettingError
 from .device import Precision, check_4bit, choose_device, choose_precision
 from .ends import check_ends, generation_settings
 from .info import chat_template, pins
+from .labels import class_layer, follow, plan_head
 from .locate import Location, locate
 from .pooling import Pooling, is_unread, pool_mean, reads_mean
 from .probe import find_padding
@@ -38,6 +39,7 @@ class Backbone:
     kind: Kind
     folder: Path  # that it was loaded from
     fresh: tuple[str, ...] = field(default=())  # modules that the folder lacked: random, from the job's seed
+    note: str | None = None  # what was done with the head's rows, if anything
 
 
 def load_backbone(
@@ -73,7 +75,7 @@ def load_backbone(
         check_4bit(device)
     place = locate(name, base)
     tokenizer = _load_tokenizer(place)
-    model, fresh = _load_model(place, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
+    model, fresh, note = _load_model(place, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
     _agree_on_padding(model, tokenizer)
     if kind == "causal":
         check_ends(model, place.folder)
@@ -95,6 +97,7 @@ def load_backbone(
         kind=kind,
         folder=place.folder,
         fresh=fresh,
+        note=note,
     )
 
 
@@ -110,7 +113,7 @@ def count_body(model: nn.Module) -> int:
 
 def _load_model(
     place: Location, *, kind: Kind, labels: Sequence[str], precision: Precision, device: torch.device, seed: int
-) -> tuple[nn.Module, tuple[str, ...]]:
+) -> tuple[nn.Module, tuple[str, ...], str | None]:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -119,8 +122,9 @@ def _load_model(
             config = AutoConfig.from_pretrained(place.folder, local_files_only=True)
             _check_head(place, kind, config)
             loader = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
-            if kind == "classifier":
-                _name_classes(config, labels)
+            plan = plan_head(config, labels, place.folder) if kind == "classifier" else None
+            if plan:
+                _name_classes(config, plan.loads_as)
             model, report = loader.from_pretrained(
                 place.folder,
                 config=config,
@@ -131,19 +135,26 @@ def _load_model(
                 **({"generation_config": generation_settings(place.folder)} if kind == "causal" else {}),
                 **_form(precision, device),
             )
+            lacking = sorted(report["missing_keys"])
+            mismatched = sorted(entry[0] for entry in report["mismatched_keys"])
+            drawn, note = follow(plan, model, lacking=lacking, mismatched=mismatched) if plan else (None, None)
+            if plan:
+                _name_classes(model.config, labels)
+                model.num_labels = len(labels)
+                vars(model)["class_layer"] = class_layer(model)[0]  # whose rows tunings match with labels
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as fault:
         raise BackboneError(
             f"backbone folder {place.folder} could not be loaded as a {kind} ({type(fault).__name__}: {fault}); "
             "are its files whole, and of a kind of model that transformers knows?"
         ) from fault
-    lacking = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    lacking += mismatched
     if kind == "causal" and lacking:
         raise BackboneError(
             f"backbone folder {place.folder} lacks {len(lacking)} weights of a causal language model (first: {lacking[0]}), "
             "so its output would be random; name a model that was trained to generate"
         )
     loaded: nn.Module = model if precision == "4bit" else model.to(device)
-    return loaded, tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return loaded, tuple(sorted({key.rpartition(".")[0] for key in lacking} | ({drawn} if drawn else set()))), note
 
 
 def _check_head(place: Location, kind: Kind, config: Any) -> None:

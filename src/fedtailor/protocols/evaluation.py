@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors
 
 PARTS: tuple[Part, ...] = ("validation", "test")  # of a client's own examples
+BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
 
 
@@ -87,21 +89,22 @@ def evaluation_request(
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the weights in place on the client's own parts; texts stay in the client's folder."""
+    """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
     facts: dict[str, Fact] = {}
-    generate = int(message.facts["generate"])  # type: ignore[arg-type]
-    for part in str(message.facts["parts"]).split(","):
-        shard = state.validation if part == "validation" else state.test
-        if len(shard):
-            facts |= part_figures(
-                worker,
-                state,
-                part,
-                shard,
-                generate=generate > 0 and part == "test",
-                name=str(message.facts["name"]),
-                texts_alone=generate == TEXTS_ALONE,
-            )
+    name, generate = str(message.facts["name"]), int(message.facts["generate"])  # type: ignore[arg-type]
+    with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
+        for part in str(message.facts["parts"]).split(","):
+            shard = state.validation if part == "validation" else state.test
+            if len(shard):
+                facts |= part_figures(
+                    evaluates,
+                    state,
+                    part,
+                    shard,
+                    generate=generate > 0 and part == "test",
+                    name=name,
+                    texts_alone=generate == TEXTS_ALONE,
+                )
     return Message(kind="evaluate", facts=facts)
 
 

@@ -15,6 +15,7 @@ from ..metrics import COUNTS
 from ..protocols import alone
 from ..records import Round
 from ..tensors import check_finite
+from ..tuning import begins_elsewhere
 from .clock import Clock
 from .engine import Connect, local_federation
 from .environment import describe_environment
@@ -181,7 +182,8 @@ def _carry_out(
             clock.lap(progress, "save")
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
-        progress.judge(moment.validation_loss, 0)
+        if not begins_elsewhere(parts.worker.model):  # else those figures are not of the weights that training begins with
+            progress.judge(moment.validation_loss, 0)
         clock.lap(progress, "evaluate")
         clock.save(progress, folder, parts)
     for state in parts.states.values():

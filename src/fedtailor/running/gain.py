@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ..assemble import Parts
 from ..metrics.figure import SAMPLE_LOSS
+from ..tuning import begins_elsewhere
 from .progress import Progress
 
 BEFORE, AFTER = "validation_before", "validation_after"  # columns of clients.parquet
@@ -42,7 +43,10 @@ def fill_gain(parts: Parts, progress: Progress, index: int) -> None:
 
 
 def _known(parts: Parts, progress: Progress, round: int) -> dict[str, float]:
-    """Return each client's loss after a round, on the rows that its gain is measured on; empty where weights travel otherwise than they were measured."""
+    """Return each client's loss after a round, on the rows that its gain is measured on; empty where weights travel otherwise than they were measured, or
+    where round 0 was measured of the backbone alone."""
+    if round == 0 and begins_elsewhere(parts.worker.model):
+        return {}
     if not parts.protocol.own_models and getattr(parts.protocol, "wire", "float32") != "float32":
         return {}
     return _measured(progress, round)

@@ -1,6 +1,7 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -57,7 +58,7 @@ class Evaluator:
 
         Args:
             round: that the weights are of; figures noted under it are theirs.
-            name: of the moment: "before", "after" or "round-N"; names the files of texts.
+            name: of the moment: "before" (of the backbone alone, if the tuning begins elsewhere), "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
             own: whether each client's own weights take part, if there are any that go with the round.
         """
@@ -111,7 +112,8 @@ class Evaluator:
             return have
         self.notify("evaluating", what=part, done=0, of=1)
         self.parts.worker.load(shared)
-        result = self.parts.worker.evaluate(shard, generate=bool(name), texts_alone=bool(have))
+        with self.parts.worker.untrained() if round == 0 else nullcontext(self.parts.worker) as worker:
+            result = worker.evaluate(shard, generate=bool(name), texts_alone=bool(have))
         found = {**result.figures, **{figure: list(counts) for figure, counts in result.counts.items()}}
         progress.note_figures(round, part, "", found)
         progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
