@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import err, say
+from .progress import waiting
 
 
 class Format(StrEnum):
@@ -35,7 +36,7 @@ def export(
     from ..run_files import shared_part
 
     found = read_run(run)
-    with err().status(f"writing {folder}"):
+    with waiting(err(), f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
     say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
     if part := shared_part(found.summary, found.tuning):

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,6 +39,21 @@ class Silence:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+@contextmanager
+def waiting(console: "Console", what: str) -> Iterator[None]:
+    """Say what is under way: at once on a terminal, elsewhere after SILENCE_S."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+        return
+    silence = Silence(lambda text: console.print(f"{text} …", style="dim", markup=False, soft_wrap=True))
+    silence.begin(what)
+    try:
+        yield
+    finally:
+        silence.end()
 
 
 class Watcher:

@@ -57,7 +57,10 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
 ) -> None:
     """Carry out a job: train, measure, and keep the result in a run folder."""
-    loaded = _job(job, settings or [], resume)
+    from .progress import waiting
+
+    with waiting(err(), "reading the job"):
+        loaded = _job(job, settings or [], resume)
     result = carry_out(
         loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
     )

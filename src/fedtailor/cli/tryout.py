@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out
+from .progress import waiting
 
 if TYPE_CHECKING:
     from ..export import Customized
@@ -32,7 +33,7 @@ def tryout(
     if not given:
         raise SettingError(f'there is no text to try; write one: fedtailor try {run} "def mean(values)"')
     more = dict(_pair(text) for text in field or [])
-    with err().status("loading the model"):
+    with waiting(err(), "loading the model"):
         before, after = answers(run, given, more)
     for text, old, new in zip(given, before, after, strict=True):
         out().print("", sample({"input": text, "before": old, "after": new}))
