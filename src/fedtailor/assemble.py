@@ -13,6 +13,7 @@ from .assemble_checks import (
     advise,
     attach_second,
     check_fit,
+    check_sizes,
     checked_threads,
     fitting_protocol,
     home_weights,
@@ -182,6 +183,7 @@ def assemble(
         for client, state in states.items()
         if len(state.train) or client in divided.elsewhere
     ]
+    check_sizes(job, infos, warn)
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
@@ -199,7 +201,9 @@ def assemble(
         worker=worker,
         protocol=protocol,
         states=states,
-        sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
+        sampler=Sampler(
+            clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed, most_weight=job.clients.most_weight
+        ),
         server_validation=files["validation"],
         server_test=files["test"],
         divided=divided,
