@@ -7,6 +7,8 @@ STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install -qq --constraint constraints/dev.txt
 ARGS ?=
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 8 ] && echo $$n || echo 8)
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fast format lint types docs tables constraints clean
@@ -39,10 +41,10 @@ demo: setup  ## customize a small language model across six owners of data (abou
 	@$(BIN)/fedtailor demo $(ARGS)
 
 test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
-fast: setup  ## run the tests that need no real model
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+fast: setup  ## run the quick tests: none that needs a real model, a network or many runs
+	@$(PYTEST) -m "not slow and not large" $(ARGS)
 
 format: setup  ## bring the code into shape
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

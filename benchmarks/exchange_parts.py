@@ -16,8 +16,8 @@ import torch
 
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.flare import CollabLine, HubPart, SitePart
-from fedtailor.federation.nvflare.line import Places, Told
-from fedtailor.federation.nvflare.packing import Packed, pack, unpack
+from fedtailor.federation.nvflare.line import Packed, Places, Told
+from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec
 from fedtailor.records import ClientId, ClientInfo, Message
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fedtailor.federation.nvflare.flare import CollabLine
-from fedtailor.federation.nvflare.line import Places, Told
-from fedtailor.federation.nvflare.packing import Packed, unpack
+from fedtailor.federation.nvflare.line import Packed, Places, Told
+from fedtailor.federation.nvflare.packing import unpack
 from fedtailor.network.hub import HubLine
 from fedtailor.network.job_ends import AtHub, AtSite
 from fedtailor.network.site import Site

@@ -16,7 +16,9 @@ from fedtailor.network.site import Site
 from fedtailor.network.site_file import SiteFile
 
 SITES = ("site-1", "site-2")
-ALL = Policy(protocols=("averaging", "distillation", "split"), tell=("examples", "figures", "public-fit", "labels"))
+ALL = Policy(
+    protocols=("averaging", "distillation", "split"), tell=("examples", "figures", "public-fit", "labels"), min_examples=1
+)
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
 
 PROTOCOLS = {

@@ -69,6 +69,14 @@ def test_smallest_job_has_defaults_everywhere():
         ({"evaluation": {"metrics": ["bluu"]}}, "did you mean bleu?"),
         ({"evaluation": {"metrics": ["accuracy"]}}, "it measures loss, "),
         ({"protocol": {"local": {"learning_rate": float("nan")}}}, "must be a finite number or 'auto'; got nan."),
+        ({"stop": {"rounds": 10**23}}, "stop.rounds must be at most 100,000; got 1000"),
+        ({"stop": Stop(rounds=10**23)}, "stop.rounds must be at most 100,000; got 1000"),
+        ({"stop": {"rounds": 1e23}}, "stop.rounds must be a whole number; got 1e+23"),
+        ({"tuning": {"rank": 10**9}}, "tuning.rank must be at most 16,384; got 1000000000"),
+        ({"threads": 10**7}, "threads must be 'auto' or at most 1,024; got 10000000"),
+        ({"protocol": {"local": {"learning_rate": 10**400}}}, "learning_rate must be a number below 1e18; got 1000"),
+        ({"protocol": {"local": {"schedule_rounds": 0}}}, "protocol.local.schedule_rounds counts rounds, at least 1"),
+        ({"clients": {"overrides": {"a": {"tuning": {"rank": 10**30}}}}}, "clients.overrides.a.tuning.rank must be at most"),
         ({"threads": "many"}, "threads must be 'auto' or a whole number; got 'many'."),
         ({"threads": 0}, "threads must be at least 1"),
         ({"device": "gpu"}, "device must be auto, cpu, cuda, cuda:N or mps; got 'gpu'."),
@@ -77,7 +85,12 @@ def test_smallest_job_has_defaults_everywhere():
         ({"name": "a/b"}, "name is part of a folder's name"),
         ({"task": {}}, "task has no kind"),
         ({"task": {"kind": "nowhere.at:All"}}, "names the class 'nowhere.at:All', which cannot be used"),
-        ({"protection": [{"kind": "noise"}]}, "protection.0 is 'noise', which is no protection"),
+        ({"protection": [{"kind": "noise"}]}, "protection: noise would not be applied"),
+        (
+            {"protection": [{"kind": "mine:Clip", "norm": 1}, "mine:Noise"]},
+            "protection: mine:Clip, mine:Noise would not be applied",
+        ),
+        ({"protection": "clip"}, "protection: clip would not be applied"),
         ({"data": {"columns": ["input"]}}, "data.columns must be a mapping"),
         ({"data": {"limit": {"train": "all"}}}, "data.limit.train must be a whole number; got 'all'."),
         ({"data": {"train": 3}}, "data.train is a path"),
@@ -233,3 +246,17 @@ def test_example_job_fits_the_schema():
     jsonschema.validate(read_yaml(example_job(), "example"), Job.schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(SMALL | {"tuning": {"kind": "lora", "rnak": 3}}, Job.schema())
+
+
+def test_every_number_has_a_largest_value():
+    """Of every technique and section, however it is named: what lies beyond is no size that a machine could carry out."""
+    sections = [Job.schema(), *Job.schema()["$defs"].values()]
+    numbers = [
+        (section.get("title"), name, choice)
+        for section in sections
+        for name, setting in section.get("properties", {}).items()
+        for choice in (setting, *setting.get("anyOf", ()))
+        if choice.get("type") in {"integer", "number"} and "enum" not in choice
+    ]
+    assert len(numbers) > 80
+    assert [(title, name) for title, name, choice in numbers if not {"maximum", "exclusiveMaximum"} & set(choice)] == []

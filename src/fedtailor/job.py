@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from .aggregation import AGGREGATIONS
 from .aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
@@ -16,13 +16,16 @@ from .data import PARTITIONS, Clients, Data
 from .data.partition import Partition
 from .errors import SettingError
 from .interfaces import Aggregation, Protection, Tuning
-from .job_errors import explain, known_settings, listed, nearest
+from .job_errors import explain, known_settings, listed, nearest, short
 from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
+from .limits import Few, Rounds
+from .metrics import OwnMetric
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
+from .text_files import expanded
 from .tuning import TUNINGS, Lora, usual_learning_rate
 
 
@@ -30,8 +33,8 @@ from .tuning import TUNINGS, Lora, usual_learning_rate
 class Stop:
     """When a run ends, and which round it keeps."""
 
-    rounds: int = 10  # most rounds
-    patience: int | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
+    rounds: Rounds = 10  # most rounds
+    patience: Rounds | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
     keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
 
     def __post_init__(self) -> None:
@@ -42,6 +45,9 @@ class Stop:
                 f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
             )
 
+
+MOST_NAME = 100  # characters; the run folder adds the time
+NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
 
 __all__ = ["Job", "Stop", "example_job"]
 
@@ -54,7 +60,8 @@ PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE))
+METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE, METRIC))
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,22 @@ class Reads:
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return handler.generate_schema(self.type)
+
+
+def refuse_protection(value: object) -> object:
+    """Return an empty list as it is; what a job lists is refused by name, before any class is imported, as nothing applies it yet."""
+    listed_ones = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if not listed_ones:
+        return ()
+    names = [
+        str(one.get("kind", one) if isinstance(one, Mapping) else one if isinstance(one, str) else type(one).__name__)
+        for one in listed_ones
+    ]
+    text = (
+        f"{', '.join(names)} would not be applied: no protection is, yet, and updates would leave each client as they are; write protection: [], "
+        "and see docs/privacy.md for what leaves a client"
+    )
+    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": []})
 
 
 class Job(BaseModel):
@@ -82,14 +105,15 @@ class Job(BaseModel):
         default_factory=Averaging
     )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
-    protection: Annotated[tuple[Protection, ...], Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False)])] = (
-        Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
-    )
+    protection: Annotated[
+        tuple[Protection, ...],
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(refuse_protection)]),
+    ] = Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
-    threads: Literal["auto"] | int = Field("auto", description="processor threads; the same bits need the same threads")
+    threads: Literal["auto"] | Few = Field("auto", description="processor threads; the same bits need the same threads")
     seed: int = Field(0, ge=0, lt=2**63, description="of every draw: two runs with one seed give the same bits")
     base: Annotated[Path, Strict(False)] = Field(
         default_factory=Path.cwd, description="folder that paths are relative to; left out: that of the job file"
@@ -111,8 +135,14 @@ class Job(BaseModel):
 
     def _check(self) -> None:
         """Hold settings of different sections against each other."""
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise SettingError(f"name is part of a folder's name: letters, digits, - _ and . alone; got {self.name!r}.")
+        if not NAME.fullmatch(self.name):
+            raise SettingError(
+                f"name is part of a folder's name: at most {MOST_NAME} letters, digits, - _ and . alone, and one letter or digit at least; "
+                f"got {short(self.name)}."
+            )
+        for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
+            if isinstance(path, str | Path):
+                expanded(self.base, path, setting)  # refuses what no file can be called
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
@@ -120,9 +150,18 @@ class Job(BaseModel):
                 f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
                 "of its own already; leave personalization out, or choose protocol: averaging."
             )
+        if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
+            raise SettingError(
+                "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
+            )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
+        if self.evaluation.own_metrics and not ({"texts", "accuracy"} & set(self.task.figures)):
+            raise SettingError(
+                f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
+                "texts nor classes to score; choose among " + listed(allowed) + "."
+            )
         for metric in self.evaluation.metrics or ():
-            if metric not in allowed:
+            if isinstance(metric, str) and metric not in allowed:
                 near = nearest(metric, allowed)
                 raise SettingError(
                     f"evaluation.metrics names {metric!r}, which the task {self.task.kind} does not measure; "
@@ -144,7 +183,7 @@ class Job(BaseModel):
             )
         for override in overrides:
             raw = apply_override(raw, override)
-        named = {"name": re.sub(r"[^\w.-]", "-", file.stem), **raw}
+        named = {"name": re.sub(r"[^\w.-]", "-", file.stem)[:MOST_NAME], **raw}
         try:
             return cls.from_dict(named, base=file.parent)
         except SettingError as error:
@@ -188,7 +227,7 @@ class Job(BaseModel):
 
     def path(self, name: str | Path) -> Path:
         """Return a path of the job as an absolute one."""
-        return self.base / Path(name).expanduser()
+        return expanded(self.base, name, "a path of the job")
 
     @classmethod
     @cache

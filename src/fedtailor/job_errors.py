@@ -7,7 +7,10 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from .other_names import kind_here, name_here
+
 Path = tuple[str | int, ...]
+OTHERS_KIND = ("type", "name", "method", "algorithm")  # what other tools write for our kind
 MOST_FAULTS = 4  # told at once; the rest are counted
 WANTED = {
     "int_type": "a whole number",
@@ -73,11 +76,13 @@ def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) 
             wrong, right = context["kind"], sorted(context["known"])
             near = nearest(wrong, right)
             tip = (
-                f"did you mean {near}?"
+                f"{kind_here(wrong)}."
+                if kind_here(wrong)
+                else f"did you mean {near}?"
                 if near
                 else f"there is {listed(right) or 'none yet'}, or a class of yours as package.module:Class."
             )
-            return f"{name} is {wrong!r}, which is no {context['what']}; {tip}"
+            return f"{name} is {short(wrong)}, which is no {context['what']}; {tip}"
         case "no_kind":
             return f"{name} has no kind; write {name}: {{kind: NAME, ...}}."
         case "import":
@@ -92,19 +97,30 @@ def sentence(place: Path, errors: Sequence[ErrorDetails], known: Sequence[str]) 
             )
         case "value_error" | "assertion_error":
             return f"{name}: {first['msg']}" if name else first["msg"]
-    wanted = [WANTED.get(e["type"]) or _bound(e) or e["msg"][:1].lower() + e["msg"][1:] for e in errors]
+    wanted = [_wanted(e) for e in errors]
     return f"{name or 'the job'} must be {' or '.join(dict.fromkeys(wanted))}; got {short(first['input'])}."
+
+
+def _wanted(error: ErrorDetails) -> str:
+    """Return what would be right in the place of a value of another type, or out of bounds."""
+    if error["type"] == "float_type" and isinstance(error["input"], int) and not isinstance(error["input"], bool):
+        return "a number below 1e18"  # larger than any float
+    return WANTED.get(error["type"]) or _bound(error) or error["msg"][:1].lower() + error["msg"][1:]
 
 
 def unknown(place: Path, known: Sequence[str]) -> str:
     """Return that a setting does not exist, with the nearest one: beside it, or elsewhere under the same name."""
     name, parent, key = dotted(place), dotted(place[:-1]), str(place[-1])
     beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    if key in OTHERS_KIND and "kind" in beside:
+        return f"{name} is not a setting; the name of the {parent.rpartition('.')[2]} is {parent}.kind."
+    if here := name_here(key):
+        return f"{name} is a name of other tools and not a setting; {here}."
     near = nearest(key, beside)
     if near:
         return f"{name} is not a setting; did you mean {f'{parent}.{near}' if parent else near}?"
     wide = [
-        k for k in known if not f".{name}".endswith(f".{k}")
+        k for k in known if not f".{name}".endswith(f".{k}") and not k.endswith(".kind")
     ]  # else an override of one client would be sent back to the job's setting
     elsewhere = [k for k in wide if k.rpartition(".")[2] == key] or [
         k for k in wide if k.rpartition(".")[2] == nearest(key, [k.rpartition(".")[2] for k in wide], 0.75)
@@ -162,6 +178,13 @@ def short(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def number_text(value: object) -> str:
+    """Return a bound as a person writes it; other values as they are."""
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{int(value):,}" if value == int(value) and abs(value) < 1e15 else f"{value:g}"
+
+
 def hint_for_missing(name: str) -> str:
     """Return how to write one of the settings that every job needs."""
     examples = {
@@ -177,7 +200,7 @@ def _bound(error: ErrorDetails) -> str | None:
     """Return what a choice or a range expects, or None if the error is about something else."""
     context = error.get("ctx") or {}
     words = {"expected": "", "ge": "at least ", "gt": "above ", "le": "at most ", "lt": "below "}
-    return next((f"{word}{context[key]}" for key, word in words.items() if key in context), None)
+    return next((f"{word}{number_text(context[key])}" for key, word in words.items() if key in context), None)
 
 
 def _own_words(name: str, text: str, fields: Sequence[str]) -> str:

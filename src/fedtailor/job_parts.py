@@ -6,15 +6,11 @@ types, defaults, the schema for editors and the hints in error messages all come
 """
 
 import ast
-import importlib
 import inspect
 import io
-import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -34,10 +30,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from .causes import detail_of
 from .errors import SettingError
+from .limits import ANY, WHOLE, beyond_limits
+from .own_classes import built_wrongly, import_class, unusable
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-_OWN_CLASSES = ContextVar("own_classes", default=True)  # whether a job may name classes of the user's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +45,11 @@ class Registry:
     what: str  # "tuning", "partition", ...
     classes: Mapping[str, type]
     promise: object = None  # the type that other settings name when they mean any of these
+    names: bool = False  # whether any other bare name passes as it is, for whoever knows it
 
     def holds(self, annotation: object) -> bool:
         """Return whether the annotation means a technique of this registry: its promise, one class, or several."""
-        if annotation is self or (self.promise is not None and annotation is self.promise):
+        if annotation is self or (self.promise is not None and annotation == self.promise):
             return True
         members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
         return bool(members) and all(member in self.classes.values() for member in members)
@@ -68,12 +67,16 @@ class Readers:
 
         def build(value: object, read: Callable[[object], Any]) -> object:
             if isinstance(value, cls):
-                return value
+                return _within_limits(value)
             checked = read({} if value is None else value)
             try:
                 return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
             except SettingError as error:
                 raise PydanticCustomError("setting", "{text}", {"text": str(error), "fields": field_names(cls)}) from None
+            except Exception as error:
+                if (fault := built_wrongly(cls, error)) is None:
+                    raise
+                raise fault from None
 
         return Annotated[self.model(cls), WrapValidator(build)]
 
@@ -85,6 +88,8 @@ class Readers:
 
         def read(value: object, known: Callable[[object], Any]) -> object:
             if is_dataclass(value) and not isinstance(value, type):
+                return _within_limits(value)
+            if registry.names and isinstance(value, str) and ":" not in value:
                 return value
             settings = _with_kind(value, default)
             kind = settings["kind"]
@@ -105,7 +110,11 @@ class Readers:
         cls = import_class(name)
         own = {key: value for key, value in settings.items() if key != "kind"}
         try:
-            return TypeAdapter(self.section(cls)).validate_python(own)
+            reader = TypeAdapter[object](self.section(cls))
+        except Exception as error:  # its annotations are the user's
+            raise unusable(name, f"its fields cannot be read: {detail_of(error)}") from None
+        try:
+            return reader.validate_python(own)
         except ValidationError as error:
             raise PydanticCustomError(
                 "own", "{name}", {"name": name, "fields": field_names(cls), "errors": error.errors(), "raw": own}
@@ -140,7 +149,9 @@ class Readers:
             return Union[tuple(self.reader(part) for part in inner)]  # noqa: UP007
         if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
             return Mapping[inner[0], self.reader(inner[1])]  # type: ignore[valid-type, misc]
-        return Annotated[annotation, Strict(False)] if annotation is Path else annotation
+        return {Path: Annotated[Path, Strict(False)], int: Annotated[int, WHOLE], float: Annotated[float, ANY]}.get(
+            annotation, annotation
+        )
 
     def plain(self, value: object, annotation: object = None) -> Any:
         """Return settings as mappings, lists, texts and numbers, all defaults written out; the readers read them back."""
@@ -153,8 +164,22 @@ class Readers:
         if isinstance(value, Mapping):
             return {key: self.plain(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.plain(inner) for inner in value]
+            return [self.plain(inner, _of_items(annotation)) for inner in value]
         return str(value) if isinstance(value, Path) else value
+
+
+def _of_items(annotation: object) -> object:
+    """Return what each item of a list is annotated with; None where nothing says so."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return next((get_args(member)[0] for member in members if get_origin(member) is Sequence), None)
+
+
+def _within_limits(settings: Any) -> object:
+    """Return a dataclass of settings that was made in Python, if each of its numbers is one that a job file may hold."""
+    for name, most in beyond_limits(settings):
+        text = f"{name} must be at most {most:,}; got {getattr(settings, name)!r}"
+        raise PydanticCustomError("setting", "{text}", {"text": text, "fields": field_names(type(settings))})
+    return settings
 
 
 def _with_kind(value: object, default: str | None) -> dict[str, Any]:
@@ -178,33 +203,6 @@ def kind_of(value: object, registry: Registry) -> str | None:
         return None
     cls = type(value)
     return next((kind for kind, known in registry.classes.items() if known is cls), f"{cls.__module__}:{cls.__qualname__}")
-
-
-@contextmanager
-def fedtailors_classes_alone() -> Iterator[None]:
-    """Let no job that is read inside the block import a class of somebody's own, wherever and however it names it."""
-    before = _OWN_CLASSES.set(False)
-    try:
-        yield
-    finally:
-        _OWN_CLASSES.reset(before)
-
-
-def import_class(name: str) -> type:
-    """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too."""
-    if not _OWN_CLASSES.get():
-        reason = "only techniques that come with fedtailor run in jobs from elsewhere"
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": reason})
-    module, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.extend([] if here in sys.path else [here])
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": str(error)}) from None
-    if not (isinstance(found, type) and is_dataclass(found)):
-        raise PydanticCustomError("import", "{name}", {"name": name, "reason": "it is not a dataclass"})
-    return found
 
 
 def field_names(cls: type) -> list[str]:

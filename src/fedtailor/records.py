@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .tensors import Tensors
+if TYPE_CHECKING:  # torch comes with it, and who reads a table needs none
+    from .tensors import Tensors
 
 ClientId: TypeAlias = str
 Fact: TypeAlias = int | float | str | list[int] | list[float] | list[str]
 Facts: TypeAlias = Mapping[str, Fact]
+
+
+class Numeral(str):
+    """The text of a whole number that stands as a number in its source; equal to the same text from a file without types."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +23,9 @@ class Example:
     """One example of somebody's data."""
 
     id: str  # stable name within its source, such as "train-17"
-    fields: Mapping[str, object]  # the task's names (input, target, references, text, label) and all other columns
+    fields: Mapping[str, object]  # the task's names (input, target, references, text, label) and all other columns that are read
+    source: str = field(default="", compare=False)  # the file, or the name in a mapping of clients, that it comes from
+    place: str = field(default="", compare=False)  # the row as an editor or a spreadsheet shows it; "" where there is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +33,7 @@ class Message:
     """What server and clients say to each other; the only thing that crosses the border of a client."""
 
     kind: str  # "train", "evaluate", ...
-    tensors: Tensors = field(default_factory=dict)  # on the CPU, contiguous
+    tensors: "Tensors" = field(default_factory=dict)  # on the CPU, contiguous
     facts: Facts = field(default_factory=dict)
 
 
@@ -76,9 +85,9 @@ class Update:
 
     client: ClientId
     version: int  # of the shared tensors it started from
-    delta: Tensors  # trained minus received, one tensor per trained weight
+    delta: "Tensors"  # trained minus received, one tensor per trained weight
     weight: float  # share in averages; the client's number of examples unless the job says otherwise
-    extra: Tensors = field(default_factory=dict)  # control variates and the like
+    extra: "Tensors" = field(default_factory=dict)  # control variates and the like
     scale: Mapping[str, float] = field(default_factory=dict)  # alpha / r per module, as ranks may differ
 
 
@@ -86,9 +95,9 @@ class Update:
 class Outcome:
     """What an aggregation makes of one round's updates."""
 
-    shared: Tensors  # after the round
-    state: Tensors = field(default_factory=dict)  # of the aggregation, for the next round
-    personal: Mapping[ClientId, Tensors] = field(default_factory=dict)  # for rules that answer each client differently
+    shared: "Tensors"  # after the round
+    state: "Tensors" = field(default_factory=dict)  # of the aggregation, for the next round
+    personal: Mapping[ClientId, "Tensors"] = field(default_factory=dict)  # for rules that answer each client differently
     figures: Mapping[str, float] = field(default_factory=dict)  # bias, cosine, ...
 
 
@@ -97,8 +106,8 @@ class ServerState:
     """All that a server must keep to go on after a stop: values only."""
 
     version: int  # rounds behind it
-    shared: Tensors
-    method: Tensors = field(default_factory=dict)  # what the aggregation keeps
+    shared: "Tensors"
+    method: "Tensors" = field(default_factory=dict)  # what the aggregation keeps
 
 
 @dataclass(frozen=True, kw_only=True)

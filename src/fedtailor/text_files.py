@@ -10,6 +10,7 @@ from typing import Any
 from .errors import JobError, SettingError
 
 MOST_BYTES = 1_000_000  # of a job, a site file, a list of labels
+MOST_NAME, MOST_PATH = 255, 4000  # bytes of a file's name, and of its path; Linux refuses longer ones
 MOST_DIGITS = 4000  # of a whole number; Python itself refuses 4300
 SORTS = {
     stat.S_ISDIR: "a folder",
@@ -18,6 +19,26 @@ SORTS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
+
+
+def expanded(base: Path, name: str | Path, what: str, *, error: type[JobError] = SettingError) -> Path:
+    """Return a path that a person wrote, from `base` on if it is relative; ~ is somebody's home.
+
+    Args:
+        what: the setting that names it.
+
+    Raises:
+        JobError: of the type `error`, if no file can have that name.
+    """
+    parts = [part.encode("utf-8", "surrogatepass") for part in Path(name).parts]
+    if "\0" in str(name) or any(len(part) > MOST_NAME for part in parts) or sum(map(len, parts)) + len(parts) > MOST_PATH:
+        raise error(
+            f"{what} is {shown(name)!r}, which cannot be the name of a file: it is too long, or holds a zero byte; shorten it."
+        )
+    try:
+        return base / Path(name).expanduser()
+    except RuntimeError:
+        raise error(f"{what} is {shown(name)!r}, and there is no user of that name here; write the path out.") from None
 
 
 def check_regular(path: Path, what: str, *, error: type[JobError] = SettingError, tip: str = "") -> None:
@@ -32,7 +53,9 @@ def check_regular(path: Path, what: str, *, error: type[JobError] = SettingError
     except FileNotFoundError:
         raise error(f"{path}: there is no such file, to be read as {what}{f'; {tip}' if tip else ''}.") from None
     except (OSError, ValueError) as fault:
-        raise error(f"{shown(path)}: {what} cannot be read: {reason(fault)}.") from None
+        raise error(
+            f"{shown(path)}: {what} cannot be read: {reason(fault)}; check the path, where its links lead, and its mode."
+        ) from None
     sort = next((name for is_one, name in SORTS.items() if is_one(mode)), None)
     if sort is not None:
         raise error(f"{path} is {sort}, and {what} must be a regular file; give the path of a file.")

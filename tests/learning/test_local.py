@@ -41,3 +41,12 @@ def test_warmup_goes_on_over_rounds():
 def test_bad_settings_are_named(bad, names):
     with pytest.raises(SettingError, match=names):
         LocalTraining(**bad)
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch", "accumulate", "least"),
+    [(16, 8, 1, 8), (17, 8, 1, 1), (5, 8, 1, 5), (17, 8, 2, 1), (24, 8, 2, 8), (20, 8, 3, 20), (28, 8, 2, 12), (0, 8, 1, 0)],
+)
+def test_the_fewest_examples_of_a_step_are_those_of_an_epochs_last_one(examples, batch, accumulate, least):
+    local = LocalTraining(batch_size=batch, accumulate=accumulate)
+    assert local.least_examples_a_step(examples) == least

@@ -16,10 +16,10 @@ from fedtailor.cli.net import status
 from fedtailor.errors import JobError, SettingError
 from fedtailor.federation.nvflare.line import NetError
 from fedtailor.network.engine_settings import SERVER
-from fedtailor.network.kits import Network, make_kits
+from fedtailor.network.kits import Network, last_reported, make_kits
 from fedtailor.network.processes import end_process, engine_process
 from fedtailor.network.push import push_on
-from fedtailor.network.submit import last_told, run_on
+from fedtailor.network.submit import run_on
 from fedtailor.network.world import free_port, make_world, running
 from fedtailor.running import run
 
@@ -62,7 +62,7 @@ def test_jobs_on_a_network(net, capsys):
             assert done.summary["metrics"] == local.summary["metrics"]
             assert {"opening", "start", "round", "done"} <= set(events)
             assert (done.folder / "events.jsonl").is_file()
-        assert set(last_told(place.folder / "admin")) == set(SITES)
+        assert set(last_reported(place.folder / "admin")) == set(SITES)
         status(place.folder)
         shown = capsys.readouterr().out
         assert all(site in shown for site in SITES)

@@ -158,18 +158,26 @@ def test_faults_of_folders(tmp_path, write_run):
         read_run(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("torn", ['{"eve', '{"event": "failure", "text": "é'])
+def test_a_torn_last_line_of_events_stops_nothing(write_run, printed, torn):
+    folder = write_run("one")
+    with (folder / "events.jsonl").open("ab") as file:
+        file.write(torn.encode()[:-1])
+    assert "b lost: Timeout" in printed(show(read_run(folder)))
+
+
 DAMAGE = {
     "summary.json": {
         "[]": "holds [] where a summary is expected",
-        "{}": "tells no metrics",
-        '{"metrics": []}': "tells no metrics",
+        "{}": "has no metrics",
+        '{"metrics": []}': "has no metrics",
         '{"metrics": {"after": {}}, "clients": {"mean": 3}}': "clients.mean is 3",
         '{"metrics": {"after"': "cannot be read",
     },
     "rounds.parquet": {"PAR1 cut": "move it away"},
     "clients.parquet": {"": "move it away"},
-    "events.jsonl": {'{"event": "round"}\n{"eve': "line 2 is not JSON"},
-    "generations/before.jsonl": {'{"input": "x"}\n': "line 1 tells no text", "no\n": "line 1 is not JSON", "3\n": "line 1"},
+    "events.jsonl": {'{"event": "round"}\n{"eve\n{"event": "round"}\n': "line 2 is not JSON"},
+    "generations/before.jsonl": {'{"input": "x"}\n': "line 1 has no text", "no\n": "line 1 is not JSON", "3\n": "line 1"},
     "job.yaml": {"[1]": "holds no settings"},
 }
 
@@ -217,7 +225,7 @@ def test_only_a_federated_run_is_to_be_resumed(write_run, kind):
     with pytest.raises(DataError, match="has not ended") as fault:
         read_run(folder)
     assert ("--resume" in str(fault.value)) == (kind == "")
-    assert (f"start it anew with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
+    assert (f"start it again with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
 
 
 def test_a_local_baseline_that_was_cut_off_is_known_by_its_clients(tmp_path):
@@ -250,3 +258,10 @@ def test_cosines_of_prefixes_have_a_column_where_a_run_has_them(write_run, print
     text = printed(show(read_run(folder)))
     assert "prefix cosine" in text
     assert "0.8422" in text
+
+
+def test_equal_numbers_are_no_difference():
+    jobs = [{"tuning": {"alpha": 16, "targets": ["q"]}, "x": 1e-5}, {"tuning": {"alpha": 16.0, "targets": ["q"]}, "x": 0.00001}]
+    assert differences(jobs) == {}
+    jobs[1]["tuning"]["alpha"] = 32.0
+    assert differences(jobs) == {"tuning.alpha": ["16", "32"]}

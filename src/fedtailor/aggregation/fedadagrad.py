@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..limits import LearningRate, Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .adaptive import adaptive_step, check_settings, start
@@ -18,9 +19,9 @@ class FedAdagrad:
     """Scale each value's mean update by the size of all its updates so far."""
 
     kind: Literal["fedadagrad"] = "fedadagrad"
-    server_learning_rate: float = 0.01  # of the server, above 0; the step of a value is about this large
+    server_learning_rate: LearningRate = 0.01  # of the server, above 0; the step of a value is about this large
     beta1: float = 0.0  # share of the last first moment that is kept, in [0, 1)
-    tau: float = 1e-3  # keeps steps small where updates are small, above 0
+    tau: Number = 1e-3  # keeps steps small where updates are small, above 0
 
     def __post_init__(self) -> None:
         check_settings(server_learning_rate=self.server_learning_rate, beta1=self.beta1, beta2=0.0, tau=self.tau)

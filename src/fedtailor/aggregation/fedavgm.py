@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import SettingError
+from ..limits import LearningRate
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, scale, zeros_like
 from .held import mean_and_bias
@@ -22,7 +23,7 @@ class FedAvgM:
 
     kind: Literal["fedavgm"] = "fedavgm"
     momentum: float = 0.9  # share of the last velocity that is kept, in [0, 1)
-    server_learning_rate: float = 1.0  # share of the velocity that the server adds, above 0
+    server_learning_rate: LearningRate = 1.0  # share of the velocity that the server adds, above 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:

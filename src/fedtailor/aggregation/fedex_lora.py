@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .carried import Carried, check_carry, require_carried
@@ -23,7 +24,7 @@ class FedExLora:
     """Average the factors, and carry what the product of the means misses."""
 
     kind: Literal["fedex-lora"] = "fedex-lora"
-    carry: int = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
+    carry: Width = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
 
     def __post_init__(self) -> None:
         check_carry(self.carry)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
+from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .held import mean_and_bias
@@ -27,7 +28,7 @@ class FedRotLora:
     """Turn each client's factors towards the shared ones, then average them."""
 
     kind: Literal["fedrot-lora"] = "fedrot-lora"
-    strength: float = 1.0  # how far factors are turned, from 0 (plain averaging) to 1 (the closest alignment)
+    strength: Number = 1.0  # how far factors are turned, from 0 (plain averaging) to 1 (the closest alignment)
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:

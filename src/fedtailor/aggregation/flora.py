@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..chance import stream
+from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .carried import Carried, check_carry, require_carried
@@ -32,7 +33,7 @@ class Flora:
     """Carry the stack of all clients' factors, and start the trained ones anew."""
 
     kind: Literal["flora"] = "flora"
-    carry: int = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
+    carry: Width = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not
 
     def __post_init__(self) -> None:
         check_carry(self.carry)

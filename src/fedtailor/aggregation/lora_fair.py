@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
+from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .held import Held
@@ -27,7 +28,7 @@ class LoraFair:
     """Average the factors, then correct B towards the mean of the clients' products."""
 
     kind: Literal["lora-fair"] = "lora-fair"
-    ridge: float = 0.01  # penalty on the correction, at least 0; the squared norm of a row of a fresh A is about 1/3
+    ridge: Number = 0.01  # penalty on the correction, at least 0; the squared norm of a row of a fresh A is about 1/3
 
     def __post_init__(self) -> None:
         if not 0 <= self.ridge < float("inf"):

@@ -1,14 +1,12 @@
 """Runs a recipe that compares several systems: all its cells, one table, two plots."""
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .console import complain, out
+from .console import complain, out, print_json
 from .sweep import rows_of, watching
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     from ..report.arms import show_arms, with_lost
     from ..report.arms_plot import plot_against_bytes, plot_crossover
     from ..studies.arms import ARM
-    from ..studies.sweep import spread
+    from ..studies.sweep_figures import spread
 
     means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
@@ -69,7 +67,7 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     if as_json:
         told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
         told |= {} if crossover is None else {"crossings": crossover.crossings}
-        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        print_json(told)
         return
     out().print(
         show_arms(swept.table, means, settings=settings, metric=recipe.metric, folder=str(swept.folder), crossover=crossover)

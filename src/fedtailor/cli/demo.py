@@ -25,6 +25,6 @@ def demo(
 
     with as_file(files("fedtailor.cli").joinpath("demo.yaml")) as file:
         job = Job.load(file, settings or []).replace("base", str(Path.cwd()))
-    err().print(STORY.format(backbone=job.backbone))
+    err().print(STORY.format(backbone=job.backbone), markup=True)
     result = carry_out(job, out_folder=out_folder)
     show_end(result.folder, samples=3)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import out
+from .console import out, say
 
 
 def init(
@@ -23,8 +23,8 @@ def init(
     if not file.parent.is_dir():
         raise SettingError(f"the folder {file.parent} does not exist; make it first, or name a file in another folder.")
     file.write_text(example_job(), encoding="utf-8")
-    out().print(f"\n  wrote [bold]{file}[/], a job that would run as it is\n")
-    out().print(f"  [dim]look   [/] fedtailor check {file}\n  [dim]start  [/] fedtailor run {file}\n", soft_wrap=True)
+    say("\n  wrote [bold]{file}[/], a job that would run as it is\n", file=file)
+    say("  [dim]look   [/] fedtailor check {file}\n  [dim]start  [/] fedtailor run {file}\n", file=file)
 
 
 def schema(

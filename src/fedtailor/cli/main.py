@@ -20,6 +20,7 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
+    from .cache import app as cache
     from .check import check
     from .compare import compare
     from .cut import cut
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     for command in (demo, init, check, cut, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
+    app.add_typer(cache, name="cache")
     app.add_typer(recipe, name="recipe")
     app.add_typer(net, name="net")
     app.add_typer(site, name="site")
@@ -89,7 +91,22 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
+        if (known := _foreseen(error)) is not None:
+            complain(known)
+            sys.exit(MEND)
         complain(
             f"something went wrong that fedtailor did not foresee: {type(error).__name__}: {error}. Add --debug to see where."
         )
         sys.exit(FAILED)
+
+
+def _foreseen(error: Exception) -> str | None:
+    """Return a paragraph on what failed outside of fedtailor: a class of the user's, or the system; None for anything else."""
+    from ..causes import UNKNOWN, cause_of
+
+    if (own := sys.modules.get("fedtailor.own_classes")) is not None and (told := own.blame(error)) is not None:
+        return str(told)
+    if not isinstance(error, OSError | MemoryError | RecursionError):
+        return None
+    cause = cause_of(error, "this command was stopped")
+    return None if cause.name == UNKNOWN else str(cause)

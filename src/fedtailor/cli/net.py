@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import err, out
+from .console import err, out, say
 from .push import push_backbone
 from .run import Overrides, carry_out, show_end
 
@@ -38,11 +38,11 @@ def init(
         err().print(
             "note: hub: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
         )
-    out().print(
-        f"\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
-        f"  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
-        f"  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
-        soft_wrap=True,
+    say(
+        "\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
+        "  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
+        "  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
+        folder=folder,
     )
 
 
@@ -70,14 +70,13 @@ def status(net: NetFolder) -> None:
     """Say who is there, since when, and what each told when it last took part in a run."""
     import time
 
-    from ..network.kits import admin_kit, check_installed, kit_role
-    from ..network.submit import last_told
+    from ..network.kits import admin_kit, check_installed, kit_role, last_reported
     from ..report.plain import plain_table
     from ..report.wording import seconds_text
 
     check_installed()
     kit = admin_kit(net)
-    role, told = kit_role(kit), last_told(kit)
+    role, told = kit_role(kit), last_reported(kit)
     from ..federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
 
     with Hub(kit, role["user"]) as hub:

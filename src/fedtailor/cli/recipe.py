@@ -1,6 +1,5 @@
 """fedtailor recipe: jobs of published experiments."""
 
-import json
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arms import run_arms
-from .console import out
+from .console import out, print_json
 from .run import Baseline, Overrides, carry_out, show_end
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     baseline = Baseline(recipe.baseline) if recipe.baseline else None
     result = carry_out(job, out_folder=out_folder, baseline=baseline, quiet=as_json)
     if as_json:
-        sys.stdout.write(json.dumps(result.summary, indent=2, ensure_ascii=False, default=str) + "\n")
+        print_json(result.summary)
         return
     show_end(result.folder, samples=2)
 

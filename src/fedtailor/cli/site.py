@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import err, out
+from .console import err, say
 
 app = typer.Typer(help="Take part in a network with data of your own.", no_args_is_help=True)
 Texts = list[str] | None
@@ -34,6 +34,9 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Most rounds of one run.")] = None,
     gigabytes: Annotated[float | None, typer.Option(help="Most gigabytes a day, up and down together.")] = None,
+    min_examples: Annotated[
+        int | None, typer.Option(help="Losses and metrics over fewer examples are not told; left out: 16.")
+    ] = None,
     validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on at the end.")] = None,
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
@@ -53,18 +56,21 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         "validation_share": validation_share,
         "test_share": test_share,
     }
+    if gigabytes is not None and not 0 < gigabytes < 1e9:
+        raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
     policy = {
         "protocols": permit,
         "tell": tell,
         "backbone_from_hub": backbone_from_hub,
         "rounds": rounds,
+        "min_examples": min_examples,
         "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
     }
     file = _site_file(kit, data, given, policy)
-    out().print(f"\n  [bold]{told['kit']}[/] of network {told['network']}, hub at {told['hub']}:{told['port']}")
+    say("\n  [bold]{kit}[/] of network {network}, hub at {hub}:{port}", **told)
     for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
-        out().print(f"  [dim]·[/] {line}", soft_wrap=True, highlight=False)
-    out().print(f"  [dim]change it in[/] {kit}/local/fedtailor.json\n", soft_wrap=True)
+        say("  [dim]·[/] {line}", line=line)
+    say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
     if only_write:
         return
     check_installed()

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from ..errors import SettingError
+from ..limits import ClientCount, Count, Few, Number, Width
 from .partition.base import Partition
 from .partition.iid import Iid
 
@@ -25,15 +26,23 @@ class Data:
     validation: object | None = None  # left out: a seeded share of each client's training part
     test: object | None = None  # a public set at the server; each client has its own held-out part as well
     columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    missing: Literal["error", "drop"] = (
+        "error"  # rows that lack a value the job needs: error, all are named; drop, they are left out and counted
+    )
     limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
     packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
-    package_limit: int | None = 1000  # for docstrings: most examples of one library; None reads all of them
+    package_limit: Count | None = 1000  # for docstrings: most examples of one library; None reads all of them
+    cache: bool = True  # keep tokenized parts of files in the user's cache, for the next start; see fedtailor cache
 
     def __post_init__(self) -> None:
         for part in PARTS:
             source = getattr(self, part)
             if source is not None or part == "train":
                 _check_source(part, source)
+        if self.missing not in ("error", "drop"):
+            raise SettingError(
+                f"missing is error or drop, got {self.missing!r}; drop leaves rows without a value out and counts them"
+            )
         for part, most in self.limit.items():
             if part not in PARTS:
                 raise SettingError(f"limit has keys train, validation and test, got {part!r}; write limit: {{train: 1000}}")
@@ -56,8 +65,8 @@ class Data:
 class OwnTuning:
     """What one client's tuning differs in."""
 
-    rank: int | None = None  # of LoRA, at most tuning.rank
-    alpha: float | None = None  # of LoRA; left out: tuning.alpha
+    rank: Width | None = None  # of LoRA, at most tuning.rank
+    alpha: Number | None = None  # of LoRA; left out: tuning.alpha
 
     def __post_init__(self) -> None:
         if self.rank is not None and (not _whole(self.rank) or self.rank < 1):
@@ -70,7 +79,7 @@ class OwnTuning:
 class OwnProtocol:
     """What one client's protocol differs in."""
 
-    cut: int | None = None  # of split: blocks that the client holds; left out: protocol.cut
+    cut: Few | None = None  # of split: blocks that the client holds; left out: protocol.cut
 
     def __post_init__(self) -> None:
         if self.cut is not None and (not _whole(self.cut) or self.cut < 1):
@@ -90,14 +99,17 @@ class Override:
 class Clients:
     """Who owns which examples, and how many of the owners are asked in a round."""
 
-    count: int | None = None  # None: as many as the partition finds in the data, else 10
+    count: ClientCount | None = None  # None: as many as the partition finds in the data, else 10
     partition: Partition = field(default_factory=Iid)
     fraction: float = 1.0  # share of the clients asked in a round, in (0, 1]
-    per_round: int | None = None  # clients asked in a round; takes the place of fraction
+    per_round: ClientCount | None = None  # clients asked in a round; takes the place of fraction
     select: Literal["uniform", "by-size", "stratified"] = "uniform"  # how the clients of a round are drawn
-    min_examples: int = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
+    min_examples: Count = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
+    most_examples: Count | None = None  # in one part of one client: a client that reports more is dropped; null: any number
+    most_weight: float = 1.0  # largest share of one client in an average, in (0, 1]; 1: as large as its examples make it
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
+    failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
     overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
@@ -113,10 +125,22 @@ class Clients:
             raise SettingError(f"select is uniform, by-size or stratified, got {self.select!r}")
         if not _whole(self.min_examples) or self.min_examples < 1:
             raise SettingError(f"min_examples is a number of examples, at least 1, got {self.min_examples!r}")
-        for name in ("validation_share", "test_share"):
+        if self.most_examples is not None and (not _whole(self.most_examples) or self.most_examples < 1):
+            raise SettingError(
+                f"most_examples is a number of examples, at least 1, or null for any number, got {self.most_examples!r}"
+            )
+        if not _number(self.most_weight) or not 0 < self.most_weight <= 1:
+            raise SettingError(
+                f"most_weight is the largest share of one client in an average, in (0, 1], got {self.most_weight!r}"
+            )
+        for name, of in (
+            ("validation_share", "each client's examples"),
+            ("test_share", "each client's examples"),
+            ("failure_share", "the asked clients"),
+        ):
             value = getattr(self, name)
             if not _number(value) or not 0 <= value < 1:
-                raise SettingError(f"{name} is a share of each client's examples, in [0, 1), got {value!r}")
+                raise SettingError(f"{name} is a share of {of}, in [0, 1), got {value!r}")
         if self.validation_share + self.test_share >= 1:
             raise SettingError(
                 f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; "

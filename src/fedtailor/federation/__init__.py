@@ -1,5 +1,19 @@
 """How messages reach clients."""
 
-from .local import ClientHalf, LocalFederation
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ClientHalf", "LocalFederation"]
+if TYPE_CHECKING:
+    from .failing import Failing
+    from .local import ClientHalf, LocalFederation
+
+__all__ = ["ClientHalf", "Failing", "LocalFederation"]
+
+_HOMES = {"ClientHalf": ".local", "Failing": ".failing", "LocalFederation": ".local"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a part when it is first asked for: who only asks a network for its status needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..limits import BatchSize, Epochs, LearningRate, Number, Steps
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..records import ClientId
@@ -33,12 +34,14 @@ Teacher = Callable[[Tensor], Tensor]  # int64 places [N] -> float32 log-probabil
 class Fitting:
     """How one model is fitted to what others say of the round's public examples."""
 
-    epochs: float = 1.0  # passes over the round's public examples; a fraction is allowed
-    steps: int | None = None  # optimizer steps; if given, `epochs` is not used
-    batch_size: int = 16  # public examples in one step
-    learning_rate: float | Literal["auto"] = "auto"  # of the optimizer, which starts anew in each round; auto: usual for the tuning
+    epochs: Epochs = 1.0  # passes over the round's public examples; a fraction is allowed
+    steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
+    batch_size: BatchSize = 16  # public examples in one step
+    learning_rate: LearningRate | Literal["auto"] = (
+        "auto"  # of the optimizer, which starts anew in each round; auto: usual for the tuning
+    )
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
-    clip_norm: float | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
+    clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
 
     def __post_init__(self) -> None:
         self.training()

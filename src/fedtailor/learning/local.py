@@ -5,25 +5,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import SettingError
+from ..limits import BatchSize, Epochs, LearningRate, Number, Rounds, Steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalTraining:
     """What a client does between receiving the shared weights and sending its update."""
 
-    epochs: float = 1.0  # passes over the client's training part in a round; a fraction is allowed
-    steps: int | None = None  # optimizer steps in a round; if given, `epochs` is not used
-    batch_size: int = 8  # examples in one forward pass
-    accumulate: int = 1  # forward passes in one optimizer step
+    epochs: Epochs = 1.0  # passes over the client's training part in a round; a fraction is allowed
+    steps: Steps | None = None  # optimizer steps in a round; if given, `epochs` is not used
+    batch_size: BatchSize = 8  # examples in one forward pass
+    accumulate: BatchSize = 1  # forward passes in one optimizer step
     optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew in each round, unless keep_optimizer
-    learning_rate: float | Literal["auto"] = "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
-    weight_decay: float = 0.0  # of the optimizer
+    learning_rate: LearningRate | Literal["auto"] = (
+        "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
+    )
+    weight_decay: Number = 0.0  # of the optimizer
     momentum: float = 0.0  # of sgd
-    proximal: float = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
-    clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
-    warmup_steps: int = 0  # of the whole run: the rate grows linearly over the first so many local steps
+    proximal: Number = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
+    clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
+    warmup_steps: Steps = 0  # of the whole run: the rate grows linearly over the first so many local steps
     schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the rate over rounds
-    schedule_rounds: int | None = None  # rounds until the rate ends at zero; left out: stop.rounds of the first start
+    schedule_rounds: Rounds | None = None  # rounds until the rate ends at zero; left out: stop.rounds of the first start
+    checkpointing: bool = (
+        False  # activations are computed again in the backward pass: less memory, a forward pass more; same losses
+    )
     keep_optimizer: bool = False  # a client keeps its optimizer's moments from round to round
 
     def __post_init__(self) -> None:
@@ -34,6 +40,8 @@ class LocalTraining:
         for name, value in positive.items():
             if not (value > 0 and math.isfinite(value)):
                 raise SettingError(f"{name} must be a number above 0; got {value}")
+        if self.schedule_rounds is not None and self.schedule_rounds < 1:
+            raise SettingError(f"schedule_rounds counts rounds, at least 1, or null for stop.rounds; got {self.schedule_rounds}")
         if self.weight_decay < 0 or self.warmup_steps < 0:
             raise SettingError(
                 f"weight_decay and warmup_steps must not be negative; got {self.weight_decay}, {self.warmup_steps}"
@@ -43,7 +51,9 @@ class LocalTraining:
         if not 0 <= self.momentum < 1:
             raise SettingError(f"momentum is the share of velocity kept, in [0, 1); got {self.momentum}")
         if self.learning_rate == "auto" and self.optimizer == "sgd":
-            raise SettingError("learning_rate: auto is known for optimizer: adamw alone; give one for sgd, such as learning_rate: 0.1")
+            raise SettingError(
+                "learning_rate: auto is known for optimizer: adamw alone; give one for sgd, such as learning_rate: 0.1"
+            )
         if self.momentum and self.optimizer != "sgd":
             raise SettingError("momentum belongs to optimizer: sgd; adamw has its own moments; remove momentum or choose sgd")
 
@@ -55,7 +65,9 @@ class LocalTraining:
             SettingError: if it is still `auto`; `Job.decided` writes the number in its place.
         """
         if self.learning_rate == "auto":
-            raise SettingError("learning_rate is auto, which Job.decided() turns into the usual one of the job's tuning; give a number")
+            raise SettingError(
+                "learning_rate is auto, which Job.decided() turns into the usual one of the job's tuning; give a number"
+            )
         return self.learning_rate
 
     def steps_per_round(self, examples: int) -> int:
@@ -71,6 +83,12 @@ class LocalTraining:
             return 1.0
         left = max(0.0, 1 - (round - 1) / (self.schedule_rounds or rounds))
         return left if self.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+
+    def least_examples_a_step(self, examples: int) -> int:
+        """Return the fewest of a client's training examples that one optimizer step sees: those of the last batch of an epoch."""
+        batches = math.ceil(examples / self.batch_size)
+        alone = (batches - 1) % self.accumulate  # whole batches that the last step has beside the last batch
+        return min(examples, examples - (batches - 1 - alone) * self.batch_size)
 
     def warmup_factor(self, round: int, step: int, steps: int) -> float:
         """Return the share of the rate that warm-up allows at `step` (from 0) of `steps` in `round` (from 1)."""

@@ -1,11 +1,10 @@
 """A site's part of a job, assembled from its own data and what the hub says."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,21 +12,18 @@ import torch
 from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
+from ..data.columns import MESSAGES
 from ..data.partition.base import Embed, label_groups
-from ..errors import BackboneError, FedtailorError, OffManifest, RunError
-from ..federation.local import ClientHalf
+from ..errors import BackboneError, FedtailorError
 from ..job import Job
 from ..models.packaged import PACKAGED, is_installed
-from ..protection import Gate, Manifest
-from ..records import ClientId, Example, Message
+from ..records import ClientId, Example
+from ..tasks.task import reads_of
+from .columns import extra_columns, with_columns
+from .guarded import Guarded
 from .meeting import backbone_refusals, to_examples
-from .policy import is_figure
 from .site_file import SiteFile
 from .versions import versions
-
-TRAINS = "rate_factor"  # the fact that every request to train has, and no other
-MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
-TRIES = 2  # a protocol asks at most so often for one round
 
 
 class Refused(FedtailorError):
@@ -39,6 +35,11 @@ class OneOwner:
     """The partition at a site: all examples are its own."""
 
     client: ClientId
+    columns: ClassVar[tuple[str, ...]] = ()  # that it reads
+
+    def owners(self, examples: Sequence[Example]) -> list[ClientId]:
+        """Return the owner of each example."""
+        return [self.client] * len(examples)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels where there are any."""
@@ -68,12 +69,12 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
-    own = {"train": list(file.data), "columns": dict(file.columns)}
+    own = {"train": list(file.data), "columns": dict(file.columns), "missing": told["job"]["data"].get("missing", "error")}
     clients = with_own_backbone(told["job"]["clients"], site, file, kit)
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
-    if forbidden := file.policy.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the hub left out written out
         raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
@@ -125,61 +126,30 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         validation_share=0.0 if told["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
+    fields = (*job.task.required, *job.task.optional, *getattr(job.task, "extra", ()))
+    mapped = extra_columns(file.columns, fields)
     own = divide(
-        Data(train=list(file.data), columns=dict(file.columns)),
+        Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        required=job.task.required,
-        optional=job.task.optional,
+        **{**reads_of(job.task), "optional": (*job.task.optional, *mapped)},
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],
     )
     sites: list[ClientId] = list(told["sites"])
+    train, validation, test = (
+        {client: with_columns(examples, (*fields, *file.columns, MESSAGES), mapped) for client, examples in part.items()}
+        for part in (own.train, own.validation, own.test)
+    )
     return replace(
         own,
-        train={**{other: [] for other in sites}, **own.train},
+        train={**{other: [] for other in sites}, **train},
+        validation=validation,
+        test=test,
         server_test=to_examples(told["test"]),
         public=to_examples(told["public"]),
         elsewhere=frozenset(sites) - {site},
     )
-
-
-@dataclass(kw_only=True)
-class Guarded:
-    """A client half behind the site's own gate: the manifest of the job as this site reads it, and what its owner permits."""
-
-    half: ClientHalf
-    manifest: Manifest
-    tells_figures: bool
-    rounds: int  # of the job; no more are trained, whatever the server asks for
-    trained: int = 0
-    gate: Gate = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.gate = Gate(manifest=self.manifest)
-
-    def answer(self, data: bytes) -> Any:
-        """Return the encoded reply to an encoded message."""
-        message = self.gate.enter_client(data)
-        if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
-            raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
-        if TRAINS in message.facts:
-            self._count(message)
-        return self.gate.leave_client(self._without_figures(self.half.answer(message)))
-
-    def _count(self, message: Message) -> None:
-        if int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
-            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
-        self.trained += 1
-        if self.trained > TRIES * self.rounds:
-            raise RunError(f"training was asked for {self.trained} times in a job of {self.rounds} rounds")
-
-    def _without_figures(self, message: Message) -> Message:
-        if self.tells_figures:
-            return message
-        spec = self.manifest.up[message.kind].facts
-        kept = {name: value for name, value in message.facts.items() if not (is_figure(name) and spec[name].optional)}
-        return replace(message, facts=kept)
 
 
 def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
@@ -187,15 +157,35 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
     half = parts.protocol.client(
         parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
     )
-    return Guarded(half=half, manifest=parts.manifest, tells_figures="figures" in file.policy.tell, rounds=parts.job.stop.rounds)
+    return Guarded(
+        half=half,
+        manifest=parts.manifest,
+        policy=file.policy,
+        rounds=parts.job.stop.rounds,
+        examples=_examples(site, parts),
+    )
+
+
+def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
+    """Return how many examples each sort of figures is a mean over, at least."""
+    state = parts.states[site]
+    return {
+        "step": parts.protocol.local.least_examples_a_step(len(state.train)),
+        "train": len(state.train),
+        "validation": len(state.validation),
+        "test": len(state.test),
+        "public": len(parts.server_test),
+    }
 
 
 def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
     """Return what a site tells of itself before the first round."""
-    state, figures = parts.states[site], "figures" in file.policy.tell
+    policy = file.policy
+    state, figures = parts.states[site], "figures" in policy.tell
+    largest = max(len(state.validation), len(state.test))
     return {
         "examples": len(state.train),
-        "measures": int(figures and bool(len(state.validation) or len(state.test))),
+        "measures": int(figures and largest >= policy.min_examples),
         "versions": versions(),
         "precision": parts.precision,
         "threads": torch.get_num_threads(),

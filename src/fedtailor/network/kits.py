@@ -17,6 +17,7 @@ from .site_file import write_private
 
 PORT = 8102
 FILE = "network.json"  # in the network's folder, and in each kit
+LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 HUB, ADMIN, AUTHORITY = "hub", "admin", "authority"
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -154,6 +155,22 @@ def admin_kit(network: Path) -> Path:
     raise SettingError(
         f"{network} is no folder of a network and no administrator's kit; fedtailor net init NETWORK.yaml makes one, fedtailor net try one to learn with"
     )
+
+
+def last_reported(kit: Path) -> dict[str, dict[str, Any]]:
+    """Return what each site reported of itself in the last run that this administrator's kit submitted; empty before the first.
+
+    Raises:
+        SettingError: if the file is damaged.
+    """
+    file = kit / LAST_RUN
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["sites"] if file.is_file() else {}
+        return {str(site): dict(info) for site, info in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise SettingError(
+            f"{file} cannot be read ({type(fault).__name__}: {fault}); delete it: the next run writes it again"
+        ) from None
 
 
 def _project(network: Network) -> dict[str, Any]:

@@ -8,12 +8,20 @@ from ..errors import SettingError
 from ..job import Job
 from ..personalization import Dual
 from ..protocols import Distillation
-from ..records import Example
+from ..records import Example, Numeral
 from .policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
 RUN_NAME = 120  # most characters
-HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
+HASHES = {
+    "weights": "weights",
+    "tokenizer": "tokenizer files",
+    "chat_template": "chat template",
+    "config": "settings in config.json",
+    "tokenizer_config": "settings in tokenizer_config.json",
+    "generation_config": "settings in generation_config.json",
+    "other_files": "other files that are loaded",
+}
 
 
 def job_to_send(job: Job) -> dict[str, Any]:
@@ -24,7 +32,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
     """
     check_for_network(job)
     told = job.to_dict()
-    told |= {"data": {"train": SENT}, "backbone": backbone_name(job.backbone)}
+    told |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
     own = {site: _named(override) for site, override in told["clients"]["overrides"].items()}
     told["clients"] = {**told["clients"], "partition": "iid", "overrides": own}
     del told["base"]
@@ -33,6 +41,12 @@ def job_to_send(job: Job) -> dict[str, Any]:
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
     return told
+
+
+def at_clock(job: Job, task: Any) -> Job:
+    """Return the job with the moment that its chat template writes at the hub, so that every site writes the same."""
+    moment = getattr(task, "clock", None)
+    return job if moment is None else job.replace("task.clock", moment)
 
 
 def _named(override: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +61,10 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             f"on a network nothing runs but techniques that come with fedtailor, and the job names the class {own[0]}; take one of ours, or run "
             "it on one machine, without --on"
+        )
+    if job.clients.failure_share:
+        raise SettingError(
+            "clients.failure_share is for simulation on one machine: on a network clients fail by themselves; leave it out"
         )
     task: Any = job.task
     if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
@@ -95,11 +113,18 @@ def plain_examples(examples: Iterable[Example]) -> list[dict[str, Any]]:
 
 def to_examples(told: Sequence[Mapping[str, Any]]) -> list[Example]:
     """Return what `plain_examples` wrote."""
-    return [Example(id=str(one["id"]), fields=dict(one["fields"])) for one in told]
+    return [Example(id=str(one["id"]), fields={name: _numeral(value) for name, value in one["fields"].items()}) for one in told]
+
+
+def _numeral(value: Any) -> Any:
+    """Return a whole number as the text that it was."""
+    return Numeral(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _plain(value: object) -> object:
     """Return what JSON can say of a value: tasks read texts, and lists of them."""
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
+    if isinstance(value, Numeral):  # so that the label of a class stays a number
+        return int(value)
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

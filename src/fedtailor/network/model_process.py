@@ -16,9 +16,11 @@ from typing import Any
 
 from ..errors import FedtailorError
 from ..federation.local import failure_of
-from ..job_parts import fedtailors_classes_alone
+from ..own_classes import fedtailors_classes_alone
+from ..printable import printable
 from ..protection import Encoded
-from .at_site import Guarded, Refused, describe, guarded, site_parts
+from .at_site import Refused, describe, guarded, site_parts
+from .guarded import Guarded
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 from .site_file import read_site_file
 
@@ -43,7 +45,7 @@ def main() -> None:
         except Ended:
             return
         except Exception as fault:
-            traceback.print_exception(fault, file=sys.stderr)
+            sys.stderr.write(printable("".join(traceback.format_exception(fault))))
             sys.stderr.flush()
             pipe.put(FAILURE, json.dumps(_told(fault)).encode())
 

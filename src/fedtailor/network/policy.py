@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin
 
 from ..errors import SettingError
+from ..protection import FactSpec
 
 CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
 PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
@@ -29,6 +30,7 @@ class Policy:
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
     tell: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see TELLABLE
+    min_examples: int = 16  # figures that are means over fewer examples stay here: they tell of single ones
     backbone_from_hub: bool = False  # weights can be made so that what is trained on them tells more of the data: only on purpose
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class Policy:
                 raise SettingError(f"policy.{name} names {strange[0]!r}; known are {', '.join(known)}")
         if not isinstance(self.backbone_from_hub, bool):
             raise SettingError(f"policy.backbone_from_hub is true or false; got {self.backbone_from_hub!r}")
-        for name in ("rounds", "bytes_per_day"):
+        for name in ("rounds", "bytes_per_day", "min_examples"):
             if getattr(self, name) < 1:
                 raise SettingError(f"policy.{name} is a whole number from 1; got {getattr(self, name)}")
 
@@ -61,6 +63,18 @@ class Policy:
             return list(self._differences(job))
         except (KeyError, TypeError, AttributeError) as fault:
             return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
+
+    def withholds(self, fact: FactSpec, examples: Mapping[str, int]) -> bool:
+        """Return whether a fact stays at the site, by what it reveals and by how few examples it is a mean over.
+
+        Args:
+            examples: how many there are of each of `FactSpec.over`.
+        """
+        if fact.revealed == "label-counts" and fact.over and "figures" not in self.tell:  # counts of right answers make a metric
+            return True
+        if fact.revealed in ("nothing", "work"):
+            return False
+        return fact.revealed not in self.tell or examples.get(fact.over, self.min_examples) < self.min_examples
 
     def backbone_refusals(self) -> list[str]:
         """Return why no backbone is taken from the hub; empty if it is."""
@@ -81,6 +95,7 @@ class Policy:
             *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
             *(f"tells {text}" for text in told),
             *(f"does not tell {text}" for text in kept),
+            *([f"does not tell figures over fewer than {self.min_examples} examples"] if "figures" in self.tell else []),
             "never sends examples, texts or files, and runs no code but fedtailor's own",
         ]
 
@@ -110,11 +125,6 @@ class Policy:
         for what, needed in needs.items():
             if needed and what not in self.tell:
                 yield f"the job needs to be told {what} ({TELLABLE[what]}), which this site does not tell"
-
-
-def is_figure(name: str) -> bool:
-    """Return whether a fact is a loss or metric on a site's own validation or test part."""
-    return name.startswith(("validation.", "test.", "validation_"))
 
 
 def named_classes(job: Mapping[str, Any]) -> list[str]:
@@ -151,6 +161,7 @@ def _types() -> dict[str, Any]:
         **dict.fromkeys(("tunings", "aggregations"), texts | None),
         "rounds": int,
         "bytes_per_day": int,
+        "min_examples": int,
     }
 
 

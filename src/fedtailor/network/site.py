@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import FedtailorError
-from ..federation.nvflare.line import Told
-from ..federation.nvflare.packing import Packed, pack, unpack
+from ..federation.nvflare.line import Packed, Told
+from ..federation.nvflare.packing import pack, unpack
+from ..printable import printable
 from ..protection import Encoded
 from ..records import ClientId
 from .backbone_offer import read_offer
@@ -98,7 +99,7 @@ class Site:
             self._note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
         offered = told.get("backbone")
-        forbidden = file.policy.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
+        forbidden = file.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
         reasons = [*forbidden, *version_refusals(versions(), told["hub"]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))
@@ -141,7 +142,7 @@ class Site:
     def _note(self, text: str) -> None:
         """Write a line into the site's own diary."""
         with (self._kit / DIARY).open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}\n")
 
 
 def _in_words(job: dict[str, Any]) -> str:

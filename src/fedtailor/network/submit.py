@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ..errors import ResumeError, SettingError
 from ..job import Job
@@ -16,10 +15,8 @@ from ..running import Result, Watcher
 from ..running.folder import choose_folder
 from .handed import Handed
 from .job_folder import settings_of
-from .kits import admin_kit, check_installed, kit_role
+from .kits import LAST_RUN, admin_kit, check_installed, kit_role
 from .meeting import check_for_network
-
-TOLD = "last-run.json"  # in the administrator's kit
 
 
 def run_on(
@@ -68,7 +65,7 @@ def run_on(
             expected=role["sites"],
         ).to_the_end()
         shutil.copytree(outcome.folder, path, dirs_exist_ok=True)
-    shutil.copyfile(path / "network.json", kit / TOLD)
+    shutil.copyfile(path / "network.json", kit / LAST_RUN)
     return Result(folder=path, summary=json.loads((path / "summary.json").read_text(encoding="utf-8")))
 
 
@@ -79,12 +76,6 @@ def _check_known(without: Sequence[ClientId], sites: Collection[ClientId], netwo
         raise SettingError(
             f"--without {unknown[0]}: network {network} has no such site; its sites are {', '.join(sorted(sites))}"
         )
-
-
-def last_told(kit: Path) -> dict[ClientId, dict[str, Any]]:
-    """Return what each site told of itself in the last run that this administrator's kit handed in; empty before the first."""
-    file = kit / TOLD
-    return dict(json.loads(file.read_text(encoding="utf-8"))["sites"]) if file.is_file() else {}
 
 
 def job_name(what: str) -> str:

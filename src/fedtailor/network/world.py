@@ -61,7 +61,7 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             validation_share=job.clients.validation_share,
             test_share=job.clients.test_share,
             backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
-            policy=policy or Policy(protocols=("averaging", "distillation", "split"), tell=tuple(TELLABLE)),
+            policy=policy or Policy(protocols=("averaging", "distillation", "split"), tell=tuple(TELLABLE), min_examples=1),
         ).write(folder / client)
     return World(folder=folder, network=network)
 

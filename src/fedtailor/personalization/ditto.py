@@ -13,6 +13,7 @@ from typing import Literal
 from ..errors import SettingError
 from ..learning.corrections import proximal
 from ..learning.training import Trained
+from ..limits import Epochs, LearningRate, Number, Steps
 from ..tensors import Tensors
 from .own_training import check_own, own_local
 from .technique import Personal, Turn
@@ -23,10 +24,10 @@ class Ditto:
     """All weights are shared, and each client trains a second set of its own, drawn towards the shared one."""
 
     kind: Literal["ditto"] = "ditto"
-    pull: float = 0.1  # the paper's lambda, at least 0: 0 is training alone; it tries 0.05 to 2
-    epochs: float | None = None  # passes over the training part for the client's own weights; null: as protocol.local
-    steps: int | None = None  # or so many optimizer steps
-    learning_rate: float | None = None  # null: that of protocol.local
+    pull: Number = 0.1  # the paper's lambda, at least 0: 0 is training alone; it tries 0.05 to 2
+    epochs: Epochs | None = None  # passes over the training part for the client's own weights; null: as protocol.local
+    steps: Steps | None = None  # or so many optimizer steps
+    learning_rate: LearningRate | None = None  # null: that of protocol.local
 
     def __post_init__(self) -> None:
         if not 0 <= self.pull < math.inf:

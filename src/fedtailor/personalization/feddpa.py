@@ -22,6 +22,7 @@ from ..interfaces import Aggregation, Tuning
 from ..learning.local import LocalTraining
 from ..learning.training import Trained
 from ..learning.worker import Worker
+from ..limits import Count, Epochs, LearningRate, Number, Steps, Width
 from ..tasks import Classification, Task, Writes
 from ..tensors import Tensors, clone
 from ..tuning.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
@@ -46,13 +47,13 @@ class FedDpa:
         "instance"  # share of the local adapter: from each input, or one number in [0, 1] for all
     )
     scale: float = 0.5  # of an instance's share: what an input gets that is just as the client's own, in (0, 1]
-    samples: int = 32  # training inputs, at most, that an input is compared with
+    samples: Count = 32  # training inputs, at most, that an input is compared with
     trained_weight: float = 0.5  # share of the local adapter while it is trained, in (0, 1]
-    rank: int | None = None  # of the local adapter; null: tuning.rank
-    alpha: float | None = None  # of the local adapter; null: tuning.alpha
-    epochs: float | None = None  # passes over the training part for the local adapter; null: as protocol.local
-    steps: int | None = None  # or so many optimizer steps
-    learning_rate: float | None = None  # null: that of protocol.local
+    rank: Width | None = None  # of the local adapter; null: tuning.rank
+    alpha: Number | None = None  # of the local adapter; null: tuning.alpha
+    epochs: Epochs | None = None  # passes over the training part for the local adapter; null: as protocol.local
+    steps: Steps | None = None  # or so many optimizer steps
+    learning_rate: LearningRate | None = None  # null: that of protocol.local
 
     def __post_init__(self) -> None:
         check_own(epochs=self.epochs, steps=self.steps, learning_rate=self.learning_rate)

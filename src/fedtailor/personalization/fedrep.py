@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..learning.training import Trained
+from ..limits import Epochs, LearningRate, Steps
 from ..tensors import Tensors
 from .home import check_patterns, matching
 from .own_training import check_own, own_local
@@ -21,9 +22,9 @@ class FedRep:
 
     kind: Literal["fedrep"] = "fedrep"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
-    home_epochs: float | None = None  # passes over the training part for the home weights; null: as protocol.local
-    home_steps: int | None = None  # or so many optimizer steps
-    home_learning_rate: float | None = None  # null: that of protocol.local
+    home_epochs: Epochs | None = None  # passes over the training part for the home weights; null: as protocol.local
+    home_steps: Steps | None = None  # or so many optimizer steps
+    home_learning_rate: LearningRate | None = None  # null: that of protocol.local
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "home", check_patterns(self.home))

@@ -13,8 +13,8 @@ from typing import Literal
 from ..errors import SettingError
 from ..learning.local import LocalTraining
 from ..learning.training import Trained
+from ..limits import BatchSize, Epochs, LearningRate, Number, Steps
 from ..tensors import Tensors
-from .own_training import check_own
 from .technique import Personal, Turn
 
 
@@ -23,13 +23,13 @@ class FineTune:
     """After the rounds, each client trains the shared weights on its own examples and keeps the result."""
 
     kind: Literal["finetune"] = "finetune"
-    epochs: float = 1.0  # passes over the client's training part; a fraction is allowed
-    steps: int | None = None  # optimizer steps; if given, `epochs` is not used
-    batch_size: int = 8  # examples in one forward pass
+    epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
+    steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
+    batch_size: BatchSize = 8  # examples in one forward pass
     optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew
-    learning_rate: float | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
-    weight_decay: float = 0.0  # of the optimizer
-    clip_norm: float | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
+    learning_rate: LearningRate | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
+    weight_decay: Number = 0.0  # of the optimizer
+    clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
     keep: Literal["best", "last"] = "best"  # best: a client whose own validation loss does not get less keeps the shared weights
 
     def __post_init__(self) -> None:

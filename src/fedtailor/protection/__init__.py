@@ -3,7 +3,7 @@
 from .codec import decode, encode
 from .gate import Encoded, Gate
 from .length import length_of, usual_facts
-from .manifest import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
+from .manifest import FactSpec, Manifest, MessageSpec, Reveals, TensorSpec, Trains, specs_of
 
 __all__ = [
     "Encoded",
@@ -11,7 +11,9 @@ __all__ = [
     "Gate",
     "Manifest",
     "MessageSpec",
+    "Reveals",
     "TensorSpec",
+    "Trains",
     "decode",
     "encode",
     "length_of",

@@ -15,6 +15,7 @@ from ..errors import SettingError
 from ..learning.distil import Fitting
 from ..learning.local import LocalTraining
 from ..learning.worker import Worker
+from ..limits import Count, Length, Number, Rounds
 from ..protection.logits_wire import LogitsWire
 from ..tasks import Scores
 
@@ -29,29 +30,29 @@ class Distillation:
     public: (
         object  # the public examples: a file, a list of files, a hub id, or rest (training rows that data.limit.train leaves out)
     )
-    public_limit: int | None = None  # most public examples, drawn by the seed; null: all
+    public_limit: Count | None = None  # most public examples, drawn by the seed; null: all
     slice: float = 1.0  # share of the public examples that a round is about, drawn anew each round; in (0, 1]
     aggregation: LogitAggregation = field(default_factory=Mean)
     back: Literal["server", "consensus"] = (
         "server"  # what clients align to: the server's own logits, or what the aggregation made of theirs
     )
-    temperature: float = 2.0  # T of both softmaxes in KL
-    weight: float = (
+    temperature: Number = 2.0  # T of both softmaxes in KL
+    weight: Number = (
         0.5  # share of KL in the loss on public examples, in [0, 1]; the rest is CE on their labels. 1: labels are not used
     )
     wire: Literal["float32", "float16", "int8"] = "float16"  # form of logits in messages; int8 has one scale a row
-    top_k: int | None = None  # send the likeliest entries of each row alone, and the mass of the rest; null: whole rows
+    top_k: Length | None = None  # send the likeliest entries of each row alone, and the mass of the rest; null: whole rows
     local: LocalTraining = field(default_factory=LocalTraining)
     align: Fitting = field(default_factory=Fitting)  # of a client to the logits that came down
     distil: Fitting = field(default_factory=Fitting)  # of the server to the aggregated logits
     quorum: float = 0.5  # least share of the asked clients whose logits make a round
     public_fit: bool = True  # each client tells one number: how well a classifier tells its examples from the public ones
     label_counts: bool = False  # clients tell how many of their training examples have each label
-    label_epsilon: float | None = None  # privacy spent by telling label counts, with geometric noise; null: no noise
+    label_epsilon: Number | None = None  # privacy spent by telling label counts, with geometric noise; null: no noise
     refine: Literal["label-statistics"] | None = (
         None  # draw the public rows that fit the clients best, by what they tell; null: evenly
     )
-    refine_every: int = 5  # rounds from one such draw to the next
+    refine_every: Rounds = 5  # rounds from one such draw to the next
 
     def __post_init__(self) -> None:
         check_source(self.public)

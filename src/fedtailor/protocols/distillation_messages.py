@@ -5,10 +5,13 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, specs_of
+from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, Trains, specs_of
+from ..protection.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
 from ..protection.logits_wire import LogitsWire
 from ..tensors import Tensors
+from .averaging_messages import GAIN_FACTS, LOSSES_FACT
 from .evaluation import evaluation_specs
+from .personal import figure_specs
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
@@ -17,46 +20,49 @@ NOW, BEFORE = "rows/now", "rows/before"  # one bit for each public row: whether 
 SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 LOCAL_FACTS = {
-    "version": FactSpec(type="int", purpose="the round that was behind the server when it asked"),
-    "examples": FactSpec(type="int", purpose="training examples of the client: its weight, where the aggregation has weights"),
-    "targets": FactSpec(type="int", purpose="targets counted by the loss on its own examples in this round"),
-    "tokens": FactSpec(type="int", purpose="tokens trained on, its own and public ones: operations are counted from it"),
-    "forward_tokens": FactSpec(type="int", purpose="tokens of forward passes alone: operations are counted from it"),
-    "steps": FactSpec(type="int", purpose="optimizer steps taken, alignment among them"),
-    "first_loss": FactSpec(type="float", purpose="training loss of the first step on its own examples"),
-    "last_loss": FactSpec(type="float", purpose="training loss of the last step on its own examples"),
-    "align_loss": FactSpec(type="float", purpose="distillation loss of the last step of alignment", optional=True),
-    "validation_before": FactSpec(
-        type="float", purpose="loss of its model on its validation part, before the round", optional=True
-    ),
-    "validation_after": FactSpec(type="float", purpose="loss of its model on its validation part, as trained", optional=True),
-    "seconds": FactSpec(type="float", purpose="time that alignment, training and logits took"),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+    "version": asked("the round that was behind the server when it asked"),
+    "examples": examples("training examples of the client: its weight, where the aggregation has weights"),
+    "targets": whole("targets counted by the loss on its own examples in this round"),
+    "tokens": whole("tokens trained on, its own and public ones: operations are counted from it"),
+    "forward_tokens": whole("tokens of forward passes alone: operations are counted from it"),
+    "steps": whole("optimizer steps taken, alignment among them"),
+    "first_loss": loss("training loss of the first step on its own examples", over="step"),
+    "last_loss": loss("training loss of the last step on its own examples", over="step"),
+    "align_loss": loss("distillation loss of the last step of alignment", over="public"),
+    "seconds": seconds("time that alignment, training and logits took"),
+    "peak_bytes": PEAK,
 }
+OWN_GAIN_FACTS = {
+    name: GAIN_FACTS[name] for name in ("validation_before", "evaluation_seconds")
+}  # after: see the next evaluation
 FIT_FACT = FactSpec(
     type="float",
     purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
     optional=True,
+    least=0.0,
+    most=1.0,
+    reveals="public-fit",
+    over="train",
 )
 COUNT_FACT = FactSpec(
-    type="list[int]", purpose="training examples with each label: the weights of classes, and whether the set fits"
+    type="list[int]",
+    purpose="training examples with each label: the weights of classes, and whether the set fits",
+    least=0,
+    most=MOST_COUNT,
+    reveals="label-counts",
 )
 NOISED_FACT = replace(
     COUNT_FACT,
     purpose=f"{COUNT_FACT.purpose}; with geometric noise, so that an example's label hardly shows (their number is told as it is)",
 )
 ALIGN_FACTS = {
-    "steps": FactSpec(type="int", purpose="optimizer steps of the last alignment"),
-    "tokens": FactSpec(type="int", purpose="tokens trained on: operations are counted from it"),
-    "seconds": FactSpec(type="float", purpose="time that the last alignment took"),
-    "peak_bytes": FactSpec(type="int", purpose="peak memory, where the system can tell it per client", optional=True),
+    "steps": whole("optimizer steps of the last alignment"),
+    "tokens": whole("tokens trained on: operations are counted from it"),
+    "seconds": seconds("time that the last alignment took"),
+    "evaluation_seconds": replace(seconds("time that evaluations took"), optional=True),
+    "peak_bytes": PEAK,
 }
-ALIGNED_PARTS = {
-    "validation": "on the client's own validation part",
-    "test": "on the client's own test part",
-    "public": "on the public test set",
-}
-VERSION = FactSpec(type="int", purpose="rounds behind the server: which slice of the public set its logits are about")
+VERSION = asked("rounds behind the server: which slice of the public set its logits are about")
 
 
 def manifest_of(
@@ -69,6 +75,7 @@ def manifest_of(
     counts: bool = False,
     noised: bool = False,
     refined: Mapping[str, int] | None = None,
+    gain: bool = False,
 ) -> Manifest:
     """Return exactly what distillation sends.
 
@@ -79,6 +86,7 @@ def manifest_of(
         fit: whether clients tell how well the public set fits.
         counts: whether clients tell their label counts, `noised` or as they are.
         refined: the sizes SCORED and MARKED, where public rows are drawn by what clients tell; None: they tell nothing of single rows.
+        gain: whether clients measure what a round gains.
     """
     figures = list(figures)
     logits = wire.specs(PLACES)
@@ -89,12 +97,9 @@ def manifest_of(
     scores = {} if refined is None else {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
     marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
     facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
+    facts |= OWN_GAIN_FACTS if gain else {}
     facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
-    told = {
-        f"{part}.{name}": FactSpec(type="float", purpose=f"{name} of its own model {where}", optional=True)
-        for part, where in ALIGNED_PARTS.items()
-        for name in figures
-    }
+    told = figure_specs(figures, "of its own model")
     evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
     return Manifest(
         up={
@@ -104,17 +109,19 @@ def manifest_of(
         },
         down={
             TRAIN: _down(
-                down | marks, {"rate_factor": FactSpec(type="float", purpose="share of the learning rate in this round")}
+                down | marks,
+                {"rate_factor": share("share of the learning rate in this round"), **(LOSSES_FACT if gain else {})},
+                "round",
             ),
             "evaluate": evaluate_down,
-            ALIGN: _down(down | marks, {"generate": FactSpec(type="int", purpose="1 if metrics of generated text are wanted")}),
+            ALIGN: _down(down | marks, {"generate": flag("1 if metrics of generated text are wanted")}, "once"),
         },
         sizes={PLACES: places, **(refined or {})},
     )
 
 
-def _down(tensors: Mapping[str, TensorSpec], facts: Mapping[str, FactSpec]) -> MessageSpec:
-    return MessageSpec(tensors=tensors, facts={"version": VERSION, **facts})
+def _down(tensors: Mapping[str, TensorSpec], facts: Mapping[str, FactSpec], trains: Trains) -> MessageSpec:
+    return MessageSpec(tensors=tensors, facts={"version": VERSION, **facts}, trains=trains)
 
 
 def with_mark(weights: Tensors) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ..tasks.metrics import HIGHER_IS_BETTER
+from ..metrics import HIGHER_IS_BETTER
 from .crossover import SENT, Crossover
 from .plain import plain_table
 from .sweep import cost_text, failed_cells, spread_text, title_of, value_of

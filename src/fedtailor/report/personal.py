@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..tasks.metrics import HIGHER_IS_BETTER
+from ..metrics import HIGHER_IS_BETTER
 from .plain import plain_table
 from .read import Run
 from .wording import NAMES, figure, metric_name

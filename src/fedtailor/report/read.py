@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DataError
+from ..metrics import HIGHER_IS_BETTER
+from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
+from ..text_files import check_regular, read_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = {  # that the tables of a run must have to be shown
-    "rounds": ("round",),
-    "clients": ("client", "examples", "steps", "up_bytes", "seconds"),
-    "evaluations": ("round", "scope", "client", "metric", "value"),
+COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
+    "rounds": {"round": int},
+    "clients": {"client": str},
+    "evaluations": {"round": int, "scope": str, "client": str, "metric": str},
 }
+SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evaluations.parquet")
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
@@ -41,10 +42,7 @@ class Run:
         from ..job_text import read_yaml
 
         file = self.folder / "job.yaml"
-        try:
-            job = read_yaml(file.read_text(encoding="utf-8"), str(file)) if file.exists() else {}
-        except (OSError, ValueError) as error:
-            raise _damaged(file, str(error)) from None
+        job = read_yaml(read_text(file, WHAT, error=DataError), str(file)) if file.exists() else {}
         if not isinstance(job, Mapping):
             raise _damaged(file, "it holds no settings")
         return job
@@ -53,31 +51,44 @@ class Run:
     def network(self) -> Mapping[str, Any]:
         """What a run on a network tells of its sites; empty for others."""
         file = self.folder / "network.json"
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-        except (OSError, ValueError, TypeError) as error:
-            raise _damaged(file, str(error)) from None
+        found = read_json_file(file) if file.exists() else {}
+        if not isinstance(found, Mapping):
+            raise _damaged(file, "it holds no mapping")
+        return found
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Return whether more of a metric is better, also of one of the user's own."""
+        own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
+        return bool({**HIGHER_IS_BETTER, **own}.get(metric, False))
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a baseline, where nobody sends anything."""
+        return bool(self.summary.get("baseline"))
 
     @property
     def tuning(self) -> str:
         """The kind of tuning."""
         return str(self.settings.get("tuning", {}).get("kind", ""))
 
-    def table(self, name: str) -> "pd.DataFrame":
-        """Return rounds, clients, evaluations or partition; empty if the run has none."""
-        import pandas as pd
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table."""
+        import pyarrow.parquet  # a ParquetFile, no read_table, which imports pandas: twice the time of all else here
 
         file = self.folder / f"{name}.parquet"
         if not file.exists():
-            return pd.DataFrame()
+            return []
         try:
-            table = pd.read_parquet(file)
-        except (OSError, ValueError) as error:  # what Arrow raises are kinds of these
+            check_regular(file, WHAT, error=DataError)
+            rows = pyarrow.parquet.ParquetFile(file).read().to_pylist()
+        except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
             raise _damaged(file, str(error)) from None
-        lacking = [] if table.empty else [column for column in COLUMNS.get(name, ()) if column not in table]
-        if lacking:
-            raise _damaged(file, f"it has no column {lacking[0]}")
-        return table
+        kept = [{key: value for key, value in row.items() if value is not None and value == value} for row in rows]  # noqa: PLR0124 - NaN
+        for number, row in enumerate(kept, start=1):
+            for column, kind in COLUMNS.get(name, {}).items():
+                if not isinstance(row.get(column), kind):
+                    raise _damaged(file, f"row {number} has no column {column}, or it holds something else than it should")
+        return kept
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return the events of some kinds, in order."""
@@ -90,9 +101,11 @@ class Run:
         """
         homes = [("", self.folder / "generations" / "{}.jsonl")]
         homes += [(p.name, p / "generations-{}.jsonl") for p in sorted((self.folder / "clients").glob("*")) if p.is_dir()]
+        names = (self.summary.get("evaluation") or {}).get("texts") or {}  # what was written once is not written again
         found = []
         for client, pattern in homes:
-            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in ("before", "after"))
+            moments = [names.get(moment, moment) if client else moment for moment in ("before", "after")]
+            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in moments)
             pairs = [
                 {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
             ]
@@ -109,11 +122,12 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder)
     file = path / "summary.json"
     if file.exists():
-        return Run(path, _summary(file))
-    from ..export import baseline_of, going_on
-
+        summary = _summary(file)
+        tip = "put back a copy, or move it away to see the rest of the run"
+        check_sealed(path, SHOWN, tip=tip, may_lack=SHOWN)
+        return Run(path, summary)
     if (path / "job.yaml").exists() or baseline_of(path):
-        raise DataError(f"the run in {path} has not ended: it has no summary.json; {going_on(path)}.")
+        raise DataError(f"the run in {path} has not ended: it has no summary.json; {how_to_resume(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
     tip = f"there is {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
@@ -122,14 +136,12 @@ def read_run(folder: str | Path) -> Run:
 
 def _summary(file: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = read_json_file(file)
         fault = _fault(summary)
-    except (OSError, ValueError) as error:
-        summary, fault = {}, str(error)
+    except DataError as error:
+        summary, fault = {}, str(error).rstrip(".")
     if fault:
-        from ..export import going_on
-
-        raise DataError(f"{file} cannot be read: {fault}; it was cut off or changed: {going_on(file.parent)}.")
+        raise DataError(f"{file} cannot be read: {fault}; it was interrupted or changed: {how_to_resume(file.parent)}.")
     return dict(summary)
 
 
@@ -138,7 +150,7 @@ def _fault(summary: object) -> str:
     if not isinstance(summary, Mapping):
         return f"it holds {json.dumps(summary)[:40]} where a summary is expected"
     if not isinstance(summary.get("metrics"), Mapping) or "after" not in summary["metrics"]:
-        return "it tells no metrics of after the run"
+        return "it has no metrics of after the run"
     for name, keys in SECTIONS.items():
         section = summary.get(name, {})
         if not isinstance(section, Mapping):
@@ -150,31 +162,37 @@ def _fault(summary: object) -> str:
 
 
 def _lines(file: Path, key: str) -> list[dict[str, Any]]:
-    """Return the records of a JSON Lines file, each of which must have `key`; none if there is no file."""
+    """Return the records of a JSON Lines file, each of which must have `key`; none if there is no file.
+
+    A last line without its end is what an interrupted run left of it: it is passed over.
+    """
     if not file.exists():
         return []
+    check_regular(file, WHAT, error=DataError)
     rows = []
     try:
-        texts = file.read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold U+2028
-    except (OSError, ValueError) as error:
+        *lines, torn = file.read_bytes().split(b"\n")  # not splitlines: a text may hold U+2028
+    except OSError as error:
         raise _damaged(file, str(error)) from None
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
+    for number, line in enumerate([*lines, torn], start=1):
+        if not line.strip():
             continue
         try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise _damaged(file, f"line {number} is not JSON ({error})") from None
-        if not isinstance(row, dict) or key not in row:
-            raise _damaged(file, f"line {number} tells no {key}")
-        rows.append(row)
+            row = json.loads(line.decode("utf-8"))
+            fault = "" if isinstance(row, dict) and key in row else f"line {number} has no {key}"
+        except (ValueError, RecursionError) as error:
+            fault = f"line {number} is not JSON ({error})"
+        if fault and number <= len(lines):
+            raise _damaged(file, fault)
+        if not fault:
+            rows.append(row)
     return rows
 
 
 def _damaged(file: Path, fault: str) -> DataError:
     """Return the error for a file that the tables of a run can do without."""
     return DataError(
-        f"{file} cannot be read: {fault}; it was cut off or changed: put back a copy, or move it away to see the rest of the run."
+        f"{file} cannot be read: {fault}; it was interrupted or changed: put back a copy, or move it away to see the rest of the run."
     )
 
 

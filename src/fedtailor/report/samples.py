@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..printable import printable
 from .read import Run
 
 LENGTH = 240  # most characters shown of one text
@@ -33,5 +34,5 @@ def sample(texts: Mapping[str, Any]) -> Table:
 
 def _cut(text: object) -> str:
     """Return a text on one line, cut where it is long; a dash for none."""
-    flat = " ".join(str(text or "").split()) or "–"
+    flat = printable(" ".join(str(text or "").split())) or "–"
     return flat if len(flat) <= LENGTH else flat[: LENGTH - 1] + "…"

@@ -2,20 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
 from ..records import Example
-from .shard import Batch, Shard
+from .shard import Batch, Padding, Shard
 
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
 
 
 class Task(Protocol):
-    """How examples become tokens, what the loss is, and what can be measured."""
+    """How examples become tokens, what the loss is, and what can be measured.
+
+    A task may also say which columns it reads beside its fields, see `reads_of`.
+    """
 
     required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
@@ -35,6 +39,19 @@ class Task(Protocol):
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
+
+
+def reads_of(task: Task) -> dict[str, Any]:
+    """Return what a task reads of the data, as `data.divide` takes it.
+
+    These are its required and optional fields; `may_be_empty`, the required ones that may be; `context`, further columns that it needs and
+    that may be empty; `extra`, further columns that are taken where they are; and `running`, whether rows are lines of running text. A task of
+    the user's that does not say its context is given all columns.
+    """
+    said = {name: getattr(task, name) for name in ("may_be_empty", "extra", "running") if hasattr(task, name)}
+    if "context" in vars(type(task)):  # a class made of one of ours may read more than that one
+        said["context"] = task.context  # type: ignore[attr-defined]
+    return {"required": task.required, "optional": task.optional, **said}
 
 
 def pooling_of(task: Task) -> Literal["model", "mean"]:
@@ -60,12 +77,30 @@ def by_instance(model: nn.Module) -> ByInstance | None:
     return found
 
 
+def padding_of(model: nn.Module) -> Padding:
+    """Return where the model bears padding, as was found when it was loaded (its attribute `padding_side`); else on the right."""
+    found: Padding = getattr(model, "padding_side", "right")
+    return found
+
+
 @runtime_checkable
 class Writes(Protocol):
     """A task whose model writes texts that are then scored."""
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
         """Return the tokens that each text is written after."""
+
+
+def task_ends(task: Task, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a text which a model writes for this task, beside the usual ones; a task of the user's own may name none."""
+    ends = getattr(task, "ends", None)
+    return [] if ends is None else list(ends(tokenizer))
+
+
+def at_moment(task: Task, moment: str) -> Task:
+    """Return the task with the moment that a chat template may write, where it has a clock that nobody has set."""
+    settable: Any = task
+    return replace(settable, clock=moment) if getattr(task, "chat", False) and getattr(task, "clock", "") is None else task
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
+from ..limits import Number, Width
 from ..tensors import clone
 from .checks import check_choice
 from .files import check_fit, read_tensors
@@ -34,8 +35,8 @@ class FedSB:
     """Train a square matrix between frozen low-rank factors beside the attention weights, and a classifier's head."""
 
     kind: Literal["fed-sb"] = "fed-sb"
-    rank: int = 64  # sides of the squares: weights trained and bytes sent grow with its square
-    alpha: float = 64  # the product counts alpha / rank
+    rank: Width = 64  # sides of the squares: weights trained and bytes sent grow with its square
+    alpha: Number = 64  # the product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
     targets: tuple[str, ...] | None = None  # last parts of module names, or [all-linear]; None: attention query and value
     start: Literal["weights", "random"] = "weights"  # frozen factors: singular vectors of each weight, or drawn from the seed

@@ -1,7 +1,5 @@
 """Adapter folders in PEFT's format, read and checked without unpickling anything."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..tensors import Tensors
+from ..text_files import check_regular, read_json, read_text
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -20,14 +19,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         SettingError: if the folder holds none, or it cannot be read.
     """
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise SettingError(
             f"{folder} is not an adapter folder: it has no {CONFIG}; name the folder that PEFT's save_pretrained or a run wrote"
-        ) from None
-    except (OSError, ValueError) as fault:
-        raise SettingError(f"{path} cannot be read ({fault}); was it written whole?") from fault
+        )
+    config = read_json(read_text(path, "the configuration of an adapter"), str(path))
     if not isinstance(config, dict):
         raise SettingError(f"{path} holds no mapping; was it written by PEFT?")
     return config
@@ -62,35 +58,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_regular(path, "the weights of an adapter")
     try:
         found: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as fault:
         raise SettingError(f"{path} cannot be read ({fault}); is it whole?") from fault
     return found
-
-
-def check_same_scale(folder: Path, scale: Mapping[str, float], *, rank: int, alpha: float) -> None:
-    """Raise SettingError if the adapter in `folder` was trained with another rank, alpha or kind of factors.
-
-    Args:
-        folder: of the adapter.
-        scale: alpha / rank by module, as the tuning at hand has it.
-        rank: of the tuning at hand.
-        alpha: likewise.
-    """
-    config = read_config(folder)
-    if config.get("peft_type") != "LORA":
-        raise SettingError(f"initial: {folder} holds a {config.get('peft_type')} adapter, this tuning is LORA")
-    variants = [
-        name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "layer_replication") if config.get(name)
-    ]
-    if variants:
-        raise SettingError(f"initial: the adapter in {folder} uses {', '.join(variants)}, which kind: lora does not")
-    if (config.get("r"), float(config.get("lora_alpha", 0))) != (rank, float(alpha)):
-        raise SettingError(
-            f"initial: the adapter in {folder} has rank {config.get('r')} and alpha {config.get('lora_alpha')}, "
-            f"the job has rank {rank} and alpha {alpha} (scale {next(iter(scale.values()), 0):g}); set both as the adapter has them"
-        )
 
 
 def check_fit(path: Path, found: Tensors, wanted: Tensors) -> None:

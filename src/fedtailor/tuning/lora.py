@@ -13,9 +13,11 @@ from typing import Any, Literal
 from torch import nn
 
 from ..errors import SettingError
-from .files import check_same_scale, read_config
+from ..limits import Number, Width
+from .files import read_config
 from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
 from .second import save_active
+from .start import start_from
 from .targets import attention_targets, check_targets
 
 
@@ -24,8 +26,8 @@ class Lora:
     """Train low-rank factors beside the attention weights, and a classifier's head."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = 8  # width of the factors: weights trained and bytes sent grow with it
-    alpha: float = 16  # the factors' product counts alpha / rank
+    rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
+    alpha: Number = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
     targets: tuple[str, ...] | None = None  # last parts of module names, or [all-linear]; None: attention query and value
     initial: str | None = None  # folder of an existing adapter to start from
@@ -63,7 +65,7 @@ class Lora:
                     False  # autocast chooses the dtype; a cast to float32 would be undone by it
                 )
         if self.initial is not None:
-            self._start_from(tuned, Path(self.initial).expanduser())
+            start_from(tuned, self.parameters(tuned), Path(self.initial).expanduser())
         return tuned
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
@@ -117,10 +119,6 @@ class Lora:
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
             **task_settings(model),
         )
-
-    def _start_from(self, model: nn.Module, folder: Path) -> None:
-        check_same_scale(folder, self.scale(model), rank=self.rank, alpha=self.alpha)
-        self.restore(model, folder)
 
 
 def _names(targets: object) -> tuple[str, ...]:

@@ -19,10 +19,11 @@ from torch.func import functional_call
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
+from ..limits import Width
 from ..tensors import Tensors, clone
 from .checks import check_choice, check_count
 from .files import check_fit, read_tensors
-from .over_peft import ADAPTER, attach_peft, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
+from .over_peft import ADAPTER, attach_in_front, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
 from .prefix_network import ACTIVATIONS, PrefixNetwork, PrefixVectors
 from .prompt import PUBLISHED, published_vectors
 
@@ -35,8 +36,8 @@ class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
     kind: Literal["prefix"] = "prefix"
-    length: int = 10  # places before the text; each takes a place of the context
-    hidden: int = 512  # width of the network that makes the vectors
+    length: Width = 10  # places before the text; each takes a place of the context
+    hidden: Width = 512  # width of the network that makes the vectors
     layers: Literal[2, 3] = 2  # linear layers of the network
     activation: Literal["tanh", "relu", "gelu"] = "tanh"  # between the network's layers
     exchange: Literal["network", "prefix", "refit"] = "network"  # averaged: its weights, bare vectors, or the vectors it makes
@@ -59,7 +60,9 @@ class Prefix:
         from peft import PrefixTuningConfig
 
         _check_takes_past(model)
-        tuned: Any = attach_peft(model, PrefixTuningConfig(num_virtual_tokens=self.length, **task_settings(model)), seed)
+        tuned: Any = attach_in_front(
+            model, PrefixTuningConfig(num_virtual_tokens=self.length, **task_settings(model)), seed, kind=self.kind
+        )
         bare = tuned.prompt_encoder[ADAPTER].embedding.weight  # PEFT's, for its shape: it knows about grouped heads
         inner: Any = model
         with torch_draws(stream_seed(seed, "prefix")):

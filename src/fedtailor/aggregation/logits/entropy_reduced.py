@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SettingError
+from ...limits import Number
 from .rule import Answer, log_mean
 
 LEAST_CERTAINTY = 0.5  # of what the teacher must be able to say of a class that all clients are sure of
@@ -24,7 +25,7 @@ class EntropyReduced:
     """The mean of the clients' probabilities, sharpened by a softmax."""
 
     kind: Literal["entropy-reduced"] = "entropy-reduced"
-    temperature: float = 0.1  # of the sharpening softmax; the smaller, the surer; 0.1 is the paper's
+    temperature: Number = 0.1  # of the sharpening softmax; the smaller, the surer; 0.1 is the paper's
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

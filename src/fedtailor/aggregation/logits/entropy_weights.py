@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from ...errors import SettingError
+from ...limits import Number
 from .rule import Answer, log_mean
 
 
@@ -20,7 +21,7 @@ class EntropyWeights:
     """The mean of the clients' probabilities, each weighted at each place by its examples and by how sure it is."""
 
     kind: Literal["entropy-weights"] = "entropy-weights"
-    temperature: float = 1.0  # nats of entropy that cost a client a factor of e in weight
+    temperature: Number = 1.0  # nats of entropy that cost a client a factor of e in weight
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError, SettingError
+from ...limits import Number
 from ...records import ClientId, Example
 from .base import REDRAWS, Embed, client_names, column_values, cut_by_shares, rows_by_value
 
@@ -21,10 +22,15 @@ class Dirichlet:
 
     kind: Literal["dirichlet"] = "dirichlet"
     by: str = "label"  # a column, or a slot of a text: input[eatType]
-    alpha: float = 0.3  # above 0; small: clients differ much; 100: nearly alike
+    alpha: Number = 0.3  # above 0; small: clients differ much; 100: nearly alike
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.by,)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the column by which the clients differ."""

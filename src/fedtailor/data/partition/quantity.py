@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError
+from ...limits import Number
 from ...records import ClientId, Example
 from .base import REDRAWS, Embed, client_names, cut_by_shares, label_groups
 from .dirichlet import check_alpha, too_few
@@ -20,10 +21,15 @@ class Quantity:
     """Divide the shuffled examples in shares drawn from Dirichlet(alpha)."""
 
     kind: Literal["quantity"] = "quantity"
-    alpha: float = 1.0  # above 0; small: sizes differ much
+    alpha: Number = 1.0  # above 0; small: sizes differ much
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """It reads no column of its own."""
+        return ()
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels, if there are any: this partition looks at no column."""

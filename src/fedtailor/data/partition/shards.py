@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError, SettingError
+from ...limits import Count
 from ...records import ClientId, Example
 from .base import Embed, client_names, column_values, rows_by_value
 
@@ -20,11 +21,16 @@ class Shards:
 
     kind: Literal["shards"] = "shards"
     by: str = "label"  # a column, or a slot of a text: input[eatType]
-    per_client: int = 2  # shards of each client, at least 1
+    per_client: Count = 2  # shards of each client, at least 1
 
     def __post_init__(self) -> None:
         if isinstance(self.per_client, bool) or not isinstance(self.per_client, int) or self.per_client < 1:
             raise SettingError(f"per_client is a number of shards, at least 1, got {self.per_client!r}; the paper has 2")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.by,)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the column by which the clients differ."""

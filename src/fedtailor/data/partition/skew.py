@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import SettingError
+from ...limits import ClientCount
 from ...records import ClientId, Example
 from .base import USUAL_COUNT, Embed, client_names, column_values, rows_by_value
 from .topic import find_topics
@@ -26,7 +27,7 @@ class Skew:
     kind: Literal["skew"] = "skew"
     share: float = 0.8  # in [0, 1]: 0 is iid, 1 leaves no mixing
     by: str | None = None  # a column, or a slot of a text: input[eatType]; None: clusters of the texts' embeddings
-    clusters: int | None = None  # with by left out: how many clusters; None: 10
+    clusters: ClientCount | None = None  # with by left out: how many clusters; None: 10
 
     def __post_init__(self) -> None:
         if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 <= self.share <= 1:
@@ -37,6 +38,11 @@ class Skew:
             isinstance(self.clusters, bool) or not isinstance(self.clusters, int) or self.clusters < 2
         ):
             raise SettingError(f"clusters is a number of clusters, at least 2, got {self.clusters!r}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return () if self.by is None else (self.by,)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the column or the clusters by which the clients differ."""

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError, SettingError
+from ...limits import ClientCount, Number
 from ...records import ClientId, Example
 from .base import Embed, client_names
 from .dirichlet import check_alpha, divide_by_dirichlet
@@ -22,13 +23,18 @@ class Topic:
     """Find topics, then divide each of them in shares drawn from Dirichlet(alpha)."""
 
     kind: Literal["topic"] = "topic"
-    topics: int = 10  # at least 2
-    alpha: float = 0.3  # above 0; small: clients differ much
+    topics: ClientCount = 10  # at least 2
+    alpha: Number = 0.3  # above 0; small: clients differ much
 
     def __post_init__(self) -> None:
         if isinstance(self.topics, bool) or not isinstance(self.topics, int) or self.topics < 2:
             raise SettingError(f"topics is a number of clusters, at least 2, got {self.topics!r}")
         check_alpha(self.alpha)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """It reads no column of its own."""
+        return ()
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the topic of each example; the same for the same state of `draw`."""

@@ -12,8 +12,7 @@ from nvflare.collab import CollabCallError, collab
 from nvflare.collab.api.context import set_call_context  # not exported: each thread that calls must set it
 
 from ...records import ClientId
-from .line import EVENTS, Places, SiteHalf, Told, Unanswered
-from .packing import Packed
+from .line import EVENTS, Packed, Places, SiteHalf, Told, Unanswered
 
 
 class CollabLine:

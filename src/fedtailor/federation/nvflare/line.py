@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 from ...errors import FedtailorError
 from ...records import ClientId
-from .packing import Packed
 
+Packed: TypeAlias = dict[str, Any]  # an encoded message: blob: bytes; or head: bytes, tensors: by name
 EVENTS = "fedtailor"  # the topic under which a running job tells what happens
 Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...errors import OffManifest
 from ...protection import FactSpec, MessageSpec, TensorSpec, specs_of
+from ...protection.facts import MOST_COUNT, asked, loss, whole
 from ...records import Message
 from ...tensors import Tensors
 from ..averaging_messages import DOWN_FACTS, TRAIN_FACTS
@@ -32,26 +33,36 @@ LOSS_GRADIENT, GRADIENT, END = "split-loss-gradient", "split-gradient", "split-e
 AHEAD, DRAINED = "split-ahead", "split-drained"  # pipelined: go on with the next step meanwhile; all steps are under way
 EXAMPLES = "examples"  # the name, in a manifest, of the most examples in a message
 
-STEP = {"step": FactSpec(type="int", purpose="step of the round that this belongs to, from 0")}
+STEP = {"step": asked("step of the round that this belongs to, from 0")}
 LENGTHS = {
     "lengths": FactSpec(
-        type="list[int]", purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it"
+        type="list[int]",
+        purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it",
+        reveals="work",
+        least=0,
+        most=MOST_COUNT,
     )
 }
 ROWS = {
     "rows": FactSpec(
         type="list[int]",
         purpose="numbers of the batch's examples in the client's training part: by them the server finds what it keeps",
+        reveals="work",
+        least=0,
+        most=MOST_COUNT,
     )
 }
 KEPT = {
     "kept": FactSpec(
-        type="str", purpose="a mark of the examples whose activations the server keeps", most_characters=MARK_CHARACTERS
+        type="str",
+        reveals="nothing",
+        purpose="a mark of the examples whose activations the server keeps",
+        most_characters=MARK_CHARACTERS,
     )
 }
-CUT_FACT = {"cut": FactSpec(type="int", purpose="blocks that the client holds in this round")}
-FREE_FACT = {FREE: FactSpec(type="int", purpose="memory that is free at the client in bytes: the server chooses the cut by it")}
-LOSS = {"loss": FactSpec(type="float", purpose="mean loss of the step, which the server computed", optional=True)}
+CUT_FACT = {"cut": asked("blocks that the client holds in this round")}
+FREE_FACT = {FREE: whole("memory that is free at the client in bytes: the server chooses the cut by it")}
+LOSS = {"loss": loss("mean loss of the step, which the server computed", over="step")}
 END_FACTS = {
     name: TRAIN_FACTS[name]
     for name in ("version", "examples", "targets", "tokens", "steps", "first_loss", "last_loss", "seconds")
@@ -106,11 +117,20 @@ class Form:
             BEGIN: MessageSpec(
                 tensors={**self._weights(shared), **self._moved(shared)},
                 facts=DOWN_FACTS | CUT_FACT | (KEPT if self.reuse else {}),
+                trains="round",
+                answers=(ACTIVATIONS,),
             ),
-            GRADIENT: MessageSpec(tensors=gradient, facts=STEP if self.u_shaped else STEP | LOSS),
+            GRADIENT: MessageSpec(
+                tensors=gradient,
+                facts=STEP if self.u_shaped else STEP | LOSS,
+                answers=(ACTIVATIONS, DRAINED, END) if self.pipelined else (ACTIVATIONS, END),
+            ),
         }
-        found |= {AHEAD: MessageSpec(facts=STEP)} if self.pipelined else {}
-        return found | ({HIDDEN: MessageSpec(tensors=self.wire.specs(width), facts=STEP)} if self.u_shaped else {})
+        if self.pipelined:
+            found[AHEAD] = MessageSpec(facts=STEP, answers=(ACTIVATIONS, DRAINED))
+        if self.u_shaped:
+            found[HIDDEN] = MessageSpec(tensors=self.wire.specs(width), facts=STEP, answers=(LOSS_GRADIENT,))
+        return found
 
     def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:
         """Return the specs of a client's part; what is not its part at every cut is optional."""
@@ -123,7 +143,7 @@ class Form:
         """Return the specs of moments that go with a weight whose owner changes."""
         specs = {name: spec for name, spec in self._weights(shared).items() if spec.optional}
         return {
-            f"{MOMENTS}{field}/{name}": replace(spec, shape=() if field == "step" else spec.shape)
+            f"{MOMENTS}{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
             for field in self.moments
             for name, spec in specs.items()
         }

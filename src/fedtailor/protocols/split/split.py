@@ -18,6 +18,7 @@ from ...errors import SettingError
 from ...interfaces import Aggregation
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
+from ...limits import Few
 from ...records import ClientId
 from .bound import BoundSplit
 from .layout import Labels, Layout, lay_out
@@ -30,8 +31,8 @@ class Split:
     """Clients hold the first blocks of the model, the server the rest; each step crosses the cut."""
 
     kind: Literal["split"] = "split"
-    cut: int | Literal["auto"]  # blocks that a client holds: more tell less of its texts and cost more; auto: chosen each round
-    least_cut: int = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
+    cut: Few | Literal["auto"]  # blocks that a client holds: more tell less of its texts and cost more; auto: chosen each round
+    least_cut: Few = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
     labels: Labels = "u-shaped"  # head and loss stay with the client, two exchanges a step; or labels go to the server, one
     server: Literal["parallel", "sequential"] = "parallel"  # a server part for each client, averaged; or one for all in turn
     wire: Wire = field(default_factory=Float32Wire)  # code of activations and hidden states

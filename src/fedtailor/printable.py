@@ -1,0 +1,28 @@
+"""Texts of others made safe to look at: what would move a cursor, colour a terminal or turn a line round is written out.
+
+Data, generations, labels, names of clients, texts of errors and files of models may hold any sign. They pass here on their way to a
+terminal, a page or a log, and are kept as they are everywhere else.
+"""
+
+import json
+import re
+from typing import Any
+
+# control characters but tab and line end, marks that turn the direction of writing, halves of surrogate pairs, line ends of Unicode, tags
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\ud800-\udfff\U000e0000-\U000e007f]")
+
+
+def printable(text: str) -> str:
+    """Return a text with each sign that a terminal would obey written out, as in \\x1b; line ends and tabs stay."""
+    return text if text.isascii() and text.isprintable() else UNSAFE.sub(_written, text)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """Return a value as JSON that can be looked at, and that reads back the same."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    return UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)  # such signs stand inside of strings alone
+
+
+def _written(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
