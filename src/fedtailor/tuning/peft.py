@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ..errors import SettingError
+from ..causes import detail_of
+from ..errors import BackboneError, SettingError
 from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, save_peft, task_settings, trained_by_name
 from .targets import attention_targets
 
+MOST_SIZE = 16_384  # of a rank, a block, a number of layers: weights are made by it
 OURS = ("task_type", "modules_to_save", "peft_type", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping")
 INSTEAD = {  # methods that are refused, and what to use
     "PREFIX_TUNING": "tuning: prefix",
@@ -45,11 +47,14 @@ class PeftMethod:
         if not isinstance(self.arguments, Mapping) or not all(isinstance(name, str) for name in self.arguments):
             raise SettingError(f"arguments is a mapping of settings of PEFT's {self.type}, got {self.arguments!r}")
         object.__setattr__(self, "arguments", dict(self.arguments))
+        for name, value in self.arguments.items():
+            if isinstance(value, int) and abs(value) > MOST_SIZE and not any(word in name for word in ("seed", "key")):
+                raise SettingError(f"arguments.{name} must be at most {MOST_SIZE:,}; got {value}")
         self._check_names()
         try:
             self._config(task_type="CAUSAL_LM")
-        except (ValueError, TypeError) as fault:
-            raise SettingError(f"arguments do not make a PEFT {self.type}: {fault}") from fault
+        except Exception as fault:  # whatever PEFT makes of them
+            raise SettingError(f"arguments do not make a PEFT {self.type}: {detail_of(fault)}") from fault
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return PEFT's wrapper around the model, in evaluation mode, with the method's weights drawn from `seed`.
@@ -62,9 +67,11 @@ class PeftMethod:
         check_bare(model)
         try:
             tuned = self._attach(model, seed)
-        except (ValueError, TypeError, NotImplementedError) as fault:
+        except BackboneError:
+            raise
+        except Exception as fault:  # whatever PEFT and torch make of them
             raise SettingError(
-                f"tuning peft with type {self.type} and a {type(model).__name__} do not go together: {fault} "
+                f"tuning peft with type {self.type} and a {type(model).__name__} do not go together: {detail_of(fault)}. "
                 "Name other arguments, such as target_modules, or try tuning: lora"
             ) from fault
         self._check_saved(tuned)
