@@ -7,7 +7,8 @@ from dataclasses import replace
 from torch import nn
 
 from .aggregation import FedAvg
-from .data.divide import OVER_LIMIT, Divided
+from .data.divide import Divided
+from .data.left_out import OVER_LIMIT, REPEATED
 from .errors import SettingError
 from .interfaces import Control, Refactoring
 from .job import Job
@@ -19,6 +20,7 @@ from .tasks import Task, pooling_of
 from .tensors import Tensors
 
 Warn = Callable[[str], None]
+WHY = {REPEATED: "they repeat an earlier one of the same client"}  # reasons, said in full
 ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 
@@ -179,7 +181,9 @@ def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
     """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
     for reason, number in divided.dropped.items():
         if number and reason != OVER_LIMIT:  # what the job asked for is no news
-            warn(f"{number} training examples are left out: {reason}")
+            warn(f"{number:,} training examples are left out: {WHY.get(reason, reason)}")
+    for note in divided.notes:
+        warn(note)
     for part, number in divided.overlap.items():
         warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
     if not (divided.server_validation or divided.may_have("validation")):

@@ -12,6 +12,7 @@ from .learning.client import ClientState
 from .learning.worker import Worker
 from .records import ClientId, Example
 from .tasks.shard import Shard
+from .tasks.task import reads_of
 
 
 def divide_data(job: Job, given: Any = None) -> Divided:
@@ -21,8 +22,7 @@ def divide_data(job: Job, given: Any = None) -> Divided:
     return divide(
         job.data,
         job.clients,
-        required=job.task.required,
-        optional=job.task.optional,
+        **reads_of(job.task),
         base=job.base,
         seed=job.seed,
         given=given,

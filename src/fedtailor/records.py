@@ -12,12 +12,20 @@ Fact: TypeAlias = int | float | str | list[int] | list[float] | list[str]
 Facts: TypeAlias = Mapping[str, Fact]
 
 
+class Numeral(str):
+    """The text of a whole number that stands as a number in its source; equal to the same text from a file without types."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One example of somebody's data."""
 
     id: str  # stable name within its source, such as "train-17"
-    fields: Mapping[str, object]  # the task's names (input, target, references, text, label) and all other columns
+    fields: Mapping[str, object]  # the task's names (input, target, references, text, label) and all other columns that are read
+    source: str = field(default="", compare=False)  # the file, or the name in a mapping of clients, that it comes from
+    place: str = field(default="", compare=False)  # the row as an editor or a spreadsheet shows it; "" where there is none
 
 
 @dataclass(frozen=True, kw_only=True)

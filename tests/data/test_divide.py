@@ -3,6 +3,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +88,7 @@ def test_natural_clients_that_are_left_out_are_counted(tmp_path):
     made = [*rows(60), {"input": "x", "target": "y", "site": "d"}]
     result = run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
     assert list(result.train) == ["a", "b", "c"]
-    assert result.dropped == {"in clients that were left out": 1}
+    assert result.dropped == {"1 client is of fewer than clients.min_examples = 16 ('d' 1)": 1}
     assert (result.divergence, result.divergence_over) == (pytest.approx(1.0), "site")
 
 
@@ -186,3 +187,100 @@ def test_a_public_part_that_says_nothing_is_refused(tmp_path, part):
         run(tmp_path, Data(**{part: "blank.txt"}), given={"train": texts}, **task)
     with pytest.raises(DataError, match=rf"data\.{part} has no examples"):
         run(tmp_path, given={"train": texts, part: {}}, **task)
+
+
+OWNERS = Clients(partition=Natural(by="site"), min_examples=4)
+
+
+def shared_rows():
+    """Two owners with 30 inputs in common, and ten of their own each."""
+    common = [{"input": f"common {n}", "target": f"t{n}", "site": site} for site in ("north", "south") for n in range(30)]
+    return common + [{"input": f"{site} {n}", "target": "t", "site": site} for site in ("north", "south") for n in range(10)]
+
+
+def kept(divided):
+    return {
+        client: [sorted(e.fields["input"] for e in part[client]) for part in (divided.train, divided.test)]
+        for client in divided.train
+    }
+
+
+def test_what_an_owner_keeps_does_not_depend_on_others(tmp_path):
+    made = shared_rows()
+    whole = run(tmp_path, given=made, clients=OWNERS)
+    assert {client: len(own) for client, own in whole.train.items()} == {"north": 32, "south": 32}
+    assert "duplicates" not in whole.dropped
+    backwards = run(tmp_path, given=[*made[30:60], *made[:30], *made[60:]], clients=OWNERS)
+    alone = run(tmp_path, given=[row for row in made if row["site"] == "south"], clients=OWNERS)
+    assert kept(whole) == kept(backwards)
+    assert kept(whole)["south"] == kept(alone)["south"]
+    assert any("an input that another client trains on" in note for note in whole.notes)
+    files = run(
+        tmp_path,
+        given={site: [row for row in made if row["site"] == site] for site in ("north", "south")},
+        clients=Clients(min_examples=4),
+    )
+    assert kept(files) == kept(whole)
+
+
+def test_an_owners_own_repeated_rows_count_once(tmp_path):
+    made = [{"input": f"i{n % 5}", "target": "t", "site": "ab"[n % 2]} for n in range(100)]
+    with pytest.raises(
+        DataError, match=r"^90 of 100 rows repeat an earlier one of the same client.*'a' 5, 'b' 5.*min_examples = 16"
+    ):
+        run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
+
+
+LINES = {"required": ("text",), "optional": (), "key": "text"}
+
+
+def test_running_text_is_kept_whole_and_divided_into_stretches(tmp_path):
+    lines = ["def f():", "    return None", "", ""] * 10
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    result = run(tmp_path, Data(train=["a.txt", "b.txt"]), Clients(partition=Files()), **LINES)
+    for client in ("a", "b"):
+        stretches = [[e.fields["text"] for e in part[client]] for part in (result.train, result.validation, result.test)]
+        assert [len(part) for part in stretches] == [32, 4, 4]
+        assert [line for part in stretches for line in part] == lines
+    assert result.dropped == {}
+    part = run(tmp_path, Data(train="a.txt", limit={"train": 20}), Clients(count=1, validation_share=0, test_share=0), **LINES)
+    numbers = [int(e.id.rpartition("-")[2]) for e in part.train["client-00"]]
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
+
+
+def test_a_mapping_of_clients_makes_these_clients(tmp_path):
+    given_rows = {"north": rows(20), 11: pd.DataFrame(rows(30))}
+    result = run(tmp_path, given=given_rows, clients=Clients(min_examples=1))
+    assert {name: len(own) for name, own in result.train.items()} == {"11": 24, "north": 16}
+    examples = {site: [Example(id=str(n), fields=row) for n, row in enumerate(rows(20))] for site in ("north", "south")}
+    result = run(tmp_path, given=examples, clients=Clients(min_examples=1))
+    assert {name: {e.id.rpartition("-")[0] for e in own} for name, own in result.train.items()} == {
+        "north": {"north"},
+        "south": {"south"},
+    }
+    with pytest.raises(DataError, match=r"names 2 clients.*clients\.count asks for 3"):
+        run(tmp_path, given=given_rows, clients=Clients(count=3, min_examples=1))
+    with pytest.raises(SettingError, match=r"mapping of 2 names of clients.*leave clients\.partition out"):
+        run(tmp_path, given=given_rows, clients=Clients(partition=Dirichlet(by="site")))
+    with pytest.raises(DataError, match="None is no name of a client"):
+        run(tmp_path, given={None: rows(20)})
+
+
+def test_rows_without_an_owner_are_named_or_left_out(tmp_path):
+    made = [{"input": f"i{n}", "target": "t", "site": [11.0, 12.0, None][n % 3]} for n in range(60)]
+    for given_table in (made, pd.DataFrame(made)):
+        with pytest.raises(
+            DataError, match=r"20 of 60 rows .*'site' is empty in 20 rows \(row 2, row 5, row 8, row 11, row 14, \.\.\.\)"
+        ):
+            run(tmp_path, given=given_table, clients=OWNERS)
+        result = run(tmp_path, Data(missing="drop"), OWNERS, given=given_table)
+        assert {client: len(own) for client, own in result.train.items()} == {"11": 16, "12": 16}
+        assert result.dropped == {"rows without a value in column 'site'": 20}
+
+
+def test_what_was_recognized_in_a_file_is_noted(tmp_path):
+    (tmp_path / "x.csv").write_text("input;target\n" + "".join(f"{n},5;t\n" for n in range(40)))
+    assert run(tmp_path, Data(train="x.csv"), Clients(count=2)).notes == [
+        f"{tmp_path / 'x.csv'}: its cells are separated by semicolons"
+    ]

@@ -1,12 +1,19 @@
+import gzip
 import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from fedtailor.data import load_examples
+from fedtailor.data import Data, load_examples
+from fedtailor.data.columns import Reads, Wanted, wanted_columns
+from fedtailor.data.load import load as load_wanted
 from fedtailor.errors import DataError, SettingError
 from fedtailor.records import Example
+from fedtailor.tasks.generation import Generation, fill
+from fedtailor.tasks.task import reads_of
 
 GENERATION = {"required": ("input", "target"), "optional": ("references",)}
 CLASSES = {"required": ("text", "label"), "optional": ()}
@@ -67,11 +74,11 @@ def test_references_are_lists(tmp_path):
     assert [e.fields["references"] for e in load("x.csv", tmp_path)] == [["A", "AA"], ["BB"]]
 
 
-def test_whole_labels_become_numbers(tmp_path):
-    (tmp_path / "x.csv").write_text("text,label\na,3\nb,0\n")
-    assert [e.fields["label"] for e in load("x.csv", tmp_path, **CLASSES)] == [3, 0]
-    (tmp_path / "y.csv").write_text("text,label\na,3\nb,yes\n")
-    assert [e.fields["label"] for e in load("y.csv", tmp_path, **CLASSES)] == ["3", "yes"]
+def test_labels_are_the_text_that_stands_there_whatever_the_others_are(tmp_path):
+    (tmp_path / "x.csv").write_text("text,label\na,03\nb,0\nc,1.0\n")
+    assert [e.fields["label"] for e in load("x.csv", tmp_path, **CLASSES)] == ["03", "0", "1.0"]
+    (tmp_path / "y.csv").write_text("text,label\na,03\nb,yes\n")
+    assert [e.fields["label"] for e in load("y.csv", tmp_path, **CLASSES)] == ["03", "yes"]
 
 
 def test_conversations_give_the_last_answer(tmp_path):
@@ -133,24 +140,51 @@ def test_data_in_memory_by_client(tmp_path):
         ("x.parquet", b"", ["x.parquet", "not a readable Parquet file"]),
         ("x.csv", b"", ["x.csv", "is empty"]),
         ("x.csv", b"input,target\n", ["x.csv", "no rows"]),
-        ("x.csv", b"input,target\na,A\nb,B,surplus\n", ["x.csv", "not a well-formed table", "line 3"]),
-        ("x.csv", b"input,target\na,b,c\na,b,c\n", ["x.csv", "more values than the 2 columns"]),
-        ("x.csv", b"input,target\na\xff,A\n", ["x.csv", "not UTF-8"]),
-        ("x.csv", b"input,target\na,\n", ["row 0", "'target' is empty"]),
-        ("x.csv", b"input,target\na,A\nb,NaN\n", ["row 1", "'target' holds no value (NaN)"]),
+        ("x.csv", b"input,target\na,A\nb,B,surplus\n", ["x.csv", "the header has 2 cells", "1 of 2 rows", "line 3 has 3"]),
+        (
+            "x.csv",
+            b"input,target\na,b,c\na,b,c\n",
+            ["x.csv", "line 2 has 3, line 3 has 3", "every row has 3: correct the header"],
+        ),
+        ("x.csv", b"input,target\na\xff,A\n", ["x.csv", "not UTF-8", "0xff in line 2"]),
+        ("x.csv", "input,target\na,A\n".encode("utf-16"), ["x.csv", "saved as UTF-16"]),
+        ("x.csv", "input,target\na,A\n".encode("utf-16-le"), ["x.csv, line 1,", "NUL"]),
+        ("x.csv", b"input,target\na,A\nb\0,B\n", ["1 of 2 rows", "'input' holds the character NUL", "row 3"]),
+        ("x.csv", b"input,target\na,\n", ["row 2", "'target' is empty"]),
+        ("x.csv", b'input,target\na,A\n"b\nc",\n\nd,\n', ["2 of 3 rows", "row 3, row 5 (line 6)"]),
+        ("x.csv", b'input,target\na,A\n"b,B\nc,C\n', ["quotation mark opens", "line 3", "'\"b,B'", "never closed"]),
+        ("x.csv", b'input,target\na,A\n"b,B\nc,"C"\n', ["line 3", "behind a closing quotation mark"]),
+        ("x.csv", b"input,target,input\na,A,b\n", ["x.csv, line 1,", "several columns of the name 'input'"]),
+        ("x.csv", b"input, input ,target\na,b,A\n", ["several columns of the name 'input'"]),
+        ("x.tsv", b"input\ttarget\na\tA\tB\n", ["separated by tabs", "line 2 has 3"]),
+        ("x.tsv", b"input,target\na,A\n", ["separated by commas: name it .csv"]),
+        ("x.jsonl", b'{"input": "a", "target": "A", "input": "b"}\n', ["line 1", "the key 'input' twice"]),
+        ("x.csv.gz", b"input,target\na,A\n", ["cannot be unpacked"]),
+        ("x.csv.gz", gzip.compress(b"input,target\n" + b"a,A\n" * 9)[:-9], ["cannot be unpacked"]),
+        ("x.jsonl.zst", b"none", ["cannot be unpacked"]),
+        ("x.csv.gz", gzip.compress(bytes(70 * 2**20)), ["unpacks to more than"]),
+        ("x.xlsx", b"PK\3\4 none", ["not a readable Excel file"]),
+        ("x.xls", b"", ["'.xls'", "save it as .xlsx"]),
         ("x.csv", b"input,tagret\na,A\n", ["no column 'target'", "did you mean 'tagret'"]),
-        ("x.csv", b"alpha,beta\na,A\n", ["no column 'input'", "alpha, beta", "data.columns: {input: COLUMN}"]),
+        (
+            "x.csv",
+            b"alpha,beta\na,A\n",
+            ["no column 'input' and no column 'target'", "alpha, beta", "data.columns: {input: COLUMN, target: "],
+        ),
         ("x.jsonl", b'{"input": "a", "target": "A"}\n{"input": "b", "tar', ["line 2", "not valid JSON"]),
         ("x.jsonl", b'["a", "b"]\n', ["line 1", "holds a list"]),
-        ("x.jsonl", b'{"input": "a", "target": "A"}\n{"input": "b"}\n', ["row 1", "'target' holds no value (null)"]),
-        ("x.jsonl", b'{"input": "a", "target": 7}\n', ["row 0", "holds 7 of type int", "must be text"]),
-        ("x.jsonl", b'{"input": "a", "target": "  "}\n', ["row 0", "'target' is empty"]),
-        ("x.jsonl", b'{"input": "a", "target": "A", "references": ["A", ""]}\n', ["row 0", "references is a list of texts"]),
-        ("x.jsonl", b'{"messages": [{"role": "user", "content": "x"}]}\n', ["row 0", "the last one of role assistant"]),
+        ("x.jsonl", b'{"input": "a", "target": "A"}\n{"input": "b"}\n', ["line 2", "'target' is empty"]),
+        ("x.jsonl", b'{"input": "a", "target": ["7"]}\n', ["line 1 holds ['7']", "'target' holds no text"]),
+        ("x.jsonl", b'{"input": "a", "target": "  "}\n', ["line 1", "'target' is empty"]),
+        (
+            "x.jsonl",
+            b'{"input": "a", "target": "A", "references": ["A", ""]}\n',
+            ["line 1", "holds no list of texts that are not empty"],
+        ),
+        ("x.jsonl", b'{"messages": [{"role": "user", "content": "x"}]}\n', ["line 1", "the last one of role assistant"]),
         ("x.json", b'{"data": []}', ["holds one object", "list of objects"]),
-        ("x.json", b'[{"input": "a", "target": "A"}, 3]', ["row 1", "holds a number"]),
+        ("x.json", b'[{"input": "a", "target": "A"}, 3]', ["row 2", "holds a number"]),
         ("x.json", b"[" * 100_000, ["nested too deep"]),
-        ("x.csv", b"input;target\na;A\n", ["separated by another sign than ','"]),
         ("x.docx", b"hello", ["ends in '.docx'", ".parquet"]),
     ],
 )
@@ -166,10 +200,13 @@ def test_a_bad_file_is_told_in_one_paragraph(tmp_path, name, content, words):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"text": "a", "label": np.nan}], "row 0.*'label' holds no value"),
-        ([{"text": "a", "label": 1.5}], "row 0.*holds 1.5; a label is"),
-        ([{"text": "a", "label": ""}], "row 0.*a label is"),
-        ([{"text": None, "label": 1}], "row 0.*'text' holds no value"),
+        ([{"text": "a", "label": np.nan}], "'label' is empty in 1 row .row 0"),
+        ([{"text": "a", "label": [1]}], r"'label' holds no label in 1 row .row 0 holds \[1\]"),
+        ([{"text": "a", "label": object()}], "'label' holds no label in 1 row .row 0 holds a object"),
+        ([{"text": "a", "label": ""}], "'label' is empty in 1 row .row 0"),
+        ([{"text": "a", "label": "9" * 4400}], "'label' is too long for a label in 1 row .row 0 holds 4,400 characters"),
+        ([{"text": None, "label": 1}], "'text' is empty in 1 row .row 0"),
+        ([{"text": b"\xff", "label": 1}], "'text' holds no text in 1 row .row 0 holds bytes that are no UTF-8"),
         ([], "empty; expected at least one example"),
         ("a,b", "is a str; expected"),
         ([1, 2], "is a list; expected"),
@@ -181,7 +218,7 @@ def test_bad_data_in_memory(tmp_path, rows, words):
 
 
 def test_a_label_column_with_a_gap_is_still_whole(tmp_path):
-    assert load(None, tmp_path, given=[{"text": "a", "label": 2.0}], **CLASSES)[0].fields["label"] == 2
+    assert load(None, tmp_path, given=[{"text": "a", "label": 2.0}], **CLASSES)[0].fields["label"] == "2"
 
 
 def test_missing_files_name_the_nearest(tmp_path):
@@ -220,7 +257,7 @@ def test_a_data_frame_may_hold_arrays(tmp_path):
     assert fields(examples) == fields(load("x.parquet", tmp_path)) == [{**ROWS[0], "references": ["A", "AA"]}, ROWS[1]]
     told = load(None, tmp_path, given=pd.read_parquet(tmp_path / "y.parquet"))[0].fields
     assert told == {"input": "Hi", "target": "Hello", "messages": talk}
-    assert load(None, tmp_path, given=[{"text": "a", "label": np.int64(2)}], **CLASSES)[0].fields["label"] == 2
+    assert load(None, tmp_path, given=[{"text": "a", "label": np.int64(2)}], **CLASSES)[0].fields["label"] == "2"
 
 
 def test_references_as_pandas_writes_lists(tmp_path):
@@ -232,7 +269,9 @@ def test_references_as_pandas_writes_lists(tmp_path):
 @pytest.mark.parametrize("cell", ["['t 1' 't one']", "['t 1',\n 't one']", "['t 1', nope, 't']"])
 def test_references_in_a_form_that_cannot_be_read_back(tmp_path, cell):
     write(tmp_path, "x.csv", [{**ROWS[0], "references": cell}])
-    with pytest.raises(DataError, match=r"x\.csv, row 0 .*'references' holds .*JSON list"):
+    with pytest.raises(
+        DataError, match=r"x\.csv: .*'references' holds a list that cannot be read back in 1 row \(row 2 .*JSON list"
+    ):
         load("x.csv", tmp_path)
 
 
@@ -257,6 +296,134 @@ def test_no_references_are_as_if_left_out(tmp_path, references):
 )
 def test_half_a_character_is_told_by_its_place(tmp_path, row, column):
     (tmp_path / "x.jsonl").write_text(json.dumps(row))  # pandas would refuse it
-    with pytest.raises(DataError, match=rf"x\.jsonl, row 0 .*column '{column}' holds '\\ud") as caught:
+    with pytest.raises(
+        DataError, match=rf"x\.jsonl: .*column '{column}' holds half of a character.*\(line 1 holds '\\ud"
+    ) as caught:
         load("x.jsonl", tmp_path)
     str(caught.value).encode()
+
+
+def test_all_faults_of_all_files_come_in_one_message(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n,x\nb,\n" + "c,\n" * 9)
+    (tmp_path / "b.jsonl").write_text('{"text": ["a"], "label": "x"}\n')
+    with pytest.raises(DataError) as caught:
+        load(["a.csv", "b.jsonl"], tmp_path, **CLASSES)
+    first, second = str(caught.value).split("; " + str(tmp_path))
+    assert "11 of 11 rows cannot be used: column 'text' is empty in 1 row (row 2), " in first
+    assert "column 'label' is empty in 10 rows (row 3, row 4, row 5, row 6, row 7, ...)" in first
+    assert "data.missing: drop" in first
+    assert "b.jsonl: 1 of 1 row cannot be used: column 'text' holds no text in 1 row (line 1 holds ['a'])" in second
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".CSV"])
+def test_a_file_is_called_the_same_whatever_it_is_packed_in(tmp_path, ending):
+    content = b"\xef\xbb\xbfinput ; target\r\n1,5;A\r\n\r\n;;\r\n".replace(
+        b";;", b";"
+    )  # with the mark of UTF-8, as spreadsheets write it
+    (tmp_path / f"x{ending}").write_bytes(gzip.compress(content) if ending == ".csv.gz" else content)
+    examples = load(f"x{ending}", tmp_path)
+    assert [(e.id, dict(e.fields), e.place) for e in examples] == [("x-0", {"input": "1,5", "target": "A"}, "row 2")]
+
+
+def test_quotation_marks_are_letters_in_tsv(tmp_path):
+    (tmp_path / "x.tsv").write_text('input\ttarget\n"a, he said\tA\nb "c"\tB"\n')
+    assert fields(load("x.tsv", tmp_path)) == [{"input": '"a, he said', "target": "A"}, {"input": 'b "c"', "target": 'B"'}]
+
+
+def test_columns_without_a_name_are_not_read(tmp_path):
+    (tmp_path / "x.csv").write_text(",input,target,\n0,a,A,\n1,b,B,\n")  # an index of pandas, and a comma too many
+    assert fields(load("x.csv", tmp_path)) == ROWS
+
+
+def test_a_comma_separates_even_where_a_name_has_another_sign(tmp_path):
+    (tmp_path / "x.csv").write_text('input,target,"a;b|c"\na,A,1\n')
+    assert fields(load("x.csv", tmp_path)) == [{"input": "a", "target": "A", "a;b|c": "1"}]
+
+
+def test_long_cells_and_numbers_are_read(tmp_path):
+    text = "word " * 40_000  # the csv module's own bound is 131,072
+    (tmp_path / "x.csv").write_text(f"input,target\n{text},A\n")
+    assert load("x.csv", tmp_path)[0].fields["input"] == text
+    (tmp_path / "x.jsonl").write_text('{"input": "a", "target": "A", "code": %s}\n' % ("9" * 4400))
+    assert load("x.jsonl", tmp_path)[0].fields["code"] == "9" * 4400
+
+
+def test_conversations_may_stand_in_csv(tmp_path):
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    write(tmp_path, "x.csv", [{"messages": json.dumps(talk)}])
+    assert fields(load("x.csv", tmp_path)) == [{"input": "Hi", "target": "Hello", "messages": talk}]
+
+
+class Chunks:
+    """What pyarrow, polars and duckdb have in common."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.Table.from_pylist(ROWS).__arrow_c_stream__(requested_schema)
+
+
+def test_anything_that_pyarrow_reads_is_a_table(tmp_path):
+    assert fields(load(None, tmp_path, given=Chunks())) == ROWS
+
+
+def test_a_data_set_decodes_no_column_that_nobody_reads(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    made = datasets.Dataset.from_list([{**row, "code": number} for number, row in enumerate(ROWS)])
+    assert fields(load(None, tmp_path, given=made)) == [{**row, "code": str(number)} for number, row in enumerate(ROWS)]
+
+
+def test_only_the_columns_that_are_wanted_are_converted(tmp_path):
+    table = pa.table({"text": ["a"], "label": ["x"], "mine": [1], "photo": pa.array([b"\xff"])})
+    pq.write_table(table, tmp_path / "x.parquet")
+    wanted = Wanted(required=("text", "label"), named={"mine": "clients.partition.by"}, others=())
+    assert fields(load_wanted("x.parquet", wanted, base=tmp_path, part="train").examples) == [
+        {"text": "a", "label": "x", "mine": "1"}
+    ]
+    with pytest.raises(SettingError, match=r"clients\.partition\.by names column 'mien'.*did you mean 'mine'"):
+        load_wanted("x.parquet", Wanted(required=("text",), named={"mien": "clients.partition.by"}), base=tmp_path, part="train")
+
+
+ALPACA = [{"instruction": "Say it.", "input": "no", "output": "No."}, {"instruction": "Sing.", "input": "", "output": "La."}]
+
+
+def test_a_template_reaches_all_columns_and_one_of_a_prompts_may_be_empty(tmp_path):
+    task = Generation(template="{instruction}\n{input}\n{target}")
+    write(tmp_path, "x.json", ALPACA)
+
+    def found(columns, rows=None):
+        wanted = wanted_columns(Data(columns=columns), Reads(**reads_of(task)))
+        return load_wanted("x.json", wanted, base=tmp_path, part="train", given=rows).examples
+
+    assert [fill(task.template, example).text for example in found({"target": "output"})] == ["Say it.\nno\n", "Sing.\n\n"]
+    with pytest.raises(DataError, match=r"task\.template names 'instruction' and 'input'.*leave input out of data\.columns"):
+        found({"input": "instruction", "target": "output"})
+    with pytest.raises(DataError, match=r"column 'input' and 'instruction' is empty in 1 row \(row 1\)"):
+        found({"target": "output"}, [ALPACA[0], {"instruction": " ", "input": None, "output": "x"}])
+
+
+def test_a_column_that_another_takes_the_place_of_is_noted(tmp_path):
+    wanted = Wanted(required=("input", "target"), columns={"input": "instruction", "target": "output"}, others=())
+    loaded = load_wanted(None, wanted, base=tmp_path, part="train", given=ALPACA)
+    assert loaded.notes == ["data['train']: its column 'input' is not read, as data.columns takes 'instruction' in its place"]
+    assert [e.fields["input"] for e in loaded.examples] == ["Say it.", "Sing."]
+
+
+def test_rows_that_lack_a_value_may_be_left_out_and_are_counted(tmp_path):
+    rows = [
+        *ROWS,
+        {"input": "c", "target": None},
+        {"input": None, "target": ""},
+        {"input": "d", "target": " "},
+        {"input": "e", "target": "E"},
+    ]
+    loaded = load_wanted(None, Wanted(required=("input", "target"), missing="drop"), base=tmp_path, part="train", given=rows)
+    assert [e.id for e in loaded.examples] == ["train-0", "train-1", "train-5"]
+    assert loaded.dropped == {"rows without a value in column 'target'": 2, "rows without a value in column 'input'": 1}
+
+
+def test_rows_at_the_end_without_any_value_are_none(tmp_path):
+    assert (
+        fields(load(None, tmp_path, given=[*ROWS, {"input": "", "target": None}, {"input": None, "target": float("nan")}]))
+        == ROWS
+    )
+    with pytest.raises(DataError, match="1 of 3 rows"):
+        load(None, tmp_path, given=[*ROWS, {"input": "", "target": None, "other": "x"}])

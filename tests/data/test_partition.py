@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedtailor.chance import stream
 from fedtailor.data.partition import Dirichlet, Files, Iid, Natural, Quantity, Shards, Skew, Topic
-from fedtailor.data.partition.base import column_values, safe_id
+from fedtailor.data.partition.base import client_ids, column_values, safe_id
 from fedtailor.errors import DataError, SettingError
 from fedtailor.records import Example
 
@@ -132,7 +132,7 @@ def test_natural_leaves_out_the_small_and_keeps_the_largest():
     }
     assert list(divided(Natural(by="label"), data, 2)) == ["a", "c-..-d"]
     with pytest.raises(
-        DataError, match=r"names 4 owners, 3 of them with at least clients.min_examples = 2.*clients.count asks for 4"
+        DataError, match=r"names 4 clients .'a' 5, .*3 of them with at least clients.min_examples = 2.*clients.count asks for 4"
     ):
         divided(Natural(by="label"), data, 4, min_examples=2)
 
@@ -179,3 +179,7 @@ def test_ids_of_long_names_fit_a_folder_and_differ(tmp_path):
     for name in names:
         (tmp_path / f"{name}.safetensors").mkdir()
     assert names[1:3] == ["𝒳" * 20, "𝒳" * 20 + "-2"]
+
+
+def test_a_name_that_is_an_id_keeps_it_whatever_other_names_there_are():
+    assert client_ids(["(A)", "A", "A/B"]) == {"A": "A", "(A)": "A-2", "A/B": "A-B"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fedtailor.errors import DataError, SettingError
-from fedtailor.records import Example
+from fedtailor.records import Example, Numeral
 from fedtailor.tasks import Classification, collate
 
 TASK = Classification(labels=("bad", "fair", "good"))
@@ -113,3 +113,28 @@ def test_pooling_is_one_of_two():
     for wrong in ("max", None, ["mean"]):
         with pytest.raises(SettingError, match="pooling is model or mean, got"):
             Classification(pooling=wrong)
+
+
+@pytest.mark.parametrize("label", ["1", "01", "1.0", " good", "Good"])
+def test_a_text_that_is_no_listed_name_is_never_a_place_in_the_list(tokenizers, label):
+    with pytest.raises(
+        DataError, match=rf"1 of 2 labels are not known: example t-1 has the label {label!r}; the task knows 3 labels"
+    ):
+        TASK.tokenize(texts(("a", "good"), ("b", label)), tokenizers["bytes"], keep_examples=False)
+
+
+def test_a_whole_number_of_a_typed_file_is_a_place_where_no_name_is_a_number(tokenizers):
+    numbered = texts(("a", Numeral("2")), ("b", Numeral("0")))
+    assert TASK.tokenize(numbered, tokenizers["bytes"], keep_examples=False).labels_N.tolist() == [2, 0]
+    with pytest.raises(DataError, match="2 of 2 labels are not known"):
+        Classification(labels=("01", "02", "X9")).tokenize(numbered, tokenizers["bytes"], keep_examples=False)
+
+
+def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
+    with pytest.raises(DataError, match="'good ' and 'good' differ by white space alone"):
+        Classification().resolve(texts(("a", "good"), ("b", "good ")), tmp_path)
+
+
+def test_all_unknown_labels_come_in_one_message(tokenizers):
+    with pytest.raises(DataError, match=r"7 of 8 labels are not known: example t-1 .*example t-5 has the label 'x5', \.\.\.; "):
+        TASK.tokenize(texts(("a", "good"), *((f"b{n}", f"x{n}") for n in range(1, 8))), tokenizers["bytes"], keep_examples=False)

@@ -3,24 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..chance import stream
 from ..errors import DataError, SettingError
 from ..records import ClientId, Example
+from .columns import Reads, Wanted, wanted_columns
 from .divergence import mean_divergence
-from .load import load_examples
+from .left_out import count_left_out, distinct, limited, owners, repeats
+from .load import Loaded, load
+from .partition import Files, Iid, Partition
 from .partition.base import Embed, label_groups
 from .settings import PARTS, Clients, Data
-from .split import split_by_input
+from .split import split_by_input, split_running
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Examples = Mapping[ClientId, list[Example]]
-OVER_LIMIT = "over the limit"  # the reason for which the job itself leaves examples out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class Divided:
     rest: Sequence[Example] = ()  # training rows that the limit leaves out: nobody's
     overlap: Mapping[str, int] = field(default_factory=dict)  # inputs of a public file that also stand in the training data
     elsewhere: frozenset[ClientId] = frozenset()  # clients whose examples are on other machines: they have none here
+    notes: Sequence[str] = ()  # what somebody who gave the data should know
     public: Sequence[Example] | None = None  # that everybody speaks of, loaded already; None: the protocol says where they are
 
     def may_have(self, part: Literal["validation", "test"]) -> bool:
@@ -50,92 +53,116 @@ def divide(
     data: Data,
     clients: Clients,
     *,
-    required: Sequence[str],
-    optional: Sequence[str],
     base: Path,
     seed: int,
     given: object | None = None,
     embed: Embed | None = None,
     key: str = "input",
+    **reads: Any,
 ) -> Divided:
     """Load the data of a job and divide them: duplicates go first, then the limit is drawn, then clients and parts are.
+
+    Where the data themselves name the owners (a partition with `owners`), each owner's rows are treated as if nobody else had any, as on a
+    network. Running text is never deduplicated; limits and parts are stretches of it.
 
     Args:
         data: where the examples are.
         clients: how they are divided; counts and shares.
-        required: fields that the task must find; examples that agree in all of them are duplicates.
-        optional: fields that the task takes where they are.
         base: folder that relative paths start from.
         seed: of all draws.
-        given: data in memory in place of `data.train`, or a mapping with keys train, validation and test.
+        given: data in memory in place of `data.train`, or a mapping with keys train, validation and test. A mapping with other keys is one
+            from names of clients to their examples, and makes these clients.
         embed: turns texts into vectors [N, dimensions]; only partitions by topic need it.
-        key: the field by which parts are divided: no two parts share a value of it, within a client and across clients.
+        key: the field by which parts are divided: no two parts share a value of it, within a client and, where chance makes the clients, across them.
+        reads: what the task reads, the fields of `Reads`; examples that agree in all required fields are duplicates.
 
     Raises:
         DataError: if data are missing, unfit, or too few for these clients.
         SettingError: if settings do not fit the data.
     """
-    loaded = _load(data, _given_parts(given), PARTS, required=required, optional=optional, base=base)
-    train, dropped = _distinct(loaded["train"], required)
-    distinct = train
-    train = _limited(train, data.limit.get("train"), seed, "train", dropped)
+    task = Reads(**reads)
+    running, parts = task.is_running, _given_parts(given)
+    partition = _partition(clients.partition, parts.get("train"))
+    loaded = _load(data, parts, ("train",), base, wanted_columns(data, task, partition))
+    loaded |= _load(data, parts, ("validation", "test"), base, wanted_columns(data, task))
+    everything, dropped = loaded["train"].examples, dict(loaded["train"].dropped)
+    whose = owners(partition, everything)
+    once = everything if running else distinct(everything, task.required, whose, dropped)
+    train = limited(once, data.limit.get("train"), seed, "train", dropped, running=running)
     remembered = _remembering(embed)
-    rows = clients.partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
-    _check_partition(rows, len(train))
-    _check_clients(clients, list(rows))
-    left_out = len(train) - sum(map(len, rows.values()))
-    if left_out:
-        dropped["in clients that were left out"] = left_out
-    has_file = bool(loaded["validation"])
-    shares = {"validation": 0.0 if has_file else clients.validation_share, "test": clients.test_share}
-    sides = split_by_input({name: [train[row] for row in own] for name, own in rows.items()}, shares, key, seed)
+    try:
+        rows = partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
+        _check_partition(rows, len(train))
+        _check_clients(clients, list(rows))
+        has_file = bool(loaded["validation"].examples)
+        shares = {"validation": 0.0 if has_file else clients.validation_share, "test": clients.test_share}
+        owned = {name: [train[row] for row in own] for name, own in rows.items()}
+        sides = split_running(owned, shares) if running else split_by_input(owned, shares, key, seed, apart=whose is not None)
+    except DataError as error:
+        raise DataError(f"{repeats(dropped, len(everything))}{error}") from None
+    count_left_out(partition, train, rows, clients.min_examples, dropped)
     # the same state of chance as above, so that clusters are the same
-    groups = _groups(clients, train, seed, remembered)
+    groups = _groups(partition, train, seed, remembered)
     return Divided(
         train=sides["train"],
         validation=sides["validation"],
         test=sides["test"],
-        server_validation=_limited(loaded["validation"], data.limit.get("validation"), seed, "validation"),
-        server_test=_limited(loaded["test"], data.limit.get("test"), seed, "test"),
+        server_validation=limited(
+            loaded["validation"].examples, data.limit.get("validation"), seed, "validation", running=running
+        ),
+        server_test=limited(loaded["test"].examples, data.limit.get("test"), seed, "test", running=running),
         table=_table(sides),
         divergence=mean_divergence(groups[1], list(rows.values())) if groups else None,
         divergence_over=groups[0] if groups else "",
         dropped=dropped,
-        rest=_others(distinct, train),
-        overlap=_overlap(train, loaded, key),
+        rest=_others(once, train),
+        overlap={} if running else _overlap(train, {part: loaded[part].examples for part in ("validation", "test")}, key),
+        notes=_notes(loaded, sides, key, apart=whose is not None and not running),
     )
 
 
-def load_public_parts(
-    data: Data, *, required: Sequence[str], optional: Sequence[str], base: Path, seed: int
-) -> dict[str, list[Example]]:
+def load_public_parts(data: Data, *, base: Path, seed: int, **reads: Any) -> dict[str, list[Example]]:
     """Return the public examples of a job alone, of validation and test, as `divide` returns them at the server; see there."""
-    names = ("validation", "test")
-    loaded = _load(data, {}, names, required=required, optional=optional, base=base)
-    return {part: _limited(loaded[part], data.limit.get(part), seed, part) for part in names}
+    task = Reads(**reads)
+    loaded = _load(data, {}, ("validation", "test"), base, wanted_columns(data, task))
+    return {
+        part: limited(found.examples, data.limit.get(part), seed, part, running=task.is_running) for part, found in loaded.items()
+    }
 
 
-def _load(
-    data: Data, given: Mapping[str, object], names: Sequence[str], *, required: Sequence[str], optional: Sequence[str], base: Path
-) -> dict[str, list[Example]]:
+def _load(data: Data, given: Mapping[str, object], names: Sequence[str], base: Path, wanted: Wanted) -> dict[str, Loaded]:
     """Return the examples of the named parts; those of `given` take the place of what `data` names."""
-    loaded: dict[str, list[Example]] = {"validation": [], "test": []}
+    loaded = {part: Loaded() for part in names}
     for part in names:
         source, in_memory = getattr(data, part), given.get(part)
         if source is not None or in_memory is not None:
-            loaded[part] = load_examples(
+            loaded[part] = load(
                 source,
-                columns=data.columns,
-                required=required,
-                optional=optional,
+                wanted,
                 base=base,
                 part=part,
                 given=in_memory,
                 packages=data.packages,
                 package_limit=data.package_limit,
             )
-            _check_texts(loaded[part], required, part)
+            _check_texts(loaded[part].examples, wanted.required, part)
     return loaded
+
+
+def _partition(partition: Partition, given: object) -> Partition:
+    """Return the job's partition; a mapping from names of clients to examples makes these clients.
+
+    Raises:
+        SettingError: if the job divides the data in another way.
+    """
+    if not isinstance(given, Mapping) or isinstance(partition, Files):
+        return partition
+    if partition != Iid():  # which is also what stands for nothing chosen
+        raise SettingError(
+            f"data in memory is a mapping of {len(given)} names of clients to their examples, and clients.partition divides them in another way; "
+            "leave clients.partition out to have these clients, or pass one table of all rows"
+        )
+    return Files()
 
 
 def _given_parts(given: object | None) -> Mapping[str, object]:
@@ -159,25 +186,21 @@ def _check_texts(examples: Sequence[Example], required: Sequence[str], part: str
         raise DataError(f"data.{part} {what}; give a file with at least one that says something, or leave {part} out")
 
 
-def _distinct(examples: Sequence[Example], required: Sequence[str]) -> tuple[list[Example], dict[str, int]]:
-    """Return the examples without those that agree with an earlier one in all required fields, and how many those were."""
-    first: dict[tuple[str, ...], Example] = {}
-    for example in examples:
-        first.setdefault(tuple(str(example.fields[name]) for name in required), example)
-    duplicates = len(examples) - len(first)
-    return list(first.values()), {"duplicates": duplicates} if duplicates else {}
-
-
-def _limited(
-    examples: list[Example], most: int | None, seed: int, part: str, dropped: dict[str, int] | None = None
-) -> list[Example]:
-    """Return at most `most` of the examples, drawn by the seed, in the order they had."""
-    if most is None or most >= len(examples):
-        return examples
-    if dropped is not None:
-        dropped[OVER_LIMIT] = len(examples) - most
-    kept = stream(seed, f"limit-{part}").choice(len(examples), size=most, replace=False)
-    return [examples[row] for row in sorted(kept.tolist())]
+def _notes(loaded: Mapping[str, Loaded], sides: Mapping[str, Examples], key: str, *, apart: bool) -> list[str]:
+    """Return what else somebody should know: what was recognized in the files, and inputs that clients share across parts."""
+    notes = list(dict.fromkeys(note for part in loaded.values() for note in part.notes))
+    for part, found in loaded.items():
+        notes += [
+            f"{number:,} {reason} of the {part} file are left out" for reason, number in found.dropped.items() if part != "train"
+        ]
+    if apart:
+        trained = {str(e.fields.get(key)) for own in sides["train"].values() for e in own}
+        shared = sum(str(e.fields.get(key)) in trained for own in sides["test"].values() for e in own)
+        if shared:
+            notes.append(
+                f"{shared:,} test examples of clients have an input that another client trains on, as each divides its own rows"
+            )
+    return notes
 
 
 def _others(examples: Sequence[Example], chosen: Sequence[Example]) -> list[Example]:
@@ -201,8 +224,8 @@ def _remembering(embed: Embed | None) -> Embed | None:
     return remembered
 
 
-def _groups(clients: Clients, train: Sequence[Example], seed: int, embed: Embed | None) -> tuple[str, list[str]] | None:
-    own = getattr(clients.partition, "groups", None)  # a partition of the user's may do without
+def _groups(partition: Partition, train: Sequence[Example], seed: int, embed: Embed | None) -> tuple[str, list[str]] | None:
+    own = getattr(partition, "groups", None)  # a partition of the user's may do without
     found: tuple[str, list[str]] | None = own(train, stream(seed, "partition"), embed) if own else label_groups(train)
     return found
 

@@ -4,10 +4,11 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 from ..errors import DataError
-from .read import READERS, Row
+from .read import READERS, kind_of
 
 WAIT_S = 3.0
 
@@ -17,16 +18,11 @@ def is_hub_id(source: str, base: Path) -> bool:
     if source.startswith("hub:"):
         return True
     looks_so = re.fullmatch(r"[\w.-]+/[\w.-]+", source) is not None and not source.startswith(".")
-    return (
-        looks_so
-        and Path(source).suffix.lower() not in READERS
-        and not (base / source).exists()
-        and not (base / source).parent.exists()
-    )
+    return looks_so and kind_of(source) not in READERS and not (base / source).exists() and not (base / source).parent.exists()
 
 
-def read_hub(source: str, part: str) -> list[Row]:
-    """Return the rows of one split of `owner/name`, `hub:name` or `hub:name:configuration`.
+def read_hub(source: str, part: str) -> Any:
+    """Return one split, a `datasets.Dataset`, of `owner/name`, `hub:name` or `hub:name:configuration`.
 
     Without a network the copy in the cache is taken, and if there is none the error comes at once.
 
@@ -44,8 +40,7 @@ def read_hub(source: str, part: str) -> list[Row]:
     if not reachable:
         datasets.config.HF_HUB_OFFLINE = True  # else every request is tried five times
     try:
-        found = datasets.load_dataset(name, configuration or None, split=part)
-        return list(found.to_list())
+        return datasets.load_dataset(name, configuration or None, split=part)
     except Exception as error:  # whatever the hub, its client or the data set's files raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "see that the name, the configuration (hub:NAME:CONFIGURATION) and the split exist"

@@ -26,6 +26,9 @@ class Data:
     validation: object | None = None  # left out: a seeded share of each client's training part
     test: object | None = None  # a public set at the server; each client has its own held-out part as well
     columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    missing: Literal["error", "drop"] = (
+        "error"  # rows that lack a value the job needs: error, all are named; drop, they are left out and counted
+    )
     limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
     packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
     package_limit: Count | None = 1000  # for docstrings: most examples of one library; None reads all of them
@@ -35,6 +38,10 @@ class Data:
             source = getattr(self, part)
             if source is not None or part == "train":
                 _check_source(part, source)
+        if self.missing not in ("error", "drop"):
+            raise SettingError(
+                f"missing is error or drop, got {self.missing!r}; drop leaves rows without a value out and counts them"
+            )
         for part, most in self.limit.items():
             if part not in PARTS:
                 raise SettingError(f"limit has keys train, validation and test, got {part!r}; write limit: {{train: 1000}}")

@@ -8,7 +8,7 @@ from ..records import ClientId, Example
 
 
 def split_by_input(
-    owned: Mapping[ClientId, Sequence[Example]], shares: Mapping[str, float], key: str, seed: int
+    owned: Mapping[ClientId, Sequence[Example]], shares: Mapping[str, float], key: str, seed: int, *, apart: bool = False
 ) -> dict[str, dict[ClientId, list[Example]]]:
     """Return for each of train, validation and test the examples of each client, in the order they had.
 
@@ -20,6 +20,7 @@ def split_by_input(
         shares: of validation and test, 0 for none; each is rounded to whole examples, at least one.
         key: the field that parts must not share.
         seed: of the draws.
+        apart: each client is served as if it were alone, as on a network; the others decide nothing.
 
     Raises:
         DataError: if a client has too few different inputs for its parts, or nothing to train on.
@@ -27,6 +28,8 @@ def split_by_input(
     side_of: dict[str, str] = {}
     parts: dict[str, dict[ClientId, list[Example]]] = {part: {} for part in ("train", "validation", "test")}
     for client, examples in owned.items():
+        if apart:
+            side_of = {}
         sizes: dict[str, int] = {}
         for example in examples:
             text = str(example.fields[key])
@@ -44,6 +47,27 @@ def split_by_input(
                 f"every {key} of client {client!r} is held out for validation or test at other clients, as the same ones are with several "
                 "clients; use fewer clients, a partition that keeps them together, or clients.test_share: 0"
             )
+    return parts
+
+
+def split_running(
+    owned: Mapping[ClientId, Sequence[Example]], shares: Mapping[str, float]
+) -> dict[str, dict[ClientId, list[Example]]]:
+    """Return the same for lines of running text: each part is a stretch of it, training first, then validation, then test.
+
+    Raises:
+        DataError: if a client has too few lines for its parts.
+    """
+    parts: dict[str, dict[ClientId, list[Example]]] = {part: {} for part in ("train", "validation", "test")}
+    for client, examples in owned.items():
+        wanted = {part: max(1, round(share * len(examples))) for part, share in shares.items() if share > 0}
+        begin = len(examples) - sum(wanted.values())
+        if begin < 1:
+            raise DataError(_too_few(client, len(examples), len(examples), "text", wanted))
+        parts["train"][client] = list(examples[:begin])
+        for part in ("validation", "test"):
+            end = begin + wanted.get(part, 0)
+            parts[part][client], begin = list(examples[begin:end]), end
     return parts
 
 

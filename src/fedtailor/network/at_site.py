@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ..job import Job
 from ..models.packaged import PACKAGED, is_installed
 from ..protection import Gate, Manifest
 from ..records import ClientId, Example, Message
+from ..tasks.task import reads_of
 from .meeting import backbone_refusals, to_examples
 from .policy import Policy
 from .site_file import SiteFile
@@ -39,6 +40,11 @@ class OneOwner:
     """The partition at a site: all examples are its own."""
 
     client: ClientId
+    columns: ClassVar[tuple[str, ...]] = ()  # that it reads
+
+    def owners(self, examples: Sequence[Example]) -> list[ClientId]:
+        """Return the owner of each example."""
+        return [self.client] * len(examples)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels where there are any."""
@@ -68,7 +74,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
-    own = {"train": list(file.data), "columns": dict(file.columns)}
+    own = {"train": list(file.data), "columns": dict(file.columns), "missing": told["job"]["data"].get("missing", "error")}
     clients = with_own_backbone(told["job"]["clients"], site, file, kit)
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
@@ -126,10 +132,9 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         test_share=file.test_share,
     )
     own = divide(
-        Data(train=list(file.data), columns=dict(file.columns)),
+        Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        required=job.task.required,
-        optional=job.task.optional,
+        **reads_of(job.task),
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],

@@ -13,6 +13,7 @@ from ..data.divide import load_public_parts
 from ..job import Job
 from ..protocols import Distillation
 from ..records import ClientId, Example
+from ..tasks.task import reads_of
 from .engine_settings import OURS, SERVER, THEIRS
 from .meeting import plain_examples
 
@@ -56,8 +57,7 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
 
 def settings_of(job: Job) -> dict[str, Any]:
     """Return the job and its public examples, which are read here: the hub need not have the files."""
-    task: Any = job.task
-    parts = load_public_parts(job.data, required=task.required, optional=task.optional, base=job.base, seed=job.seed)
+    parts = load_public_parts(job.data, **reads_of(job.task), base=job.base, seed=job.seed)
     return {
         "job": json.loads(json.dumps(_with_whole_paths(job).to_dict(), default=str)),
         "public": plain_examples(_public(job, parts)),

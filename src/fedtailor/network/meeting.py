@@ -8,7 +8,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..personalization import Dual
 from ..protocols import Distillation
-from ..records import Example
+from ..records import Example, Numeral
 from .policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
@@ -24,7 +24,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
     """
     check_for_network(job)
     told = job.to_dict()
-    told |= {"data": {"train": SENT}, "backbone": backbone_name(job.backbone)}
+    told |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
     own = {site: _named(override) for site, override in told["clients"]["overrides"].items()}
     told["clients"] = {**told["clients"], "partition": "iid", "overrides": own}
     del told["base"]
@@ -99,11 +99,18 @@ def plain_examples(examples: Iterable[Example]) -> list[dict[str, Any]]:
 
 def to_examples(told: Sequence[Mapping[str, Any]]) -> list[Example]:
     """Return what `plain_examples` wrote."""
-    return [Example(id=str(one["id"]), fields=dict(one["fields"])) for one in told]
+    return [Example(id=str(one["id"]), fields={name: _numeral(value) for name, value in one["fields"].items()}) for one in told]
+
+
+def _numeral(value: Any) -> Any:
+    """Return a whole number as the text that it was."""
+    return Numeral(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _plain(value: object) -> object:
     """Return what JSON can say of a value: tasks read texts, and lists of them."""
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
+    if isinstance(value, Numeral):  # so that the label of a class stays a number
+        return int(value)
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

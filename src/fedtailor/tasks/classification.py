@@ -1,6 +1,6 @@
 """The task of naming the class of a text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, SettingError
 from ..limits import Length
-from ..records import Example
+from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
 from .shard import Batch, Shard
 from .task import LogitsAt
@@ -34,6 +34,7 @@ class Classification:
 
     required: ClassVar[tuple[str, ...]] = ("text", "label")
     optional: ClassVar[tuple[str, ...]] = ()
+    context: ClassVar[tuple[str, ...]] = ()
     backbone_kind: ClassVar[Literal["causal", "classifier"]] = "classifier"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
@@ -79,7 +80,6 @@ class Classification:
         """
         if self.labels is None or isinstance(self.labels, str):
             raise SettingError("labels are not known before the data are read; call Classification.resolve first")
-        numbers = {name: number for number, name in enumerate(self.labels)}
         kept = [example for example in examples if text_of(example, "text").strip()]
         texts = [text_of(example, "text") for example in kept]
         rows = tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False)["input_ids"] if texts else []
@@ -88,7 +88,7 @@ class Classification:
             tokens_T=tokens_T,
             target_T=torch.zeros(len(tokens_T), dtype=torch.bool),
             starts=starts,
-            labels_N=torch.tensor([class_number(example, numbers) for example in kept], dtype=torch.int64),
+            labels_N=torch.tensor(class_numbers(kept, self.labels), dtype=torch.int64),
             examples=tuple(kept) if keep_examples else (),
             dropped=tuple((e.id, "its text is empty") for e in examples if not text_of(e, "text").strip()),
         )
@@ -110,49 +110,88 @@ class Classification:
         return self.logits(model, batch), batch.labels_B
 
 
-def class_number(example: Example, numbers: dict[str, int]) -> int:
-    """Return the number of the example's class; its label is a known name, or a number within range.
+def class_number(example: Example, numbers: Mapping[str, int]) -> int:
+    """Return the number of an example's class; see `class_numbers`."""
+    return class_numbers([example], list(numbers))[0]
+
+
+def class_numbers(examples: Sequence[Example], labels: Sequence[str]) -> list[int]:
+    """Return the number of each example's class.
+
+    A label is the text of a listed name. A whole number that is no name, of a source with types, is the place in the list, from 0, where no
+    name is a number; a text never is, whatever its digits.
 
     Raises:
-        DataError: naming the example, the label and what was expected.
+        DataError: if labels are not known, with their number, the first five, and what was expected.
     """
-    label = example.fields.get("label")
-    if isinstance(label, str) and label in numbers:
-        return numbers[label]
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)  # a column with gaps is read as decimal numbers
-    if isinstance(label, Integral) and not isinstance(label, bool):
-        if str(label) in numbers:  # labels that are themselves numbers, such as stars from 1 to 5
-            return numbers[str(label)]
-        if 0 <= int(label) < len(numbers) and not all(map(is_whole, numbers)):
-            return int(label)
-    some = ", ".join(list(numbers)[:5]) + (", ..." if len(numbers) > 5 else "")
-    raise DataError(
-        f"example {example.id} has the label {label!r}; the task knows {len(numbers)} labels, "
-        f"numbered 0 to {len(numbers) - 1}: {some}. Mend the data (the example is called by its file and row), or name all labels in task.labels: where it is left out, they are those "
-        "of the training and validation data, never of the test set"
+    places = {name: number for number, name in enumerate(labels)}
+    counted = not any(map(is_whole, labels))
+    found: list[int] = []
+    strange: list[Example] = []
+    for example in examples:
+        text = label_text(example.fields.get("label"))
+        if text is not None and text in places:
+            found.append(places[text])
+        elif counted and isinstance(text, Numeral) and 0 <= int(text) < len(labels):
+            found.append(int(text))
+        else:
+            strange.append(example)
+    if strange:
+        raise DataError(_unknown_labels(strange, len(examples), labels))
+    return found
+
+
+def _unknown_labels(strange: Sequence[Example], of: int, labels: Sequence[str]) -> str:
+    some = ", ".join(
+        f"example {e.id}{f' ({e.place})' if e.place else ''} has the label {_shown(e.fields.get('label'))}" for e in strange[:5]
     )
+    known = ", ".join(list(labels)[:5]) + (", ..." if len(labels) > 5 else "")
+    return (
+        f"{len(strange):,} of {of:,} labels are not known: {some}{', ...' if len(strange) > 5 else ''}; the task knows {len(labels)} labels, "
+        f"numbered 0 to {len(labels) - 1}: {known}. A label is the text of a name, letter by letter; where the data have numbers for these names, "
+        "they must be whole numbers of a file with types (Parquet, JSON). Correct the data, or name all labels in task.labels: where it is left out, "
+        "they are those of the training and validation data, never of the test set"
+    )
+
+
+def label_text(label: object) -> str | None:
+    """Return a label as text, and a Numeral if it is a whole number; None if it is no label."""
+    if isinstance(label, bool):
+        return None
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if isinstance(label, Integral):
+        return Numeral(int(label))
+    return label if isinstance(label, str) and label else None
+
+
+def _shown(label: object) -> str:
+    text = repr(label)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
     """Return the labels that occur: numbers in their order, else names in the order of the alphabet.
 
     Raises:
-        DataError: if a label is missing or no label, or there are fewer than two.
+        DataError: if a label is missing or no label, if two differ by white space around them alone, or there are fewer than two.
     """
     seen: set[str] = set()
     for example in examples:
-        label = example.fields.get("label")
-        if isinstance(label, float) and label.is_integer():
-            label = int(label)
-        if isinstance(label, bool) or not isinstance(label, str | Integral) or label == "":
+        text = label_text(example.fields.get("label"))
+        if text is None:
             raise DataError(
-                f"example {example.id} has the label {label!r}; a label is a name or a whole number. Mend the data or data.columns"
+                f"example {example.id} has the label {example.fields.get('label')!r}; a label is a name or a whole number. Correct the data or data.columns"
             )
-        seen.add(str(label))
+        seen.add(str(text))
     if len(seen) < 2:
         raise DataError(
             f"the data have {len(seen)} distinct labels, a classification needs two; is data.columns.label the right column?"
+        )
+    spaced = sorted(name for name in seen if name != name.strip() and name.strip() in seen)
+    if spaced:
+        raise DataError(
+            f"the labels {spaced[0]!r} and {spaced[0].strip()!r} differ by white space alone; make them one in the data, or list both in task.labels"
         )
     return tuple(sorted(sorted(seen), key=int)) if all(map(is_whole, seen)) else tuple(sorted(seen))
 

@@ -37,6 +37,21 @@ class Generation:
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
     word_rule: ClassVar[str] = "words of the target parted by white space, and one for its end"
 
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The columns that the template names beside input and target; each may be empty."""
+        return () if self.chat else tuple(dict.fromkeys(name for name in names_in(self.template) if name not in self.required))
+
+    @property
+    def may_be_empty(self) -> tuple[str, ...]:
+        """The input may be empty where the template has other columns, of which one then says something."""
+        return ("input",) if self.context else ()
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """The columns that a chat is made of, where the data have them."""
+        return ("messages", "tools") if self.chat else ()
+
     def __post_init__(self) -> None:
         if not isinstance(self.chat, bool):
             raise SettingError(f"chat is true or false; got {self.chat!r}")
@@ -119,13 +134,22 @@ class Generation:
         return causal_scores(model, batch, logits_at)
 
 
+def names_in(template: str) -> list[str]:
+    """Return the columns that stand in braces, in order.
+
+    Raises:
+        ValueError: if the braces do not match.
+    """
+    return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+
+
 def check_template(template: str) -> None:
     """Raise SettingError unless `template` has {input} once and ends with its one {target}."""
     want = 'template is a text with {input} and, at its end, {target}, such as "{input}\\n{target}"'
     if not isinstance(template, str):
         raise SettingError(f"{want}; got {template!r}")
     try:
-        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        names = names_in(template)
     except ValueError as error:
         raise SettingError(
             f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace"

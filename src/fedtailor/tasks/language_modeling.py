@@ -35,6 +35,9 @@ class LanguageModeling:
     join: str = "\n"  # what ends each line (row) of the data
 
     required: ClassVar[tuple[str, ...]] = ("text",)
+    may_be_empty: ClassVar[tuple[str, ...]] = ("text",)
+    context: ClassVar[tuple[str, ...]] = ()
+    running: ClassVar[bool] = True
     optional: ClassVar[tuple[str, ...]] = ()
     backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")

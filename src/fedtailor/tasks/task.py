@@ -15,7 +15,10 @@ LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 
 
 class Task(Protocol):
-    """How examples become tokens, what the loss is, and what can be measured."""
+    """How examples become tokens, what the loss is, and what can be measured.
+
+    A task may also say which columns it reads beside its fields, see `reads_of`.
+    """
 
     required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
@@ -35,6 +38,17 @@ class Task(Protocol):
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
+
+
+def reads_of(task: Task) -> dict[str, Any]:
+    """Return what a task reads of the data, as `data.divide` takes it.
+
+    These are its required and optional fields; `may_be_empty`, the required ones that may be; `context`, further columns that it needs and
+    that may be empty; `extra`, further columns that are taken where they are; and `running`, whether rows are lines of running text. A task of
+    the user's that does not say its context is given all columns.
+    """
+    optional = {name: getattr(task, name) for name in ("may_be_empty", "context", "extra", "running") if hasattr(task, name)}
+    return {"required": task.required, "optional": task.optional, **optional}
 
 
 def pooling_of(task: Task) -> Literal["model", "mean"]:

@@ -17,8 +17,16 @@ USUAL_COUNT = 10  # clients, where neither the job nor the data says how many
 REDRAWS = 100
 
 
+GROUPED = ("label", "library")  # fields over which clients are compared where nothing else is named
+
+
 class Partition(Protocol):
-    """Which client owns which example."""
+    """Which client owns which example.
+
+    A partition may also have `columns`, a tuple of the columns that it reads (without it, all columns of the data are kept), and
+    `owners(examples)`, the name of each example's owner, if the data name them: rows are then deduplicated and divided into parts for
+    each owner apart, as it would do itself.
+    """
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return a name and a value per example, over which the difference of the clients is measured; None if there is none."""
@@ -71,14 +79,19 @@ def column_values(examples: Sequence[Example], by: str) -> list[str]:
     Raises:
         SettingError: if an example has no such column.
     """
-    match = re.fullmatch(r"(.+)\[(.+)\]", by)
-    column, slot = (match[1], match[2]) if match and not (examples and by in examples[0].fields) else (by, None)
+    column, slot = (by, None) if examples and by in examples[0].fields else column_and_slot(by)
     values = []
     for example in examples:
         if column not in example.fields:
             raise SettingError(unknown_column(column, example.fields, "clients.partition.by"))
         values.append(_slot(str(example.fields[column]), slot))
     return values
+
+
+def column_and_slot(by: str) -> tuple[str, str | None]:
+    """Return the column that `input[eatType]` reads, and the slot; None for a column as a whole."""
+    match = re.fullmatch(r"(.+)\[(.+)\]", by)
+    return (match[1], match[2]) if match else (by, None)
 
 
 def _slot(text: str, slot: str | None) -> str:
@@ -99,7 +112,7 @@ def unknown_column(column: str, columns: Mapping[str, object], setting: str) -> 
 
 def label_groups(examples: Sequence[Example]) -> tuple[str, list[str]] | None:
     """Return the labels if all examples have one, for partitions that look at no column themselves."""
-    for column in ("label", "library"):
+    for column in GROUPED:
         if examples and all(column in example.fields for example in examples):
             return column, [str(example.fields[column]) for example in examples]
     return None
@@ -111,6 +124,13 @@ def rows_by_value(values: Sequence[str]) -> dict[str, list[int]]:
     for row, value in enumerate(values):
         rows.setdefault(value, []).append(row)
     return {value: rows[value] for value in sorted(rows)}
+
+
+def client_ids(names: Sequence[str]) -> dict[str, ClientId]:
+    """Return the id of each name, all different. Names that are ids already keep theirs, whatever others there are."""
+    taken: set[ClientId] = set()
+    order = sorted(names, key=lambda name: (safe_id(name, set()) != name, name))
+    return {name: safe_id(name, taken) for name in order}
 
 
 def safe_id(name: str, taken: set[ClientId]) -> ClientId:

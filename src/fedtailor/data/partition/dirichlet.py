@@ -27,6 +27,11 @@ class Dirichlet:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.by,)
+
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the column by which the clients differ."""
         return self.by, column_values(examples, self.by)

@@ -17,9 +17,14 @@ class Files:
 
     kind: Literal["files"] = "files"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """It reads no column of its own."""
+        return ()
+
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels where there are any, else the files."""
-        return label_groups(examples) or ("file", owners(examples))
+        return label_groups(examples) or ("file", self.owners(examples))
 
     def divide(
         self,
@@ -30,9 +35,8 @@ class Files:
         embed: Embed | None = None,
     ) -> dict[ClientId, list[int]]:
         """Return the row numbers of each client; see `Partition.divide`."""
-        return divide_by_owner(owners(examples), count, min_examples, "data.train")
+        return divide_by_owner(self.owners(examples), count, min_examples, "data.train")
 
-
-def owners(examples: Sequence[Example]) -> list[str]:
-    """Return the name of the file that each example comes from: its id without the row number."""
-    return [example.id.rpartition("-")[0] for example in examples]
+    def owners(self, examples: Sequence[Example]) -> list[str]:
+        """Return the name of the file, or of the client in memory, that each example comes from; without one, its id without the number."""
+        return [example.source or example.id.rpartition("-")[0] for example in examples]

@@ -1,7 +1,7 @@
 """Owners as the data name them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...records import ClientId, Example
-from .base import Embed, column_values, largest_first, rows_by_value, safe_id
+from .base import Embed, client_ids, column_values, largest_first, rows_by_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,11 @@ class Natural:
 
     kind: Literal["natural"] = "natural"
     by: str = "library"  # a column, or a slot of a text: input[eatType]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.by,)
 
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels where there are any, else the owners: each owner alone is its own kind."""
@@ -38,7 +43,17 @@ class Natural:
         embed: Embed | None = None,
     ) -> dict[ClientId, list[int]]:
         """Return the row numbers of each client; see `Partition.divide`."""
-        return divide_by_owner(column_values(examples, self.by), count, min_examples, f"column {self.by!r}")
+        return divide_by_owner(self.owners(examples), count, min_examples, f"column {self.by!r}")
+
+    def owners(self, examples: Sequence[Example]) -> list[str]:
+        """Return the name of each example's owner, as the column has it."""
+        return column_values(examples, self.by)
+
+
+def named_sizes(sizes: Mapping[str, int], most: int = 5) -> str:
+    """Return names with their numbers of examples, the largest first, of many only some."""
+    first = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name!r} {size:,}" for name, size in first[:most]) + (", ..." if len(first) > most else "")
 
 
 def divide_by_owner(values: Sequence[str], count: int | None, min_examples: int, where: str) -> dict[ClientId, list[int]]:
@@ -50,12 +65,10 @@ def divide_by_owner(values: Sequence[str], count: int | None, min_examples: int,
     sizes = Counter(values)
     owners = [value for value in largest_first(values) if sizes[value] >= min_examples]
     if not owners or (count is not None and count > len(owners)):
-        wanted = "at least one client is needed" if count is None else f"clients.count asks for {count}"
+        wanted = "at least one is needed" if count is None else f"clients.count asks for {count}"
         raise DataError(
-            f"{where} names {len(sizes)} owners, {len(owners)} of them with at least clients.min_examples = {min_examples} examples, "
-            f"and {wanted}; leave clients.count out to take all of them, or lower clients.min_examples"
+            f"{where} names {len(sizes)} clients ({named_sizes(sizes)}), {len(owners)} of them with at least clients.min_examples = {min_examples} "
+            f"different examples, and {wanted}; leave clients.count out to take all of them, or lower clients.min_examples"
         )
-    kept = set(owners[:count])
-    taken: set[ClientId] = set()
-    parts = {safe_id(value, taken): rows for value, rows in rows_by_value(values).items() if value in kept}
-    return dict(sorted(parts.items()))
+    kept, rows = set(owners[:count]), rows_by_value(values)
+    return dict(sorted((client, rows[value]) for value, client in client_ids(list(rows)).items() if value in kept))

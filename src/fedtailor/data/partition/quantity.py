@@ -26,6 +26,11 @@ class Quantity:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """It reads no column of its own."""
+        return ()
+
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the labels, if there are any: this partition looks at no column."""
         return label_groups(examples)

@@ -39,6 +39,11 @@ class Skew:
         ):
             raise SettingError(f"clusters is a number of clusters, at least 2, got {self.clusters!r}")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return () if self.by is None else (self.by,)
+
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the column or the clusters by which the clients differ."""
         if self.by is not None:

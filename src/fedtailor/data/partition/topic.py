@@ -31,6 +31,11 @@ class Topic:
             raise SettingError(f"topics is a number of clusters, at least 2, got {self.topics!r}")
         check_alpha(self.alpha)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """It reads no column of its own."""
+        return ()
+
     def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
         """Return the topic of each example; the same for the same state of `draw`."""
         return "topic", find_topics(examples, self.topics, draw, embed)

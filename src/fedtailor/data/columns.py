@@ -1,0 +1,135 @@
+"""Which columns of a table are read, and as what."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import DataError, SettingError
+from .faults import listed
+from .partition import Partition
+from .partition.base import GROUPED, column_and_slot
+from .separated import DELIMITERS
+from .settings import Data
+from .table import Table
+
+MESSAGES = "messages"
+TEMPLATE = "task.template"  # the setting that names columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """What a task reads of the data."""
+
+    required: Sequence[str]  # fields that every example has
+    optional: Sequence[str] = ()  # fields that are used where they are
+    may_be_empty: Sequence[str] | None = None  # of the required ones; None: a text that is all that is required
+    context: Sequence[str] | None = None  # further columns that must be there and may be empty; None: unknown, so all are kept
+    extra: Sequence[str] = ()  # further columns that are taken where they are
+    running: bool | None = None  # whether rows are lines of running text; None: if a text is all that is required
+
+    @property
+    def is_running(self) -> bool:
+        """Whether rows are lines of running text."""
+        return tuple(self.required) == ("text",) if self.running is None else self.running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which columns become fields of an example, and which of them may be empty."""
+
+    required: Sequence[str]  # fields that every example has
+    optional: Sequence[str] = ()  # fields that are taken where they are; an empty cell or list is as if it were not there
+    may_be_empty: Collection[str] = ()  # of the required ones
+    named: Mapping[str, str] = field(default_factory=dict)  # column that must be there -> the setting that names it
+    filled: Collection[str] = ()  # of the named ones: those that must have a value in every row
+    others: Sequence[str] | None = None  # columns that are taken where they are; None: all
+    columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    missing: Literal["error", "drop"] = "error"  # what becomes of rows that lack a value
+
+    def column(self, name: str) -> str:
+        """Return the column of a field of the task."""
+        return self.columns.get(name, name).strip()
+
+
+def wanted_columns(data: Data, task: Reads, partition: Partition | None = None) -> Wanted:
+    """Return what is read of a part of the data: what the task needs, and for training data what the partition does."""
+    columns = getattr(partition, "columns", None if partition is not None else ())  # a partition of the user's may not say
+    read = {column: slot for column, slot in map(column_and_slot, columns or ())}
+    return Wanted(
+        required=task.required,
+        optional=task.optional,
+        may_be_empty=task.may_be_empty if task.may_be_empty is not None else task.required if task.is_running else (),
+        named={**dict.fromkeys(read, "clients.partition.by"), **dict.fromkeys(task.context or (), TEMPLATE)},
+        filled={column for column, slot in read.items() if slot is None},
+        others=None if task.context is None or columns is None else [*task.extra, *GROUPED],
+        columns=data.columns,
+        missing=data.missing,
+    )
+
+
+def check_columns(columns: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raise SettingError if `columns` has a key that is none of the task's names.
+
+    Raises:
+        SettingError: naming the nearest right key.
+    """
+    for key in columns:
+        if key not in (*names, MESSAGES):
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "the key is the task's name, the value the column of the file"
+            raise SettingError(f"data.columns has the key {key!r}, but this task reads {', '.join(names)}; {hint}")
+
+
+def reads_talks(names: Sequence[str], wanted: Wanted) -> bool:
+    """Return whether input and target are to be read from a column of conversations."""
+    if set(wanted.required) != {"input", "target"} or wanted.column(MESSAGES) not in names:
+        return False
+    return MESSAGES in wanted.columns or not {wanted.column(name) for name in wanted.required} <= set(names)
+
+
+def check_named(table: Table, wanted: Wanted) -> None:
+    """Raise SettingError if a setting names a column that is not there."""
+    own = {*wanted.required, *wanted.optional}
+    for column, setting in wanted.named.items():
+        if column not in table.names and column not in own:
+            near = difflib.get_close_matches(column, list(table.names), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "name one of these"
+            raise SettingError(
+                f"{setting} names column {column!r}, but {table.where} has the columns {listed(sorted(table.names))}; {hint}"
+            )
+
+
+def check_required(table: Table, wanted: Wanted) -> None:
+    """Raise DataError if a field has no column; it names all that are missing."""
+    lost = [name for name in wanted.required if wanted.column(name) not in table.names]
+    if not lost:
+        return
+    near = {name: difflib.get_close_matches(wanted.column(name), sorted(table.names), n=1, cutoff=0.4) for name in lost}
+    meant = ", ".join(f"{name}: {near[name][0] if near[name] else 'COLUMN'}" for name in lost)
+    hint = "".join(f"did you mean {found[0]!r}? " for found in near.values() if found)
+    if len(table.names) == 1 and (sign := next((sign for sign in DELIMITERS if sign in table.names[0]), None)):
+        hint = f"its cells seem to be separated by {DELIMITERS[sign]}: name it .csv; else "
+    raise DataError(
+        f"{table.where} has no column {' and no column '.join(repr(wanted.column(name)) for name in lost)}, which the task needs as "
+        f"{' and '.join(map(repr, lost))}; it has {listed(sorted(table.names)) or 'none'}; {hint}say which column it is: data.columns: {{{meant}}}"
+    )
+
+
+def hidden_columns(table: Table, wanted: Wanted) -> Iterator[str]:
+    """Yield a note for each column that nothing can reach, as its name stands for another one.
+
+    Raises:
+        DataError: if a template names both.
+    """
+    taken = set(wanted.columns.values())
+    for name in (*wanted.required, *wanted.optional):
+        column = wanted.column(name)
+        if column == name or name not in table.names or name in taken:
+            continue
+        if wanted.named.get(column) == TEMPLATE:
+            raise DataError(
+                f"{wanted.named[column]} names {column!r} and {name!r}, which data.columns makes one: {name}: {column}; the own column "
+                f"{name!r} of {table.where} cannot be reached then: leave {name} out of data.columns, or rename that column"
+            )
+        yield f"{table.where}: its column {name!r} is not read, as data.columns takes {column!r} in its place"

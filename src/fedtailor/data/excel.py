@@ -1,0 +1,66 @@
+"""Tables of a spreadsheet: the first sheet of an Excel file, through openpyxl."""
+
+from typing import Any
+
+from ..errors import DataError
+from .cells import cell
+from .table import Table, column_names
+
+
+def excel_table(source: Any, where: str) -> Table:
+    """Return the table of the first sheet; its first row that is not empty names the columns.
+
+    Numbers are taken as they are stored, but for formats that fill up with zeros: 7 shown as 007 is 007. Of formulas the stored result is
+    taken. Rows below the last that holds a value are none.
+
+    Raises:
+        DataError: if openpyxl is missing, the file is of another kind, or the sheet is empty.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise DataError(
+            f"{where} is an Excel file, which needs the package openpyxl; run `pip install 'fedtailor[excel]'`"
+        ) from error
+    try:
+        book = openpyxl.load_workbook(source, read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        title, others = sheet.title, [other.title for other in book.worksheets[1:]]
+        rows = [[_value(one) for one in row] for row in sheet.iter_rows()]
+        book.close()
+    except Exception as error:  # whatever zip, XML and openpyxl raise
+        if isinstance(error, OSError) and error.errno:
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+        raise DataError(
+            f"{where} is not a readable Excel file ({reason}); it may be cut off, locked by a password or of another kind: save it again as .xlsx, or as .csv"
+        ) from error
+    filled = [number for number, row in enumerate(rows) if any(value is not None for value in row)]
+    if not filled:
+        raise DataError(f"{where}: the sheet {title!r} is empty; the first row names the columns, each further row is an example")
+    top, last = filled[0], filled[-1]
+    names = column_names(["" if value is None else value for value in map(cell, rows[top])], where, f", row {top + 1},")
+    number_of = {name: number for number, name in enumerate(names) if name}
+    body = rows[top + 1 : last + 1]
+
+    def column(name: str) -> list[object]:
+        place = number_of[name]
+        return [cell(row[place]) if place < len(row) else None for row in body]
+
+    notes = [f"{where}: of its {1 + len(others)} sheets the first, {title!r}, is read"] if others else []
+    return Table(
+        where=where, names=list(number_of), size=len(body), column=column, place=lambda row: f"row {top + 2 + row}", notes=notes
+    )
+
+
+def _value(one: Any) -> object:
+    value, shown = one.value, getattr(one, "number_format", None)
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and isinstance(shown, str)
+        and len(shown) > 1
+        and set(shown) == {"0"}
+    ):
+        return f"{value:0{len(shown)}d}"
+    return value

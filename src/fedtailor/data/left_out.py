@@ -1,0 +1,85 @@
+"""Rows that nobody is given: repeated ones, those over the limit, and those of owners that are left out; each is counted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ..chance import stream
+from ..records import ClientId, Example
+from .partition import Partition
+from .partition.natural import named_sizes
+
+OVER_LIMIT = "over the limit"  # the reason for which the job itself leaves examples out
+REPEATED = "duplicates"
+
+
+def owners(partition: Partition, examples: Sequence[Example]) -> list[str] | None:
+    """Return the name of each example's owner, if the data name them."""
+    named = getattr(partition, "owners", None)
+    found: list[str] | None = named(examples) if named else None
+    return found
+
+
+def distinct(
+    examples: Sequence[Example], required: Sequence[str], whose: Sequence[str] | None, dropped: dict[str, int]
+) -> list[Example]:
+    """Return the examples without those that agree with an earlier one of the same owner in all required fields, and count these."""
+    first: dict[tuple[str, ...], Example] = {}
+    for example, owner in zip(examples, whose or [""] * len(examples), strict=True):
+        first.setdefault((owner, *(str(example.fields[name]) for name in required)), example)
+    if len(first) < len(examples):
+        dropped[REPEATED] = len(examples) - len(first)
+    return list(first.values())
+
+
+def repeats(dropped: Mapping[str, int], rows: int) -> str:
+    """Return the beginning of an error about too few examples: how many were left out before."""
+    repeated = dropped.get(REPEATED, 0)
+    said = [f"{repeated:,} of {rows:,} rows repeat an earlier one of the same client, and count once"] if repeated else []
+    said += [f"{number:,} {reason} are left out" for reason, number in dropped.items() if reason.startswith("rows without")]
+    return "".join(f"{part}; " for part in said)
+
+
+def count_left_out(
+    partition: Partition, train: Sequence[Example], rows: Mapping[ClientId, Sequence[int]], least: int, dropped: dict[str, int]
+) -> None:
+    """Count the examples that nobody has, and name their owners where the data do."""
+    dealt = {row for own in rows.values() for row in own}
+    left = [row for row in range(len(train)) if row not in dealt]
+    if not left:
+        return
+    whose = owners(partition, train)
+    if whose is None:
+        dropped["in clients that were left out"] = len(left)
+        return
+    sizes = Counter(whose[row] for row in left)
+    small = {name: size for name, size in sizes.items() if size < least}
+    others = {name: size for name, size in sizes.items() if size >= least}
+    for clients, why in (
+        (small, f"of fewer than clients.min_examples = {least}"),
+        (others, "beyond the largest, clients.count of them"),
+    ):
+        if clients:
+            some = "1 client is" if len(clients) == 1 else f"{len(clients)} clients are"
+            dropped[f"{some} {why} ({named_sizes(clients)})"] = sum(clients.values())
+
+
+def limited(
+    examples: list[Example],
+    most: int | None,
+    seed: int,
+    part: str,
+    dropped: dict[str, int] | None = None,
+    *,
+    running: bool = False,
+) -> list[Example]:
+    """Return at most `most` of the examples, drawn by the seed, in the order they had; of running text a stretch."""
+    if most is None or most >= len(examples):
+        return examples
+    if dropped is not None:
+        dropped[OVER_LIMIT] = len(examples) - most
+    draw = stream(seed, f"limit-{part}")
+    if running:
+        begin = int(draw.integers(len(examples) - most + 1))
+        return examples[begin : begin + most]
+    kept = draw.choice(len(examples), size=most, replace=False)
+    return [examples[row] for row in sorted(kept.tolist())]

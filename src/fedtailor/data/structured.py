@@ -1,0 +1,77 @@
+"""Values that are more than one text: references and conversations, as lists or as text that a table without types holds."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+
+from .cells import cell
+
+NO_MESSAGES = "holds no list of two or more {role, content}, none empty, the last one of role assistant,"
+NO_REFERENCES = "holds no list of texts that are not empty"
+LOST_LIST = (
+    'write references as a JSON list, such as ["one", "another"] (with pandas: table[column].map(json.dumps)), or save the table as '
+    "Parquet or JSON Lines"
+)
+
+
+def references(value: object) -> list[str] | None:
+    """Return the right answers of a cell that holds a list of them or one; None if it holds something else.
+
+    Raises:
+        ValueError: if the cell is a list in a form that cannot be read back.
+    """
+    if isinstance(value, str) and value.startswith("["):
+        value = _written_list(value.strip())
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        return None
+    found = [cell(text) for text in texts]
+    return [str(text) for text in found] if all(isinstance(text, str) and text.strip() for text in found) else None
+
+
+def _written_list(text: str) -> object:
+    """Return the list that a CSV file holds as JSON, or as pandas writes Python's lists; any other text stays one text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if not re.fullmatch(r"\[\s*['\"].*['\"]\s*\]", text, re.DOTALL):
+            return text
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    if repr(found) == text:  # ['a' 'b'], as NumPy writes it, would be read as one text
+        return found
+    raise ValueError(text)
+
+
+def conversation(value: object) -> dict[str, object] | None:
+    """Return input, target and messages of a conversation: the last answer, and all that was said before it; None if it is none."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    said = value if isinstance(value, list) else []
+    turns = [(m.get("role"), m.get("content")) for m in said if isinstance(m, Mapping)]
+    fits = len(turns) >= 2 and len(turns) == len(said) and turns[-1][0] == "assistant"
+    if not fits or not all(isinstance(role, str) and isinstance(text, str) and text.strip() for role, text in turns):
+        return None
+    *before, (_, answer) = turns
+    asked = [str(text) for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
+    return {"input": "\n".join(asked), "target": answer, "messages": [dict(m) for m in said]}
+
+
+def unfit_character(value: object) -> str:
+    """Return what no text may hold, NUL or half of a surrogate pair, if a cell holds it; else nothing."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "\0"
+        half = None if value.isascii() else re.search("[\ud800-\udfff]", value)
+        return half[0] if half else ""
+    if isinstance(value, list):
+        return next((bad for one in value if (bad := unfit_character(one))), "")
+    if isinstance(value, Mapping):
+        return next((bad for pair in value.items() for one in pair if (bad := unfit_character(one))), "")
+    return ""

@@ -1,0 +1,258 @@
+"""Hold two commits against each other: the same tiny jobs, their losses, weights, manifests, bytes and columns.
+
+Usage: same_results.py BEFORE [AFTER] [--only NAME ...] [--network]. BEFORE and AFTER are commits; without AFTER, the files as they are now.
+Each side runs in a process of its own, on the same tiny backbones and rows. Prints a line a job, and what differs; exits 1 if anything does.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BYTES_ALIKE = 0.002  # share by which bytes may differ
+TABLES = ("rounds", "clients", "evaluations", "partition")
+LOCAL = {"learning_rate": 0.02, "batch_size": 4, "steps": 2}
+SGD = {**LOCAL, "optimizer": "sgd", "learning_rate": 0.1}
+RANKS = {"client-01": {"tuning": {"rank": 1}}}
+
+
+def averaging(**settings: Any) -> dict[str, Any]:
+    """Return a job's protocol section."""
+    return {"protocol": {"kind": "averaging", "local": LOCAL, **settings}}
+
+
+def personal(**settings: Any) -> dict[str, Any]:
+    """Return a job's personalization, measured by losses."""
+    return {"personalization": settings, "evaluation": {"local_only": True, "metrics": ["loss"]}}
+
+
+def tuned(**settings: Any) -> dict[str, Any]:
+    """Return a job's tuning section."""
+    return {"tuning": settings}
+
+
+DISTILLING = {
+    "kind": "distillation",
+    "public": "rest",
+    "local": LOCAL,
+    "align": LOCAL | {"batch_size": 8},
+    "distil": LOCAL | {"batch_size": 8},
+}
+JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a tiny BERT
+    "lora": {},
+    "lora-classes": {"classes": True},
+    "fed-sb": tuned(kind="fed-sb", rank=2, alpha=2),
+    "full": tuned(kind="full"),
+    "adapter": tuned(kind="adapter", width=4),
+    "prefix": tuned(kind="prefix", length=2, hidden=8),
+    "prompt": tuned(kind="prompt", length=2),
+    "ia3": tuned(kind="peft", type="IA3"),
+    "fedadam": averaging(aggregation={"kind": "fedadam"}),
+    "scaffold": averaging(aggregation={"kind": "scaffold"}, local=SGD),
+    "flora-of-ranks": {**averaging(aggregation={"kind": "flora"}), "tuning": {"kind": "lora", "rank": 2, "alpha": 2}, "clients": {"count": 4, "min_examples": 4, "overrides": RANKS}},
+    "sampled": {"clients": {"count": 4, "min_examples": 4, "per_round": 2}},
+    "finetune": personal(kind="finetune", steps=2, learning_rate=0.02),
+    "fedper": personal(kind="fedper", home=["*.layers.1.*"]),
+    "fedrep": personal(kind="fedrep", home=["lora_B"], home_steps=1),
+    "fedsa-lora": personal(kind="fedsa-lora"),
+    "ditto": personal(kind="ditto", pull=0.5),
+    "feddpa": personal(kind="feddpa", steps=2),
+    "fedalt": personal(kind="fedalt"),
+    "distillation": {"protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
+    "distillation-of-classes": {"classes": True, "protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
+    "split": {"protocol": {"kind": "split", "cut": 1, "local": LOCAL}},
+    "split-labels-int8": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "wire": {"kind": "int8"}, "local": LOCAL}},
+    "resumed": {"stop": {"rounds": 3, "patience": None}},
+}  # fmt: skip
+BASE: Mapping[str, Any] = {
+    "name": "tiny",
+    "data": {"train": "given"},
+    "clients": {"count": 3, "min_examples": 4},
+    "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.1},
+    **averaging(),
+    "evaluation": {"generate": {"max_new_tokens": 3}},
+    "stop": {"rounds": 2, "patience": None},
+    "precision": "float32",
+    "threads": 1,
+}
+
+
+def main() -> None:
+    """Run both sides and print what differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("before")
+    parser.add_argument("after", nargs="?")
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument(
+        "--network", action="store_true", help="also one job on a network of this machine (about two minutes a side)"
+    )
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.run:
+        carry_out(args.run, args.only, network=args.network)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        sides = []
+        for name, commit in (("before", args.before), ("after", args.after)):
+            with checkout(commit, Path(folder) / f"{name}-source") as source:
+                sides.append(found_at(source, Path(folder) / name, args.only, network=args.network))
+    sys.exit(compare(*sides))
+
+
+@contextmanager
+def checkout(commit: str | None, folder: Path) -> Iterator[Path]:
+    """Yield a folder with the files of a commit; this one if there is none."""
+    if commit is None:
+        yield ROOT
+        return
+    git = ["git", "-C", str(ROOT), "worktree"]
+    subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+def found_at(source: Path, out: Path, names: list[str], *, network: bool) -> dict[str, Any]:
+    """Return what the jobs come to with the package in `source`."""
+    env = os.environ | {"PYTHONPATH": str(source / "src"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, __file__, "-", "--run", str(out), "--only", *names, *(["--network"] if network else [])]
+    subprocess.run(command, env=env, check=True)
+    found: dict[str, Any] = json.loads((out / "found.json").read_text())
+    return found
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+    """Print a line a job; return 1 if anything differs, else 0."""
+    differing = 0
+    for name in before:
+        parts = [part for part in before[name] if not alike(part, before[name][part], after[name].get(part))]
+        differing += bool(parts)
+        print(f"{name:24} {'same' if not parts else 'differs in ' + ', '.join(parts)}")
+        for part in parts:
+            print(f"    {part} before: {brief(before[name][part], after[name].get(part))}")
+            print(f"    {part} after:  {brief(after[name].get(part), before[name][part])}")
+    return int(differing > 0)
+
+
+def alike(part: str, one: Any, other: Any) -> bool:
+    """Return whether two sides agree: to the bit, but for bytes, since seconds travel as text of more or fewer digits."""
+    if part == "traffic" and isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(alike(part, one[key], other[key]) for key in one)
+    if part == "traffic" and isinstance(one, int) and isinstance(other, int):
+        return abs(one - other) <= BYTES_ALIKE * max(one, other)
+    return bool(one == other)
+
+
+def brief(one: Any, other: Any) -> str:
+    """Return what `one` has that `other` has not, where both are mappings, else `one`, at most 300 characters."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        one = {key: value for key, value in one.items() if other.get(key) != value}
+    elif isinstance(one, list) and isinstance(other, list) and all(isinstance(part, str) for part in one):
+        one = [part for part in one if part not in other] or one
+    return str(one)[:300]
+
+
+def carry_out(out: Path, names: list[str], *, network: bool) -> None:
+    """Run the jobs with the package that is imported, and write what they come to."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from jobs import tiny_rows
+
+    backbones = save_backbones(out)
+    found = {name: measured(name, JOBS[name], backbones, tiny_rows(), out / name) for name in names}
+    if network:
+        found["network"] = on_a_network(backbones, tiny_rows(), out / "network")
+    (out / "found.json").write_text(json.dumps(found))
+
+
+def save_backbones(out: Path) -> dict[bool, Path]:
+    """Write a random Llama of two blocks, and a random BERT for classes; return their folders."""
+    from conftest import save_tiny
+    from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+    def llama(ids: dict[str, Any]) -> Any:
+        return LlamaForCausalLM(
+            LlamaConfig(**shape, num_key_value_heads=1, max_position_embeddings=256, tie_word_embeddings=True, **ids)
+        )
+
+    def bert(ids: dict[str, Any]) -> Any:
+        return BertModel(
+            BertConfig(**shape, max_position_embeddings=256, vocab_size=ids["vocab_size"], pad_token_id=ids["pad_token_id"])
+        )
+
+    return {False: save_tiny(out / "llama", llama), True: save_tiny(out / "bert", bert)}
+
+
+def job_of(changes: Mapping[str, Any], backbones: Mapping[bool, Path]) -> Any:
+    """Return the job that `changes` make of `BASE`."""
+    from fedtailor import Job
+
+    settings = {**BASE, **changes}
+    classes = settings.pop("classes", False)
+    task = {"kind": "classification" if classes else "generation"}
+    return Job.from_dict({**settings, "task": task, "backbone": str(backbones[classes])})
+
+
+def measured(
+    name: str, changes: Mapping[str, Any], backbones: Mapping[bool, Path], rows: list[dict[str, str]], out: Path
+) -> dict[str, Any]:
+    """Return what one job comes to."""
+    from fedtailor import run
+
+    job = job_of(changes, backbones)
+    if changes.get("classes"):
+        rows = [{"text": row["target"], "label": row["food"]} for row in rows]
+    if name == "resumed":
+        run(job_of({**changes, "stop": {"rounds": 1, "patience": None}}, backbones), data=rows, out=out)
+        run(job, data=rows, resume=out)
+    else:
+        run(job, data=rows, out=out)
+    return read(out)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return what is compared of a run folder."""
+    import pandas as pd
+
+    summary = json.loads((folder / "summary.json").read_text())
+    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES if (folder / f"{name}.parquet").exists()}
+    rounds = tables["rounds"]
+    files = [
+        *folder.glob("adapter/*.safetensors"),
+        *folder.glob("model/*.safetensors"),
+        *folder.glob("clients/*/**/*.safetensors"),
+    ]
+    weights = {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {
+        "losses": {name: [float(value) for value in rounds[name]] for name in rounds.columns if name.endswith("loss")},
+        "weights": dict(sorted(weights.items())),
+        "metrics": summary["metrics"],
+        "manifest": json.loads((folder / "manifest.json").read_text()),
+        "traffic": {key: value for key, value in summary["traffic"].items() if "second" not in key},
+        **{f"columns of {name}": sorted(table.columns) for name, table in tables.items()},
+    }
+
+
+def on_a_network(backbones: Mapping[bool, Path], rows: list[dict[str, str]], out: Path) -> dict[str, Any]:
+    """Return what `net try` makes of a job on a server and two sites of this machine."""
+    out.mkdir(parents=True)
+    (out / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = job_of({"data": {"train": str(out / "train.jsonl")}, "clients": {"count": 2, "min_examples": 4}}, backbones)
+    (out / "job.yaml").write_text(job.to_yaml())
+    command = [sys.executable, "-m", "fedtailor.cli", "net", "try", str(out / "job.yaml"), "--out", str(out / "run")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=out)
+    return read(out / "run")
+
+
+if __name__ == "__main__":
+    main()
