@@ -3,6 +3,7 @@ import torch
 
 from fedtailor.errors import SettingError
 from fedtailor.tasks.generate import Decoding, evaluating, generate, pad_left
+from fedtailor.tasks.ways import choose_way
 from fedtailor.tuning import Prefix, Prompt
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [11, 12], [13, 14, 15], [11, 12], [200, 100, 50, 25]]
@@ -90,6 +91,7 @@ def test_texts_of_different_lengths_leave_the_batch_one_after_the_other(tiny_bac
     model, tokenizer = load(tiny_backbone_folder)
     ending(model, tokenizer, places=(6,))
     sizes = []
+    choose_way(model, Decoding())  # tried out before
     model.register_forward_pre_hook(lambda _, args, given: sizes.append(len(given["input_ids"])), with_kwargs=True)
     texts = generate(model, tokenizer, PROMPTS, Decoding(max_new_tokens=24))
     assert sizes[0] == 4  # one of five prompts comes twice

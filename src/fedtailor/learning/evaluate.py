@@ -21,7 +21,7 @@ from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.generate import generate as generate_texts
 from ..tasks.metrics import Bleu, accuracy, bleu, chrf, macro_f1, perplexity, rouge_l
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
-from ..tasks.task import LogitsAt, Task, Writes, by_instance
+from ..tasks.task import LogitsAt, Task, Writes, by_instance, padding_of
 
 TEXT_METRICS = ("bleu", "chrf", "rougeL")  # of generated texts
 
@@ -157,7 +157,7 @@ def measure(
     total, counted, done = 0.0, 0, 0
     predicted: dict[int, int] = {}
     for rows in evaluation_batches(shard.lengths_N.tolist(), batch_size):
-        batch = collate(shard, rows, pad_id, device)
+        batch = collate(shard, rows, pad_id, device, padding_of(model))
         if (instance := by_instance(model)) is not None:
             instance.begin(*inputs_of(batch))
         if isinstance(task, Classification) and batch.labels_B is not None:

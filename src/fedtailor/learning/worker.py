@@ -15,6 +15,7 @@ from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
 from ..tasks.shard import Batch, Shard, collate
+from ..tasks.task import padding_of
 from ..tensors import Tensors, check_same_names, clone, form, is_large
 from .evaluate import Evaluated, Evaluation, evaluate
 
@@ -104,7 +105,7 @@ class Worker:
 
     def batch(self, shard: Shard, rows: list[int]) -> Batch:
         """Return the examples numbered `rows` as one padded batch on the worker's device."""
-        return collate(shard, rows, self.tokenizer.pad_token_id, self.device)
+        return collate(shard, rows, self.tokenizer.pad_token_id, self.device, padding_of(self.model))
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Return the sum of the loss over the counted targets, and their number."""

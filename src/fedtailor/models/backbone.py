@@ -11,16 +11,18 @@ from torch import nn
 from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
 from .device import Precision, check_4bit, choose_device, choose_precision
+from .ends import check_ends, generation_settings
 from .info import chat_template, pins
 from .locate import Location, locate
 from .pooling import Pooling, is_unread, pool_mean, reads_mean
+from .probe import find_padding
 from .quiet import quiet_transformers
 
 __all__ = ["Backbone", "choose_device", "choose_precision", "count_body", "load_backbone"]
 
 Kind: TypeAlias = Literal["causal", "classifier"]
 TOKENIZERS = ("tokenizer*", "vocab*", "merges.txt", "*.model")  # files of which a tokenizer has at least one
-NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")  # of no next token
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,14 @@ def load_backbone(
     tokenizer = _load_tokenizer(place)
     model, fresh = _load_model(place, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
     _agree_on_padding(model, tokenizer)
+    if kind == "causal":
+        check_ends(model, place.folder)
     if kind == "classifier" and (pooling == "mean" or reads_mean(model)):
         pool_mean(model)
         fresh = tuple(name for name in fresh if not is_unread(model, name))
     model.requires_grad_(False)
     model.eval()
+    vars(model)["padding_side"] = find_padding(model, tokenizer, causal=kind == "causal", what=f"backbone folder {place.folder}")
     vars(model)["fresh_modules"] = fresh  # tunings train these too
     vars(model)["name_or_path"] = str(place.folder)  # what PEFT writes as the adapter's base; a config may say otherwise
     return Backbone(
@@ -123,6 +128,7 @@ def _load_model(
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=kind == "classifier",  # a head for other classes is drawn anew
+                **({"generation_config": generation_settings(place.folder)} if kind == "causal" else {}),
                 **_form(precision, device),
             )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as fault:
@@ -142,7 +148,7 @@ def _load_model(
 
 def _check_head(place: Location, kind: Kind, config: Any) -> None:
     names = getattr(config, "architectures", None) or []
-    if kind == "causal" and any(name.endswith(NOT_CAUSAL) for name in names):
+    if kind == "causal" and any(name.endswith(OTHER_HEADS) for name in names):
         raise BackboneError(
             f"backbone folder {place.folder} is a {names[0]}, the task needs a causal language model; "
             "try smollm2-135m, or task.kind: classification"

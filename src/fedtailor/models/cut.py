@@ -135,8 +135,13 @@ def cut_model(model: nn.Module, probe: Callable[[], object]) -> CutModel:
         probe: calls the model once on anything; it is left behind the first block.
 
     Raises:
-        BackboneError: if its blocks do not form one list.
+        BackboneError: if its blocks do not form one list, or it bears no padding on the right.
     """
+    if getattr(model, "padding_side", "right") != "right":
+        raise BackboneError(
+            f"a {_bare(model).__name__} gives a text another result when it is padded on the right, as batches of a cut model are; choose a "
+            "backbone like GPT-2, Llama or BERT, or protocol: averaging"
+        )
     path, blocks = _find_blocks(model)
     seen: list[Any] = []
     used: set[str] = set()

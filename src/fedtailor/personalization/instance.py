@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import BackboneError
 from ..learning.worker import Worker
 from ..tasks.generate import evaluating
 from ..tasks.shard import Shard, inputs_of
+from ..tasks.task import padding_of
 from ..tuning.mixture import mixed
 
 # B texts, L tokens, H hidden width
@@ -58,8 +60,17 @@ class InstanceShare:
 
     @contextmanager
     def placed(self) -> Iterator[None]:
-        """Let both adapters take part by these shares, inside the block; evaluation and generation then call `begin` on each batch."""
+        """Let both adapters take part by these shares, inside the block; evaluation and generation then call `begin` on each batch.
+
+        Raises:
+            BackboneError: if the model bears no padding, so that texts go through it one by one.
+        """
         model: Any = self._model
+        if padding_of(model) == "none":
+            raise BackboneError(
+                f"a {type(model.get_base_model()).__name__} gives a text another result when it is padded, so shares by instance cannot be found "
+                "for a batch; set personalization.weight to a number, or choose a backbone like BERT or Llama"
+            )
         with mixed(model, self._second, self):
             model.by_instance = self
             try:

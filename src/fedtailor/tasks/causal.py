@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .shard import Batch
-from .task import LogitsAt
+from .shard import Batch, one_by_one
+from .task import LogitsAt, padding_of
 
 # B sequences, L tokens of the longest, N counted targets of the batch, V vocabulary
 
@@ -20,8 +20,15 @@ def causal_scores(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[
     """Return the float32 logits [N, V] over the next word at the counted targets, and these [N]; rows in order, then places in a row.
 
     The logits at place i foretell the token at i + 1, and are computed only where that token is counted. A target in the first
-    place of a sequence has nothing before it and is never counted.
+    place of a sequence has nothing before it and is never counted. A model that bears no padding sees one sequence at a time.
     """
+    if padding_of(model) == "none":
+        each = [_scores(model, row, logits_at) for row in one_by_one(batch)]
+        return torch.cat([logits_NV for logits_NV, _ in each]), torch.cat([target_N for _, target_N in each])
+    return _scores(model, batch, logits_at)
+
+
+def _scores(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
     target_BL = batch.target_BL[:, 1:]
     before_BL = torch.zeros_like(batch.target_BL)
     before_BL[:, :-1] = target_BL

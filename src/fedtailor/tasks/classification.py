@@ -14,8 +14,8 @@ from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
-from .shard import Batch, Shard
-from .task import LogitsAt
+from .shard import Batch, Shard, one_by_one
+from .task import LogitsAt, padding_of
 from .tokenization import flat, text_of
 
 # B texts, C classes
@@ -94,9 +94,10 @@ class Classification:
         )
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return float32 scores [B, C] of the classes."""
-        output = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL)
-        scores: Tensor = output.logits.float()
+        """Return float32 scores [B, C] of the classes; a model that bears no padding sees one text at a time."""
+        parts = one_by_one(batch) if padding_of(model) == "none" else [batch]
+        found = [model(input_ids=part.input_ids_BL, attention_mask=part.attention_mask_BL).logits.float() for part in parts]
+        scores: Tensor = found[0] if len(found) == 1 else torch.cat(found)
         return scores
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:

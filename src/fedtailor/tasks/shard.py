@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from ..records import Example
 
 # N examples, T tokens of all examples together, B sequences of a batch, L tokens of the longest of them
+
+Padding: TypeAlias = Literal["right", "left", "none"]
+"""Where a model bears padding; none: nowhere, so that each sequence goes through it on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some sequences, padded on the right to the longest of them."""
+    """Some sequences, padded to the longest of them: on the right, or on the left for models that bear it there alone."""
 
     input_ids_BL: Tensor  # int64
     attention_mask_BL: Tensor | None  # int64; None where nothing is padding
@@ -43,14 +47,17 @@ class Batch:
     tokens: int  # without padding
 
 
-def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device) -> Batch:
-    """Return the examples numbered `rows` as one padded batch on `device`."""
+def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device, padding: Padding = "right") -> Batch:
+    """Return the examples numbered `rows` as one padded batch on `device`; for models that bear no padding, see `one_by_one`."""
     rows_B = torch.as_tensor(rows)
     begins_B = shard.starts[rows_B]
     lengths_B = shard.starts[rows_B + 1] - begins_B
-    places_L = torch.arange(int(lengths_B.max()))
-    real_BL = places_L < lengths_B[:, None]  # the others are padding
-    source_BL = torch.where(real_BL, begins_B[:, None] + places_L, 0)
+    longest = int(lengths_B.max())
+    places_BL = torch.arange(longest).expand(len(rows_B), -1)  # of the sequence, from 0 at its first token
+    if padding == "left":
+        places_BL = places_BL - (longest - lengths_B)[:, None]
+    real_BL = (places_BL >= 0) & (places_BL < lengths_B[:, None])  # the others are padding
+    source_BL = torch.where(real_BL, begins_B[:, None] + places_BL, 0)
     ids_BL = torch.where(real_BL, shard.tokens_T[source_BL].long(), pad_id)
     target_BL = shard.target_T[source_BL] & real_BL
     return Batch(
@@ -67,8 +74,21 @@ def inputs_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     ids_BL = batch.input_ids_BL
     mask_BL = torch.ones_like(ids_BL) if batch.attention_mask_BL is None else batch.attention_mask_BL
     input_BL = (batch.target_BL.cumsum(1) == 0) & mask_BL.bool()
-    input_BL[:, 0] = True
+    input_BL[torch.arange(len(mask_BL), device=mask_BL.device), mask_BL.argmax(1)] = True  # the first token
     return ids_BL, mask_BL, input_BL
+
+
+def one_by_one(batch: Batch) -> Iterator[Batch]:
+    """Yield each sequence of a batch as a batch of its own, without padding."""
+    mask_BL = torch.ones_like(batch.input_ids_BL) if batch.attention_mask_BL is None else batch.attention_mask_BL
+    for row, mask_L in enumerate(mask_BL.bool()):
+        yield Batch(
+            input_ids_BL=batch.input_ids_BL[row : row + 1, mask_L],
+            attention_mask_BL=None,
+            target_BL=batch.target_BL[row : row + 1, mask_L],
+            labels_B=None if batch.labels_B is None else batch.labels_B[row : row + 1],
+            tokens=int(mask_L.sum()),
+        )
 
 
 def select(shard: Shard, rows: Sequence[int]) -> Shard:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 from torch import Tensor, nn
 
 from ..records import Example
-from .shard import Batch, Shard
+from .shard import Batch, Padding, Shard
 
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
@@ -71,6 +71,12 @@ class ByInstance(Protocol):
 def by_instance(model: nn.Module) -> ByInstance | None:
     """Return what must look at each batch before the model does, if there is anything."""
     found: ByInstance | None = getattr(model, "by_instance", None)
+    return found
+
+
+def padding_of(model: nn.Module) -> Padding:
+    """Return where the model bears padding, as was found when it was loaded (its attribute `padding_side`); else on the right."""
+    found: Padding = getattr(model, "padding_side", "right")
     return found
 
 
