@@ -92,15 +92,19 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
         "classes": classes,
         "split": {"protocol": {"kind": "split", "cut": 1}},
         "distilled classes": classes | {"protocol": distilled},
-        "override": {"clients": {"count": 4, "overrides": {"client-00": {"tuning": {"rank": 1}}}}},
+        "override": {
+            "clients": {"count": 4, "overrides": {"client-00": {"tuning": {"rank": 1}}}},
+            "protocol": {"aggregation": {"kind": "flexlora"}},
+        },
         **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in TUNINGS},
         **{f"personal {kind}": {"personalization": {"kind": kind} | NEEDED.get(kind, {})} for kind in PERSONALIZATIONS},
         **{f"rule {kind}": {"protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd"}}} for kind in AGGREGATIONS},
         **{
-            f"logits {kind}": {"protocol": distilled | {"aggregation": kind, "label_counts": True}} for kind in LOGIT_AGGREGATIONS
+            f"logits {kind}": classes | {"protocol": distilled | {"aggregation": kind, "label_counts": kind == "label-counts"}}
+            for kind in LOGIT_AGGREGATIONS
         },
         **{
-            f"partition {kind}": {"clients": {"count": 2, "partition": {"kind": kind} | NEEDED.get(kind, {})}}
+            f"partition {kind}": {"clients": {"min_examples": 4, "partition": {"kind": kind} | NEEDED.get(kind, {})}}
             for kind in PARTITIONS
         },
     }
@@ -123,9 +127,11 @@ def cases(place, tiny_backbone_folder, tiny_bert_folder):
     seen, found = set(), []
     for name, raw in good_jobs(str(tiny_backbone_folder), str(tiny_bert_folder)).items():
         try:
-            settings = Job.from_dict(raw, base=place).to_dict()
+            job = Job.from_dict(raw, base=place)
+            assemble(job)
         except JobError as error:
             raise AssertionError(f"{name} is to be a good job: {error}") from error
+        settings = job.to_dict()
         del settings["base"]
         for path in paths(settings):
             for value in odd_values(str(place / "pipe")):

@@ -1,10 +1,13 @@
 """Tables of a spreadsheet: the first sheet of an Excel file, through openpyxl."""
 
+import zipfile
 from typing import Any
 
 from ..errors import DataError
 from .cells import cell
 from .table import Table, column_names
+
+MOST_BYTES, MOST_RATIO = 2**26, 200  # that a file may unpack to: bytes in any case, and times its size
 
 
 def excel_table(source: Any, where: str) -> Table:
@@ -22,6 +25,7 @@ def excel_table(source: Any, where: str) -> Table:
         raise DataError(
             f"{where} is an Excel file, which needs the package openpyxl; run `pip install 'fedtailor[excel]'`"
         ) from error
+    _check_size(source, where)
     try:
         book = openpyxl.load_workbook(source, read_only=True, data_only=True)
         sheet = book.worksheets[0]
@@ -51,6 +55,22 @@ def excel_table(source: Any, where: str) -> Table:
     return Table(
         where=where, names=list(number_of), size=len(body), column=column, place=lambda row: f"row {top + 2 + row}", notes=notes
     )
+
+
+def _check_size(source: Any, where: str) -> None:
+    """Raise DataError if a few bytes unpack to what would fill the memory; what is no archive openpyxl says."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            packed, whole = (sum(getattr(part, size) for part in archive.infolist()) for size in ("compress_size", "file_size"))
+    except (zipfile.BadZipFile, OSError):
+        return
+    finally:
+        if hasattr(source, "seek"):
+            source.seek(0)
+    if whole > max(MOST_BYTES, MOST_RATIO * packed):
+        raise DataError(
+            f"{where} unpacks to {whole:,} bytes, more than {MOST_RATIO} times its size; save it as .csv if that is meant"
+        )
 
 
 def _value(one: Any) -> object:
