@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .chance import stream
+from .data.columns import Reads, wanted_columns
 from .data.divide import Divided
-from .data.load import load_examples
+from .data.load import Loaded, load
 from .errors import DataError, SettingError
 from .job import Job
 from .learning.public_fit import LEAST_ROWS
@@ -12,6 +13,7 @@ from .learning.worker import Worker
 from .protocols import Averaging, Distillation, DistillationRun, Ready, Split
 from .protocols.distillation import REST
 from .records import ClientId, Example
+from .tasks.task import reads_of
 
 OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
 
@@ -49,7 +51,7 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
                 "stands in validation or test data too; lower data.limit.train, or name a file of public examples"
             )
     else:
-        examples = _load(job, settings.public)
+        examples = _load(job, settings.public, warn)
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
         if shared:
             warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
@@ -122,28 +124,29 @@ def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]
     return [example for part in (*own, divided.server_validation, told) for example in part]
 
 
-def _load(job: Job, source: object) -> list[Example]:
+def _load(job: Job, source: object, warn: Callable[[str], None]) -> list[Example]:
     """Return the examples of a source; with labels checked as those of training data are, where all have one."""
     required, optional = list(job.task.required), list(job.task.optional)
 
-    def load(needed: Sequence[str]) -> list[Example]:
+    def loaded(needed: Sequence[str]) -> Loaded:
         others = [name for name in required if name not in needed]
-        return load_examples(
-            source, columns=job.data.columns, required=needed, optional=[*optional, *others], base=job.base, part="public"
-        )
+        reads = Reads(**{**reads_of(job.task), "required": needed, "optional": [*optional, *others]})
+        return load(source, wanted_columns(job.data, reads), base=job.base, part="public")
 
     try:
-        examples = load([name for name in required if name != OPTIONAL_HERE])
-        if OPTIONAL_HERE in required and examples and all(OPTIONAL_HERE in example.fields for example in examples):
-            examples = load(required)
+        found = loaded([name for name in required if name != OPTIONAL_HERE])
+        if OPTIONAL_HERE in required and found.examples and all(OPTIONAL_HERE in example.fields for example in found.examples):
+            found = loaded(required)
     except DataError as error:
         told, advice, _ = str(error).replace("data.public", "protocol.public").partition("say which column it is")
         more = "rename the column in that file: data.columns would hold for all files" if advice else ""
         named = told if "protocol.public" in told else f"protocol.public: {told}"
         raise DataError(f"{named}{more}") from None  # the loader names parts of `data`
-    if not examples:
+    if not found.examples:
         raise DataError(f"protocol.public: {source} has no examples; give a file with at least one")
-    return examples
+    for text in (*found.notes, *(f"{number:,} {reason} are left out" for reason, number in found.dropped.items())):
+        warn(f"protocol.public: {text}")
+    return found.examples
 
 
 def _limited(examples: list[Example], most: int | None, seed: int, warn: Callable[[str], None]) -> list[Example]:

@@ -284,3 +284,15 @@ def test_what_was_recognized_in_a_file_is_noted(tmp_path):
     assert run(tmp_path, Data(train="x.csv"), Clients(count=2)).notes == [
         f"{tmp_path / 'x.csv'}: its cells are separated by semicolons"
     ]
+
+
+def test_rows_whose_text_lacks_the_slot_of_the_owner_have_none(tmp_path):
+    made = [{"input": f"area[{'north' if n % 3 else 'south'}], n[{n}]" if n % 2 else f"n[{n}]", "target": "t"} for n in range(60)]
+    clients = Clients(partition=Natural(by="input[area]"), min_examples=4)
+    with pytest.raises(
+        DataError, match=r"30 of 60 training examples have no value in 'input\[area\]'.*train-0 \(row 0\), .*data\.missing: drop"
+    ):
+        run(tmp_path, given=made, clients=clients)
+    result = run(tmp_path, Data(missing="drop"), clients, given=made)
+    assert {client: len(own) for client, own in result.train.items()} == {"north": 16, "south": 8}
+    assert result.dropped == {"rows without a value in column 'input[area]'": 30}

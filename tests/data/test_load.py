@@ -1,5 +1,7 @@
 import gzip
+import io
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,14 @@ def load(source, base, *, columns=None, part="train", given=None, **kind):
 
 def fields(examples):
     return [dict(e.fields) for e in examples]
+
+
+def bomb():
+    """Return an Excel file of a few bytes that would fill the memory."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("xl/workbook.xml", bytes(70_000_000))
+    return content.getvalue()
 
 
 def write(folder, name, rows):
@@ -164,6 +174,7 @@ def test_data_in_memory_by_client(tmp_path):
         ("x.jsonl.zst", b"none", ["cannot be unpacked"]),
         ("x.csv.gz", gzip.compress(bytes(70 * 2**20)), ["unpacks to more than"]),
         ("x.xlsx", b"PK\3\4 none", ["not a readable Excel file"]),
+        ("x.xlsx", bomb(), ["unpacks to 70,000,"]),
         ("x.xls", b"", ["'.xls'", "save it as .xlsx"]),
         ("x.csv", b"input,tagret\na,A\n", ["no column 'target'", "did you mean 'tagret'"]),
         (
@@ -427,3 +438,9 @@ def test_rows_at_the_end_without_any_value_are_none(tmp_path):
     )
     with pytest.raises(DataError, match="1 of 3 rows"):
         load(None, tmp_path, given=[*ROWS, {"input": "", "target": None, "other": "x"}])
+
+
+def test_files_that_were_joined_are_refused_at_the_second_header(tmp_path):
+    (tmp_path / "x.csv").write_text("input,target\na,A\n\ufeffinput,target\nb,B\n")
+    with pytest.raises(DataError, match=r"'input' and 'target' repeats the header.* in 1 row \(row 3\)"):
+        load("x.csv", tmp_path)

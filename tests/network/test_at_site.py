@@ -6,8 +6,10 @@ import sys
 import pytest
 import torch
 
+from fedtailor.data import Clients, Data, divide
+from fedtailor.data.partition import Natural
 from fedtailor.errors import JobError, OffManifest, RunError
-from fedtailor.network.at_site import Guarded, Refused, site_parts
+from fedtailor.network.at_site import Guarded, OneOwner, Refused, site_parts
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import SiteFile
@@ -162,3 +164,18 @@ def test_no_module_is_imported_because_a_job_names_it(opened, tmp_path, monkeypa
     with pytest.raises(JobError, match="protection: of_the_hubs:Class would not be applied"):
         opened(Policy(), protection=[name])
     assert "of_the_hubs" not in sys.modules
+
+
+def test_a_site_divides_its_rows_as_a_local_run_does(tmp_path):
+    """Two owners with 30 rows in common: neither run looks at what the other owner has."""
+    rows = [{"input": f"common {n}", "target": f"t{n}", "site": site} for site in ("north", "south") for n in range(30)]
+    rows += [{"input": f"{site} {n}", "target": "t", "site": site} for site in ("north", "south") for n in range(10)]
+    task = {"required": ("input", "target"), "optional": (), "base": tmp_path, "seed": 3}
+    local = divide(Data(), Clients(partition=Natural(by="site"), min_examples=4), given=rows, **task)
+    for site in ("north", "south"):
+        own = [row for row in rows if row["site"] == site]
+        there = divide(Data(), Clients(partition=OneOwner(client=site), min_examples=1), given=own, **task)
+        for part in ("train", "validation", "test"):
+            assert [e.fields["input"] for e in getattr(there, part)[site]] == [
+                e.fields["input"] for e in getattr(local, part)[site]
+            ]

@@ -1,15 +1,17 @@
 """What every personalization promises: nothing personal crosses the gate, and a run that was cut off goes on to the same bits."""
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from jobs import tiny_job
+from jobs import tiny_job, tiny_rows
 from safetensors.torch import load_file
 
 from fedtailor.learning.client import ClientState
 from fedtailor.personalization import PERSONALIZATIONS
+from fedtailor.protection import gate
 from fedtailor.running import run
 
 KINDS = {
@@ -22,7 +24,10 @@ KINDS = {
     "feddpa-t": {"kind": "feddpa", "variant": "T", "weight": 0.3, "rank": 3},
     "fedalt": {"kind": "fedalt"},
 }
-every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS.keys())
+every_kind = pytest.mark.parametrize(
+    "settings", [pytest.param(settings, id=kind, marks=pytest.mark.xdist_group(kind)) for kind, settings in KINDS.items()]
+)
+CHANGES = {"protocol__local__keep_optimizer": True, "clients__per_round": 3, "protocol__local__steps": 2, "stop__rounds": 3}
 
 
 def test_no_kind_is_forgotten():
@@ -67,20 +72,47 @@ def killed_at(monkeypatch, owner, name, call):
     monkeypatch.setattr(owner, name, method)
 
 
+@pytest.fixture(scope="module")
+def whole_run(tiny_backbone_folder, tmp_path_factory):
+    """Return a way to get a whole run of each kind, carried out once, and every message of it as it was encoded."""
+    found = {}
+
+    def carry_out(settings):
+        folder = tmp_path_factory.mktemp("whole") / "r"
+        messages, sent_bytes, up = [], [], []
+        encode, leave = gate.encode, gate.Gate.leave_client
+
+        def watched(message):
+            messages.append(message)
+            sent_bytes.append(encode(message))
+            return sent_bytes[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gate, "encode", watched)
+            patch.setattr(gate.Gate, "leave_client", lambda self, message: up.append(message) or leave(self, message))
+            result = run(tiny_job(tiny_backbone_folder, **CHANGES, personalization=settings), data=data(), out=folder)
+        return SimpleNamespace(folder=folder, messages=messages, sent_bytes=sent_bytes, up=up, summary=result.summary)
+
+    def get(settings):
+        key = json.dumps(settings)
+        found[key] = found.get(key) or carry_out(settings)
+        return found[key]
+
+    return get
+
+
+def data():
+    return {"train": tiny_rows(), "test": tiny_rows()[:3]}
+
+
 @every_kind
 @pytest.mark.parametrize("moment", ["in a round", "while personalizing", "after more rounds"])
-def test_a_run_that_was_cut_off_ends_with_the_same_bits(make_job, rows, tmp_path, *, monkeypatch, settings, moment):
-    changes = {
-        "personalization": settings,
-        "protocol__local__keep_optimizer": True,
-        "clients__per_round": 3,
-        "protocol__local__steps": 2,
-    }
-    job = make_job(stop__rounds=3, **changes)
-    data = {"train": rows, "test": rows[:3]}
-    run(job, data=data, out=tmp_path / "whole")
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(make_job, tmp_path, *, monkeypatch, whole_run, settings, moment):
+    whole = whole_run(settings).folder
+    changes = {**CHANGES, "personalization": settings}
+    job = make_job(**changes)
     if moment == "after more rounds":
-        run(make_job(stop__rounds=2, **changes), data=data, out=tmp_path / "cut")
+        run(make_job(**changes | {"stop__rounds": 2}), data=data(), out=tmp_path / "cut")
     else:
         owner, name, call = {
             "in a round": (ClientState, "keep", 5),  # the second client of round 2 has kept what belongs to it
@@ -89,33 +121,19 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(make_job, rows, tmp_path
         with monkeypatch.context() as patch:
             killed_at(patch, owner, name, call)
             with pytest.raises(Killed):
-                run(job, data=data, out=tmp_path / "cut")
+                run(job, data=data(), out=tmp_path / "cut")
         assert not (tmp_path / "cut" / "summary.json").exists()
-    run(job, data=data, resume=tmp_path / "cut")
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    run(job, data=data(), resume=tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut")
 
 
 @every_kind
-def test_nothing_personal_crosses_the_gate(make_job, rows, tmp_path, monkeypatch, settings):
+def test_nothing_personal_crosses_the_gate(whole_run, settings):
     """Every message is read as it is encoded: upwards go the changes of shared weights and figures, and no personal tensor."""
-    from fedtailor.protection import gate
-
-    messages, sent_bytes = [], []
-    encode = gate.encode
-
-    def watched(message):
-        messages.append(message)
-        sent_bytes.append(encode(message))
-        return sent_bytes[-1]
-
-    monkeypatch.setattr(gate, "encode", watched)
-    leave = gate.Gate.leave_client
-    up = []
-    monkeypatch.setattr(gate.Gate, "leave_client", lambda self, message: up.append(message) or leave(self, message))
-    folder = tmp_path / "r"
-    run(make_job(stop__rounds=2, personalization=settings), data={"train": rows, "test": rows[:3]}, out=folder)
-    assert {message.kind for message in messages} == {"train", "evaluate", "personalize"}
-    shared = set(load_file(folder / "checkpoint" / "000002" / "shared.safetensors"))
+    whole = whole_run(settings)
+    folder = whole.folder
+    assert {message.kind for message in whole.messages} == {"train", "evaluate", "personalize"}
+    shared = set(load_file(folder / "checkpoint" / "000003" / "shared.safetensors"))
     personal = [load_file(file) for file in folder.glob("clients/*/adapter/*.safetensors")]
     personal += [
         {name.split("/", 1)[1]: value for name, value in load_file(file).items() if name.startswith("own/")}
@@ -133,8 +151,8 @@ def test_nothing_personal_crosses_the_gate(make_job, rows, tmp_path, monkeypatch
     assert secret
     for name, value in secret:
         if value.numel() > 1:
-            assert not any(value.numpy().tobytes() in data for data in sent_bytes), name
-    for message in messages:
+            assert not any(value.numpy().tobytes() in data for data in whole.sent_bytes), name
+    for message in whole.messages:
         assert set(message.tensors) <= shared
         for name, value in secret:
             sent = message.tensors.get(name)
@@ -142,9 +160,12 @@ def test_nothing_personal_crosses_the_gate(make_job, rows, tmp_path, monkeypatch
                 pytest.fail(f"{name} travels in a message of kind {message.kind}")
             if sent is not None and message.kind == "personalize":
                 assert not torch.equal(sent, value)
-    assert all(not message.tensors for message in up if message.kind != "train")
+    assert all(not message.tensors for message in whole.up if message.kind != "train")
     assert all(
-        isinstance(value, int | float) for message in up if message.kind == "personalize" for value in message.facts.values()
+        isinstance(value, int | float)
+        for message in whole.up
+        if message.kind == "personalize"
+        for value in message.facts.values()
     )
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["up"]["personalize"]["tensors"] == {}
@@ -152,18 +173,17 @@ def test_nothing_personal_crosses_the_gate(make_job, rows, tmp_path, monkeypatch
 
 
 @every_kind
-def test_show_tells_what_it_gave_each_client(make_job, rows, tmp_path, settings):
+def test_show_says_what_it_gave_each_client(whole_run, settings):
     from rich.console import Console
 
     from fedtailor.report import read_run, show
 
-    job = make_job(stop__rounds=1, personalization=settings)
-    summary = run(job, data={"train": rows, "test": rows[:3]}, out=tmp_path / "r").summary
+    whole = whole_run(settings)
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(show(read_run(tmp_path / "r")))
+    console.print(show(read_run(whole.folder)))
     text = console.export_text()
     assert "personal: perplexity" in text
-    own = summary["personal"]["personal"]
+    own = whole.summary["personal"]["personal"]
     for scope in ("mean", "worst", "p10"):
         assert f"{own[scope]['perplexity']:,.1f}" in text
 

@@ -12,7 +12,7 @@ from ..errors import DataError, SettingError
 from ..records import ClientId, Example
 from .columns import Reads, Wanted, wanted_columns
 from .divergence import mean_divergence
-from .left_out import count_left_out, distinct, limited, owners, repeats
+from .left_out import count_left_out, distinct, limited, owners, repeats, with_owners
 from .load import Loaded, load
 from .partition import Files, Iid, Partition
 from .partition.base import Embed, label_groups
@@ -85,7 +85,8 @@ def divide(
     partition = _partition(clients.partition, parts.get("train"))
     loaded = _load(data, parts, ("train",), base, wanted_columns(data, task, partition))
     loaded |= _load(data, parts, ("validation", "test"), base, wanted_columns(data, task))
-    everything, dropped = loaded["train"].examples, dict(loaded["train"].dropped)
+    dropped = dict(loaded["train"].dropped)
+    everything = with_owners(loaded["train"].examples, partition, data.missing, dropped)
     whose = owners(partition, everything)
     once = everything if running else distinct(everything, task.required, whose, dropped)
     train = limited(once, data.limit.get("train"), seed, "train", dropped, running=running)

@@ -1,17 +1,17 @@
 """Tables of a spreadsheet: the first sheet of an Excel file, through openpyxl."""
 
+import io
 import zipfile
 from typing import Any
 
 from ..errors import DataError
 from .cells import cell
+from .packed import MOST_RATIO, ONCE_BYTES
 from .table import Table, column_names
 
-MOST_BYTES, MOST_RATIO = 2**26, 200  # that a file may unpack to: bytes in any case, and times its size
 
-
-def excel_table(source: Any, where: str) -> Table:
-    """Return the table of the first sheet; its first row that is not empty names the columns.
+def excel_table(content: bytes, where: str) -> Table:
+    """Return the table of the first sheet of a file; its first row that is not empty names the columns.
 
     Numbers are taken as they are stored, but for formats that fill up with zeros: 7 shown as 007 is 007. Of formulas the stored result is
     taken. Rows below the last that holds a value are none.
@@ -25,16 +25,17 @@ def excel_table(source: Any, where: str) -> Table:
         raise DataError(
             f"{where} is an Excel file, which needs the package openpyxl; run `pip install 'fedtailor[excel]'`"
         ) from error
-    _check_size(source, where)
     try:
-        book = openpyxl.load_workbook(source, read_only=True, data_only=True)
+        _check_size(content, where)
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what a file says of its size need not be so
         title, others = sheet.title, [other.title for other in book.worksheets[1:]]
         rows = [[_value(one) for one in row] for row in sheet.iter_rows()]
         book.close()
+    except DataError:
+        raise
     except Exception as error:  # whatever zip, XML and openpyxl raise
-        if isinstance(error, OSError) and error.errno:
-            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise DataError(
             f"{where} is not a readable Excel file ({reason}); it may be cut off, locked by a password or of another kind: save it again as .xlsx, or as .csv"
@@ -57,19 +58,13 @@ def excel_table(source: Any, where: str) -> Table:
     )
 
 
-def _check_size(source: Any, where: str) -> None:
-    """Raise DataError if a few bytes unpack to what would fill the memory; what is no archive openpyxl says."""
-    try:
-        with zipfile.ZipFile(source) as archive:
-            packed, whole = (sum(getattr(part, size) for part in archive.infolist()) for size in ("compress_size", "file_size"))
-    except (zipfile.BadZipFile, OSError):
-        return
-    finally:
-        if hasattr(source, "seek"):
-            source.seek(0)
-    if whole > max(MOST_BYTES, MOST_RATIO * packed):
+def _check_size(content: bytes, where: str) -> None:
+    """Raise DataError if the file is a few bytes that would fill the memory."""
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        size = sum(part.file_size for part in parts.infolist())  # no more than this is unpacked
+    if size > max(ONCE_BYTES, MOST_RATIO * len(content)):
         raise DataError(
-            f"{where} unpacks to {whole:,} bytes, more than {MOST_RATIO} times its size; save it as .csv if that is meant"
+            f"{where} unpacks to {size:,} bytes, more than {MOST_RATIO} times its size; save the table as .csv if that is meant"
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from ..errors import DataError
-from .read import READERS, kind_of
+from .packed import kind_of
+from .read import READERS
 
 WAIT_S = 3.0
 

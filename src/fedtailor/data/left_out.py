@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..chance import stream
+from ..errors import DataError
 from ..records import ClientId, Example
+from .faults import SHOWN
 from .partition import Partition
 from .partition.natural import named_sizes
 
@@ -17,6 +19,27 @@ def owners(partition: Partition, examples: Sequence[Example]) -> list[str] | Non
     named = getattr(partition, "owners", None)
     found: list[str] | None = named(examples) if named else None
     return found
+
+
+def with_owners(examples: list[Example], partition: Partition, missing: str, dropped: dict[str, int]) -> list[Example]:
+    """Return the examples whose owner has a name; others are counted if `missing` is drop, as a slot of a text may lack it.
+
+    Raises:
+        DataError: naming the first five, if it is not.
+    """
+    whose = owners(partition, examples)
+    nobodys = [example for example, owner in zip(examples, whose or (), strict=whose is not None) if not owner.strip()]
+    if not nobodys:
+        return examples
+    column = getattr(partition, "by", "")
+    if missing != "drop":
+        some = ", ".join(f"{example.id} ({example.place})" for example in nobodys[:SHOWN])
+        raise DataError(
+            f"{len(nobodys):,} of {len(examples):,} training examples have no value in {column!r}, which clients.partition takes the clients from: "
+            f"{some}{', ...' if len(nobodys) > SHOWN else ''}; name another column, or set data.missing: drop, which leaves them out and counts them"
+        )
+    dropped[f"rows without a value in column {column!r}"] = len(nobodys)
+    return [example for example, owner in zip(examples, whose or (), strict=True) if owner.strip()]
 
 
 def distinct(

@@ -14,7 +14,8 @@ from .columns import Wanted, check_columns
 from .docstrings import load_docstrings
 from .hub import is_hub_id, read_hub
 from .memory import table_in_memory, tables_of_clients
-from .read import READERS, kind_of, read_table, stem_of
+from .packed import kind_of, stem_of
+from .read import READERS, read_table
 from .rows import to_examples
 from .settings import PACKAGES
 from .table import Table, from_rows

@@ -1,21 +1,17 @@
 """A data file as a table: CSV, TSV, JSON, JSON Lines, Parquet, Excel and plain text, also compressed with gzip or zstandard."""
 
-import gzip
 import io
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError
 from .arrow import parquet_table
 from .excel import excel_table
 from .json_rows import json_array, json_lines
+from .packed import content_of, first_line, kind_of
 from .separated import comma_separated, tab_separated
 from .table import Table, from_rows
 
-COMPRESSED = (".gz", ".zst", ".zstd")
-ONCE_BYTES, MOST_RATIO = 64 * 2**20, 200  # what unpacks to more than the first may grow by no more than the second
 OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 ELSEWHERE = {  # ending -> how to get there from here
     ".xls": "save it as .xlsx",
@@ -27,17 +23,6 @@ ELSEWHERE = {  # ending -> how to get there from here
     ".bz2": "pack it with gzip",
     ".xz": "pack it with gzip",
 }
-
-
-def kind_of(name: str) -> str:
-    """Return the ending that says what a file holds, without that of its compression: `.csv` for `notes.csv.gz`."""
-    path = Path(name)
-    return (Path(path.stem) if path.suffix.lower() in COMPRESSED else path).suffix.lower()
-
-
-def stem_of(path: Path) -> str:
-    """Return the name of a file without the endings that say its kind and its compression."""
-    return (Path(path.stem) if path.suffix.lower() in COMPRESSED else path).stem
 
 
 def read_table(path: Path) -> Table:
@@ -57,7 +42,7 @@ def read_table(path: Path) -> Table:
         raise
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read: {error.strerror or _first_line(error)}; see that it exists and that you may read it"
+            f"{path} cannot be read: {error.strerror or first_line(error)}; see that it exists and that you may read it"
         ) from error
     if not table.size:
         raise DataError(f"{path} has no rows; give a file with at least one example")
@@ -67,7 +52,7 @@ def read_table(path: Path) -> Table:
 def _parquet(path: Path) -> Table:
     import pyarrow as pa
 
-    source = path if path.suffix.lower() == ".parquet" else pa.BufferReader(_content(path))
+    source = path if path.suffix.lower() == ".parquet" else pa.BufferReader(content_of(path))
     try:
         return parquet_table(source, str(path))
     except DataError:
@@ -76,13 +61,13 @@ def _parquet(path: Path) -> Table:
         if not path.is_file() or isinstance(error, PermissionError):
             raise
         raise DataError(
-            f"{path} is not a readable Parquet file ({_first_line(error)}); it may be cut off or of another kind: "
+            f"{path} is not a readable Parquet file ({first_line(error)}); it may be cut off or of another kind: "
             "copy or write it again, or name it by its kind (.csv, .jsonl)"
         ) from error
 
 
 def _excel(path: Path) -> Table:
-    return excel_table(io.BytesIO(_content(path)), str(path))
+    return excel_table(content_of(path), str(path))
 
 
 def _lines(path: Path) -> Table:
@@ -96,7 +81,7 @@ def _in_text(reader: Callable[[str, str], Table]) -> Callable[[Path], Table]:
 
 def _text(path: Path) -> str:
     """Return the text of a file in UTF-8, with or without the mark that spreadsheets put first."""
-    content = _content(path)
+    content = content_of(path)
     for mark, name in OTHER_MARKS.items():
         if content.startswith(mark):
             raise DataError(f"{path} is saved as {name} (it begins with {mark.hex(' ')}), not as UTF-8; save it again as UTF-8")
@@ -108,46 +93,6 @@ def _text(path: Path) -> str:
             f"{path} is not UTF-8 text: byte {content[error.start]:#04x} in line {line} cannot be read, as in a file saved as Windows-1252 or "
             "Latin-1; save it again as UTF-8"
         ) from error
-
-
-def _content(path: Path) -> bytes:
-    """Return the bytes of a file, unpacked."""
-    ending = path.suffix.lower()
-    if ending not in COMPRESSED:
-        return path.read_bytes()
-    import pyarrow as pa
-
-    try:
-        if ending == ".gz":
-            with gzip.open(path) as unpacked:
-                return _bounded(unpacked, path)
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as unpacked:
-            return _bounded(unpacked, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise DataError(
-            f"{path} cannot be unpacked ({_first_line(error)}); it may be cut off or of another kind: copy it again"
-        ) from error
-
-
-def _bounded(unpacked: Any, path: Path) -> bytes:
-    """Return all that a packed file holds, unless it is a few bytes that would fill the memory."""
-    most = max(ONCE_BYTES, MOST_RATIO * path.stat().st_size)
-    parts, total = [], 0
-    while part := unpacked.read(2**20):
-        parts.append(part)
-        total += len(part)
-        if total > most:
-            raise DataError(
-                f"{path} unpacks to more than {most:,} bytes, {MOST_RATIO} times its size; unpack it yourself if that is meant"
-            )
-    return b"".join(parts)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(". ") if lines else type(error).__name__
 
 
 READERS: Mapping[str, Callable[[Path], Table]] = {

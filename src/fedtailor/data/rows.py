@@ -55,6 +55,7 @@ def to_examples(table: Table, name: str, wanted: Wanted) -> Found:
         )
         fields[field_name] = check.all(raw[column][:size], faults, lacking)
     _check_prompts(fields, wanted, faults, lacking, size)
+    _check_headers(raw, sources, faults, size)
     kept = [row for row in range(size) if row not in lacking]
     return Found(
         examples=[] if faults else list(_examples(table, name, fields, kept, absent=set(maybe))),
@@ -117,3 +118,15 @@ def _check_prompts(
                 lacking[row] = together
             else:
                 faults.add(row, together, EMPTY, FILL)
+
+
+def _check_headers(raw: Mapping[str, Sequence[object]], sources: Mapping[str, str], faults: Faults, size: int) -> None:
+    """Note rows that hold the names of the required columns, as files have in their middle that were joined."""
+    columns = list(sources.values())
+    if len(columns) < 2:
+        return
+    for row in range(size):
+        if raw[columns[0]][row] is not None and all(str(raw[column][row]).strip("\ufeff ") == column for column in columns):
+            faults.add(
+                row, " and ".join(map(repr, columns)), "repeats the header, as where files were joined,", "delete these rows"
+            )
