@@ -73,6 +73,11 @@ def odd_values(pipe: str) -> list[Any]:
     return [None, True, *numbers, *texts, *places, *nested]
 
 
+def own_clients(partition: str) -> dict[str, Any]:
+    """Return how many clients fit a partition: those that the data name, or two."""
+    return {"min_examples": 4} if partition in {"natural", "files"} else {"count": 2}
+
+
 def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
     """Return jobs that can run: each technique of each family at least once."""
     base: dict[str, Any] = {
@@ -104,7 +109,7 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
             for kind in LOGIT_AGGREGATIONS
         },
         **{
-            f"partition {kind}": {"clients": {"min_examples": 4, "partition": {"kind": kind} | NEEDED.get(kind, {})}}
+            f"partition {kind}": {"clients": own_clients(kind) | {"partition": {"kind": kind} | NEEDED.get(kind, {})}}
             for kind in PARTITIONS
         },
     }
