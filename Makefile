@@ -44,7 +44,7 @@ test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
 	@$(PYTEST) $(ARGS)
 
 fast: setup  ## run the quick tests: none that needs a real model, a network or many runs
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow and not large" $(ARGS)
 
 format: setup  ## bring the code into shape
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

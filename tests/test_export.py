@@ -1,9 +1,8 @@
 import json
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -92,29 +91,64 @@ def test_peft_loads_with_peft_alone(backbone_folder, tmp_path):
     torch.testing.assert_close(model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
 
 
-def test_a_head_that_reads_the_mean_is_told_in_the_card_and_found_again(tiny_bert_folder, tmp_path, monkeypatch):
-    from peft import PeftModel
-
+def test_a_head_that_reads_the_mean_has_forms_of_its_own(tiny_bert_folder, tmp_path):
     wanted = write_run(tmp_path / "run", tiny_bert_folder, pooling="mean")
     torch.testing.assert_close(open_run(tmp_path / "run").model(input_ids=IDS).logits, wanted, atol=1e-6, rtol=0)
-    merged = export(tmp_path / "run", to="merged", folder=tmp_path / "merged")
-    card = (merged / "README.md").read_text()
-    assert "pool_mean(model)" in card
-    plain = auto_class(tiny_bert_folder).from_pretrained(merged)
+    for form, other in (("merged", "pooled"), ("peft", "adapter")):
+        with pytest.raises(SettingError, match=rf"^to {form}: the head reads the mean over tokens.*try --to {other}.*pool_mean"):
+            export(tmp_path / "run", to=form, folder=tmp_path / form)
+    whole = export(tmp_path / "run", to="pooled", folder=tmp_path / "whole")
+    plain = auto_class(tiny_bert_folder).from_pretrained(whole)
     assert not torch.allclose(plain(input_ids=IDS).logits, wanted, atol=1e-3)
     torch.testing.assert_close(pool_mean(plain)(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
-    again = load_backbone(str(merged), kind="classifier", labels=LABELS, device=torch.device("cpu"), base=Path(), seed=0)
+    again = load_backbone(str(whole), kind="classifier", labels=LABELS, device=torch.device("cpu"), base=Path(), seed=0)
     torch.testing.assert_close(again.model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
-    adapter = export(tmp_path / "run", to="peft", folder=tmp_path / "peft")
-    monkeypatch.chdir(tmp_path)
-    code = re.search(r"```python\n(.*?)```", (adapter / "README.md").read_text(), re.DOTALL)[1]
-    found: dict[str, Any] = {"BACKBONE_FOLDER": str(tiny_bert_folder)}
-    exec(code, found)
-    torch.testing.assert_close(found["model"].eval()(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
-    assert "pool_mean(backbone)" in (adapter / "README.md").read_text()
-    base = pool_mean(auto_class(tiny_bert_folder).from_pretrained(tiny_bert_folder, num_labels=2))
-    model = PeftModel.from_pretrained(base, adapter).eval()
-    torch.testing.assert_close(model(input_ids=IDS).logits, wanted, atol=1e-5, rtol=0)
+    assert json.loads((export(tmp_path / "run", to="adapter", folder=tmp_path / "a") / "head.json").read_text()) == {
+        "pooling": "mean"
+    }
+
+
+def test_what_answers_otherwise_is_refused_with_the_form_that_works(tiny_backbone_folder, tmp_path, monkeypatch):
+    import fedtailor.export_write
+
+    write_run(tmp_path / "run", tiny_backbone_folder)
+    right = fedtailor.export_write.save_whole
+
+    def slightly_wrong(model, folder):
+        model.model.norm.weight.data.mul_(1.0001)
+        right(model, folder)
+
+    def unreadable(model, folder):
+        right(model, folder)
+        (folder / "config.json").write_text("{")
+
+    for writes, text in (
+        (slightly_wrong, "loaded by transformers, it answers otherwise.*off by 1"),
+        (unreadable, "cannot be loaded by transformers"),
+    ):
+        monkeypatch.setattr(fedtailor.export_write, "save_whole", writes)
+        with pytest.raises(SettingError, match=rf"^to merged: .*{text}.*try --to peft"):
+            export(tmp_path / "run", to="merged", folder=tmp_path / "out")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_settings_of_generation_that_contradict_each_other_are_copied(tiny_backbone_folder, tmp_path):
+    # as some published models have them; transformers refuses to write them once anything of them was changed
+    backbone = shutil.copytree(tiny_backbone_folder, tmp_path / "tiny-llama")
+    (backbone / "generation_config.json").write_text('{"do_sample": false, "temperature": 0.6, "eos_token_id": [2, 0]}')
+    tokens = json.loads((backbone / "tokenizer_config.json").read_text())
+    (backbone / "tokenizer_config.json").write_text(json.dumps({**tokens, "pad_token": None}))
+    config = json.loads((backbone / "config.json").read_text())
+    (backbone / "config.json").write_text(json.dumps({**config, "pad_token_id": None}))
+    write_run(tmp_path / "run", backbone)
+    folder = export(tmp_path / "run", to="merged", folder=tmp_path / "out")
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        assert (folder / name).read_bytes() == (backbone / name).read_bytes()
+    assert json.loads((folder / "config.json").read_text())["pad_token_id"] is None
+    from fedtailor.tuning import Full
+
+    Full().save(load_backbone(str(backbone), device=torch.device("cpu"), base=Path(), seed=0).model, tmp_path / "model")
+    assert (tmp_path / "model" / "generation_config.json").read_bytes() == (backbone / "generation_config.json").read_bytes()
 
 
 def test_the_export_needs_no_fedtailor(tiny_backbone_folder, tmp_path):

@@ -19,9 +19,9 @@ ORDER = """
 cli
 report, studies
 network
-running export model_card
+running export export_check export_forms export_write model_card model_card_usage
 federation
-assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks
+assemble assemble_checks assemble_cuts assemble_data assemble_models assemble_public assemble_ranks assemble_texts
 job job_parts job_text job_errors own_classes other_names
 protocols
 personalization
@@ -30,8 +30,8 @@ tasks, tuning, models, data
 ledger
 interfaces, metrics, run_files
 records
-text_files
-tensors, chance, causes
+text_files, storage
+tensors, chance, clock, causes, diverged
 errors, limits, printable
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
@@ -44,7 +44,7 @@ EDGES = {
     "pydantic": {"job", "own_classes", "job_parts", "job_text", "job_errors"},
     "peft": {"tuning", "export"},
     "datasets": {"data"},
-    "transformers": {"models", "tuning"},
+    "transformers": {"models", "tuning", "clock"},
     "nvflare": {"federation"},
     "matplotlib": {"report"},
 }

@@ -1,6 +1,6 @@
 """Clients whose backbone is another than the job's: a model, a tokenizer and a worker of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,11 +8,12 @@ from .data.divide import Divided
 from .errors import FedtailorError, SettingError
 from .job import Job
 from .learning.worker import Worker
-from .models import Backbone, load_backbone
+from .models import Backbone, load_backbone, unround
 from .models.device import Precision
 from .protocols import Distillation
 from .records import ClientId
 from .tasks import pooling_of
+from .tasks.room import context
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,21 @@ class OwnModel:
     worker: Worker
 
 
-def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precision) -> dict[ClientId, OwnModel]:
+def own_models(
+    job: Job,
+    worker: Worker,
+    divided: Divided,
+    *,
+    precision: Precision,
+    trust_times: bool = False,
+    warn: Callable[[str], None],
+) -> dict[ClientId, OwnModel]:
     """Return the models of the clients that have one of their own; those of one backbone, rank and alpha share one in memory.
 
     Args:
         worker: the server's; task, evaluation, device and seed are its.
         divided: clients elsewhere have their models there.
+        warn: told of a head whose rows were moved or drawn anew.
 
     Raises:
         SettingError: naming the client, if the protocol has one model for all, or the tuning does not fit its backbone.
@@ -42,7 +52,9 @@ def own_models(job: Job, worker: Worker, divided: Divided, *, precision: Precisi
         own = job.clients.overrides[client].tuning
         key = (name, own.rank, own.alpha)
         if key not in made:
-            made[key] = _load(job, client, name, worker, precision)
+            made[key] = _load(job, client, name, worker, precision, trust_times=trust_times)
+            if made[key].backbone.note:
+                warn(f"{name}: {made[key].backbone.note}")
         found[client] = made[key]
     return found
 
@@ -61,20 +73,24 @@ def _named(job: Job) -> dict[ClientId, str]:
     )
 
 
-def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision) -> OwnModel:
+def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision, *, trust_times: bool) -> OwnModel:
     try:
         backbone = load_backbone(
             name,
             kind=worker.task.backbone_kind,
             labels=worker.task.labels_of(()),
             pooling=pooling_of(worker.task),
-            precision=precision,
+            precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
             device=worker.device,
             base=job.base,
             seed=job.seed,
+            trust_times=trust_times,
         )
+        context(backbone.model)  # measured before anything is attached to it
         tuning = _tuning(job, client)
         model = tuning.attach(backbone.model, job.seed)
+        if precision != "float32":
+            unround(model, tuning.parameters(model), backbone.folder)
     except FedtailorError as error:
         raise type(error)(f"clients.overrides.{client}.backbone: {error}") from None
     return OwnModel(

@@ -1,35 +1,30 @@
 """The result of a run in the formats that other tools read."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from .errors import BackboneError, DataError, SettingError
+from .export_check import Reader, Sample, check_loads, take_sample
+from .export_forms import Form, check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
+from .export_write import write_files
 from .job import Job
 from .model_card import model_card
+from .model_card_usage import Use
 from .models import Backbone, load_backbone, reads_mean
 from .models.cache import whole_folder
 from .models.quiet import quiet_transformers
-from .run_files import how_to_resume
+from .run_files import check_sealed, how_to_resume
 from .tasks import pooling_of
-from .tuning import Lora
-
-Form = Literal["merged", "peft", "adapter"]
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "labels.json")
-FORMS = {"full": ("merged",), "adapter": ("adapter",), "prefix": ("peft",), "prompt": ("peft",)}  # others: merged and peft
-REASONS = {
-    "full": "every weight was trained, so there is no adapter",
-    "adapter": "bottleneck layers are not linear, so they join no weights, and PEFT has no such method",
-    "prefix": "a prefix stands before the text, not in the weights",
-    "prompt": "a prompt stands before the text, not in the weights",
-}
+from .tasks.generate import end_tokens
+from .tasks.tokenization import leading_marks
+from .tuning import Lora, keeps_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +41,7 @@ class Customized:
     def untuned(self) -> Iterator[nn.Module]:
         """Give the model as it was before: this one with its adapter off where PEFT can do that, else the backbone loaded again."""
         model: Any = self.model
-        if hasattr(model, "disable_adapter") and not model.active_peft_config.is_prompt_learning:
+        if hasattr(model, "disable_adapter") and not model.active_peft_config.is_prompt_learning and keeps_weights(model):
             with model.disable_adapter():
                 yield model
         else:
@@ -56,33 +51,63 @@ class Customized:
 def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
     """Write the result of a run to `folder`, with a model card README.md, and return the folder.
 
+    What was written is loaded back as somebody without the run would, and compared on a sample; see `check_loads`.
+
     Args:
         run_folder: of a finished run.
         to: "merged", a model folder that AutoModelForCausalLM (or ...ForSequenceClassification) loads, in float32; "peft", an
-            adapter folder that PeftModel.from_pretrained loads onto the backbone; or "adapter", that of a bottleneck adapter,
-            for `fedtailor.tuning.load_adapter`.
+            adapter folder that PeftModel.from_pretrained loads onto the backbone. With a line of fedtailor's beside: "adapter", that of a
+            bottleneck adapter, for `fedtailor.tuning.load_adapter`; and "pooled" or "adapter", a model or adapter whose head reads the mean,
+            for `fedtailor.models.pool_mean`.
         folder: absent or empty; it appears whole or not at all.
 
     Raises:
-        SettingError: if `to` is unknown or not possible with the run's tuning, or `folder` holds files already.
+        SettingError: if `to` is unknown or not possible with the run's tuning, what was written does not answer as the run's model does, or
+            `folder` holds files already.
         DataError: if `run_folder` is not that of a finished run.
         BackboneError: if the backbone cannot be found, or is another than the run's.
     """
-    if to not in ("merged", "peft", "adapter"):
-        raise SettingError(f"to is merged or peft, or adapter for bottleneck adapters; got {to!r}")
+    check_form(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"the folder to export to, {folder}, is not empty; name another one")
-    _check_form(_read_run(run_folder)[0], to)
-    done = open_run(run_folder)
+    check_early(_read_run(run_folder)[0].tuning.kind, to)
     with whole_folder(folder) as fresh, quiet_transformers():
-        done.backbone.tokenizer.save_pretrained(fresh)
-        if to == "merged":
-            _write_merged(done, fresh)
-        else:
-            _write_adapter(done, fresh)
-        card = model_card(done.job, done.summary, to=to, name=folder.name, pooled=reads_mean(done.backbone.model))
-        (fresh / "README.md").write_text(card, encoding="utf-8")
+        reader, sample, instead = _write(open_run(run_folder), fresh, to=to, name=folder.name)
+        # the run's model is gone by now, and makes room for the one that is loaded back
+        check_loads(fresh, to, reader, sample, instead=instead)
     return folder
+
+
+def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Reader, Sample, str]:
+    """Write all files of an export, and return how to load them back, what must come out, and another form to try if it does not."""
+    tuned: Any = done.model
+    base = tuned.get_base_model() if hasattr(tuned, "get_base_model") else tuned
+    kind, pooled = done.job.tuning.kind, needs_pooling(base)
+    check_possible(kind, to, pooled=pooled)
+    reader = Reader(
+        backbone=done.backbone.folder,
+        kind=done.backbone.kind,
+        labels=_labels(done.adapter),
+        bottleneck=kind == "adapter",
+        pooled=pooled,
+        config=mean_in_config(base) if reads_mean(base) else {},
+    )
+    tokenizer = done.backbone.tokenizer
+    use = Use(
+        to=to,
+        name=name,
+        labels=reader.labels,
+        bottleneck=reader.bottleneck,
+        pooled=pooled,
+        config=reader.config,
+        marks=leading_marks(tokenizer),
+        ends=end_tokens(base, tokenizer),
+        pad=tokenizer.pad_token_id,
+    )
+    sample = take_sample(done.model, done.backbone)
+    write_files(done.model, done.adapter, done.backbone.folder, folder, to=to)
+    (folder / "README.md").write_text(model_card(done.job, done.summary, use), encoding="utf-8")
+    return reader, sample, other_form(kind, to, pooled=pooled)
 
 
 def load_customized(run_folder: Path) -> nn.Module:
@@ -125,20 +150,19 @@ def _load_backbone(job: Job, adapter: Path) -> Backbone:
     )
 
 
-def _check_form(job: Job, to: Form) -> None:
-    """Raise SettingError if what this job's tuning makes cannot be written in the form `to`."""
-    kind = job.tuning.kind
-    possible = FORMS.get(kind, ("merged", "peft"))
-    if to not in possible:
-        reason = REASONS.get(kind, "that form is for bottleneck adapters")
-        raise SettingError(f"to {to} and tuning {kind} do not go together: {reason}; try --to {possible[0]}")
-
-
 def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     _check_there(folder, "job.yaml", "summary.json")
+    check_sealed(folder, ("job.yaml", "summary.json", "adapter", "model"), tip=f"put back a copy, or {how_to_resume(folder)}")
     job = Job.load(folder / "job.yaml")
     full = job.tuning.kind == "full"
-    _check_there(folder, *(["model/config.json"] if full else [f"adapter/{name}" for name in ADAPTER_FILES[:2]]))
+    _check_there(
+        folder,
+        *(
+            ["model/config.json"]
+            if full
+            else [f"adapter/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")]
+        ),
+    )
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
@@ -174,19 +198,3 @@ def _check_same_weights(backbone: Backbone, summary: dict[str, Any], run_folder:
             f"backbone {backbone.name!r} in {backbone.folder} has weights of SHA-256 {found[:12]}..., the run in {run_folder} "
             f"started from {wanted[:12]}...: an adapter fits no other weights; put the old ones back"
         )
-
-
-def _write_merged(done: Customized, folder: Path) -> None:
-    model: Any = done.model
-    if done.job.tuning.kind != "full":
-        try:
-            model = model.merge_and_unload()
-        except (AttributeError, NotImplementedError, ValueError, TypeError) as fault:
-            raise SettingError(f"to merged: this adapter cannot be joined with the weights ({fault}); try --to peft") from fault
-    model.save_pretrained(folder)
-
-
-def _write_adapter(done: Customized, folder: Path) -> None:
-    for name in ADAPTER_FILES:
-        if (done.adapter / name).is_file():
-            shutil.copyfile(done.adapter / name, folder / name)

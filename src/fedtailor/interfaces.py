@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CARRIED = (
     "carried"  # the name of the frozen LoRA adapter beside the trained one; its tensors are MODULE.carried_A.weight and carried_B
 )
+POOLING = "fedtailor_pooling"  # in a model's config.json, what the head of a classifier reads where that is not what transformers lets it read
 
 
 class Federation(Protocol):

@@ -21,6 +21,7 @@ from .job_parts import STRICT, Readers, Registry
 from .job_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .learning.evaluate import Evaluation
 from .limits import Few, Rounds
+from .metrics import OwnMetric
 from .personalization import PERSONALIZATIONS, Personalization, Shared
 from .protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from .tasks import TASKS
@@ -59,7 +60,8 @@ PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE))
+METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE, METRIC))
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,13 @@ class Job(BaseModel):
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
             )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
+        if self.evaluation.own_metrics and not ({"texts", "accuracy"} & set(self.task.figures)):
+            raise SettingError(
+                f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
+                "texts nor classes to score; choose among " + listed(allowed) + "."
+            )
         for metric in self.evaluation.metrics or ():
-            if metric not in allowed:
+            if isinstance(metric, str) and metric not in allowed:
                 near = nearest(metric, allowed)
                 raise SettingError(
                     f"evaluation.metrics names {metric!r}, which the task {self.task.kind} does not measure; "

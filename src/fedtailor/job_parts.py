@@ -45,10 +45,11 @@ class Registry:
     what: str  # "tuning", "partition", ...
     classes: Mapping[str, type]
     promise: object = None  # the type that other settings name when they mean any of these
+    names: bool = False  # whether any other bare name passes as it is, for whoever knows it
 
     def holds(self, annotation: object) -> bool:
         """Return whether the annotation means a technique of this registry: its promise, one class, or several."""
-        if annotation is self or (self.promise is not None and annotation is self.promise):
+        if annotation is self or (self.promise is not None and annotation == self.promise):
             return True
         members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
         return bool(members) and all(member in self.classes.values() for member in members)
@@ -88,6 +89,8 @@ class Readers:
         def read(value: object, known: Callable[[object], Any]) -> object:
             if is_dataclass(value) and not isinstance(value, type):
                 return _within_limits(value)
+            if registry.names and isinstance(value, str) and ":" not in value:
+                return value
             settings = _with_kind(value, default)
             kind = settings["kind"]
             if ":" in kind:
@@ -161,8 +164,14 @@ class Readers:
         if isinstance(value, Mapping):
             return {key: self.plain(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.plain(inner) for inner in value]
+            return [self.plain(inner, _of_items(annotation)) for inner in value]
         return str(value) if isinstance(value, Path) else value
+
+
+def _of_items(annotation: object) -> object:
+    """Return what each item of a list is annotated with; None where nothing says so."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return next((get_args(member)[0] for member in members if get_origin(member) is Sequence), None)
 
 
 def _within_limits(settings: Any) -> object:

@@ -6,29 +6,27 @@ from typing import Any
 
 from .job import Job
 from .job_text import write_yaml
+from .model_card_usage import Use, prompt_format, usage
 from .models import PACKAGED
 from .printable import printable
 from .run_files import shared_part
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
 
-POOLED = "from fedtailor.models import pool_mean\npool_mean({})  # its head reads the mean over tokens; without this it answers otherwise"
 
-
-def model_card(job: Job, summary: Mapping[str, Any], *, to: str, name: str, pooled: bool = False) -> str:
+def model_card(job: Job, summary: Mapping[str, Any], use: Use) -> str:
     """Return the card as Markdown with the header that model hubs read.
 
     Args:
         job: of the run.
         summary: of the run, as in summary.json.
-        to: "merged", "peft" or "adapter".
-        name: of the exported folder.
-        pooled: whether its head reads the mean over tokens, which transformers' own code does not.
+        use: how what was exported is loaded.
     """
     sections = [
-        _header(job, to),
-        f"# {name}\n\n{_about(job, summary)}",
-        f"## How to load it\n\n{_usage(job, to, name, pooled)}",
+        _header(job, use.to),
+        f"# {use.name}\n\n{_about(job, summary)}",
+        f"## What goes in, and what comes out\n\n{prompt_format(job, use)}",
+        f"## How to use it\n\n{usage(job, use)}",
         f"## What was measured\n\n{_figures(summary)}",
         f"## Data\n\n{_data(job, summary)}",
         f"## License\n\n{_license(job)}",
@@ -50,7 +48,7 @@ def _header(job: Job, to: str) -> str:
     task = "text-classification" if job.task.backbone_kind == "classifier" else "text-generation"
     facts = {
         "base_model": base_name(job),
-        "library_name": {"merged": "transformers", "peft": "peft", "adapter": "fedtailor"}[to],
+        "library_name": {"merged": "transformers", "peft": "peft"}.get(to, "fedtailor"),
         "license": license,
         "pipeline_tag": task,
         "tags": ["fedtailor", "federated", settings["tuning"]["kind"]],
@@ -74,29 +72,6 @@ def _about(job: Job, summary: Mapping[str, Any]) -> str:
     text += f" {part}" if part else ""
     sha256 = summary.get("backbone_sha256")
     return text + (f" SHA-256 of the backbone's weights: `{sha256}`." if sha256 else "")
-
-
-def _usage(job: Job, to: str, name: str, pooled: bool) -> str:
-    classifier = job.task.backbone_kind == "classifier"
-    auto = "AutoModelForSequenceClassification" if classifier else "AutoModelForCausalLM"
-    if to == "merged":
-        lines = [
-            f"from transformers import {auto}, AutoTokenizer",
-            f'model, tokenizer = {auto}.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")',
-        ]
-        lines += [POOLED.format("model")] if pooled else []
-    else:
-        more = f', num_labels=len(json.load(open("{name}/labels.json")))' if classifier else ""
-        library = "peft import PeftModel" if to == "peft" else "fedtailor.tuning import load_adapter"
-        load = "PeftModel.from_pretrained" if to == "peft" else "load_adapter"
-        lines = [
-            *(["import json"] if classifier else []),
-            f"from {library}\nfrom transformers import {auto}",
-            f"backbone = {auto}.from_pretrained(BACKBONE_FOLDER{more})  # weights of the hash above",
-            *([POOLED.format("backbone")] if pooled else []),
-            f'model = {load}(backbone, "{name}")',
-        ]
-    return "```python\n" + "\n".join(lines) + "\n```"
 
 
 def _figures(summary: Mapping[str, Any]) -> str:

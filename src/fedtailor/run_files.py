@@ -2,14 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .causes import cause_of
 from .errors import DataError
-from .text_files import read_text
+from .storage import sha256_of
+from .text_files import check_regular, read_text
 
 WHAT = "a file of a run"
+SEALS = "hashes.json"  # of the files of a run that must not change
 MOST_BYTES = 1 << 28  # of a text file of a run: a summary has rows for each client
 
 
@@ -35,6 +38,60 @@ def read_json_file(file: Path) -> Any:
         raise DataError(
             f"{file} cannot be read: it is not JSON ({fault}); it was interrupted or changed: put back a copy."
         ) from None
+
+
+def sealed_hashes(folder: Path) -> dict[str, list[str]]:
+    """Return the SHA-256 of the files that a run has sealed, by path within its folder; empty for runs of older versions.
+
+    A file has two while it is being replaced.
+
+    Raises:
+        DataError: if the list is damaged, or lost where the run wrote one.
+    """
+    file = folder / SEALS
+    if not file.exists():
+        try:
+            environment = read_json_file(folder / "environment.json")
+        except DataError:
+            return {}
+        if isinstance(environment, dict) and environment.get("sealed"):
+            raise DataError(
+                f"{file}, the list of hashes that the run wrote, is missing, so changes to the run could not be seen; put back a copy."
+            )
+        return {}
+    found = read_json_file(file)
+    if not isinstance(found, dict) or not all(
+        isinstance(hashes, list) and all(isinstance(one, str) for one in hashes) for hashes in found.values()
+    ):
+        raise DataError(f"{file} is damaged: it holds no list of hashes; put back a copy.")
+    return found
+
+
+def check_sealed(folder: Path, names: Iterable[str], *, tip: str, may_lack: Collection[str] = ()) -> None:
+    """Raise DataError, naming the file, if one that the run sealed is lost, or is not as the run wrote it.
+
+    Args:
+        names: files, or folders whose files are all checked, as far as they were sealed.
+        tip: what to do.
+        may_lack: files that may be lost.
+    """
+    sealed = sealed_hashes(folder)
+    wanted = [name for name in sealed if any(name == one or name.startswith(f"{one}/") for one in names)]
+    for name in wanted:
+        file = folder / name
+        if not file.exists():
+            if name in may_lack:
+                continue
+            raise DataError(f"{file} is missing, which the run wrote; {tip}.")
+        check_regular(file, WHAT, error=DataError)
+        try:
+            same = sha256_of(file) in sealed[name]
+        except OSError as fault:
+            raise DataError(f"{cause_of(fault, str(file))}.") from None
+        if not same:
+            raise DataError(
+                f"{file} was changed or damaged since the run wrote it: its SHA-256 is not the one in {SEALS}; {tip}."
+            )
 
 
 def baseline_of(folder: Path) -> str:

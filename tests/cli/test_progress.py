@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -91,3 +92,16 @@ def test_a_damaged_checkpoint_is_told():
     with watch(console) as watcher:
         watcher("damaged-checkpoint", {"text": "checkpoint 000003 is damaged"})
     assert "checkpoint 000003 is damaged" in console.file.getvalue()
+
+
+def test_a_line_comes_after_a_while_of_silence_and_only_then(monkeypatch):
+    from fedtailor.cli import progress
+
+    monkeypatch.setattr(progress, "SILENCE_S", 0.05)
+    console = Console(width=80, force_terminal=False, file=io.StringIO())
+    with progress.waiting(console, "reading the data"):
+        pass
+    assert console.file.getvalue() == ""
+    with progress.waiting(console, "reading the data"):
+        time.sleep(0.3)
+    assert console.file.getvalue() == "reading the data …\n"

@@ -88,7 +88,7 @@ def test_natural_clients_that_are_left_out_are_counted(tmp_path):
     made = [*rows(60), {"input": "x", "target": "y", "site": "d"}]
     result = run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
     assert list(result.train) == ["a", "b", "c"]
-    assert result.dropped == {"1 client is of fewer than clients.min_examples = 16 ('d' 1)": 1}
+    assert result.dropped == {"1 client has fewer than clients.min_examples = 16 ('d' 1)": 1}
     assert (result.divergence, result.divergence_over) == (pytest.approx(1.0), "site")
 
 
@@ -226,7 +226,7 @@ def test_what_an_owner_keeps_does_not_depend_on_others(tmp_path):
 def test_an_owners_own_repeated_rows_count_once(tmp_path):
     made = [{"input": f"i{n % 5}", "target": "t", "site": "ab"[n % 2]} for n in range(100)]
     with pytest.raises(
-        DataError, match=r"^90 of 100 rows repeat an earlier one of the same client.*'a' 5, 'b' 5.*min_examples = 16"
+        DataError, match=r"^90 of 100 rows repeat an earlier one, and count once.*'a' 5, 'b' 5.*min_examples = 16"
     ):
         run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
 
@@ -296,3 +296,17 @@ def test_rows_whose_text_lacks_the_slot_of_the_owner_have_none(tmp_path):
     result = run(tmp_path, Data(missing="drop"), clients, given=made)
     assert {client: len(own) for client, own in result.train.items()} == {"north": 16, "south": 8}
     assert result.dropped == {"rows without a value in column 'input[area]'": 30}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shouting(Natural):
+    """A partition of the user's that reads another column than the one it is made of."""
+
+    def owners(self, examples):
+        return [str(example.fields["ward"]).upper() for example in examples]
+
+
+def test_a_partition_of_the_users_is_given_all_columns(tmp_path):
+    made = [{"input": f"i{n}", "target": "t", "site": "x", "ward": "ab"[n % 2]} for n in range(40)]
+    clients = Clients(partition=Shouting(by="site"), min_examples=4)
+    assert list(run(tmp_path, given=made, clients=clients, context=()).train) == ["A", "B"]

@@ -351,6 +351,14 @@ def test_a_comma_separates_even_where_a_name_has_another_sign(tmp_path):
     assert fields(load("x.csv", tmp_path)) == [{"input": "a", "target": "A", "a;b|c": "1"}]
 
 
+def test_a_comma_in_a_name_and_in_numbers_does_not_separate_where_semicolons_do(tmp_path):
+    (tmp_path / "x.csv").write_text('input;target;"a, b"\n1,5;A;x\n2,5;B;y\n')
+    assert fields(load("x.csv", tmp_path)) == [
+        {"input": "1,5", "target": "A", "a, b": "x"},
+        {"input": "2,5", "target": "B", "a, b": "y"},
+    ]
+
+
 def test_long_cells_and_numbers_are_read(tmp_path):
     text = "word " * 40_000  # the csv module's own bound is 131,072
     (tmp_path / "x.csv").write_text(f"input,target\n{text},A\n")

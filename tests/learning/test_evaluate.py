@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from fedtailor.errors import SettingError
-from fedtailor.learning.evaluate import Evaluation, evaluate, metrics_of, references_of, summarize_clients
+from fedtailor.learning.evaluate import Evaluation, evaluate, metrics_of
+from fedtailor.learning.over_clients import summarize_clients
+from fedtailor.learning.texts import references_of
 from fedtailor.models.heads import logits_at
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Decoding, Generation, LanguageModeling

@@ -138,3 +138,28 @@ def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
 def test_all_unknown_labels_come_in_one_message(tokenizers):
     with pytest.raises(DataError, match=r"7 of 8 labels are not known: example t-1 .*example t-5 has the label 'x5', \.\.\.; "):
         TASK.tokenize(texts(("a", "good"), *((f"b{n}", f"x{n}") for n in range(1, 8))), tokenizers["bytes"], keep_examples=False)
+
+
+def cut(tokenizer, text="abcdef", **settings):
+    shard = Classification(labels=("x", "y"), **settings).tokenize(texts((text, 0)), tokenizer, keep_examples=False)
+    return tokenizer.decode(shard.tokens_T), shard.cut_N.tolist(), [reason for _, reason in shard.dropped]
+
+
+def test_what_is_cut_is_counted_and_which_end_is_a_setting(tokenizers):
+    assert cut(tokenizers["characters"], max_tokens=4) == ("abcd", [2], [])
+    assert cut(tokenizers["characters"], max_tokens=4, truncate="start") == ("cdef", [2], [])
+    assert cut(tokenizers["characters"], max_tokens=6) == ("abcdef", [0], [])
+    (reason,) = cut(tokenizers["characters"], max_tokens=4, truncate="drop")[2]
+    assert "6 tokens does not fit into max_tokens = 4" in reason
+    with pytest.raises(SettingError, match="truncate is start, end or drop"):
+        Classification(truncate="middle")
+
+
+def test_marks_of_the_tokenizer_are_kept_where_a_text_is_cut(tokenizers):
+    tokenizer = tokenizers["bytes-with-marks"]
+    old = tokenizer(["The Eagle is cheap"], truncation=True, max_length=5)["input_ids"][0]
+    found = Classification(labels=("x", "y"), max_tokens=5)
+    assert found.tokenize(texts(("The Eagle is cheap", 0)), tokenizer, keep_examples=False).tokens_T.tolist() == old
+    assert found.opening("The Eagle is cheap", tokenizer) == old
+    (reason,) = cut(tokenizer, max_tokens=2)[2]
+    assert "leaves no room beside the tokenizer's marks" in reason

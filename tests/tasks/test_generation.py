@@ -1,5 +1,6 @@
 """Generation: what is counted, what is prompt, what is refused."""
 
+import copy
 import unicodedata
 
 import pytest
@@ -154,3 +155,24 @@ def test_template_without_its_parts_is_refused(template):
 def test_bad_settings_are_refused_by_name(name, value):
     with pytest.raises(SettingError, match=f"^{name} is"):
         Generation(**{name: value})
+
+
+def test_what_is_cut_is_counted(tokenizers):
+    # characters: input 10, line break 1, target 2, end 1 = 14 tokens; 11 are allowed
+    tokenizer = tokenizers["characters"]
+    for truncate, left in (("start", "3456789"), ("end", "0123456")):
+        task = Generation(max_tokens=11, truncate=truncate)
+        shard = task.tokenize([example("0123456789", "ok"), example("0", "ok")], tokenizer, keep_examples=False)
+        assert tokenizer.decode(uncounted(shard)) == f"{left}\n"
+        assert shard.cut_N.tolist() == [3, 0]
+    shard = Generation(max_tokens=11, truncate="drop").tokenize([example("0123456789", "ok")], tokenizer, keep_examples=False)
+    assert [reason.split(" ")[0] for _, reason in shard.dropped] == ["with"]
+
+
+def test_target_without_any_token_is_left_out(tokenizers):
+    from tokenizers import normalizers
+
+    tokenizer = copy.deepcopy(tokenizers["characters"])
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
+    shard = Generation().tokenize([example(target="\u200b")], tokenizer, keep_examples=False)
+    assert shard.dropped == (("e-1", "its target has no token"),)

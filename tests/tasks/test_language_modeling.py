@@ -87,3 +87,10 @@ def test_missing_text_is_named(tokenizers):
 def test_bad_settings_are_refused_by_name(name, value):
     with pytest.raises(SettingError, match=f"^{name} is"):
         LanguageModeling(**{name: value})
+
+
+def test_a_text_to_continue_begins_as_in_training_and_has_no_end(tokenizers):
+    tokenizer = tokenizers["bytes-with-marks"]
+    assert tokenizer.decode(tokenizer("The")["input_ids"]) == "<s>The</s>"
+    assert tokenizer.decode(LanguageModeling().opening("The</s>", tokenizer)[:2]) == "<s>The"
+    assert tokenizer.eos_token_id not in LanguageModeling().opening("The</s>", tokenizer)

@@ -131,7 +131,9 @@ def test_the_file_has_our_names_and_values(folder, tmp_path):
     assert sorted(saved) == list(ours)
     assert all(torch.equal(saved[name], ours[name]) for name in ours)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == str(folder)
-    wanted = {"adapter_config.json", "adapter_model.safetensors"} | ({"labels.json"} if "bert" in folder.name else set())
+    wanted = {"adapter_config.json", "adapter_model.safetensors"} | (
+        {"labels.json", "head.json"} if "bert" in folder.name else set()
+    )
     assert {path.name for path in tmp_path.iterdir()} == wanted
 
 

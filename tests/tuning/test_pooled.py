@@ -64,7 +64,7 @@ def test_a_backbone_that_was_trained_for_the_mean_is_told_of(folder, tmp_path, p
 def test_a_folder_that_was_written_so_is_read_so(folder, tmp_path):
     task = {"kind": "classification", "max_tokens": 48, "pooling": "mean"}
     first = run(tiny_job(folder, task=task, stop__rounds=1), data=class_rows(), out=tmp_path / "first")
-    again = tiny_job(export(first.folder, to="merged", folder=tmp_path / "merged"), task={**task, "pooling": "model"})
+    again = tiny_job(export(first.folder, to="pooled", folder=tmp_path / "whole"), task={**task, "pooling": "model"})
     heard = []
     assert reads_mean(assemble(again, given=class_rows(), warn=heard.append).worker.model.get_base_model())
     assert any("was written with task.pooling: mean" in text for text in heard)

@@ -55,7 +55,7 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     from ..report.arms import show_arms, with_lost
     from ..report.arms_plot import plot_against_bytes, plot_crossover
     from ..studies.arms import ARM
-    from ..studies.sweep import spread
+    from ..studies.sweep_figures import spread
 
     means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .console import err, out
+from .progress import waiting
 from .run import JobFile, Overrides
 
 if TYPE_CHECKING:
@@ -18,14 +19,13 @@ MOST_CLIENTS = 30  # shown one by one
 
 def check(job: JobFile, settings: Overrides = None) -> None:
     """Validate a job, resolve its data and backbone, and print what would be done and sent."""
-    from ..job import Job
-
-    loaded = Job.load(job, settings or [])
     warnings: list[str] = []
-    with err().status("reading the data and the backbone"):
+    with waiting(err(), "reading the job, the data and the backbone"):
         from ..assemble import assemble
+        from ..job import Job
 
-        parts = assemble(loaded, warn=warnings.append)
+        loaded = Job.load(job, settings or [])
+        parts = assemble(loaded, trust_times=True, warn=warnings.append)
     for part in plan(loaded, parts, warnings):
         out().print(part)
 

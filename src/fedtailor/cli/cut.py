@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out, print_json
+from .progress import waiting
 from .run import JobFile, Overrides
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
     }
     _check_given(given, latency)
     parts = _assembled(job, settings)
-    with err().status("measuring"):
+    with waiting(err(), "measuring"):
         means = replace(_means(parts, given), latency_s=latency)
     worst = slowest(_costs(parts, means))
     choice, nothing = None, None
@@ -87,10 +88,10 @@ def _assembled(job: JobFile, settings: Overrides) -> "Parts":
             f"fedtailor cut is for jobs with protocol: split, and this one has protocol: {kind}; add 'protocol={{kind: split, cut: 1}}' to see "
             "what cuts of its backbone would cost"
         )
-    with err().status("reading the data and the backbone"):
+    with waiting(err(), "reading the data and the backbone"):
         from ..assemble import assemble
 
-        return assemble(loaded, warn=lambda text: None)
+        return assemble(loaded, trust_times=True, warn=lambda text: None)
 
 
 def _means(parts: "Parts", given: Mapping[str, float | None]) -> "Means":

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import err, say
+from .progress import waiting
 
 
 class Format(StrEnum):
@@ -15,6 +16,7 @@ class Format(StrEnum):
     merged = "merged"
     peft = "peft"
     adapter = "adapter"
+    pooled = "pooled"
 
 
 def export(
@@ -22,7 +24,10 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where to write it; absent or empty.", metavar="FOLDER")],
     to: Annotated[
         Format,
-        typer.Option(help="merged: one whole model for transformers. peft: the adapter alone. adapter: a bottleneck adapter."),
+        typer.Option(
+            help="merged: one whole model for transformers. peft: the adapter alone. With a line of fedtailor's beside: adapter, a bottleneck adapter; "
+            "pooled or adapter, where the head reads the mean."
+        ),
     ] = Format.merged,
 ) -> None:
     """Write the result for other tools, with a model card."""
@@ -31,7 +36,7 @@ def export(
     from ..run_files import shared_part
 
     found = read_run(run)
-    with err().status(f"writing {folder}"):
+    with waiting(err(), f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
     say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
     if part := shared_part(found.summary, found.tuning):

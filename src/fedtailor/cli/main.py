@@ -20,6 +20,7 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
+    from .cache import app as cache
     from .check import check
     from .compare import compare
     from .cut import cut
@@ -47,6 +48,7 @@ def make_app() -> typer.Typer:
     for command in (demo, init, check, cut, run, sweep, show, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
+    app.add_typer(cache, name="cache")
     app.add_typer(recipe, name="recipe")
     app.add_typer(net, name="net")
     app.add_typer(site, name="site")

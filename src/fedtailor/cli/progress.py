@@ -1,7 +1,9 @@
 """What a person sees while a run is under way: bars on a terminal, plain lines elsewhere."""
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,8 +13,47 @@ from ..report.wording import bytes_text, figure, metric_name, plural, seconds_te
 if TYPE_CHECKING:
     from rich.console import Console
 
+SILENCE_S = 3.0  # at the start, before a line says what is done
+QUIET = ("loading", "warning", "evaluating")  # events at the start that end no silence
 TENTHS = 10  # of the way of a backbone, a line each
 NOTED = ("loss", "perplexity", "rougeL", "bleu", "accuracy")
+
+
+class Silence:
+    """Says what is under way once nothing was said for SILENCE_S; one line for each thing."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """Take what prints a line."""
+        self._say = say
+        self._timer: threading.Timer | None = None
+
+    def begin(self, what: str) -> None:
+        """Something is under way from now on."""
+        self.end()
+        self._timer = threading.Timer(SILENCE_S, self._say, [what])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Something was said, or it is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+@contextmanager
+def waiting(console: "Console", what: str) -> Iterator[None]:
+    """Say what is under way: at once on a terminal, elsewhere after SILENCE_S."""
+    if console.is_terminal:
+        with console.status(what):
+            yield
+        return
+    silence = Silence(lambda text: console.print(f"{text} …", style="dim", markup=False, soft_wrap=True))
+    silence.begin(what)
+    try:
+        yield
+    finally:
+        silence.end()
 
 
 class Watcher:
@@ -25,15 +66,19 @@ class Watcher:
         self._steps = 0  # done by all clients since the start
         self._began = 0.0  # of the first step
         self._foretold = False
+        self._silence = Silence(lambda what: self.say(f"{what} …", "dim"))
 
     def __enter__(self) -> Self:
+        self._silence.begin("loading libraries")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        return None
+        self._silence.end()
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Take one event."""
+        if kind not in QUIET:
+            self._silence.end()
         tell = getattr(self, f"on_{kind.replace('-', '_')}", None)
         if tell is not None:
             tell(facts)
@@ -43,6 +88,9 @@ class Watcher:
         from rich.text import Text
 
         self.console.print(Text(printable(text), style=style))
+
+    def on_loading(self, facts: Mapping[str, Any]) -> None:
+        self._silence.begin(str(facts.get("what", "")))
 
     def on_opening(self, facts: Mapping[str, Any]) -> None:
         self.say(f"{', '.join(facts.get('sites', []))} load their data and the backbone", "dim")
@@ -55,7 +103,7 @@ class Watcher:
         self.say(f"{who}  ·  {work}  ·  {facts.get('precision', '')} on {facts.get('device', '')}", "dim")
 
     def on_resume(self, facts: Mapping[str, Any]) -> None:
-        self.say(f"going on after round {facts.get('from_round', 0)} of {self.folder or facts.get('folder', '')}")
+        self.say(f"resumed after round {facts.get('from_round', 0)} of {self.folder or facts.get('folder', '')}")
         self.on_start(facts)
 
     def on_step(self, facts: Mapping[str, Any]) -> None:
@@ -77,8 +125,9 @@ class Watcher:
             for name, title in (("train_loss", "training loss"), ("validation_loss", "validation"), ("test_loss", "test"))
             if facts.get(name) is not None
         ]
-        sent = f"{bytes_text(facts.get('up_bytes', 0))} up, {bytes_text(facts.get('down_bytes', 0))} down"
-        line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, sent, seconds_text(facts.get("seconds", 0.0))]
+        up, down = facts.get("up_bytes", 0), facts.get("down_bytes", 0)
+        sent = [f"{bytes_text(up)} up, {bytes_text(down)} down"] if up or down else []  # a baseline sends nothing
+        line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, *sent, seconds_text(facts.get("seconds", 0.0))]
         self.say("  ·  ".join(line))
 
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:
@@ -135,7 +184,11 @@ class Bars(Watcher):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
         self._bars.stop()
+
+    def on_loading(self, facts: Mapping[str, Any]) -> None:
+        self._bars.update(self._rounds, description=str(facts.get("what", ""))[:28])
 
     def on_start(self, facts: Mapping[str, Any]) -> None:
         super().on_start(facts)

@@ -1,17 +1,20 @@
 """fedtailor run: carries a job out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import complain, err, out, print_json, say
+from .console import complain, err, note, out, print_json, say
 
 if TYPE_CHECKING:
     from ..job import Job
     from ..running import Result
+
+
+NOT_COMPARED = ("name", "base")  # follow from where a job file lies
 
 
 class Baseline(StrEnum):
@@ -30,11 +33,18 @@ Overrides = Annotated[
 
 
 def run(  # noqa: PLR0917 - Typer passes all by name
-    job: JobFile,
+    job: Annotated[
+        Path | None,
+        typer.Argument(help="The job file; fedtailor init writes one. With --resume it may be left out.", metavar="[JOB]"),
+    ] = None,
     settings: Overrides = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with a run that was cut off; only stop may differ.", metavar="RUN")
+        Path | None,
+        typer.Option(
+            help="Continue an interrupted run, with its own settings; learning rate, rounds, threads or device may change: KEY=VALUE.",
+            metavar="RUN",
+        ),
     ] = None,
     baseline: Annotated[
         Baseline | None,
@@ -47,16 +57,42 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
 ) -> None:
     """Carry out a job: train, measure, and keep the result in a run folder."""
-    from ..job import Job
+    from .progress import waiting
 
-    loaded = Job.load(job, settings or [])
+    with waiting(err(), "reading the job"):
+        loaded = _job(job, settings or [], resume)
     result = carry_out(
         loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
     )
     if as_json:
         print_json(result.summary)
+        leave_if_nothing_is_better(result.summary)
         return
     show_end(result.folder, samples=2)
+
+
+def _job(job: Path | None, settings: list[str], resume: Path | None) -> "Job":
+    """Return the job of a file, or, of a run that is resumed, its own; where the file says something else, that is said."""
+    from ..errors import SettingError
+    from ..job import Job
+
+    if resume is None:
+        if job is None:
+            raise SettingError("there is no job to run: name its file, as in fedtailor run job.yaml; fedtailor init writes one")
+        return Job.load(job, settings)
+    from ..running.resume import job_of_run
+
+    if job is not None and "=" in str(job) and not job.exists():
+        job, settings = None, [str(job), *settings]
+    own = job_of_run(resume, settings)
+    if job is not None:
+        differing = [key for key in Job.load(job, settings).differences(own) if key not in NOT_COMPARED]
+        if differing:
+            note(
+                f"{job} differs from the run's own settings in {', '.join(differing)}: the run's own are used; to change one, write it "
+                f"behind: fedtailor run --resume {resume} KEY=VALUE"
+            )
+    return own
 
 
 def carry_out(
@@ -78,19 +114,28 @@ def carry_out(
         except KeyboardInterrupt:
             folder = watcher.folder or resume
             there = f" --on {network}" if network else ""
-            tip = f"; go on with fedtailor run {folder}/job.yaml --resume {folder}{there}" if folder and baseline is None else ""
+            tip = f"; resume it with fedtailor run --resume {folder}{there}" if folder and baseline is None else ""
             complain(f"stopped{tip}")
             raise typer.Exit(1) from None
 
 
 def show_end(folder: Path, samples: int) -> None:
-    """Print the tables of a run that has just ended, and what can be done with it."""
+    """Print the tables of a run that has just ended, and what can be done with it; exit with 1 if nothing better than the start was found."""
     from ..report import read_run, show
 
-    out().print(show(read_run(folder), samples=samples))
+    found = read_run(folder)
+    out().print(show(found, samples=samples))
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
         say("  [dim]next[/]  {after}\n", after=after)
+    leave_if_nothing_is_better(found.summary)
+
+
+def leave_if_nothing_is_better(summary: Mapping[str, Any]) -> None:
+    """Exit with 1, and say so, if the result of a run is its untrained start."""
+    if summary.get("better_than_start") is False and summary.get("kept") == "best":
+        complain("nothing better than the start was found, so the result is the untrained start")
+        raise SystemExit(1)
 
 
 def _start(  # noqa: PLR0917 - one caller
@@ -106,7 +151,7 @@ def _start(  # noqa: PLR0917 - one caller
 
     if resume is not None and out_folder is not None:
         raise SettingError(
-            f"--resume {resume} goes on in that very folder, so nothing would be written to --out {out_folder}: "
+            f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
     if network is not None:
@@ -123,7 +168,7 @@ def _start(  # noqa: PLR0917 - one caller
         return run_job(job, out=out_folder, resume=resume, watcher=watcher)
     if resume is not None:
         raise SettingError(
-            "--resume goes on with a federated run; a baseline starts anew: leave one of --resume and --baseline out."
+            "--resume continues a federated run; a baseline starts again: leave one of --resume and --baseline out."
         )
     from ..studies.baselines import run_baseline
 

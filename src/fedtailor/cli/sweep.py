@@ -45,34 +45,45 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     _check_metric(metric, cells)
     folder = out_folder or Path("runs") / f"sweep-{cells[0].job.name}"
     try:
-        swept = run_sweep(axes, cells, folder, watching=None if as_json else watching)
+        swept = run_sweep(axes, cells, folder, watching=None if as_json else watching, metric=metric)
     except KeyboardInterrupt:
         complain(f"stopped; the same command goes on with what is missing in {folder}")
         raise typer.Exit(1) from None
-    _show_end(swept, metric=metric, plot=plot, as_json=as_json)
+    drawn = _write_means(swept, metric=metric, plot=plot)
+    show_swept(swept, metric=metric, as_json=as_json)
+    if plot and not drawn and not as_json:
+        why = "only the seed was swept" if _first_swept(swept.axes)[0] == "seed" else f"no cell has the metric {metric}"
+        note(f"there is no plot: {why}")
     if swept.failed:
         raise typer.Exit(1)
 
 
-def _show_end(swept: "Swept", *, metric: str, plot: bool, as_json: bool) -> None:
-    """Write the means and the plot, and print the table."""
+def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
+    """Write the means over seeds and the plot; return the files of the plot."""
     from ..report.plot import plot_sweep
-    from ..report.sweep import show_sweep
-    from ..studies.sweep import spread
+    from ..studies.sweep_figures import spread
 
     means = spread(swept.table, swept.axes)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
     along, others = _first_swept(swept.axes)
-    drawn = plot_sweep(means, along=along, others=others, metric=metric, folder=swept.folder) if plot and along != "seed" else []
+    if not plot or along == "seed":
+        return []
+    return plot_sweep(means, along=along, others=others, metric=metric, folder=swept.folder)
+
+
+def show_swept(swept: "Swept", *, metric: str, as_json: bool) -> None:
+    """Print the table of a sweep, or its cells and means as JSON."""
+    from ..report.sweep import show_sweep
+    from ..studies.sweep_figures import directions_in, spread
+
+    means = spread(swept.table, swept.axes)
     if as_json:
         told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
         print_json(told)
         return
     shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
-    out().print(show_sweep(swept.table, means, settings=shown, metric=metric, folder=str(swept.folder)))
-    if plot and not drawn:
-        why = "only the seed was swept" if along == "seed" else f"no cell has the figure {metric}"
-        note(f"there is no plot: {why}")
+    own = directions_in(swept.table, swept.folder)
+    out().print(show_sweep(swept.table, means, settings=shown, metric=metric, folder=str(swept.folder), own=own))
 
 
 def _first_swept(axes: "Sequence[Axis]") -> tuple[str, list[str]]:
@@ -85,7 +96,7 @@ def _first_swept(axes: "Sequence[Axis]") -> tuple[str, list[str]]:
 def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
     from ..errors import SettingError
     from ..job_errors import nearest
-    from ..studies.sweep import possible_figures
+    from ..studies.sweep_figures import possible_figures
 
     known = possible_figures(cell.job for cell in cells)
     if metric not in known:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out
+from .progress import waiting
 
 if TYPE_CHECKING:
-    from ..job import Job
+    from ..export import Customized
 
 MOST_LABELS = 3
 
@@ -32,7 +33,7 @@ def tryout(
     if not given:
         raise SettingError(f'there is no text to try; write one: fedtailor try {run} "def mean(values)"')
     more = dict(_pair(text) for text in field or [])
-    with err().status("loading the model"):
+    with waiting(err(), "loading the model"):
         before, after = answers(run, given, more)
     for text, old, new in zip(given, before, after, strict=True):
         out().print("", sample({"input": text, "before": old, "after": new}))
@@ -41,36 +42,54 @@ def tryout(
 
 def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[str], list[str]]:
     """Return what the base model and the customized one answer to each text."""
+    from ..clock import today
     from ..export import open_run
+    from ..running.resume import recorded_clock
+    from ..tasks.task import at_moment
 
     done = open_run(folder)
-    model: Any = done.model
-    after = _answer(done.job, model, done.backbone.tokenizer, texts, more)
+    task = at_moment(done.job.task, recorded_clock(folder) or today())
+    prompts = _prompts(task, done.backbone.tokenizer, texts, more)
+    after = _answer(done, task, done.model, prompts)
     with done.untuned() as before:
-        return _answer(done.job, before, done.backbone.tokenizer, texts, more), after
+        return _answer(done, task, before, prompts), after
 
 
-def _answer(job: "Job", model: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) -> list[str]:
+def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) -> list[list[int]]:
+    """Return the tokens that the model is given, made as those of training are."""
+    from ..errors import SettingError
     from ..records import Example
-    from ..tasks.generate import generate
+    from ..tasks.tokenization import encode, marks_of
 
-    if job.task.backbone_kind == "classifier":
-        return [_classes(model, tokenizer, text, job.task.max_tokens) for text in texts]
-    if hasattr(job.task, "prompts"):
+    if empty := [text for text in texts if not text.strip()]:
+        raise SettingError(f"there is nothing to try in {empty[0]!r}; write a text")
+    if hasattr(task, "prompts"):
         examples = [Example(id=f"try-{i}", fields={"input": text, "target": "", **more}) for i, text in enumerate(texts)]
-        prompts = job.task.prompts(examples, tokenizer)
-    else:
-        prompts = [tokenizer(text)["input_ids"] for text in texts]
-    return generate(model, tokenizer, prompts, job.evaluation.generate)
+        return list(task.prompts(examples, tokenizer))
+    if hasattr(task, "opening"):
+        return [task.opening(text, tokenizer) for text in texts]
+    before, behind = marks_of(tokenizer)  # a task of the user's own
+    behind = behind if task.backbone_kind == "classifier" else []
+    return [[*before, *tokens.ids, *behind] for tokens in encode(tokenizer, texts)]
 
 
-def _classes(model: Any, tokenizer: Any, text: str, most: int) -> str:
+def _answer(done: "Customized", task: Any, model: Any, prompts: list[list[int]]) -> list[str]:
+    from ..tasks.generate import generate
+    from ..tasks.task import task_ends
+
+    if task.backbone_kind == "classifier":
+        return [_classes(model, prompt) for prompt in prompts]
+    tokenizer = done.backbone.tokenizer
+    return generate(model, tokenizer, prompts, done.job.evaluation.generate, ends=task_ends(task, tokenizer))
+
+
+def _classes(model: Any, ids: list[int]) -> str:
     """Return the likeliest classes with their probabilities."""
     import torch
 
     device = next(model.parameters()).device
     with torch.inference_mode():
-        logits = model(**tokenizer(text, truncation=True, max_length=most, return_tensors="pt").to(device)).logits[0]
+        logits = model(input_ids=torch.tensor([ids], device=device)).logits[0]
     best = logits.float().softmax(-1).topk(min(MOST_LABELS, len(logits)))
     return ", ".join(
         f"{model.config.id2label[i]} {p:.0%}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)

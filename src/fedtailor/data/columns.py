@@ -54,7 +54,8 @@ class Wanted:
 
 def wanted_columns(data: Data, task: Reads, partition: Partition | None = None) -> Wanted:
     """Return what is read of a part of the data: what the task needs, and for training data what the partition does."""
-    columns = getattr(partition, "columns", None if partition is not None else ())  # a partition of the user's may not say
+    says = "columns" in vars(type(partition))  # a partition of the user's may not say, and read more than the one it is made of
+    columns = () if partition is None else getattr(partition, "columns", ()) if says else None
     read = {column: slot for column, slot in map(column_and_slot, columns or ())}
     return Wanted(
         required=task.required,

@@ -57,7 +57,7 @@ def distinct(
 def repeats(dropped: Mapping[str, int], rows: int) -> str:
     """Return the beginning of an error about too few examples: how many were left out before."""
     repeated = dropped.get(REPEATED, 0)
-    said = [f"{repeated:,} of {rows:,} rows repeat an earlier one of the same client, and count once"] if repeated else []
+    said = [f"{repeated:,} of {rows:,} rows repeat an earlier one, and count once"] if repeated else []
     said += [f"{number:,} {reason} are left out" for reason, number in dropped.items() if reason.startswith("rows without")]
     return "".join(f"{part}; " for part in said)
 
@@ -77,13 +77,12 @@ def count_left_out(
     sizes = Counter(whose[row] for row in left)
     small = {name: size for name, size in sizes.items() if size < least}
     others = {name: size for name, size in sizes.items() if size >= least}
-    for clients, why in (
-        (small, f"of fewer than clients.min_examples = {least}"),
-        (others, "beyond the largest, clients.count of them"),
-    ):
-        if clients:
-            some = "1 client is" if len(clients) == 1 else f"{len(clients)} clients are"
-            dropped[f"{some} {why} ({named_sizes(clients)})"] = sum(clients.values())
+    if small:
+        have = "1 client has" if len(small) == 1 else f"{len(small)} clients have"
+        dropped[f"{have} fewer than clients.min_examples = {least} ({named_sizes(small)})"] = sum(small.values())
+    if others:
+        are = "1 client is" if len(others) == 1 else f"{len(others)} clients are"
+        dropped[f"{are} smaller than the largest that clients.count takes ({named_sizes(others)})"] = sum(others.values())
 
 
 def limited(

@@ -91,19 +91,19 @@ def _check_widths(records: Records, where: str, delimiter: str) -> None:
 
 
 def _delimiter(text: str, where: str) -> str:
-    """Return what separates the cells: of those that part the header, the comma if rows fit it, else the first that they do."""
+    """Return what separates the cells: of those that part the header and fit all rows, what parts it most often, the comma if several do."""
     widths = {sign: _header_width(text, sign) for sign in DELIMITERS}
     possible = [sign for sign in DELIMITERS if widths[sign] > 1]
-    if len(possible) < 2:
-        return possible[0] if possible else ","
-    for sign in possible:
-        try:
-            rows = _records(text, where, sign).rows
-        except DataError:
-            continue
-        if all(len(row) == widths[sign] for row in rows):
-            return sign
-    return max(possible, key=lambda sign: widths[sign])
+    fitting = [sign for sign in possible if len(possible) > 1 and _fits(text, where, sign, widths[sign])]
+    return max(fitting or possible or [","], key=lambda sign: widths[sign])
+
+
+def _fits(text: str, where: str, delimiter: str, width: int) -> bool:
+    """Return whether every row has `width` cells."""
+    try:
+        return all(len(row) == width for row in _records(text, where, delimiter).rows)
+    except DataError:
+        return False
 
 
 def _header_width(text: str, delimiter: str) -> int:

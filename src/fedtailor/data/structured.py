@@ -54,13 +54,22 @@ def conversation(value: object) -> dict[str, object] | None:
         except (ValueError, RecursionError):
             return None
     said = value if isinstance(value, list) else []
-    turns = [(m.get("role"), m.get("content")) for m in said if isinstance(m, Mapping)]
+    turns = [(m.get("role"), spoken(m)) for m in said if isinstance(m, Mapping)]
     fits = len(turns) >= 2 and len(turns) == len(said) and turns[-1][0] == "assistant"
-    if not fits or not all(isinstance(role, str) and isinstance(text, str) and text.strip() for role, text in turns):
+    if not fits or not all(isinstance(role, str) and text.strip() for role, text in turns):
         return None
     *before, (_, answer) = turns
-    asked = [str(text) for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
+    asked = [text for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
     return {"input": "\n".join(asked), "target": answer, "messages": [dict(m) for m in said]}
+
+
+def spoken(turn: Mapping[str, object]) -> str:
+    """Return what a turn says, and behind it the tools that it calls, as JSON: a turn that calls may say nothing; "" if it is no turn."""
+    content, calls = turn.get("content"), turn.get("tool_calls")
+    if content is not None and not isinstance(content, str):
+        return ""
+    called = [json.dumps(call, ensure_ascii=False, default=str) for call in calls] if isinstance(calls, list) else []
+    return "\n".join([*([content] if content else []), *called])
 
 
 def unfit_character(value: object) -> str:

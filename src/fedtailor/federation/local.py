@@ -10,6 +10,7 @@ from typing import Protocol
 from ..errors import ClientError, FedtailorError, NotFinite
 from ..protection import Encoded, Gate
 from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
+from ..storage import StorageError
 from ..tensors import Lazy
 
 
@@ -79,7 +80,9 @@ class LocalFederation:
             finally:
                 worked = time.perf_counter() - start
             answer = self._gate.leave_client(message)
-            reply, error = self._gate.enter_server(answer), None
+            reply, error = self._gate.enter_server(answer, request.message.kind), None
+        except StorageError:  # the run folder's disk is no fault of the client
+            raise
         except Exception as fault:
             self._on_failure(client, fault)
             reply, error = None, failure_of(fault)
@@ -102,11 +105,11 @@ class LocalFederation:
 
 
 def failure_of(fault: Exception) -> ClientFailure:
-    """Return what the server may know of a fault: its kind and the name of its class, never its text."""
+    """Return what the server may know of a fault: its kind and a mark (the name of its class, or where training diverged), never its text."""
     if isinstance(fault, NotFinite):
         kind = "not-finite"
     elif isinstance(fault, ClientError):
         kind = "off-manifest"
     else:
         kind = "refused" if isinstance(fault, FedtailorError) else "failed"
-    return ClientFailure(kind=kind, mark=type(fault).__name__)
+    return ClientFailure(kind=kind, mark=getattr(fault, "mark", type(fault).__name__))

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from ..errors import DataError, ResumeError
 from ..printable import json_text
 from ..records import ClientId
+from ..run_files import read_json_file
+from ..storage import put_in_place, sha256_of, writing
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
+HASHES = "states.json"  # of the files of a client's state, by version
 VERSIONS_KEPT = 3  # of the two checkpoints that are kept, and of a round under way: a client that is ahead rolls back
 
 
@@ -26,13 +30,42 @@ class ClientState:
     test: Shard
     folder: Path | None = None
     _memory: dict[int, Tensors] = field(default_factory=dict)
+    _listed: dict[str, list[str]] | None = None  # as in HASHES, once it was read
+    _sure: set[int] = field(default_factory=set)  # versions whose files are known to be whole
 
     def recall(self, version: int) -> Tensors:
         """Return what the client kept when the shared weights had `version`, or last before it; empty if nothing."""
         known = [v for v in self._versions() if v <= version]
         if not known:
             return {}
-        return self._memory[known[-1]] if self.folder is None else load_file(self._path(known[-1]))
+        if self.folder is None:
+            return self._memory[known[-1]]
+        self.check(known[-1])
+        kept: Tensors = load_file(self._path(known[-1]))
+        return kept
+
+    def kept_at(self, version: int) -> int | None:
+        """Return the version of what `recall(version)` returns; None if nothing is kept."""
+        return max((v for v in self._versions() if v <= version), default=None)
+
+    def check(self, version: int) -> None:
+        """Check that what was kept with `version` is there, as it was written; once in a process.
+
+        Raises:
+            ResumeError: naming the file, if it is lost or damaged.
+        """
+        if self.folder is None or version in self._sure:
+            return
+        file, hashes = self._path(version), self._hashes().get(str(version))
+        if not file.is_file():
+            raise ResumeError(
+                f"{file}, what client {self.id} keeps between rounds, is missing; put back a copy, or start a new run"
+            )
+        if hashes is not None and sha256_of(file) not in hashes:
+            raise ResumeError(
+                f"{file}, what client {self.id} keeps between rounds, was changed or damaged since it was written; put back a copy, or start a new run"
+            )
+        self._sure.add(version)
 
     def keep(self, version: int, tensors: Tensors) -> None:
         """Keep `tensors` as the state that goes with `version` of the shared weights; older ones but one are let go."""
@@ -42,28 +75,43 @@ class ClientState:
             for old in stale:
                 del self._memory[old]
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self._path(version).with_suffix(".new")
-        save_file(dict(tensors), fresh)
-        os.replace(fresh, self._path(version))
-        for old in stale:
-            self._path(old).unlink()
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self._path(version).with_suffix(".new")
+            save_file(dict(tensors), fresh)
+            hashes, name = self._hashes() or self._hash_all(), str(version)
+            now = [sha256_of(fresh)]
+            if name in hashes:  # it is replaced: killed in between, the old one counts
+                self._write_hashes(hashes | {name: [*hashes[name][-1:], *now]})
+            put_in_place(fresh, self._path(version))
+            kept = {key: value for key, value in hashes.items() if int(key) not in stale}
+            self._write_hashes(kept | {name: now})
+            self._sure.add(version)
+            for old in stale:
+                self._path(old).unlink(missing_ok=True)
 
     def roll_back(self, version: int) -> None:
         """Forget what was kept after `version`: the rounds that it belongs to did not reach a checkpoint."""
-        for ahead in [v for v in self._versions() if v > version]:
-            if self.folder is None:
-                del self._memory[ahead]
-            else:
-                self._path(ahead).unlink()
+        ahead = [v for v in self._versions() if v > version]
+        if self.folder is None:
+            for one in ahead:
+                del self._memory[one]
+        elif ahead:
+            with writing(self.folder):
+                for one in ahead:
+                    self._path(one).unlink(missing_ok=True)
+                self._write_hashes({name: hashes for name, hashes in self._hashes().items() if int(name) not in ahead})
 
     def write_texts(self, name: str, texts: Sequence[Mapping[str, object]]) -> None:
         """Write texts of the client's own (what was generated from its examples) to its folder, if it has one."""
         if self.folder is None or not texts:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json_text(text) + "\n" for text in texts)
-        (self.folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f".{name}.new"
+            fresh.write_text(lines, encoding="utf-8")
+            os.replace(fresh, self.folder / f"{name}.jsonl")
 
     def write_model(self, save: Callable[[Path], None], *, full: bool) -> None:
         """Let `save` write the client's own weights to its folder, as adapter/ or model/, if it has one; replaced as a whole."""
@@ -84,4 +132,37 @@ class ClientState:
     def _versions(self) -> list[int]:
         if self.folder is None:
             return sorted(self._memory)
-        return sorted(int(path.stem.removeprefix("state-")) for path in self.folder.glob("state-*.safetensors"))
+        listed = self._hashes()
+        if listed:  # a file that is not listed was being written when the process died
+            return sorted(map(int, listed))
+        names = (path.stem.removeprefix("state-") for path in self.folder.glob("state-*.safetensors"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _hashes(self) -> dict[str, list[str]]:
+        """Return the SHA-256 of each version's file; two while one is replaced; empty in folders of older versions.
+
+        Raises:
+            ResumeError: if the list is damaged.
+        """
+        assert self.folder is not None
+        if self._listed is None:
+            file = self.folder / HASHES
+            try:
+                found = read_json_file(file) if file.exists() else {}
+            except DataError as fault:
+                raise ResumeError(str(fault)) from None
+            if not isinstance(found, dict) or not all(name.isdecimal() and isinstance(own, list) for name, own in found.items()):
+                raise ResumeError(f"{file} is damaged: it holds no list of hashes; put back a copy, or start a new run")
+            self._listed = found
+        return self._listed
+
+    def _hash_all(self) -> dict[str, list[str]]:
+        """Return the hashes of the files of an older version's folder, which has no list of them."""
+        return {str(version): [sha256_of(self._path(version))] for version in self._versions()}
+
+    def _write_hashes(self, hashes: dict[str, list[str]]) -> None:
+        assert self.folder is not None
+        fresh = self.folder / f".{HASHES}.new"
+        fresh.write_text(json_text(hashes), encoding="utf-8")
+        put_in_place(fresh, self.folder / HASHES)
+        self._listed = hashes

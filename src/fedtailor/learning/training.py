@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..chance import seed_torch, stream, stream_seed
+from ..diverged import Diverged
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
-from ..tensors import Lazy, Tensors, clone, subtract
+from ..tensors import Lazy, Tensors, check_finite, clone, subtract
 from .local import LocalTraining
 from .recompute import recomputing
 from .worker import OnStep, Worker
@@ -67,7 +69,7 @@ def train_locally(
         loss_of: the loss on some rows of `shard`; None: the task's own.
 
     Raises:
-        NotFinite: if a loss is NaN or infinite; the weights in place are then of no use.
+        Diverged: if a loss, or a weight after the last step, is NaN or infinite; the weights in place are then of no use.
     """
     trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
     params = {**trained, **(beside or {})}
@@ -93,11 +95,12 @@ def train_locally(
                 params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
             if not np.isfinite(loss):
-                raise NotFinite(f"the loss became {loss} in step {step + 1} of round {round}; try a smaller learning_rate")
+                raise Diverged("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:
                 on_step(step + 1, steps, loss)
+    check_trained(params, round=round, step=steps, rate=rate)
     kept = moments_of(engine, params) if settings.keep_optimizer else {}
     engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
     delta: Tensors
@@ -106,6 +109,14 @@ def train_locally(
     else:
         delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
     return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+
+
+def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None = None) -> None:
+    """Raise Diverged if any weight is NaN or infinite after `step`; a loss shows that only at the step after."""
+    try:
+        check_finite(weights, "weights after training")
+    except NotFinite:
+        raise Diverged("weights", math.nan, round=round, step=step, rate=rate) from None
 
 
 def _change(now: Tensor, before: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """What a process owns once: the model with its tuning, the task, and how both are computed with."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -14,12 +16,35 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
+from ..tasks.generate import evaluating
 from ..tasks.shard import Batch, Shard, collate
 from ..tasks.task import padding_of
 from ..tensors import Tensors, check_same_names, clone, form, is_large
+from ..tuning import begins_elsewhere, untrained
 from .evaluate import Evaluated, Evaluation, evaluate
+from .losses import SAMPLE_ROWS, measure
+from .seen import Seen
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
+
+
+class Spent:
+    """Seconds since it was made, evaluations apart."""
+
+    def __init__(self, worker: "Worker") -> None:
+        """Begin now."""
+        self._worker = worker
+        self._began, self._evaluated = time.perf_counter(), worker.evaluation_seconds
+
+    @property
+    def evaluating(self) -> float:
+        """Seconds of evaluations since then."""
+        return self._worker.evaluation_seconds - self._evaluated
+
+    @property
+    def working(self) -> float:
+        """Seconds of all else."""
+        return time.perf_counter() - self._began - self.evaluating
 
 
 @dataclass(kw_only=True)
@@ -39,6 +64,8 @@ class Worker:
     start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
     peak: PeakMemory = field(init=False)
+    evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
+    _seen: Seen | None = field(init=False, default=None)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
 
     def __post_init__(self) -> None:
@@ -103,6 +130,17 @@ class Worker:
         """Return the context that forward passes run in."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
 
+    @contextmanager
+    def untrained(self) -> Iterator[Self]:
+        """Give a worker with the backbone as it is, if the tuning changes its answers before any training; else this one."""
+        if not begins_elsewhere(self.model):
+            yield self
+            return
+        with untrained(self.model) as model:
+            plain = copy(self)
+            plain.model = model
+            yield plain
+
     def batch(self, shard: Shard, rows: list[int]) -> Batch:
         """Return the examples numbered `rows` as one padded batch on the worker's device."""
         return collate(shard, rows, self.tokenizer.pad_token_id, self.device, padding_of(self.model))
@@ -113,9 +151,15 @@ class Worker:
         with self.precision(), quick:
             return self.task.loss(self.model, batch, logits_at)
 
-    def evaluate(self, shard: Shard, *, generate: bool) -> Evaluated:
-        """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked."""
-        return evaluate(
+    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False) -> Evaluated:
+        """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked; see `evaluate`.
+
+        Rows that were scored under the same weights before are not scored again.
+        """
+        began = time.perf_counter()
+        seen, mark = self._what_was_seen() if len(shard) and not texts_alone else (None, b"")
+        known = seen.find(shard, mark) if seen else None
+        found = evaluate(
             self.model,
             self.task,
             shard,
@@ -124,4 +168,38 @@ class Worker:
             logits_at=logits_at,
             precision_context=self.precision,
             generate=generate,
+            known=known,
+            sampled=self.evaluation.local_gain,
+            texts_alone=texts_alone,
         )
+        if seen and known is None and found.losses:
+            seen.keep(shard, mark, found.losses)
+        self.evaluation_seconds += time.perf_counter() - began
+        return found
+
+    def sample_loss(self, shard: Shard) -> float:
+        """Return the loss of the weights in place on the rows that stand for all of `shard`; on all where they are few."""
+        if len(shard) <= SAMPLE_ROWS:
+            return self.evaluate(shard, generate=False).figures["loss"]
+        began = time.perf_counter()
+        with torch.inference_mode(), evaluating(self.model), self.precision():
+            sums = measure(
+                self.model,
+                self.task,
+                shard,
+                pad_id=self.tokenizer.pad_token_id,
+                batch_size=self.evaluation.batch_size,
+                logits_at=logits_at,
+                sample_alone=True,
+            )
+        self.evaluation_seconds += time.perf_counter() - began
+        return sums.total / sums.counted
+
+    def _what_was_seen(self) -> tuple[Seen | None, bytes]:
+        """Return what was measured already, and the mark of the weights in place; nothing where a second adapter takes part, or marking is slow."""
+        if self.remember or self.lean:
+            return None, b""
+        changing = [*self.params.values(), *self._exchanged().values()]
+        if self._seen is None:
+            self._seen = Seen(self.model, changing)
+        return self._seen, self._seen.mark(changing)

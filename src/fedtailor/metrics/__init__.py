@@ -1,5 +1,6 @@
-"""What the figures of merit are called and mean."""
+"""What the metrics are called and mean."""
 
-from .figure import HIGHER_IS_BETTER
+from .figure import COUNTS, HIGHER_IS_BETTER, METRICS, MetricInfo
+from .own import OwnMetric
 
-__all__ = ["HIGHER_IS_BETTER"]
+__all__ = ["COUNTS", "HIGHER_IS_BETTER", "METRICS", "MetricInfo", "OwnMetric"]

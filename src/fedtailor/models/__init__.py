@@ -6,7 +6,9 @@ from .embed import embed_texts
 from .heads import logits_at
 from .info import BackboneInfo, describe_backbone
 from .packaged import PACKAGED, add_packaged, install_command
+from .plain import copy_tokenizer, load_plain
 from .pooling import mean_over_tokens, pool_mean, reads_mean, trained_for_mean
+from .unrounded import unround
 
 __all__ = [
     "PACKAGED",
@@ -16,13 +18,16 @@ __all__ = [
     "add_packaged",
     "choose_device",
     "choose_precision",
+    "copy_tokenizer",
     "describe_backbone",
     "embed_texts",
     "install_command",
     "load_backbone",
+    "load_plain",
     "logits_at",
     "mean_over_tokens",
     "pool_mean",
     "reads_mean",
     "trained_for_mean",
+    "unround",
 ]

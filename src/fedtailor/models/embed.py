@@ -28,7 +28,7 @@ def embed_texts(texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
         BackboneError: if the package of minilm-l6 is not installed.
     """
     model, tokenizer = _minilm()
-    ids = [tokenizer(text, truncation=True, max_length=MOST_TOKENS)["input_ids"] for text in texts]
+    ids = [tokenizer(text, truncation=True, max_length=MOST_TOKENS, split_special_tokens=True)["input_ids"] for text in texts]
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     vectors = np.zeros((len(ids), WIDTH), dtype=np.float32)
     for begin in range(0, len(order), batch_size):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BackboneError
+from ..interfaces import POOLING
 
 # B texts, L places, H hidden width
 
 Pooling: TypeAlias = Literal["model", "mean"]
 """model: what its own code reads, such as BERT's pooler of the first token; mean: the mean over the text's tokens."""
-MARK = "fedtailor_pooling"  # in a model's config.json, so that a folder that was written tells how it is to be read
 PLACES = ("input_ids", "inputs_embeds")  # arguments of a body that have as many places as there are tokens
 
 
@@ -56,16 +56,16 @@ def pool_mean(model: nn.Module) -> nn.Module:
             output.pooler_output = mean_BH
         return output
 
-    if not hasattr(body, MARK):
-        vars(body)[MARK] = "mean"
-        setattr(classifier.config, MARK, "mean")
+    if not hasattr(body, POOLING):
+        vars(body)[POOLING] = "mean"
+        setattr(classifier.config, POOLING, "mean")
         body.register_forward_hook(read_mean, with_kwargs=True)
     return model
 
 
 def reads_mean(model: nn.Module) -> bool:
     """Return whether a model was made to read the mean over tokens, or comes from a folder of one that was."""
-    return getattr(getattr(model, "config", None), MARK, "") == "mean"
+    return getattr(getattr(model, "config", None), POOLING, "") == "mean"
 
 
 def trained_for_mean(folder: Path) -> bool:

@@ -24,10 +24,10 @@ from ..records import ClientId, ClientInfo
 from ..run_files import finite
 from ..running import RunFolder, carry_out
 from ..running.engine import ranked
-from ..running.resume import check_same_job
+from ..running.resume import check_same_job, recorded_clock
 from .backbone_ledger import sent_before
 from .backbone_push import push
-from .meeting import backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
+from .meeting import at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
 from .opening import HubLine, SiteLost, open_at_sites
 from .versions import version_warnings, versions
 
@@ -96,13 +96,19 @@ def carry_out_at_hub(
     """
     job = Job.from_dict(settings["job"])
     job = job.replace("backbone", backbones.get(job.backbone, job.backbone))
-    if _begun(folder):
-        check_same_job(job, folder)
-    warnings: list[str] = []
-    parts = assemble(job, divided=_divided(line.sites, settings), begun=_begun(folder), warn=warnings.append)
+    warnings = check_same_job(job, folder) if _begun(folder) else []
+    parts = assemble(
+        job, divided=_divided(line.sites, settings), begun=_begun(folder), clock=recorded_clock(folder), warn=warnings.append
+    )
     diary("opening", {"sites": line.sites})
     patience = Patience(**settings.get("patience", {}))
-    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)), patience)
+    infos = open_at_sites(
+        line,
+        opening(settings, line.sites, parts, version=_version(folder)),
+        patience,
+        leave_out=lambda site, why: warnings.append(f"site {site} is left out: {why}"),
+        most_examples=job.clients.most_examples,
+    )
     clients = [ClientInfo(id=site, examples=info["examples"]) for site, info in sorted(infos.items())]
     per_round = clients_per_round(len(clients), fraction=job.clients.fraction, per_round=job.clients.per_round)
     parts = replace(
@@ -138,7 +144,7 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
         "run": settings["run"],
         "version": version,
         "sites": sites,
-        "job": job_to_send(parts.job),
+        "job": job_to_send(at_clock(parts.job, parts.worker.task)),
         "public": plain_examples(parts.public),
         "test": settings["test"],
         "validation_file": bool(settings["validation"]),

@@ -13,7 +13,15 @@ from .policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
 RUN_NAME = 120  # most characters
-HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
+HASHES = {
+    "weights": "weights",
+    "tokenizer": "tokenizer files",
+    "chat_template": "chat template",
+    "config": "settings in config.json",
+    "tokenizer_config": "settings in tokenizer_config.json",
+    "generation_config": "settings in generation_config.json",
+    "other_files": "other files that are loaded",
+}
 
 
 def job_to_send(job: Job) -> dict[str, Any]:
@@ -33,6 +41,12 @@ def job_to_send(job: Job) -> dict[str, Any]:
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
     return told
+
+
+def at_clock(job: Job, task: Any) -> Job:
+    """Return the job with the moment that its chat template writes at the hub, so that every site writes the same."""
+    moment = getattr(task, "clock", None)
+    return job if moment is None else job.replace("task.clock", moment)
 
 
 def _named(override: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,13 @@ draws, and as plain: no rule of aggregation has a part in it, and patience none 
 """
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..learning.client import ClientState
 from ..learning.corrections import proximal
 from ..learning.training import Trained, train_locally
-from ..learning.worker import OnStep, Worker
+from ..learning.worker import OnStep, Spent, Worker
 from ..protection import MessageSpec, specs_of
 from ..protection.facts import flag, shares
 from ..records import Fact, Message
@@ -55,10 +54,10 @@ def answer_alone(
     worker.load(message.tensors)  # weights that stay home are as they were drawn
     keep_best = bool(message.facts["keep_best"]) and len(state.validation) > 0
     rates: Sequence[float] = message.facts["rates"]  # type: ignore[assignment]
+    training = Spent(worker)
     best = _weights(worker) if keep_best else ({}, {})
     least = _validation_loss(worker, state) if keep_best else math.inf
     done: list[Trained] = []
-    began = time.perf_counter()
     for round, rate in enumerate(rates, start=1):
         moments = done[-1].optimizer if done else {}
         done.append(_train_round(protocol, worker, state, round=round, rate=rate, moments=moments, on_step=on_step))
@@ -70,13 +69,14 @@ def answer_alone(
         if loss < least:
             best, least = (shared, home), loss
     facts: dict[str, Fact] = {
-        "seconds": time.perf_counter() - began,
+        "seconds": training.working,
         "steps": sum(len(trained.losses) for trained in done),
         "tokens": sum(trained.tokens for trained in done),
     }
     if keep_best:
         worker.load(best[0], home=best[1])
     facts |= measure_parts(worker, state, public, generate=True, name=MOMENT)
+    facts["evaluation_seconds"] = training.evaluating
     return Message(kind=KIND, facts=facts)
 
 

@@ -3,7 +3,7 @@
 Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregation in the place of the mean.
 """
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -24,13 +24,15 @@ from ..tensors import Tensors, cast, norm, subtract
 from . import alone
 from .averaging_client import AveragingClient
 from .averaging_control import check_control
-from .averaging_messages import TRAIN_FACTS, beside, scale_reader, training_lengths, training_specs
+from .averaging_messages import TRAIN_FACTS, beside, losses_wanted, scale_facts, scale_reader, training_lengths, training_specs
 from .collect import Collector
+from .counts import limited
 from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
 from .ranks import RANK, any_rank
 from .sampling import Sampler, at_least
+from .too_few import too_few
 
 __all__ = ["TRAIN_FACTS", "Averaging", "AveragingClient"]
 
@@ -48,6 +50,7 @@ class Averaging:
     wire: Literal["float32", "bfloat16"] = "float32"  # dtype of tensors in messages
     quorum: float = 0.5  # least share of the asked clients whose updates make a round
 
+    knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
 
     def __post_init__(self) -> None:
@@ -62,12 +65,20 @@ class Averaging:
         return ServerState(version=0, shared=shared, method=self.aggregation.init(shared))
 
     def serve(
-        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to go on.
 
         Args:
             rounds: planned in the job; schedules over rounds end there.
+            wanted: which validation losses clients measure in a round: before and after local training, or none.
             worker: the server's, for figures that need the tuning (cosines of prefixes); without it they are left out.
 
         Raises:
@@ -84,16 +95,29 @@ class Averaging:
                     self._weight,
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
+                    due_scale=None if worker is None else self._due_scale(worker, state.shared),
                     shapes={name: tensor.shape for name, tensor in state.shared.items()},
                 )
                 likeness = LikenessMeter(worker, state.shared)
-                outcome = self._round(federation, collector, likeness, state, self.local.round_factor(index, rounds))
+                facts = {"rate_factor": self.local.round_factor(index, rounds), **losses_wanted(wanted(index))}
+                outcome = self._round(federation, collector, likeness, state, facts, most_weight=sampler.most_weight)
                 failures += collector.failures.items()
                 if outcome is not None:
                     break
                 spent += [{"attempt": attempt, **row} for row in collector.rows()]
                 if attempt == ATTEMPTS:
-                    raise TooFewClients(_too_few(index, collector, self.quorum))
+                    raise TooFewClients(
+                        too_few(
+                            index,
+                            "a usable update",
+                            answered=len(collector.answered),
+                            asked=len(collector.asked),
+                            failures=collector.failures,
+                            quorum=self.quorum,
+                            attempts=ATTEMPTS,
+                            rate=self.local.learning_rate,
+                        )
+                    )
             assert outcome is not None
             step = subtract(outcome.shared, state.shared)
             cosines, mean_cosines = likeness.measure(outcome.shared)
@@ -103,18 +127,26 @@ class Averaging:
             yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
     def _round(
-        self, federation: Federation, collector: Collector, likeness: LikenessMeter, state: ServerState, rate_factor: float
+        self,
+        federation: Federation,
+        collector: Collector,
+        likeness: LikenessMeter,
+        state: ServerState,
+        facts: Facts,
+        *,
+        most_weight: float,
     ) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""
-        tensors, facts = dict(state.shared), {"version": state.version, "rate_factor": rate_factor}
+        tensors, facts = dict(state.shared), {"version": state.version, **facts}
         if isinstance(self.aggregation, Control):
             tensors |= beside(self.aggregation.control(state.method))
         if self._tells_clients:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
+        updates = limited(collector.updates(replies), most_weight)
         try:
-            outcome = self.aggregation.combine(likeness.watch(collector.updates(replies)), state.shared, state.method)
+            outcome = self.aggregation.combine(likeness.watch(updates), state.shared, state.method)
         except EmptyRound:
             return None
         return outcome if len(collector.answered) >= at_least(self.quorum, len(collector.asked)) else None
@@ -154,6 +186,7 @@ class Averaging:
         home: bool = False,
         most_rank: int | None = None,
         local_only: bool = False,
+        gain: bool = False,
     ) -> Manifest:
         """Return exactly what this protocol sends.
 
@@ -165,9 +198,10 @@ class Averaging:
             home: whether clients have weights of their own, not among `shared`, that take part in the evaluation of rounds.
             local_only: whether clients also train alone, to compare with.
             most_rank: the largest rank of LoRA, if ranks differ among clients.
+            gain: whether clients measure what their local training gains.
         """
         figures = list(figures)
-        up, down = training_specs(shared, **self._form(shared, rounds))
+        up, down = training_specs(shared, **self._form(shared, rounds), gain=gain)
         specs = {"train": (up, down), "evaluate": evaluation_specs(shared, figures, home=home)}
         specs |= {KIND: personal_specs(shared, figures)} if personal else {}
         specs |= {alone.KIND: alone.alone_specs(shared, figures)} if local_only else {}
@@ -192,9 +226,9 @@ class Averaging:
         """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
 
         Args:
-            validated: whether clients have validation parts, and tell losses on them.
+            validated: whether clients measure losses on validation parts of their own.
         """
-        up, down = training_lengths(shared, **self._form(shared, rounds), validated=validated)
+        up, down = training_lengths(shared, **self._form(shared, rounds), gain=validated)
         return {"up_bytes": up, "down_bytes": down}
 
     def _form(self, shared: Tensors, rounds: int) -> dict[str, Any]:
@@ -219,17 +253,13 @@ class Averaging:
             memory_bytes=client_memory(sizes, moments=moments),
         )
 
+    def _due_scale(self, worker: Worker, shared: Tensors) -> list[float]:
+        """Return what every client must report of alpha / r: all have the server's tuning."""
+        return list(scale_facts(shared, worker.tuning.scale(worker.model)).get("scale", []))
+
     @property
     def _tells_clients(self) -> bool:
         return isinstance(self.aggregation, Control | RunningMean)
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]
-
-
-def _too_few(index: int, collector: Collector, quorum: float) -> str:
-    reasons = "; ".join(f"{client}: {failure.kind} ({failure.mark})" for client, failure in collector.failures.items())
-    return (
-        f"round {index}: {len(collector.answered)} of {len(collector.asked)} clients sent a usable update, the quorum is {quorum:.0%} "
-        f"(asked {ATTEMPTS} times). {reasons}. The state is saved: see clients/ID/log.txt, mend the cause and use --resume"
-    )

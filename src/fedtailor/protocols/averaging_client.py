@@ -1,6 +1,6 @@
 """The client half of averaging."""
 
-import time
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..diverged import Diverged
 from ..learning.client import ClientState
 from ..learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ..learning.local import LocalTraining
 from ..learning.training import Correction
-from ..learning.worker import OnStep, Worker
+from ..learning.worker import OnStep, Spent, Worker
 from ..personalization import OWN, Dual, Personalization, Turn
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, cast, check_finite, scale, subtract
 from . import alone
-from .averaging_messages import beside, scale_facts
+from .averaging_messages import LOSSES, beside, scale_facts
 from .collect import apart
 from .evaluation import answer_evaluation, own_of
 from .personal import KIND, answer_personal
@@ -57,15 +58,17 @@ class AveragingClient:
         kept_own = own_of(recalled)
         worker.load(shared, home=kept_own if worker.home else None)
         measured = worker.peak.reset()
-        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
-        began = time.perf_counter()
+        wanted = message.facts.get(LOSSES, [])
+        measuring = Spent(worker)
+        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before", wanted)
+        training = Spent(worker)
         turn = self._turn(message, shared, kept_own)
         turn.sent, turn.rate_factor = sent, rate_factor
         turn.optimizer = {name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)}
         turn.corrections = _corrections(worker, settings, control, own)
         trained, own_weights = self.personalization.train(turn)
         facts |= {
-            "seconds": time.perf_counter() - began,
+            "seconds": training.working,
             "targets": trained.targets,
             "tokens": sum(each.tokens for each in turn.done),
             "steps": sum(len(each.losses) for each in turn.done),
@@ -73,7 +76,8 @@ class AveragingClient:
             "last_loss": trained.losses[-1],
         }
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
-        facts |= self._validation("after")
+        facts |= self._validation("after", wanted)
+        facts |= {"evaluation_seconds": measuring.evaluating} if wanted else {}
         facts |= scale_facts(shared, worker.tuning.scale(worker.model))
         tensors, kept = trained.delta, dict(trained.optimizer)
         if control:
@@ -120,12 +124,15 @@ class AveragingClient:
             on_step=self.on_step,
         )
 
-    def _validation(self, moment: str) -> dict[str, Fact]:
-        """Return the loss of the weights in place on the client's validation part, unless they are but a part of its model."""
+    def _validation(self, moment: str, wanted: Fact) -> dict[str, Fact]:
+        """Return the loss of the weights in place on the client's validation part, if it is wanted and they are not but a part of its model."""
         partial = isinstance(self.personalization, Dual) and self.personalization.last_round
-        if partial or not len(self.state.validation):
+        if partial or not len(self.state.validation) or moment not in wanted:  # type: ignore[operator]
             return {}
-        return {f"validation_{moment}": self.worker.evaluate(self.state.validation, generate=False).figures["loss"]}
+        loss = self.worker.sample_loss(self.state.validation)
+        if not math.isfinite(loss):
+            raise Diverged(f"validation loss {moment} training", loss)
+        return {f"validation_{moment}": loss}
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..aggregation.lowrank import modules_of
 from ..protection import FactSpec, MessageSpec, length_of, specs_of, usual_facts
-from ..protection.facts import PEAK, asked, loss, seconds, share, whole
+from ..protection.facts import PEAK, asked, examples, loss, seconds, share, whole
 from ..records import Fact, Facts
 from ..tensors import Tensors
 from .collect import EXTRA
@@ -16,14 +16,12 @@ from .collect import EXTRA
 MOST_SCALE = 1e6  # alpha / rank
 TRAIN_FACTS = {
     "version": asked("the version of the shared weights that the update starts from"),
-    "examples": whole("training examples of the client: its weight in the average", reveals="examples", least=1),
+    "examples": examples("training examples of the client: its weight in the average"),
     "targets": whole("targets counted by the loss in this round: its weight if the job says so"),
     "tokens": whole("tokens seen in this round: operations are counted from it"),
     "steps": whole("optimizer steps taken"),
     "first_loss": loss("training loss of the first step", over="step"),
     "last_loss": loss("training loss of the last step", over="step"),
-    "validation_before": loss("loss on the client's validation part as received", over="validation"),
-    "validation_after": loss("loss on the client's validation part as trained", over="validation"),
     "seconds": seconds("time that local training took"),
     "peak_bytes": PEAK,
     "scale": FactSpec(
@@ -39,12 +37,28 @@ DOWN_FACTS = {
     "version": asked("rounds behind the shared weights"),
     "rate_factor": share("share of the learning rate in this round"),
 }
-VALIDATION = ("validation_before", "validation_after")  # facts of clients that have a validation part
+GAIN_FACTS = {  # of clients that have a validation part, where what local training gains is measured
+    "validation_before": loss(
+        "loss on the client's validation part before local training, where it is not known", over="validation"
+    ),
+    "validation_after": loss("loss on the client's validation part after local training", over="validation"),
+    "evaluation_seconds": replace(seconds("time that measuring these losses took"), optional=True),
+}
+LOSSES = "losses"  # the fact that says which of them are wanted
+LOSSES_FACT = {
+    LOSSES: FactSpec(
+        type="list[str]",
+        purpose="validation losses that are wanted: before, after local training",
+        reveals="nothing",
+        most_characters=11,
+        optional=True,
+    )
+}
 CLIENTS_FACT = {"clients": asked("clients in all: each counts one part of so many")}
 
 
 def training_specs(
-    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, gain: bool = False
 ) -> tuple[MessageSpec, MessageSpec]:
     """Return what training may send up and down.
 
@@ -55,36 +69,52 @@ def training_specs(
             sent in all are optional.
         control: whether control variates travel beside the tensors, both ways.
         clients: whether clients are told how many they are.
+        gain: whether clients measure what their local training gains.
     """
     some, always = set().union(*sent), set(sent[0]).intersection(*sent)
     up = specs_of({name: tensor for name, tensor in shared.items() if name in some}, dtype)
     up = {name: replace(spec, optional=name not in always) for name, spec in up.items()}
     extra = specs_of(beside(shared), dtype) if control else {}
     return (
-        MessageSpec(tensors=up | extra, facts=TRAIN_FACTS),
+        MessageSpec(tensors=up | extra, facts=TRAIN_FACTS | (GAIN_FACTS if gain else {})),
         MessageSpec(
-            tensors=specs_of(shared, dtype) | extra, facts=DOWN_FACTS | (CLIENTS_FACT if clients else {}), trains="round"
+            tensors=specs_of(shared, dtype) | extra,
+            facts=DOWN_FACTS | (CLIENTS_FACT if clients else {}) | (LOSSES_FACT if gain else {}),
+            trains="round",
         ),
     )
 
 
 def training_lengths(
-    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, validated: bool
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, gain: bool
 ) -> tuple[int, int]:
     """Return the bytes of what one client sends and gets in a round, foretold, on average over rounds.
 
-    They are those of encoded messages, but for the digits of numbers. Arguments are those of `training_specs`, and `validated`: whether clients
-    have validation parts.
+    They are those of encoded messages, but for the digits of numbers. Arguments are those of `training_specs`; with `gain` clients have
+    validation parts, and each round is evaluated.
     """
     up, down = training_specs(shared, dtype=dtype, sent=sent, control=control, clients=clients)
-    told = usual_facts({name: fact for name, fact in TRAIN_FACTS.items() if validated or name not in VALIDATION})
+    losses = (
+        [] if not gain else ["after"] if dtype == "float32" else ["before", "after"]
+    )  # those as received are known, or were rounded
+    told = usual_facts(TRAIN_FACTS | {name: fact for name, fact in GAIN_FACTS.items() if gain and _is_told(name, losses)})
     told |= scale_facts(shared, dict.fromkeys(modules_of(shared), 2.0))
     total = 0
     for names, rounds in Counter(map(frozenset, sent)).items():
         tensors = {name: spec for name, spec in up.tensors.items() if name in names or name.startswith(EXTRA)}
         total += rounds * length_of("train", tensors, told)
     asked: dict[str, Fact] = {"version": 10, "rate_factor": 1.0, **({"clients": 10} if clients else {})}
+    asked |= losses_wanted(losses)
     return round(total / len(sent)), length_of("train", down.tensors, asked)
+
+
+def losses_wanted(names: Sequence[str]) -> dict[str, Fact]:
+    """Return the fact that asks for validation losses, or nothing where none are wanted."""
+    return {LOSSES: list(names)} if names else {}
+
+
+def _is_told(name: str, losses: Sequence[str]) -> bool:
+    return not name.startswith("validation_") or name.removeprefix("validation_") in losses
 
 
 def beside(tensors: Tensors) -> dict[str, Tensor]:

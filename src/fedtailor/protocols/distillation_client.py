@@ -1,7 +1,6 @@
 """The client half of distillation."""
 
 import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,17 @@ from ..learning.corrections import proximal
 from ..learning.distil import distil, say
 from ..learning.public_fit import row_scores, told_apart
 from ..learning.training import Trained, train_locally
-from ..learning.worker import OnStep, Worker
+from ..learning.worker import OnStep, Spent, Worker
 from ..personalization import OWN
 from ..protection.label_noise import noised_counts
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, check_same_names, clone
 from ..tuning import LoraAmong
+from .averaging_messages import LOSSES
 from .distillation_messages import ALIGN, BEFORE, NOW, SCORES, logits_in, weights_in, with_mark
-from .evaluation import answer_evaluation, own_of, part_figures
+from .evaluation import answer_evaluation, own_of
+from .personal import measure_parts
 from .public_set import PublicSet
 
 if TYPE_CHECKING:
@@ -59,8 +60,12 @@ class DistillationClient:
         recalled = state.recall(version)
         self._load(recalled)
         measured = worker.peak.reset()
-        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before")
-        began = time.perf_counter()
+        wanted = message.facts.get(LOSSES, [])
+        measuring = Spent(worker)
+        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)}
+        if "before" in wanted and len(state.validation):  # type: ignore[operator]
+            facts["validation_before"] = worker.sample_loss(state.validation)
+        training = Spent(worker)
         told, told_facts, extra_tokens = self._tell(recalled)
         if told.keys() - recalled.keys():
             state.keep(version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
@@ -80,7 +85,7 @@ class DistillationClient:
         shard = self.public.slice(version + 1, message.tensors.get(NOW))
         tensors = say(worker, shard, self.wire.encode)
         facts |= {
-            "seconds": time.perf_counter() - began,
+            "seconds": training.working,
             "targets": trained.targets,
             "tokens": trained.tokens + (aligned.tokens if aligned else 0),
             "forward_tokens": len(shard.tokens_T) + extra_tokens + scored_tokens,
@@ -90,7 +95,7 @@ class DistillationClient:
         }
         facts |= {"align_loss": aligned.losses[-1]} if aligned else {}
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
-        facts |= self._validation("after") | told_facts
+        facts |= told_facts | ({"evaluation_seconds": measuring.evaluating} if wanted else {})
         kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
         check_finite(kept, "weights after training")
         state.keep(version + 1, kept)
@@ -127,20 +132,18 @@ class DistillationClient:
         worker, state = self.worker, self.state
         self._load(state.recall(int(message.facts["version"])))  # type: ignore[arg-type]
         measured = worker.peak.reset()
-        began = time.perf_counter()
+        aligning = Spent(worker)
         aligned = self._align(message)
         facts: dict[str, Fact] = {
             "steps": len(aligned.losses) if aligned else 0,
             "tokens": aligned.tokens if aligned else 0,
-            "seconds": time.perf_counter() - began,
+            "seconds": aligning.working,
         }
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
         check_finite(dict(worker.params), "weights after the last alignment")
-        for part, shard in (("validation", state.validation), ("test", state.test), ("public", self.test)):
-            if shard is not None and len(shard):
-                generate = bool(message.facts["generate"]) and part == "test"
-                facts |= part_figures(worker, state, part, shard, generate=generate, name="aligned")
+        facts |= measure_parts(worker, state, self.test, generate=bool(message.facts["generate"]), name="aligned")
         state.write_model(lambda folder: worker.tuning.save(worker.model, folder), full=worker.tuning.kind == "full")
+        facts["evaluation_seconds"] = aligning.evaluating
         return Message(kind=ALIGN, facts=facts)
 
     def _load(self, kept: Tensors) -> None:
@@ -184,8 +187,3 @@ class DistillationClient:
         counts = torch.bincount(self.state.train.labels_N, minlength=self.wire.classes).tolist()
         epsilon = self.protocol.label_epsilon
         return counts if epsilon is None else noised_counts(counts, epsilon, random.SystemRandom())
-
-    def _validation(self, moment: str) -> dict[str, Fact]:
-        if not len(self.state.validation):
-            return {}
-        return {f"validation_{moment}": self.worker.evaluate(self.state.validation, generate=False).figures["loss"]}

@@ -7,7 +7,6 @@ from ..ledger import Sizes, client_memory, forward_flops, train_flops
 from ..protection import TensorSpec, length_of, specs_of, usual_facts
 from ..records import Cost, Fact
 from ..tensors import Tensors
-from .averaging_messages import VALIDATION
 from .distillation_messages import ALIGN, BEFORE, FIT_FACT, LOCAL_FACTS, NOW, SCORES, TRAIN, with_mark
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _refining(run: "DistillationRun") -> tuple[dict[str, TensorSpec], dict[str, 
 
 def _facts(run: "DistillationRun", validated: bool) -> dict[str, Fact]:
     """Return facts of usual length, as a client tells them."""
-    facts = usual_facts({name: spec for name, spec in LOCAL_FACTS.items() if validated or name not in VALIDATION})
+    facts = usual_facts(LOCAL_FACTS)
     facts |= usual_facts({"public_fit": FIT_FACT}) if run.settings.public_fit else {}
     return facts | ({"label_counts": [0] * run.wire.classes} if run.settings.label_counts else {})
 

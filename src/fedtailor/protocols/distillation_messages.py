@@ -6,11 +6,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, Trains, specs_of
-from ..protection.facts import MOST_COUNT, PEAK, asked, flag, loss, metric, seconds, share, whole
+from ..protection.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
 from ..protection.logits_wire import LogitsWire
 from ..tensors import Tensors
+from .averaging_messages import GAIN_FACTS, LOSSES_FACT
 from .evaluation import evaluation_specs
-from .personal import PARTS
+from .personal import figure_specs
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
@@ -20,9 +21,7 @@ SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 LOCAL_FACTS = {
     "version": asked("the round that was behind the server when it asked"),
-    "examples": whole(
-        "training examples of the client: its weight, where the aggregation has weights", reveals="examples", least=1
-    ),
+    "examples": examples("training examples of the client: its weight, where the aggregation has weights"),
     "targets": whole("targets counted by the loss on its own examples in this round"),
     "tokens": whole("tokens trained on, its own and public ones: operations are counted from it"),
     "forward_tokens": whole("tokens of forward passes alone: operations are counted from it"),
@@ -30,11 +29,12 @@ LOCAL_FACTS = {
     "first_loss": loss("training loss of the first step on its own examples", over="step"),
     "last_loss": loss("training loss of the last step on its own examples", over="step"),
     "align_loss": loss("distillation loss of the last step of alignment", over="public"),
-    "validation_before": loss("loss of its model on its validation part, before the round", over="validation"),
-    "validation_after": loss("loss of its model on its validation part, as trained", over="validation"),
     "seconds": seconds("time that alignment, training and logits took"),
     "peak_bytes": PEAK,
 }
+OWN_GAIN_FACTS = {
+    name: GAIN_FACTS[name] for name in ("validation_before", "evaluation_seconds")
+}  # after: see the next evaluation
 FIT_FACT = FactSpec(
     type="float",
     purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
@@ -59,9 +59,9 @@ ALIGN_FACTS = {
     "steps": whole("optimizer steps of the last alignment"),
     "tokens": whole("tokens trained on: operations are counted from it"),
     "seconds": seconds("time that the last alignment took"),
+    "evaluation_seconds": replace(seconds("time that evaluations took"), optional=True),
     "peak_bytes": PEAK,
 }
-ALIGNED_PARTS = PARTS
 VERSION = asked("rounds behind the server: which slice of the public set its logits are about")
 
 
@@ -75,6 +75,7 @@ def manifest_of(
     counts: bool = False,
     noised: bool = False,
     refined: Mapping[str, int] | None = None,
+    gain: bool = False,
 ) -> Manifest:
     """Return exactly what distillation sends.
 
@@ -85,6 +86,7 @@ def manifest_of(
         fit: whether clients tell how well the public set fits.
         counts: whether clients tell their label counts, `noised` or as they are.
         refined: the sizes SCORED and MARKED, where public rows are drawn by what clients tell; None: they tell nothing of single rows.
+        gain: whether clients measure what a round gains.
     """
     figures = list(figures)
     logits = wire.specs(PLACES)
@@ -95,12 +97,9 @@ def manifest_of(
     scores = {} if refined is None else {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
     marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
     facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
+    facts |= OWN_GAIN_FACTS if gain else {}
     facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
-    told = {
-        f"{part}.{name}": metric(name, f"{name} of its own model {where}", over=part)
-        for part, where in ALIGNED_PARTS.items()
-        for name in figures
-    }
+    told = figure_specs(figures, "of its own model")
     evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
     return Manifest(
         up={
@@ -109,7 +108,11 @@ def manifest_of(
             ALIGN: MessageSpec(facts=ALIGN_FACTS | told),
         },
         down={
-            TRAIN: _down(down | marks, {"rate_factor": share("share of the learning rate in this round")}, "round"),
+            TRAIN: _down(
+                down | marks,
+                {"rate_factor": share("share of the learning rate in this round"), **(LOSSES_FACT if gain else {})},
+                "round",
+            ),
             "evaluate": evaluate_down,
             ALIGN: _down(down | marks, {"generate": flag("1 if metrics of generated text are wanted")}, "once"),
         },

@@ -1,6 +1,6 @@
 """The server half of distillation, and all that needs the public set."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -22,9 +22,10 @@ from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite, clone, norm, subtract
+from .averaging_messages import losses_wanted
 from .distillation import Distillation
 from .distillation_client import DistillationClient
-from .distillation_collect import TOLD_OF, collect, fault_in, told_by, too_few
+from .distillation_collect import TOLD_OF, collect, fault_in, limited_answers, told_by
 from .distillation_cost import last_length, round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
@@ -43,7 +44,9 @@ from .distillation_refine import draw_rows
 from .distillation_teacher import consensus
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .sampling import Sampler, at_least
+from .too_few import too_few
 
+MOST_NOISE = 60.0  # of one count, in units of 1 / epsilon: geometric noise is larger once in e^60 draws
 ATTEMPTS = 2  # a round with too few answers is tried once more
 
 
@@ -59,6 +62,7 @@ class DistillationRun:
     start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
 
     own_models: ClassVar[bool] = True
+    knows_gain: ClassVar[bool] = True  # see `Averaging`
 
     def __post_init__(self) -> None:
         self.settings.check_task(self.worker)
@@ -92,7 +96,14 @@ class DistillationRun:
         return ServerState(version=0, shared=worker.tensors())
 
     def serve(
-        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to go on.
 
@@ -108,7 +119,8 @@ class DistillationRun:
                 message = Message(
                     kind=TRAIN,
                     tensors=self._down(state),
-                    facts={"version": state.version, "rate_factor": self.local.round_factor(index, rounds)},
+                    facts={"version": state.version, "rate_factor": self.local.round_factor(index, rounds)}
+                    | losses_wanted(wanted(index)),
                 )
                 replies = federation.ask(dict.fromkeys(asked, message))
                 answers, rows, failed = collect(replies, partial(self._fault, version=state.version, marks=state.method.get(NOW)))
@@ -117,8 +129,19 @@ class DistillationRun:
                 if len(answers) >= at_least(self.settings.quorum, len(asked)):
                     break
                 if attempt == ATTEMPTS:
-                    raise TooFewClients(too_few(index, len(answers), len(asked), failed, self.settings.quorum, attempts=ATTEMPTS))
-            state, figures = self._learn(state, answers)
+                    raise TooFewClients(
+                        too_few(
+                            index,
+                            "usable logits",
+                            answered=len(answers),
+                            asked=len(asked),
+                            failures=failed,
+                            quorum=self.settings.quorum,
+                            attempts=ATTEMPTS,
+                            rate=self.local.learning_rate,
+                        )
+                    )
+            state, figures = self._learn(state, limited_answers(answers, sampler.most_weight))
             yield Round(index=index, state=state, figures=figures, clients=spent, failures=failures)
 
     def client(
@@ -166,7 +189,7 @@ class DistillationRun:
         """Return the request to align once more after the last round; `generate`: whether figures of generated texts are wanted."""
         return Message(kind=ALIGN, tensors=self._down(state), facts={"version": state.version, "generate": int(generate)})
 
-    def manifest(self, shared: Tensors, figures: Iterable[str], **_: object) -> Manifest:
+    def manifest(self, shared: Tensors, figures: Iterable[str], *, gain: bool = False, **_: object) -> Manifest:
         """Return exactly what this protocol sends."""
         settings, public = self.settings, self.public
         return manifest_of(
@@ -178,6 +201,7 @@ class DistillationRun:
             counts=settings.label_counts,
             noised=settings.label_epsilon is not None,
             refined={SCORED: len(public.shard), MARKED: public.marks_size} if settings.refine else None,
+            gain=gain,
         )
 
     def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
@@ -199,7 +223,15 @@ class DistillationRun:
     def _fault(self, message: Message, version: int, *, marks: Tensor | None) -> ClientFailure | None:
         """Return why a message that passed the gate is of no use in this round."""
         scored = len(self.public.shard) if self.settings.scores_in(version + 1) else None
-        return fault_in(message, version, wire=self.wire, places=self.public.places(version + 1, marks), scored=scored)
+        places, noise = self.public.places(version + 1, marks), self.settings.label_epsilon
+        return fault_in(
+            message,
+            version,
+            wire=self.wire,
+            places=places,
+            scored=scored,
+            counts_off=0.0 if noise is None else self.wire.classes * MOST_NOISE / noise,
+        )
 
     def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
         """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""

@@ -1,62 +1,77 @@
 """Evaluation at the clients: the same in every protocol."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
+from ..diverged import Diverged
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
+from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
-from ..protection.facts import asked, flag, metric
+from ..protection.facts import Part, asked, metrics, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
+PARTS: tuple[Part, ...] = ("validation", "test")  # of a client's own examples
+BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
+TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
 
 
 @dataclass(kw_only=True)
 class ClientFigures:
     """What the clients found on their own parts."""
 
-    validation: dict[ClientId, dict[str, float]] = field(default_factory=dict)
-    test: dict[ClientId, dict[str, float]] = field(default_factory=dict)
+    validation: dict[ClientId, dict[str, Any]] = field(default_factory=dict)  # numbers, and lists of counts
+    test: dict[ClientId, dict[str, Any]] = field(default_factory=dict)
     failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
 
 
 def ask_evaluation(
-    federation: Federation, clients: Iterable[ClientId], message: Message, on_reply: Callable[[ClientId], None]
+    federation: Federation, requests: Mapping[ClientId, Message], on_reply: Callable[[ClientId], None]
 ) -> ClientFigures:
     """Ask each client for the figures of the shared weights on its own parts, and return what came.
 
     Args:
-        message: see `evaluation_request`.
+        requests: see `evaluation_request`.
         on_reply: told the client of each reply.
     """
     found = ClientFigures()
-    for reply in federation.ask(dict.fromkeys(clients, message)):
+    for reply in federation.ask(requests):
         on_reply(reply.client)
         found.traffic = found.traffic + reply.traffic
         if reply.message is None:
             assert reply.error is not None
             found.failures[reply.client] = reply.error
             continue
+        if any(isinstance(value, float) and not math.isfinite(value) for value in reply.message.facts.values()):
+            # it would decide when to stop, and which round is best
+            found.failures[reply.client] = ClientFailure(kind="not-finite", mark=NotFinite.__name__)
+            continue
         for key, value in reply.message.facts.items():
             part, figure = key.split(".", 1)
             store = found.validation if part == "validation" else found.test
-            store.setdefault(reply.client, {})[figure] = float(value)  # type: ignore[arg-type]
+            store.setdefault(reply.client, {})[figure] = value if isinstance(value, list) else float(value)
     return found
 
 
 def evaluation_request(
-    shared: Tensors, *, name: str, generate: bool, own_version: int | None = None, clients: int = 0
+    shared: Tensors,
+    *,
+    name: str,
+    generate: bool,
+    own_version: int | None = None,
+    clients: int = 0,
+    texts_alone: bool = False,
 ) -> Message:
     """Return the request to evaluate `shared` on a client's validation and test parts.
 
@@ -65,34 +80,55 @@ def evaluation_request(
         generate: whether metrics that need generated text are wanted, on the test part.
         own_version: the client's own weights take part, as of so many rounds; None: those that stay home are as drawn at the start.
         clients: of the federation, all, if own weights take part.
+        texts_alone: whether the losses of these weights are known, and only texts are wanted.
     """
-    facts: dict[str, Fact] = {"name": name, "parts": ",".join(PARTS), "generate": int(generate)}
+    parts = ("test",) if texts_alone else PARTS
+    facts: dict[str, Fact] = {"name": name, "parts": ",".join(parts), "generate": TEXTS_ALONE if texts_alone else int(generate)}
     facts |= {} if own_version is None else {"own_version": own_version, "clients": clients}
     return Message(kind="evaluate", tensors=shared, facts=facts)
 
 
 def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
-    """Return the figures of the weights in place on the client's own parts; texts stay in the client's folder."""
-    facts: dict[str, float] = {}
-    for part in str(message.facts["parts"]).split(","):
-        shard = state.validation if part == "validation" else state.test
-        if len(shard):
-            generate = bool(message.facts["generate"]) and part == "test"
-            facts |= part_figures(worker, state, part, shard, generate=generate, name=str(message.facts["name"]))
+    """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
+    facts: dict[str, Fact] = {}
+    name, generate = str(message.facts["name"]), int(message.facts["generate"])  # type: ignore[arg-type]
+    with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
+        for part in str(message.facts["parts"]).split(","):
+            shard = state.validation if part == "validation" else state.test
+            if len(shard):
+                facts |= part_figures(
+                    evaluates,
+                    state,
+                    part,
+                    shard,
+                    generate=generate > 0 and part == "test",
+                    name=name,
+                    texts_alone=generate == TEXTS_ALONE,
+                )
     return Message(kind="evaluate", facts=facts)
 
 
-def part_figures(worker: Worker, state: ClientState, part: str, shard: Shard, *, generate: bool, name: str) -> dict[str, float]:
+def part_figures(
+    worker: Worker, state: ClientState, part: str, shard: Shard, *, generate: bool, name: str, texts_alone: bool = False
+) -> dict[str, Fact]:
     """Return the figures of the weights in place on one part, under its name; texts stay in the client's folder.
 
+    Counts that metrics are made of go with the part that the figures over all clients are of: a client's test part, if it has one.
+
     Raises:
-        NotFinite: if their loss is not finite.
+        Diverged: if their loss is not finite.
     """
-    result = worker.evaluate(shard, generate=generate)
-    if not math.isfinite(result.figures["loss"]):
-        raise NotFinite(f"the loss on the {part} part is {result.figures['loss']}; try a smaller learning_rate")
-    state.write_texts(f"generations-{name}", result.texts)
-    return {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
+    result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
+    if not math.isfinite(result.figures.get("loss", 0.0)):
+        raise Diverged(f"{part} loss", result.figures["loss"])
+    if part == "test":
+        state.write_texts(f"generations-{name}", result.texts)
+    facts: dict[str, Fact] = {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
+    if part == "validation" and result.losses is not None and result.losses.sample_loss is not None:
+        facts[f"{part}.{SAMPLE_LOSS}"] = result.losses.sample_loss
+    if part == "test" or (part == "validation" and not len(state.test)):
+        facts |= {f"{part}.{figure}": list(counts) for figure, counts in result.counts.items()}
+    return facts
 
 
 def own_of(kept: Tensors) -> dict[str, Tensor]:
@@ -111,20 +147,15 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         "own_version": asked("version of the client's own weights that take part", optional=True),
         "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
     }
-    up = MessageSpec(
-        facts={
-            f"{part}.{name}": metric(name, f"{name} on the client's own {part} part", over=part)
-            for part in PARTS
-            for name in figures
-        }
-    )
+    names = list(figures)
+    found = {name: spec for part in PARTS for name, spec in metrics(names, part, f"on the client's own {part} part").items()}
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
             "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
             "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
-            "generate": flag("1 if metrics of generated text are wanted"),
+            "generate": whole("1 if metrics of generated text are wanted, 2 if they alone", most=TEXTS_ALONE),
         }
         | (own if home else {}),
     )
-    return up, down
+    return MessageSpec(facts=found), down

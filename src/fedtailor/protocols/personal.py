@@ -3,27 +3,24 @@
 The shared weights go down once more; nothing but figures comes up.
 """
 
-import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any
 
-from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
-from ..learning.worker import Worker
+from ..learning.worker import Spent, Worker
 from ..personalization import Personalization, Turn
 from ..protection import FactSpec, MessageSpec, length_of, specs_of
-from ..protection.facts import PEAK, asked, flag, metric, seconds, whole
+from ..protection.facts import PEAK, Part, asked, flag, metrics, seconds, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
+from .evaluation import part_figures
 
 KIND = "personalize"
-Part: TypeAlias = Literal["validation", "test", "public"]
 PARTS: Mapping[Part, str] = {
     "validation": "on the client's own validation part",
     "test": "on the client's own test part",
@@ -33,6 +30,7 @@ WORK_FACTS = {
     "steps": whole("optimizer steps taken"),
     "tokens": whole("tokens seen: operations are counted from it"),
     "seconds": seconds("time that training for itself took"),
+    "evaluation_seconds": replace(seconds("time that evaluations took"), optional=True),
     "peak_bytes": PEAK,
 }
 PERSONAL_FACTS = WORK_FACTS | {
@@ -46,8 +44,8 @@ PERSONAL_FACTS = WORK_FACTS | {
 class PersonalFigures:
     """What the clients found of their personal weights."""
 
-    parts: dict[str, dict[ClientId, dict[str, float]]] = field(default_factory=lambda: {part: {} for part in PARTS})
-    work: dict[ClientId, dict[str, float]] = field(default_factory=dict)  # PERSONAL_FACTS
+    parts: dict[str, dict[ClientId, dict[str, Any]]] = field(default_factory=lambda: {part: {} for part in PARTS})
+    work: dict[ClientId, dict[str, Any]] = field(default_factory=dict)  # PERSONAL_FACTS
     failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -84,7 +82,7 @@ def ask_personal(
         for key, value in reply.message.facts.items():
             part, _, figure = key.partition(".")
             store = found.parts[part].setdefault(reply.client, {}) if figure else found.work[reply.client]
-            store[figure or key] = float(value)  # type: ignore[arg-type]
+            store[figure or key] = value if isinstance(value, list) else float(value)
     return found
 
 
@@ -100,14 +98,14 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     """
     worker, state = turn.worker, turn.state
     measured = worker.peak.reset()
-    began = time.perf_counter()
+    finishing = Spent(worker)
     personal = technique.finish(turn)
     facts: dict[str, Fact] = {
         "kept": int(
             bool(turn.kept or turn.done)
         ),  # unless the technique says otherwise: who never trained has nothing of its own
         **personal.facts,
-        "seconds": time.perf_counter() - began,
+        "seconds": finishing.working,
         "steps": sum(len(trained.losses) for trained in turn.done),
         "tokens": sum(trained.tokens for trained in turn.done),
     }
@@ -120,10 +118,11 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     worker.load(personal.shared, home=personal.home)
     save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
     state.write_model(save, full=worker.tuning.kind == "full")
+    facts["evaluation_seconds"] = finishing.evaluating
     return Message(kind=KIND, facts=facts)
 
 
-def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, generate: bool, name: str) -> dict[str, float]:
+def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, generate: bool, name: str) -> dict[str, Fact]:
     """Return the figures of the weights in place on each of PARTS, as PART.FIGURE.
 
     Args:
@@ -133,18 +132,11 @@ def measure_parts(worker: Worker, state: ClientState, public: Shard | None, *, g
     Raises:
         NotFinite: if a loss is not finite.
     """
-    told: dict[str, float] = {}
-    shards: Mapping[Part, Shard | None] = {"validation": state.validation, "test": state.test, "public": public}
-    for part, shard in shards.items():
-        if shard is None or not len(shard):
-            continue
-        result = worker.evaluate(shard, generate=generate and part == "test")
-        if not math.isfinite(result.figures["loss"]):
-            raise NotFinite(f"the loss {PARTS[part]} is {result.figures['loss']}; try a smaller learning_rate")
-        if part == "test":
-            state.write_texts(f"generations-{name}", result.texts)
-        told |= {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
-    return told
+    facts: dict[str, Fact] = {}
+    for part, shard in (("validation", state.validation), ("test", state.test), ("public", public)):
+        if shard is not None and len(shard):
+            facts |= part_figures(worker, state, part, shard, generate=generate and part == "test", name=name)
+    return facts
 
 
 def personal_specs(shared: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
@@ -167,8 +159,6 @@ def personal_length(shared: Tensors) -> int:
 
 
 def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
-    """Return the specs of what `measure_parts` tells; `whose` goes into their purpose."""
+    """Return the specs of what `measure_parts` reports; `whose` goes into their purpose."""
     names = list(figures)
-    return {
-        f"{part}.{name}": metric(name, f"{name} {whose} {where}", over=part) for part, where in PARTS.items() for name in names
-    }
+    return {name: spec for part, where in PARTS.items() for name, spec in metrics(names, part, f"{whose} {where}").items()}

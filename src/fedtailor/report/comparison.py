@@ -9,11 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..metrics import HIGHER_IS_BETTER
 from .plain import plain_table
 from .read import Run
 from .tables import IMPLIED
-from .wording import NAMES, bytes_text, figure, flops_text, metric_name, seconds_text
+from .wording import bytes_text, figure, flops_text, metric_name, metrics_in, seconds_text
 
 COSTS = (
     ("sent by clients", ("traffic", "up_bytes"), bytes_text),
@@ -27,6 +26,7 @@ FURTHER = (  # rows below a metric -> where the summary has it
     ("  personal, mean client", "personal", "personal", "mean"),
     ("  personal, worst client", "personal", "personal", "worst"),
 )
+EXACT = 1e15  # whole numbers below are written without a power
 NOT_COMPARED = {"name", "base"}
 
 
@@ -38,7 +38,7 @@ def compare(runs: Sequence[Run]) -> RenderableType:
     _add_metrics(table, runs)
     table.add_section()
     for title, (section, key), wording in COSTS:
-        values = [run.summary.get(section, {}).get(key) for run in runs]
+        values = [None if section == "traffic" and run.alone else run.summary.get(section, {}).get(key) for run in runs]
         table.add_row(title, *("–" if value is None else wording(value) for value in values))
     table.add_row("rounds", *(str(run.summary.get("rounds", "–")) for run in runs))
     differing = differences([run.settings for run in runs])
@@ -50,11 +50,14 @@ def compare(runs: Sequence[Run]) -> RenderableType:
 
 
 def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
-    for metric in NAMES:
+    for metric in metrics_in({name: None for run in runs for name in _at(run.summary, ("metrics", "after"))}):
         for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
             values = [_at(run.summary, path).get(metric) for run in runs]
             if any(value is not None for value in values) and (path[-1] == "after" or metric not in IMPLIED):
-                table.add_row(Text(title, style="bold" if path[-1] == "after" else "dim"), *_marked(metric, values))
+                table.add_row(
+                    Text(title, style="bold" if path[-1] == "after" else "dim"),
+                    *_marked(metric, values, runs[0].higher_is_better(metric)),
+                )
 
 
 def _at(summary: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
@@ -64,10 +67,10 @@ def _at(summary: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
     return summary
 
 
-def _marked(metric: str, values: Sequence[float | None]) -> list[Text]:
+def _marked(metric: str, values: Sequence[float | None], higher_is_better: bool) -> list[Text]:
     """Return the figures of one row, the best in green."""
     known = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    best = (max if HIGHER_IS_BETTER.get(metric, False) else min)(known, default=None)
+    best = (max if higher_is_better else min)(known, default=None)
     alone = len(known) > 1 and sum(value == best for value in known) == 1
     return [Text(figure(metric, value), style="green" if alone and value == best else "") for value in values]
 
@@ -82,4 +85,13 @@ def differences(jobs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
-    return {prefix: "null" if value is None else str(value)}
+    return {prefix: _text(value)}
+
+
+def _text(value: object) -> str:
+    """Return a value of a setting, equal ones alike: 16 and 16.0 are one number."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return str(int(value))
+    return "null" if value is None else str(value)

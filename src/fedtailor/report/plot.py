@@ -11,6 +11,9 @@ from .sweep import title_of, value_of
 if TYPE_CHECKING:
     import pandas as pd
 
+APART = 0.12  # between markers of one category
+DASHES = ("--", ":", "-.")  # of what does not depend on the setting along the bottom
+WIDTH = 70  # characters that fit side by side below the plot
 WIDE = 8  # largest over least value from which an axis of numbers is logarithmic
 STYLE = {"svg.hashsalt": "fedtailor", "svg.fonttype": "none"}  # the same figures give the same file
 
@@ -23,6 +26,8 @@ def check_plots() -> None:
 
 def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metric: str, folder: Path) -> list[Path]:
     """Draw a metric against one setting, a line for each combination of the others; bars are one standard deviation.
+
+    Values that are no numbers stand side by side, without lines between them; what does not depend on the setting is a line across.
 
     Args:
         means: a row for each setting: `metric`, `metric_sd` and `n`, the number of seeds.
@@ -38,44 +43,63 @@ def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metr
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    places = _places(means[along])
+    across, means = means[means[along].isna()], means[means[along].notna()]
+    places, numbers = _places(means[along]), _are_numbers(means[along])
     with mpl.rc_context(STYLE):
         drawing = Figure(figsize=(7, 4.5), layout="constrained")
         axes = drawing.add_subplot()
         groups = list(means.groupby(list(others), sort=False, dropna=False)) if others else [((), means)]
-        for chosen, line in groups:
-            at = [places[value] for value in line[along]]
-            bars = line[f"{metric}_sd"].fillna(0.0) if f"{metric}_sd" in line else None
-            label = ", ".join(_label(name, value) for name, value in zip(others, chosen, strict=True))
-            axes.errorbar(at, line[metric], yerr=bars, marker="o", capsize=3, label=label or None)
-        _dress(axes, along, metric, places, means["n"])
-        if len(groups) > 1:
-            axes.legend(frameon=False, fontsize="small")
+        for number, (chosen, line) in enumerate(groups):
+            ordered = line.sort_values(along) if numbers else line
+            beside = 0.0 if numbers else APART * (number - (len(groups) - 1) / 2)
+            at = [places[value] + beside for value in ordered[along]]
+            bars = ordered[f"{metric}_sd"].fillna(0.0) if f"{metric}_sd" in ordered else None
+            between = "-" if numbers else "none"  # nothing lies between two categories
+            label = _labels(others, chosen) or None
+            axes.errorbar(at, ordered[metric], yerr=bars, label=label, marker="o", capsize=3, linestyle=between)
+        for number, row in enumerate(across.to_dict("records")):
+            label = _labels(others, [row[name] for name in others]) or row["run"]
+            axes.axhline(row[metric], color="0.4", linestyle=DASHES[number % len(DASHES)], linewidth=1, label=label)
+        _dress(axes, along, metric, places, means["n"] if len(means) else across["n"], numbers=numbers)
+        if len(groups) + len(across) > 1:
+            drawing.legend(frameon=False, fontsize="small", loc="outside right upper")
         files = [folder / f"sweep.{form}" for form in ("png", "svg")]
         drawing.savefig(files[0], dpi=150)
         drawing.savefig(files[1], metadata={"Date": None})
     return files
 
 
+def _labels(names: Sequence[str], values: Sequence[object]) -> str:
+    """Return what a line of the plot is called: what it depends on."""
+    return ", ".join(_label(name, value) for name, value in zip(names, values, strict=True) if value_of(value) != "–")
+
+
 def _label(name: str, value: object) -> str:
     return value_of(value) if name == "run" else f"{name} {value_of(value)}"
+
+
+def _are_numbers(values: "pd.Series[Any]") -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _places(values: "pd.Series[Any]") -> dict[Any, float]:
     """Return where each value stands on the axis: numbers where they are, texts side by side."""
     known = list(dict.fromkeys(values))
-    if all(isinstance(value, int | float) for value in known):
+    if _are_numbers(values):
         return {value: float(value) for value in known}
     return {value: float(place) for place, value in enumerate(known)}
 
 
-def _dress(axes: Any, along: str, metric: str, places: dict[Any, float], seeds: "pd.Series[int]") -> None:
+def _dress(axes: Any, along: str, metric: str, places: dict[Any, float], seeds: "pd.Series[int]", *, numbers: bool) -> None:
     at = sorted(places.values())
-    numbers = all(isinstance(value, int | float) for value in places)
-    if numbers and at[0] > 0 and at[-1] / at[0] >= WIDE:
+    if numbers and at and at[0] > 0 and at[-1] / at[0] >= WIDE:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(list(places.values()), [value_of(value) for value in places])
+    texts = [value_of(value).replace(", ", "\n") for value in places]
+    long = not numbers and max((len(line) for text in texts for line in text.split("\n")), default=0) * len(texts) > WIDTH
+    axes.set_xticks(list(places.values()), texts, **({"rotation": 20, "ha": "right", "fontsize": "small"} if long else {}))
+    if not numbers and at:
+        axes.set_xlim(at[0] - 0.5, at[-1] + 0.5)
     axes.set_xlabel(along)
     axes.set_ylabel(title_of(metric))
     least, most = int(seeds.min()), int(seeds.max())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..run_files import WHAT, baseline_of, how_to_resume, read_json_file
+from ..metrics import HIGHER_IS_BETTER
+from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 
 COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
@@ -16,6 +17,7 @@ COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables
     "clients": {"client": str},
     "evaluations": {"round": int, "scope": str, "client": str, "metric": str},
 }
+SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evaluations.parquet")
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
@@ -54,6 +56,16 @@ class Run:
             raise _damaged(file, "it holds no mapping")
         return found
 
+    def higher_is_better(self, metric: str) -> bool:
+        """Return whether more of a metric is better, also of one of the user's own."""
+        own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
+        return bool({**HIGHER_IS_BETTER, **own}.get(metric, False))
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a baseline, where nobody sends anything."""
+        return bool(self.summary.get("baseline"))
+
     @property
     def tuning(self) -> str:
         """The kind of tuning."""
@@ -89,9 +101,11 @@ class Run:
         """
         homes = [("", self.folder / "generations" / "{}.jsonl")]
         homes += [(p.name, p / "generations-{}.jsonl") for p in sorted((self.folder / "clients").glob("*")) if p.is_dir()]
+        names = (self.summary.get("evaluation") or {}).get("texts") or {}  # what was written once is not written again
         found = []
         for client, pattern in homes:
-            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in ("before", "after"))
+            moments = [names.get(moment, moment) if client else moment for moment in ("before", "after")]
+            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in moments)
             pairs = [
                 {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
             ]
@@ -108,7 +122,10 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder)
     file = path / "summary.json"
     if file.exists():
-        return Run(path, _summary(file))
+        summary = _summary(file)
+        tip = "put back a copy, or move it away to see the rest of the run"
+        check_sealed(path, SHOWN, tip=tip, may_lack=SHOWN)
+        return Run(path, summary)
     if (path / "job.yaml").exists() or baseline_of(path):
         raise DataError(f"the run in {path} has not ended: it has no summary.json; {how_to_resume(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []

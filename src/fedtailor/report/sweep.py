@@ -1,7 +1,7 @@
 """A sweep in one table: a row for each setting, with mean and standard deviation over seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -15,6 +15,7 @@ from .wording import NAMES, bytes_text, figure, metric_name, plural, seconds_tex
 if TYPE_CHECKING:
     import pandas as pd
 
+BASELINES = ("central", "central-steps", "local")  # nobody sends anything there
 MOST_METRICS = 4  # beside the chosen one
 ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_before": " before",
@@ -39,7 +40,13 @@ ENDINGS = {  # of a figure's name -> what the heading says of whose it is
 
 
 def show_sweep(
-    table: "pd.DataFrame", means: "pd.DataFrame", *, settings: Sequence[str], metric: str, folder: str
+    table: "pd.DataFrame",
+    means: "pd.DataFrame",
+    *,
+    settings: Sequence[str],
+    metric: str,
+    folder: str,
+    own: Mapping[str, bool] | None = None,
 ) -> RenderableType:
     """Return the table of a sweep, and below it the cells that failed.
 
@@ -48,17 +55,19 @@ def show_sweep(
         means: a row for each setting; figures, and beside each its standard deviation NAME_sd.
         settings: the settings to show, but for the seed.
         metric: the figure that matters most; it comes first, and its best is green.
+        own: whether more is better, for each metric of the user's own.
     """
-    shown = _metrics(means, metric)
+    shown = _metrics(means, metric, own or {})
     heads = ["run", *settings] if means["run"].nunique() > 1 or not settings else list(settings)
     grid = plain_table(heads[0])
     for name in (*heads[1:], "n", *map(title_of, shown), "sent by clients", "time"):
         grid.add_column(name, justify="right", overflow="fold")
-    best = _best(means, metric)
+    best = _best(means, metric, {**HIGHER_IS_BETTER, **(own or {})})
     for place, row in enumerate(means.to_dict("records")):
         count = f"{row['n']}" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
         cells = [Text(spread_text(name, row), style="green" if name == metric and place == best else "") for name in shown]
-        costs = [cost_text(row, "up_bytes", bytes_text), cost_text(row, "seconds", seconds_text)]
+        sent = cost_text(row, "up_bytes", bytes_text) if row["run"] not in BASELINES else "–"
+        costs = [sent, cost_text(row, "seconds", seconds_text)]
         grid.add_row(*(value_of(row[name]) for name in heads), count, *cells, *costs)
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
     parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *failed_cells(table)]
@@ -93,21 +102,23 @@ def base_metric(name: str) -> str:
 
 
 def value_of(value: object) -> str:
-    """Return a setting's value as people read it: 8, 0.001, lora."""
+    """Return a setting's value as people read it: 8, 0.001, lora; a dash where a run does not depend on it."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _metrics(means: "pd.DataFrame", metric: str) -> list[str]:
-    others = [name for name in ("loss_personal", *NAMES, "loss_client_worst") if name in means.columns and name != metric]
+def _metrics(means: "pd.DataFrame", metric: str, own: Mapping[str, bool]) -> list[str]:
+    others = [name for name in ("loss_personal", *own, *NAMES, "loss_client_worst") if name in means.columns and name != metric]
     return [*([metric] if metric in means.columns else []), *others[:MOST_METRICS]]
 
 
-def _best(means: "pd.DataFrame", metric: str) -> int | None:
+def _best(means: "pd.DataFrame", metric: str, higher_is_better: Mapping[str, bool]) -> int | None:
     """Return the row with the best mean, or None if there is nothing to choose from."""
     if metric not in means.columns or means[metric].notna().sum() < 2:
         return None
     values = means[metric]
-    best = values.argmax() if HIGHER_IS_BETTER.get(base_metric(metric), False) else values.argmin()
+    best = values.argmax() if higher_is_better.get(base_metric(metric), False) else values.argmin()
     return int(best)
 
 

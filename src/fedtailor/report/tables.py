@@ -8,15 +8,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..metrics import HIGHER_IS_BETTER
+from ..metrics.figure import SAMPLE_LOSS
 from ..run_files import shared_part
 from .distillation import distillation
 from .personal import personal
 from .plain import plain_table
 from .read import Run
 from .samples import samples_of
-from .wording import NAMES, bytes_text, change, figure, flops_text, metric_name, plural, seconds_text
+from .wording import bytes_text, change, figure, flops_text, metric_name, metrics_in, plural, seconds_text
 
+GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
 IMPLIED = ("perplexity", "perplexity_word")  # follow from the loss
 COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
@@ -61,8 +62,9 @@ def quality(run: Run) -> Table:
     scopes = [(key, title) for key, title in SCOPES if per_client.get(key)]
     for _, title in scopes:
         table.add_column(title, justify="right")
-    for metric in [name for name in NAMES if name in after]:
-        cells = [_arrow(metric, before.get(metric), after[metric]), _judged(metric, before.get(metric), after[metric])]
+    for metric in metrics_in({**after, **per_client.get("mean", {})}):  # some are known of each client, and not of all together
+        then, now = before.get(metric), after.get(metric)
+        cells = [_arrow(metric, then, now), _judged(then, now, run.higher_is_better(metric))]
         for key, _ in scopes:
             cells.append(_arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
         table.add_row(metric_name(metric), *cells)
@@ -77,7 +79,8 @@ def clients(run: Run, most: int = 20) -> Table | None:
     if not names:
         return None
     table = plain_table("clients")
-    shown = [m for m in NAMES if m not in IMPLIED and any(m in after for _, after in figures.values())][:3]
+    known = metrics_in({name: None for _, after in figures.values() for name in after if name != SAMPLE_LOSS})
+    shown = [metric for metric in known if metric not in IMPLIED][:3]
     for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
         table.add_column(title, justify="right")
     for client in names[:most]:
@@ -96,7 +99,12 @@ def _work(own: list[dict[str, Any]] | None, figures: list[Text]) -> list[str | T
         return ["–", "–", *figures, "–", "–"]
     examples = max(_number(row, "examples") for row in own)  # 0: it never answered
     steps, sent, seconds = (sum(_number(row, name) for row in own) for name in ("steps", "up_bytes", "seconds"))
-    return [f"{int(examples):,}", f"{int(steps):,}", *figures, bytes_text(sent), seconds_text(seconds)]
+    return [f"{int(examples):,}", f"{int(steps):,}", *figures, _sent(sent), seconds_text(seconds)]
+
+
+def _sent(count: float) -> str:
+    """Return bytes in words; a dash where nothing was sent, as in a baseline."""
+    return bytes_text(count) if count else "–"
 
 
 def rounds(run: Run) -> Table | None:
@@ -117,8 +125,8 @@ def rounds(run: Run) -> Table | None:
             name,
             *losses,
             *(figure(name, row.get(name)) for name, _ in compared),
-            bytes_text(_number(row, "up_bytes")),
-            bytes_text(_number(row, "down_bytes")),
+            _sent(_number(row, "up_bytes")),
+            _sent(_number(row, "down_bytes")),
             seconds_text(_number(row, "seconds")),
         )
     return table
@@ -130,15 +138,34 @@ def costs(run: Run) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, text in [*_cost_lines(summary), *_backbone_line(run)]:
+    for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *_gain_line(run)]:
         table.add_row(name, text)
     return table
 
 
+def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what was sent; nothing of a baseline, where nobody sends anything."""
+    traffic = run.summary.get("traffic", {})
+    for title, key in (("sent by clients", "up_bytes"), ("sent to clients", "down_bytes")):
+        if not run.alone:
+            yield title, f"{bytes_text(traffic.get(key, 0))} ({int(traffic.get(key, 0)):,} bytes)"
+
+
+def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what a round's local training gains on the clients' validation parts, before averaging."""
+    measured = (run.summary.get("evaluation") or {}).get("local_gain")
+    if measured is False:
+        yield "local gain", "no such column: evaluation.local_gain is off, or clients train but a part of a model"
+    if not measured or run.alone:
+        return
+    rows = [row for row in run.rows("clients") if all(_number(row, name) for name in GAIN)]
+    if rows:
+        mean = sum(_number(row, GAIN[0]) - _number(row, GAIN[1]) for row in rows) / len(rows)
+        yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"
+
+
 def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    traffic, seconds = summary.get("traffic", {}), summary.get("seconds", {})
-    yield "sent by clients", f"{bytes_text(traffic.get('up_bytes', 0))} ({int(traffic.get('up_bytes', 0)):,} bytes)"
-    yield "sent to clients", f"{bytes_text(traffic.get('down_bytes', 0))} ({int(traffic.get('down_bytes', 0)):,} bytes)"
+    seconds = summary.get("seconds", {})
     yield "weights trained", f"{int(summary.get('trainable_parameters', 0)):,}"
     yield "computation", f"{flops_text(summary.get('flops', {}).get('client_total', 0))} of training, all clients together"
     yield "memory", f"{bytes_text(summary.get('memory', {}).get('peak_bytes', 0))} at the peak"
@@ -154,7 +181,14 @@ def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "backbone", f"{bytes_text(sum(row['down_bytes'] for row in rows))} sent once by the hub to {sites}, besides"
 
 
-_PHASES = (("train", "training"), ("evaluate", "measuring"), ("exchange", "exchange"))
+_PHASES = (
+    ("train", "training"),
+    ("evaluate", "measuring"),
+    ("exchange", "exchange"),
+    ("server", "server"),
+    ("save", "saving"),
+    ("alone", "each alone"),
+)
 
 
 def _trouble(run: Run) -> list[RenderableType]:
@@ -192,11 +226,11 @@ def _arrow(metric: str, before: object, after: object) -> Text:
     return Text.assemble((f"{figure(metric, before, brief=True)} → ", "dim"), figure(metric, after, brief=True))
 
 
-def _judged(metric: str, before: object, after: object) -> Text:
+def _judged(before: object, after: object, higher_is_better: bool) -> Text:
     """Return the change, green if it is for the better."""
     if not isinstance(before, int | float) or not isinstance(after, int | float) or before == after:
         return Text(change(before, after), style="dim")
-    return Text(change(before, after), style="green" if (after > before) == HIGHER_IS_BETTER.get(metric, False) else "red")
+    return Text(change(before, after), style="green" if (after > before) == higher_is_better else "red")
 
 
 def _number(row: Mapping[Any, Any], name: str) -> float:

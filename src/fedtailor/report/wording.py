@@ -1,18 +1,13 @@
 """Numbers as people read them."""
 
 import math
+from collections.abc import Iterable
 
-NAMES = {
-    "loss": "loss",
-    "perplexity": "perplexity",
-    "perplexity_word": "  per word",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rougeL": "ROUGE-L",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-}
-DIGITS = {"loss": 3, "rougeL": 3, "accuracy": 3, "macro_f1": 3, "prefix_cosine": 4}  # behind the point; others have one
+from ..metrics import COUNTS, METRICS
+
+NAMES = {name: info.title for name, info in METRICS.items()}
+DIGITS = {name: info.digits for name, info in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
+OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
 KILO = 1000
 LARGE = 1e5  # figures from here on are written as 1.0e5
 
@@ -22,6 +17,13 @@ def metric_name(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
+def metrics_in(figures: Iterable[str]) -> list[str]:
+    """Return which of some names are metrics: the known ones in the order of tables, then those of the user's own."""
+    found = list(figures)
+    own = [name for name in found if name not in NAMES and name not in COUNTS]
+    return [*(name for name in NAMES if name in found), *own]
+
+
 def figure(metric: str, value: object, *, brief: bool = False) -> str:
     """Return a figure with the digits that mean something, one less if `brief`; a dash if there is none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
@@ -29,7 +31,8 @@ def figure(metric: str, value: object, *, brief: bool = False) -> str:
     if abs(value) >= LARGE:
         mantissa, power = f"{value:.{0 if brief else 1}e}".split("e")
         return f"{mantissa}e{int(power)}"
-    digits = DIGITS.get(metric, 1) - (brief and metric in DIGITS)
+    digits = DIGITS.get(metric, OWN_DIGITS if metric else 1)
+    digits -= brief and digits > 1
     return f"{value:,.{digits if abs(value) < 100 or not brief else 0}f}"
 
 

@@ -1,30 +1,39 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..assemble import Parts, assemble
-from ..errors import TooFewClients
+from ..diverged import advice, wording
+from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
+from ..metrics import COUNTS
 from ..protocols import alone
 from ..records import Round
+from ..tensors import check_finite
+from ..tuning import begins_elsewhere
+from .clock import Clock
 from .engine import Connect, local_federation
 from .environment import describe_environment
-from .folder import RunFolder, choose_folder
-from .measure import COUNTS, Evaluator, Moment, Notify
+from .folder import RunFolder, choose_folder, file_text
+from .gain import fill_gain, wanted_in
+from .lock import FolderLock
+from .measure import Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
-from .resume import check_same_job, check_same_parts
-from .summary import kept_weights, summarize
+from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
+from .summary import kept_weights, nothing_better, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Watcher = Callable[[str, Mapping[str, object]], None]
+HUB_WAIT_S = 20.0  # that an earlier process of the same run may take to end
 UNRECORDED = ("step", "evaluating", "client")  # events that are shown, but too many to keep
 
 
@@ -64,20 +73,57 @@ def run(
         data: examples in memory that take the place of `data.train`: a list of mappings, a pandas table, a `datasets`
             data set, or a mapping with the keys train, validation and test of these.
         out: the run folder, absent or empty; runs/NAME-TIME if left out.
-        resume: a run folder to go on in from its last checkpoint; only `stop` may differ from its job.
+        resume: a run folder to resume from its last checkpoint; `resume.MAY_CHANGE` has what may differ from its job.
         watcher: told of every event (kind, facts) as it happens.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
         RunError: if the run cannot go on; its state is saved.
     """
-    path = choose_folder(None if out is None else Path(out), job.name) if resume is None else Path(resume)
-    if resume is not None:
-        check_same_job(job, path)
-    warnings: list[str] = []
+    if resume is None:
+        path = choose_folder(None if out is None else Path(out), job.name)
+        return _run(job, data, path, watcher, [], lock=_fresh(path, job.name))
+    path = Path(resume)
+    check_run_folder(path)  # before a file is made there
+    with FolderLock(path):
+        return _run(job, data, path, watcher, check_same_job(job, path), lock=nullcontext())
+
+
+@contextmanager
+def _fresh(path: Path, name: str) -> Iterator[None]:
+    """Hold a new folder, in which nobody else has begun a run since it was chosen."""
+    with FolderLock(path):
+        choose_folder(path, name)
+        yield
+
+
+def _run(
+    job: Job,
+    data: Any,
+    path: Path,
+    watcher: Watcher | None,
+    warnings: list[str],
+    *,
+    lock: AbstractContextManager[object],
+) -> Result:
     begun = any((path / "checkpoint").glob("[0-9]*"))
-    parts = assemble(job, given=data, clients_folder=path / "clients", begun=begun, warn=warnings.append)
-    return carry_out(parts, path, watcher=watcher, warnings=warnings)
+    doing = _doing(watcher)
+    parts = assemble(
+        job,
+        given=data,
+        clients_folder=path / "clients",
+        begun=begun,
+        clock=recorded_clock(path),
+        warn=warnings.append,
+        doing=doing,
+    )
+    doing("writing the settings, measuring the start")
+    return carry_out(parts, path, watcher=watcher, warnings=warnings, lock=lock)
+
+
+def _doing(watcher: Watcher | None) -> Callable[[str], None]:
+    """Return what tells those who watch what is under way before the run has a folder."""
+    return lambda what: None if watcher is None else watcher("loading", {"what": what})
 
 
 def carry_out(
@@ -88,6 +134,7 @@ def carry_out(
     warnings: Sequence[str] = (),
     baseline: str = "",
     connect: Connect = local_federation,
+    lock: AbstractContextManager[object] | None = None,
 ) -> Result:
     """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end.
 
@@ -96,46 +143,71 @@ def carry_out(
         warnings: of the assembly: they become events.
         baseline: its name, if it is none of the job's own runs.
         connect: gives the engine that carries messages to the clients.
+        lock: keeps other processes out of the folder; one is made if it is left out.
+
+    Raises:
+        ResumeError: if another process works in the folder, or it is not as this run left it.
+        StorageError: if the folder cannot be written.
     """
+    with lock or FolderLock(path, wait_s=HUB_WAIT_S):
+        return _carry_out(parts, path, watcher=watcher, warnings=warnings, baseline=baseline, connect=connect)
+
+
+def _carry_out(
+    parts: Parts, path: Path, *, watcher: Watcher | None, warnings: Sequence[str], baseline: str, connect: Connect
+) -> Result:
     job, environment = parts.job, describe_environment(parts)
     environment["baseline"] = baseline
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
-    (path / "summary.json").unlink(missing_ok=True)  # it tells of a run that had ended
     notify = _notifier(folder, watcher)
+    progress = folder.load(notify)
+    resumed = progress is not None
+    warnings += _check_progress(parts, progress)
+    with folder.writing():
+        (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     _write_settings(parts, folder, environment)
     federation = connect(parts, folder, notify)
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
-    progress = folder.load(notify)
-    resumed = progress is not None
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:
         notify("warning", text=text)
-    clock = _Clock()
-    if progress is None:
-        progress = Progress(state=parts.protocol.start(parts.worker))
+    fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
+    progress.alone = bool(baseline)
+    clock = Clock(progress)
+    if fresh:
         progress.figures["planned_rounds"] = job.stop.rounds
         if alone.KIND in parts.manifest.down:
             progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
+            clock.lap(progress, "save")
         moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
         progress.figures["before"] = moment.to_dict()
-        progress.judge(moment.validation_loss, 0)
-        clock.save(progress, folder)
+        if not begins_elsewhere(parts.worker.model):  # else those figures are not of the weights that training begins with
+            progress.judge(moment.validation_loss, 0)
+        clock.lap(progress, "evaluate")
+        clock.save(progress, folder, parts)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
     planned = progress.figures["planned_rounds"]
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker)
+    wanted = wanted_in(parts, progress)
+    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker, wanted=wanted)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
+        _check_state(round, job, notify)
         progress.absorb(round, parts.sizes_of, full=job.tuning.kind == "full")
         for client, failure in round.failures:
-            notify("failure", client=client, round=round.index, text=f"{failure.kind}: {failure.mark}")
+            notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
+        clock.lap(progress, "server")
         if round.index % job.evaluation.every == 0 or _stopped(job, progress):
             _evaluate_round(evaluator, progress, job)
+        fill_gain(parts, progress, round.index)
+        clock.lap(progress, "evaluate")
         notify("round", rounds=job.stop.rounds, **progress.rows["rounds"][-1])
-        clock.save(progress, folder)
+        clock.save(progress, folder, parts)
     rounds.close()
     summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    if summary["better_than_start"] is False:
+        notify("warning", text=nothing_better(summary))
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
 
@@ -148,12 +220,24 @@ def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round:
         raise
 
 
+def _check_state(round: Round, job: Job, notify: Notify) -> None:
+    """Raise RunError if what the server made of the updates is not finite: the checkpoint before it is the last good one."""
+    try:
+        check_finite(round.state.shared, "the shared weights")
+    except NotFinite as fault:
+        tip = advice([NotFinite.__name__], rate=job.protocol.local.learning_rate)
+        text = f"round {round.index}: every update was finite, and what the server made of them is not ({fault}). The state is saved: {tip}"
+        notify("stopped", text=text)
+        raise RunError(text) from None
+
+
 def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     """Evaluate the shared weights of the last round, and let their validation loss judge them."""
     index = progress.state.version
     generate = job.evaluation.generate_at == "always"
     moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
     progress.judge(moment.validation_loss, index)
+    progress.forget_counts()
     row = progress.rows["rounds"][-1]
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
@@ -171,7 +255,7 @@ def _finish(
     parts: Parts,
     evaluator: Evaluator,
     progress: Progress,
-    clock: "_Clock",
+    clock: Clock,
     *,
     stopped_by: str,
     baseline: str,
@@ -181,24 +265,48 @@ def _finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    clock.lap(progress, "evaluate")
     own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
     aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
+    clock.lap(progress, "server")
     parts.worker.load(shared)
     full = parts.job.tuning.kind == "full"
-    parts.worker.tuning.save(parts.worker.model, folder.path / ("model" if full else "adapter"))
-    clock.tick(progress)
+    folder.write_model("model" if full else "adapter", partial(parts.worker.tuning.save, parts.worker.model))
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
+    clock.lap(progress, "save")
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
-    folder.write_json("summary.json", summary)
+    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), "model" if full else "adapter"])
+    folder.write_text("summary.json", file_text(summary))
+    folder.seal(["summary.json"])
     return summary
+
+
+def _check_progress(parts: Parts, progress: Progress | None) -> list[str]:
+    """Return notes on a run that begins here or is resumed.
+
+    Raises:
+        ResumeError: if what clients kept is lost or damaged, or all further rounds would train at a learning rate of 0.
+    """
+    job, done = parts.job, 0
+    if progress is not None:
+        done = progress.state.version
+        for client, version in progress.figures.get("client_states", {}).items():
+            if client in parts.states:
+                parts.states[client].check(version)
+    planned = job.stop.rounds if progress is None else progress.figures["planned_rounds"]
+    return check_schedule(job.protocol.local, done=done, planned=planned, rounds=job.stop.rounds, resumed=progress is not None)
 
 
 def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, Any]) -> None:
     """Write what the run was asked for and made with, before anything else."""
-    folder.write_text("job.yaml", parts.job.to_yaml())
-    folder.write_json("environment.json", environment)
-    folder.write_json("manifest.json", parts.manifest.to_dict())
+    folder.write_settings(
+        {
+            "job.yaml": parts.job.to_yaml(),
+            "environment.json": file_text({**environment, "sealed": True}),
+            "manifest.json": file_text(parts.manifest.to_dict()),
+        }
+    )
     folder.write_table("partition", parts.divided.table)
 
 
@@ -226,20 +334,3 @@ def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:
             watcher(kind, facts)
 
     return notify
-
-
-class _Clock:
-    """Counts the run's seconds across stops."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def tick(self, progress: Progress) -> None:
-        now = time.perf_counter()
-        progress.figures["seconds"]["total"] += now - self._last
-        self._last = now
-
-    def save(self, progress: Progress, folder: RunFolder) -> None:
-        """Write a checkpoint, with the time so far in it."""
-        self.tick(progress)
-        folder.save(progress)

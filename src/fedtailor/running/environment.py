@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..assemble import Parts
+from ..tasks.chat import writes_time
 from .resume import data_hash
 
 PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")
@@ -27,6 +28,7 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "backbone": {"name": parts.backbone.name, "parameters": parts.backbone.parameters, **parts.backbone.hashes},
         **({"own_backbones": _own_backbones(parts)} if parts.own_backbones else {}),
+        "clock": _clock(parts),
         "data": data_hash(parts),
         "packages": {name: _version(name) for name in PACKAGES},
     }
@@ -34,6 +36,13 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
 
 def _own_backbones(parts: Parts) -> dict[str, Any]:
     return {client: {"name": own.name, "parameters": own.parameters, **own.hashes} for client, own in parts.own_backbones.items()}
+
+
+def _clock(parts: Parts) -> str | None:
+    """Return the moment that the chat template writes as now; None if it writes none."""
+    task: Any = parts.worker.task
+    workers = (parts.worker, *parts.own_workers.values())
+    return task.clock if getattr(task, "chat", False) and any(writes_time(one.tokenizer) for one in workers) else None
 
 
 def _processor() -> str:

@@ -1,10 +1,10 @@
 """The folder of one run: what is written there, and how it is read back after a stop."""
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,19 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import ResumeError
+from ..causes import detail_of
+from ..errors import DataError, ResumeError
 from ..printable import json_text
 from ..records import ServerState
-from ..run_files import finite
+from ..run_files import SEALS, WHAT, finite, read_json_file, sealed_hashes
+from ..storage import StorageError, put_in_place, sha256_of, sync_file, sync_folder, text_sha256, writing
 from ..tensors import Tensors
+from ..text_files import check_regular
+from .lock import NAME as LOCK
 from .progress import TABLES, Progress
 
 CHECKPOINTS_KEPT = 2
+UNBEGUN = (LOCK, SEALS)  # what a process that was killed before its first file leaves in a folder
 
 
 class RunFolder:
@@ -29,25 +34,70 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Take a folder that exists, or whose parents can be made."""
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._identity = _identity(path)
+            _cut_torn_line(path / "events.jsonl")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let something be written to the folder inside the block; what goes wrong is a StorageError that names it.
+
+        Raises:
+            StorageError: if the disk is full or read-only, or the folder is no longer where it was.
+        """
+        with writing(self.path):
+            if _identity(self.path) != self._identity:
+                raise StorageError(
+                    f"{self.path} is another folder than when the run began: it was moved, deleted or replaced meanwhile; the run stops. "
+                    "Where the folder was moved to, fedtailor run --resume FOLDER continues it"
+                )
+            yield
 
     def event(self, kind: str, **facts: object) -> None:
         """Append one line to events.jsonl."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": kind, **facts}
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+        with self.writing(), (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json_text(finite(line), default=str, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace one text file as a whole."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, target)
+        with self.writing():
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = target.with_name(f".{target.name}.new")
+            fresh.write_text(text, encoding="utf-8")
+            put_in_place(fresh, target)
+
+    def write_settings(self, texts: Mapping[str, str]) -> None:
+        """Replace files that must not change between two starts; their hashes are sealed, and nothing else is any more.
+
+        Killed at any moment, the folder's seals fit its files, the old or the new ones.
+        """
+        fresh = {name: [text_sha256(text)] for name, text in texts.items()}
+        before = sealed_hashes(self.path)
+        self.write_json(SEALS, {name: [*before.get(name, []), *hashes] for name, hashes in fresh.items()})
+        for name, text in texts.items():
+            self.write_text(name, text)
+        self.write_json(SEALS, fresh)
+
+    def seal(self, names: Iterable[str]) -> None:
+        """Seal further files, and all files of further folders, as they are now."""
+        with self.writing():
+            paths = [path for name in names for path in _files_at(self.path / name)]
+            for path in paths:
+                sync_file(path)
+            hashes = {path.relative_to(self.path).as_posix(): [sha256_of(path)] for path in paths}
+        self.write_json(SEALS, sealed_hashes(self.path) | hashes)
 
     def write_json(self, name: str, value: object) -> None:
         """Replace one JSON file as a whole."""
-        self.write_text(name, json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n")
+        self.write_text(name, file_text(value))
+
+    def copy_text(self, source: str, name: str) -> None:
+        """Replace one text file as a whole by a copy of another of the run's, if that is there."""
+        if source != name and (self.path / source).is_file():
+            self.write_text(name, (self.path / source).read_text(encoding="utf-8"))
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one JSON Lines file as a whole."""
@@ -55,11 +105,22 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace one Parquet file as a whole."""
-        _write_table(self.path / f"{name}.parquet", table)
+        with self.writing():
+            _write_table(self.path / f"{name}.parquet", table)
 
     def write_rows(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one Parquet file as a whole by these rows."""
         self.write_table(name, pd.DataFrame(list(rows)))
+
+    def write_model(self, name: str, save: Callable[[Path], None]) -> None:
+        """Let `save` write a folder of the result; it is replaced as a whole."""
+        with self.writing():
+            target, fresh = self.path / name, self.path / f".{name}.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            save(fresh)
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(fresh, target)
 
     def client(self, client: str) -> Path:
         """Return the folder of one client: in simulation, what in deployment stays with it."""
@@ -67,6 +128,10 @@ class RunFolder:
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint as a whole, keep the one before it, and bring the tables up to date."""
+        with self.writing():
+            self._save(progress)
+
+    def _save(self, progress: Progress) -> None:
         home = self.path / "checkpoint"
         version = progress.state.version
         fresh = home / f".new-{version:06d}"
@@ -87,6 +152,7 @@ class RunFolder:
         if target.exists():  # a stop that was finished is written again under the same version
             shutil.rmtree(target)
         os.replace(fresh, target)
+        sync_folder(home)
         self._remove_old()
 
     def load(self, notify: Callable[..., None]) -> Progress | None:
@@ -99,27 +165,33 @@ class RunFolder:
         """
         for path in reversed(self._checkpoints()):
             try:
-                if json.loads((path / "hashes.json").read_text()) == _hashes(path):
+                if read_json_file(path / "hashes.json") == _hashes(path):
                     progress = _read(path)
                     if path in self._checkpoints()[-CHECKPOINTS_KEPT:]:
                         self._remove_old()
                     return progress
                 reason = "a hash does not fit"
-            except (OSError, ValueError) as error:
-                reason = str(error)
+            except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+                reason = str(error) if isinstance(error, DataError) else detail_of(error)
             notify("damaged-checkpoint", text=f"checkpoint {path.name} is damaged ({reason}); the one before it is used")
         if self._checkpoints():
             raise ResumeError(f"all checkpoints in {self.path / 'checkpoint'} are damaged; start a new run in another folder")
+        if _rows_in(self.path / "rounds.parquet"):
+            raise ResumeError(
+                f"{self.path} has rounds behind it, and its checkpoints are gone from {self.path / 'checkpoint'}; put back a copy, or start a new run "
+                "in another folder"
+            )
         return None
 
     def write_start(self, tensors: Tensors) -> str:
         """Keep the shared weights before round 1, and return the hash of the file."""
         file = self._start
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        save_file(dict(tensors), fresh)
-        os.replace(fresh, file)
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        with self.writing():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_suffix(".new")
+            save_file(dict(tensors), fresh)
+            put_in_place(fresh, file)
+            return sha256_of(file)
 
     def read_start(self, hash: str) -> dict[str, Tensor]:
         """Return what `write_start` kept.
@@ -127,7 +199,7 @@ class RunFolder:
         Raises:
             ResumeError: if it is missing or damaged.
         """
-        if not self._start.is_file() or hashlib.sha256(self._start.read_bytes()).hexdigest() != hash:
+        if not self._start.is_file() or sha256_of(self._start) != hash:
             raise ResumeError(
                 f"{self._start}, the weights before round 1, is missing or damaged, and evaluation.local_only trains from them; put "
                 "back a copy, or start a new run"
@@ -157,7 +229,7 @@ def choose_folder(out: Path | None, name: str) -> Path:
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ResumeError(f"{path} cannot be written: {place} is no folder that may be written to; name another with --out")
-    if path.exists() and any(path.iterdir()):
+    if path.is_dir() and any(inner.name not in UNBEGUN and not inner.name.startswith(".") for inner in path.iterdir()):
         raise ResumeError(f"{path} is not an empty folder; name another with --out, or continue that run with --resume {path}")
     return path
 
@@ -182,18 +254,54 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     os.replace(fresh, path)
 
 
+def file_text(value: object) -> str:
+    """Return a value as the text of a JSON file."""
+    return json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n"
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.iterdir() if path.name != "hashes.json")
-    return {path.name: _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:  # in pieces: with full tuning a file is as large as the model
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    for path in files:
+        check_regular(path, WHAT, error=DataError)  # a pipe would be waited at
+    return {path.name: sha256_of(path) for path in files}
 
 
 def _sync(folder: Path) -> None:
     """Ask the system to put the files on disk before the folder gets its name."""
     for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
+    sync_folder(folder)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _cut_torn_line(file: Path) -> None:
+    """Drop what a process that was killed while it wrote left behind the last whole line."""
+    if not file.exists():
+        return
+    check_regular(file, WHAT, error=ResumeError)  # a pipe would be waited at
+    content = file.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(file, whole)
+
+
+def _files_at(path: Path) -> list[Path]:
+    """Return a file, or all files in a folder; none if there is nothing."""
+    return sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path] if path.is_file() else []
+
+
+def _rows_in(file: Path) -> int:
+    """Return how many rows a table has; 0 if it is not there or cannot be read."""
+    import pyarrow.parquet
+
+    try:
+        return int(pyarrow.parquet.ParquetFile(file).metadata.num_rows) if file.is_file() else 0
+    except (OSError, ValueError):
+        return 0

@@ -1,25 +1,26 @@
 """How good the shared weights are: on the public sets at the server, and at each client on its own parts."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..assemble import Parts
+from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import summarize_clients
+from ..learning.evaluate import writes_texts
+from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.metrics import perplexity
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
 
 Notify = Callable[..., None]
-COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things
-TEXT_METRICS = ("bleu", "chrf", "rougeL")
+Known: TypeAlias = Mapping[str, dict[str, dict[str, Any]]]  # figures by scope and client, see `Progress.known`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,16 @@ class Moment:
     test: Mapping[str, float]  # on the public test set; where there is none, on the clients' test parts; else on validation
     over: str  # which of these: "test set", "clients" or "validation"
     validation_loss: float | None  # what stopping and the choice of the best round go by
-    clients: Mapping[ClientId, Mapping[str, float]]  # on each client's own test part
-    failed: Sequence[ClientId]  # clients that could not tell their figures, which therefore are not among `clients`
+    clients: Mapping[ClientId, Mapping[str, Any]]  # on each client's own test part
+    round: int  # that the weights are of
+    failed: Sequence[ClientId]  # clients that could not report their figures, which therefore are not among `clients`
+    counts: Mapping[str, list[int]] = field(default_factory=dict)  # that metrics of `test` are made of which are no means
+    directions: Mapping[str, bool] = field(default_factory=dict)  # whether more is better, for metrics of the user's own
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints and summary.json."""
-        return {"test": dict(self.test), "validation_loss": self.validation_loss, "clients": summarize_clients(self.clients)}
+        clients = summarize_clients(self.clients, self.directions)
+        return {"test": dict(self.test), "validation_loss": self.validation_loss, "clients": clients, "counts": dict(self.counts)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,92 +52,116 @@ class Evaluator:
     notify: Notify
 
     def measure(self, progress: Progress, shared: Tensors, *, round: int, name: str, generate: bool, own: bool = False) -> Moment:
-        """Return the figures of `shared`; rows, traffic and seconds are added to `progress`.
+        """Return the figures of `shared`; rows and traffic are added to `progress`. What is known of them is not measured again.
 
         Where clients have models of their own, `shared` is the server's, and figures on a client's parts are those of the client's.
 
         Args:
-            name: of the moment: "before", "after" or "round-N"; names the files of texts.
+            round: that the weights are of; figures noted under it are theirs.
+            name: of the moment: "before" (of the backbone alone, if the tuning begins elsewhere), "after" or "round-N"; names the files of texts.
             generate: whether metrics that need generated text are wanted.
             own: whether each client's own weights take part, if there are any that go with the round.
         """
-        began = time.perf_counter()
-        validation_loss = None
-        test: Mapping[str, float] = {}
-        held_out: Mapping[str, float] = {}
-        if len(self.parts.server_validation):
-            self.notify("evaluating", what="validation", done=0, of=1)
-            self.parts.worker.load(shared)
-            found = self.parts.worker.evaluate(self.parts.server_validation, generate=False).figures
-            validation_loss, held_out = found["loss"], found
-            progress.note_figures(round, "validation", "", found)
-        if len(self.parts.server_test):
-            self.notify("evaluating", what="test", done=0, of=1)
-            self.parts.worker.load(shared)
-            result = self.parts.worker.evaluate(self.parts.server_test, generate=generate)
-            test = result.figures
-            progress.note_figures(round, "test", "", test)
-            progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
-            if result.texts:
-                self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
+        known = progress.known(round)
+        texts = generate and writes_texts(self.parts.worker.task, self.parts.job.evaluation)
+        held_out = self._at_server(progress, shared, known, "validation", round=round, name="")
+        test = self._at_server(progress, shared, known, "test", round=round, name=name if texts else "")
         apart = self.parts.protocol.own_models  # each client then measures its own model, and no weights go down
         own_version = progress.state.version if apart or (own and self.parts.goes_with_last_round) else None
-        request = evaluation_request(
-            {} if apart else shared, name=name, generate=generate, own_version=own_version, clients=len(self.federation.clients)
+        scope = "client" if apart or own_version is None else "personal"
+        request = partial(
+            evaluation_request,
+            {} if apart else shared,
+            name=name,
+            generate=texts,
+            own_version=own_version,
+            clients=len(self.federation.clients),
         )
-        clients = self._ask_clients(progress, request, round=round)
+        clients = self._at_clients(progress, request, known, round=round, scope=scope, texts=texts)
         over = "test set" if test else "clients" if clients.test else "validation"
-        test = test or pool(clients.test.values()) or held_out or pool(clients.validation.values())
-        if validation_loss is None and clients.validation:
-            validation_loss = pool(clients.validation.values())["loss"]
+        no_means = self.parts.job.evaluation.no_means
+        counted = (
+            [test or held_out] if test or (held_out and not clients.test) else [*(clients.test or clients.validation).values()]
+        )
+        validation = pool(clients.validation.values(), no_means=no_means) if clients.validation else {}
+        test = test or pool(clients.test.values(), no_means=no_means) or held_out or validation
+        loss = held_out.get("loss", validation.get("loss"))
         progress.note_peak(self.parts.worker.peak.read())
-        progress.figures["seconds"]["evaluate"] += time.perf_counter() - began
-        self.notify("evaluated", round=round, figures=dict(test), validation_loss=validation_loss, clients=len(clients.test))
+        self.notify("evaluated", round=round, figures=numbers(test), validation_loss=loss, clients=len(clients.test))
         return Moment(
-            test=test, over=over, validation_loss=validation_loss, clients=clients.test, failed=sorted(clients.failures)
+            round=round,
+            test=numbers(test),
+            counts=pooled_counts(counted),
+            over=over,
+            validation_loss=loss,
+            clients=clients.test,
+            failed=sorted(clients.failures),
+            directions=self.parts.job.evaluation.directions,
         )
 
-    def _ask_clients(self, progress: Progress, request: Message, *, round: int) -> ClientFigures:
+    def _at_server(
+        self, progress: Progress, shared: Tensors, known: Known, part: str, *, round: int, name: str
+    ) -> Mapping[str, Any]:
+        """Return the figures on a public set, empty if there is none; `name` is that of the file of texts, empty where none are wanted."""
+        shard = self.parts.server_validation if part == "validation" else self.parts.server_test
+        have = known.get(part, {}).get("", {})
+        have = have if "loss" in have else {}
+        if not len(shard) or (have and not (name and "texts" not in have)):
+            if name and have:
+                self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")
+            return have
+        self.notify("evaluating", what=part, done=0, of=1)
+        self.parts.worker.load(shared)
+        with self.parts.worker.untrained() if round == 0 else nullcontext(self.parts.worker) as worker:
+            result = worker.evaluate(shard, generate=bool(name), texts_alone=bool(have))
+        found = {**result.figures, **{figure: list(counts) for figure, counts in result.counts.items()}}
+        progress.note_figures(round, part, "", found)
+        progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
+        if result.texts:
+            progress.texts_at("test", round, name)
+            self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
+        return {**have, **found}
+
+    def _at_clients(
+        self,
+        progress: Progress,
+        request: Callable[..., Message],
+        known: Known,
+        *,
+        round: int,
+        scope: str,
+        texts: bool,
+    ) -> ClientFigures:
+        """Return the figures of all clients that measure; only those are asked of whom something is not known yet."""
+        found = ClientFigures(validation=known.get(f"{scope}-validation", {}), test=known.get(scope, {}))
         asked = self.parts.measured
+        fresh = [client for client in asked if client not in found.validation and client not in found.test]
+        lacking = [client for client in asked if client in found.test and texts and "texts" not in found.test[client]]
+        requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
+        if texts:
+            progress.texts_at(scope, round, str(request().facts["name"]))
         replies = count(1)
-        found = ask_evaluation(
+        new = ask_evaluation(
             self.federation,
-            asked,
-            request,
-            lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(asked)),
+            requests,
+            lambda client: self.notify("evaluating", what=client, done=next(replies), of=len(requests)),
         )
-        for client, failure in found.failures.items():
-            self.notify("failure", client=client, text=f"evaluation {failure.kind}: {failure.mark}; see its log.txt")
-        name = "personal" if "own_version" in request.facts and not self.parts.protocol.own_models else "client"
-        for scope, figures in ((f"{name}-validation", found.validation), (name, found.test)):
+        for client, failure in new.failures.items():
+            self.notify("failure", client=client, text=f"in evaluation: {wording(failure.kind, failure.mark)}; see its log.txt")
+        for name, figures, store in (
+            (f"{scope}-validation", new.validation, found.validation),
+            (scope, new.test, found.test),
+        ):
             for client, values in figures.items():
-                progress.note_figures(round, scope, client, values)
-        if asked and len(found.failures) == len(asked):
-            kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+                progress.note_figures(round, name, client, values)
+                store.setdefault(client, {}).update(values)
+        found.failures = new.failures
+        if fresh and len(new.failures) == len(asked):
+            kinds = sorted({wording(failure.kind, failure.mark) for failure in new.failures.values()})
+            tip = advice((failure.mark for failure in new.failures.values()), rate=self.parts.job.protocol.local.learning_rate)
             raise RunError(
-                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; see clients/ID/log.txt"
+                f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; {tip or 'see clients/ID/log.txt'}"
             )
-        progress.add_traffic("evaluate", found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
+        if requests:
+            progress.add_traffic("evaluate", new.traffic.up_bytes, new.traffic.down_bytes, new.traffic.seconds)
         return found
-
-
-def pool(sets: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the figures of several sets as if they were one.
-
-    Counts are added; a loss is weighted by the targets it counts; perplexities follow from the pooled loss; metrics of
-    generated texts are weighted by texts, others by examples (so a pooled BLEU is a mean of BLEUs, not the BLEU of all).
-    """
-    rows = list(sets)
-    totals = {name: sum(row.get(name, 0) for row in rows) for name in COUNTS if any(name in row for row in rows)}
-    pooled: dict[str, float] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        unit = "tokens" if name == "loss" else "texts" if name in TEXT_METRICS else "examples"
-        having = [row for row in rows if name in row and row.get(unit, row["examples"])]
-        weight = sum(row.get(unit, row["examples"]) for row in having)
-        if name not in COUNTS and weight:
-            pooled[name] = sum(row[name] * row.get(unit, row["examples"]) for row in having) / weight
-    if "perplexity" in pooled:
-        pooled["perplexity"] = perplexity(pooled["loss"], 1)
-    if "perplexity_word" in pooled:
-        pooled["perplexity_word"] = perplexity(pooled["loss"] * totals["tokens"], int(totals["words"]))
-    return pooled | totals

@@ -7,21 +7,24 @@ from typing import Any
 import numpy as np
 
 from ..assemble import Parts
+from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import summarize_clients
+from ..learning.evaluate import Evaluation
+from ..learning.over_clients import numbers, over_clients
 from ..learning.public_fit import STEPS
 from ..ledger import train_flops
 from ..protocols import DistillationRun
 from ..protocols.distillation_collect import COUNTS_OF, FIT_OF, SCORES_OF
-from ..protocols.distillation_messages import ALIGN, ALIGNED_PARTS, NOW
+from ..protocols.distillation_messages import ALIGN, NOW
+from ..protocols.personal import PARTS
 from ..records import ClientFailure, ClientId
 from ..tensors import Tensors
-from .measure import Notify, pool
+from .measure import Notify
 from .progress import Progress
 
 SCOPES = {"validation": "aligned-validation", "test": "aligned", "public": "aligned-public"}  # of evaluations.parquet
-Figures = dict[str, dict[ClientId, dict[str, float]]]
+Figures = dict[str, dict[ClientId, dict[str, Any]]]
 
 
 def align_last(parts: Parts, federation: Federation, progress: Progress, *, round: int, notify: Notify) -> dict[str, Any] | None:
@@ -37,7 +40,7 @@ def align_last(parts: Parts, federation: Federation, progress: Progress, *, roun
         return None
     asked = [info.id for info in parts.sampler.clients]
     message = protocol.last_request(progress.state, generate=True)
-    figures: Figures = {part: {} for part in ALIGNED_PARTS}
+    figures: Figures = {part: {} for part in PARTS}
     failures: dict[ClientId, ClientFailure] = {}
     replies = count(1)
     for reply in federation.ask(dict.fromkeys(asked, message)):
@@ -46,18 +49,22 @@ def align_last(parts: Parts, federation: Federation, progress: Progress, *, roun
         if reply.message is None:
             assert reply.error is not None
             failures[reply.client] = reply.error
-            notify("failure", client=reply.client, text=f"last alignment {reply.error.kind}: {reply.error.mark}; see its log.txt")
+            notify(
+                "failure",
+                client=reply.client,
+                text=f"in the last alignment: {wording(reply.error.kind, reply.error.mark)}; see its log.txt",
+            )
             continue
         _note(parts, progress, reply.client, reply.message.facts, figures)
     if len(failures) == len(asked):
         raise RunError(
-            f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({f.mark for f in failures.values()}))}; "
-            "see clients/ID/log.txt, mend the cause and use --resume"
+            f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({wording(f.kind, f.mark) for f in failures.values()}))}; "
+            "see clients/ID/log.txt, fix the cause and use fedtailor run --resume RUN"
         )
     for part, scope in SCOPES.items():
         for client, own in figures[part].items():
             progress.note_figures(round, scope, client, own)
-    return _section(protocol, progress, figures)
+    return _section(protocol, progress, figures, parts.job.evaluation)
 
 
 def _note(parts: Parts, progress: Progress, client: ClientId, facts: Mapping[str, Any], figures: Figures) -> None:
@@ -65,13 +72,14 @@ def _note(parts: Parts, progress: Progress, client: ClientId, facts: Mapping[str
     for key, value in facts.items():
         part, _, figure = key.partition(".")
         if figure:
-            figures[part].setdefault(client, {})[figure] = float(value)
+            figures[part].setdefault(client, {})[figure] = value if isinstance(value, list) else float(value)
     progress.figures["flops"] += train_flops(int(facts["tokens"]), parts.sizes_of(client), full=parts.job.tuning.kind == "full")
     progress.figures["seconds"]["train"] += float(facts["seconds"])
+    progress.figures["seconds"]["evaluate"] += float(facts.get("evaluation_seconds", 0.0))
     progress.note_peak(int(facts.get("peak_bytes", 0)))
 
 
-def _section(protocol: DistillationRun, progress: Progress, figures: Figures) -> dict[str, Any]:
+def _section(protocol: DistillationRun, progress: Progress, figures: Figures, evaluation: Evaluation) -> dict[str, Any]:
     """Return what there is to tell of the public set and of the clients' models after their last alignment."""
     public = protocol.public
     own = {name: figures[part] for name, part in (("own", "test"), ("public", "public")) if figures[part]}
@@ -84,9 +92,9 @@ def _section(protocol: DistillationRun, progress: Progress, figures: Figures) ->
             **_fit(protocol, progress.state.method),
             **_refined(protocol, progress.state.method),
         },
-        **{name: {**summarize_clients(each), "pooled": pool(each.values())} for name, each in own.items()},
+        **{name: over_clients(each, evaluation) for name, each in own.items()},
         "clients": {
-            client: {name: dict(each.get(client, {})) for name, each in own.items()}
+            client: {name: numbers(each.get(client, {})) for name, each in own.items()}
             for client in sorted({client for each in own.values() for client in each})
         },
         "server_tokens": sum(row["server_tokens"] for row in progress.rows["rounds"]),

@@ -5,19 +5,20 @@ from itertools import count
 from typing import Any
 
 from ..assemble import Parts
+from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import summarize_clients
+from ..learning.over_clients import numbers, over_clients
 from ..ledger import train_flops
 from ..protocols import alone
 from ..protocols.personal import KIND, PersonalFigures, ask_personal, personal_request
 from ..records import ClientId, Message
 from ..tensors import Tensors
 from .folder import RunFolder
-from .measure import Moment, Notify, pool
+from .measure import Moment, Notify
 from .progress import Progress
 
-Figures = Mapping[ClientId, Mapping[str, float]]
+Figures = Mapping[ClientId, Mapping[str, Any]]
 SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public"}  # of evaluations.parquet
 
 
@@ -51,10 +52,10 @@ def personalize(
     request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
     found = _ask(parts, federation, request, "personalization", notify)
     if not found.work:
-        kinds = sorted({f"{failure.kind} ({failure.mark})" for failure in found.failures.values()})
+        kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
         raise RunError(
-            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, mend the "
-            "cause and use --resume"
+            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, fix the "
+            "cause and use fedtailor run --resume RUN"
         )
     _note(progress, found, round, kind=KIND, scope="personal")
     _count(parts, progress, found)
@@ -77,6 +78,8 @@ def _train_alone(
     )
     found = _ask(parts, federation, request, "training alone", notify)
     _note(progress, found, rounds, kind=alone.KIND, scope="local")
+    seconds = progress.figures["seconds"]
+    seconds["alone"] = seconds.get("alone", 0.0) + sum(work["seconds"] for work in found.work.values())
     return found
 
 
@@ -91,15 +94,17 @@ def _ask(parts: Parts, federation: Federation, request: Message, what: str, noti
         lambda client: notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
-        notify("failure", client=client, text=f"{what} {failure.kind}: {failure.mark}; see its log.txt")
+        notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
     return found
 
 
 def _note(progress: Progress, found: PersonalFigures, round: int, *, kind: str, scope: str) -> None:
-    """Add figures and bytes to the progress."""
+    """Add figures and bytes to the progress; they take the place of figures that the round's evaluation had of the same clients' weights."""
+    progress.drop_figures(round, [pattern.format(scope) for pattern in SCOPES.values()], found.work)
     for part, pattern in SCOPES.items():
         for client, figures in found.parts[part].items():
             progress.note_figures(round, pattern.format(scope), client, figures)
+    progress.figures["seconds"]["evaluate"] += sum(work.get("evaluation_seconds", 0.0) for work in found.work.values())
     progress.add_traffic(kind, found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
 
 
@@ -130,14 +135,12 @@ def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Mo
     }
     columns = {name: figures for name, figures in columns.items() if figures or not name.startswith("local")}
     return {
-        **{
-            name: {**summarize_clients(figures), "pooled": pool(figures.values())} for name, figures in columns.items() if figures
-        },
+        **{name: over_clients(figures, parts.job.evaluation) for name, figures in columns.items() if figures},
         "kept": sum(int(work["kept"]) for work in found.work.values()),
         "shares_a_part": parts.shares_a_part,
         **({"local_cost": _cost(parts, local)} if local.work else {}),
         "clients": {
-            client: {"kept": bool(work["kept"]), **{name: dict(of.get(client, {})) for name, of in columns.items()}}
+            client: {"kept": bool(work["kept"]), **{name: numbers(of.get(client, {})) for name, of in columns.items()}}
             for client, work in sorted(found.work.items())
         },
     }

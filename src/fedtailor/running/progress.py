@@ -1,6 +1,7 @@
 """What a run has made so far, and how a round and an evaluation add to it."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,13 @@ from ..records import ClientId, Round, ServerState
 from ..tensors import Tensors
 
 TABLES = ("rounds", "clients", "evaluations")
+SECONDS = (
+    "train",
+    "evaluate",
+    "exchange",
+    "server",
+    "save",
+)  # the parts of a run's time; server: its own work, and what a round takes besides
 
 
 def _fresh_figures() -> dict[str, Any]:
@@ -20,7 +28,7 @@ def _fresh_figures() -> dict[str, Any]:
         "best_round": None,
         "without_gain": 0,
         "traffic": {},
-        "seconds": {"total": 0.0, "train": 0.0, "evaluate": 0.0, "exchange": 0.0},
+        "seconds": {"total": 0.0, **dict.fromkeys(SECONDS, 0.0)},
         "flops": 0.0,
         "planned_rounds": None,  # stop.rounds of the first start: schedules of the learning rate end there
         "peak_bytes": 0,
@@ -35,11 +43,12 @@ class Progress:
     best: Tensors | None = None  # shared weights of the best round; None until a validation loss is known
     figures: dict[str, Any] = field(default_factory=_fresh_figures)  # counters and choices, JSON values
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
+    alone: bool = False  # a baseline: its messages stay in one place, and are no traffic
 
     def absorb(self, round: Round, sizes_of: Callable[[ClientId], Sizes], *, full: bool) -> None:
         """Add what one round made and cost; `sizes_of` tells what a client's costs depend on."""
         self.state = round.state
-        rows = [{"round": round.index, **row} for row in round.clients]
+        rows = [{"round": round.index, **row, **self._no_bytes(row)} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]
         for row in trained:
             sizes = sizes_of(row["client"])
@@ -52,6 +61,7 @@ class Progress:
         seconds = sum(row["seconds"] for row in trained)
         last = [row for row in trained if row["attempt"] == max(other["attempt"] for other in trained)]
         self.figures["seconds"]["train"] += seconds
+        self.figures["seconds"]["evaluate"] += sum(row.get("evaluation_seconds", 0.0) for row in trained)
         self.rows["clients"] += rows
         summary = {
             "round": round.index,
@@ -64,8 +74,11 @@ class Progress:
         self.rows["rounds"].append(summary | dict(round.figures))
 
     def judge(self, validation_loss: float | None, round: int) -> None:
-        """Keep the shared weights if their validation loss is the least so far, else count an evaluation without gain."""
-        if validation_loss is None:
+        """Keep the shared weights if their validation loss is the least so far, else count an evaluation without gain.
+
+        A loss that is not a number decides nothing: neither which round is best nor when to stop.
+        """
+        if validation_loss is None or not math.isfinite(validation_loss):
             return
         best = self.figures["best_loss"]
         if best is None or validation_loss < best:
@@ -74,19 +87,55 @@ class Progress:
         else:
             self.figures["without_gain"] += 1
 
-    def note_figures(self, round: int, scope: str, client: str, figures: Mapping[str, float]) -> None:
-        """Add a row to the table of evaluations for each figure."""
-        self.rows["evaluations"] += [
-            {"round": round, "scope": scope, "client": client, "metric": metric, "value": float(value)}
-            for metric, value in figures.items()
-        ]
+    def note_figures(self, round: int, scope: str, client: str, figures: Mapping[str, Any]) -> None:
+        """Add a row to the table of evaluations for each figure; lists of counts are kept beside, while their round may be the result."""
+        for metric, value in figures.items():
+            if isinstance(value, list):
+                counts = self.figures.setdefault("counts", {}).setdefault(str(round), {})
+                counts.setdefault(scope, {}).setdefault(client, {})[metric] = value
+                continue
+            row = {"round": round, "scope": scope, "client": client, "metric": metric, "value": float(value)}
+            self.rows["evaluations"].append(row)
+
+    def drop_figures(self, round: int, scopes: Collection[str], clients: Collection[str]) -> None:
+        """Take out what was noted of some clients at a round."""
+        rows = self.rows["evaluations"]
+        rows[:] = [row for row in rows if not (row["round"] == round and row["scope"] in scopes and row["client"] in clients)]
+
+    def known(self, round: int) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return all figures of the weights that were there after a round, by scope and client ("" for the server); with counts where kept."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in self.rows["evaluations"]:
+            if row["round"] == round:
+                found.setdefault(row["scope"], {}).setdefault(row["client"], {})[row["metric"]] = row["value"]
+        for scope, clients in self.figures.get("counts", {}).get(str(round), {}).items():
+            for client, counts in clients.items():
+                found.setdefault(scope, {}).setdefault(client, {}).update(counts)
+        return found
+
+    def texts_at(self, scope: str, round: int, name: str) -> str:
+        """Return the moment at which the texts of a round's weights were written; `name`, and it is noted, if they were not yet."""
+        names: dict[str, str] = self.figures.setdefault("texts_at", {}).setdefault(scope, {})
+        return names.setdefault(str(round), name)
+
+    def forget_counts(self) -> None:
+        """Let go of the counts of rounds that cannot be the result any more."""
+        kept = {str(self.state.version), str(self.figures["best_round"])}
+        counts = self.figures.get("counts", {})
+        self.figures["counts"] = {round: each for round, each in counts.items() if round in kept}
 
     def add_traffic(self, kind: str, up_bytes: int, down_bytes: int, seconds: float) -> None:
         """Add the lengths of encoded messages to the counters of their kind."""
+        if self.alone:
+            self.figures["seconds"]["server"] += seconds
+            return
         traffic = self.figures["traffic"].setdefault(kind, {"up_bytes": 0, "down_bytes": 0})
         traffic["up_bytes"] += up_bytes
         traffic["down_bytes"] += down_bytes
         self.figures["seconds"]["exchange"] += seconds
+
+    def _no_bytes(self, row: Mapping[str, Any]) -> dict[str, int]:
+        return {name: 0 for name in ("up_bytes", "down_bytes") if self.alone and name in row}
 
     def note_peak(self, peak_bytes: int) -> None:
         """Take a reading of peak memory into account."""

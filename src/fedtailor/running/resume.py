@@ -1,39 +1,123 @@
 """What must be as it was, for a run to go on to the same bits."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..assemble import Parts
 from ..data.divide import Divided
-from ..errors import ResumeError
+from ..errors import DataError, ResumeError
 from ..job import Job
+from ..learning.local import LocalTraining
+from ..run_files import check_sealed, read_json_file
 
+NOTED_SINCE = (
+    "chat_template",
+    "config",
+    "tokenizer_config",
+    "generation_config",
+    "other_files",
+)  # earlier versions noted fewer parts
 MUST_AGREE = {  # in environment.json -> what to try
     "backbone.weights": "name the backbone that the run was started with",
     "backbone.tokenizer": "name the backbone that the run was started with",
+    **dict.fromkeys((f"backbone.{part}" for part in NOTED_SINCE), "put the backbone's files back as they were"),
     "own_backbones": "name the backbones that the run was started with",
     "data": "give the run the data that it was started with",
 }
-SHOULD_AGREE = ("precision", "threads", "device", "packages.torch")  # else the figures agree, the bits may not
+MAY_CHANGE = (  # on --resume: what changes neither the data nor what the weights mean
+    "stop",
+    "protocol.local.learning_rate",
+    "protocol.local.schedule",
+    "protocol.local.schedule_rounds",
+    "protocol.local.clip_norm",
+    "protocol.local.checkpointing",
+    "evaluation.every",
+    "threads",
+    "device",
+    "data.cache",
+)
+SEALED = ("job.yaml", "environment.json", "manifest.json")
+SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # else the figures agree, the bits may not
 
 
-def check_same_job(job: Job, path: Path) -> None:
-    """Raise ResumeError, naming the keys, if `job` differs from the one in the run folder in more than `stop`."""
-    if not (path / "job.yaml").is_file():
+def check_run_folder(path: Path) -> None:
+    """Raise ResumeError unless `path` is the folder of a run that can be resumed, whose settings are as the run wrote them."""
+    if not (path / "job.yaml").exists():
         raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
+    try:
+        check_sealed(
+            path,
+            SEALED,
+            tip=f"put back a copy; to change a setting of the run, write it behind: fedtailor run --resume {path} KEY=VALUE",
+        )
+    except DataError as fault:
+        raise ResumeError(str(fault)) from None
     baseline = _environment(path).get("baseline")
     if baseline:
         raise ResumeError(
-            f"{path} holds a baseline ({baseline}), which cannot be resumed; start it anew with --baseline {baseline}"
+            f"{path} holds a baseline ({baseline}), which cannot be resumed; start it again with --baseline {baseline}"
         )
-    differing = [key for key in job.differences(Job.load(path / "job.yaml")) if key.split(".")[0] != "stop"]
-    if differing:
+
+
+def job_of_run(path: Path, overrides: Sequence[str] = ()) -> Job:
+    """Return the run's own job, with `section.setting=value` on top; which settings may change is checked where it is resumed.
+
+    Raises:
+        ResumeError: if `path` is no run folder, or its job was changed since.
+        SettingError: if an override is wrong.
+    """
+    check_run_folder(path)
+    return Job.load(path / "job.yaml", overrides)
+
+
+def check_same_job(job: Job, path: Path) -> list[str]:
+    """Return a sentence for each setting in which `job` differs from the one in the run folder.
+
+    Raises:
+        ResumeError: naming the keys, if one differs that must not.
+    """
+    check_run_folder(path)
+    before = Job.load(path / "job.yaml")
+    differing = job.differences(before)
+    wrong = [key for key in differing if not any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)]
+    if wrong:
         raise ResumeError(
-            f"the run in {path} was started with other settings: {', '.join(differing)} differ; "
-            "only stop may change on --resume; take the others back, or start a new run"
+            f"the run in {path} was started with other settings: {', '.join(wrong)} differ; on --resume may change: "
+            f"{', '.join(MAY_CHANGE)}. fedtailor run --resume {path} takes all others from the run itself; or start a new run"
         )
+    old, new = before.to_dict(), job.to_dict()
+    return [f"{key} is {_at(new, key)} from here on; it was {_at(old, key)}" for key in differing]
+
+
+def check_schedule(local: LocalTraining, *, done: int, planned: int, rounds: int, resumed: bool) -> list[str]:
+    """Return a note if the schedule of the learning rate ends before the rounds do, so that the rest would train at a rate of 0.
+
+    Args:
+        done: rounds behind the run.
+        planned: rounds of the first start.
+        rounds: of the job now.
+
+    Raises:
+        ResumeError: if a resumed run was given more rounds, and the schedule was not.
+    """
+    if local.schedule == "constant":
+        return []
+    end = local.schedule_rounds or planned
+    first = max(done, end) + 1
+    if first > rounds:
+        return []
+    which = f"round {first}" if first == rounds else f"rounds {first} to {rounds}"
+    said = (
+        f"the {local.schedule} schedule of the learning rate ends with round {end}: {which} would train at a learning rate of 0"
+    )
+    if not resumed or local.schedule_rounds is not None:
+        return [f"{said}; set protocol.local.schedule_rounds to {rounds} or more, or stop.rounds to {end}"]
+    raise ResumeError(
+        f"{said}; add protocol.local.schedule_rounds={rounds} to stretch it over all rounds, or protocol.local.schedule=constant with a "
+        f"protocol.local.learning_rate to train on"
+    )
 
 
 def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
@@ -46,7 +130,10 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
     if not before:
         return []
     for name, remedy in MUST_AGREE.items():
-        if _at(before, name) != _at(environment, name):
+        noted = _at(before, name)
+        if noted is None and name.rpartition(".")[2] in NOTED_SINCE:
+            continue
+        if not _is_as_noted(noted, _at(environment, name)):
             raise ResumeError(
                 f"the run in {path} was started with another {name.replace('.', ' ')}: SHA-256 {_at(before, name)}, "
                 f"now {_at(environment, name)}; {remedy}, or start a new run"
@@ -56,6 +143,13 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
         f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run goes on, but not to the same bits"
         for name in changed
     ]
+
+
+def _is_as_noted(before: Any, now: Any) -> bool:
+    """Return whether all that was noted is as it is now; what is noted since then is left out."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return bool(before) == bool(now) and all(_is_as_noted(value, now.get(key)) for key, value in before.items())
+    return bool(before == now)
 
 
 def data_hash(parts: Parts) -> str:
@@ -71,18 +165,26 @@ def data_hash(parts: Parts) -> str:
     return digest.hexdigest()
 
 
+def recorded_clock(path: Path) -> str | None:
+    """Return the moment that the chat template wrote in the run in `path`; None if there is no such run, or its template writes none."""
+    found = _environment(path).get("clock")
+    return found if isinstance(found, str) else None
+
+
 def _environment(path: Path) -> dict[str, Any]:
-    """Return what the run in `path` was made with; empty if it has not told."""
+    """Return what the run in `path` was made with; empty if it did not say."""
     file = path / "environment.json"
-    if not file.is_file():
+    if not file.exists():
         return {}
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise ResumeError(f"{file} is damaged, so nobody can tell whether the run would go on as it began; start a new run")
-    return told
+        found = read_json_file(file)
+    except DataError:
+        found = None
+    if not isinstance(found, dict):
+        raise ResumeError(
+            f"{file} is damaged, so whether the run would continue as it began cannot be checked; put back a copy, or start a new run"
+        )
+    return found
 
 
 def _at(values: Any, name: str) -> Any:

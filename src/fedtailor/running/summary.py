@@ -37,8 +37,10 @@ def summarize(
         "stopped_by": stopped_by,
         "best_round": figures["best_round"],
         "kept": "best" if _keeps_best(parts, progress) else "last",
+        "better_than_start": _better_than_start(progress),
         "metrics": {"before": before["test"], "after": end["test"]},
         "metrics_over": after.over,
+        "counts": {"before": before.get("counts", {}), "after": end["counts"]},
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
         "clients": {
             "count": len(parts.divided.train),
@@ -63,11 +65,11 @@ def summarize(
         "backbone_sha256": parts.backbone.hashes["weights"],
         "precision": parts.precision,
         "data": {"divergence": parts.divided.divergence, "divergence_over": parts.divided.divergence_over},
-        "evaluation": _evaluation(parts, progress),
+        "evaluation": _evaluation(parts, progress, after.round),
     }
 
 
-def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
+def _evaluation(parts: Parts, progress: Progress, round: int) -> dict[str, Any]:
     """Return how figures were taken: what must agree before they are set beside others."""
     evaluation, task = parts.job.evaluation, parts.worker.task
     return {
@@ -75,6 +77,9 @@ def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
         "bleu": asdict(evaluation.bleu),
         "bleu_signature": progress.figures.get("bleu_signature"),
         "sacrebleu": version("sacrebleu"),
+        "own_metrics": evaluation.directions,
+        "local_gain": parts.measures_gain,
+        "texts": {"before": "before", "after": progress.texts_at("client", round, "after")},
         "word_rule": getattr(task, "word_rule", None),
         "block": getattr(task, "block", None),
         "stride": getattr(task, "stride", None),
@@ -84,6 +89,23 @@ def _evaluation(parts: Parts, progress: Progress) -> dict[str, Any]:
 def kept_weights(parts: Parts, progress: Progress) -> Any:
     """Return the shared weights that are the result: of the best round, or of the last."""
     return progress.best if _keeps_best(parts, progress) else progress.state.shared
+
+
+def nothing_better(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run of which no round was better than its start."""
+    start = summary["validation_loss"]["before"]
+    kept = "the result is the start itself, untrained" if summary["kept"] == "best" else "the last round is kept, as the job asks"
+    return (
+        f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try another protocol.local.learning_rate, "
+        "more steps or rounds"
+    )
+
+
+def _better_than_start(progress: Progress) -> bool | None:
+    """Return whether any round had a smaller validation loss than the start; None if none was measured, or no round was done."""
+    if progress.figures["best_round"] is None or not progress.state.version:
+        return None
+    return bool(progress.figures["best_round"] > 0)
 
 
 def _keeps_best(parts: Parts, progress: Progress) -> bool:

@@ -11,7 +11,8 @@ from ..errors import SettingError
 from ..job import Job
 from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
 from .recipes import Recipe, part_arm
-from .sweep import at, is_done
+from .sweep import is_done
+from .sweep_figures import at
 
 ARM = "arm"  # the column that tells which system a cell is of
 
@@ -42,7 +43,7 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
             return recipe.make_job(variant, data, [*overrides, *own], arm=arm)
 
         for cell in make_cells(axes, load, runs=(run,), prefix=f"{name}_"):
-            cells.append(replace(cell, settings={ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}))
+            cells.append(replace(cell, labels={}, settings={ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}))
     return tuple(_axis(name, cells) for name in (ARM, *varied)), cells
 
 

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..assemble import Parts, assemble
+from ..data import Clients
+from ..data.settings import OwnTuning
 from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
-from ..learning.evaluate import summarize_clients
-from ..protocols import Averaging, Distillation, Split
+from ..learning.over_clients import pool, pooled_counts, summarize_clients
+from ..protocols import Averaging
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
 from ..running.folder import choose_folder
-from ..running.measure import pool
 from ..tasks.shard import Shard
 
 Baseline = Literal["central", "central-steps", "local"]
@@ -48,8 +49,9 @@ def run_baseline(
 def baseline_job(job: Job, kind: Baseline) -> Job:
     """Return the job as a baseline carries it out: nobody shares anything, or everybody everything, so nothing is personal.
 
-    A rule of aggregation has no part in it, or the same data would be trained on otherwise under each rule (FLoRA draws A anew, FFA-LoRA
-    freezes it). Where clients train alone at ranks of their own the rule stays, as it deals the ranks out.
+    What is said between server and clients has no part in it: a rule of aggregation, weights, a wire, a quorum. Else the same data would be
+    trained on otherwise under each rule (FLoRA draws A anew, FFA-LoRA freezes it). Where clients train alone at ranks of their own the rule
+    stays, as it deals the ranks out.
 
     Raises:
         SettingError: if clients with backbones of their own are to train alone.
@@ -60,14 +62,25 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline local trains the job's backbone at each client, and {other} has one of its own (clients.overrides.{other}.backbone); take the "
             "override out for it, or choose baseline central, which has one model"
         )
-    job = job.replace("personalization", {"kind": "none"}).replace("clients.failure_share", 0.0)
-    if isinstance(job.protocol, Split):
-        job = job.replace("clients.overrides", {})  # of cuts, and there is none
-    if isinstance(job.protocol, Distillation | Split):  # where all is in one place nobody talks: what is left is local training
-        job = job.replace("protocol", {"kind": "averaging", "local": job.to_dict()["protocol"]["local"]})
+    job = job.replace("personalization", {"kind": "none"}).replace("evaluation.local_only", False)
+    settings = job.to_dict()
+    protocol: dict[str, Any] = {
+        "kind": "averaging",
+        "local": settings["protocol"]["local"],
+    }  # nobody talks: local training is left
+    of_ranks = [client for client, own in job.clients.overrides.items() if kind == "local" and own.tuning != OwnTuning()]
+    if isinstance(job.protocol, Averaging) and of_ranks:
+        protocol["aggregation"] = settings["protocol"]["aggregation"]
     if kind != "local":
-        job = job.replace("clients.overrides", {}).replace("protocol.local.proximal", 0.0)
-    return job if job.clients.overrides else job.replace("protocol.aggregation", {"kind": "fedavg"})
+        protocol["local"] = {**protocol["local"], "proximal": 0.0}
+    asking = (
+        "failure_share",
+        "select",
+        *(("fraction", "per_round") if kind == "local" else ()),
+    )  # alone, each trains in every round
+    clients = settings["clients"] | {name: getattr(Clients(), name) for name in asking}
+    clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in of_ranks}
+    return Job.from_dict({**settings, "protocol": protocol, "clients": clients})
 
 
 def _together(parts: Parts, kind: Baseline) -> Parts:
@@ -121,27 +134,45 @@ def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: 
         result = carry_out(alone, path / "clients" / info.id / "alone", watcher=watcher, warnings=warnings, baseline="local")
         summaries[info.id], warnings = result.summary, []
     summary = _put_together(summaries, parts)
+    for name in ("clients", "evaluations"):
+        folder.write_rows(name, [row for client, own in summaries.items() for row in _rows(path, name, client, own)])
     folder.write_json("summary.json", summary)
     return Result(folder=path, summary=summary)
+
+
+def _rows(path: Path, name: str, client: ClientId, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of one client's table under its name; of evaluations those before round 1 and of the weights that it kept."""
+    import pandas as pd
+
+    file = path / "clients" / client / "alone" / f"{name}.parquet"
+    rows: list[dict[str, Any]] = pd.read_parquet(file).to_dict("records")  # type: ignore[assignment]
+    kept = (0, summary["best_round"] if summary["kept"] == "best" else summary["rounds"])
+    return [{**row, "client": client} for row in rows if name == "clients" or row["round"] in kept]
 
 
 def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) -> dict[str, Any]:
     """Return one summary of all clients' own: `metrics` are means over the clients' models, `clients` on their own parts."""
     runs = list(summaries.values())
     first = runs[0]
+    directions = parts.job.evaluation.directions
     own = {moment: {c: _own(s, moment) for c, s in summaries.items()} for moment in ("before", "after")}
     return {
         **first,
         "rounds": max(run["rounds"] for run in runs),
         "stopped_by": "each client alone",
         "best_round": None,
-        "metrics": {moment: _mean([run["metrics"][moment] for run in runs], pooled=not len(parts.server_test)) for moment in own},
+        "metrics": {moment: _over(runs, moment, parts) for moment in own},
+        "counts": {moment: pooled_counts(run["counts"][moment] for run in runs) for moment in own},
         "validation_loss": None,
-        "clients": {"count": len(runs), "before": summarize_clients(own["before"]), **summarize_clients(own["after"])},
+        "clients": {
+            "count": len(runs),
+            "before": summarize_clients(own["before"], directions),
+            **summarize_clients(own["after"], directions),
+        },
         "traffic": {"up_bytes": 0, "down_bytes": 0, "by_kind": {}},
         "flops": {"client_total": sum(run["flops"]["client_total"] for run in runs)},
         "memory": {name: max(run["memory"][name] for run in runs) for name in first["memory"]},
-        "seconds": {name: sum(run["seconds"][name] for run in runs) for name in first["seconds"]},
+        "seconds": {name: sum(run["seconds"].get(name, 0.0) for run in runs) for name in first["seconds"]},
     }
 
 
@@ -152,15 +183,20 @@ def _own(summary: Mapping[str, Any], moment: str) -> Mapping[str, float]:
     return figures
 
 
-def _mean(figures: list[Mapping[str, float]], *, pooled: bool) -> dict[str, float]:
-    if pooled:
-        return pool(figures)
-    return {name: sum(each[name] for each in figures) / len(figures) for name in figures[0]}
+def _over(runs: list[dict[str, Any]], moment: str, parts: Parts) -> dict[str, float]:
+    """Return the figures over all clients: on their own parts as if these were one, on a public test set the mean over models."""
+    figures = [run["metrics"][moment] for run in runs]
+    if not len(parts.server_test):
+        sets = [own | run["counts"][moment] for own, run in zip(figures, runs, strict=True)]
+        return pool(sets, no_means=parts.job.evaluation.no_means)
+    return {
+        name: sum(each[name] for each in figures) / len(figures) for name in figures[0] if all(name in each for each in figures)
+    }
 
 
 def _nothing(like: Shard) -> Shard:
     """Return a shard without examples, of the same kind."""
     return replace(
         like, tokens_T=like.tokens_T[:0], target_T=like.target_T[:0], starts=like.starts[:1],
-        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(),
+        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(), cut_N=None, marked=0,
     )  # fmt: skip

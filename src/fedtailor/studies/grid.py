@@ -2,27 +2,35 @@
 
 import hashlib
 import itertools
+import json
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from ..errors import SettingError
 from ..job import Job
 from ..job_text import apply_override, read_yaml, write_yaml
-from .baselines import Baseline
+from .baselines import Baseline, baseline_job
 
 FEDERATED = "federated"  # the job itself, beside its baselines
 MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is cut off goes into a hash
+MOST_OF_A_LABEL = 64  # likewise, where a section is named by what differs
 MOST_OF_A_NAME = 150
 MOST_CELLS = 10_000  # of one sweep
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 
 
-@dataclass(frozen=True, kw_only=True)
+class Label(str):
+    """A section in short: what differs between it and the others."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Axis:
     """One setting and the values that it takes."""
 
@@ -37,8 +45,9 @@ class Cell:
 
     name: str  # of its folder
     run: str  # federated, or a baseline
-    settings: dict[str, Any]  # value by dotted name
+    settings: dict[str, Any]  # value by dotted name; None where a baseline does not depend on it
     job: Job
+    labels: dict[str, str] = field(default_factory=dict)  # the values as short texts
 
 
 def read_axis(text: str) -> Axis:
@@ -129,18 +138,79 @@ def make_cells(
         raise SettingError(
             f"these settings make {count:,} cells, each of them a run, and a sweep has at most {MOST_CELLS:,}: name fewer values"
         )
-    cells = []
-    for chosen in itertools.product(*(range(len(axis.values)) for axis in axes)):
-        picked = list(zip(axes, chosen, strict=True))
-        name = prefix + cell_name({axis.name: axis.values[place] for axis, place in picked})
-        try:
-            loaded = load([f"{axis.name}={axis.texts[place]}" for axis, place in picked])
-        except SettingError as error:
-            raise SettingError(f"the cell {name} is no job that can run: {error}") from None
-        for place, run in enumerate(runs):
-            own = name if place == 0 else f"{name}_{run}"
-            cells.append(Cell(name=own, run=run, settings={a.name: a.values[p] for a, p in picked}, job=loaded))
-    return cells
+    combinations = [
+        {axis: place for axis, place in zip(axes, chosen, strict=True)}
+        for chosen in itertools.product(*(range(len(axis.values)) for axis in axes))
+    ]
+    jobs = [_load(load, picked, prefix) for picked in combinations]
+    labels = {axis.name: _labels(axis, combinations, jobs) for axis in axes}
+    made: dict[tuple[str, str], Cell] = {}
+    for number, (picked, job) in enumerate(zip(combinations, jobs, strict=True)):
+        settings = {axis.name: axis.values[place] for axis, place in picked.items()}
+        for run in runs:
+            once = run != FEDERATED and len(runs) > 1  # a baseline that a setting does not change runs once for all its values
+            key = (run, json.dumps(carried_out(job, run).to_dict(), sort_keys=True) if once else str(number))
+            told = {axis.name: labels[axis.name][place] for axis, place in picked.items()}
+            cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=told, job=job)
+            same = {name: value for name, value in settings.items() if cell.settings[name] == value}
+            made[key] = replace(cell, settings=dict.fromkeys(settings) | same)
+    return [replace(cell, name=_name(cell, prefix, several=len(runs) > 1)) for cell in made.values()]
+
+
+def carried_out(job: Job, run: str) -> Job:
+    """Return the job as one of its runs carries it out: as it is, or as the baseline of that name does."""
+    return job if run == FEDERATED else baseline_job(job, cast(Baseline, run))
+
+
+def _load(load: Callable[[Sequence[str]], Job], picked: Mapping[Axis, int], prefix: str) -> Job:
+    try:
+        return load([f"{axis.name}={axis.texts[place]}" for axis, place in picked.items()])
+    except SettingError as error:
+        name = prefix + cell_name({axis.name: axis.values[place] for axis, place in picked.items()})
+        raise SettingError(f"the cell {name} is no job that can run: {error}") from None
+
+
+def _name(cell: Cell, prefix: str, *, several: bool) -> str:
+    """Return the name of a cell's folder: prefix, what the cell depends on, and which of several runs it is."""
+    baseline = several and cell.run != FEDERATED
+    counting = {
+        name: Label(cell.labels[name]) if isinstance(value, dict) else value
+        for name, value in cell.settings.items()
+        if not baseline or value is not None
+    }
+    return prefix + "_".join([*([cell_name(counting)] if counting else []), *([cell.run] if baseline else [])])
+
+
+def _labels(axis: Axis, combinations: Sequence[Mapping[Axis, int]], jobs: Sequence[Job]) -> list[str]:
+    """Return a short text for each value: of sections what differs between them, with the defaults of what one of them leaves out."""
+    if not all(isinstance(value, dict) for value in axis.values):
+        return [value_text(value) for value in axis.values]
+    written = [_flat(value) for value in axis.values]
+    names = list(dict.fromkeys(name for flat in written for name in flat))
+    differing = [name for name in names if len({flat.get(name) for flat in written}) > 1]
+    texts = []
+    for place, flat in enumerate(written):
+        job = next(job for picked, job in zip(combinations, jobs, strict=True) if picked[axis] == place)
+        whole = _flat(_at(job.to_dict(), axis.name.split(".")))
+        known = {name: flat.get(name, whole.get(name)) for name in differing}
+        texts.append(", ".join(text if name == "kind" else f"{name}={text}" for name, text in known.items() if text is not None))
+    return texts if len(set(texts)) == len(texts) else [value_text(value) for value in axis.values]
+
+
+def _flat(section: object, path: str = "") -> dict[str, str]:
+    """Return the settings of a section by dotted name; what kind a section is of stands under the section's own name."""
+    if not isinstance(section, Mapping):
+        return {path: value_text(section)}
+    found: dict[str, str] = {}
+    for key, value in section.items():
+        found |= _flat(value, path if key == "kind" and path else f"{path}.{key}" if path else str(key))
+    return found
+
+
+def _at(section: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        section = section.get(key) if isinstance(section, Mapping) else None
+    return section
 
 
 def cell_name(settings: dict[str, Any]) -> str:
@@ -162,10 +232,12 @@ def value_text(value: object) -> str:
 
 def _slug(value: object) -> str:
     text = value_text(value)
-    plain = re.sub(r"[^\w.+-]+", "-", text).strip("-.")
-    if plain == text and len(text) <= MOST_OF_A_VALUE:
-        return text
-    return f"{plain[:MOST_OF_A_VALUE].rstrip('-')}-{_mark(text)}".lstrip("-")
+    of_section = isinstance(value, Label)
+    plain = re.sub(r"[^\w.+=,-]+" if of_section else r"[^\w.+-]+", "-", text.replace(", ", ",")).strip("-.")
+    most = MOST_OF_A_LABEL if of_section else MOST_OF_A_VALUE
+    if plain == (text.replace(", ", ",") if of_section else text) and len(plain) <= most:
+        return plain
+    return f"{plain[:most].rstrip('-')}-{_mark(text)}".lstrip("-")
 
 
 def _mark(text: str) -> str:

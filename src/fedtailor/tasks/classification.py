@@ -14,9 +14,10 @@ from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
+from .markers import Tokens
 from .shard import Batch, Shard, one_by_one
 from .task import LogitsAt, padding_of
-from .tokenization import flat, text_of
+from .tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
 
 # B texts, C classes
 
@@ -27,7 +28,8 @@ class Classification:
 
     kind: Literal["classification"] = "classification"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
-    max_tokens: Length = 128  # longer texts lose their end
+    max_tokens: Length = 128  # of a text, with the tokenizer's marks around it
+    truncate: Truncate = "end"  # which end of a longer text is left out; drop: the whole example is
     pooling: Literal["model", "mean"] = (
         "model"  # what the head reads: model, as the backbone's own code has it; mean, the mean over the text's tokens
     )
@@ -43,6 +45,7 @@ class Classification:
     def __post_init__(self) -> None:
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 2:
             raise SettingError(f"max_tokens is a whole number of tokens, at least 2; got {self.max_tokens!r}")
+        check_truncate(self.truncate)
         if self.pooling not in ("model", "mean"):
             raise SettingError(f"pooling is model or mean, got {self.pooling!r}")
         if self.labels is None or isinstance(self.labels, str):
@@ -80,9 +83,17 @@ class Classification:
         """
         if self.labels is None or isinstance(self.labels, str):
             raise SettingError("labels are not known before the data are read; call Classification.resolve first")
-        kept = [example for example in examples if text_of(example, "text").strip()]
-        texts = [text_of(example, "text") for example in kept]
-        rows = tokenizer(texts, truncation=True, max_length=self.max_tokens, verbose=False)["input_ids"] if texts else []
+        texts = [text_of(example, "text") for example in examples]
+        marks = marks_of(tokenizer)
+        rows, kept, cut, dropped, marked = [], [], [], [], 0
+        for example, text, tokens in zip(examples, texts, encode(tokenizer, texts), strict=True):
+            if reason := self._unusable(text, tokens, marks):
+                dropped.append((example.id, reason))
+                continue
+            rows.append(self._row(tokens, marks))
+            kept.append(example)
+            cut.append(max(0, len(tokens.ids) - self._room(marks)))
+            marked += tokens.marked
         tokens_T, starts = flat(rows)
         return Shard(
             tokens_T=tokens_T,
@@ -90,8 +101,42 @@ class Classification:
             starts=starts,
             labels_N=torch.tensor(class_numbers(kept, self.labels), dtype=torch.int64),
             examples=tuple(kept) if keep_examples else (),
-            dropped=tuple((e.id, "its text is empty") for e in examples if not text_of(e, "text").strip()),
+            dropped=tuple(dropped),
+            cut_N=torch.tensor(cut, dtype=torch.int64),
+            marked=marked,
         )
+
+    def opening(self, text: str, tokenizer: Any) -> list[int]:
+        """Return the tokens of a text whose class is asked for, as in training.
+
+        Raises:
+            DataError: if it could not be used there.
+        """
+        tokens, marks = encode(tokenizer, [text])[0], marks_of(tokenizer)
+        if reason := self._unusable(text, tokens, marks):
+            raise DataError(f"the text {text[:40]!r} has no class: {reason}")
+        return self._row(tokens, marks)
+
+    def _room(self, marks: Marks) -> int:
+        """Return how many tokens a text may have between the tokenizer's marks."""
+        return self.max_tokens - len(marks[0]) - len(marks[1])
+
+    def _row(self, tokens: Tokens, marks: Marks) -> list[int]:
+        excess = max(0, len(tokens.ids) - self._room(marks))
+        kept = tokens.ids[excess:] if self.truncate == "start" else tokens.ids[: len(tokens.ids) - excess]
+        return [*marks[0], *kept, *marks[1]]
+
+    def _unusable(self, text: str, tokens: Tokens, marks: Marks) -> str:
+        """Return why a text cannot be used; "" if it can."""
+        if not text.strip():
+            return "its text is empty"
+        if not tokens.ids:
+            return "its text has no token"
+        if self._room(marks) < 1:
+            return f"max_tokens = {self.max_tokens} leaves no room beside the tokenizer's marks"
+        if self.truncate == "drop" and len(tokens.ids) > self._room(marks):
+            return f"its text of {len(tokens.ids)} tokens does not fit into max_tokens = {self.max_tokens}"
+        return ""
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return float32 scores [B, C] of the classes; a model that bears no padding sees one text at a time."""

@@ -44,7 +44,13 @@ class Decoding:
 
 
 def generate(
-    model: nn.Module, tokenizer: Any, prompts: Sequence[Sequence[int]], decoding: Decoding, progress: Progress | None = None
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    progress: Progress | None = None,
+    *,
+    ends: Sequence[int] = (),
 ) -> list[str]:
     """Return what the model writes after each prompt, without marks and outer white space; no chance is involved.
 
@@ -54,6 +60,7 @@ def generate(
     Args:
         prompts: tokens of each, none empty; those that leave no room in the model's context lose their beginning.
         progress: told after each batch how many of the distinct prompts are done.
+        ends: tokens that end a text beside the usual ones, as the task has them.
 
     Raises:
         BackboneError: if the model cannot write in the way that is asked for.
@@ -74,7 +81,7 @@ def generate(
             ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
             if (instance := by_instance(model)) is not None:
                 instance.begin(ids_BL, mask_BL, mask_BL.bool())
-            texts = way.write(model, ids_BL, mask_BL, decoding, end_tokens(model, tokenizer))
+            texts = way.write(model, ids_BL, mask_BL, decoding, sorted({*end_tokens(model, tokenizer), *ends}))
             for row, ids in zip(rows, texts, strict=True):
                 written[distinct[row]] = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
             if progress:

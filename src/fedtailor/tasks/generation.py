@@ -1,7 +1,8 @@
 """The task of writing a target text for an input text; the loss counts the target alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from string import Formatter
 from typing import Any, ClassVar, Literal, Self
@@ -9,13 +10,29 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from ..errors import BackboneError, DataError, SettingError
+from ..clock import parse_moment
+from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example
 from .causal import causal_loss, causal_scores
+from .chat import Written, turn_end, write
+from .markers import Markers, Tokens, markers_of
 from .shard import Batch, Shard
+from .talk import needs_chat, talk_of
 from .task import LogitsAt
-from .tokenization import Prompt, Span, Tokens, encode_prompts, encode_targets, end_token, flat, leading_marks, mask_from, text_of
+from .tokenization import (
+    Prompt,
+    Truncate,
+    check_truncate,
+    encode_prompts,
+    encode_targets,
+    end_token,
+    flat,
+    leading_marks,
+    mask_from,
+    shortened,
+    text_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +45,15 @@ class Generation:
         False  # True: the model's chat template, with the roles of `messages` or the input as the user's turn; not `template`
     )
     max_tokens: Length = 512  # of prompt, target and end token together
+    truncate: Truncate = "start"  # which end of a longer input is left out; drop: the whole example is
+    clock: str | None = (
+        None  # what a chat template writes as now, such as 2026-11-28T09:30:00; None: midnight of the day the run starts
+    )
 
     required: ClassVar[tuple[str, ...]] = ("input", "target")
     optional: ClassVar[tuple[str, ...]] = ("references",)
     backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bleu", "rougeL")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
     word_rule: ClassVar[str] = "words of the target parted by white space, and one for its end"
@@ -49,14 +70,17 @@ class Generation:
 
     @property
     def extra(self) -> tuple[str, ...]:
-        """The columns that a chat is made of, where the data have them."""
-        return ("messages", "tools") if self.chat else ()
+        """The columns that a chat is made of, where the data have them; tools that a conversation may call are refused without a chat template."""
+        return ("messages", "tools") if self.chat else ("tools",)
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat, bool):
             raise SettingError(f"chat is true or false; got {self.chat!r}")
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 2:
             raise SettingError(f"max_tokens is a whole number of tokens, at least 2; got {self.max_tokens!r}")
+        check_truncate(self.truncate)
+        if self.clock is not None:
+            parse_moment(self.clock)
         check_template(self.template)
 
     def resolve(self, examples: Sequence[Example], base: Path) -> Self:
@@ -70,37 +94,37 @@ class Generation:
     def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
         """Return prompt, target and end token of each example; the target and its end token are counted.
 
-        A prompt that is too long loses the beginning of its input, a conversation what was said first; the template's own words,
-        what the system says and the target stay whole.
+        A prompt that is too long loses one end of its input, a conversation what was said first (or last); the template's own words,
+        what the system says and the target stay whole. Markers in the data are text.
 
         Args:
             keep_examples: whether the shard holds the examples themselves, as evaluation needs them.
 
         Raises:
-            DataError: if the template names a column that an example does not have.
+            DataError: if the template names a column that an example does not have, or a chat template refuses an example.
             BackboneError: if the tokenizer has no offsets, no end token, or no chat template where one is asked for.
         """
-        end, marks = end_token(tokenizer), leading_marks(tokenizer) if not self.chat else []
-        empty = [example for example in examples if not text_of(example, "target").strip()]
-        dropped = {example.id: "its target is empty" for example in empty}
+        end = end_token(tokenizer)
         usable = [example for example in examples if text_of(example, "target").strip()]
-        prompts = [self.prompt(example, tokenizer) for example in usable]
-        heads = _once_each(tokenizer, [prompt.text for prompt in prompts])
-        targets = [text_of(example, "target") for example in usable]
-        tails = encode_targets(tokenizer, [prompt.text for prompt in prompts], heads, targets)
-        rows, first_targets, kept = [], [], []
-        for example, prompt, head, tail in zip(usable, prompts, heads, tails, strict=True):
-            room = self.max_tokens - len(marks) - len(tail) - 1
-            ids = shortened(head, prompt.input, room)
-            if ids is None:
-                dropped[example.id] = (
-                    f"its target of {len(tail)} tokens, the end token and the template do not fit into max_tokens = {self.max_tokens}"
-                )
+        dropped = {example.id: "its target is empty" for example in examples if not text_of(example, "target").strip()}
+        written = [self.written(example, tokenizer) for example in usable]
+        heads = self._heads([one.prompt for one in written], tokenizer)
+        tails = encode_targets(
+            tokenizer, [one.prompt for one in written], heads, [one.answer for one in written], self._markers(tokenizer)
+        )
+        rows, first_targets, kept, cut, marked = [], [], [], [], 0
+        for example, one, head, tail in zip(usable, written, heads, tails, strict=True):
+            marks = self._marks(head, tokenizer)
+            ids = shortened(head, one.prompt.input, self.max_tokens - len(marks) - len(tail.ids) - 1, self.truncate)
+            if ids is None or not tail.ids:
+                dropped[example.id] = self._reason(tail) if tail.ids else "its target has no token"
                 continue
             start = [*marks, *ids] or [end]  # the first target needs something before it
-            rows.append([*start, *tail, end])
+            rows.append([*start, *tail.ids, end if one.end is None else one.end])
             first_targets.append(len(start))
             kept.append(example)
+            cut.append(len(head.ids) - len(ids))
+            marked += tail.marked or head.marked
         tokens_T, starts = flat(rows)
         return Shard(
             tokens_T=tokens_T,
@@ -109,21 +133,62 @@ class Generation:
             words_N=torch.tensor([len(text_of(example, "target").split()) + 1 for example in kept], dtype=torch.int64),
             examples=tuple(kept) if keep_examples else (),
             dropped=tuple((example.id, dropped[example.id]) for example in examples if example.id in dropped),
+            cut_N=torch.tensor(cut, dtype=torch.int64),
+            marked=marked,
         )
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
-        """Return the tokens before each target, the same as in training, for the model to go on from."""
-        marks = leading_marks(tokenizer) if not self.chat else []
-        prompts = [self.prompt(example, tokenizer) for example in examples]
+        """Return the tokens before each target, the same as in training, for the model to continue."""
+        prompts = [self.written(example, tokenizer).prompt for example in examples]
         rows = []
-        for prompt, head in zip(prompts, _once_each(tokenizer, [prompt.text for prompt in prompts]), strict=True):
-            ids = shortened(head, prompt.input, self.max_tokens - len(marks) - 1)
+        for prompt, head in zip(prompts, self._heads(prompts, tokenizer), strict=True):
+            marks = self._marks(head, tokenizer)
+            ids = shortened(head, prompt.input, self.max_tokens - len(marks) - 1, self.truncate)
             rows.append([*marks, *(head.ids[-self.max_tokens :] if ids is None else ids)] or [end_token(tokenizer)])
         return rows
 
-    def prompt(self, example: Example, tokenizer: Any) -> Prompt:
-        """Return the text before the target of `example`."""
-        return chat_prompt(example, tokenizer) if self.chat else fill(self.template, example)
+    def ends(self, tokenizer: Any) -> list[int]:
+        """Return the tokens that end a written text: the tokenizer's, and the one by which the chat template ends a turn."""
+        end = turn_end(tokenizer, self._moment) if self.chat else None
+        return sorted({end_token(tokenizer), *([] if end is None else [end])})
+
+    def written(self, example: Example, tokenizer: Any) -> Written:
+        """Return the text before the target of `example`, the target, and the token that ends it if it is not the tokenizer's.
+
+        Raises:
+            DataError: if it has tools or calls, and there is no chat template to write them.
+        """
+        if self.chat:
+            return write(talk_of(example), tokenizer, self._moment)
+        if needs_chat(example):
+            raise DataError(
+                f"example {example.id} has tools or tool calls, which only a chat template can write; set task.chat: true, or take them out of "
+                "the data"
+            )
+        return Written(prompt=fill(self.template, example), answer=Prompt(text=text_of(example, "target"), input=()), end=None)
+
+    @property
+    def _moment(self) -> datetime | None:
+        return None if self.clock is None else parse_moment(self.clock)
+
+    def _markers(self, tokenizer: Any) -> Markers:
+        return markers_of(tokenizer, tokenizer.chat_template if self.chat else "")
+
+    def _marks(self, head: Tokens, tokenizer: Any) -> list[int]:
+        """Return the marks that the tokenizer puts before a text, where the template has not written them itself."""
+        marks = [] if self.chat else leading_marks(tokenizer)
+        return [] if list(head.ids[: len(marks)]) == marks else marks
+
+    def _heads(self, prompts: Sequence[Prompt], tokenizer: Any) -> list[Tokens]:
+        """Return the tokens of each prompt; prompts that repeat are encoded once."""
+        distinct = {(prompt.text, tuple(prompt.data or ())): prompt for prompt in prompts}
+        encoded = encode_prompts(tokenizer, list(distinct.values()), self._markers(tokenizer))
+        found = dict(zip(distinct, encoded, strict=True))
+        return [found[prompt.text, tuple(prompt.data or ())] for prompt in prompts]
+
+    def _reason(self, tail: Tokens) -> str:
+        rest = f"target of {len(tail.ids)} tokens, the end token and the template do not fit into max_tokens = {self.max_tokens}"
+        return f"with its input, its {rest}" if self.truncate == "drop" else f"its {rest}"
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the targets' tokens, and their number."""
@@ -164,86 +229,13 @@ def fill(template: str, example: Example) -> Prompt:
     Raises:
         DataError: if it names a column that the example does not have.
     """
-    text, span = "", (0, 0)
+    text, span, data = "", (0, 0), []
     for literal, name, _, _ in Formatter().parse(template):
         text += literal
         if name is None or name == "target":
             continue
         begin = len(text)
         text += text_of(example, name)
-        span = (begin, len(text)) if name == "input" else span
-    return Prompt(text=text, input=[span])
-
-
-def chat_prompt(example: Example, tokenizer: Any) -> Prompt:
-    """Return the model's own chat template up to the answer.
-
-    The turns are those of the conversation that the example was read from, in their roles; else the input is the user's turn, or
-    already a list of turns.
-
-    Raises:
-        BackboneError: if the tokenizer has no chat template.
-        DataError: if the template refuses these turns.
-    """
-    from jinja2 import TemplateError
-
-    if not tokenizer.chat_template:
-        raise BackboneError(
-            "task.chat is true, but the backbone's tokenizer has no chat template; leave chat out and set task.template"
-        )
-    turns = turns_before(example)
-    try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    except TemplateError as error:
-        roles = ", ".join(str(turn.get("role")) for turn in turns)
-        raise DataError(
-            f"example {example.id} has turns of the roles {roles}, which the backbone's chat template refuses: {error}; "
-            "mend the data, or leave task.chat out and set task.template"
-        ) from error
-    return Prompt(text=text, input=_said(text, turns))
-
-
-def turns_before(example: Example) -> list[dict[str, Any]]:
-    """Return what was said before the answer, each turn with its role."""
-    given, messages = example.fields.get("input"), example.fields.get("messages")
-    if isinstance(given, list | tuple):
-        return list(given)
-    asked = text_of(example, "input")
-    if isinstance(messages, list) and len(messages) > 1 and all(isinstance(m, Mapping) for m in messages):
-        *before, answer = messages
-        # a column of this name may also stand unused beside input and target
-        if answer.get("content") == example.fields.get("target") and all(str(m.get("content")) in asked for m in before):
-            return [dict(m) for m in before]
-    return [{"role": "user", "content": asked}]
-
-
-def _said(text: str, turns: Sequence[Mapping[str, Any]]) -> list[Span]:
-    """Return where in the rendered `text` the turns' contents stand, but for the system's; in order, the template's changes left out."""
-    spans, end = [], len(text)
-    for turn in reversed(turns):
-        content = str(turn["content"]).strip()
-        begin = text.rfind(content, 0, end)
-        if content and begin >= 0:
-            end = begin
-            if turn.get("role") != "system" or len(turns) == 1:
-                spans.append((begin, begin + len(content)))
-    return spans[::-1]
-
-
-def shortened(tokens: Tokens, input: Sequence[Span], room: int) -> Sequence[int] | None:
-    """Return at most `room` tokens, taken from the beginning of the input; None if nothing of the input would be left."""
-    excess = len(tokens.ids) - room
-    if excess <= 0:
-        return tokens.ids
-    inside = [n for n, (begin, end) in enumerate(tokens.spans) if any(first <= begin < end <= last for first, last in input)]
-    if excess >= len(inside):
-        return None
-    cut = set(inside[:excess])
-    return [token for number, token in enumerate(tokens.ids) if number not in cut]
-
-
-def _once_each(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
-    """Return the tokens of each prompt; prompts that repeat are encoded once."""
-    distinct = list(dict.fromkeys(texts))
-    found: Mapping[str, Tokens] = dict(zip(distinct, encode_prompts(tokenizer, distinct), strict=True))
-    return [found[text] for text in texts]
+        data.append((begin, len(text)))
+        span = data[-1] if name == "input" else span
+    return Prompt(text=text, input=[span], data=data)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,6 +14,7 @@ from ..errors import SettingError
 from ..limits import Length
 from ..records import Example
 from .causal import causal_loss, causal_scores
+from .markers import Span, markers_of
 from .shard import Batch, Shard
 from .task import LogitsAt
 from .tokenization import encode, flat, leading_marks, mask_from, text_of
@@ -75,7 +77,7 @@ class LanguageModeling:
             BackboneError: if the tokenizer has no offsets.
         """
         marks = leading_marks(tokenizer)
-        ids, words = self._stream([text_of(example, "text") for example in examples], tokenizer)
+        ids, words, marked = self._stream([text_of(example, "text") for example in examples], tokenizer)
         ids, words = np.concatenate([np.array(marks, dtype=np.int64), ids]), np.concatenate([np.zeros(len(marks)), words])
         rows, firsts, counts = [], [], []
         for begin, first, end in windows(len(ids), self.block, self.stride or self.block - 1):
@@ -90,7 +92,12 @@ class LanguageModeling:
             starts=starts,
             words_N=torch.tensor(counts, dtype=torch.int64),
             dropped=tuple(dropped),
+            marked=marked,
         )
+
+    def opening(self, text: str, tokenizer: Any) -> list[int]:
+        """Return the tokens of a text that the model is to continue: as a stream begins in training, without a mark behind it."""
+        return [*leading_marks(tokenizer), *encode(tokenizer, [text])[0].ids]
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the tokens that are counted in these blocks, and their number."""
@@ -100,12 +107,13 @@ class LanguageModeling:
         """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
         return causal_scores(model, batch, logits_at)
 
-    def _stream(self, lines: Sequence[str], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return all tokens one after the other, and how many words (and line ends) end within each."""
+    def _stream(self, lines: Sequence[str], tokenizer: Any) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return all tokens one after the other, how many words (and line ends) end within each, and how many lines hold markers."""
         chunks = [lines[begin : begin + LINES_AT_A_TIME] for begin in range(0, len(lines), LINES_AT_A_TIME)]
         texts = ["".join(line + self.join for line in chunk) for chunk in chunks]
-        ids, words = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for chunk, tokens in zip(chunks, encode(tokenizer, texts), strict=True):
+        data = [self._line_spans(chunk) for chunk in chunks]
+        ids, words, marked = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], 0
+        for chunk, tokens in zip(chunks, encode(tokenizer, texts, data), strict=True):
             if not tokens.ids:
                 continue
             last_N = np.maximum.accumulate(np.array([end for _, end in tokens.spans]))
@@ -113,7 +121,13 @@ class LanguageModeling:
             ends = np.array(self._word_ends(chunk), dtype=np.int64)
             ids.append(np.array(tokens.ids, dtype=np.int64))
             words.append(np.diff(np.searchsorted(ends, last_N, side="right"), prepend=0))
-        return np.concatenate(ids), np.concatenate(words)
+            marked += sum(bool(markers_of(tokenizer).pattern.search(line)) for line in chunk) if tokens.marked else 0
+        return np.concatenate(ids), np.concatenate(words), marked
+
+    def _line_spans(self, lines: Sequence[str]) -> list[Span]:
+        """Return where the lines stand in the joined text; what joins them is the job's, and may be a special token."""
+        begins = accumulate((len(line) + len(self.join) for line in lines), initial=0)
+        return [(begin, begin + len(line)) for begin, line in zip(begins, lines, strict=False)]
 
     def _word_ends(self, lines: Sequence[str]) -> list[int]:
         """Return the place behind each word and each line end, in rising order, in the joined text."""

@@ -27,6 +27,8 @@ class Shard:
     words_N: Tensor | None = None  # int64, words of each target, for perplexity per word
     examples: Sequence[Example] = ()  # of evaluation sets: what was tokenized, in the same order
     dropped: Sequence[tuple[str, str]] = field(default=())  # id and reason of each example that could not be used
+    cut_N: Tensor | None = None  # int64, tokens of each example that were left out as it was too long
+    marked: int = 0  # examples in whose data markers are text that would else be special tokens
 
     def __len__(self) -> int:
         return len(self.starts) - 1

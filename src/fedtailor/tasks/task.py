@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -47,8 +48,10 @@ def reads_of(task: Task) -> dict[str, Any]:
     that may be empty; `extra`, further columns that are taken where they are; and `running`, whether rows are lines of running text. A task of
     the user's that does not say its context is given all columns.
     """
-    optional = {name: getattr(task, name) for name in ("may_be_empty", "context", "extra", "running") if hasattr(task, name)}
-    return {"required": task.required, "optional": task.optional, **optional}
+    said = {name: getattr(task, name) for name in ("may_be_empty", "extra", "running") if hasattr(task, name)}
+    if "context" in vars(type(task)):  # a class made of one of ours may read more than that one
+        said["context"] = task.context  # type: ignore[attr-defined]
+    return {"required": task.required, "optional": task.optional, **said}
 
 
 def pooling_of(task: Task) -> Literal["model", "mean"]:
@@ -86,6 +89,18 @@ class Writes(Protocol):
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
         """Return the tokens that each text is written after."""
+
+
+def task_ends(task: Task, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a text which a model writes for this task, beside the usual ones; a task of the user's own may name none."""
+    ends = getattr(task, "ends", None)
+    return [] if ends is None else list(ends(tokenizer))
+
+
+def at_moment(task: Task, moment: str) -> Task:
+    """Return the task with the moment that a chat template may write, where it has a clock that nobody has set."""
+    settable: Any = task
+    return replace(settable, clock=moment) if getattr(task, "chat", False) and getattr(task, "clock", "") is None else task
 
 
 @runtime_checkable

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
 from .among import LoraAmong
+from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
 from .lora import Lora
+from .over_peft import attach_saved, notes_of
 from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt
+from .whole import save_whole
 
 TUNINGS: Mapping[str, type] = {
     "lora": Lora,
@@ -21,4 +24,21 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-__all__ = ["TUNINGS", "Adapter", "FedSB", "Full", "Lora", "LoraAmong", "PeftMethod", "Prefix", "Prompt", "load_adapter"]
+__all__ = [
+    "TUNINGS",
+    "Adapter",
+    "FedSB",
+    "Full",
+    "Lora",
+    "LoraAmong",
+    "PeftMethod",
+    "Prefix",
+    "Prompt",
+    "attach_saved",
+    "begins_elsewhere",
+    "keeps_weights",
+    "load_adapter",
+    "notes_of",
+    "save_whole",
+    "untrained",
+]

@@ -21,13 +21,12 @@ from ..errors import BackboneError, SettingError
 from ..limits import Width
 from ..tensors import clone
 from .checks import check_choice, check_count, check_share
-from .files import CONFIG, WEIGHTS, read_config
-from .over_peft import is_classifier, restore_tensors, write_labels
+from .files import CONFIG, WEIGHTS, read_config, read_tensors
+from .over_peft import HEADS, is_classifier, restore_tensors, write_labels
 from .prefix_network import ACTIVATIONS
 from .sublayers import output_layers
 
 SPREAD = 0.02  # standard deviation of W_down at the start, as of BERT's and GPT-2's own matrices
-HEADS = ("classifier", "score")  # what models call the head over classes
 FORMAT = "fedtailor-adapter"
 
 
@@ -109,6 +108,10 @@ def load_adapter(model: nn.Module, folder: Path | str) -> nn.Module:
         raise SettingError(f"{place} holds no adapter of fedtailor's; if PEFT wrote it, use PeftModel.from_pretrained")
     known = {item.name for item in fields(Adapter)}
     tuning = Adapter(**{name: value for name, value in facts["settings"].items() if name in known})
+    # what the backbone's folder lacked was trained too, such as a pooler; the file alone says so
+    vars(model)["fresh_modules"] = sorted(
+        {name.rpartition(".")[0] for name in read_tensors(place / WEIGHTS) if ".adapter." not in name}
+    )
     tuned = tuning.attach(model.requires_grad_(False), seed=0)
     restore_tensors(tuning.parameters(tuned), place, more_in_file=False)
     return tuned

@@ -1,6 +1,5 @@
 """Adapter folders in PEFT's format, read and checked without unpickling anything."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +64,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as fault:
         raise SettingError(f"{path} cannot be read ({fault}); is it whole?") from fault
     return found
-
-
-def check_same_scale(folder: Path, scale: Mapping[str, float], *, rank: int, alpha: float) -> None:
-    """Raise SettingError if the adapter in `folder` was trained with another rank, alpha or kind of factors.
-
-    Args:
-        folder: of the adapter.
-        scale: alpha / rank by module, as the tuning at hand has it.
-        rank: of the tuning at hand.
-        alpha: likewise.
-    """
-    config = read_config(folder)
-    if config.get("peft_type") != "LORA":
-        raise SettingError(f"initial: {folder} holds a {config.get('peft_type')} adapter, this tuning is LORA")
-    variants = [
-        name for name in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "layer_replication") if config.get(name)
-    ]
-    if variants:
-        raise SettingError(f"initial: the adapter in {folder} uses {', '.join(variants)}, which kind: lora does not")
-    if (config.get("r"), config.get("lora_alpha")) != (rank, alpha):
-        raise SettingError(
-            f"initial: the adapter in {folder} has rank {config.get('r')} and alpha {config.get('lora_alpha')}, "
-            f"the job has rank {rank} and alpha {alpha} (scale {next(iter(scale.values()), 0):g}); set both as the adapter has them"
-        )
 
 
 def check_fit(path: Path, found: Tensors, wanted: Tensors) -> None:

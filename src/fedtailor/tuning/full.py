@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
 from .files import check_fit, read_tensors
 from .over_peft import check_bare, copy_into, write_labels
+from .whole import save_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,7 @@ class Full:
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a model folder in float32 that transformers loads, and labels.json beside a classifier's."""
-        whole: Any = model
-        whole.save_pretrained(folder)
+        save_whole(model, folder)
         write_labels(model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
@@ -63,5 +64,16 @@ class Full:
         for path in files:  # large models come in several
             found |= read_tensors(path)
         wanted = self.parameters(model)
+        if found.keys() != wanted.keys():  # transformers writes some families under other names than those of the model in memory
+            found = _as_loaded(type(model), folder) or found
         check_fit(folder, found, wanted)
         copy_into(wanted, found)
+
+
+def _as_loaded(kind: Any, folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a model folder by the names of the loaded model; empty if it is of another kind."""
+    try:
+        model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return {}
+    return dict(model.named_parameters())

@@ -14,9 +14,10 @@ from torch import nn
 
 from ..errors import SettingError
 from ..limits import Number, Width
-from .files import check_same_scale, read_config
+from .files import read_config
 from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
 from .second import save_active
+from .start import start_from
 from .targets import attention_targets, check_targets
 
 
@@ -64,7 +65,7 @@ class Lora:
                     False  # autocast chooses the dtype; a cast to float32 would be undone by it
                 )
         if self.initial is not None:
-            self._start_from(tuned, Path(self.initial).expanduser())
+            start_from(tuned, self.parameters(tuned), Path(self.initial).expanduser())
         return tuned
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
@@ -118,10 +119,6 @@ class Lora:
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
             **task_settings(model),
         )
-
-    def _start_from(self, model: nn.Module, folder: Path) -> None:
-        check_same_scale(folder, self.scale(model), rank=self.rank, alpha=self.alpha)
-        self.restore(model, folder)
 
 
 def _names(targets: object) -> tuple[str, ...]:

@@ -10,10 +10,15 @@ from torch import nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
+from ..interfaces import POOLING
 from ..tensors import Tensors
+from .begin import begin_elsewhere
 from .files import WEIGHTS, read_adapter, read_config, read_tensors
 
 ADAPTER = "default"  # PEFT's name of the one adapter that we attach
+HEADS = ("classifier", "score")  # what PEFT takes for the head of a classifier, and trains whole by itself
+LABELS = "labels.json"  # beside a classifier's adapter: the names of its classes in the order of their numbers
+HEAD = "head.json"  # beside it: what its head reads
 
 
 def attach_peft(model: nn.Module, config: Any, seed: int) -> nn.Module:
@@ -39,6 +44,20 @@ def attach_peft(model: nn.Module, config: Any, seed: int) -> nn.Module:
     return tuned.eval()
 
 
+def attach_in_front(model: nn.Module, config: Any, seed: int, *, kind: str) -> nn.Module:
+    """Return what `attach_peft` does, of a tuning that puts something before the text.
+
+    Raises:
+        SettingError: naming the tuning, if PEFT cannot put it before texts of this model.
+    """
+    try:
+        return begin_elsewhere(attach_peft(model, config, seed))
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as fault:
+        raise SettingError(
+            f"tuning {kind} and a {type(model).__name__} do not go together: {fault}; try tuning: lora or adapter"
+        ) from fault
+
+
 def check_bare(model: nn.Module) -> None:
     """Raise BackboneError if the model has an adapter."""
     if hasattr(model, "peft_config"):
@@ -51,10 +70,10 @@ def task_settings(model: nn.Module) -> dict[str, Any]:
     What the backbone's folder lacked (`model.fresh_modules`, which `load_backbone` sets) is trained whole: it is random, so
     nobody could use the result without it. PEFT adds a classifier's head by itself.
     """
-    return {
-        "task_type": "SEQ_CLS" if is_classifier(model) else "CAUSAL_LM",
-        "modules_to_save": list(getattr(model, "fresh_modules", ())) or None,
-    }
+    classifier = is_classifier(model)
+    # parts of a head of several layers (RoBERTa's) go with the whole: wrapped twice, most methods can neither join nor load them
+    fresh = [name for name in getattr(model, "fresh_modules", ()) if not (classifier and name.split(".")[0] in HEADS)]
+    return {"task_type": "SEQ_CLS" if classifier else "CAUSAL_LM", "modules_to_save": fresh or None}
 
 
 def trained_by_name(model: nn.Module) -> Mapping[str, nn.Parameter]:
@@ -117,11 +136,22 @@ def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
 
 
 def write_labels(model: nn.Module, folder: Path) -> None:
-    """Write labels.json, the names of the classes in the order of their numbers, if the model is a classifier."""
+    """Write labels.json, the names of the classes in the order of their numbers, and head.json, what their head reads, if there are classes."""
     if is_classifier(model):
         config: Any = model.config
         names = json.dumps([config.id2label[i] for i in sorted(config.id2label)], ensure_ascii=False)
-        (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
+        (folder / LABELS).write_text(names + "\n", encoding="utf-8")
+        (folder / HEAD).write_text(json.dumps({"pooling": getattr(config, POOLING, "model")}) + "\n", encoding="utf-8")
+
+
+def add_note(model: nn.Module, text: str) -> None:
+    """Leave a sentence for the user on a model; see `notes_of`."""
+    vars(model)["tuning_notes"] = (*notes_of(model), text)
+
+
+def notes_of(model: nn.Module) -> tuple[str, ...]:
+    """Return what is to be said of how a tuning was put in place."""
+    return tuple(getattr(model, "tuning_notes", ()))
 
 
 def restore_tensors(wanted: Mapping[str, nn.Parameter], folder: Path, *, more_in_file: bool = False) -> None:

@@ -10,15 +10,33 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..causes import detail_of
-from ..errors import BackboneError, SettingError
-from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, save_peft, task_settings, trained_by_name
+from ..errors import FedtailorError, SettingError
+from .begin import begin_elsewhere, first_answer, weight_sums
+from .over_peft import (
+    ADAPTER,
+    add_note,
+    attach_peft,
+    check_bare,
+    factor_scale,
+    restore_tensors,
+    save_peft,
+    task_settings,
+    trained_by_name,
+)
+from .start import STARTS, check_same_method
 from .targets import attention_targets
 
+SAME = 0.02  # of the largest logit, below which two answers differ by rounding alone: bfloat16 has 8 bits
 MOST_SIZE = 16_384  # of a rank, a block, a number of layers: weights are made by it
 OURS = ("task_type", "modules_to_save", "peft_type", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping")
+FROM_THE_BACKBONE = {  # arguments with which a method begins as the backbone, where PEFT's own default begins elsewhere
+    "FOURIERFT": {"init_weights": True},
+    "C3A": {"init_weights": True},
+}
 INSTEAD = {  # methods that are refused, and what to use
     "PREFIX_TUNING": "tuning: prefix",
     "PROMPT_TUNING": "tuning: prompt",
@@ -65,9 +83,12 @@ class PeftMethod:
             SettingError: if the method does not fit the model, or its file would not hold what is trained.
         """
         check_bare(model)
+        sums = weight_sums(model)
+        before = first_answer(model)
         try:
             tuned = self._attach(model, seed)
-        except BackboneError:
+            after = first_answer(tuned)
+        except FedtailorError:
             raise
         except Exception as fault:  # whatever PEFT and torch make of them
             raise SettingError(
@@ -75,6 +96,7 @@ class PeftMethod:
                 "Name other arguments, such as target_modules, or try tuning: lora"
             ) from fault
         self._check_saved(tuned)
+        self._mark(tuned, before, after, changed=weight_sums(model, only=sums) != sums)
         return tuned
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
@@ -95,7 +117,29 @@ class PeftMethod:
         Raises:
             SettingError: if the folder is missing, unreadable or holds an adapter of another shape.
         """
+        tuned: Any = model
+        check_same_method(folder, tuned.peft_config[ADAPTER])
         restore_tensors(self.parameters(model), folder, more_in_file=True)
+
+    def _mark(self, tuned: nn.Module, before: Tensor, after: Tensor, *, changed: bool) -> None:
+        """Leave on the model what has to be known of its start: whether it is that of the backbone, and whether this has other weights now."""
+        if changed:
+            rounded = next((str(p.dtype) for p in tuned.parameters() if not p.requires_grad and p.dtype != torch.float32), None)
+            if rounded:
+                raise SettingError(
+                    f"type {self.type} with {_start_of(self.arguments)} changes the backbone's weights, which are {rounded.removeprefix('torch.')} "
+                    "here, so that what is rounded away would be missing from the adapter; set precision: float32"
+                )
+            vars(tuned)["weights_changed"] = True
+        if not torch.allclose(after, before, rtol=0, atol=SAME * float(before.abs().max())):
+            begin_elsewhere(tuned)
+            add_note(
+                tuned,
+                f"type {self.type} changes what the model answers before any training; the figures before are those of the backbone alone",
+            )
+        elif self.type in FROM_THE_BACKBONE and not set(FROM_THE_BACKBONE[self.type]) & set(self.arguments):
+            chosen = ", ".join(f"{name}: {str(value).lower()}" for name, value in FROM_THE_BACKBONE[self.type].items())
+            add_note(tuned, f"type {self.type} begins as the backbone ({chosen}); PEFT's own default begins with random weights")
 
     def _attach(self, model: nn.Module, seed: int) -> nn.Module:
         try:
@@ -108,7 +152,7 @@ class PeftMethod:
     def _config(self, **more: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT tells of choices that a job cannot make
-            return _config_class(self.type)(**{**self.arguments, **more})
+            return _config_class(self.type)(**{**FROM_THE_BACKBONE.get(self.type, {}), **self.arguments, **more})
 
     def _check_names(self) -> None:
         if self.type in INSTEAD:
@@ -132,6 +176,11 @@ class PeftMethod:
                 f"type {self.type} cannot be used: PEFT's file would not hold {lost[:1] or 'anything'} that is trained; "
                 "try IA3, VERA, LOHA or LOKR"
             )
+
+
+def _start_of(arguments: Mapping[str, object]) -> str:
+    found = next((f"{name}: {arguments[name]}" for name in STARTS if name in arguments), None)
+    return found or "these arguments"
 
 
 def _config_class(name: str) -> type[Any]:

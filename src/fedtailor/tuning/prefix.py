@@ -23,7 +23,7 @@ from ..limits import Width
 from ..tensors import Tensors, clone
 from .checks import check_choice, check_count
 from .files import check_fit, read_tensors
-from .over_peft import ADAPTER, attach_peft, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
+from .over_peft import ADAPTER, attach_in_front, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
 from .prefix_network import ACTIVATIONS, PrefixNetwork, PrefixVectors
 from .prompt import PUBLISHED, published_vectors
 
@@ -60,7 +60,9 @@ class Prefix:
         from peft import PrefixTuningConfig
 
         _check_takes_past(model)
-        tuned: Any = attach_peft(model, PrefixTuningConfig(num_virtual_tokens=self.length, **task_settings(model)), seed)
+        tuned: Any = attach_in_front(
+            model, PrefixTuningConfig(num_virtual_tokens=self.length, **task_settings(model)), seed, kind=self.kind
+        )
         bare = tuned.prompt_encoder[ADAPTER].embedding.weight  # PEFT's, for its shape: it knows about grouped heads
         inner: Any = model
         with torch_draws(stream_seed(seed, "prefix")):

@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import SettingError
 from ..limits import Width
 from .checks import check_choice, check_count
-from .over_peft import attach_peft, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
+from .over_peft import attach_in_front, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
 
 TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
 
@@ -47,7 +47,7 @@ class Prompt:
             )
         start = PromptTuningInit.SAMPLE_VOCAB if self.start == "words" else PromptTuningInit.RANDOM
         config: Any = PromptTuningConfig(num_virtual_tokens=self.length, prompt_tuning_init=start, **task_settings(model))
-        return attach_peft(model, config, seed)
+        return attach_in_front(model, config, seed, kind=self.kind)
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
         """Return the vectors [length, width] and what else is trained, by the names of PEFT's file, sorted."""

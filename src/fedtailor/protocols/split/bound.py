@@ -1,6 +1,6 @@
 """Split learning, cut into one model: what a run works with."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,6 +40,7 @@ class BoundSplit:
     """The settings of `Split` together with the model that they cut."""
 
     own_models: ClassVar[bool] = False  # see `Averaging`
+    knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
     settings: "Split"
     worker: Worker
@@ -170,7 +171,14 @@ class BoundSplit:
         return ServerState(version=0, shared=worker.tensors())
 
     def serve(
-        self, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int, worker: Worker | None = None
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
         """Yield after each round, as averaging does; see `Averaging.serve`.
 
@@ -211,6 +219,7 @@ class BoundSplit:
         home: bool = False,
         local_only: bool = False,
         most_rank: int | None = None,
+        gain: bool = False,
     ) -> Manifest:
         """Return exactly what this protocol sends; see `Averaging.manifest`. Clients do not train alone, and all have one rank."""
         figures = list(figures)

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from ...chance import stream
-from ...errors import NotFinite, OffManifest
+from ...diverged import Diverged
+from ...errors import OffManifest
 from ...learning.client import ClientState
+from ...learning.training import check_trained
 from ...learning.worker import Worker
 from ...ledger import free_memory
 from ...models.cut import Part
 from ...personalization import OWN
 from ...records import Fact, Message
 from ...tasks.shard import Batch, training_batches
-from ...tensors import Tensors, add, check_finite
+from ...tensors import Tensors, add
 from ..evaluation import own_of
 from .cuts import moved
 from .layout import labels_of, lengths_of, rows_of, table_of
@@ -193,7 +195,7 @@ class ClientTurn:
     def _end(self) -> Message:
         """Send what changed in the client's part, and keep what stays home."""
         delta = self._side.delta()
-        check_finite(delta, "weights after training")
+        check_trained(delta, round=self._round, step=self._step)
         home = add(self._home, {name: delta.pop(name) for name in self._home})
         kept = {f"{OWN}{name}": value for name, value in home.items()}
         kept |= {f"{MOMENTS}{name}": value for name, value in self._side.moments().items()} if self._local.keep_optimizer else {}
@@ -219,9 +221,7 @@ class ClientTurn:
 
     def _note(self, loss: float) -> None:
         if not torch.isfinite(torch.tensor(loss)):
-            raise NotFinite(
-                f"the loss became {loss} in step {self._step + 1} of round {self._round}; try a smaller learning_rate"
-            )
+            raise Diverged("training loss", loss, round=self._round, step=self._step + 1)
         self._losses.append(loss)
 
 

@@ -134,7 +134,7 @@ class Conversations:
             return Reply(
                 client=open.client,
                 message=None,
-                error=ClientFailure(kind=kind, mark=type(fault).__name__),
+                error=ClientFailure(kind=kind, mark=getattr(fault, "mark", type(fault).__name__)),
                 traffic=open.traffic,
             )
         finally:

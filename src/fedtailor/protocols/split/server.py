@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...errors import NotFinite, OffManifest
+from ...diverged import Diverged
+from ...errors import OffManifest
 from ...records import ClientId, Fact, Message
 from ...tensors import Tensors, check_finite
 from .layout import CLASSES, TARGETS, blank_batch, rows_of, table_of
@@ -145,9 +146,7 @@ class ServerTurn:
         loss, counted = done
         mean = loss / max(1, counted)
         if not bool(torch.isfinite(mean)):
-            raise NotFinite(
-                f"the loss of {self._client} became {mean.item()} in step {self._step + 1}; try a smaller learning_rate"
-            )
+            raise Diverged("training loss", mean.item(), step=self._step + 1)
         if mean.requires_grad:
             mean.backward()  # type: ignore[no-untyped-call]
         return self._learned({"loss": mean.item()})

@@ -1,0 +1,126 @@
+"""Tokenized parts, kept in the user's cache from one start to the next: they are private data, as what they were made of is.
+
+A part is found by the content of its examples, of the tokenizer and of the task, so whatever changes makes a new one. A damaged entry is ignored and
+written again. Small parts are not kept: tokenizing them is quicker than looking.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..models.cache import cache_folder
+from ..records import Example
+from ..tasks.shard import Shard
+from ..tasks.task import Task
+
+LEAST_EXAMPLES = 200
+UNUSED_DAYS = 30  # after which an entry is removed, when another one is written
+PRIVATE_FOLDER, SUFFIX = 0o700, ".safetensors"
+KEPT = "kept"  # which of the given examples a shard holds, in order
+
+
+def token_folder() -> Path:
+    """Return where tokenized parts are kept."""
+    return cache_folder() / "tokens"
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """Keeps what one tokenizer and one task make of examples."""
+
+    salt: str  # hash of all else that tokens depend on
+
+    @classmethod
+    def of(cls, task: Task, tokenizer: Any) -> "TokenCache":
+        """Return the cache for a task and a tokenizer."""
+        state = tokenizer.backend_tokenizer.to_str() if getattr(tokenizer, "is_fast", False) else repr(tokenizer)
+        parts = [version(name) for name in ("fedtailor", "tokenizers", "transformers")]
+        parts += [repr(task), repr(tokenizer.chat_template), repr(sorted(map(str, tokenizer.special_tokens_map.items()))), state]
+        return cls("\n".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in parts))
+
+    def shard(self, examples: Sequence[Example], make: Callable[[], Shard], *, keep_examples: bool) -> Shard:
+        """Return the kept shard of these examples, else what `make` gives, which is kept then."""
+        if len(examples) < LEAST_EXAMPLES:
+            return make()
+        file = token_folder() / f"{self._key(examples, keep_examples=keep_examples)}{SUFFIX}"
+        found = _read(file, examples)
+        if found is None:
+            found = make()
+            with suppress(OSError):  # a cache that cannot be written costs time at the next start, no more
+                _write(file, found, examples)
+        return found
+
+    def _key(self, examples: Sequence[Example], *, keep_examples: bool) -> str:
+        digest = hashlib.sha256(f"{self.salt}\n{keep_examples}".encode())
+        for example in examples:
+            digest.update(repr((example.id, sorted(example.fields.items()))).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def _read(file: Path, examples: Sequence[Example]) -> Shard | None:
+    """Return the shard in a file; None if there is none, or it is damaged."""
+    try:
+        if not file.is_file():
+            return None
+        with safe_open(file, framework="pt") as entry:
+            about = json.loads((entry.metadata() or {})["about"])
+            tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 - no mapping
+        if about.pop("sha256") != _sha256(tensors, about):
+            return None
+        kept = tensors.pop(KEPT, None)
+        os.utime(file)
+        dropped = tuple((str(name), str(reason)) for name, reason in about.pop("dropped"))
+        held = () if kept is None else tuple(examples[row] for row in kept.tolist())
+        return Shard(**tensors, **about, dropped=dropped, examples=held)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError):
+        return None
+
+
+def _write(file: Path, shard: Shard, examples: Sequence[Example]) -> None:
+    """Keep a shard, readable for this user alone."""
+    own = {field.name: getattr(shard, field.name) for field in fields(shard)}
+    tensors = {name: value.contiguous() for name, value in own.items() if isinstance(value, Tensor)}
+    about = {name: value for name, value in own.items() if name not in tensors and name != "examples" and value is not None}
+    if shard.examples:
+        rows = {id(example): row for row, example in enumerate(examples)}
+        if not all(id(example) in rows for example in shard.examples):  # made of the given ones, not these themselves
+            return
+        tensors[KEPT] = torch.tensor([rows[id(example)] for example in shard.examples], dtype=torch.int64)
+    about["dropped"] = [list(pair) for pair in shard.dropped]
+    text = json.dumps({**about, "sha256": _sha256(tensors, about)})
+    folder = file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)
+    _remove_unused(folder)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as fresh:  # readable for this user alone
+        fresh.write(save(tensors, metadata={"about": text}))
+    Path(fresh.name).replace(file)
+
+
+def _sha256(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _remove_unused(folder: Path) -> None:
+    oldest = time.time() - UNUSED_DAYS * 86400
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

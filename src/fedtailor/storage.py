@@ -1,0 +1,68 @@
+"""Files that survive a power cut: written beside, synced, and put in place as a whole; a fault of the disk is named.
+
+A fault here is no fault of a client, though it may arise while one is served.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .causes import UNKNOWN, cause_of
+from .errors import JobError
+
+
+class StorageError(JobError):
+    """Something could not be written, as the disk is full, read-only or gone."""
+
+
+@contextmanager
+def writing(where: Path) -> Iterator[None]:
+    """Turn a fault of the disk inside the block into a StorageError that names `where`, the cause and what to try."""
+    try:
+        yield
+    except OSError as fault:
+        raise StorageError(f"{cause_of(fault, f'{where} cannot be written')}. What is saved so far is whole") from fault
+    except Exception as fault:
+        if type(fault).__name__ != "SafetensorError" or cause_of(fault, "").name in (UNKNOWN, "damaged"):
+            raise
+        raise StorageError(f"{cause_of(fault, f'{where} cannot be written')}. What is saved so far is whole") from fault
+
+
+def sync_file(path: Path) -> None:
+    """Ask the system to put a file on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Ask the system to put a folder's list of names on disk, where it can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some file systems cannot
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def put_in_place(fresh: Path, target: Path) -> None:
+    """Give a file that was written beside its place its name, once it is on disk."""
+    sync_file(fresh)
+    os.replace(fresh, target)
+    sync_folder(target.parent)
+
+
+def text_sha256(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
