@@ -13,6 +13,7 @@ from .assemble_checks import (
     advise,
     attach_second,
     check_fit,
+    check_sizes,
     checked_threads,
     fitting_protocol,
     home_weights,
@@ -112,6 +113,7 @@ def assemble(
     clients_folder: Path | None = None,
     divided: Divided | None = None,
     begun: bool = False,
+    trust_times: bool = False,
     clock: str | None = None,
     warn: Warn = lambda text: None,
     doing: Warn = lambda what: None,
@@ -123,6 +125,7 @@ def assemble(
         clients_folder: where each client's own folder is made; in memory if left out.
         divided: data divided already, in the place of those that the job names.
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
+        trust_times: whether files of backbones whose size and times are as before are not hashed again; for looks at a job, not for runs.
         clock: the moment that the run's chat template has written so far; left out: midnight of this day.
         warn: told in one sentence about everything that was left out or chosen for the user.
         doing: told what is under way, for those who wait.
@@ -140,7 +143,9 @@ def assemble(
     device = choose_device(job.device)
     precision = choose_precision(job.precision, device)
     doing(f"loading the backbone {job.backbone}")
-    backbone, worker, ranks = _tuned_worker(job, task, divided, device=device, precision=precision, begun=begun)
+    backbone, worker, ranks = _tuned_worker(
+        job, task, divided, device=device, precision=precision, begun=begun, trust_times=trust_times
+    )
     model, tuning = worker.model, ranks.shared
     check_lengths(model, task)
     room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
@@ -151,7 +156,7 @@ def assemble(
         worker = replace(worker, home=home)
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
-    models = own_models(job, worker, divided, precision=precision, warn=warn)
+    models = own_models(job, worker, divided, precision=precision, trust_times=trust_times, warn=warn)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
@@ -178,6 +183,7 @@ def assemble(
         for client, state in states.items()
         if len(state.train) or client in divided.elsewhere
     ]
+    check_sizes(job, infos, warn)
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
     settings = fitting_protocol(job, task, divided, clients=len(infos))
@@ -195,7 +201,9 @@ def assemble(
         worker=worker,
         protocol=protocol,
         states=states,
-        sampler=Sampler(clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed),
+        sampler=Sampler(
+            clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed, most_weight=job.clients.most_weight
+        ),
         server_validation=files["validation"],
         server_test=files["test"],
         divided=divided,
@@ -243,7 +251,7 @@ def _measures_gain(job: Job, protocol: Ready) -> bool:
 
 
 def _tuned_worker(
-    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool
+    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool, trust_times: bool
 ) -> tuple[Backbone, Worker, Ranks]:
     """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
     backbone = load_backbone(
@@ -256,6 +264,7 @@ def _tuned_worker(
         device=device,
         base=job.base,
         seed=job.seed,
+        trust_times=trust_times,
     )
     context(backbone.model)  # measured before anything is attached to it
     tuning: Any = job.tuning

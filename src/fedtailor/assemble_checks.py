@@ -1,7 +1,7 @@
 """Whether the parts of a job go together, found out before anything is done."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -16,11 +16,13 @@ from .learning.worker import Worker
 from .models import Backbone, reads_mean, trained_for_mean
 from .personalization import Ditto, Dual
 from .protocols import Averaging, Distillation, Split
+from .records import ClientInfo
 from .tasks import Task, pooling_of
 from .tensors import Tensors
 from .tuning import notes_of
 
 Warn = Callable[[str], None]
+DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
 WHY = {REPEATED: "they repeat an earlier one (of the same client, where the data name the clients)"}  # reasons, said in full
 ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
@@ -201,3 +203,20 @@ def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
         )
     if not (divided.server_test or divided.may_have("test")):
         warn("nobody has test examples: the figures are those of the validation examples")
+
+
+def check_sizes(job: Job, infos: Sequence[ClientInfo], warn: Warn) -> None:
+    """Warn if one client decides nearly every average; raise SettingError if one has more examples than the job takes of any."""
+    most = job.clients.most_examples
+    for info in infos:
+        if most is not None and info.examples > most:
+            raise SettingError(
+                f"client {info.id!r} has {info.examples:,} training examples, and clients.most_examples is {most:,}; raise it, leave it out, or "
+                "divide the data otherwise"
+            )
+    largest, total = max(infos, key=lambda info: info.examples), sum(info.examples for info in infos)
+    if len(infos) > 2 and largest.examples > DOMINANT * total and job.clients.most_weight > DOMINANT:
+        warn(
+            f"client {largest.id!r} has {largest.examples / total:.0%} of all training examples, and weighs as much in averages; "
+            "clients.most_weight: 0.5 bounds the share of one client"
+        )

@@ -25,7 +25,13 @@ class OwnModel:
 
 
 def own_models(
-    job: Job, worker: Worker, divided: Divided, *, precision: Precision, warn: Callable[[str], None]
+    job: Job,
+    worker: Worker,
+    divided: Divided,
+    *,
+    precision: Precision,
+    trust_times: bool = False,
+    warn: Callable[[str], None],
 ) -> dict[ClientId, OwnModel]:
     """Return the models of the clients that have one of their own; those of one backbone, rank and alpha share one in memory.
 
@@ -46,7 +52,7 @@ def own_models(
         own = job.clients.overrides[client].tuning
         key = (name, own.rank, own.alpha)
         if key not in made:
-            made[key] = _load(job, client, name, worker, precision)
+            made[key] = _load(job, client, name, worker, precision, trust_times=trust_times)
             if made[key].backbone.note:
                 warn(f"{name}: {made[key].backbone.note}")
         found[client] = made[key]
@@ -67,7 +73,7 @@ def _named(job: Job) -> dict[ClientId, str]:
     )
 
 
-def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision) -> OwnModel:
+def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision, *, trust_times: bool) -> OwnModel:
     try:
         backbone = load_backbone(
             name,
@@ -78,6 +84,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             device=worker.device,
             base=job.base,
             seed=job.seed,
+            trust_times=trust_times,
         )
         context(backbone.model)  # measured before anything is attached to it
         tuning = _tuning(job, client)

@@ -97,7 +97,7 @@ def clone(tensors: Tensors) -> dict[str, Tensor]:
 
 def norm(tensors: Tensors) -> float:
     """Return the Euclidean norm over all values, summed in float64."""
-    parts = (part for t in tensors.values() for part in _pieces(t))
+    parts = (part for t in tensors.values() for part in pieces(t))
     return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
 
 
@@ -138,11 +138,11 @@ def check_same_names(left: Tensors, right: Tensors) -> None:
 def check_finite(tensors: Tensors, where: str) -> None:
     """Raise NotFinite, naming the tensor, if any value is NaN or infinite."""
     for name, value in tensors.items():
-        if not all(bool(torch.isfinite(part).all()) for part in _pieces(value)):  # isfinite makes copies
+        if not all(bool(torch.isfinite(part).all()) for part in pieces(value)):  # isfinite makes copies
             raise NotFinite(f"{where}: tensor {name!r} holds NaN or infinity; try a smaller learning rate or gradient clipping")
 
 
-def _pieces(tensor: Tensor) -> Sequence[Tensor]:
+def pieces(tensor: Tensor) -> Sequence[Tensor]:
     """Return the tensor, or views of a large one, CHUNK values each."""
     flat = tensor.detach()
     return (flat,) if flat.numel() <= CHUNK else torch.split(flat.reshape(-1), CHUNK)

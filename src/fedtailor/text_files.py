@@ -53,7 +53,9 @@ def check_regular(path: Path, what: str, *, error: type[JobError] = SettingError
     except FileNotFoundError:
         raise error(f"{path}: there is no such file, to be read as {what}{f'; {tip}' if tip else ''}.") from None
     except (OSError, ValueError) as fault:
-        raise error(f"{shown(path)}: {what} cannot be read: {reason(fault)}.") from None
+        raise error(
+            f"{shown(path)}: {what} cannot be read: {reason(fault)}; check the path, where its links lead, and its mode."
+        ) from None
     sort = next((name for is_one, name in SORTS.items() if is_one(mode)), None)
     if sort is not None:
         raise error(f"{path} is {sort}, and {what} must be a regular file; give the path of a file.")

@@ -154,9 +154,9 @@ def break_folder(folder: Path, how: str) -> None:
         ("no config", "has no config.json"),
         ("no weights", r"has no \*.safetensors"),
         ("pickles", "pickles, which are never opened"),
-        ("cut weights", "could not be loaded"),
-        ("bad config", "could not be loaded|cannot be read|no tokenizer that can be loaded"),
-        ("unknown model", "could not be loaded|no tokenizer that can be loaded"),
+        ("cut weights", r"model.safetensors has .* bytes, its header speaks of .* cut off"),
+        ("bad config", r"config.json: a file is damaged"),
+        ("unknown model", r"config.json: model_type is 'perpetuum', which the installed transformers does not know"),
         ("no tokenizer", "tokenizer"),
     ],
 )

@@ -9,7 +9,8 @@ import torch
 from fedtailor.data import Clients, Data, divide
 from fedtailor.data.partition import Natural
 from fedtailor.errors import JobError, OffManifest, RunError
-from fedtailor.network.at_site import Guarded, OneOwner, Refused, site_parts
+from fedtailor.network.at_site import OneOwner, Refused, _divided, site_parts
+from fedtailor.network.guarded import Guarded
 from fedtailor.network.meeting import job_to_send
 from fedtailor.network.policy import Policy
 from fedtailor.network.site_file import SiteFile
@@ -152,6 +153,18 @@ def test_what_a_hub_leaves_out_of_a_job_is_held_against_the_policy_too(opened):
     left_out = {"kind": "distillation", "public": "sent"}  # public_fit is true where nothing is said of it
     with pytest.raises(Refused, match="needs to be told public-fit"):
         opened(quiet, protocol=left_out)
+
+
+def test_what_the_owner_has_not_mapped_is_not_even_read(tmp_path, make_job):
+    rows = [{"notes": f"n {n}", "target": f"t {n}", "ssn": str(n), "town": "Ulm"} for n in range(8)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = SiteFile(data=(str(tmp_path / "own.jsonl"),), columns={"input": "notes", "city": "town"}, validation_share=0.3)
+    told = {"validation_file": False, "sites": ["site-1", "site-2"], "test": [], "public": []}
+    divided = _divided("site-1", file, make_job(), told)
+    owned = [example for part in (divided.train, divided.validation, divided.test) for example in part.get("site-1", [])]
+    assert len(owned) == 8
+    assert {tuple(sorted(example.fields)) for example in owned} == {("city", "input", "target")}
+    assert {example.fields["city"] for example in owned} == {"Ulm"}
 
 
 @pytest.mark.parametrize("section", ["personalization", "tuning"])

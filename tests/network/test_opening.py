@@ -37,13 +37,25 @@ class Line:
         return False
 
 
-def asked(answer):
-    return open_at_sites(Line(answer), {"run": "a"}, Patience(beat_s=0.01))
+def asked(answer, most_examples=None):
+    left_out = {}
+    found = open_at_sites(
+        Line(answer), {"run": "a"}, Patience(beat_s=0.01), leave_out=left_out.__setitem__, most_examples=most_examples
+    )
+    return found, left_out
 
 
 def test_what_sites_tell_of_themselves_is_returned():
     gpu = {**INFO, "device": "cuda", "memory_gb": 80}
-    assert asked({"info": gpu}) == {"north": INFO, "south": gpu}
+    assert asked({"info": gpu}) == ({"north": INFO, "south": gpu}, {})
+
+
+def test_a_site_with_more_examples_than_the_job_takes_is_left_out_by_name():
+    found, left_out = asked({"info": {**INFO, "examples": 10**12 - 1}}, most_examples=1000)
+    assert list(found) == ["north"]
+    assert left_out == {"south": "it reports 999,999,999,999 training examples, and clients.most_examples is 1,000"}
+    with pytest.raises(RunError, match="no site can take part: north: it reports 24"):
+        asked({"info": INFO}, most_examples=3)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +78,13 @@ def test_what_sites_tell_of_themselves_is_returned():
     ],
     ids=repr,
 )
-def test_a_site_that_tells_something_else_is_named(answer):
-    with pytest.raises(RunError, match="south: off-manifest Opening"):
-        asked(answer)
+def test_a_site_that_tells_something_else_is_named_and_left_out(answer):
+    assert asked(answer) == ({"north": INFO}, {"south": "off-manifest Opening"})
+
+
+def test_a_site_that_cannot_load_the_job_is_named_and_nothing_begins():
+    with pytest.raises(RunError, match="a site cannot take part: south: failed OSError"):
+        asked({"failure": ["failed", "OSError"]})
 
 
 def test_the_words_of_a_site_do_nothing_to_the_terminal_of_somebody_else():

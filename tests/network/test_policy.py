@@ -135,6 +135,73 @@ def test_the_site_file_is_for_its_owner_alone_and_is_read_back(tmp_path):
         read_site_file(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"data": ["a"], "policy": []}', r"policy must be a mapping of settings"),
+        ('{"data": ["a"], "policy": null}', r"policy must be a mapping of settings"),
+        ('{"data": ["a"], "policy": "strict"}', r"policy must be a mapping of settings"),
+        ('{"data": ["a"], "data": ["b"]}', "the key 'data' stands there twice"),
+        ('{"data": ["a"], "policy": {"rounds": 1, "rounds": 1000}}', "the key 'rounds' stands there twice"),
+        ('{"data": ["a"], "columns": {"input": "x", "input": "y"}}', "the key 'input' stands there twice"),
+        ('{"data": "abc"}', "data is a list of files"),
+        ('{"data": {"a": 1}}', "data is a list of files"),
+        ('{"data": [1]}', "data is a list of files"),
+        ('{"data": ["a"], "columns": []}', "columns is a mapping"),
+        ('{"data": ["a"], "columns": {"input": 3}}', "columns is a mapping"),
+        ('{"data": ["a"], "backbones": ["b"]}', "backbones is a mapping"),
+        ('{"data": ["a"], "test_share": "0.1"}', "test_share is a share"),
+        ('{"data": ["a"], "test_share": NaN}', "NaN is no number"),
+        ('{"data": ["a"], "test_share": 0.5, "validation_share": 0.5}', "leave nothing to train on"),
+        ('{"data": ["a"], "policy": {"rounds": 1.0}}', r"policy\.rounds is 1\.0"),
+        ('{"data": ["a"], "policy": {"protocols": {"averaging": 1}}}', r"policy\.protocols is"),
+        ('{"data": ["a"], "policy": {"min_examples": -1}}', r"policy\.min_examples is a whole number from 1"),
+        ('["data"]', "the file must be a mapping"),
+        ("null", "the file must be a mapping"),
+        ("[" * 100_000, "cannot be read"),
+    ],
+)
+def test_a_site_file_in_another_form_is_refused_and_says_where(tmp_path, text, words):
+    path = tmp_path / "local" / "fedtailor.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(SettingError, match=words) as refused:
+        read_site_file(tmp_path)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "changes", "names"),
+    [
+        ({}, {}, []),
+        ({"input": "notes"}, {}, []),
+        ({}, {"task": {"kind": "generation", "template": "{input} {ssn}\n{target}"}}, ["task.template names the column 'ssn'"]),
+        ({"ssn": "number"}, {"task": {"kind": "generation", "template": "{input} {ssn}\n{target}"}}, []),
+        (
+            {},
+            {"task": {"kind": "generation", "template": "{input} {label}\n{target}"}},
+            ["task.template names the column 'label'"],
+        ),
+        ({}, {"task": {"kind": "generation", "template": "{input} {a.b} {c[0]}\n{target}"}}, ["'a.b'", "'c[0]'"]),
+        ({"input": "x", "text": "y"}, {"task": {"kind": "language-modeling"}}, []),
+    ],
+)
+def test_a_template_names_no_column_that_the_site_has_not_mapped(told, columns, changes, names):
+    found = SiteFile(data=("a",), columns=columns).refusals(told(**changes))
+    assert len(found) == len(names)
+    assert all(name in text for name, text in zip(names, found, strict=True))
+
+
+@pytest.mark.parametrize("by", ["ssn", "ssn[first]"])
+def test_neither_does_any_other_setting(told, by):
+    job = told()
+    job["clients"] = {**job["clients"], "partition": {"kind": "natural", "by": by}}
+    assert "clients.partition.by names the column 'ssn'" in SiteFile(data=("a",)).refusals(job)[0]
+    job = told()
+    job["task"] = {**job["task"], "prompt_template": ["{secret}"]}
+    assert "task.prompt_template names the column 'secret'" in SiteFile(data=("a",)).refusals(job)[0]
+
+
 def test_a_backbone_is_found_by_name_and_a_path_of_the_jobs_is_never_opened(tmp_path):
     (tmp_path / "backbones" / "sent").mkdir(parents=True)
     file = SiteFile(data=("a",), backbones={"llama": "/models/llama"})

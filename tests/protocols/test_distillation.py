@@ -61,7 +61,7 @@ def test_the_manifest_lists_what_is_sent_and_nothing_else(plain):
             optional = {name for name, fact in spec["facts"].items() if fact["optional"]}
             assert set(spec["facts"]) - optional <= facts[kind] <= set(spec["facts"])
     assert manifest["up"]["train"]["tensors"] == {
-        "logits/values": {"dtype": "float16", "shape": ["places", 3], "optional": False}
+        "logits/values": {"dtype": "float16", "shape": ["places", 3], "most": 1e6, "optional": False}
     }
     assert manifest["sizes"] == {"places": 30}
 
@@ -156,7 +156,9 @@ def test_a_model_that_breaks_is_left_out_and_named(make, tmp_path, monkeypatch):
         clients = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
         assert clients["error"].dropna().to_dict() == {"client-01": "not-finite: NotFinite"}
     calls = [1]
-    with pytest.raises(TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: not-finite"):
+    with pytest.raises(
+        TooFewClients, match=r"2 of 3 clients sent usable logits, the quorum is 100%.*client-00: what it sent is not finite"
+    ):
         run(make(stop__rounds=1, p_quorum=1.0), data=class_data(), out=tmp_path / "all")
 
 

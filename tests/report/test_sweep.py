@@ -73,3 +73,27 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match=r"fedtailor\[plots\]"):
         check_plots()
+
+
+def test_nothing_is_drawn_between_categories_and_what_does_not_depend_on_them_goes_across(tmp_path, monkeypatch):
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from fedtailor.report.plot import plot_sweep
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **settings: drawn.append(figure))
+    rows = [{"run": "federated", "along": value, "loss": 1.0 + place, "n": 1} for place, value in enumerate(["b", "a, c"])]
+    rows.append({"run": "central", "along": None, "loss": 0.5, "n": 1})
+    plot_sweep(pd.DataFrame(rows), along="along", others=["run"], metric="loss", folder=tmp_path)
+    (axes,) = drawn[0].axes
+    points, across = (
+        [line for line in axes.lines if line.get_marker() == "o"],
+        [line for line in axes.lines if line.get_linestyle() == "--"],
+    )
+    assert [line.get_linestyle() for line in points] == ["None"]
+    assert [list(line.get_ydata()) for line in across] == [[0.5, 0.5]]
+    numbers = [{"run": "federated", "along": value, "loss": 1.0, "n": 1} for value in (8, 2)]
+    plot_sweep(pd.DataFrame(numbers), along="along", others=["run"], metric="loss", folder=tmp_path)
+    (line,) = [line for line in drawn[-1].axes[0].lines if line.get_marker() == "o"]
+    assert (line.get_linestyle(), list(line.get_xdata())) == ("-", [2.0, 8.0])

@@ -258,3 +258,10 @@ def test_cosines_of_prefixes_have_a_column_where_a_run_has_them(write_run, print
     text = printed(show(read_run(folder)))
     assert "prefix cosine" in text
     assert "0.8422" in text
+
+
+def test_equal_numbers_are_no_difference():
+    jobs = [{"tuning": {"alpha": 16, "targets": ["q"]}, "x": 1e-5}, {"tuning": {"alpha": 16.0, "targets": ["q"]}, "x": 0.00001}]
+    assert differences(jobs) == {}
+    jobs[1]["tuning"]["alpha"] = 32.0
+    assert differences(jobs) == {"tuning.alpha": ["16", "32"]}

@@ -51,7 +51,7 @@ def passes(monkeypatch):
 
 @pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS)
 def test_rows_are_scored_once_and_seconds_sum_to_the_whole(make_job, rows, tmp_path, passes, changes):
-    done = run(make_job(stop__rounds=2, **changes), data=rows, out=tmp_path / "r")
+    done = run(make_job(stop__rounds=2, evaluation__local_gain=True, **changes), data=rows, out=tmp_path / "r")
     assert passes
     assert max(passes.values()) == 1
     assert not pd.read_parquet(done.folder / "evaluations.parquet").duplicated(KEYS).any()
@@ -82,7 +82,7 @@ def test_baselines_score_what_all_share_once_and_have_no_traffic(make_job, tmp_p
 
 
 def test_the_gain_is_that_of_the_evaluations_around_it(make_job, rows, tmp_path):
-    done = run(make_job(stop__rounds=2), data=rows, out=tmp_path / "r")
+    done = run(make_job(stop__rounds=2, evaluation__local_gain=True), data=rows, out=tmp_path / "r")
     evaluations = pd.read_parquet(done.folder / "evaluations.parquet")
     losses = evaluations[(evaluations["scope"] == "client-validation") & (evaluations["metric"] == "loss")]
     before = {(row["round"] + 1, row["client"]): row["value"] for row in losses.to_dict("records")}
@@ -94,10 +94,16 @@ def test_the_gain_is_that_of_the_evaluations_around_it(make_job, rows, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "columns"),
     [
-        ({"evaluation__every": 2}, [2]),  # what a client starts from in round 2 was not evaluated: it is measured there
-        ({"protocol__wire": "bfloat16"}, [1, 2]),  # what is received is rounded, and not what was evaluated
-        ({"evaluation__local_gain": False}, None),
-        (JOBS["split"], None),  # a client has but a part of the model
+        (
+            {"evaluation__every": 2, "evaluation__local_gain": True},
+            [2],
+        ),  # what a client starts from in round 2 was not evaluated: it is measured there
+        (
+            {"protocol__wire": "bfloat16", "evaluation__local_gain": True},
+            [1, 2],
+        ),  # what is received is rounded, and not what was evaluated
+        ({}, None),
+        ({**JOBS["split"], "evaluation__local_gain": True}, None),  # a client has but a part of the model
     ],
 )
 def test_both_columns_of_the_gain_are_there_in_rounds_that_are_evaluated_or_neither(make_job, rows, tmp_path, changes, columns):
@@ -113,7 +119,7 @@ def test_both_columns_of_the_gain_are_there_in_rounds_that_are_evaluated_or_neit
 def test_of_a_large_validation_part_64_rows_are_measured_before_and_after(make_job, tmp_path):
     rows = [{**row, "target": f"{row['target']} no {number}"} for number in range(3) for row in tiny_rows()]
     job = make_job(clients__count=1, clients__validation_share=0.7, clients__test_share=0.1, protocol__local__learning_rate=1e-12)
-    done = run(job.replace("stop.rounds", 1), data=rows, out=tmp_path / "r")
+    done = run(job.replace("evaluation.local_gain", True).replace("stop.rounds", 1), data=rows, out=tmp_path / "r")
     (row,) = pd.read_parquet(done.folder / "clients.parquet").to_dict("records")
     evaluations = pd.read_parquet(done.folder / "evaluations.parquet")
     own = evaluations[(evaluations["scope"] == "client-validation") & (evaluations["round"] == 0)].set_index("metric")["value"]

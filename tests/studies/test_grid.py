@@ -85,3 +85,32 @@ def test_names_of_cells_are_short_plain_and_distinct():
     assert len(set(names)) == len(names)
     assert all(len(name) < 200 and "/" not in name and " " not in name for name in names)
     assert len(cell_name({f"section.setting{i}": i for i in range(40)})) <= 150
+
+
+def test_a_baseline_that_a_setting_does_not_change_runs_once(job):
+    _, cells = make_grid(job, ["protocol.aggregation=fedavg,fedadam", "seed=0,1"], ["central", "local"])
+    assert [cell.name for cell in cells if cell.run != "federated"] == [
+        "seed=0_central", "seed=0_local", "seed=1_central", "seed=1_local",
+    ]  # fmt: skip
+    assert [cell.settings for cell in cells if cell.run == "local"] == [
+        {"protocol.aggregation": None, "seed": 0},
+        {"protocol.aggregation": None, "seed": 1},
+    ]
+    for setting in ("protocol.wire=float32,bfloat16", "protocol.quorum=0.5,1.0", "personalization=none,finetune"):
+        assert [cell.name for cell in make_grid(job, [setting], ["central"])[1] if cell.run == "central"] == ["central"]
+    for setting in ("tuning.rank=2,4", "protocol.local.learning_rate=1e-3,1e-2", "stop.rounds=1,2"):  # these change it
+        assert len([cell for cell in make_grid(job, [setting], ["central"])[1] if cell.run == "central"]) == 2
+
+
+def test_cells_of_sections_are_named_by_what_differs(job):
+    same = "local: {steps: 2, learning_rate: 0.1, optimizer: sgd"
+    swept = f"protocol={{aggregation: fedavg, {same}}}}},{{aggregation: fedavg, {same}, proximal: 0.1}}}},{{aggregation: scaffold, {same}}}}}"
+    _, cells = make_grid(job, [swept])
+    assert [cell.labels["protocol"] for cell in cells] == [
+        "aggregation=fedavg, local.proximal=0.0",  # left out: the default
+        "aggregation=fedavg, local.proximal=0.1",
+        "aggregation=scaffold, local.proximal=0.0",
+    ]
+    assert cells[1].name == "protocol=aggregation=fedavg,local.proximal=0.1"
+    _, cells = make_grid(job, ["tuning={kind: lora, rank: 2},{kind: full}"])
+    assert [cell.labels["tuning"] for cell in cells] == ["lora, rank=2", "full"]

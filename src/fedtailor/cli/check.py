@@ -25,7 +25,7 @@ def check(job: JobFile, settings: Overrides = None) -> None:
         from ..job import Job
 
         loaded = Job.load(job, settings or [])
-        parts = assemble(loaded, warn=warnings.append)
+        parts = assemble(loaded, trust_times=True, warn=warnings.append)
     for part in plan(loaded, parts, warnings):
         out().print(part)
 

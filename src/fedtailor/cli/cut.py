@@ -91,7 +91,7 @@ def _assembled(job: JobFile, settings: Overrides) -> "Parts":
     with waiting(err(), "reading the data and the backbone"):
         from ..assemble import assemble
 
-        return assemble(loaded, warn=lambda text: None)
+        return assemble(loaded, trust_times=True, warn=lambda text: None)
 
 
 def _means(parts: "Parts", given: Mapping[str, float | None]) -> "Means":

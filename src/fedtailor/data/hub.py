@@ -15,7 +15,7 @@ WAIT_S = 3.0
 
 
 def is_hub_id(source: str, base: Path) -> bool:
-    """Tell whether `source` is `hub:NAME`, or `owner/name` and no path that exists or looks like a file."""
+    """Return whether `source` is `hub:NAME`, or `owner/name` and no path that exists or looks like a file."""
     if source.startswith("hub:"):
         return True
     looks_so = re.fullmatch(r"[\w.-]+/[\w.-]+", source) is not None and not source.startswith(".")

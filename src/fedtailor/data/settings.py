@@ -105,6 +105,8 @@ class Clients:
     per_round: ClientCount | None = None  # clients asked in a round; takes the place of fraction
     select: Literal["uniform", "by-size", "stratified"] = "uniform"  # how the clients of a round are drawn
     min_examples: Count = 16  # random parts smaller than this are drawn again; natural clients smaller than this are left out
+    most_examples: Count | None = None  # in one part of one client: a client that reports more is dropped; null: any number
+    most_weight: float = 1.0  # largest share of one client in an average, in (0, 1]; 1: as large as its examples make it
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
     failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
@@ -123,6 +125,14 @@ class Clients:
             raise SettingError(f"select is uniform, by-size or stratified, got {self.select!r}")
         if not _whole(self.min_examples) or self.min_examples < 1:
             raise SettingError(f"min_examples is a number of examples, at least 1, got {self.min_examples!r}")
+        if self.most_examples is not None and (not _whole(self.most_examples) or self.most_examples < 1):
+            raise SettingError(
+                f"most_examples is a number of examples, at least 1, or null for any number, got {self.most_examples!r}"
+            )
+        if not _number(self.most_weight) or not 0 < self.most_weight <= 1:
+            raise SettingError(
+                f"most_weight is the largest share of one client in an average, in (0, 1], got {self.most_weight!r}"
+            )
         for name, of in (
             ("validation_share", "each client's examples"),
             ("test_share", "each client's examples"),

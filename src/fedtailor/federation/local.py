@@ -80,7 +80,7 @@ class LocalFederation:
             finally:
                 worked = time.perf_counter() - start
             answer = self._gate.leave_client(message)
-            reply, error = self._gate.enter_server(answer), None
+            reply, error = self._gate.enter_server(answer, request.message.kind), None
         except StorageError:  # the run folder's disk is no fault of the client
             raise
         except Exception as fault:

@@ -36,7 +36,7 @@ class Evaluation:
     batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
     class_counts: bool = True  # counts of a client's classes go with its macro-F1, else there is none over all clients
-    local_gain: bool = True  # what a round's local training gains on each client's validation part, in rounds that are evaluated
+    local_gain: bool = False  # what a round's local training gains on each client's validation part, in rounds that are evaluated
 
     def __post_init__(self) -> None:
         for name in ("every", "batch_size"):

@@ -84,7 +84,8 @@ def numbers(figures: Mapping[str, Any]) -> dict[str, float]:
 def _weight(name: str, row: Mapping[str, Any]) -> float:
     """Return what a figure of one set counts by: its targets, texts or examples."""
     unit = METRICS[name].unit if name in METRICS else "texts"
-    return float(row.get("tokens" if unit == "targets" else unit, row["examples"]))
+    count = row.get("tokens" if unit == "targets" else unit)
+    return float(row.get("examples", 0.0) if count is None else count)  # a client may have reported neither
 
 
 def _from_counts(name: str, rows: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -10,19 +10,24 @@ from torch import nn
 
 from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
+from .build import bounded_build, check_numbers
+from .cache import background
 from .device import Precision, check_4bit, choose_device, choose_precision
 from .ends import check_ends, generation_settings
-from .info import chat_template, pins
+from .faults import check_type, config_fault, is_ours
+from .files import Weights, read_settings, read_weights
 from .labels import class_layer, follow, plan_head
 from .locate import Location, locate
+from .pins import pins
 from .pooling import Pooling, is_unread, pool_mean, reads_mean
 from .probe import find_padding
 from .quiet import quiet_transformers
+from .tokenizer import load_tokenizer
+from .whole import check_fits, check_numbers_of
 
 __all__ = ["Backbone", "choose_device", "choose_precision", "count_body", "load_backbone"]
 
 Kind: TypeAlias = Literal["causal", "classifier"]
-TOKENIZERS = ("tokenizer*", "vocab*", "merges.txt", "*.model")  # files of which a tokenizer has at least one
 OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")  # of no next token
 
 
@@ -52,6 +57,7 @@ def load_backbone(
     device: torch.device,
     base: Path,
     seed: int,
+    trust_times: bool = False,
 ) -> Backbone:
     """Return the backbone, frozen, on `device`.
 
@@ -64,9 +70,10 @@ def load_backbone(
         device: that it is to compute on.
         base: folder of the job file.
         seed: of the job; a classifier's head is drawn from it where the folder has none that fits.
+        trust_times: whether files whose size and times are as before are not hashed again: for looks at a job, not for runs.
 
     Raises:
-        BackboneError: if it cannot be found or read, or has another kind of head, or cannot be pooled so.
+        BackboneError: if it cannot be found or read, or has another kind of head, or cannot be pooled so; it names the file at fault.
         SettingError: if the precision does not fit the device, or a classifier has fewer than two labels.
     """
     if kind == "classifier" and len(labels) < 2:
@@ -74,9 +81,17 @@ def load_backbone(
     if precision == "4bit":
         check_4bit(device)
     place = locate(name, base)
-    tokenizer = _load_tokenizer(place)
-    model, fresh, note = _load_model(place, kind=kind, labels=labels, precision=precision, device=device, seed=seed)
-    _agree_on_padding(model, tokenizer)
+    settings = read_settings(place.folder)
+    weights = read_weights(place.folder)
+    check_type(settings, place.folder / "config.json")
+    check_numbers(settings, place.folder / "config.json", weights)  # before the tokenizer, which reads the config too
+    hashes = background(pins, place, trust_times=trust_times)  # on the other core, while the same files are loaded
+    tokenizer = load_tokenizer(place.folder)
+    model, fresh, note = _load_model(
+        place, settings, weights, kind=kind, labels=labels, precision=precision, device=device, seed=seed
+    )
+    check_numbers_of(model, place.folder)
+    _agree_on_padding(model, tokenizer, place.folder)
     if kind == "causal":
         check_ends(model, place.folder)
     if kind == "classifier" and (pooling == "mean" or reads_mean(model)):
@@ -87,11 +102,17 @@ def load_backbone(
     vars(model)["padding_side"] = find_padding(model, tokenizer, causal=kind == "causal", what=f"backbone folder {place.folder}")
     vars(model)["fresh_modules"] = fresh  # tunings train these too
     vars(model)["name_or_path"] = str(place.folder)  # what PEFT writes as the adapter's base; a config may say otherwise
+    found = hashes.result()
+    if place.origin is not None and found["origin"][:12] not in place.folder.name:
+        raise BackboneError(
+            f"{place.origin} was changed, and neither its size nor its times show it, so {place.folder} is not what it holds; start again: it is "
+            "converted then"
+        )
     return Backbone(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        hashes=pins(place),
+        hashes=found,
         body_parameters=count_body(model),
         parameters=sum(_numel(p) for p in model.parameters()),
         kind=kind,
@@ -112,15 +133,28 @@ def count_body(model: nn.Module) -> int:
 
 
 def _load_model(
-    place: Location, *, kind: Kind, labels: Sequence[str], precision: Precision, device: torch.device, seed: int
+    place: Location,
+    settings: Mapping[str, Any],
+    weights: Weights,
+    *,
+    kind: Kind,
+    labels: Sequence[str],
+    precision: Precision,
+    device: torch.device,
+    seed: int,
 ) -> tuple[nn.Module, tuple[str, ...], str | None]:
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    path = place.folder / "config.json"
     try:
-        with quiet_transformers(), torch_draws(stream_seed(seed, "head")):
-            config = AutoConfig.from_pretrained(place.folder, local_files_only=True)
+        with (
+            quiet_transformers(),
+            torch_draws(stream_seed(seed, "head")),
+            bounded_build(settings, path, weights, labels=len(labels)),
+        ):
+            config = AutoConfig.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
             _check_head(place, kind, config)
+            config.return_dict = True  # outputs are read by name
             loader = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
             plan = plan_head(config, labels, place.folder) if kind == "classifier" else None
             if plan:
@@ -130,11 +164,13 @@ def _load_model(
                 config=config,
                 local_files_only=True,
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
-                ignore_mismatched_sizes=kind == "classifier",  # a head for other classes is drawn anew
+                ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; all else is refused below
                 **({"generation_config": generation_settings(place.folder)} if kind == "causal" else {}),
                 **_form(precision, device),
             )
+            check_fits(model, report, place.folder, settings, causal=kind == "causal")
             lacking = sorted(report["missing_keys"])
             mismatched = sorted(entry[0] for entry in report["mismatched_keys"])
             drawn, note = follow(plan, model, lacking=lacking, mismatched=mismatched) if plan else (None, None)
@@ -142,27 +178,30 @@ def _load_model(
                 _name_classes(model.config, labels)
                 model.num_labels = len(labels)
                 vars(model)["class_layer"] = class_layer(model)[0]  # whose rows tunings match with labels
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as fault:
-        raise BackboneError(
-            f"backbone folder {place.folder} could not be loaded as a {kind} ({type(fault).__name__}: {fault}); "
-            "are its files whole, and of a kind of model that transformers knows?"
-        ) from fault
+    except BaseException as fault:  # whatever transformers, safetensors and tokenizers raise; a panic is no Exception
+        if is_ours(fault):
+            raise
+        raise config_fault(fault, place.folder, settings, kind, weights) from fault
     lacking += mismatched
-    if kind == "causal" and lacking:
-        raise BackboneError(
-            f"backbone folder {place.folder} lacks {len(lacking)} weights of a causal language model (first: {lacking[0]}), "
-            "so its output would be random; name a model that was trained to generate"
-        )
     loaded: nn.Module = model if precision == "4bit" else model.to(device)
     return loaded, tuple(sorted({key.rpartition(".")[0] for key in lacking} | ({drawn} if drawn else set()))), note
 
 
 def _check_head(place: Location, kind: Kind, config: Any) -> None:
-    names = getattr(config, "architectures", None) or []
-    if kind == "causal" and any(name.endswith(OTHER_HEADS) for name in names):
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    names = config.architectures if isinstance(config.architectures, list) else []
+    if kind == "causal" and any(str(name).endswith(OTHER_HEADS) for name in names):
         raise BackboneError(
             f"backbone folder {place.folder} is a {names[0]}, the task needs a causal language model; "
             "try smollm2-135m, or task.kind: classification"
+        )
+    known = MODEL_FOR_CAUSAL_LM_MAPPING if kind == "causal" else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) not in known:
+        wanted = "causal language models, such as llama" if kind == "causal" else "models that name classes, such as bert"
+        raise BackboneError(
+            f"{place.folder / 'config.json'}: model_type is {config.model_type!r}, and transformers has no such model with the head that the task "
+            f"needs; name a backbone of one of its {wanted}"
         )
 
 
@@ -182,43 +221,18 @@ def _name_classes(config: Any, labels: Sequence[str]) -> None:
     config.problem_type = "single_label_classification"
 
 
-def _load_tokenizer(place: Location) -> Any:
-    from transformers import AutoTokenizer
-
-    if not any(path for pattern in TOKENIZERS for path in place.folder.glob(pattern)):  # transformers would make an empty one
-        raise BackboneError(
-            f"{place.folder} has no tokenizer: it needs tokenizer.json and tokenizer_config.json; of a run with tuning: full, take the folder that "
-            "fedtailor export RUN --to merged writes"
-        )
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, use_fast=True)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as fault:
-        raise BackboneError(
-            f"backbone folder {place.folder} has no tokenizer that can be loaded ({type(fault).__name__}: {fault}); "
-            "it needs tokenizer.json and tokenizer_config.json"
-        ) from fault
-    if not getattr(tokenizer, "is_fast", False):
-        raise BackboneError(
-            f"the tokenizer of {place.folder} knows no character offsets; it needs a tokenizer.json (a fast tokenizer)"
-        )
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
-    if tokenizer.pad_token_id is None:
-        raise BackboneError(f"the tokenizer of {place.folder} has no pad, end or unknown token to pad with; give it a pad_token")
-    tokenizer.chat_template = chat_template(tokenizer)
-    return tokenizer
-
-
-def _agree_on_padding(model: nn.Module, tokenizer: Any) -> None:
+def _agree_on_padding(model: nn.Module, tokenizer: Any, folder: Path) -> None:
     inner: Any = model
     inner.config.pad_token_id = tokenizer.pad_token_id  # a decoder with a class head reads the last token that is not this
     if getattr(inner, "generation_config", None) is not None:
         inner.generation_config.pad_token_id = tokenizer.pad_token_id
     rows = inner.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise BackboneError(f"the tokenizer has {len(tokenizer)} tokens, the model embeds {rows}: they do not belong together")
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if len(tokenizer) > rows or highest >= rows:
+        raise BackboneError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, numbered up to {highest}; the model embeds {rows}: they do not belong together, so "
+            "get tokenizer and weights of one model"
+        )
 
 
 def _numel(parameter: nn.Parameter) -> int:

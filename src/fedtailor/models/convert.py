@@ -5,8 +5,12 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from ..causes import cause_of
 from ..errors import BackboneError
+from .build import bounded_build, check_numbers
 from .cache import cache_folder, file_sha256, whole_folder
+from .faults import is_ours
+from .gguf_file import check_is_gguf, read_gguf
 from .quiet import quiet_transformers
 
 FORM = "v1"  # changes when the conversion does
@@ -20,13 +24,18 @@ def converted(source: Path) -> Path:
     Raises:
         BackboneError: if the file is missing or no GGUF that transformers can read.
     """
-    if not source.is_file():
+    if not source.exists():
         raise BackboneError(f"there is no GGUF file {source}")
-    _check_is_gguf(source)
-    target = cache_folder() / "backbones" / f"{source.stem}-{file_sha256(source)[:12]}-{FORM}"
-    if not (target / "config.json").is_file():
-        with whole_folder(target) as fresh:
-            _convert(source, fresh)
+    check_is_gguf(source)
+    try:
+        target = cache_folder() / "backbones" / f"{source.stem}-{file_sha256(source)[:12]}-{FORM}"
+        if not (target / "config.json").is_file():
+            with whole_folder(target) as fresh:
+                _convert(source, fresh)
+    except OSError as fault:
+        raise BackboneError(
+            str(cause_of(fault, f"{source} could not be converted to safetensors in {cache_folder()}"))
+        ) from fault
     return target
 
 
@@ -34,29 +43,28 @@ def _convert(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    header, weights = read_gguf(source)
+    check_numbers(header, source, weights)
     dtype = torch.bfloat16 if _is_quantized(source) else torch.float32
     place: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
     try:
-        with quiet_transformers(), redirect_stderr(io.StringIO()):  # the bar of the conversion asks nobody's leave
+        with quiet_transformers(), redirect_stderr(io.StringIO()), bounded_build(header, source, weights):  # its bar is not ours
             tokenizer = AutoTokenizer.from_pretrained(str(source.parent), **place)
             # dequantize: without it the model counts as quantized, and save_pretrained refuses
             model = AutoModelForCausalLM.from_pretrained(
-                str(source.parent), dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **place
+                str(source.parent),
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+                trust_remote_code=False,
+                **place,
             )
             model.to(dtype).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-    except (OSError, ValueError, KeyError, ImportError, NotImplementedError, RuntimeError) as fault:
-        raise BackboneError(
-            f"{source} could not be converted to safetensors ({type(fault).__name__}: {fault}); "
-            "use the model's folder or hub id, or another GGUF file of it"
-        ) from fault
-
-
-def _check_is_gguf(source: Path) -> None:
-    with source.open("rb") as file:
-        start = file.read(4)
-    if start != b"GGUF":
-        raise BackboneError(f"{source} is not a GGUF file: it starts with {start!r}, not b'GGUF'; was it downloaded whole?")
+    except BaseException as fault:  # a panic of tokenizers is no Exception
+        if is_ours(fault):
+            raise
+        cause = cause_of(fault, f"{source} could not be converted to safetensors")
+        raise BackboneError(f"{cause.sentence}; use the model's folder or hub id, or another GGUF file of it") from fault
 
 
 def _is_quantized(source: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import BackboneError
+from ..text_files import expanded
 from .convert import converted
 from .packaged import PACKAGED, install_command, packaged_source
 
@@ -44,7 +45,7 @@ def locate(name: str, base: Path) -> Location:
     if name in PACKAGED:
         source = packaged_source(name)
         return _local(source, kind="packaged", license=PACKAGED[name].license)
-    path = base / Path(name).expanduser()
+    path = expanded(base, name, "backbone", error=BackboneError)
     if path.is_file():
         return _local(path, kind="gguf")
     if path.is_dir():
@@ -63,14 +64,16 @@ def _local(path: Path, *, kind: Literal["packaged", "folder", "gguf"], license: 
 
 
 def _checked(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
+    if not os.path.lexists(folder / "config.json"):  # a pipe or a link to nothing is named when it is read
         adapter = "; it is an adapter folder: name its backbone, and the adapter as tuning.initial"
         hint = adapter if (folder / "adapter_config.json").exists() else ""
-        raise BackboneError(f"backbone folder {folder} has no config.json: it is not a model folder of transformers{hint}")
+        raise BackboneError(
+            f"backbone folder {folder} has no config.json: it is not a model folder of transformers{hint or '; name one that save_pretrained wrote'}"
+        )
     if not any(folder.glob("*.safetensors")):
         pickled = " (its .bin files are pickles, which are never opened; convert them with save_pretrained)"
         hint = pickled if any(folder.glob("*.bin")) else ""
-        raise BackboneError(f"backbone folder {folder} has no *.safetensors file{hint}")
+        raise BackboneError(f"backbone folder {folder} has no *.safetensors file{hint or '; it needs its weights'}")
     return folder
 
 

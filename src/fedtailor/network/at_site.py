@@ -1,10 +1,8 @@
 """A site's part of a job, assembled from its own data and what the hub says."""
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,21 +12,18 @@ import torch
 from ..assemble import Parts, assemble
 from ..assemble_checks import Warn
 from ..data import Clients, Data, Divided, divide
+from ..data.columns import MESSAGES
 from ..data.partition.base import Embed, label_groups
-from ..errors import BackboneError, FedtailorError, OffManifest, RunError
-from ..federation.local import ClientHalf
+from ..errors import BackboneError, FedtailorError
 from ..job import Job
 from ..models.packaged import PACKAGED, is_installed
-from ..protection import Gate, Manifest
-from ..records import ClientId, Example, Message
+from ..records import ClientId, Example
 from ..tasks.task import reads_of
+from .columns import extra_columns, with_columns
+from .guarded import Guarded
 from .meeting import backbone_refusals, to_examples
-from .policy import Policy
 from .site_file import SiteFile
 from .versions import versions
-
-MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
-TRIES = 2  # a protocol asks at most so often for one round
 
 
 class Refused(FedtailorError):
@@ -79,7 +74,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
-    if forbidden := file.policy.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the hub left out written out
         raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
@@ -131,80 +126,30 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         validation_share=0.0 if told["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
+    fields = (*job.task.required, *job.task.optional, *getattr(job.task, "extra", ()))
+    mapped = extra_columns(file.columns, fields)
     own = divide(
         Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        **reads_of(job.task),
+        **{**reads_of(job.task), "optional": (*job.task.optional, *mapped)},
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],
     )
     sites: list[ClientId] = list(told["sites"])
+    train, validation, test = (
+        {client: with_columns(examples, (*fields, *file.columns, MESSAGES), mapped) for client, examples in part.items()}
+        for part in (own.train, own.validation, own.test)
+    )
     return replace(
         own,
-        train={**{other: [] for other in sites}, **own.train},
+        train={**{other: [] for other in sites}, **train},
+        validation=validation,
+        test=test,
         server_test=to_examples(told["test"]),
         public=to_examples(told["public"]),
         elsewhere=frozenset(sites) - {site},
     )
-
-
-@dataclass(kw_only=True)
-class Guarded:
-    """A client half behind the site's own gate: the manifest of the job as this site reads it, and what its owner permits."""
-
-    half: ClientHalf
-    manifest: Manifest
-    policy: Policy
-    rounds: int  # of the job; no more are trained, whatever the server asks for
-    examples: Mapping[str, int] = field(default_factory=dict)  # that figures are means over, by `FactSpec.over`
-    trained: Counter[str] = field(default_factory=Counter)  # rounds, by kind of request
-    gate: Gate = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.gate = Gate(manifest=self.manifest)
-
-    def answer(self, data: bytes) -> Any:
-        """Return the encoded reply to an encoded message."""
-        message = self.gate.enter_client(data)
-        if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
-            raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
-        self._count(message)
-        return self.gate.leave_client(self._without_secrets(self.half.answer(message)))
-
-    def _count(self, message: Message) -> None:
-        """Count the rounds of training that a request asks for.
-
-        Raises:
-            RunError: if they are more than the job has.
-        """
-        spec = self.manifest.down[message.kind]
-        if spec.trains == "nothing":
-            return
-        asked, most = spec.rounds_in(message), 1 if spec.trains == "once" else self.rounds
-        if spec.trains == "round" and int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
-            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
-        self.trained[message.kind] += asked
-        if asked > most or self.trained[message.kind] > TRIES * most:
-            raise RunError(
-                f"{message.kind!r} asked for {self.trained[message.kind]} rounds of training; the job has {most} of that kind, each of which may be "
-                f"tried {TRIES} times"
-            )
-
-    def _without_secrets(self, message: Message) -> Message:
-        """Return the message without what the owner does not permit to be reported.
-
-        Raises:
-            RunError: if the job cannot do without it.
-        """
-        specs = self.manifest.up[message.kind].facts
-        withheld = {name for name in message.facts if name in specs and self.policy.withholds(specs[name], self.examples)}
-        needed = sorted(name for name in withheld if not specs[name].optional)
-        if needed:
-            raise RunError(
-                f"the job needs {needed[0]!r}, which reveals {specs[needed[0]].revealed}: this site does not report that"
-            )
-        return replace(message, facts={name: value for name, value in message.facts.items() if name not in withheld})
 
 
 def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import BackboneError, OffManifest
 from ..models.cache import file_sha256
-from ..models.info import pins
 from ..models.locate import locate
+from ..models.pins import pins
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec
 from .meeting import HASHES, backbone_name
 from .site_file import BACKBONE

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..errors import BackboneError, OffManifest
 from ..models.cache import file_sha256
-from ..models.info import count_weights, pins
+from ..models.info import count_weights
 from ..models.locate import Location, locate
+from ..models.pins import pins
 from ..protection import Encoded, Gate
 from ..records import Message
 from .backbone_offer import MANIFEST, PIECE, Offer, OfferedFile

@@ -102,7 +102,13 @@ def carry_out_at_hub(
     )
     diary("opening", {"sites": line.sites})
     patience = Patience(**settings.get("patience", {}))
-    infos = open_at_sites(line, opening(settings, line.sites, parts, version=_version(folder)), patience)
+    infos = open_at_sites(
+        line,
+        opening(settings, line.sites, parts, version=_version(folder)),
+        patience,
+        leave_out=lambda site, why: warnings.append(f"site {site} is left out: {why}"),
+        most_examples=job.clients.most_examples,
+    )
     clients = [ClientInfo(id=site, examples=info["examples"]) for site, info in sorted(infos.items())]
     per_round = clients_per_round(len(clients), fraction=job.clients.fraction, per_round=job.clients.per_round)
     parts = replace(

@@ -13,7 +13,15 @@ from .policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
 RUN_NAME = 120  # most characters
-HASHES = {"weights": "weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
+HASHES = {
+    "weights": "weights",
+    "tokenizer": "tokenizer files",
+    "chat_template": "chat template",
+    "config": "settings in config.json",
+    "tokenizer_config": "settings in tokenizer_config.json",
+    "generation_config": "settings in generation_config.json",
+    "other_files": "other files that are loaded",
+}
 
 
 def job_to_send(job: Job) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from ..federation.local import failure_of
 from ..own_classes import fedtailors_classes_alone
 from ..printable import printable
 from ..protection import Encoded
-from .at_site import Guarded, Refused, describe, guarded, site_parts
+from .at_site import Refused, describe, guarded, site_parts
+from .guarded import Guarded
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 from .site_file import read_site_file
 

@@ -1,5 +1,6 @@
 """The first question of a job: what each site says to it before anything is done."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import JobError, RunError
@@ -9,6 +10,7 @@ from ..records import ClientId
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
 ABOUT = {"examples", "measures", "versions", "precision", "threads", "device", "memory_gb"}  # what a site tells of itself
+STRANGE = ["off-manifest", "Opening"]  # of an answer that is none
 MOST_TEXTS = 100  # that it tells, and characters of each
 MOST_EXAMPLES = 10**12
 MOST_REASON = 2000  # characters of why it refuses
@@ -33,16 +35,32 @@ class SiteLost(RunError):
     """A site died before the first round of a submission: the job is handed in again, with those that are there then."""
 
 
-def open_at_sites(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
+def open_at_sites(
+    line: HubLine, told: Told, patience: Patience, *, leave_out: Callable[[ClientId, str], None], most_examples: int | None = None
+) -> dict[ClientId, dict[str, Any]]:
     """Return what each site tells of itself, once all permit the job and have loaded what it needs.
+
+    A site that tells something else, or of more examples than the job takes of one, is left out: the others begin without it.
+
+    Args:
+        leave_out: told the name of such a site, and why.
+        most_examples: of one site; None: any number.
 
     Raises:
         JobError: if a site refuses; it names each with its reason.
-        RunError: if a site cannot take part.
+        RunError: if a site cannot take part, or all are left out.
         SiteLost: if a site is gone before it could say so.
     """
     _ask_all(line, {**told, "ask": True}, patience)
-    return _ask_all(line, {**told, "ask": False}, patience)
+    infos = _ask_all(line, {**told, "ask": False}, patience)
+    faults = {site: fault for site, info in infos.items() if (fault := _fault_of(info, most_examples))}
+    for site, fault in faults.items():
+        leave_out(site, fault)
+    if len(faults) == len(infos):
+        raise RunError(
+            f"no site can take part: {'; '.join(f'{site}: {fault}' for site, fault in faults.items())}. Nothing was trained"
+        )
+    return {site: info for site, info in infos.items() if site not in faults}
 
 
 def answers_of(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, Told]:
@@ -79,15 +97,21 @@ def _ask_all(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, di
     lost = [site for site, answer in answers.items() if answer.get("failure", [""])[0] == "lost"]
     if lost:
         raise SiteLost(f"{', '.join(lost)} was lost while the job was opened")
-    if not told["ask"]:
-        strange = {"failure": ["off-manifest", "Opening"]}
-        answers = {
-            site: strange if "info" in answer and not _is_info(answer["info"]) else answer for site, answer in answers.items()
-        }
-    failed = [f"{site}: {' '.join(answer['failure'])}" for site, answer in answers.items() if "failure" in answer]
+    failed = [
+        f"{site}: {' '.join(answer['failure'])}" for site, answer in answers.items() if answer.get("failure", STRANGE) != STRANGE
+    ]
     if failed:
         raise RunError(f"a site cannot take part: {'; '.join(failed)}; its own runs/RUN/log.txt says why. Nothing was trained")
-    return {site: answer["info"] for site, answer in answers.items()}
+    return {site: answer.get("info", {}) for site, answer in answers.items()}
+
+
+def _fault_of(info: Any, most_examples: int | None) -> str:
+    """Return why what a site tells of itself is of no use, or nothing."""
+    if not _is_info(info):
+        return " ".join(STRANGE)
+    if most_examples is not None and info["examples"] > most_examples:
+        return f"it reports {info['examples']:,} training examples, and clients.most_examples is {most_examples:,}"
+    return ""
 
 
 def _is_info(info: Any) -> bool:
@@ -114,7 +138,7 @@ def _in_form(answer: object) -> Told:
             return {"failure": [_printable(kind), _printable(mark)]}
         case {"info": dict(info), **rest} if not rest:
             return {"info": info}
-    return {"failure": ["off-manifest", "Opening"]}
+    return {"failure": STRANGE}
 
 
 def _printable(text: object) -> str:

@@ -99,7 +99,7 @@ class Site:
             self._note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
         offered = told.get("backbone")
-        forbidden = file.policy.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
+        forbidden = file.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
         reasons = [*forbidden, *version_refusals(versions(), told["hub"]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))

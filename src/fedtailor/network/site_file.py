@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackboneError, SettingError
+from .columns import column_refusals
 from .policy import Policy
 
 NAME = "fedtailor.json"  # in the kit's folder local/
@@ -33,8 +34,27 @@ class SiteFile:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
                 raise SettingError(f"{name} is a share of the examples, in [0, 1); got {value!r}")
-        if not self.data or not all(isinstance(path, str) for path in self.data):
+        if self.validation_share + self.test_share >= 1:
+            raise SettingError(
+                f"validation_share and test_share leave nothing to train on: {self.validation_share} + {self.test_share}; together below 1"
+            )
+        if not isinstance(self.data, tuple) or not self.data or not all(isinstance(path, str) and path for path in self.data):
             raise SettingError(f"data is a list of files or folders of examples; got {self.data!r}")
+        for name, what in (
+            ("columns", "a field of the task to the column of it"),
+            ("backbones", "a job's name of a backbone to where it lies"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) or not all(
+                isinstance(text, str) and text for pair in value.items() for text in pair
+            ):
+                raise SettingError(f"{name} is a mapping of {what}, both texts; got {value!r}")
+        if not isinstance(self.policy, Policy):
+            raise SettingError(f"policy is a mapping of settings; got {self.policy!r}")
+
+    def refusals(self, job: Mapping[str, Any]) -> list[str]:
+        """Return why a job is not permitted here, a sentence each; empty if it is. See `Policy.refusals`."""
+        return self.policy.refusals(job) or column_refusals(job, self.columns)
 
     def backbone(self, name: str, kit: Path) -> str:
         """Return where the backbone that a job names lies here; a path that a job brings is never opened.
@@ -69,12 +89,16 @@ def read_site_file(kit: Path) -> SiteFile:
     """
     path = kit / "local" / NAME
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        policy = Policy(**_known(Policy, told.pop("policy", {}), "policy."))
-        return SiteFile(**{**_known(SiteFile, told, ""), "data": tuple(told.get("data", ())), "policy": policy})
+        told = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
+        settings = _known(SiteFile, told, "the file")
+        policy = Policy(**_known(Policy, settings.pop("policy", {}), "policy"))
+        data = settings.get("data", ())
+        return SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
+    except SettingError as fault:
+        raise SettingError(f"{path}: {fault}") from None
     except FileNotFoundError:
         raise SettingError(f"{kit} has no {path.name}: fedtailor site join writes it") from None
-    except (OSError, ValueError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, TypeError, RecursionError) as fault:
         raise SettingError(f"{path} cannot be read: {fault}") from None
 
 
@@ -122,9 +146,24 @@ def _day() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _known(cls: type, told: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _known(cls: type, told: object, place: str) -> dict[str, Any]:
     names = [item.name for item in fields(cls)]
+    if not isinstance(told, Mapping):
+        raise SettingError(f"{place} must be a mapping of settings ({', '.join(names)}); got {str(told)[:60]!r}")
     strange = sorted(set(told) - set(names))
     if strange:
+        prefix = "policy." if cls is Policy else ""
         raise SettingError(f"{prefix}{strange[0]} is no setting of a site; known are {', '.join(names)}")
     return dict(told)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SettingError(f"the key {twice!r} stands there twice; leave one of them")
+    return dict(pairs)
+
+
+def _no_number(text: str) -> float:
+    raise SettingError(f"{text} is no number")

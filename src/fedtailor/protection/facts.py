@@ -1,8 +1,10 @@
 """The usual sorts of facts, each with what it reveals of a client's data and the bounds that hold for it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
-from ..metrics.figure import COUNTS, OF_COUNTS, SAMPLE_LOSS
+from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS
 from .manifest import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
@@ -10,10 +12,20 @@ MOST_SECONDS = 1e9
 LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not negative but for rounding
 MOST_METRIC = 1e12
 
+CORE = ("loss", "examples", "tokens")  # figures that come with each other, and with those that are made of them
+OF_LOSS = (*CORE, "words", "perplexity", "perplexity_word")
+PER_WORD = "perplexity_word"
+Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
 
-def whole(purpose: str, *, reveals: Reveals = "work", least: int = 0, most: int = MOST_COUNT, optional: bool = False) -> FactSpec:
+
+def whole(purpose: str, *, reveals: Reveals = "work", most: int = MOST_COUNT, optional: bool = False) -> FactSpec:
     """Return the spec of a number of things, or of a whole number that says something of the work."""
-    return FactSpec(type="int", purpose=purpose, reveals=reveals, least=least, most=most, optional=optional)
+    return FactSpec(type="int", purpose=purpose, reveals=reveals, least=0, most=most, optional=optional)
+
+
+def examples(purpose: str) -> FactSpec:
+    """Return the spec of a client's number of training examples."""
+    return FactSpec(type="int", purpose=purpose, reveals="examples", least=1, most=MOST_COUNT, fixed=True)
 
 
 def flag(purpose: str) -> FactSpec:
@@ -31,22 +43,42 @@ def loss(purpose: str, *, over: Over) -> FactSpec:
     return FactSpec(type="float", purpose=purpose, reveals="figures", over=over, least=LEAST_LOSS, most=MOST_LOSS, optional=True)
 
 
+def metrics(names: Iterable[str], part: Part, what: str) -> dict[str, FactSpec]:
+    """Return the specs of all that an evaluation of one part may report, as PART.NAME; `what` goes into their purpose."""
+    listed = [name for name in names if part == "validation" or name != SAMPLE_LOSS]
+    found = {}
+    for name in listed:
+        needs = [other for other in _needs(name) if other in listed and other != name]
+        found[f"{part}.{name}"] = replace(
+            metric(name, f"{name} {what}", over=part), needs=tuple(f"{part}.{each}" for each in needs)
+        )
+    return found
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    """Return the figures that must come with one, as what it is pooled by hangs on them."""
+    if name in OF_LOSS:
+        return (*CORE, "words") if name == PER_WORD else CORE
+    of_texts = name in METRICS and METRICS[name].unit == "texts"
+    return ("texts",) if of_texts else CORE if name in METRICS else ()
+
+
 def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
-    """Return the spec of what an evaluation reports under `name`: a loss, a count, or a metric of the task."""
+    """Return the spec of one figure of an evaluation: a loss, a count, or a metric of the task."""
     if name in ("loss", SAMPLE_LOSS):
         return loss(purpose, over=over)
     if name.endswith(OF_COUNTS):
         return counts(name.removesuffix(OF_COUNTS), purpose, over=over)
-    bounds = (0.0, float(MOST_COUNT)) if name in COUNTS else (-MOST_METRIC, MOST_METRIC)
+    is_count = name in COUNTS
     return FactSpec(
         type="float",
         purpose=purpose,
         reveals="figures",
         over=over,
-        least=bounds[0],
-        most=bounds[1],
+        least=0.0 if is_count else -MOST_METRIC,
+        most=float(MOST_COUNT) if is_count else MOST_METRIC,
         optional=True,
-        fixed=name in COUNTS,
+        fixed=is_count,
     )
 
 

@@ -1,13 +1,14 @@
 """The one way in and out of a client: checked, protected, encoded, counted; and the same backwards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from ..errors import OffManifest
 from ..interfaces import Protection
 from ..records import Message
-from ..tensors import check_finite, is_large
-from .codec import decode, encode
+from ..tensors import is_large
+from .codec import encode, read_forms, read_head, read_tensors
 from .manifest import Direction, Manifest
 from .stream import Stream
 
@@ -32,10 +33,13 @@ class Gate:
         self._check(message, "up")
         return _encode(message)
 
-    def enter_server(self, data: Encoded) -> Message:
-        """Return the message that a client sent; raise if it is off the manifest or not finite."""
-        message = _decode(data)
-        self._check(message, "up")
+    def enter_server(self, data: Encoded, asked: str | None = None) -> Message:
+        """Return the message that a client sent; raise if it is off the manifest, out of its bounds or not finite.
+
+        Args:
+            asked: the kind of request that it answers; None: any kind that may go up is taken.
+        """
+        message = self._read(data, "up", None if asked is None else self.manifest.answers_to(asked))
         for protection in reversed(self.protections):
             message = protection.server(message)
         return message
@@ -46,19 +50,34 @@ class Gate:
         return _encode(message)
 
     def enter_client(self, data: Encoded) -> Message:
-        """Return the message that the server sent; raise if it is off the manifest or not finite."""
-        message = _decode(data)
-        self._check(message, "down")
+        """Return the message that the server sent; raise if it is off the manifest, out of its bounds or not finite."""
+        return self._read(data, "down")
+
+    def _read(self, data: Encoded, direction: Direction, due: Sequence[str] | None = None) -> Message:
+        """Return a message of one of the kinds that are due; its length and form are looked at before its values are read."""
+        if isinstance(data, bytes):
+            head, most = self.manifest.most_bytes(direction, due)
+            if len(data) > most:
+                raise OffManifest(f"{len(data):,} bytes came {direction}; messages of that sort take at most {most:,}")
+            message, begin = read_head(data, head)
+            self._check_form(replace(message, tensors=read_forms(data, begin, most)), direction, due)
+            message = replace(message, tensors=read_tensors(data, begin))
+            self.manifest.check_values(message, direction)
+        else:
+            message = data.decode()
+            self._check_form(message, direction, due)
+            self.manifest.check_values(replace(message, tensors=data.tensors), direction)  # without a copy of each
         return message
+
+    def _check_form(self, message: Message, direction: Direction, due: Sequence[str] | None) -> None:
+        if due is not None and message.kind not in due:
+            raise OffManifest(f"message {message.kind!r} came where {' or '.join(map(repr, due))} was due")
+        self.manifest.check(message, direction)
 
     def _check(self, message: Message, direction: Direction) -> None:
         self.manifest.check(message, direction)
-        check_finite(message.tensors, f"message {message.kind!r} {direction}")
+        self.manifest.check_values(message, direction)
 
 
 def _encode(message: Message) -> Encoded:
     return Stream(message) if is_large(message.tensors) else encode(message)
-
-
-def _decode(data: Encoded) -> Message:
-    return data.decode() if isinstance(data, Stream) else decode(data)

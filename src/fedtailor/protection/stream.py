@@ -12,13 +12,10 @@ from torch import Tensor
 
 from ..records import Message
 from ..tensors import Lazy, Tensors, form
-from .codec import decode, encode
+from .codec import DTYPES, decode, encode
 
 ALIGNMENT = 8
-NAMES = {  # of dtypes in safetensors, in its order: the last of these stand first in a file
-    **{torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.float16: "F16", torch.bfloat16: "BF16"},
-    **{torch.int32: "I32", torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"},
-}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 PLACES = {dtype: place for place, dtype in enumerate(NAMES)}
 
 
@@ -35,6 +32,11 @@ class Stream:
         self._forms = {name: form(message.tensors, name) for name in _order(message.tensors)}
         self._facts = encode(Message(kind=message.kind, facts=message.facts))
         self._head = self._facts + _header(self._forms)
+
+    @property
+    def tensors(self) -> Tensors:
+        """The tensors as their sender has them."""
+        return self._tensors
 
     def __len__(self) -> int:
         return len(self._head) + sum(each.nbytes for each in self._forms.values())

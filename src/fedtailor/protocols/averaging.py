@@ -24,8 +24,9 @@ from ..tensors import Tensors, cast, norm, subtract
 from . import alone
 from .averaging_client import AveragingClient
 from .averaging_control import check_control
-from .averaging_messages import TRAIN_FACTS, beside, losses_wanted, scale_reader, training_lengths, training_specs
+from .averaging_messages import TRAIN_FACTS, beside, losses_wanted, scale_facts, scale_reader, training_lengths, training_specs
 from .collect import Collector
+from .counts import limited
 from .drift import LikenessMeter
 from .evaluation import evaluation_specs
 from .personal import KIND, personal_specs
@@ -94,11 +95,12 @@ class Averaging:
                     self._weight,
                     trained=self.sent(state.shared, index),
                     scale=scale_reader(state.shared),
+                    due_scale=None if worker is None else self._due_scale(worker, state.shared),
                     shapes={name: tensor.shape for name, tensor in state.shared.items()},
                 )
                 likeness = LikenessMeter(worker, state.shared)
                 facts = {"rate_factor": self.local.round_factor(index, rounds), **losses_wanted(wanted(index))}
-                outcome = self._round(federation, collector, likeness, state, facts)
+                outcome = self._round(federation, collector, likeness, state, facts, most_weight=sampler.most_weight)
                 failures += collector.failures.items()
                 if outcome is not None:
                     break
@@ -125,7 +127,14 @@ class Averaging:
             yield Round(index=index, state=state, figures=figures, clients=rows, failures=failures)
 
     def _round(
-        self, federation: Federation, collector: Collector, likeness: LikenessMeter, state: ServerState, facts: Facts
+        self,
+        federation: Federation,
+        collector: Collector,
+        likeness: LikenessMeter,
+        state: ServerState,
+        facts: Facts,
+        *,
+        most_weight: float,
     ) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""
         tensors, facts = dict(state.shared), {"version": state.version, **facts}
@@ -135,8 +144,9 @@ class Averaging:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
         replies = federation.ask({client: message for client in collector.asked})
+        updates = limited(collector.updates(replies), most_weight)
         try:
-            outcome = self.aggregation.combine(likeness.watch(collector.updates(replies)), state.shared, state.method)
+            outcome = self.aggregation.combine(likeness.watch(updates), state.shared, state.method)
         except EmptyRound:
             return None
         return outcome if len(collector.answered) >= at_least(self.quorum, len(collector.asked)) else None
@@ -242,6 +252,10 @@ class Averaging:
             train_flops=train_flops(tokens, sizes),
             memory_bytes=client_memory(sizes, moments=moments),
         )
+
+    def _due_scale(self, worker: Worker, shared: Tensors) -> list[float]:
+        """Return what every client must report of alpha / r: all have the server's tuning."""
+        return list(scale_facts(shared, worker.tuning.scale(worker.model)).get("scale", []))
 
     @property
     def _tells_clients(self) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..aggregation.lowrank import modules_of
 from ..protection import FactSpec, MessageSpec, length_of, specs_of, usual_facts
-from ..protection.facts import PEAK, asked, loss, seconds, share, whole
+from ..protection.facts import PEAK, asked, examples, loss, seconds, share, whole
 from ..records import Fact, Facts
 from ..tensors import Tensors
 from .collect import EXTRA
@@ -16,7 +16,7 @@ from .collect import EXTRA
 MOST_SCALE = 1e6  # alpha / rank
 TRAIN_FACTS = {
     "version": asked("the version of the shared weights that the update starts from"),
-    "examples": whole("training examples of the client: its weight in the average", reveals="examples", least=1),
+    "examples": examples("training examples of the client: its weight in the average"),
     "targets": whole("targets counted by the loss in this round: its weight if the job says so"),
     "tokens": whole("tokens seen in this round: operations are counted from it"),
     "steps": whole("optimizer steps taken"),

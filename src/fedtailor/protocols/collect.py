@@ -1,5 +1,6 @@
 """One round's replies, on their way to the aggregation."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
@@ -38,6 +39,7 @@ class Collector:
         *,
         trained: Collection[str] | None = None,
         scale: Callable[[Facts], Mapping[str, float]] = lambda facts: {},
+        due_scale: Sequence[float] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Take what was asked of whom.
@@ -48,13 +50,14 @@ class Collector:
             weight: how a client's facts give its weight.
             trained: names of the tensors that each must send; None: whatever it sends.
             scale: how its facts give alpha / r per module.
+            due_scale: what it must report of these, in their order; None: whatever it reports.
             shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
         """
         self.asked = sorted(asked)
         self.answered: list[ClientId] = []
         self.failures: dict[ClientId, ClientFailure] = {}
         self._version = version
-        self._weight, self._scale = weight, scale
+        self._weight, self._scale, self._due_scale = weight, scale, due_scale
         self._trained = None if trained is None else set(trained)
         self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
         self._drift = DriftMeter(shapes)
@@ -125,11 +128,21 @@ class Collector:
         sent = {name for name in message.tensors if not name.startswith(EXTRA)}
         if self._trained is not None and sent != self._trained:  # a rule that trains in turn: the manifest allows either
             return ClientFailure(kind="off-manifest", mark="OtherTensors")
-        try:
-            self._scale(message.facts)
-        except ValueError:
+        if not self._has_due_scale(message.facts):
             return ClientFailure(kind="off-manifest", mark="OtherScale")
         return None
+
+    def _has_due_scale(self, facts: Facts) -> bool:
+        try:
+            self._scale(facts)
+        except ValueError:  # a list of another length
+            return False
+        if self._due_scale is None:
+            return True
+        told: Sequence[float] = facts.get("scale", [])  # type: ignore[assignment]
+        return len(told) == len(self._due_scale) and all(
+            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(told, self._due_scale, strict=True)
+        )
 
 
 def apart(tensors: Tensors) -> tuple[Tensors, dict[str, Tensor]]:

@@ -1,5 +1,6 @@
 """One round's answers: which can be used, and what they cost."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from ..errors import OffManifest
 from ..protection.logits_wire import LogitsWire
 from ..records import ClientFailure, ClientId, Message, Reply
+from .counts import capped
 from .distillation_messages import LOCAL_FACTS, OWN_GAIN_FACTS, SCORES, logits_in
 
 FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
@@ -52,20 +54,27 @@ def collect(
     return answers, rows, failures
 
 
-def fault_in(message: Message, version: int, *, wire: LogitsWire, places: int, scored: int | None) -> ClientFailure | None:
+def fault_in(
+    message: Message, version: int, *, wire: LogitsWire, places: int, scored: int | None, counts_off: float = math.inf
+) -> ClientFailure | None:
     """Return why a message that passed the gate is of no use in the round after `version`, or None.
 
     Args:
         places: logits that the round asks for.
         scored: public rows that the round asks to be scored; None: it asks for no scores.
+        counts_off: by how much the sum of label counts may differ from the number of examples: 0 where they are told without noise.
     """
-    mark = None
+    mark, examples = None, int(message.facts["examples"])  # type: ignore[arg-type]
     counts, scores = message.facts.get("label_counts"), message.tensors.get(SCORES)
     if message.facts["version"] != version:
         mark = "StaleVersion"
-    elif not int(message.facts["examples"]) > 0:  # type: ignore[arg-type]
+    elif not examples > 0:
         mark = "OtherWeight"
-    elif isinstance(counts, list) and (len(counts) != wire.classes or any(int(count) < 0 for count in counts)):
+    elif isinstance(counts, list) and (
+        len(counts) != wire.classes
+        or any(int(count) < 0 for count in counts)
+        or abs(sum(int(count) for count in counts) - examples) > counts_off
+    ):
         mark = "OtherLabels"
     elif scores is not None and len(scores) != scored:
         mark = "OtherScores"
@@ -75,6 +84,17 @@ def fault_in(message: Message, version: int, *, wire: LogitsWire, places: int, s
         except OffManifest:
             mark = "OtherLogits"
     return None if mark is None else ClientFailure(kind="off-manifest", mark=mark)
+
+
+def limited_answers(answers: Mapping[ClientId, Message], most: float) -> Mapping[ClientId, Message]:
+    """Return the answers, in which no client's number of examples is more than the share `most` of all."""
+    if most >= 1:
+        return answers
+    weights = capped([float(message.facts["examples"]) for message in answers.values()], most)  # type: ignore[arg-type]
+    return {
+        client: replace(message, facts={**message.facts, "examples": weight})
+        for (client, message), weight in zip(answers.items(), weights, strict=True)
+    }
 
 
 def told_by(answers: Mapping[ClientId, Message]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ..protection import FactSpec, Manifest, MessageSpec, TensorSpec, Trains, specs_of
-from ..protection.facts import MOST_COUNT, PEAK, asked, flag, loss, seconds, share, whole
+from ..protection.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
 from ..protection.logits_wire import LogitsWire
 from ..tensors import Tensors
 from .averaging_messages import GAIN_FACTS, LOSSES_FACT
@@ -21,9 +21,7 @@ SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 LOCAL_FACTS = {
     "version": asked("the round that was behind the server when it asked"),
-    "examples": whole(
-        "training examples of the client: its weight, where the aggregation has weights", reveals="examples", least=1
-    ),
+    "examples": examples("training examples of the client: its weight, where the aggregation has weights"),
     "targets": whole("targets counted by the loss on its own examples in this round"),
     "tokens": whole("tokens trained on, its own and public ones: operations are counted from it"),
     "forward_tokens": whole("tokens of forward passes alone: operations are counted from it"),

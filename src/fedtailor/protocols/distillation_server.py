@@ -25,7 +25,7 @@ from ..tensors import Tensors, check_finite, clone, norm, subtract
 from .averaging_messages import losses_wanted
 from .distillation import Distillation
 from .distillation_client import DistillationClient
-from .distillation_collect import TOLD_OF, collect, fault_in, told_by
+from .distillation_collect import TOLD_OF, collect, fault_in, limited_answers, told_by
 from .distillation_cost import last_length, round_cost, round_lengths
 from .distillation_messages import (
     ALIGN,
@@ -46,6 +46,7 @@ from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_p
 from .sampling import Sampler, at_least
 from .too_few import too_few
 
+MOST_NOISE = 60.0  # of one count, in units of 1 / epsilon: geometric noise is larger once in e^60 draws
 ATTEMPTS = 2  # a round with too few answers is tried once more
 
 
@@ -140,7 +141,7 @@ class DistillationRun:
                             rate=self.local.learning_rate,
                         )
                     )
-            state, figures = self._learn(state, answers)
+            state, figures = self._learn(state, limited_answers(answers, sampler.most_weight))
             yield Round(index=index, state=state, figures=figures, clients=spent, failures=failures)
 
     def client(
@@ -222,7 +223,15 @@ class DistillationRun:
     def _fault(self, message: Message, version: int, *, marks: Tensor | None) -> ClientFailure | None:
         """Return why a message that passed the gate is of no use in this round."""
         scored = len(self.public.shard) if self.settings.scores_in(version + 1) else None
-        return fault_in(message, version, wire=self.wire, places=self.public.places(version + 1, marks), scored=scored)
+        places, noise = self.public.places(version + 1, marks), self.settings.label_epsilon
+        return fault_in(
+            message,
+            version,
+            wire=self.wire,
+            places=places,
+            scored=scored,
+            counts_off=0.0 if noise is None else self.wire.classes * MOST_NOISE / noise,
+        )
 
     def _learn(self, state: ServerState, answers: Mapping[ClientId, Message]) -> tuple[ServerState, dict[str, float]]:
         """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""

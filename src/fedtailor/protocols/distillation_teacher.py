@@ -67,7 +67,7 @@ def _answer(client: ClientId, message: Message, wire: LogitsWire, places: Tensor
     return Answer(
         client=client,
         logp_MC=wire.decode(logits_in(message.tensors), places),
-        examples=int(message.facts["examples"]),  # type: ignore[arg-type]
+        examples=float(message.facts["examples"]),  # type: ignore[arg-type]
         label_counts_C=None if counts is None else torch.tensor(counts, dtype=torch.float32),
     )
 

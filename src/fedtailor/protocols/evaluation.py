@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -16,12 +16,12 @@ from ..learning.worker import Worker
 from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
 from ..protection import FactSpec, MessageSpec, specs_of
-from ..protection.facts import asked, metric, whole
+from ..protection.facts import Part, asked, metrics, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 
-PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")  # of a client's own examples
+PARTS: tuple[Part, ...] = ("validation", "test")  # of a client's own examples
 BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
 
@@ -148,14 +148,7 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
     }
     names = list(figures)
-    up = MessageSpec(
-        facts={
-            f"{part}.{name}": metric(name, f"{name} on the client's own {part} part", over=part)
-            for part in PARTS
-            for name in names
-            if part == "validation" or name != SAMPLE_LOSS
-        }
-    )
+    found = {name: spec for part in PARTS for name, spec in metrics(names, part, f"on the client's own {part} part").items()}
     down = MessageSpec(
         tensors=specs_of(shared),
         facts={
@@ -165,4 +158,4 @@ def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = Fa
         }
         | (own if home else {}),
     )
-    return up, down
+    return MessageSpec(facts=found), down

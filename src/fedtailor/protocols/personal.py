@@ -7,22 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Spent, Worker
-from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import Personalization, Turn
 from ..protection import FactSpec, MessageSpec, length_of, specs_of
-from ..protection.facts import PEAK, asked, flag, metric, seconds, whole
+from ..protection.facts import PEAK, Part, asked, flag, metrics, seconds, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
 from .evaluation import part_figures
 
 KIND = "personalize"
-Part: TypeAlias = Literal["validation", "test", "public"]
 PARTS: Mapping[Part, str] = {
     "validation": "on the client's own validation part",
     "test": "on the client's own test part",
@@ -163,9 +161,4 @@ def personal_length(shared: Tensors) -> int:
 def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
     """Return the specs of what `measure_parts` reports; `whose` goes into their purpose."""
     names = list(figures)
-    return {
-        f"{part}.{name}": metric(name, f"{name} {whose} {where}", over=part)
-        for part, where in PARTS.items()
-        for name in names
-        if part == "validation" or name != SAMPLE_LOSS
-    }
+    return {name: spec for part, where in PARTS.items() for name, spec in metrics(names, part, f"{whose} {where}").items()}

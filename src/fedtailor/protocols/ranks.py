@@ -15,9 +15,10 @@ from ..aggregation.lowrank import is_a, is_b
 from ..interfaces import Federation
 from ..protection import MessageSpec, TensorSpec
 from ..records import ClientFailure, ClientId, ClientInfo, Fact, Message, Reply
-from ..tensors import Tensors
+from ..tensors import Tensors, form
 
 RANK = "rank"  # the named size of the manifest
+OTHER_RANK = ClientFailure(kind="off-manifest", mark="OtherRank")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,6 @@ class RankOf:
         factor = self.scale / self.shared_scale
         return {name: tensor.float() * factor if is_b(name) else tensor for name, tensor in tensors.items()}
 
-    def fits(self, tensors: Tensors) -> bool:
-        """Return whether all factors are of this rank."""
-        return all(
-            tensor.shape[0 if is_a(name) else 1] == self.rank for name, tensor in tensors.items() if is_a(name) or is_b(name)
-        )
-
     def _cut(self, name: str, tensor: Tensor) -> Tensor:
         if is_a(name):
             return tensor[: self.rank].contiguous()
@@ -57,6 +52,7 @@ class RankedFederation:
 
     inner: Federation
     ranks: Mapping[ClientId, RankOf]  # of the clients that differ
+    rank: int | None = None  # of the shared factors, and so of all other clients; None: not checked
     _sent: tuple[Message, dict[RankOf, Message]] | None = field(
         default=None, init=False
     )  # the last message, as cut for each rank
@@ -95,14 +91,24 @@ class RankedFederation:
 
     def _read(self, reply: Reply) -> Reply:
         own, message = self.ranks.get(reply.client), reply.message
-        if own is None or message is None:
+        if message is None:
             return reply
+        if own is None:
+            fits = self.rank is None or has_rank(message.tensors, self.rank)
+            return reply if fits else replace(reply, message=None, error=OTHER_RANK)
         scales = message.facts.get("scale", [])
         assert isinstance(scales, list)
-        if not own.fits(message.tensors) or not all(math.isclose(float(told), own.scale, rel_tol=1e-6) for told in scales):
-            return replace(reply, message=None, error=ClientFailure(kind="off-manifest", mark="OtherRank"))
+        if not has_rank(message.tensors, own.rank) or not all(
+            math.isclose(float(told), own.scale, rel_tol=1e-6) for told in scales
+        ):
+            return replace(reply, message=None, error=OTHER_RANK)
         facts: dict[str, Fact] = {**message.facts, **({"scale": [own.shared_scale] * len(scales)} if scales else {})}
         return replace(reply, message=replace(message, tensors=own.widened(message.tensors), facts=facts))
+
+
+def has_rank(tensors: Tensors, rank: int) -> bool:
+    """Return whether all factors are of this rank."""
+    return all(form(tensors, name).shape[0 if is_a(name) else 1] == rank for name in tensors if is_a(name) or is_b(name))
 
 
 def any_rank(spec: MessageSpec) -> MessageSpec:

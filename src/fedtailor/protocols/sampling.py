@@ -1,4 +1,4 @@
-"""Which clients are asked in a round."""
+"""Which clients are asked in a round, and how much one of them may count."""
 
 import math
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ class Sampler:
     per_round: int
     select: Select = "uniform"
     seed: int = 0
+    most_weight: float = 1.0  # largest share of one client in an average of those that answer
 
     def draw(self, round: int) -> list[ClientId]:
         """Return the ids of the clients asked in `round` (from 1), in the order of ids."""

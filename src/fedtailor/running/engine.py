@@ -9,7 +9,8 @@ from ..federation import Failing, LocalFederation
 from ..interfaces import Federation
 from ..printable import printable
 from ..protection import Gate
-from ..protocols.ranks import RankedFederation
+from ..protocols.counts import CountedFederation
+from ..protocols.ranks import RANK, RankedFederation
 from ..records import ClientId
 from .folder import RunFolder
 from .measure import Notify
@@ -48,5 +49,14 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
 
 
 def ranked(federation: Federation, parts: Parts) -> Federation:
-    """Return the engine as the protocol sees it: what goes to clients of a lower rank of LoRA is cut to it."""
-    return RankedFederation(inner=federation, ranks=parts.ranks) if parts.ranks and not parts.protocol.own_models else federation
+    """Return the engine as the protocol sees it: clients keep to the counts that they named first, and what goes to those of a lower rank is cut to it."""
+    public = len(parts.server_test) if not parts.own_workers else 0  # which other models may have other rows of
+    counted = CountedFederation(
+        inner=federation,
+        manifest=parts.manifest,
+        most_examples=parts.job.clients.most_examples,
+        of_all={"public.examples": float(public)} if public else {},
+    )
+    if not parts.ranks or parts.protocol.own_models:
+        return counted
+    return RankedFederation(inner=counted, ranks=parts.ranks, rank=parts.manifest.sizes.get(RANK))

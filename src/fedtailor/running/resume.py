@@ -12,9 +12,17 @@ from ..job import Job
 from ..learning.local import LocalTraining
 from ..run_files import check_sealed, read_json_file
 
+NOTED_SINCE = (
+    "chat_template",
+    "config",
+    "tokenizer_config",
+    "generation_config",
+    "other_files",
+)  # earlier versions noted fewer parts
 MUST_AGREE = {  # in environment.json -> what to try
     "backbone.weights": "name the backbone that the run was started with",
     "backbone.tokenizer": "name the backbone that the run was started with",
+    **dict.fromkeys((f"backbone.{part}" for part in NOTED_SINCE), "put the backbone's files back as they were"),
     "own_backbones": "name the backbones that the run was started with",
     "data": "give the run the data that it was started with",
 }
@@ -122,7 +130,10 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
     if not before:
         return []
     for name, remedy in MUST_AGREE.items():
-        if _at(before, name) != _at(environment, name):
+        noted = _at(before, name)
+        if noted is None and name.rpartition(".")[2] in NOTED_SINCE:
+            continue
+        if not _is_as_noted(noted, _at(environment, name)):
             raise ResumeError(
                 f"the run in {path} was started with another {name.replace('.', ' ')}: SHA-256 {_at(before, name)}, "
                 f"now {_at(environment, name)}; {remedy}, or start a new run"
@@ -132,6 +143,13 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
         f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run goes on, but not to the same bits"
         for name in changed
     ]
+
+
+def _is_as_noted(before: Any, now: Any) -> bool:
+    """Return whether all that was noted is as it is now; what is noted since then is left out."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return bool(before) == bool(now) and all(_is_as_noted(value, now.get(key)) for key, value in before.items())
+    return bool(before == now)
 
 
 def data_hash(parts: Parts) -> str:

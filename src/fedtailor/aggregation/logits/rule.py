@@ -18,7 +18,7 @@ class Answer:
 
     client: ClientId
     logp_MC: Tensor  # float32 log-probabilities, at temperature 1
-    examples: int  # in the client's training part
+    examples: float  # in the client's training part
     label_counts_C: Tensor | None = None  # float32, how many of them have each label; None where clients do not tell
 
 

@@ -31,6 +31,7 @@ class _Waiting:
     """A request that was sent."""
 
     client: ClientId
+    kind: str
     encoded: Encoded
     began: float
     due: float  # when it is given up, as `time.monotonic()` tells
@@ -61,7 +62,7 @@ class NetFederation:
             self._last = (message, self._gate.leave_server(message))
         self._tickets += 1
         ticket, now = self._tickets, time.monotonic()
-        waiting = _Waiting(client, self._last[1], now, now + self._patience.answer_s)
+        waiting = _Waiting(client, message.kind, self._last[1], now, now + self._patience.answer_s)
         self._waiting[ticket] = waiting
         if client in self._lost:
             self._fail(ticket, waiting, "lost", "StillLost")
@@ -164,7 +165,7 @@ class NetFederation:
         encoded = unpack(told)
         traffic = Traffic(up_bytes=len(encoded), down_bytes=len(waiting.encoded), seconds=spent)
         try:
-            return Reply(client=waiting.client, message=self._gate.enter_server(encoded), traffic=traffic)
+            return Reply(client=waiting.client, message=self._gate.enter_server(encoded, waiting.kind), traffic=traffic)
         except Exception as fault:
             return Reply(client=waiting.client, message=None, error=failure_of(fault), traffic=traffic)
 

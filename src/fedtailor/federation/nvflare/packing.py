@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import OffManifest
 from ...protection import Encoded, decode, encode
+from ...protection.codec import read_head
 from ...protection.stream import Stream
 from ...records import Message
 from .line import Packed
@@ -36,5 +37,5 @@ def unpack(packed: Mapping[str, Any]) -> Encoded:
         return blob
     if not isinstance(head, bytes) or not isinstance(tensors, dict):
         raise OffManifest(f"a packed message holds a blob, or a head and tensors; found {sorted(map(str, packed))}")
-    told = decode(head)
+    told, _ = read_head(head)
     return Stream(Message(kind=told.kind, facts=told.facts, tensors=tensors))

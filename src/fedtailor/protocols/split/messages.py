@@ -118,11 +118,19 @@ class Form:
                 tensors={**self._weights(shared), **self._moved(shared)},
                 facts=DOWN_FACTS | CUT_FACT | (KEPT if self.reuse else {}),
                 trains="round",
+                answers=(ACTIVATIONS,),
             ),
-            GRADIENT: MessageSpec(tensors=gradient, facts=STEP if self.u_shaped else STEP | LOSS),
+            GRADIENT: MessageSpec(
+                tensors=gradient,
+                facts=STEP if self.u_shaped else STEP | LOSS,
+                answers=(ACTIVATIONS, DRAINED, END) if self.pipelined else (ACTIVATIONS, END),
+            ),
         }
-        found |= {AHEAD: MessageSpec(facts=STEP)} if self.pipelined else {}
-        return found | ({HIDDEN: MessageSpec(tensors=self.wire.specs(width), facts=STEP)} if self.u_shaped else {})
+        if self.pipelined:
+            found[AHEAD] = MessageSpec(facts=STEP, answers=(ACTIVATIONS, DRAINED))
+        if self.u_shaped:
+            found[HIDDEN] = MessageSpec(tensors=self.wire.specs(width), facts=STEP, answers=(LOSS_GRADIENT,))
+        return found
 
     def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:
         """Return the specs of a client's part; what is not its part at every cut is optional."""
@@ -135,7 +143,7 @@ class Form:
         """Return the specs of moments that go with a weight whose owner changes."""
         specs = {name: spec for name, spec in self._weights(shared).items() if spec.optional}
         return {
-            f"{MOMENTS}{field}/{name}": replace(spec, shape=() if field == "step" else spec.shape)
+            f"{MOMENTS}{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
             for field in self.moments
             for name, spec in specs.items()
         }

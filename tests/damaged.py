@@ -1,0 +1,283 @@
+"""Folders of tiny backbones of several families, and seeded ways to damage them."""
+
+import gzip
+import json
+import os
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conftest import save_tiny
+
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def llama(ids: dict[str, Any]) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**ids, **SHAPE, num_key_value_heads=1, max_position_embeddings=256))
+
+
+def gpt2(ids: dict[str, Any]) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(**ids, n_embd=16, n_layer=2, n_head=2, n_positions=256))
+
+
+def bert(ids: dict[str, Any]) -> Any:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    return BertForSequenceClassification(BertConfig(**ids, **SHAPE, max_position_embeddings=256, num_labels=2))
+
+
+def t5(ids: dict[str, Any]) -> Any:
+    from transformers import T5Config, T5ForSequenceClassification
+
+    config = T5Config(**ids, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, num_labels=2, decoder_start_token_id=0)
+    return T5ForSequenceClassification(config)
+
+
+def mixtral(ids: dict[str, Any]) -> Any:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(**ids, **SHAPE, num_key_value_heads=1, num_local_experts=2, max_position_embeddings=256)
+    return MixtralForCausalLM(config)
+
+
+FAMILIES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "llama": (llama, "causal"),
+    "gpt2": (gpt2, "causal"),
+    "mixtral": (mixtral, "causal"),
+    "bert": (bert, "classifier"),
+    "t5": (t5, "classifier"),
+}
+
+
+def save_family(name: str, folder: Path) -> Path:
+    """Save a tiny model of a family; mixtral in shards with an index, T5 with a tokenizer that ends texts."""
+    make, _ = FAMILIES[name]
+    save_tiny(folder, make)
+    if name == "mixtral":
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(folder / "model.safetensors")
+        (folder / "model.safetensors").unlink()
+        shards = {f"model-0000{n + 1}-of-00002.safetensors": list(tensors)[n::2] for n in range(2)}
+        for file, names in shards.items():
+            save_file({tensor: tensors[tensor] for tensor in names}, folder / file, metadata={"format": "pt"})
+        index = {"metadata": {}, "weight_map": {tensor: file for file, names in shards.items() for tensor in names}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    if name == "t5":
+        path = folder / "tokenizer.json"
+        told = json.loads(path.read_text())
+        end = next(token["id"] for token in told["added_tokens"] if token["content"] == "<|im_end|>")
+        sequence = {"Sequence": {"id": "A", "type_id": 0}}
+        told["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [sequence, {"SpecialToken": {"id": "<|im_end|>", "type_id": 0}}],
+            "pair": [sequence, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<|im_end|>": {"id": "<|im_end|>", "ids": [end], "tokens": ["<|im_end|>"]}},
+        }
+        path.write_text(json.dumps(told))
+    return folder
+
+
+def save_gguf(path: Path) -> Path:
+    """Write a GGUF file with a tiny Llama and a tokenizer of bytes."""
+    import gguf
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(1e4)
+    writer.add_vocab_size(40)
+    tokens = ["<unk>", "<s>", "</s>", *(chr(97 + n) for n in range(26)), *(f"a{chr(97 + n)}" for n in range(11))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3, 3, *[1] * 37])
+    writer.add_token_merges([f"a {chr(97 + n)}" for n in range(11)])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    shapes = {"token_embd": (40, 32), "output_norm": (32,), "output": (40, 32)}
+    for name, shape in {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}.items():
+        shapes[f"blk.0.{name}"] = shape
+    for name, shape in {
+        "ffn_gate": (32, 32),
+        "ffn_up": (32, 32),
+        "ffn_down": (32, 32),
+        "attn_norm": (32,),
+        "ffn_norm": (32,),
+    }.items():
+        shapes[f"blk.0.{name}"] = shape
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", draw.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+ODD: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 3, 7, 2**31, 10**9, 10**12, 10**30, 0.5, -0.0, float("inf"), float("nan"), "", "abc", "None", "x" * 3000,
+    "\0", "\ud800", "../../etc/passwd", [], [1, 2], [[1]], ["a", None], {}, {"a": {"b": 1}}, [10**12], "https://example.org/a",
+)  # fmt: skip
+ADDED: tuple[tuple[str, Any], ...] = (
+    ("auto_map", {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model", "AutoTokenizer": ["code.Tok", None]}),
+    ("auto_map", "code"),
+    ("_attn_implementation", "someone/kernel"),
+    ("attn_implementation", "flash_attention_2"),
+    ("quantization_config", {"quant_method": "gptq", "bits": 4}),
+    ("quantization_config", {"quant_method": "awq"}),
+    ("quantization_config", 7),
+    ("num_labels", 10**12),
+    ("torchscript", True),
+    ("return_dict", False),
+    ("dtype", "float99"),
+    ("torch_dtype", [1]),
+    ("rope_scaling", {"type": "yarn", "factor": "many"}),
+    ("pruned_heads", {"0": [99]}),
+    ("layer_types", ["full_attention"] * 5),
+    ("id2label", {"a": 1}),
+    ("text_config", {"hidden_size": 10**12}),
+    ("is_encoder_decoder", True),
+    ("tie_word_embeddings", "perhaps"),
+    ("eos_token_id", [10**12]),
+    ("model_max_length", -5),
+    ("tokenizer_class", "NoSuchTokenizer"),
+    ("added_tokens_decoder", {"999999999": {"content": "<x>"}}),
+    ("extra_special_tokens", 5),
+    ("chat_template", [5, {"name": "default"}]),
+    ("chunk_size_feed_forward", 3),
+    ("hidden_act", "cosine-of-love"),
+    ("problem_type", "riddle"),
+    ("tokenizer_file", "/dev/zero"),
+    ("truncation", {"direction": "Right", "max_length": 0, "strategy": "LongestFirst", "stride": 9}),
+    ("padding", {"strategy": {"Fixed": 10**9}, "direction": "Left", "pad_id": 1, "pad_type_id": 0, "pad_token": "a"}),
+)
+
+
+def damage(folder: Path, draw: random.Random) -> str:
+    """Damage one file of a folder, and return how."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    path = draw.choice(files)
+    ways: list[Callable[[Path, random.Random], str]] = [_bytes, _place]
+    if path.suffix == ".json":
+        ways += [_value] * 6
+    if path.suffix == ".safetensors":
+        ways += [_header] * 3
+    return f"{path.name}: {draw.choice(ways)(path, draw)}"
+
+
+def _value(path: Path, draw: random.Random) -> str:
+    """Change one value of a JSON file, or take one away, or add one."""
+    content = json.loads(path.read_text())
+    holders = [content]
+    for holder in holders[:]:
+        holders += [value for value in holder.values() if isinstance(value, dict) and value]
+    holder = content if draw.random() < 0.7 else draw.choice(holders)
+    key, how = draw.choice(sorted(holder, key=str)), draw.random()
+    if how < 0.1:
+        holder.pop(key)
+        told = f"without {key}"
+    elif how < 0.3:
+        key, value = draw.choice(ADDED)
+        holder[key] = value
+        told = f"{key} is {value!r:.60}"
+    else:
+        holder[key] = draw.choice(ODD)
+        told = f"{key} is {holder[key]!r:.60}"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return told
+
+
+def _bytes(path: Path, draw: random.Random) -> str:
+    content = bytearray(path.read_bytes())
+    how = draw.choice(["cut", "flip", "empty", "gzip", "noise", "nested", "zeros", "longer", "utf-16"])
+    if how == "cut":
+        content = content[: draw.randrange(len(content) + 1)]
+    if how == "flip":
+        for _ in range(draw.choice([1, 10, 100])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+    if how == "empty":
+        content = bytearray()
+    if how == "gzip":
+        content = bytearray(gzip.compress(bytes(1 << 20)))
+    if how == "noise":
+        content = bytearray(draw.randbytes(2000))
+    if how == "nested":
+        content = bytearray(b'{"a":' + b"[" * 100_000)
+    if how == "zeros":
+        content = bytearray(len(content))
+    if how == "longer":
+        content += bytes(10_000)
+    if how == "utf-16":
+        content = bytearray("{}".encode("utf-16"))
+    path.write_bytes(content)
+    return how
+
+
+def _place(path: Path, draw: random.Random) -> str:
+    how = draw.choice(["gone", "pipe", "folder", "device", "zero", "circle", "nowhere", "sparse"])
+    path.unlink()
+    if how == "pipe":
+        os.mkfifo(path)
+    if how == "folder":
+        path.mkdir()
+    if how in ("device", "zero"):
+        path.symlink_to("/dev/null" if how == "device" else "/dev/zero")
+    if how == "circle":
+        path.symlink_to(path)
+    if how == "nowhere":
+        path.symlink_to(path.with_name("nowhere"))
+    if how == "sparse":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    return how
+
+
+def _header(path: Path, draw: random.Random) -> str:
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + length]), bytearray(content[8 + length :])
+    name = draw.choice(sorted(set(header) - {"__metadata__"}))
+    entry = header[name]
+    how = draw.choice(
+        ["dtype", "shape", "offsets", "renamed", "gone", "nan", "long header", "metadata", "huge", "overlap", "twice"]
+    )
+    if how == "dtype":
+        entry["dtype"] = draw.choice(["F16", "I64", "F64", "COMPLEX", 5, None])
+    if how == "shape":
+        entry["shape"] = draw.choice([[], [0], [-1], [2**62, 2**62], ["a"], entry["shape"][::-1], None, [len(data)]])
+    if how == "offsets":
+        entry["data_offsets"] = draw.choice([[0, 0], [5, 3], [0, 2**63], [-4, 4], None, [0], ["a", "b"], [1.5, 2]])
+    if how == "renamed":
+        header["model.layers.7.what"] = header.pop(name)
+    if how == "gone":
+        header.pop(name)
+    if how == "nan":
+        begin, end = entry["data_offsets"]
+        data[begin:end] = struct.pack("<f", float(draw.choice(["nan", "inf", "-inf"]))) * ((end - begin) // 4)
+    if how == "metadata":
+        header["__metadata__"] = draw.choice([{"format": "tf"}, {}, {"format": 5}, None, []])
+    if how == "huge":
+        header[name]["shape"], header[name]["data_offsets"] = [10**12], [0, 4 * 10**12]
+    if how == "overlap":
+        other = draw.choice(sorted(set(header) - {"__metadata__", name}))
+        entry["data_offsets"] = header[other]["data_offsets"]
+    written = json.dumps(header).encode()
+    if how == "twice":
+        written = written[:-1] + b"," + written[1:]
+    size = 2**60 if how == "long header" else len(written)
+    path.write_bytes(struct.pack("<Q", size) + written + data)
+    return f"{how} of {name}"
