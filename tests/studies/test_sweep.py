@@ -10,9 +10,9 @@ import pytest
 from distilling import class_job
 from jobs import tiny_rows
 
-from fedtailor.errors import ResumeError
+from fedtailor.errors import DataError, ResumeError
 from fedtailor.studies.grid import make_grid, read_axis
-from fedtailor.studies.sweep import run_sweep
+from fedtailor.studies.sweep import read_sweep, run_sweep
 from fedtailor.studies.sweep_figures import possible_figures, spread
 
 
@@ -158,3 +158,23 @@ def test_a_job_that_distils_promises_its_own_figures():
     assert {"loss_aligned", "accuracy_aligned_public", "public_fit", "labels_unlike"} <= set(promised)
     assert not [name for name in promised if "personal" in name]
     assert len(set(promised)) == len(promised)
+
+
+def test_a_cell_that_is_done_is_known_under_another_name(job, tmp_path):
+    """With one more value other settings differ between the sections, so cells are called otherwise."""
+    first = "protocol.local={steps: 1},{steps: 2}"
+    names = [cell.name for cell in make_grid(job, [first])[1]]
+    sweep(job, tmp_path / "s", first)
+    begun = []
+    more = "protocol.local={steps: 1},{steps: 2},{steps: 2, learning_rate: 0.01}"
+    swept = sweep(job, tmp_path / "s", more, watching=watching_for("start", lambda cell, facts: begun.append(cell.name)))
+    assert swept.failed == 0
+    assert len(begun) == 1
+    assert not any((tmp_path / "s" / "cells" / name).exists() for name in names)
+    assert list(swept.table["protocol.local"])[2] == "steps=2, learning_rate=0.01"
+    again, metric = read_sweep(tmp_path / "s")
+    pd.testing.assert_frame_equal(again.table, swept.table)
+    assert metric == "loss"
+    (tmp_path / "s" / "table.parquet").unlink()
+    with pytest.raises(DataError, match="no cell of the sweep"):
+        read_sweep(tmp_path / "s")
