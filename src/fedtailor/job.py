@@ -193,9 +193,9 @@ class Job(BaseModel):
     def from_dict(cls, settings: Mapping[str, Any], base: Path | None = None) -> "Job":
         """Return the job that nested mappings describe; relative paths start at `settings["base"]`, else at `base`."""
         start = (base or Path.cwd()).resolve()
-        strange = next((key for key in settings if not isinstance(key, str)), None)
-        if strange is not None:
-            raise SettingError(f"{strange!r} is not a setting; the keys of a job are texts.")
+        strange = [key for key in settings if not isinstance(key, str)]
+        if strange:
+            raise SettingError(f"{strange[0]!r} is not a setting; the keys of a job are texts.")
         given = settings.get("base") or start
         return cls(**{**settings, "base": start / given if isinstance(given, str | Path) else given})
 

@@ -173,7 +173,7 @@ def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeyp
     monkeypatch.setattr("fedtailor.running.run", stopped_by_hand)
     code, printed, said = fedtailor("run", job, "--out", folder, *more)
     assert (code, printed) == (1, "")
-    assert f"go on with fedtailor run {folder}/job.yaml --resume {folder}" in said
+    assert f"resume it with fedtailor run --resume {folder}" in said
 
 
 def test_a_run_goes_on_from_its_own_folder(fedtailor, write_job, tmp_path):

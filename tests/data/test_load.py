@@ -170,7 +170,7 @@ def test_data_in_memory_by_client(tmp_path):
         ("x.tsv", b"input,target\na,A\n", ["separated by commas: name it .csv"]),
         ("x.jsonl", b'{"input": "a", "target": "A", "input": "b"}\n', ["line 1", "the key 'input' twice"]),
         ("x.csv.gz", b"input,target\na,A\n", ["cannot be unpacked"]),
-        ("x.csv.gz", gzip.compress(b"input,target\n" + b"a,A\n" * 9)[:-9], ["cannot be unpacked"]),
+        ("x.csv.gz", gzip.compress(b"input,target\n" + b"a,A\n" * 9, mtime=0)[:-9], ["cannot be unpacked"]),
         ("x.jsonl.zst", b"none", ["cannot be unpacked"]),
         ("x.csv.gz", gzip.compress(bytes(70 * 2**20)), ["unpacks to more than"]),
         ("x.xlsx", b"PK\3\4 none", ["not a readable Excel file"]),

@@ -137,6 +137,7 @@ def test_kits_hold_keys_for_their_owner_and_a_site_can_be_added(tmp_path):
     assert folder.joinpath("a").stat().st_mode & 0o077 == 0
     key = (folder / "a" / "startup" / "client.key").read_bytes()
     assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
+    assert (folder / ".gitignore").read_text() == "*\n"  # it holds keys
     assert (folder / "a" / "startup" / "client.key").read_bytes() == key
     roots = {(folder / kit / "startup" / "rootCA.pem").read_bytes() for kit in ("hub", "a", "b")}
     assert len(roots) == 1

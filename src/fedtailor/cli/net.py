@@ -1,5 +1,6 @@
 """fedtailor net: what the hub's owner does."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,14 +100,18 @@ def try_net(
         Path | None, typer.Argument(help="A job with at most 4 clients; left out: two libraries, one round.", metavar="[JOB]")
     ] = None,
     settings: Overrides = None,
-    folder: Annotated[Path, typer.Option(help="Where kits and logs go; absent or empty.")] = Path("net-try"),
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where kits and logs go; absent or empty. Left out: a new folder among the temporary ones."),
+    ] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
 ) -> None:
     """Carry out a job on a network that is all on this machine: a hub and a site for each client, in separate processes."""
     from ..network.world import make_world, running
 
     loaded = _job(job, settings or [])
-    world = make_world(loaded, folder)
+    world = make_world(loaded, folder or Path(tempfile.mkdtemp(prefix="fedtailor-net-try-")))
+    folder = world.folder
     err().print(f"certificates and kits for {', '.join(world.network.sites)} are in {folder}", style="dim")
     with running(world, lambda text: err().print(text, style="dim")):
         result = carry_out(loaded, out_folder=out_folder, network=world.folder)

@@ -57,8 +57,14 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
 ) -> None:
     """Carry out a job: train, measure, and keep the result in a run folder."""
+    from ..errors import SettingError
     from .progress import waiting
 
+    if resume is not None and out_folder is not None:
+        raise SettingError(
+            f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
+            "leave one of --resume and --out out."
+        )
     with waiting(err(), "reading the job"):
         loaded = _job(job, settings or [], resume)
     result = carry_out(
@@ -149,11 +155,6 @@ def _start(  # noqa: PLR0917 - one caller
 ) -> "Result":
     from ..errors import SettingError
 
-    if resume is not None and out_folder is not None:
-        raise SettingError(
-            f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
-            "leave one of --resume and --out out."
-        )
     if network is not None:
         if baseline is not None:
             raise SettingError("--baseline compares clients on one machine; leave one of --baseline and --on out.")

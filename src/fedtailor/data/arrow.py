@@ -9,6 +9,9 @@ from ..errors import DataError
 from .cells import cell, clock, duration, moment
 from .table import FROM_0, FROM_1, Table, column_names, numbered_from_0, numbered_from_1
 
+MOST_BYTES, MOST_RATIO = 2**28, 50  # that a column may unpack to: bytes in any case, and times its encoded size
+BATCH = 4096  # rows read at once
+
 # Dates are read from their numbers: Python's calendar ends in 9999, and not every zone is known to every machine.
 
 
@@ -25,14 +28,33 @@ def parquet_table(source: Any, where: str) -> Table:
     names = file.schema_arrow.names
     stripped = column_names(names, where)
 
+    encoded = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+
     def read(number: int) -> Any:
-        found = file.read(columns=[names[number]])
+        found = _bounded(file, names[number], max(MOST_BYTES, MOST_RATIO * encoded), where)
         place = found.column_names.index(names[number]) if names[number] in found.column_names else None
         return (
             file.read().column(number) if place is None else found.column(place)
         )  # a point in a name asks for a part of a struct
 
     return _typed(stripped, file.metadata.num_rows, where, read, first=1)
+
+
+def _bounded(file: Any, name: str, most: int, where: str) -> Any:
+    """Return one column of a Parquet file as a table, unless a few bytes of the file would fill the memory."""
+    import pyarrow as pa
+
+    batches, total = [], 0
+    for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
+        plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns]
+        batches.append(pa.RecordBatch.from_arrays(plain, names=batch.schema.names))  # a few texts, however often they stand there
+        total += batches[-1].nbytes
+        if total > most:
+            raise DataError(
+                f"{where}: column {name!r} unpacks to more than {most:,} bytes, {MOST_RATIO} times the file; write it again with fewer rows "
+                "if that is meant"
+            )
+    return pa.Table.from_batches(batches) if batches else file.read(columns=[name])
 
 
 def arrow_table(table: Any, where: str) -> Table:

@@ -124,6 +124,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         _describe(network, folder / ours, ours)
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
     (folder / FILE).write_text(json.dumps(_told(network)) + "\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # the kits hold keys
     return fresh
 
 

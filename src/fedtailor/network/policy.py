@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from ..errors import SettingError
-from ..protection import FactSpec
+
+if TYPE_CHECKING:
+    from ..protection import FactSpec  # loads what trains
 
 CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
 PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
@@ -64,7 +66,7 @@ class Policy:
         except (KeyError, TypeError, AttributeError) as fault:
             return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
 
-    def withholds(self, fact: FactSpec, examples: Mapping[str, int]) -> bool:
+    def withholds(self, fact: "FactSpec", examples: Mapping[str, int]) -> bool:
         """Return whether a fact stays at the site, by what it reveals and by how few examples it is a mean over.
 
         Args:

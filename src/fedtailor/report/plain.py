@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -11,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 GAP = 2  # signs from one column to the next
+SHORT = 16  # signs of a cell that is not wrapped
 
 
 class FittingTable(Table):
@@ -34,7 +34,7 @@ class FittingTable(Table):
             widths[place] -= 1
         part = copy.copy(self)
         part.columns = [
-            replace(self.columns[index], _index=place, width=width)
+            replace(self.columns[index], _index=place, width=width, no_wrap=False, overflow="fold")
             for place, (index, width) in enumerate(zip(group, widths, strict=True))
         ]
         return part
@@ -52,8 +52,10 @@ def _needs(column: Column, console: Console, options: ConsoleOptions) -> tuple[i
     wide = options.update(max_width=10_000)
     head = Measurement.get(console, wide, column.header)
     cells = [Measurement.get(console, wide, cell) for cell in column.cells]
-    least: Any = max([head.minimum, *(cell.maximum if column.justify == "right" else cell.minimum for cell in cells)])
-    return min(least, max(options.max_width // 2, head.minimum)), max([head.maximum, *(cell.maximum for cell in cells)])
+    widest = max([head.minimum, *(cell.maximum for cell in cells)])
+    whole = column.justify == "right" or column.no_wrap or widest <= SHORT
+    least = widest if whole else max([head.minimum, *(cell.minimum for cell in cells)])
+    return min(least, max(options.max_width // 2, head.minimum)), max(widest, head.maximum)
 
 
 def _groups(needs: list[tuple[int, int]], room: int) -> list[list[int]]:

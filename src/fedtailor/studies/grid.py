@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ FEDERATED = "federated"  # the job itself, beside its baselines
 MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is cut off goes into a hash
 MOST_OF_A_LABEL = 64  # likewise, where a section is named by what differs
 MOST_OF_A_NAME = 150
+MOST_CELLS = 10_000  # of one sweep
 PAIRS = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -131,6 +133,11 @@ def make_cells(
     Raises:
         SettingError: if one of the jobs is wrong; the cell is named then.
     """
+    count = math.prod(len(axis.values) for axis in axes) * len(runs)
+    if count > MOST_CELLS:
+        raise SettingError(
+            f"these settings make {count:,} cells, each of them a run, and a sweep has at most {MOST_CELLS:,}: name fewer values"
+        )
     combinations = [
         {axis: place for axis, place in zip(axes, chosen, strict=True)}
         for chosen in itertools.product(*(range(len(axis.values)) for axis in axes))

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import SettingError
+from ..causes import detail_of
+from ..errors import FedtailorError, SettingError
 from .begin import begin_elsewhere, first_answer, weight_sums
 from .over_peft import (
     ADAPTER,
@@ -30,6 +31,7 @@ from .start import STARTS, check_same_method
 from .targets import attention_targets
 
 SAME = 0.02  # of the largest logit, below which two answers differ by rounding alone: bfloat16 has 8 bits
+MOST_SIZE = 16_384  # of a rank, a block, a number of layers: weights are made by it
 OURS = ("task_type", "modules_to_save", "peft_type", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping")
 FROM_THE_BACKBONE = {  # arguments with which a method begins as the backbone, where PEFT's own default begins elsewhere
     "FOURIERFT": {"init_weights": True},
@@ -63,11 +65,14 @@ class PeftMethod:
         if not isinstance(self.arguments, Mapping) or not all(isinstance(name, str) for name in self.arguments):
             raise SettingError(f"arguments is a mapping of settings of PEFT's {self.type}, got {self.arguments!r}")
         object.__setattr__(self, "arguments", dict(self.arguments))
+        for name, value in self.arguments.items():
+            if isinstance(value, int) and abs(value) > MOST_SIZE and not any(word in name for word in ("seed", "key")):
+                raise SettingError(f"arguments.{name} must be at most {MOST_SIZE:,}; got {value}")
         self._check_names()
         try:
             self._config(task_type="CAUSAL_LM")
-        except (ValueError, TypeError) as fault:
-            raise SettingError(f"arguments do not make a PEFT {self.type}: {fault}") from fault
+        except Exception as fault:  # whatever PEFT makes of them
+            raise SettingError(f"arguments do not make a PEFT {self.type}: {detail_of(fault)}") from fault
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return PEFT's wrapper around the model, in evaluation mode, with the method's weights drawn from `seed`.
@@ -83,9 +88,11 @@ class PeftMethod:
         try:
             tuned = self._attach(model, seed)
             after = first_answer(tuned)
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError, KeyError) as fault:
+        except FedtailorError:
+            raise
+        except Exception as fault:  # whatever PEFT and torch make of them
             raise SettingError(
-                f"tuning peft with type {self.type} and a {type(model).__name__} do not go together: {fault} "
+                f"tuning peft with type {self.type} and a {type(model).__name__} do not go together: {detail_of(fault)}. "
                 "Name other arguments, such as target_modules, or try tuning: lora"
             ) from fault
         self._check_saved(tuned)
