@@ -10,7 +10,7 @@ scales B by the singular values; ours are orthonormal), or orthonormal at random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ FILE = "fed_sb.safetensors"  # beside PEFT's files, which hold A and B R
 class FedSB:
     """Train a square matrix between frozen low-rank factors beside the attention weights, and a classifier's head."""
 
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.01, "classifier": 0.03}  # that `auto` stands for
     kind: Literal["fed-sb"] = "fed-sb"
     rank: Width = 64  # sides of the squares: weights trained and bytes sent grow with its square
     alpha: Number = 64  # the product counts alpha / rank

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from .whole import save_whole
 class Full:
     """Train every weight, in float32 whatever the backbone's precision; forward passes then run under torch.autocast."""
 
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.0001, "classifier": 0.0003}  # that `auto` stands for
     kind: Literal["full"] = "full"
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:

@@ -8,7 +8,7 @@ float32 is off, so a half-precision backbone must run under torch.autocast.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -25,6 +25,7 @@ from .targets import attention_targets, check_targets
 class Lora:
     """Train low-rank factors beside the attention weights, and a classifier's head."""
 
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.003, "classifier": 0.01}  # that `auto` stands for
     kind: Literal["lora"] = "lora"
     rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
     alpha: Number = 16  # the factors' product counts alpha / rank

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -35,6 +35,7 @@ NETWORK_FILE = "prefix_network.safetensors"  # beside PEFT's files, which hold t
 class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.003}  # that `auto` stands for
     kind: Literal["prefix"] = "prefix"
     length: Width = 10  # places before the text; each takes a place of the context
     hidden: Width = 512  # width of the network that makes the vectors

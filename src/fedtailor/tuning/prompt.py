@@ -7,7 +7,7 @@ Difference: a classifier's head is trained too. Of a BERT the pooled place is th
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -23,6 +23,7 @@ TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
 class Prompt:
     """Train vectors that stand before the embedded words of every text, and a classifier's head."""
 
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.03, "classifier": 0.01}  # that `auto` stands for
     kind: Literal["prompt"] = "prompt"
     length: Width = 20  # how many vectors: weights trained and bytes sent grow with it, and each takes a place of the context
     start: Literal["words", "random"] = "words"  # embeddings of words drawn by the seed, or standard normal values
