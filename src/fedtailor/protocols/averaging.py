@@ -115,7 +115,7 @@ class Averaging:
                             failures=collector.failures,
                             quorum=self.quorum,
                             attempts=ATTEMPTS,
-                            rate=self.local.learning_rate,
+                            rate=self.local.peak_learning_rate,
                         )
                     )
             assert outcome is not None

@@ -138,7 +138,7 @@ class DistillationRun:
                             failures=failed,
                             quorum=self.settings.quorum,
                             attempts=ATTEMPTS,
-                            rate=self.local.learning_rate,
+                            rate=self.local.peak_learning_rate,
                         )
                     )
             state, figures = self._learn(state, limited_answers(answers, sampler.most_weight))

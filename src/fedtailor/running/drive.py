@@ -27,7 +27,7 @@ from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
 from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
-from .summary import kept_weights, nothing_better, summarize
+from .summary import kept_weights, not_fallen, nothing_better, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,7 +225,7 @@ def _check_state(round: Round, job: Job, notify: Notify) -> None:
     try:
         check_finite(round.state.shared, "the shared weights")
     except NotFinite as fault:
-        tip = advice([NotFinite.__name__], rate=job.protocol.local.learning_rate)
+        tip = advice([NotFinite.__name__], rate=job.protocol.local.peak_learning_rate)
         text = f"round {round.index}: every update was finite, and what the server made of them is not ({fault}). The state is saved: {tip}"
         notify("stopped", text=text)
         raise RunError(text) from None
@@ -242,6 +242,8 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
         row["validation_loss"] = moment.validation_loss
+    if index == job.evaluation.every and progress.figures["best_round"] == 0:
+        evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
 
 
 def _stopped(job: Job, progress: Progress) -> str | None:

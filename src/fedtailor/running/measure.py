@@ -158,7 +158,9 @@ class Evaluator:
         found.failures = new.failures
         if fresh and len(new.failures) == len(asked):
             kinds = sorted({wording(failure.kind, failure.mark) for failure in new.failures.values()})
-            tip = advice((failure.mark for failure in new.failures.values()), rate=self.parts.job.protocol.local.learning_rate)
+            tip = advice(
+                (failure.mark for failure in new.failures.values()), rate=self.parts.job.protocol.local.peak_learning_rate
+            )
             raise RunError(
                 f"none of {len(asked)} clients could evaluate the shared weights: {', '.join(kinds)}; {tip or 'see clients/ID/log.txt'}"
             )

@@ -101,6 +101,15 @@ def nothing_better(summary: Mapping[str, Any]) -> str:
     )
 
 
+def not_fallen(progress: Progress, learning_rate: float) -> str:
+    """Return what to say where the first evaluation finds the loss no smaller than at the start."""
+    now, start = progress.rows["rounds"][-1].get("validation_loss"), progress.figures["best_loss"]
+    return (
+        f"the validation loss has not fallen by the first evaluation: {now:.4g}, and {start:.4g} at the start; if it stays so, try another "
+        f"protocol.local.learning_rate (it is {learning_rate:g})"
+    )
+
+
 def _better_than_start(progress: Progress) -> bool | None:
     """Return whether any round had a smaller validation loss than the start; None if none was measured, or no round was done."""
     if progress.figures["best_round"] is None or not progress.state.version:
