@@ -61,7 +61,11 @@ def check_same_method(folder: Path, here: Any) -> None:
         folder: of an adapter.
         here: PEFT's configuration of the adapter in place.
     """
-    config, wanted = read_config(folder), _plain(here.to_dict())
+    try:
+        config = read_config(folder)
+    except SettingError as error:
+        raise SettingError(f"initial: {error}") from None
+    wanted = _plain(here.to_dict())
     if config.get("peft_type") != wanted["peft_type"]:
         raise SettingError(f"initial: {folder} holds a {config.get('peft_type')} adapter, this tuning is {wanted['peft_type']}")
     sizes = [name for name in ("r", "lora_alpha") if name in wanted and config.get(name) != wanted[name]]
