@@ -15,7 +15,7 @@ import pandas as pd
 from timing import OUT
 
 from fedtailor import Job
-from fedtailor.assemble import assemble, foretell
+from fedtailor.assembly import assemble, foretell
 from fedtailor.running import carry_out
 
 LOCAL = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}

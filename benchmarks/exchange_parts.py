@@ -18,7 +18,8 @@ from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.flare import CollabLine, HubPart, SitePart
 from fedtailor.federation.nvflare.line import Packed, Places, Told
 from fedtailor.federation.nvflare.packing import pack, unpack
-from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec
+from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec
+from fedtailor.protection import Gate
 from fedtailor.records import ClientId, ClientInfo, Message
 
 STEP, LARGE = 65_000, 2_500_000  # float32 numbers: 0.26 MB, and a tenth of 100 MB

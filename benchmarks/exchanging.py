@@ -12,9 +12,10 @@ from typing import Any
 from relay import through
 
 from fedtailor.federation.nvflare.administration import Hub
-from fedtailor.network import engine_settings, job_folder
-from fedtailor.network.kits import ADMIN, Network, kit_role, make_kits
-from fedtailor.network.world import World, free_port, running
+from fedtailor.network.command import job_folder
+from fedtailor.network.command.world import World, free_port, running
+from fedtailor.network.kit import engine_settings
+from fedtailor.network.kit.kits import ADMIN, Network, kit_role, make_kits
 
 SITE = "site-1"
 

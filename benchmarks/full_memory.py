@@ -59,7 +59,7 @@ def measure(optimizer: str, count: int) -> dict[str, float]:
     import psutil
     import torch
 
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
     from fedtailor.federation import LocalFederation
     from fedtailor.job import Job
     from fedtailor.protection import Gate

@@ -20,13 +20,13 @@ from timing import OUT
 from torch import Tensor
 
 from fedtailor import Job
-from fedtailor.assemble import Parts, assemble
+from fedtailor.assembly import Parts, assemble
 from fedtailor.learning.distil import classes_of, scores
-from fedtailor.protection import encode
-from fedtailor.protection.logits_wire import LogitsWire
+from fedtailor.messages import encode
+from fedtailor.messages.wires.logits import LogitsWire
 from fedtailor.records import Message
 from fedtailor.tasks import evaluation_batches
-from fedtailor.tasks.generate import evaluating
+from fedtailor.tasks.text.generate import evaluating
 
 # M places, C classes or words
 

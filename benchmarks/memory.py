@@ -53,7 +53,7 @@ def main() -> None:
 def measure(count: int, rounds: int, folder: Path | None) -> dict[str, int]:
     """Return resident bytes at the end of the last of so many rounds of `count` clients, and the bytes of what they kept last."""
     from fedtailor import Job
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
     from fedtailor.federation import LocalFederation
     from fedtailor.protection import Gate
     from fedtailor.tensors import size_bytes

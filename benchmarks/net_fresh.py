@@ -15,7 +15,7 @@ from pathlib import Path
 from netting import SITES, tiny_job
 from timing import write
 
-from fedtailor.network.world import free_port
+from fedtailor.network.command.world import free_port
 
 PATIENCE_S = 600.0  # for what is not there yet
 

@@ -28,12 +28,12 @@ from netting import PROTOCOLS, SITES, Net, adapter, network, same_files, tiny_jo
 from timing import write
 
 from fedtailor import Job
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.errors import FedtailorError
 from fedtailor.interfaces import Federation
-from fedtailor.network.kits import HUB
-from fedtailor.network.submit import run_on
-from fedtailor.network.world import wait_until_up
+from fedtailor.network.command.submit import run_on
+from fedtailor.network.command.world import wait_until_up
+from fedtailor.network.kit.kits import HUB
 from fedtailor.records import ClientFailure, ClientId, Message, Reply, Traffic
 from fedtailor.running import carry_out
 from fedtailor.running.engine import local_federation

@@ -20,7 +20,7 @@ from netting import SITES, adapter, network, same_files, write_rows
 from timing import alternate, ratio, write
 
 from fedtailor import Job, run
-from fedtailor.network.submit import run_on
+from fedtailor.network.command.submit import run_on
 from fedtailor.running import Result
 
 

@@ -24,9 +24,9 @@ from relay import through
 from timing import write
 
 from fedtailor import Job
-from fedtailor.assemble import assemble
-from fedtailor.network.submit import run_on
-from fedtailor.network.world import make_world
+from fedtailor.assembly import assemble
+from fedtailor.network.command.submit import run_on
+from fedtailor.network.command.world import make_world
 from fedtailor.protocols.split.planning import Means, Work, cut_costs, measured_flops
 
 SITE, CUT = "site-1", 3

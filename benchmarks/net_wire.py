@@ -31,10 +31,10 @@ from timing import write
 
 from fedtailor import Job
 from fedtailor.errors import FedtailorError
-from fedtailor.network import engine_settings
-from fedtailor.network.kits import ADMIN, HUB
-from fedtailor.network.submit import run_on
-from fedtailor.network.world import World, make_world, running
+from fedtailor.network.command.submit import run_on
+from fedtailor.network.command.world import World, make_world, running
+from fedtailor.network.kit import engine_settings
+from fedtailor.network.kit.kits import ADMIN, HUB
 
 WORD, PLACE = "Zanzibarquux", "innermost-5d2b"  # in every row; in every path of a site
 BAD = SITES[0]

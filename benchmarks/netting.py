@@ -14,8 +14,8 @@ import psutil
 from safetensors.torch import load_file
 
 from fedtailor import Job
-from fedtailor.network.kits import HUB
-from fedtailor.network.world import World, make_world, wait_until_up
+from fedtailor.network.command.world import World, make_world, wait_until_up
+from fedtailor.network.kit.kits import HUB
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import save_tiny

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from timing import alternate, ratio, write
 
 from fedtailor import Job
-from fedtailor.assemble import Parts, assemble
+from fedtailor.assembly import Parts, assemble
 from fedtailor.chance import stream
 from fedtailor.federation import LocalFederation
 from fedtailor.models.attention import quick_attention

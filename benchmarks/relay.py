@@ -88,7 +88,7 @@ def through(site_kit: Path, *, round_trip_ms: float = 0.0, mbit: float = 0.0, ca
         mbit: millions of bits a second each way; 0: as fast as it can.
         capture: a file to which all that passes is added.
     """
-    from fedtailor.network.world import free_port
+    from fedtailor.network.command.world import free_port
 
     kit, listen = site_kit / "startup" / "fed_client.json", free_port()
     told = json.loads(kit.read_text())

@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from fedtailor import Job, run
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.protocols import BoundSplit
 from fedtailor.protocols.split.planning import CutCost, Means, Work, cut_costs, measured_flops
 

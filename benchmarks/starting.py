@@ -17,7 +17,7 @@ COMMAND = "import sys; from fedtailor.cli import main; main(sys.argv[1:])"
 UNTIL_IT_CONNECTS = """
 import os, sys
 from fedtailor.cli import main
-import fedtailor.network.kits as kits
+import fedtailor.network.kit.kits as kits
 role = kits.kit_role
 def and_the_hub(kit):
     found = role(kit)

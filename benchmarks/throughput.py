@@ -19,7 +19,7 @@ import torch
 from timing import alternate, ratio, write
 
 from fedtailor import Job
-from fedtailor.assemble import Parts, assemble
+from fedtailor.assembly import Parts, assemble
 from fedtailor.learning.training import train_locally
 
 SETS: dict[str, dict[str, Any]] = {

@@ -8,10 +8,10 @@ from typing import Any
 from fedtailor.federation.nvflare.flare import CollabLine
 from fedtailor.federation.nvflare.line import Packed, Places, Told
 from fedtailor.federation.nvflare.packing import unpack
-from fedtailor.network.hub import HubLine
+from fedtailor.messages import decode
 from fedtailor.network.job_ends import AtHub, AtSite
-from fedtailor.network.site import Site
-from fedtailor.protection import decode
+from fedtailor.network.server.server import HubLine
+from fedtailor.network.site.site import Site
 from fedtailor.records import ClientId
 
 

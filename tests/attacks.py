@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec, encode
 from fedtailor.metrics.figure import OF_COUNTS
-from fedtailor.protection import FactSpec, Manifest, MessageSpec, TensorSpec, encode
 from fedtailor.records import Message
 
 BAD_NUMBERS = (

@@ -9,11 +9,11 @@ from jobs import tiny_job
 from safetensors.torch import load_file
 
 from fedtailor.federation.nvflare.line import Places
-from fedtailor.network import hub
-from fedtailor.network.job_folder import settings_of
-from fedtailor.network.policy import Policy
-from fedtailor.network.site import Site
-from fedtailor.network.site_file import SiteFile
+from fedtailor.network.command.job_folder import settings_of
+from fedtailor.network.kit.policy import Policy
+from fedtailor.network.kit.site_file import SiteFile
+from fedtailor.network.server import server as hub
+from fedtailor.network.site.site import Site
 
 SITES = ("site-1", "site-2")
 ALL = Policy(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fedtailor.assemble import Parts
+from fedtailor.assembly import Parts
 from fedtailor.federation import LocalFederation
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack

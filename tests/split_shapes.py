@@ -7,7 +7,7 @@ import torch
 from conftest import save_tiny
 from jobs import tiny_job, tiny_rows
 
-from fedtailor.assemble import Parts, assemble
+from fedtailor.assembly import Parts, assemble
 from fedtailor.federation import LocalFederation
 from fedtailor.protection import Gate
 

@@ -19,7 +19,7 @@ from jobs import tiny_rows
 
 from fedtailor.aggregation import AGGREGATIONS
 from fedtailor.aggregation.logits import LOGIT_AGGREGATIONS
-from fedtailor.assemble import assemble, foretell
+from fedtailor.assembly import assemble, foretell
 from fedtailor.data import PARTITIONS
 from fedtailor.errors import JobError
 from fedtailor.job import Job

@@ -6,10 +6,10 @@ from datetime import datetime
 import pytest
 from jobs import adapter, tiny_job
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.cli.tryout import _prompts
 from fedtailor.clock import fixed_clock, parse_moment, today
-from fedtailor.network.meeting import at_clock, job_to_send
+from fedtailor.network.meeting.meeting import at_clock, job_to_send
 from fedtailor.running import run
 from fedtailor.running.resume import recorded_clock
 from fedtailor.tasks.task import at_moment

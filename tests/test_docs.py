@@ -16,7 +16,7 @@ import yaml
 from jobs import tiny_rows
 
 from fedtailor.job import Job
-from fedtailor.job_text import read_yaml
+from fedtailor.job.text import read_yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -147,7 +147,7 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
 
 
 def test_what_leaves_a_client_is_as_the_manual_says():
-    from fedtailor.protocols.averaging import TRAIN_FACTS
+    from fedtailor.protocols.averaging.averaging import TRAIN_FACTS
 
     assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == set(TRAIN_FACTS)
 

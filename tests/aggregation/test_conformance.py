@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from updates import MODULES, SCALE, a_of, b_of, dense, ideal, params_for, random_params, random_updates, updates_for
 
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
-from fedtailor.aggregation.lowrank import pairs_of
+from fedtailor.aggregation.factors.lowrank import pairs_of
 from fedtailor.errors import SettingError
 from fedtailor.interfaces import Aggregation, Carrying
 from fedtailor.records import Update

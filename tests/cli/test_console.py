@@ -10,7 +10,7 @@ from rich.text import Text
 from fedtailor.cli import console
 from fedtailor.printable import UNSAFE
 from fedtailor.report.plain import plain_table
-from fedtailor.report.samples import sample
+from fedtailor.report.run.samples import sample
 
 ODD = [
     "\x1b[31mred",

@@ -70,8 +70,8 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
 def test_what_is_wrong_is_said_before_anything_is_done(  # noqa: PLR0917
     fedtailor, kit, write_job, monkeypatch, words, told
 ):
-    monkeypatch.setattr("fedtailor.network.submit.check_installed", lambda: None)
-    monkeypatch.setattr("fedtailor.network.kits.check_installed", lambda: None)
+    monkeypatch.setattr("fedtailor.network.command.submit.check_installed", lambda: None)
+    monkeypatch.setattr("fedtailor.network.kit.kits.check_installed", lambda: None)
     (kit.parent / "hub").mkdir()
     (kit.parent / "hub" / "network.json").write_text(json.dumps({**json.loads((kit / "network.json").read_text()), "kit": "hub"}))
     places = {"KIT": kit, "HUB": kit.parent / "hub", "DATA": kit.parent / "own.jsonl", "JOB": write_job()}

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fedtailor.federation import LocalFederation
-from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec, encode, gate
+from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec, encode
+from fedtailor.protection import Gate, gate
 from fedtailor.records import ClientInfo, Message
 
 SPEC = MessageSpec(tensors={"w": TensorSpec(dtype="float32", shape=(2,))}, facts={"n": FactSpec(type="int", purpose="count")})

@@ -11,7 +11,8 @@ from fedtailor.federation.nvflare import packing
 from fedtailor.federation.nvflare.engine import NetFederation, Stopped
 from fedtailor.federation.nvflare.line import Patience, Unanswered
 from fedtailor.federation.nvflare.packing import pack, unpack
-from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec, encode
+from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec, encode
+from fedtailor.protection import Gate
 from fedtailor.records import ClientInfo, Message
 
 SPEC = MessageSpec(tensors={"w": TensorSpec(dtype="float32", shape=(2,))}, facts={"n": FactSpec(type="int", purpose="count")})

@@ -12,8 +12,8 @@ from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_lo
 from fedtailor.learning.evaluate import Evaluation
 from fedtailor.learning.public_fit import row_scores, told_apart
 from fedtailor.learning.worker import Worker
+from fedtailor.messages.wires.logits import VALUES, LogitsWire
 from fedtailor.models import load_backbone
-from fedtailor.protection.logits_wire import VALUES, LogitsWire
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets, select
 from fedtailor.tuning import Lora

@@ -3,7 +3,7 @@
 import pytest
 from jobs import assert_same_adapter
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.running import run

@@ -85,7 +85,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(cache, tmp_path):
 def test_a_job_reads_its_files_once_and_the_setting_switches_it_off(tiny_backbone_folder, tmp_path, monkeypatch, cache):
     from jobs import tiny_job, tiny_rows
 
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
 
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tiny_rows()))
     job = tiny_job(tiny_backbone_folder, data__train=str(tmp_path / "train.jsonl"))

@@ -5,7 +5,7 @@ import pytest
 from jobs import tiny_rows
 from nets import SITES, DirectLine, at_hub, write_site
 
-from fedtailor.network import handed
+from fedtailor.network.command import submitted as handed
 
 
 @pytest.fixture

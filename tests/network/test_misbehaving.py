@@ -10,9 +10,9 @@ from nets import PROTOCOLS, at_hub, net_job, same_adapter
 from fedtailor.federation.nvflare import packing
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
-from fedtailor.network.at_site import describe, guarded, site_parts
-from fedtailor.network.site_file import read_site_file
-from fedtailor.protection import decode, encode
+from fedtailor.messages import decode, encode
+from fedtailor.network.kit.site_file import read_site_file
+from fedtailor.network.site.at_site import describe, guarded, site_parts
 from fedtailor.records import Message
 
 BAD, ROUND = "site-1", 2

@@ -15,12 +15,12 @@ from nets import PROTOCOLS, SITES, net_job, same_adapter
 from fedtailor.cli.net import status
 from fedtailor.errors import JobError, SettingError
 from fedtailor.federation.nvflare.line import NetError
-from fedtailor.network.engine_settings import SERVER
-from fedtailor.network.kits import Network, last_reported, make_kits
-from fedtailor.network.processes import end_process, engine_process
-from fedtailor.network.push import push_on
-from fedtailor.network.submit import run_on
-from fedtailor.network.world import free_port, make_world, running
+from fedtailor.network.command.processes import end_process, engine_process
+from fedtailor.network.command.push import push_on
+from fedtailor.network.command.submit import run_on
+from fedtailor.network.command.world import free_port, make_world, running
+from fedtailor.network.kit.engine_settings import SERVER
+from fedtailor.network.kit.kits import Network, last_reported, make_kits
 from fedtailor.running import run
 
 pytestmark = [

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from distilling import class_job
 
-from fedtailor.network.at_site import Refused, with_own_backbone
-from fedtailor.network.meeting import job_to_send
-from fedtailor.network.site_file import SiteFile
+from fedtailor.network.kit.site_file import SiteFile
+from fedtailor.network.meeting.meeting import job_to_send
+from fedtailor.network.site.at_site import Refused, with_own_backbone
 
 KIT = Path("/nowhere/kit")
 

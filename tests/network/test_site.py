@@ -6,14 +6,14 @@ import os
 import pytest
 
 from fedtailor.federation.nvflare.packing import pack
-from fedtailor.network import site
-from fedtailor.network.meeting import job_to_send
-from fedtailor.network.model_keeper import Failed
-from fedtailor.network.pipe import MESSAGE, Ended, Pipe
-from fedtailor.network.policy import Policy
-from fedtailor.network.site_file import SiteFile
-from fedtailor.network.versions import versions
-from fedtailor.protection import encode
+from fedtailor.messages import encode
+from fedtailor.network.kit.policy import Policy
+from fedtailor.network.kit.site_file import SiteFile
+from fedtailor.network.kit.versions import versions
+from fedtailor.network.meeting.meeting import job_to_send
+from fedtailor.network.site import site
+from fedtailor.network.site.model_keeper import Failed
+from fedtailor.network.site.pipe import MESSAGE, Ended, Pipe
 from fedtailor.records import Message
 
 PING = pack(encode(Message(kind="ping")))

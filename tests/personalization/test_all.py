@@ -212,7 +212,7 @@ def test_every_clients_result_loads_and_measures_the_same(
     tiny_backbone_folder, tiny_bert_folder, rows, tmp_path, *, settings, task
 ):
     """The folder of each client, put on a fresh backbone, has the loss, the texts and the classes that were told."""
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
     from fedtailor.learning.evaluate import evaluate
     from fedtailor.models import load_backbone
     from fedtailor.models.heads import logits_at

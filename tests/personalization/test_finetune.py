@@ -56,7 +56,7 @@ def test_the_rounds_are_those_of_a_run_without_it(make_job, rows, tmp_path):
 
 def test_one_sgd_step_is_the_step_by_hand(make_job, rows, tmp_path):
     """Personal = shared - rate * gradient of the mean loss over the client's own targets."""
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
 
     settings = {"kind": "finetune", "steps": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.5, "clip_norm": None}
     job = make_job(stop__rounds=1, stop__keep="last", tuning__dropout=0.0, personalization=settings | {"keep": "last"})

@@ -60,7 +60,7 @@ def test_fedsa_is_fedper_with_b_at_home_and_sends_half_of_it(make_job, rows, tmp
 
 def test_fedper_by_hand_after_one_round_of_one_sgd_step(make_job, rows, tmp_path):
     """B of client k = B drawn - rate * its own gradient; A = A drawn - rate * the weighted mean of gradients (0, as B is 0)."""
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
 
     local = {"steps": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 20.0, "clip_norm": None}
     job = {"protocol__local": local, "stop__rounds": 1, "personalization": {"kind": "fedper", "home": ["lora_B"]}}
@@ -159,7 +159,7 @@ def test_bad_settings_are_refused(make_job, settings):
 
 def test_weights_that_stay_home_are_not_sent_whatever_the_tuning_exchanges(make_job, rows):
     """A prefix network is exchanged through the tuning, and home weights are none of it."""
-    from fedtailor.assemble import assemble
+    from fedtailor.assembly import assemble
 
     tuning = {"kind": "prefix", "length": 3, "hidden": 8}
     names = assemble(make_job(tuning=tuning), given=rows).worker.tensors()

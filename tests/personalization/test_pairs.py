@@ -7,14 +7,14 @@ import torch
 from jobs import tiny_job
 from safetensors.torch import load_file
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.personalization import load_personal
 from fedtailor.personalization.fedalt import WORLD
-from fedtailor.personalization.gate import Gates
+from fedtailor.personalization.pairs.gate import Gates
 from fedtailor.running import run
-from fedtailor.tuning.mixture import draw_adapter, mixed
-from fedtailor.tuning.second import adapter_parameters, lora_layers
+from fedtailor.tuning.adapters.mixture import draw_adapter, mixed
+from fedtailor.tuning.adapters.second import adapter_parameters, lora_layers
 
 FEDDPA, FEDALT = {"kind": "feddpa"}, {"kind": "fedalt"}
 

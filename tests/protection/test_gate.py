@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fedtailor.errors import NotFinite, OffManifest
-from fedtailor.protection import FactSpec, Gate, Manifest, MessageSpec, TensorSpec
+from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec
+from fedtailor.protection import Gate
 from fedtailor.records import Message
 
 SPEC = MessageSpec(
@@ -47,7 +48,7 @@ def test_what_is_listed_passes_both_ways():
     ],
 )
 def test_what_is_not_listed_does_not_leave_and_does_not_arrive(bad, names):
-    from fedtailor.protection import encode
+    from fedtailor.messages import encode
 
     with pytest.raises(OffManifest, match=names):
         GATE.leave_client(bad)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from split_shapes import save_family, split_parts
 
-from fedtailor.network.policy import TELLABLE
-from fedtailor.protection import Reveals
-from fedtailor.protection.logits_wire import LogitsWire
+from fedtailor.messages import Reveals
+from fedtailor.messages.wires.logits import LogitsWire
+from fedtailor.network.kit.policy import TELLABLE
 from fedtailor.protocols import Averaging
-from fedtailor.protocols.distillation_messages import manifest_of
+from fedtailor.protocols.distillation.messages import manifest_of
 
 SHARED = {"m.lora_A.weight": torch.zeros(2, 4), "m.lora_B.weight": torch.zeros(4, 2)}
 FIGURES = ("loss", "perplexity", "bleu", "accuracy", "examples", "tokens", "prompt_score")

@@ -10,8 +10,8 @@ from jobs import tiny_job, tiny_rows
 from replays import BAD, Phases, same
 from split_shapes import save_family, split_parts
 
-from fedtailor.assemble import assemble
-from fedtailor.protection import decode
+from fedtailor.assembly import assemble
+from fedtailor.messages import decode
 
 A_FEW = 16  # of each protocol, drawn by the seed, beside what a marker runs
 PROTOCOLS = ("averaging", "ranks", "distillation", "split", "split-reuse")

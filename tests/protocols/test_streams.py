@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fedtailor import tensors
 from fedtailor.aggregation import FedAvg
 from fedtailor.aggregation.mean import mean_delta
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.federation import LocalFederation
 from fedtailor.protection import Gate
 from fedtailor.running import run

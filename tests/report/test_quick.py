@@ -19,7 +19,7 @@ except SystemExit as end:
     assert not end.code, end.code
 """
 BEFORE_IT_CONNECTS = """
-import fedtailor.cli.net, fedtailor.network.kits, fedtailor.report.plain, fedtailor.report.wording
+import fedtailor.cli.net, fedtailor.network.kit.kits, fedtailor.report.plain, fedtailor.report.wording
 try:
     import fedtailor.federation.nvflare.administration
 except ModuleNotFoundError as error:  # an extra

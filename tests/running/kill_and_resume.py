@@ -20,7 +20,7 @@ from distilling import LEARN, class_data, class_job
 from jobs import tiny_job, tiny_rows
 from split_shapes import class_rows, split_job
 
-import fedtailor.assemble  # noqa: F401  likewise
+import fedtailor.assembly.parts  # noqa: F401  likewise
 from fedtailor.running import run
 
 ROUNDS = 6

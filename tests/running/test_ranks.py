@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tuning_shapes import LABELS, logits
 from unequal import LOW, LOWER, job_of
 
-from fedtailor.assemble import assemble, foretell
+from fedtailor.assembly import assemble, foretell
 from fedtailor.export import open_run
 from fedtailor.learning.client import ClientState
 from fedtailor.running import run
@@ -62,7 +62,7 @@ def test_resumed_equals_unbroken_and_training_helps(rule, kind, make_job, rows, 
 
 @every_rule
 def test_every_message_has_the_shapes_of_its_client(rule, make_job, rows, tmp_path, *, monkeypatch):
-    from fedtailor.protocols.averaging_client import AveragingClient
+    from fedtailor.protocols.averaging.client import AveragingClient
 
     seen = []
     answer = AveragingClient.answer
@@ -108,7 +108,7 @@ def test_what_a_client_has_counts_as_much_as_the_part_it_was_cut_from(make_job, 
 @every_rule
 def test_a_round_is_the_dense_formula(rule, make_job, rows, tmp_path, *, monkeypatch):
     """dW* = sum p s_k B_k A_k of what the clients truly trained, each in its own scale, is what the server makes its factors of."""
-    from fedtailor.protocols.averaging_client import AveragingClient
+    from fedtailor.protocols.averaging.client import AveragingClient
 
     trained, answer = {}, AveragingClient.answer
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from unequal import LOW, LOWER, job_of
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.running import run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.running import run
 from fedtailor.studies.baselines import run_baseline

@@ -209,7 +209,7 @@ def test_a_baseline_is_not_resumed(make_job, rows, tmp_path):
 
 
 def test_clients_that_could_not_be_evaluated_are_named_in_the_summary(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.protocols import averaging_client
+    from fedtailor.protocols.averaging import client as averaging_client
 
     answer = averaging_client.answer_evaluation
 

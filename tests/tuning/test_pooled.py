@@ -7,7 +7,7 @@ import pytest
 from jobs import tiny_job
 from split_shapes import class_rows, save_family
 
-from fedtailor.assemble import assemble
+from fedtailor.assembly import assemble
 from fedtailor.export import export, open_run
 from fedtailor.models import reads_mean
 from fedtailor.running import run

@@ -10,7 +10,7 @@ from fedtailor.errors import SettingError
 from fedtailor.models import load_backbone
 from fedtailor.tensors import count
 from fedtailor.tuning import Prefix
-from fedtailor.tuning.prefix_network import PrefixNetwork
+from fedtailor.tuning.layers.prefix_network import PrefixNetwork
 
 NETWORK = Prefix(length=3, hidden=8)
 

@@ -14,7 +14,7 @@ from torch import Tensor, full_like
 from ..errors import SettingError
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, zeros_like
-from .held import mean_and_bias
+from .factors.held import mean_and_bias
 from .mean import take_step
 
 FIRST, SECOND = "m/", "v/"  # state: the moments of each tensor, under its name with these in front

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .held import mean_and_bias
+from .factors.held import mean_and_bias
 from .mean import take_step
 
 

@@ -13,7 +13,7 @@ from ..errors import SettingError
 from ..limits import LearningRate
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, scale, zeros_like
-from .held import mean_and_bias
+from .factors.held import mean_and_bias
 from .mean import take_step
 
 

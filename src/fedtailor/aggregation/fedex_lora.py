@@ -13,9 +13,9 @@ from typing import Literal
 from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .carried import Carried, check_carry, require_carried
-from .held import Held
-from .lowrank import deviation, is_carried, stacked
+from .factors.carried import Carried, check_carry, require_carried
+from .factors.held import Held
+from .factors.lowrank import deviation, is_carried, stacked
 from .mean import mean_delta, take_step
 
 

@@ -18,8 +18,8 @@ from ..errors import SettingError
 from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .held import mean_and_bias
-from .lowrank import Pair, require_factors
+from .factors.held import mean_and_bias
+from .factors.lowrank import Pair, require_factors
 from .mean import take_step
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .lowrank import OneScale, Product, is_a, require_factors
+from .factors.lowrank import OneScale, Product, is_a, require_factors
 from .mean import mean_delta, take_step
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .held import Held
-from .lowrank import relative, require_factors, stacked
+from .factors.held import Held
+from .factors.lowrank import relative, require_factors, stacked
 from .mean import mean_delta, take_step
 
 

@@ -20,9 +20,9 @@ from ..chance import stream
 from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .carried import Carried, check_carry, require_carried
-from .held import Held
-from .lowrank import is_carried, stacked
+from .factors.carried import Carried, check_carry, require_carried
+from .factors.held import Held
+from .factors.lowrank import is_carried, stacked
 from .mean import mean_delta, take_step
 
 SEED, ROUND = "seed", "round"  # names of the state

@@ -18,8 +18,8 @@ from ..errors import SettingError
 from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .held import Held
-from .lowrank import deviation, relative, require_factors, stacked
+from .factors.held import Held
+from .factors.lowrank import deviation, relative, require_factors, stacked
 from .mean import mean_delta, take_step
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .held import Held
-from .lowrank import Product, relative, require_factors, stacked
+from .factors.held import Held
+from .factors.lowrank import Product, relative, require_factors, stacked
 from .mean import mean_delta, take_step
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..records import Outcome, Update
 from ..tensors import Tensors, add_scaled_, clone, zeros_like
-from .held import mean_and_bias
+from .factors.held import mean_and_bias
 from .mean import take_step
 
 

@@ -12,7 +12,7 @@ from .sweep import rows_of, watching
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..report.crossover import Crossover
+    from ..report.several.crossover import Crossover
     from ..studies.recipes import Recipe
     from ..studies.sweep import Swept
 
@@ -32,7 +32,7 @@ def run_arms(
     Args:
         only: patterns of the names of cells to run; empty: all.
     """
-    from ..report.plot import check_plots
+    from ..report.plots.plot import check_plots
     from ..studies.arms import choose, make_arms
     from ..studies.sweep import run_sweep
 
@@ -52,8 +52,8 @@ def run_arms(
 
 def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     """Write the means and the plots, and print the table."""
-    from ..report.arms import show_arms, with_lost
-    from ..report.arms_plot import plot_against_bytes, plot_crossover
+    from ..report.plots.arms_plot import plot_against_bytes, plot_crossover
+    from ..report.several.arms import show_arms, with_lost
     from ..studies.arms import ARM
     from ..studies.sweep_figures import spread
 
@@ -75,6 +75,6 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
 
 
 def _crossover(recipe: "Recipe", means: "pd.DataFrame") -> "Crossover | None":
-    from ..report.crossover import find_crossover
+    from ..report.several.crossover import find_crossover
 
     return find_crossover(means, **recipe.crossover) if recipe.crossover else None

@@ -11,7 +11,7 @@ from .run import JobFile, Overrides
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..assemble import Parts
+    from ..assembly import Parts
     from ..job import Job
 
 MOST_CLIENTS = 30  # shown one by one
@@ -21,7 +21,7 @@ def check(job: JobFile, settings: Overrides = None) -> None:
     """Validate a job, resolve its data and backbone, and print what would be done and sent."""
     warnings: list[str] = []
     with waiting(err(), "reading the job, the data and the backbone"):
-        from ..assemble import assemble
+        from ..assembly import assemble
         from ..job import Job
 
         loaded = Job.load(job, settings or [])
@@ -35,7 +35,7 @@ def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["Renderabl
     from rich.padding import Padding
     from rich.text import Text
 
-    from ..assemble import foretell
+    from ..assembly import foretell
 
     costs = foretell(parts)
     yield Padding(

@@ -13,7 +13,7 @@ from .run import JobFile, Overrides
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..assemble import Parts
+    from ..assembly import Parts
     from ..protocols import BoundSplit
     from ..protocols.split.planning import Choice, CutCost, Means
 
@@ -89,7 +89,7 @@ def _assembled(job: JobFile, settings: Overrides) -> "Parts":
             "what cuts of its backbone would cost"
         )
     with waiting(err(), "reading the data and the backbone"):
-        from ..assemble import assemble
+        from ..assembly import assemble
 
         return assemble(loaded, trust_times=True, warn=lambda text: None)
 

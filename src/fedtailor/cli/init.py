@@ -16,7 +16,7 @@ def init(
 ) -> None:
     """Write an example job with a comment on every setting."""
     from ..errors import SettingError
-    from ..job_text import example_job
+    from ..job import example_job
 
     if file.exists() and not force:
         raise SettingError(f"{file} exists already; name another file, or add --force to replace it.")

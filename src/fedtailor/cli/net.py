@@ -26,7 +26,7 @@ def init(
     ] = None,
 ) -> None:
     """Make certificates and a kit for the hub, the administrator and each site; run it again to add sites."""
-    from ..network.kits import make_kits, read_network
+    from ..network.kit.kits import make_kits, read_network
 
     network = read_network(file)
     folder = out_folder or file.parent / network.name
@@ -53,9 +53,9 @@ def serve(
 ) -> None:
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
-    from ..network.engine_settings import SERVER
-    from ..network.kits import FILE, HUB, check_installed, kit_role
-    from ..network.processes import serve as run_engine
+    from ..network.command.processes import serve as run_engine
+    from ..network.kit.engine_settings import SERVER
+    from ..network.kit.kits import FILE, HUB, check_installed, kit_role
 
     kit = kit / HUB if (kit / HUB / FILE).is_file() else kit
     told = kit_role(kit)
@@ -71,7 +71,7 @@ def status(net: NetFolder) -> None:
     """Say who is there, since when, and what each told when it last took part in a run."""
     import time
 
-    from ..network.kits import admin_kit, check_installed, kit_role, last_reported
+    from ..network.kit.kits import admin_kit, check_installed, kit_role, last_reported
     from ..report.plain import plain_table
     from ..report.wording import seconds_text
 
@@ -107,7 +107,7 @@ def try_net(
     out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
 ) -> None:
     """Carry out a job on a network that is all on this machine: a hub and a site for each client, in separate processes."""
-    from ..network.world import make_world, running
+    from ..network.command.world import make_world, running
 
     loaded = _job(job, settings or [])
     world = make_world(loaded, folder or Path(tempfile.mkdtemp(prefix="fedtailor-net-try-")))

@@ -32,7 +32,7 @@ OfVariant = Annotated[Variant, typer.Option("--variant", help="paper: the paper'
 @app.command(name="list")
 def list_all() -> None:
     """List the recipes."""
-    from ..report.recipe import list_recipes
+    from ..report.several.recipe import list_recipes
     from ..studies.recipes import load_recipe, recipe_names
 
     recipes = [load_recipe(name) for name in recipe_names()]
@@ -114,7 +114,7 @@ def _check(recipe: "Recipe", variant: Variant, data: Path, settings: Sequence[st
 
 
 def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
-    from ..report.recipe import show_recipe
+    from ..report.several.recipe import show_recipe
     from ..studies.arms import with_seeds
 
     asked = settings

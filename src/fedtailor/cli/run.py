@@ -158,7 +158,7 @@ def _start(  # noqa: PLR0917 - one caller
     if network is not None:
         if baseline is not None:
             raise SettingError("--baseline compares clients on one machine; leave one of --baseline and --on out.")
-        from ..network.submit import run_on
+        from ..network.command.submit import run_on
 
         return run_on(job, network, out=out_folder, resume=resume, without=without, watcher=watcher)
     if without:

@@ -43,7 +43,7 @@ def join(  # noqa: PLR0917 - Typer passes all by name
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
     from ..errors import SettingError
-    from ..network.kits import ADMIN, HUB, check_installed, kit_role
+    from ..network.kit.kits import ADMIN, HUB, check_installed, kit_role
 
     told = kit_role(kit)
     if told["kit"] in (HUB, ADMIN):
@@ -74,8 +74,8 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     if only_write:
         return
     check_installed()
-    from ..network.processes import Tail, serve
-    from ..network.site import DIARY
+    from ..network.command.processes import Tail, serve
+    from ..network.site.site import DIARY
 
     err().print("taking part; Ctrl-C ends it", style="dim")
     serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))
@@ -86,7 +86,7 @@ def _site_file(kit: Path, data: list[Path] | None, given: dict[str, Any], policy
     from dataclasses import replace
 
     from ..errors import DataError, SettingError
-    from ..network.site_file import NAME, SiteFile, read_site_file
+    from ..network.kit.site_file import NAME, SiteFile, read_site_file
 
     if data is None and not (kit / "local" / NAME).is_file():
         raise SettingError(

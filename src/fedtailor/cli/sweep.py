@@ -35,7 +35,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON alone.")] = False,
 ) -> None:
     """Run a job with every combination of some settings' values; the same command again goes on with what is missing."""
-    from ..report.plot import check_plots
+    from ..report.plots.plot import check_plots
     from ..studies.grid import make_grid
     from ..studies.sweep import run_sweep
 
@@ -60,7 +60,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
 
 def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
     """Write the means over seeds and the plot; return the files of the plot."""
-    from ..report.plot import plot_sweep
+    from ..report.plots.plot import plot_sweep
     from ..studies.sweep_figures import spread
 
     means = spread(swept.table, swept.axes)
@@ -73,7 +73,7 @@ def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
 
 def show_swept(swept: "Swept", *, metric: str, as_json: bool) -> None:
     """Print the table of a sweep, or its cells and means as JSON."""
-    from ..report.sweep import show_sweep
+    from ..report.several.sweep import show_sweep
     from ..studies.sweep_figures import directions_in, spread
 
     means = spread(swept.table, swept.axes)
@@ -95,7 +95,7 @@ def _first_swept(axes: "Sequence[Axis]") -> tuple[str, list[str]]:
 
 def _check_metric(metric: str, cells: "Sequence[Cell]") -> None:
     from ..errors import SettingError
-    from ..job_errors import nearest
+    from ..job.faults import nearest
     from ..studies.sweep_figures import possible_figures
 
     known = possible_figures(cell.job for cell in cells)

@@ -27,7 +27,7 @@ def tryout(
 ) -> None:
     """Give the model a text: the base model's answer beside the customized one's."""
     from ..errors import SettingError
-    from ..report.samples import sample
+    from ..report.run.samples import sample
 
     given = texts or [line.strip() for line in sys.stdin if line.strip()]
     if not given:
@@ -59,7 +59,7 @@ def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) 
     """Return the tokens that the model is given, made as those of training are."""
     from ..errors import SettingError
     from ..records import Example
-    from ..tasks.tokenization import encode, marks_of
+    from ..tasks.text.tokenization import encode, marks_of
 
     if empty := [text for text in texts if not text.strip()]:
         raise SettingError(f"there is nothing to try in {empty[0]!r}; write a text")
@@ -74,8 +74,8 @@ def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) 
 
 
 def _answer(done: "Customized", task: Any, model: Any, prompts: list[list[int]]) -> list[str]:
-    from ..tasks.generate import generate
     from ..tasks.task import task_ends
+    from ..tasks.text.generate import generate
 
     if task.backbone_kind == "classifier":
         return [_classes(model, prompt) for prompt in prompts]

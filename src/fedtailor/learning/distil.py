@@ -17,8 +17,8 @@ from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..records import ClientId
 from ..tasks import Scores, counted_targets, evaluation_batches
-from ..tasks.generate import evaluating
 from ..tasks.shard import Batch, Shard
+from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from .local import LocalTraining
 from .training import Trained, train_locally

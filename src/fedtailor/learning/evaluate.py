@@ -14,10 +14,10 @@ from ..limits import BatchSize, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
 from ..metrics.own import check_own, own_score
-from ..tasks.generate import Decoding, Progress, evaluating
 from ..tasks.metrics import FROM_COUNTS, Bleu, accuracy, class_counts, macro_f1, perplexity
 from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt, Task, Writes
+from ..tasks.text.generate import Decoding, Progress, evaluating
 from .losses import Losses, measure
 from .texts import TEXT_METRICS, score_texts, write_texts
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from ..limits import BatchSize
 from ..tasks.classification import Classification
-from ..tasks.generate import Progress
 from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
 from ..tasks.task import LogitsAt, Task, by_instance, padding_of
+from ..tasks.text.generate import Progress
 
 SAMPLE_ROWS = 64  # most rows of a client's validation part that a round's gain is measured on
 

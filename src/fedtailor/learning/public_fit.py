@@ -11,8 +11,8 @@ from ..models.heads import logits_at
 from ..models.pooling import mean_over_tokens
 from ..records import ClientId
 from ..tasks import evaluation_batches, select
-from ..tasks.generate import evaluating
 from ..tasks.shard import Shard
+from ..tasks.text.generate import evaluating
 from .worker import Worker
 
 MOST_ROWS = 500  # of each side: AUC is then good to about 0.02

@@ -7,10 +7,10 @@ from torch import nn
 
 from ..metrics.rouge import rouge
 from ..records import Example
-from ..tasks.generate import Decoding, Progress
-from ..tasks.generate import generate as generate_texts
 from ..tasks.metrics import Bleu, CorpusScore, bleu, chrf
 from ..tasks.task import Task, Writes, task_ends
+from ..tasks.text.generate import Decoding, Progress
+from ..tasks.text.generate import generate as generate_texts
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
 TEXT_METRICS = ("bleu", "chrf", *ROUGES)  # of generated texts

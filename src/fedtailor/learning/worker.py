@@ -16,9 +16,9 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
-from ..tasks.generate import evaluating
 from ..tasks.shard import Batch, Shard, collate
 from ..tasks.task import padding_of
+from ..tasks.text.generate import evaluating
 from ..tensors import Tensors, check_same_names, clone, form, is_large
 from ..tuning import begins_elsewhere, untrained
 from .evaluate import Evaluated, Evaluation, evaluate

@@ -3,8 +3,8 @@
 from ..federation.nvflare.flare import CollabLine, HubPart, SitePart
 from ..federation.nvflare.line import Places
 from ..records import ClientId
-from .hub import Diary, work
-from .site import Site
+from .server.server import Diary, work
+from .site.site import Site
 
 
 class AtHub(HubPart):

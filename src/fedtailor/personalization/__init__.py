@@ -10,7 +10,7 @@ from .fedrep import FedRep
 from .fedsa_lora import FedSaLora
 from .finetune import FineTune
 from .none import Shared
-from .pair import load_personal
+from .pairs.pair import load_personal
 from .technique import OWN, Dual, Personal, Personalization, Turn
 
 PERSONALIZATIONS: Mapping[str, type] = {

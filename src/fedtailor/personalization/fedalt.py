@@ -28,10 +28,10 @@ from ..learning.training import Trained
 from ..learning.worker import Worker
 from ..tasks import Task
 from ..tensors import Tensors, clone
-from ..tuning.mixture import load_factors, settings_of
-from ..tuning.second import activate, active_adapters, adapter_parameters, add_adapter
-from .gate import Gates
-from .pair import save_pair
+from ..tuning.adapters.mixture import load_factors, settings_of
+from ..tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter
+from .pairs.gate import Gates
+from .pairs.pair import save_pair
 from .technique import Personal, Turn
 
 WORLD = "world"  # name of the adapter that is the others'

@@ -25,11 +25,11 @@ from ..learning.worker import Worker
 from ..limits import Count, Epochs, LearningRate, Number, Steps, Width
 from ..tasks import Classification, Task, Writes
 from ..tensors import Tensors, clone
-from ..tuning.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
-from ..tuning.second import activate, active_adapters, adapter_parameters, add_adapter
-from .instance import InstanceShare, share_of_inputs
+from ..tuning.adapters.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
+from ..tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter
 from .own_training import check_own, own_local
-from .pair import CENTROID, save_pair
+from .pairs.instance import InstanceShare, share_of_inputs
+from .pairs.pair import CENTROID, save_pair
 from .technique import Personal, Turn
 
 OWN = "own"  # name of the local adapter

@@ -1,22 +1,5 @@
-"""The gate: what may leave a client, and in which form."""
+"""What may leave a client, and what happens to it before it does."""
 
-from .codec import decode, encode
 from .gate import Encoded, Gate
-from .length import length_of, usual_facts
-from .manifest import FactSpec, Manifest, MessageSpec, Reveals, TensorSpec, Trains, specs_of
 
-__all__ = [
-    "Encoded",
-    "FactSpec",
-    "Gate",
-    "Manifest",
-    "MessageSpec",
-    "Reveals",
-    "TensorSpec",
-    "Trains",
-    "decode",
-    "encode",
-    "length_of",
-    "specs_of",
-    "usual_facts",
-]
+__all__ = ["Encoded", "Gate"]

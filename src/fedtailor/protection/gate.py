@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 from ..errors import OffManifest
 from ..interfaces import Protection
+from ..messages.codec import encode, read_forms, read_head, read_tensors
+from ..messages.manifest import Direction, Manifest
+from ..messages.stream import Stream
 from ..records import Message
 from ..tensors import is_large
-from .codec import encode, read_forms, read_head, read_tensors
-from .manifest import Direction, Manifest
-from .stream import Stream
 
 Encoded: TypeAlias = bytes | Stream  # as bytes, or past 64 MiB as what gives them tensor by tensor
 

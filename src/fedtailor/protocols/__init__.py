@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from .averaging import Averaging
-from .distillation import Distillation
-from .distillation_server import DistillationRun
+from .distillation import Distillation, DistillationRun
 from .split import WIRES, BoundSplit, Split, Wire
 
 PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}

@@ -12,8 +12,8 @@ from ..learning.client import ClientState
 from ..learning.corrections import proximal
 from ..learning.training import Trained, train_locally
 from ..learning.worker import OnStep, Spent, Worker
-from ..protection import MessageSpec, specs_of
-from ..protection.facts import flag, shares
+from ..messages import MessageSpec, specs_of
+from ..messages.facts import flag, shares
 from ..records import Fact, Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors

@@ -13,10 +13,10 @@ from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
+from ..messages import FactSpec, MessageSpec, specs_of
+from ..messages.facts import Part, asked, metrics, whole
 from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
-from ..protection import FactSpec, MessageSpec, specs_of
-from ..protection.facts import Part, asked, metrics, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors

@@ -12,9 +12,9 @@ from typing import Any
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Spent, Worker
+from ..messages import FactSpec, MessageSpec, length_of, specs_of
+from ..messages.facts import PEAK, Part, asked, flag, metrics, seconds, whole
 from ..personalization import Personalization, Turn
-from ..protection import FactSpec, MessageSpec, length_of, specs_of
-from ..protection.facts import PEAK, Part, asked, flag, metrics, seconds, whole
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite

@@ -2,7 +2,7 @@
 
 import time
 
-from ..assemble import Parts
+from ..assembly import Parts
 from .folder import RunFolder
 from .progress import Progress
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..assemble import Parts, assemble
+from ..assembly import Parts, assemble
 from ..diverged import advice, wording
 from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job

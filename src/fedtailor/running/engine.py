@@ -4,13 +4,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..federation import Failing, LocalFederation
+from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import Federation
 from ..printable import printable
 from ..protection import Gate
-from ..protocols.counts import CountedFederation
-from ..protocols.ranks import RANK, RankedFederation
+from ..protocols.rounds.counts import CountedFederation
 from ..records import ClientId
 from .folder import RunFolder
 from .measure import Notify

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..assemble import Parts
-from ..tasks.chat import writes_time
+from ..assembly import Parts
+from ..tasks.text.chat import writes_time
 from .resume import data_hash
 
 PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..metrics.figure import SAMPLE_LOSS
 from ..tuning import begins_elsewhere
 from .progress import Progress

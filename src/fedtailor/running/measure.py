@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
@@ -15,8 +15,8 @@ from ..learning.over_clients import numbers, over_clients
 from ..learning.public_fit import STEPS
 from ..ledger import train_flops
 from ..protocols import DistillationRun
-from ..protocols.distillation_collect import COUNTS_OF, FIT_OF, SCORES_OF
-from ..protocols.distillation_messages import ALIGN, NOW
+from ..protocols.distillation.collect import COUNTS_OF, FIT_OF, SCORES_OF
+from ..protocols.distillation.messages import ALIGN, NOW
 from ..protocols.personal import PARTS
 from ..records import ClientFailure, ClientId
 from ..tensors import Tensors

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation

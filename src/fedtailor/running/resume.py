@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..assemble import Parts
+from ..assembly import Parts
 from ..data.divide import Divided
 from ..errors import DataError, ResumeError
 from ..job import Job

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ..assemble import Parts, foretell
+from ..assembly import Parts, foretell
 from .measure import Moment
 from .progress import Progress
 

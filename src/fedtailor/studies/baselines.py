@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..assemble import Parts, assemble
+from ..assembly import Parts, assemble
 from ..data import Clients
 from ..data.settings import OwnTuning
 from ..errors import SettingError

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import SettingError
 from ..job import Job
-from ..job_errors import nearest
-from ..job_text import apply_override, read_yaml
+from ..job.faults import nearest
+from ..job.text import apply_override, read_yaml
 from .grid import value_text
 
 Variant = Literal["paper", "small"]
@@ -69,7 +69,7 @@ class Recipe:
     metric: str = "loss"  # the figure that arms are compared by
     crossover: Mapping[str, str] = field(
         default_factory=dict
-    )  # of: an arm, along: a setting, under: an arm; see report/crossover.py
+    )  # of: an arm, along: a setting, under: an arm; see report/several/crossover.py
     base: Mapping[str, Any] = field(
         default_factory=dict
     )  # settings of the cell that an arm's others lose against; none: nothing is told

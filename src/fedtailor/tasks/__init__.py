@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from .classification import Classification
-from .generate import Decoding
 from .generation import Generation
 from .language_modeling import LanguageModeling
 from .metrics import Bleu
 from .shard import Batch, Shard, collate, counted_targets, evaluation_batches, select, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
+from .text.generate import Decoding
 
 TASKS: Mapping[str, type] = {
     "generation": Generation,

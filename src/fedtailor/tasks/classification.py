@@ -14,10 +14,10 @@ from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
-from .markers import Tokens
 from .shard import Batch, Shard, one_by_one
 from .task import LogitsAt, padding_of
-from .tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
+from .text.markers import Tokens
+from .text.tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
 
 # B texts, C classes
 

@@ -14,13 +14,13 @@ from ..clock import parse_moment
 from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example
-from .causal import causal_loss, causal_scores
-from .chat import Written, turn_end, write
-from .markers import Markers, Tokens, markers_of
 from .shard import Batch, Shard
-from .talk import needs_chat, talk_of
 from .task import LogitsAt
-from .tokenization import (
+from .text.causal import causal_loss, causal_scores
+from .text.chat import Written, turn_end, write
+from .text.markers import Markers, Tokens, markers_of
+from .text.talk import needs_chat, talk_of
+from .text.tokenization import (
     Prompt,
     Truncate,
     check_truncate,

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from ..limits import Length
 from ..records import Example
-from .causal import causal_loss, causal_scores
-from .markers import Span, markers_of
 from .shard import Batch, Shard
 from .task import LogitsAt
-from .tokenization import encode, flat, leading_marks, mask_from, text_of
+from .text.causal import causal_loss, causal_scores
+from .text.markers import Span, markers_of
+from .text.tokenization import encode, flat, leading_marks, mask_from, text_of
 
 LINES_AT_A_TIME = 256  # encoded as one text: enough that borders do not matter, few enough that memory stays small
 

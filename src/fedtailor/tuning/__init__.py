@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
+from .adapters.over_peft import attach_saved, notes_of
 from .among import LoraAmong
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
 from .learning_rates import usual_learning_rate
 from .lora import Lora
-from .over_peft import attach_saved, notes_of
 from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt

@@ -20,11 +20,11 @@ from ..chance import stream_seed, torch_draws
 from ..errors import BackboneError, SettingError
 from ..limits import Width
 from ..tensors import clone
+from .adapters.files import CONFIG, WEIGHTS, read_config, read_tensors
+from .adapters.over_peft import HEADS, is_classifier, restore_tensors, write_labels
 from .checks import check_choice, check_count, check_share
-from .files import CONFIG, WEIGHTS, read_config, read_tensors
-from .over_peft import HEADS, is_classifier, restore_tensors, write_labels
-from .prefix_network import ACTIVATIONS
-from .sublayers import output_layers
+from .layers.prefix_network import ACTIVATIONS
+from .layers.sublayers import output_layers
 
 SPREAD = 0.02  # standard deviation of W_down at the start, as of BERT's and GPT-2's own matrices
 FORMAT = "fedtailor-adapter"

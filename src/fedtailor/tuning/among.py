@@ -14,9 +14,9 @@ from torch import nn
 
 from ..interfaces import CARRIED
 from ..tensors import Tensors
+from .adapters.over_peft import ADAPTER, copy_into, factor_scale, restore_tensors
+from .adapters.second import activate, adapter_parameters, add_adapter, lora_layers, save_active
 from .lora import Lora
-from .over_peft import ADAPTER, copy_into, factor_scale, restore_tensors
-from .second import activate, adapter_parameters, add_adapter, lora_layers, save_active
 
 
 @dataclass(frozen=True, kw_only=True)

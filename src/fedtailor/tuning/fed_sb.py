@@ -21,10 +21,10 @@ from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
 from ..limits import Number, Width
 from ..tensors import clone
+from .adapters.files import check_fit, read_tensors
+from .adapters.over_peft import ADAPTER, copy_into, factor_scale, restore_tensors, save_peft, trained_by_name
 from .checks import check_choice
-from .files import check_fit, read_tensors
 from .lora import Lora
-from .over_peft import ADAPTER, copy_into, factor_scale, restore_tensors, save_peft, trained_by_name
 
 SQUARE, TRAINED = ".lora_R", ".lora_B.square"  # ends of the names of R, as sent and in the model
 FILE = "fed_sb.safetensors"  # beside PEFT's files, which hold A and B R

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from .files import check_fit, read_tensors
-from .over_peft import check_bare, copy_into, write_labels
+from .adapters.files import check_fit, read_tensors
+from .adapters.over_peft import check_bare, copy_into, write_labels
 from .whole import save_whole
 
 

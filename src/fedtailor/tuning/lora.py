@@ -14,11 +14,11 @@ from torch import nn
 
 from ..errors import SettingError
 from ..limits import Number, Width
-from .files import read_config
-from .over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
-from .second import save_active
+from .adapters.files import read_config
+from .adapters.over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
+from .adapters.second import save_active
+from .adapters.targets import attention_targets, check_targets
 from .start import start_from
-from .targets import attention_targets, check_targets
 
 
 @dataclass(frozen=True, kw_only=True)

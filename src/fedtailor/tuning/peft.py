@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from ..causes import detail_of
 from ..errors import FedtailorError, SettingError
-from .begin import begin_elsewhere, first_answer, weight_sums
-from .over_peft import (
+from .adapters.over_peft import (
     ADAPTER,
     add_note,
     attach_peft,
@@ -27,8 +26,9 @@ from .over_peft import (
     task_settings,
     trained_by_name,
 )
+from .adapters.targets import attention_targets
+from .begin import begin_elsewhere, first_answer, weight_sums
 from .start import STARTS, check_same_method
-from .targets import attention_targets
 
 SAME = 0.02  # of the largest logit, below which two answers differ by rounding alone: bfloat16 has 8 bits
 MOST_SIZE = 16_384  # of a rank, a block, a number of layers: weights are made by it

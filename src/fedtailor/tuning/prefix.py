@@ -21,10 +21,10 @@ from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
 from ..limits import Width
 from ..tensors import Tensors, clone
+from .adapters.files import check_fit, read_tensors
+from .adapters.over_peft import ADAPTER, attach_in_front, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
 from .checks import check_choice, check_count
-from .files import check_fit, read_tensors
-from .over_peft import ADAPTER, attach_in_front, copy_into, restore_tensors, save_peft, task_settings, trained_by_name
-from .prefix_network import ACTIVATIONS, PrefixNetwork, PrefixVectors
+from .layers.prefix_network import ACTIVATIONS, PrefixNetwork, PrefixVectors
 from .prompt import PUBLISHED, published_vectors
 
 NETWORK = "prompt_encoder."  # what the names of the network's weights begin with

@@ -13,8 +13,8 @@ from torch import nn
 
 from ..errors import SettingError
 from ..limits import Width
+from .adapters.over_peft import attach_in_front, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
 from .checks import check_choice, check_count
-from .over_peft import attach_in_front, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
 
 TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
 

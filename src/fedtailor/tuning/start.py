@@ -11,8 +11,8 @@ from ..errors import SettingError
 from ..interfaces import POOLING
 from ..tensors import Tensors
 from ..text_files import read_json, read_text
-from .files import WEIGHTS, check_fit, read_config, read_tensors
-from .over_peft import ADAPTER, HEAD, LABELS, add_note, copy_into, is_classifier
+from .adapters.files import WEIGHTS, check_fit, read_config, read_tensors
+from .adapters.over_peft import ADAPTER, HEAD, LABELS, add_note, copy_into, is_classifier
 
 FREE = {  # fields of adapter_config.json that change nothing in a trained adapter, or whose effect stands in the names of its tensors
     "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform",

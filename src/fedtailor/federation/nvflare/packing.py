@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import OffManifest
-from ...protection import Encoded, decode, encode
-from ...protection.codec import read_head
-from ...protection.stream import Stream
+from ...messages import decode, encode
+from ...messages.codec import read_head
+from ...messages.stream import Stream
+from ...protection import Encoded
 from ...records import Message
 from .line import Packed
 

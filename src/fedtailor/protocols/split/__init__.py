@@ -1,7 +1,7 @@
 """Split learning: a model cut between clients and server."""
 
+from ...messages.wires.table import WIRES, Wire
 from .bound import BoundSplit
 from .split import Split
-from .wire import WIRES, Wire
 
 __all__ = ["WIRES", "BoundSplit", "Split", "Wire"]

@@ -12,16 +12,17 @@ from ...learning.client import ClientState
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
+from ...messages import Manifest
+from ...messages.wires.table import TOKENS, Wire
 from ...models.cut import Draws, Part
 from ...personalization import Personalization, Shared
-from ...protection import Manifest
 from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
 from ...tensors import Tensors
 from ..averaging import Averaging
 from ..evaluation import evaluation_specs
 from ..personal import KIND, personal_specs
-from ..sampling import Sampler
+from ..rounds.sampling import Sampler
 from .client import SplitClient
 from .conversations import Conversations
 from .cost import round_cost
@@ -29,7 +30,6 @@ from .layout import Layout
 from .messages import EXAMPLES, Form
 from .side import moment_fields
 from .telling import costed, notice
-from .wire import TOKENS, Wire
 
 if TYPE_CHECKING:
     from .split import Split

@@ -17,6 +17,7 @@ from ...learning.client import ClientState
 from ...learning.training import check_trained
 from ...learning.worker import Worker
 from ...ledger import free_memory
+from ...messages.wires.table import read_table
 from ...models.cut import Part
 from ...personalization import OWN
 from ...records import Fact, Message
@@ -42,7 +43,6 @@ from .messages import (
 )
 from .reuse import mark_of
 from .side import Line, Side, dropout_draws, line_seed
-from .wire import read_table
 
 if TYPE_CHECKING:
     from .client import SplitClient

@@ -11,7 +11,7 @@ from ...errors import ClientError, NotFinite
 from ...interfaces import Federation
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ...tensors import Tensors
-from ..averaging_messages import scale_facts
+from ..averaging.messages import scale_facts
 from .cuts import Past, decide, moved, told_means, without
 from .messages import END
 from .reuse import Kept, Spared

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ...learning.local import LocalTraining
-from ...protection import encode, usual_facts
-from ...protection.length import USUAL
+from ...messages import encode, usual_facts
+from ...messages.length import USUAL
 from ...records import Cost, Fact, Message
 from ...tensors import count
 from .layout import CLASSES, TARGETS, Layout

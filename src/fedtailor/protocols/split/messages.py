@@ -18,14 +18,14 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ...errors import OffManifest
-from ...protection import FactSpec, MessageSpec, TensorSpec, specs_of
-from ...protection.facts import MOST_COUNT, asked, loss, whole
+from ...messages import FactSpec, MessageSpec, TensorSpec, specs_of
+from ...messages.facts import MOST_COUNT, asked, loss, whole
+from ...messages.wires.table import TOKENS, Wire
 from ...records import Message
 from ...tensors import Tensors
-from ..averaging_messages import DOWN_FACTS, TRAIN_FACTS
+from ..averaging.messages import DOWN_FACTS, TRAIN_FACTS
 from .layout import CLASSES, TARGETS, Layout
 from .reuse import MARK_CHARACTERS
-from .wire import TOKENS, Wire
 
 MOMENTS, FREE = "moments/", "free_bytes"  # in front of an optimizer's moments of a weight; the fact that tells a client's memory
 BEGIN, ACTIVATIONS, HIDDEN = "split-begin", "split-activations", "split-hidden"

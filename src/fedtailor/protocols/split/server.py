@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...diverged import Diverged
 from ...errors import OffManifest
+from ...messages.wires.table import read_table
 from ...records import ClientId, Fact, Message
 from ...tensors import Tensors, check_finite
 from .layout import CLASSES, TARGETS, blank_batch, rows_of, table_of
@@ -28,7 +29,6 @@ from .messages import (
 )
 from .reuse import Kept, Spared, mark_of
 from .side import Line, Side, dropout_draws, line_seed
-from .wire import read_table
 
 if TYPE_CHECKING:
     from .bound import BoundSplit

@@ -9,9 +9,9 @@ from ...chance import stream_seed
 from ...learning.corrections import proximal
 from ...learning.local import LocalTraining
 from ...learning.training import make_optimizer, moments_of, restore_moments
+from ...messages.wires.table import Wire
 from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract
-from .wire import Wire
 
 # N tokens without padding, H hidden width
 

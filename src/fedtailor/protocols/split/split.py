@@ -19,11 +19,11 @@ from ...interfaces import Aggregation
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
 from ...limits import Few
+from ...messages.wires.table import Float32Wire, Wire
 from ...records import ClientId
 from .bound import BoundSplit
 from .layout import Labels, Layout, lay_out
 from .reuse import check_reuse
-from .wire import Float32Wire, Wire
 
 
 @dataclass(frozen=True, kw_only=True)

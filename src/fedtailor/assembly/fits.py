@@ -1,0 +1,222 @@
+"""Whether the parts of a job go together, found out before anything is done."""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from ..aggregation import FedAvg
+from ..data.divide import Divided
+from ..data.left_out import OVER_LIMIT, REPEATED
+from ..errors import SettingError
+from ..interfaces import Control, Refactoring
+from ..job import Job
+from ..learning.worker import Worker
+from ..models import Backbone, reads_mean, trained_for_mean
+from ..personalization import Ditto, Dual
+from ..protocols import Averaging, Distillation, Split
+from ..records import ClientInfo
+from ..tasks import Task, pooling_of
+from ..tensors import Tensors
+from ..tuning import notes_of
+
+Warn = Callable[[str], None]
+DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
+WHY = {REPEATED: "they repeat an earlier one (of the same client, where the data name the clients)"}  # reasons, said in full
+ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
+
+
+def checked_threads(threads: int) -> int:
+    """Return the number of threads if this machine can be asked for it; a job of another machine may have a few times what is here.
+
+    Raises:
+        SettingError: if it is far beyond the processors of this machine.
+    """
+    here = os.cpu_count() or 1
+    most = max(64, 4 * here)
+    if threads > most:
+        raise SettingError(f"threads is {threads}, and this machine has {here} processors; set at most {most}, or auto")
+    return threads
+
+
+def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
+    """Return the names of the weights that stay home.
+
+    Raises:
+        SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
+    """
+    kind = f"personalization: {job.personalization.kind}"
+    if isinstance(job.protocol, Split) and job.personalization.kind not in ACROSS_A_CUT:
+        raise SettingError(
+            f"{kind} does not go with protocol: split: a client has only a part of the model to train; choose personalization: fedper with "
+            "home weights of the client's part (client halves of their own, as in SplitFed V3), or none"
+        )
+    if isinstance(job.protocol, Split) and job.personalization.personal and job.evaluation.local_only:
+        raise SettingError(
+            "evaluation.local_only does not go with protocol: split: a client has only a part of the model to train alone; leave it out, and run "
+            "--baseline local beside"
+        )
+    names = list(worker.tensors())
+    try:
+        home = job.personalization.stays_home(names)
+        job.personalization.check(own_validation=divided.may_have("validation"))
+    except SettingError as error:
+        raise SettingError(f"{kind}, tuning: {job.tuning.kind}: {error}") from None
+    if not home:
+        return home
+    if set(names) != set(worker.params):
+        raise SettingError(
+            f"{kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
+            "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
+        )
+    if isinstance(job.protocol.aggregation, Control):
+        raise SettingError(
+            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
+            "everybody shares; choose aggregation: fedavg, or personalization: finetune"
+        )
+    _check_judged(job, divided)
+    return home
+
+
+def attach_second(job: Job, model: nn.Module) -> None:
+    """Put a second adapter beside the first, if the personalization has one.
+
+    Raises:
+        SettingError: naming the pair, if the tuning is no plain LoRA.
+    """
+    if not isinstance(job.personalization, Dual):
+        return
+    if job.tuning.kind != "lora":
+        raise SettingError(
+            f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}: it puts a second LoRA beside the first; "
+            "choose tuning: lora, or personalization: ditto"
+        )
+    job.personalization.attach(model, seed=job.seed)
+
+
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation | Split:
+    """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
+
+    Args:
+        clients: that train.
+
+    Raises:
+        SettingError: naming the pair, if the personalization does not fit the rest of the job.
+    """
+    technique, protocol = job.personalization, job.protocol
+    if not isinstance(technique, Dual) or isinstance(protocol, Distillation | Split):
+        return protocol
+    kind = f"personalization: {technique.kind}"
+    try:
+        technique.fits(task=task, tuning=job.tuning, local=protocol.local, wire=protocol.wire, clients=clients)
+    except SettingError as error:
+        raise SettingError(f"{kind}: {error}") from None
+    if technique.last_round:
+        _check_judged(job, divided)
+    rule = technique.rule(clients)
+    if rule is None:
+        return protocol
+    if not isinstance(protocol.aggregation, FedAvg):
+        raise SettingError(
+            f"{kind} does not go with aggregation: {getattr(protocol.aggregation, 'kind', '')}: it has a rule of its own; leave "
+            "protocol.aggregation out, or choose personalization: ditto"
+        )
+    return replace(protocol, aggregation=rule)
+
+
+def _check_judged(job: Job, divided: Divided) -> None:
+    """Raise SettingError if rounds are to be judged where clients' own weights are not."""
+    if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
+        raise SettingError(
+            f"personalization: {job.personalization.kind} does not go with data.validation: a public set is measured at the server, which lacks "
+            "the clients' own weights, so nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
+        )
+
+
+def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collection[str], warn: Warn) -> None:
+    """Raise SettingError, naming the pair, if the protocol's aggregation cannot work on what is shared, or with what clients keep.
+
+    Args:
+        shared: what is exchanged.
+        trained: names of the shared weights under training.
+        home: names of the weights that stay with the clients.
+        warn: told of what works, but does little good.
+    """
+    if isinstance(job.protocol, Distillation | Split):  # the one works on logits; the other is checked where it is cut
+        return
+    rule = job.protocol.aggregation
+    name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"
+    try:
+        job.protocol.check(shared, trained)
+    except SettingError as error:
+        pair = f"personalization: {job.personalization.kind}" if home else f"tuning: {job.tuning.kind}"
+        raise SettingError(f"{name} does not go with {pair}; {error}") from None
+    if not (isinstance(rule, Refactoring) and rule.refactors):
+        return
+    if isinstance(job.personalization, Ditto):
+        raise SettingError(
+            f"{name} does not go with personalization: ditto: it factors the shared adapter anew each round, and a pull of a client's own factors "
+            "towards other factors of the same product leads nowhere; choose aggregation: fedavg, lora-fair or fedrot-lora, or personalization: finetune"
+        )
+    if job.protocol.local.keep_optimizer:
+        warn(
+            f"{name} factors the shared adapter anew each round: the moments that keep_optimizer keeps are those of other factors"
+        )
+
+
+def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
+    """Report a setting that does nothing, one that would suit the backbone better, and what was done with heads and starts.
+
+    Args:
+        model: the backbone's, with the tuning in place.
+    """
+    if job.evaluation.local_only and not job.personalization.personal:
+        warn(
+            "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
+        )
+    if backbone.kind == "classifier" and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
+        warn(
+            f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
+            "task: {kind: classification, pooling: mean} begins with what it was trained for"
+        )
+    if reads_mean(backbone.model) and pooling_of(job.task) != "mean":
+        warn(f"{backbone.name} was written with task.pooling: mean, and is read so here too")
+    if backbone.note:
+        warn(f"{backbone.name}: {backbone.note}")
+    for note in notes_of(model):
+        warn(note)
+
+
+def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
+    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
+    for reason, number in divided.dropped.items():
+        if number and reason != OVER_LIMIT:  # what the job asked for is no news
+            warn(f"{number:,} training examples are left out: {WHY.get(reason, reason)}")
+    for note in divided.notes:
+        warn(note)
+    for part, number in divided.overlap.items():
+        warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
+    if not (divided.server_validation or divided.may_have("validation")):
+        warn(
+            "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"
+        )
+    if not (divided.server_test or divided.may_have("test")):
+        warn("nobody has test examples: the figures are those of the validation examples")
+
+
+def check_sizes(job: Job, infos: Sequence[ClientInfo], warn: Warn) -> None:
+    """Warn if one client decides nearly every average; raise SettingError if one has more examples than the job takes of any."""
+    most = job.clients.most_examples
+    for info in infos:
+        if most is not None and info.examples > most:
+            raise SettingError(
+                f"client {info.id!r} has {info.examples:,} training examples, and clients.most_examples is {most:,}; raise it, leave it out, or "
+                "divide the data otherwise"
+            )
+    largest, total = max(infos, key=lambda info: info.examples), sum(info.examples for info in infos)
+    if len(infos) > 2 and largest.examples > DOMINANT * total and job.clients.most_weight > DOMINANT:
+        warn(
+            f"client {largest.id!r} has {largest.examples / total:.0%} of all training examples, and weighs as much in averages; "
+            "clients.most_weight: 0.5 bounds the share of one client"
+        )

@@ -1,0 +1,108 @@
+"""Clients whose backbone is another than the job's: a model, a tokenizer and a worker of their own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..data.divide import Divided
+from ..errors import FedtailorError, SettingError
+from ..job import Job
+from ..learning.worker import Worker
+from ..models import Backbone, load_backbone, unround
+from ..models.device import Precision
+from ..protocols import Distillation
+from ..records import ClientId
+from ..tasks import pooling_of
+from ..tasks.text.room import context
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """What a client has in the place of the job's backbone, with the job's tuning around it."""
+
+    backbone: Backbone
+    worker: Worker
+
+
+def own_models(
+    job: Job,
+    worker: Worker,
+    divided: Divided,
+    *,
+    precision: Precision,
+    trust_times: bool = False,
+    warn: Callable[[str], None],
+) -> dict[ClientId, OwnModel]:
+    """Return the models of the clients that have one of their own; those of one backbone, rank and alpha share one in memory.
+
+    Args:
+        worker: the server's; task, evaluation, device and seed are its.
+        divided: clients elsewhere have their models there.
+        warn: told of a head whose rows were moved or drawn anew.
+
+    Raises:
+        SettingError: naming the client, if the protocol has one model for all, or the tuning does not fit its backbone.
+        BackboneError: if a backbone cannot be found or read.
+    """
+    made: dict[tuple[object, ...], OwnModel] = {}
+    found: dict[ClientId, OwnModel] = {}
+    for client, name in _named(job).items():
+        if client in divided.elsewhere:
+            continue
+        own = job.clients.overrides[client].tuning
+        key = (name, own.rank, own.alpha)
+        if key not in made:
+            made[key] = _load(job, client, name, worker, precision, trust_times=trust_times)
+            if made[key].backbone.note:
+                warn(f"{name}: {made[key].backbone.note}")
+        found[client] = made[key]
+    return found
+
+
+def _named(job: Job) -> dict[ClientId, str]:
+    """Return the backbones that `clients.overrides` names; that its clients exist is checked with their ranks."""
+    named = {client: own.backbone for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None}
+    if not named or (isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights):
+        return named
+    client, name = next(iter(named.items()))
+    settings = job.to_dict()["protocol"]
+    rule = f", aggregation: {settings['aggregation']['kind']}" if settings["kind"] == "distillation" else ""
+    raise SettingError(
+        f"clients.overrides.{client}.backbone is {name!r}, and with protocol: {settings['kind']}{rule} weights are averaged, so all have one backbone; "
+        "choose protocol: distillation with aggregation: mean, or leave the override out"
+    )
+
+
+def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Precision, *, trust_times: bool) -> OwnModel:
+    try:
+        backbone = load_backbone(
+            name,
+            kind=worker.task.backbone_kind,
+            labels=worker.task.labels_of(()),
+            pooling=pooling_of(worker.task),
+            precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
+            device=worker.device,
+            base=job.base,
+            seed=job.seed,
+            trust_times=trust_times,
+        )
+        context(backbone.model)  # measured before anything is attached to it
+        tuning = _tuning(job, client)
+        model = tuning.attach(backbone.model, job.seed)
+        if precision != "float32":
+            unround(model, tuning.parameters(model), backbone.folder)
+    except FedtailorError as error:
+        raise type(error)(f"clients.overrides.{client}.backbone: {error}") from None
+    return OwnModel(
+        backbone=backbone, worker=replace(worker, model=model, tokenizer=backbone.tokenizer, tuning=tuning, remember=False)
+    )
+
+
+def _tuning(job: Job, client: ClientId) -> Any:
+    """Return the job's tuning with what the client says otherwise; a start that was trained before is that of the job's backbone."""
+    own = job.clients.overrides[client].tuning
+    tuning: Any = job.tuning
+    known = {field.name for field in fields(tuning)}
+    changes: Mapping[str, object] = {"rank": own.rank, "alpha": own.alpha}
+    changed = {key: value for key, value in changes.items() if value is not None}
+    return replace(tuning, **changed, **({"initial": None} if "initial" in known else {}))

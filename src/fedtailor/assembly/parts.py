@@ -1,0 +1,315 @@
+"""Turns a job into its parts: backbone, task, shards, tuning, protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..clock import today
+from ..data.divide import Divided
+from ..federation.ranked import RankOf
+from ..job import Job
+from ..learning.client import ClientState
+from ..learning.evaluate import Evaluation, figure_names
+from ..learning.recompute import check_recomputing
+from ..learning.token_cache import TokenCache
+from ..learning.worker import Worker
+from ..ledger import Sizes
+from ..messages import Manifest
+from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
+from ..personalization import Dual
+from ..protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
+from ..protocols.personal import personal_length
+from ..protocols.rounds.sampling import Sampler, clients_per_round
+from ..records import ClientId, ClientInfo, Cost, Example
+from ..tasks import Task, Writes, pooling_of
+from ..tasks.shard import Shard
+from ..tasks.task import at_moment
+from ..tasks.text.generate import check_room
+from ..tasks.text.room import check_lengths, context
+from ..tensors import Tensors, count, size_bytes
+from .cuts import own_cuts
+from .data import client_state, divide_data, tokenize_file
+from .fits import (
+    Warn,
+    advise,
+    attach_second,
+    check_fit,
+    check_sizes,
+    checked_threads,
+    fitting_protocol,
+    home_weights,
+    tell_what_is_missing,
+)
+from .own_backbones import own_models
+from .public import known_examples, load_public, ready_protocol
+from .ranks import Ranks, choose_ranks
+from .texts import report_clock, report_cut
+
+USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that a run is carried out with."""
+
+    job: Job
+    backbone: Backbone
+    worker: Worker
+    protocol: Ready
+    states: Mapping[ClientId, ClientState]
+    sampler: Sampler  # over those that train; every client is evaluated
+    server_validation: Shard  # empty where each client keeps a share of its own aside
+    server_test: Shard  # empty where there is no public test set
+    divided: Divided
+    public: Sequence[Example]  # that everybody speaks of; only with distillation
+    manifest: Manifest
+    sizes: Sizes
+    precision: str
+    own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of another backbone, or LoRA of another rank
+    own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
+    own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
+    ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+    told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
+
+    def worker_of(self, client: ClientId) -> Worker:
+        """Return the worker that a client works with."""
+        return self.own_workers.get(client, self.worker)
+
+    def sizes_of(self, client: ClientId) -> Sizes:
+        """Return what a client's costs depend on."""
+        return self.own_sizes.get(client, self.sizes)
+
+    @property
+    def measured(self) -> list[ClientId]:
+        """Clients with examples of their own to measure on."""
+        here = [client for client, state in self.states.items() if len(state.test) or len(state.validation)]
+        return [*here, *self.told_measured]
+
+    @property
+    def shares_a_part(self) -> bool:
+        """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
+        return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
+
+    @property
+    def measures_gain(self) -> bool:
+        """Whether clients measure what local training gains on their validation parts."""
+        return _measures_gain(self.job, self.protocol)
+
+    @property
+    def goes_with_last_round(self) -> bool:
+        """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
+        technique = self.job.personalization
+        return self.protocol.own_models or bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
+
+
+def assemble(
+    job: Job,
+    *,
+    given: Any = None,
+    clients_folder: Path | None = None,
+    divided: Divided | None = None,
+    begun: bool = False,
+    trust_times: bool = False,
+    clock: str | None = None,
+    warn: Warn = lambda text: None,
+    doing: Warn = lambda what: None,
+) -> Parts:
+    """Load, divide and tokenize the data, load the backbone and put the tuning in place.
+
+    Args:
+        given: data in memory that take the place of `data.train`: a data set, or a mapping of train, validation and test.
+        clients_folder: where each client's own folder is made; in memory if left out.
+        divided: data divided already, in the place of those that the job names.
+        begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
+        trust_times: whether files of backbones whose size and times are as before are not hashed again; for looks at a job, not for runs.
+        clock: the moment that the run's chat template has written so far; left out: midnight of this day.
+        warn: told in one sentence about everything that was left out or chosen for the user.
+        doing: told what is under way, for those who wait.
+
+    Raises:
+        JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
+    """
+    torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
+    job = job.decided()
+    doing("reading the data and dividing them among clients")
+    keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
+    divided = divided or divide_data(job, given)
+    cuts = own_cuts(job)
+    public = load_public(job, divided, warn)
+    task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
+    device = choose_device(job.device)
+    precision = choose_precision(job.precision, device)
+    doing(f"loading the backbone {job.backbone}")
+    backbone, worker, ranks = _tuned_worker(
+        job, task, divided, device=device, precision=precision, begun=begun, trust_times=trust_times
+    )
+    model, tuning = worker.model, ranks.shared
+    check_lengths(model, task)
+    room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
+    tell_what_is_missing(divided, warn)
+    advise(job, backbone, model, warn)
+    home = home_weights(job, worker, divided)
+    if home:
+        worker = replace(worker, home=home)
+    shared = worker.tensors()
+    check_fit(job, shared, worker.params.keys() - home, home, warn)
+    models = own_models(job, worker, divided, precision=precision, trust_times=trust_times, warn=warn)
+    own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
+    of_clients = ranks.of_clients()
+    doing("turning texts into tokens")
+    cache = TokenCache.of(worker.task, worker.tokenizer) if keep_tokens else None
+    states = {
+        client: client_state(
+            client, divided, own_workers.get(client, worker), clients_folder, warn, cache=None if client in own_workers else cache
+        )
+        for client in sorted(divided.train)
+    }
+    files = {
+        part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part, cache) for part in ("validation", "test")
+    }
+    check_lengths(model, task, files.values(), of="the public files")
+    for client, state in states.items():
+        check_lengths(own_workers.get(client, worker).model, task, (state.train, state.validation, state.test), of=client)
+    if job.protocol.local.checkpointing:
+        for client in [*[c for c in states if len(states[c].train)][:1], *models]:
+            check_recomputing(own_workers.get(client, worker), states[client].train)
+    report_cut(task, states, files, room, warn)
+    report_clock(job, task, backbone.tokenizer, warn)
+    infos = [
+        ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
+        for client, state in states.items()
+        if len(state.train) or client in divided.elsewhere
+    ]
+    check_sizes(job, infos, warn)
+    per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
+    share = per_round / max(1, len(infos))
+    settings = fitting_protocol(job, task, divided, clients=len(infos))
+    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
+    if isinstance(protocol, DistillationRun):
+        for one in (worker, *own_workers.values()):
+            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
+        for client, of_client in own_workers.items():
+            protocol.check_client(of_client, client)
+    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
+    sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
+    parts = Parts(
+        job=job,
+        backbone=backbone,
+        worker=worker,
+        protocol=protocol,
+        states=states,
+        sampler=Sampler(
+            clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed, most_weight=job.clients.most_weight
+        ),
+        server_validation=files["validation"],
+        server_test=files["test"],
+        divided=divided,
+        public=public,
+        manifest=protocol.manifest(
+            shared,
+            figure_names(task, worker.evaluation),
+            rounds=job.stop.rounds,
+            personal=job.personalization.personal,
+            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
+            local_only=job.personalization.personal and job.evaluation.local_only,
+            most_rank=tuning.tuning.rank if of_clients else None,
+            gain=_measures_gain(job, protocol),
+        ),
+        sizes=sizes_of(backbone, worker, shared),
+        precision=precision,
+        own_workers=own_workers,
+        own_sizes={
+            **{client: sizes_of(backbone, own_workers[client], rank.cut(shared)) for client, rank in of_clients.items()},
+            **{client: sizes_of(own.backbone, own.worker, shared) for client, own in models.items()},
+        },
+        own_backbones={client: own.backbone for client, own in models.items()},
+        ranks=of_clients,
+    )
+    if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
+        warn(
+            f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
+        )
+    return parts
+
+
+def _evaluation_of(job: Job) -> Evaluation:
+    """Return what is measured; where clients distil, and do not report their label counts as they are, metrics come without counts of classes."""
+    protocol = job.protocol
+    if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
+        return replace(job.evaluation, class_counts=False)
+    return job.evaluation
+
+
+def _measures_gain(job: Job, protocol: Ready) -> bool:
+    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
+    technique = job.personalization
+    partial = isinstance(technique, Dual) and technique.last_round
+    return job.evaluation.local_gain and protocol.knows_gain and not partial
+
+
+def _tuned_worker(
+    job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool, trust_times: bool
+) -> tuple[Backbone, Worker, Ranks]:
+    """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
+    backbone = load_backbone(
+        job.backbone,
+        kind=task.backbone_kind,
+        labels=task.labels_of((), job.base),
+        pooling=pooling_of(task),
+        # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
+        precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,
+        device=device,
+        base=job.base,
+        seed=job.seed,
+        trust_times=trust_times,
+    )
+    context(backbone.model)  # measured before anything is attached to it
+    tuning: Any = job.tuning
+    if getattr(tuning, "initial", None) is not None:
+        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
+    ranks = choose_ranks(job, divided, tuning)
+    model = ranks.shared.attach(backbone.model, job.seed)
+    if precision != "float32":
+        unround(model, ranks.shared.parameters(model), backbone.folder)
+    attach_second(job, model)
+    worker = Worker(
+        model=model,
+        tokenizer=backbone.tokenizer,
+        task=task,
+        tuning=ranks.shared,
+        evaluation=_evaluation_of(job),
+        device=device,
+        bfloat16=precision == "bfloat16",
+        seed=job.seed,
+        remember=isinstance(job.personalization, Dual),
+    )
+    return backbone, worker, ranks
+
+
+def _sizes(
+    job: Job, protocol: Ready, backbone: Backbone, worker: Worker, shared: Tensors, *, share: float, validated: bool
+) -> Sizes:
+    """Return what costs depend on; `share` is that of the clients which a round asks, `validated` whether they have validation parts."""
+    return Sizes(
+        body_parameters=backbone.body_parameters,
+        backbone_bytes=size_bytes(dict(backbone.model.state_dict())),
+        trained=count(worker.params),
+        shared_bytes=personal_length(shared),
+        rounds=max(1, round(job.stop.rounds * share)),
+        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated),
+    )
+
+
+def foretell(parts: Parts) -> dict[ClientId, Cost]:
+    """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
+    costs = {}
+    for info in parts.sampler.clients:
+        lengths = parts.states[info.id].train.lengths_N
+        tokens = float(lengths.float().mean()) if len(lengths) else 0.0
+        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
+        costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
+    return costs

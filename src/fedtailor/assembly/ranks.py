@@ -1,0 +1,132 @@
+"""Clients that train LoRA of another rank than the job's, and what is carried beside the trained factors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..data.divide import Divided
+from ..errors import SettingError
+from ..federation.ranked import RankOf
+from ..interfaces import AnyRanks, Carrying
+from ..job import Job
+from ..learning.worker import Worker
+from ..personalization import Dual, FineTune, Shared
+from ..protocols import Distillation
+from ..records import ClientId
+from ..tuning import Lora, LoraAmong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The tunings of one run: the server's, and those of the clients that differ."""
+
+    shared: Any  # a tuning
+    own: Mapping[ClientId, LoraAmong] = field(default_factory=dict)
+
+    def workers(self, worker: Worker) -> dict[ClientId, Worker]:
+        """Return a worker for each client that differs; those of one rank and alpha share one, and all share the server's model."""
+        if not self.own:
+            return {}
+        made: dict[str, Worker] = {}
+        for tuning in self.own.values():
+            if tuning.adapter not in made:
+                tuning.attach(worker.model, worker.seed)
+                made[tuning.adapter] = replace(worker, tuning=tuning)
+        worker.tuning.attach(worker.model, worker.seed)  # it is active again
+        return {client: made[tuning.adapter] for client, tuning in self.own.items()}
+
+    def of_clients(self) -> dict[ClientId, RankOf]:
+        """Return rank and scale of each client that differs."""
+        shared = self.shared.tuning.alpha / self.shared.tuning.rank if self.own else 1.0
+        return {
+            client: RankOf(rank=own.tuning.rank, scale=own.tuning.alpha / own.tuning.rank, shared_scale=shared)
+            for client, own in self.own.items()
+        }
+
+
+def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
+    """Return the tunings of the server and of the clients that differ.
+
+    Args:
+        tuning: the job's, with `initial` as a path.
+
+    Raises:
+        SettingError: if an override names no client, does not fit the tuning, or the aggregation needs equal ranks; or if the rule carries
+            factors and the tuning or the personalization cannot.
+    """
+    rule: Any = job.protocol.aggregation
+    carry = rule.carry if isinstance(rule, Carrying) else 0
+    if carry:
+        _check_carrying(job)
+    overrides = _overrides(job, divided)
+    if not overrides:
+        return Ranks(shared=LoraAmong(tuning=tuning, carry=carry) if carry else tuning)
+    own: dict[ClientId, LoraAmong] = {}
+    names: dict[tuple[int, float], str] = {}
+    for client, (rank, alpha) in overrides.items():
+        name = names.setdefault((rank, alpha), f"rank{rank}x{len(names)}")
+        own[client] = LoraAmong(tuning=replace(tuning, rank=rank, alpha=alpha, initial=None), adapter=name, carry=carry)
+    return Ranks(shared=LoraAmong(tuning=tuning, carry=carry), own=own)
+
+
+def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
+    """Return rank and alpha of the clients that differ from the job."""
+    strange = sorted(job.clients.overrides.keys() - divided.train.keys())
+    if strange:
+        known = sorted(divided.train)
+        raise SettingError(
+            f"clients.overrides names {strange[0]!r}, and there is no such client; the clients are {', '.join(known[:8])}"
+            + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+        )
+    tuning: Any = job.tuning
+    ranks_differ = any((own.tuning.rank, own.tuning.alpha) != (None, None) for own in job.clients.overrides.values())
+    if ranks_differ and not isinstance(tuning, Lora):
+        raise SettingError(
+            f"clients.overrides does not go with tuning: {tuning.kind}: rank and alpha are those of tuning: lora; choose it, or leave the "
+            "overrides out"
+        )
+    found: dict[ClientId, tuple[int, float]] = {}
+    for client, override in sorted(job.clients.overrides.items()):
+        own = override.tuning
+        if override.backbone is not None or (own.rank is None and own.alpha is None):  # a model of its own has any rank
+            continue
+        rank, alpha = own.rank or tuning.rank, own.alpha or tuning.alpha
+        if rank > tuning.rank:
+            raise SettingError(
+                f"clients.overrides.{client}.tuning.rank is {rank}, above tuning.rank, {tuning.rank}, which is the shared adapter's and must be the "
+                f"largest; set tuning.rank: {rank} and override those that have less"
+            )
+        if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
+            found[client] = (rank, float(alpha))
+    if found and isinstance(job.personalization, Dual):
+        raise SettingError(
+            f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
+            "overrides out, or choose personalization: finetune"
+        )
+    rule: Any = job.protocol.aggregation
+    apart = (
+        isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights
+    )  # nobody's weights meet another's
+    if found and not apart and not (isinstance(rule, AnyRanks) and rule.any_ranks):
+        client, (rank, alpha) = next(iter(found.items()))
+        raise SettingError(
+            f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "
+            f"the others {tuning.rank} and {tuning.alpha:g}, and this rule needs one rank and alpha for all; choose aggregation: flexlora, raflora "
+            "or flora, or leave the overrides out"
+        )
+    return found
+
+
+def _check_carrying(job: Job) -> None:
+    """Raise SettingError unless tuning and personalization go with factors that are carried."""
+    kind = getattr(job.protocol.aggregation, "kind", "")
+    if not isinstance(job.tuning, Lora):
+        raise SettingError(
+            f"protocol.aggregation: {kind} does not go with tuning: {job.tuning.kind}: it carries LoRA factors beside the trained ones; choose "
+            "tuning: lora, or aggregation: fedavg, which takes any tuning"
+        )
+    if not isinstance(job.personalization, Shared | FineTune):
+        raise SettingError(
+            f"personalization: {job.personalization.kind} does not go with protocol.aggregation: {kind}: what is carried beside the trained factors "
+            "belongs to those that all share; choose personalization: finetune, or aggregation: lora-fair"
+        )

@@ -1,0 +1,264 @@
+"""What a person asks for: one validated record of all settings of a run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from ..aggregation import AGGREGATIONS
+from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
+from ..data import PARTITIONS, Clients, Data
+from ..data.partition import Partition
+from ..errors import SettingError
+from ..interfaces import Aggregation, Protection, Tuning
+from ..learning.evaluate import Evaluation
+from ..limits import Few, Rounds
+from ..metrics import OwnMetric
+from ..personalization import PERSONALIZATIONS, Personalization, Shared
+from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
+from ..tasks import TASKS
+from ..text_files import expanded
+from ..tuning import TUNINGS, Lora, usual_learning_rate
+from .faults import explain, known_settings, listed, nearest, short
+from .readers import STRICT, Readers, Registry
+from .text import apply_override, example_job, put, read_yaml_file, write_yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When a run ends, and which round it keeps."""
+
+    rounds: Rounds = 10  # most rounds
+    patience: Rounds | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
+    keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise SettingError(f"rounds must be at least 1; got {self.rounds}")
+        if self.patience is not None and self.patience < 1:
+            raise SettingError(
+                f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
+            )
+
+
+MOST_NAME = 100  # characters; the run folder adds the time
+NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
+
+__all__ = ["Job", "Stop", "example_job"]
+
+TASK = Registry(what="task", classes=TASKS)
+TUNING = Registry(what="tuning", classes=TUNINGS, promise=Tuning)
+PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
+PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
+PROTECTION = Registry(what="protection", classes={}, promise=Protection)
+PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
+AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
+LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
+WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
+METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
+READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE, METRIC))
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Tells pydantic to read a field of the job by `type`, which `READERS` made of the settings' own dataclasses."""
+
+    type: Any
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self.type)
+
+
+def refuse_protection(value: object) -> object:
+    """Return an empty list as it is; what a job lists is refused by name, before any class is imported, as nothing applies it yet."""
+    listed_ones = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if not listed_ones:
+        return ()
+    names = [
+        str(one.get("kind", one) if isinstance(one, Mapping) else one if isinstance(one, str) else type(one).__name__)
+        for one in listed_ones
+    ]
+    text = (
+        f"{', '.join(names)} would not be applied: no protection is, yet, and updates would leave each client as they are; write protection: [], "
+        "and see docs/privacy.md for what leaves a client"
+    )
+    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": []})
+
+
+class Job(BaseModel):
+    """All settings of one run. Every section has defaults but these: backbone, task, data."""
+
+    model_config = STRICT
+
+    name: str = Field("job", description="names the run folder; left out: the name of the job file")
+    backbone: str = Field(description="a packaged name (smollm2-135m, minilm-l6), a folder, a GGUF file, or a hub id")
+    task: Annotated[Any, Reads(READERS.technique(TASK))]
+    data: Annotated[Data, Reads(READERS.section(Data))]
+    clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
+    tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
+    protocol: Annotated[Averaging | Distillation | Split, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
+        default_factory=Averaging
+    )
+    personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
+    protection: Annotated[
+        tuple[Protection, ...],
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(refuse_protection)]),
+    ] = Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
+    evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
+    stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
+    threads: Literal["auto"] | Few = Field("auto", description="processor threads; the same bits need the same threads")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every draw: two runs with one seed give the same bits")
+    base: Annotated[Path, Strict(False)] = Field(
+        default_factory=Path.cwd, description="folder that paths are relative to; left out: that of the job file"
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        """Check all settings.
+
+        Raises:
+            SettingError: one paragraph on all that is wrong.
+        """
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise SettingError(
+                explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))
+            ) from None
+        self._check()
+
+    def _check(self) -> None:
+        """Hold settings of different sections against each other."""
+        if not NAME.fullmatch(self.name):
+            raise SettingError(
+                f"name is part of a folder's name: at most {MOST_NAME} letters, digits, - _ and . alone, and one letter or digit at least; "
+                f"got {short(self.name)}."
+            )
+        for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
+            if isinstance(path, str | Path):
+                expanded(self.base, path, setting)  # refuses what no file can be called
+        if self.threads != "auto" and self.threads < 1:
+            raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
+        if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
+            raise SettingError(
+                f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
+                "of its own already; leave personalization out, or choose protocol: averaging."
+            )
+        if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
+            raise SettingError(
+                "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
+            )
+        allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
+        if self.evaluation.own_metrics and not ({"texts", "accuracy"} & set(self.task.figures)):
+            raise SettingError(
+                f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
+                "texts nor classes to score; choose among " + listed(allowed) + "."
+            )
+        for metric in self.evaluation.metrics or ():
+            if isinstance(metric, str) and metric not in allowed:
+                near = nearest(metric, allowed)
+                raise SettingError(
+                    f"evaluation.metrics names {metric!r}, which the task {self.task.kind} does not measure; "
+                    + (f"did you mean {near}?" if near else f"it measures {listed(allowed)}.")
+                )
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Job":
+        """Return the job in a YAML file, with `section.setting=value` overrides put on top.
+
+        Raises:
+            SettingError: if the file cannot be read, or anything in it is wrong.
+        """
+        file = Path(path)
+        raw = read_yaml_file(file, "the job file", tip=_tip_beside(file))
+        if not isinstance(raw, Mapping):
+            raise SettingError(
+                f"{file}: a job is a mapping of settings, such as backbone: smollm2-135m; fedtailor init writes an example."
+            )
+        for override in overrides:
+            raw = apply_override(raw, override)
+        named = {"name": re.sub(r"[^\w.-]", "-", file.stem)[:MOST_NAME], **raw}
+        try:
+            return cls.from_dict(named, base=file.parent)
+        except SettingError as error:
+            raise SettingError(f"{file}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], base: Path | None = None) -> "Job":
+        """Return the job that nested mappings describe; relative paths start at `settings["base"]`, else at `base`."""
+        start = (base or Path.cwd()).resolve()
+        strange = [key for key in settings if not isinstance(key, str)]
+        if strange:
+            raise SettingError(f"{strange[0]!r} is not a setting; the keys of a job are texts.")
+        given = settings.get("base") or start
+        return cls(**{**settings, "base": start / given if isinstance(given, str | Path) else given})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as mappings, lists, texts and numbers, defaults written out."""
+        promises = {"task": TASK, "tuning": TUNING, "protocol": PROTOCOL, "personalization": PERSONALIZATION}
+        return {name: READERS.plain(getattr(self, name), promises.get(name)) for name in type(self).model_fields} | {
+            "protection": [READERS.plain(part, PROTECTION) for part in self.protection]
+        }
+
+    def to_yaml(self) -> str:
+        """Return all settings, defaults written out, as a text from which `load` makes an equal job, wherever it lies."""
+        return write_yaml(self.to_dict())
+
+    def decided(self) -> "Job":
+        """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
+        usual = usual_learning_rate(self.tuning, self.task.backbone_kind)
+        parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
+        decided = {name: _decide(part, usual) for name, part in parts.items()}
+        return self if decided == parts else self.model_copy(update=decided)
+
+    def replace(self, name: str, value: object) -> "Job":
+        """Return the job with one setting changed: `job.replace("tuning.rank", 16)`."""
+        return type(self).from_dict(put(self.to_dict(), name.split("."), value))
+
+    def differences(self, other: "Job") -> list[str]:
+        """Return the dotted names of all settings in which two jobs differ; `auto` is what it stands for."""
+        return list(_differences(self.decided().to_dict(), other.decided().to_dict()))
+
+    def path(self, name: str | Path) -> Path:
+        """Return a path of the job as an absolute one."""
+        return expanded(self.base, name, "a path of the job")
+
+    @classmethod
+    @cache
+    def schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of a job file, made of the same dataclasses that read it."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | cls.model_json_schema()
+
+
+def _tip_beside(file: Path) -> str:
+    """Return what to try if there is no such job file."""
+    try:
+        beside = sorted(p.name for p in file.parent.glob("*.y*ml"))
+    except (OSError, ValueError):
+        beside = []
+    return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
+
+
+def _decide(settings: Any, learning_rate: float) -> Any:
+    """Return a dataclass of settings, and those inside it, with the number in the place of each learning rate that is `auto`."""
+    found = {item.name: getattr(settings, item.name) for item in fields(settings) if item.init}
+    changed = {name: _decide(value, learning_rate) for name, value in found.items() if is_dataclass(value)}
+    changed |= {"learning_rate": learning_rate} if found.get("learning_rate") == "auto" else {}
+    return replace(settings, **changed) if any(found[name] != value for name, value in changed.items()) else settings
+
+
+def _differences(one: Any, two: Any, prefix: str = "") -> list[str]:
+    if not (isinstance(one, Mapping) and isinstance(two, Mapping)):
+        return [] if one == two else [prefix]
+    names = [*one, *(name for name in two if name not in one)]
+    return [
+        found
+        for name in names
+        for found in _differences(one.get(name), two.get(name), f"{prefix}.{name}" if prefix else str(name))
+    ]

@@ -1,0 +1,1 @@
+"""Codes in which logits and activations travel."""

@@ -1,0 +1,88 @@
+"""What is handed in at a hub: settings and public examples. No code is among them, and nothing of a site's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...assembly.public import load_public
+from ...data import Divided
+from ...data.divide import load_public_parts
+from ...job import Job
+from ...protocols import Distillation
+from ...records import ClientId, Example
+from ...tasks.task import reads_of
+from ..kit.engine_settings import OURS, SERVER, THEIRS
+from ..meeting.meeting import plain_examples
+
+SYNC_S = 120  # that the processes of all sites may take to start, and a run waits for a site that died before its process did
+
+
+def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[ClientId]) -> Path:
+    """Write what is handed in: three files for the engine, and the job with its public examples. No code is among them.
+
+    Returns:
+        The folder.
+    """
+    files = {
+        "meta.json": {
+            "name": "fedtailor",
+            "resource_spec": {},
+            "min_clients": len(sites),
+            "mandatory_clients": list(sites),
+            "deploy_map": {"hub": ["server"], "site": list(sites)},
+        },
+        "hub/config/config_fed_server.json": {
+            "format_version": 2,
+            "workflows": [
+                {"id": "controller", "path": THEIRS[SERVER], "args": {"server_obj_id": "_server", "sync_task_timeout": SYNC_S}}
+            ],
+            "components": [{"id": "_server", "path": OURS[SERVER], "args": {}}],
+        },
+        "hub/config/job.json": dict(settings),
+        "site/config/config_fed_client.json": {
+            "format_version": 2,
+            "executors": [{"tasks": ["*"], "executor": {"path": THEIRS["site"], "args": {"client_obj_id": "_client"}}}],
+            "components": [{"id": "_client", "path": OURS["site"], "args": {}}],
+        },
+    }
+    for name, told in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """Return the job and its public examples, which are read here: the hub need not have the files."""
+    parts = load_public_parts(job.data, **reads_of(job.task), base=job.base, seed=job.seed)
+    return {
+        "job": json.loads(json.dumps(_with_whole_paths(job).to_dict(), default=str)),
+        "public": plain_examples(_public(job, parts)),
+        **{part: plain_examples(examples) for part, examples in parts.items()},
+    }
+
+
+def _public(job: Job, parts: Mapping[str, list[Example]]) -> Sequence[Example]:
+    if not isinstance(job.protocol, Distillation):
+        return []
+    nothing = Divided(
+        train={},
+        validation={},
+        test={},
+        server_validation=parts["validation"],
+        server_test=parts["test"],
+        table=pd.DataFrame(),
+        divergence=None,
+        divergence_over="",
+        dropped={},
+    )
+    return load_public(job, nothing, lambda text: None)
+
+
+def _with_whole_paths(job: Job) -> Job:
+    """Return the job with its backbone named by a whole path, if it is one."""
+    path = job.path(job.backbone)
+    return job.replace("backbone", str(path)) if path.exists() else job

@@ -1,0 +1,230 @@
+"""A job while it is at a hub: submitted, watched, submitted again if the engine stopped it, fetched."""
+
+import json
+import math
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...errors import JobError, RunError
+from ...federation.nvflare.line import HubAway, NetError
+from ...job import Job
+from ...records import ClientId
+from ...running import Watcher
+from .job_folder import job_folder
+
+if TYPE_CHECKING:
+    from ...federation.nvflare.administration import Hub
+
+POLL_S = 0.5  # between two looks at a job that runs
+STATUS_S = 2.0  # between two looks at whether it does
+SUBMISSIONS = 4  # most for one run: the first, and after each time that the engine stopped the job
+UNBEGUN = 2  # most of them for a job of which nothing is heard
+QUIET_S = 35.0  # sites give a sign of life each 10 s
+SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
+BACK_S, ABSENCES = 300.0, 50  # that is waited for a hub that is away, and how often it may be in one run
+QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
+
+STARTS = ("start", "resume")  # events: from here on there is something to go on with
+
+T = TypeVar("T")
+
+
+class Outcome:
+    """What a job left at the hub."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the engine's result."""
+        found = next(folder.rglob("outcome.json"), None)
+        self.told: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
+        self.ended, self.text = self.told.get("ended"), self.told.get("text", "")
+        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in self.told.get("events", [])]
+        self.folder = folder if found is None else found.parent / "run"
+
+
+class Handed:
+    """A run, or the sending of a backbone, while it is at the hub, over one submission or several."""
+
+    def __init__(
+        self,
+        hub: "Hub",
+        settings: Mapping[str, Any],
+        *,
+        place: Path,
+        without: Sequence[ClientId],
+        watcher: Watcher,
+        path: Path | None = None,
+        expected: Sequence[ClientId] = (),
+    ) -> None:
+        """Take what is handed in, a folder to work in, who is told of events, the run folder if it leaves one, and the sites that should be there."""
+        self._hub, self._settings, self._place, self._path = hub, settings, place, path
+        self._without, self._expected, self._watcher = without, expected, watcher
+        self._everybody: list[ClientId] = []
+        self._seen = 0  # events of this submission
+        self._job, self._born = "", ""
+        self._begun = False  # whether anything was heard of the job
+        self._mark = secrets.token_hex(8)  # of this run's submissions: one that is repeated is no second job
+        self._absences = 0  # of the hub
+        self._submit: Callable[[], str] | None = None  # hands in what was handed in last
+
+    def to_the_end(self) -> Outcome:
+        """Submit until a submission ends by itself, at most SUBMISSIONS times.
+
+        Once a run has begun, its folder holds what --resume needs, however this process ends.
+
+        Raises:
+            JobError: if the job is not usable, or a site refuses it.
+            RunError: if the run cannot go on.
+        """
+        try:
+            return self._submit_until_it_ends()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+
+    def _submit_until_it_ends(self) -> Outcome:
+        for attempt in range(1, SUBMISSIONS + 1):
+            outcome, why = self._once(attempt)
+            if outcome.ended == "done":
+                return outcome
+            if outcome.ended in {"mend", "failed"}:
+                self._keep_what_there_is(outcome)
+                raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
+            if attempt == UNBEGUN and not self._begun:
+                raise RunError(f"the job did not begin: {why}; see log.txt in the kits of hub and sites")
+            if attempt < SUBMISSIONS:
+                self._watcher("warning", {"text": f"{why}; it is handed in again and goes on from what is kept"})
+        raise RunError(
+            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the kits of hub and sites"
+        )
+
+    @property
+    def _where(self) -> str:
+        return "" if self._path is None else f" at the hub under runs/{self._settings['run']}"
+
+    def _once(self, attempt: int) -> tuple[Outcome, str]:
+        """Submit the job and watch it; return what it left, and why it ended if it did not by itself."""
+        folder = self._place / f"{attempt}"
+        sites = self._choose_sites(first=attempt == 1)
+        handed_in = job_folder(folder / "fedtailor", self._settings, sites)
+        self._seen, self._born = 0, self._patiently(self._hub.started)
+        self._job, self._submit = "", partial(self._hub.submit, handed_in, f"{self._mark}-{attempt}")
+        self._job = self._patiently(self._submit)
+        status = self._watch_through_absences()
+        outcome = Outcome(self._patiently(lambda: self._hub.fetch(self._job, folder)))
+        self._pass_on(outcome.events[self._seen :])
+        return outcome, outcome.text or f"the engine stopped the job ({status})"
+
+    def _stop(self) -> None:
+        """Have the hub stop the job, if it was handed in; also one of which the hub's answer has not come yet."""
+        try:
+            if self._submit is not None:
+                self._hub.abort(self._job or self._submit())  # with the same mark it is the same job
+        except NetError as fault:
+            self._watcher("warning", {"text": f"the hub could not be told to stop the job, which may go on there: {fault}"})
+
+    def _choose_sites(self, *, first: bool) -> list[ClientId]:
+        """Return the sites that take part: those that are connected. Later submissions wait for a new sign of life of all of the first for a while."""
+        until = time.monotonic() + (0 if first else SITES_S)
+        before = {} if first else self._patiently(self._hub.connected)
+        while True:
+            found = self._there(before)
+            if first:
+                self._everybody = found
+                self._tell_who_is_missing(found)
+            if set(self._everybody) <= set(found) or time.monotonic() > until:
+                break
+            time.sleep(POLL_S)
+        if not found:
+            raise RunError(
+                "no site is connected; each starts with fedtailor site join KIT; fedtailor net status shows who is there"
+            )
+        return found
+
+    def _tell_who_is_missing(self, found: Sequence[ClientId]) -> None:
+        missing = sorted(set(self._expected) - set(found) - set(self._without))
+        if missing and found:
+            verb = "gives" if len(missing) == 1 else "give"
+            self._watcher(
+                "warning", {"text": f"{', '.join(missing)} {verb} no sign of life; the run begins with {', '.join(found)}"}
+            )
+
+    def _there(self, before: Mapping[ClientId, float]) -> list[ClientId]:
+        """Return the connected sites: of those that died the hub finds out late, but their last sign of life is old, or none came since `before`."""
+        signs = self._patiently(self._hub.connected)
+        oldest = max(signs.values(), default=0.0) - QUIET_S
+        return sorted(
+            site for site, sign in signs.items() if sign > max(oldest, before.get(site, -math.inf)) and site not in self._without
+        )
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Return what the hub answers, also if it is away for a while."""
+        while True:
+            try:
+                return ask()
+            except HubAway as fault:
+                self._await_hub(fault)
+
+    def _await_hub(self, fault: HubAway) -> None:
+        self._absences += 1
+        if self._absences > ABSENCES:
+            raise fault
+        self._watcher("warning", {"text": f"{fault}; it is waited for"})
+        self._hub.come_back(BACK_S)
+
+    def _watch_through_absences(self) -> str:
+        """Watch the job, also over times in which the hub is away; one of a hub that was started anew has died with it, whatever is listed."""
+        while True:
+            try:
+                if self._hub.started() != self._born:
+                    self._hub.abort(self._job)
+                    return "the hub was started anew"
+                return self._watch()
+            except HubAway as fault:
+                self._await_hub(fault)
+
+    def _watch(self) -> str:
+        """Pass on what happens until the job is over, and return how the engine says that it ended."""
+        answered, asked_status, tell_at = False, -math.inf, time.monotonic() + QUEUE_S
+        while True:
+            if time.monotonic() - asked_status > STATUS_S:
+                asked_status, status = time.monotonic(), self._hub.status(self._job)
+                if status.startswith("FINISHED"):
+                    return status
+                if status == "SUBMITTED" and time.monotonic() > tell_at:
+                    tell_at = math.inf
+                    self._watcher(
+                        "warning", {"text": "it is handed in and waits for its turn: a hub carries out one job at a time"}
+                    )
+            answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
+            if answer is not None:
+                answered = True
+                fresh = answer.get("events", [])
+                self._pass_on([(kind, facts) for kind, facts in fresh])
+                self._seen += len(fresh)
+            time.sleep(POLL_S if answer is not None else STATUS_S)
+
+    def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Tell the watcher; the run folder is here and not at the hub."""
+        self._begun = self._begun or bool(events)
+        for kind, facts in events:
+            if kind in STARTS:
+                self._leave_a_trace()
+            self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
+
+    def _leave_a_trace(self) -> None:
+        """Write down what --resume needs to find the run at the hub again; a folder that was resumed has it."""
+        if self._path is None or (self._path / "network.json").is_file():
+            return
+        self._path.mkdir(parents=True, exist_ok=True)
+        (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
+        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
+
+    def _keep_what_there_is(self, outcome: Outcome) -> None:
+        """Bring the state of a run that cannot go on."""
+        if outcome.folder.is_dir() and self._path is not None:
+            shutil.copytree(outcome.folder, self._path, dirs_exist_ok=True)

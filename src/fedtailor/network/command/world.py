@@ -1,0 +1,136 @@
+"""A whole network on this machine, in separate processes: to learn with, and to test with."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...assembly.data import divide_data
+from ...errors import RunError, SettingError
+from ...federation.nvflare.line import NetError
+from ...job import Job
+from ..kit.engine_settings import SERVER
+from ..kit.kits import ADMIN, HUB, Network, check_installed, kit_role, make_kits
+from ..kit.policy import TELLABLE, Policy
+from ..kit.site_file import SiteFile
+from ..meeting.meeting import backbone_name, plain_examples
+from .processes import end_process, engine_process
+
+MOST_SITES = 4
+START_S = 240.0  # that all processes get to find one another
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A network whose kits all lie in one folder."""
+
+    folder: Path
+    network: Network
+
+
+def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World:
+    """Make a network with a site for each client of a job that runs here; each gets a file with its own examples.
+
+    Raises:
+        SettingError: if the job has more than MOST_SITES clients, or `folder` is not empty.
+    """
+    check_installed()
+    if folder.exists() and any(folder.iterdir()):
+        raise SettingError(f"{folder} is not an empty folder; name another with --folder")
+    divided = divide_data(job)
+    clients = sorted(divided.train)
+    if len(clients) > MOST_SITES:
+        raise SettingError(
+            f"the job has {len(clients)} clients, and each would be three processes on this machine; at most {MOST_SITES}: set clients.count={MOST_SITES}"
+        )
+    network = Network(name="try", port=free_port(), sites=tuple(clients))
+    make_kits(network, folder)
+    path = job.path(job.backbone)
+    for client in clients:
+        parts = (divided.train, divided.validation, divided.test)
+        owned = [example for part in parts for example in part.get(client, [])]
+        file = folder / client / "data.jsonl"
+        rows = [one["fields"] for one in plain_examples(sorted(owned, key=lambda example: _place(example.id)))]
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        SiteFile(
+            data=(str(file.resolve()),),
+            validation_share=job.clients.validation_share,
+            test_share=job.clients.test_share,
+            backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
+            policy=policy or Policy(protocols=("averaging", "distillation", "split"), tell=tuple(TELLABLE), min_examples=1),
+        ).write(folder / client)
+    return World(folder=folder, network=network)
+
+
+@contextmanager
+def running(world: World, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Run a hub and all sites inside the block, each in processes of its own.
+
+    Raises:
+        RunError: if they do not find one another.
+    """
+    processes: list[tuple[subprocess.Popen[bytes], Path]] = []
+    try:
+        say("starting the hub")
+        processes.append((engine_process(world.folder / HUB, SERVER), world.folder / HUB))
+        _wait_for_port(world.network.port)
+        for site in world.network.sites:
+            say(f"starting {site}")
+            processes.append((engine_process(world.folder / site, "site"), world.folder / site))
+        wait_until_up(world)
+        yield
+    finally:
+        for process, kit in reversed(processes):
+            end_process(process, kit)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody uses now."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_for_port(port: int) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("localhost", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RunError(f"the hub does not listen on port {port} after {START_S:.0f} s; its words are in hub/engine.log")
+
+
+def wait_until_up(world: World) -> None:
+    """Return once the hub answers and all sites have reached it.
+
+    Raises:
+        RunError: if they do not find one another.
+    """
+    from ...federation.nvflare.administration import Hub
+
+    kit, until = world.folder / ADMIN, time.monotonic() + START_S
+    missing = set(world.network.sites)
+    while missing and time.monotonic() < until:
+        try:
+            with Hub(kit, kit_role(kit)["user"]) as hub:
+                while missing and time.monotonic() < until:
+                    missing = set(world.network.sites) - set(hub.connected())
+                    time.sleep(0.2)
+        except NetError:
+            time.sleep(0.5)
+    if missing:
+        raise RunError(
+            f"{', '.join(sorted(missing))} did not reach the hub in {START_S:.0f} s; see engine.log and log.txt in {world.folder}"
+        )
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Return what orders examples as they were in their source."""
+    source, _, number = name.rpartition("-")
+    return source, int(number) if number.isdigit() else 0

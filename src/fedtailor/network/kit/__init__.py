@@ -1,0 +1,1 @@
+"""Kits: what a server and its sites are given."""

@@ -1,0 +1,231 @@
+"""Kits: what the hub, each site and the administrator need to know one another. NVFlare makes the certificates."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import JobError, SettingError
+from ...job.text import read_yaml_file
+from .engine_settings import SERVER
+from .site_file import write_private
+
+PORT = 8102
+FILE = "network.json"  # in the network's folder, and in each kit
+LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
+HUB, ADMIN, AUTHORITY = "hub", "admin", "authority"
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+INSTALL = "pip install 'fedtailor[net]'"
+
+
+class NetworkMissing(JobError):
+    """The engine for networks is not installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Who takes part."""
+
+    name: str
+    host: str = "localhost"  # under which sites reach the hub; localhost binds to this machine alone
+    port: int = PORT
+    sites: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _is_word(self.name):
+            raise SettingError(f"name is a word of letters from a to z, digits, - and _; got {self.name!r}")
+        if not isinstance(self.host, str) or not HOST.fullmatch(self.host):
+            raise SettingError(
+                f"hub is the host name or address under which sites reach it, such as hub.example.org; got {self.host!r}"
+            )
+        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 < self.port < 2**16:
+            raise SettingError(f"port is a number from 1 to 65535; got {self.port!r}")
+        taken = (HUB, ADMIN, AUTHORITY, SERVER)  # folders beside the sites' own
+        wrong = [site for site in self.sites if not _is_word(site) or site in taken]
+        if wrong:
+            raise SettingError(
+                f"sites: {wrong[0]!r} is no name of a site: letters from a to z, digits, - and _, and not {HUB}, {ADMIN}, {AUTHORITY} or {SERVER}"
+            )
+        if not self.sites or len(set(self.sites)) < len(self.sites):
+            raise SettingError(f"sites lists each site once, at least one; got {list(self.sites)}")
+
+    @property
+    def user(self) -> str:
+        """The administrator's name in certificates."""
+        return f"admin@{self.name}.net"
+
+
+def check_installed() -> None:
+    """Raise NetworkMissing if NVFlare is not there."""
+    from importlib.util import find_spec
+
+    if find_spec("nvflare") is None:
+        raise NetworkMissing(f"jobs on many machines need NVFlare, which is not installed: {INSTALL}; all else works without it")
+
+
+def read_network(path: Path) -> Network:
+    """Return the network that a YAML file describes.
+
+    Raises:
+        SettingError: if the file is missing or wrong.
+    """
+    told = read_yaml_file(path, "the file of a network", tip="write one with hub: HOST and sites: [NAME, ...]")
+    if not isinstance(told, Mapping):
+        raise SettingError(f"{path}: a network is a mapping; write hub: HOST and sites: [NAME, ...]")
+    strange = sorted(set(map(str, told)) - {"name", "hub", "port", "sites"})
+    if strange:
+        raise SettingError(f"{path}: {strange[0]} is no setting of a network; known are name, hub, port, sites")
+    sites = told.get("sites")
+    if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
+        raise SettingError(f"{path}: sites is a list of names; got {sites!r}")
+    return Network(
+        name=told.get("name", path.stem), host=told.get("hub", "localhost"), port=told.get("port", PORT), sites=tuple(sites)
+    )
+
+
+def make_kits(network: Network, folder: Path) -> list[Path]:
+    """Make certificates and kits in `folder`; those that are there stay as they are, so that a site can be added later.
+
+    Returns:
+        The new kits.
+
+    Raises:
+        SettingError: if `folder` holds something else, or the network there has another hub.
+    """
+    check_installed()
+    _check_folder(network, folder)
+    authority = folder / AUTHORITY
+    authority.mkdir(parents=True, exist_ok=True)
+    authority.chmod(0o700)
+    project = authority / "project.json"
+    project.write_text(json.dumps(_project(network)), encoding="utf-8")  # YAML reads JSON
+    done = subprocess.run(
+        [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    made = sorted((authority / network.name).glob("prod_*"))
+    if done.returncode or not made:
+        raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
+    names = {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}
+    fresh: list[Path] = []
+    for theirs, ours in names.items():
+        if not (folder / ours).exists():
+            shutil.copytree(made[-1] / theirs, folder / ours)
+            (folder / ours).chmod(0o700)
+            fresh.append(folder / ours)
+        _describe(network, folder / ours, ours)
+    shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
+    (folder / FILE).write_text(json.dumps(_told(network)) + "\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # the kits hold keys
+    return fresh
+
+
+def kit_role(kit: Path) -> dict[str, Any]:
+    """Return what a kit says of itself: network, name, hub and port.
+
+    Raises:
+        SettingError: if the folder is no kit.
+    """
+    try:
+        told: dict[str, Any] = json.loads((kit / FILE).read_text(encoding="utf-8"))
+        known = "kit" in told  # the network's own folder has none
+    except (OSError, ValueError):
+        known = False
+    if not known:
+        raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the hub, the administrator and each site")
+    return told
+
+
+def admin_kit(network: Path) -> Path:
+    """Return the administrator's kit: the folder itself, or admin/ in a network's folder.
+
+    Raises:
+        SettingError: if it is neither.
+    """
+    for folder in (network, network / ADMIN):
+        if (folder / FILE).is_file() and (folder / "startup" / "fed_admin.json").is_file():
+            return folder.resolve()
+    raise SettingError(
+        f"{network} is no folder of a network and no administrator's kit; fedtailor net init NETWORK.yaml makes one, fedtailor net try one to learn with"
+    )
+
+
+def last_reported(kit: Path) -> dict[str, dict[str, Any]]:
+    """Return what each site reported of itself in the last run that this administrator's kit submitted; empty before the first.
+
+    Raises:
+        SettingError: if the file is damaged.
+    """
+    file = kit / LAST_RUN
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["sites"] if file.is_file() else {}
+        return {str(site): dict(info) for site, info in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise SettingError(
+            f"{file} cannot be read ({type(fault).__name__}: {fault}); delete it: the next run writes it again"
+        ) from None
+
+
+def _project(network: Network) -> dict[str, Any]:
+    """Return NVFlare's description of the network."""
+    place = "nvflare.lighter.impl"
+    return {
+        "api_version": 3,
+        "name": network.name,
+        "description": "made by fedtailor",
+        "participants": [
+            {"name": SERVER, "type": "server", "org": "hub", "fed_learn_port": network.port, "default_host": network.host},
+            *({"name": site, "type": "client", "org": f"org_{site.replace('-', '_')}"} for site in network.sites),
+            {"name": network.user, "type": "admin", "org": "hub", "role": "project_admin"},
+        ],
+        "builders": [
+            {"path": f"{place}.workspace.WorkspaceBuilder", "args": {"template_file": ["master_template.yml"]}},
+            {"path": f"{place}.static_file.StaticFileBuilder", "args": {"config_folder": "config", "scheme": "tcp"}},
+            {"path": f"{place}.cert.CertBuilder"},
+            {"path": f"{place}.signature.SignatureBuilder"},
+        ],
+    }
+
+
+def _told(network: Network) -> dict[str, Any]:
+    return {
+        "network": network.name,
+        "hub": network.host,
+        "port": network.port,
+        "sites": list(network.sites),
+        "user": network.user,
+    }
+
+
+def _describe(network: Network, kit: Path, name: str) -> None:
+    told = _told(network)
+    if name not in (HUB, ADMIN):
+        del told["sites"], told["user"]
+    write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+
+
+def _check_folder(network: Network, folder: Path) -> None:
+    """Raise SettingError unless `folder` is new, empty, or of this very network."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
+    if (told["network"], told["hub"], told["port"]) != (network.name, network.host, network.port):
+        raise SettingError(
+            f"{folder} is of network {told['network']} with its hub at {told['hub']}:{told['port']}, asked for was {network.name} at "
+            f"{network.host}:{network.port}; certificates name the hub, so take a new folder with --out"
+        )
+
+
+def _is_word(name: object) -> bool:
+    return isinstance(name, str) and WORD.fullmatch(name) is not None

@@ -1,0 +1,194 @@
+"""A site's part of a job, assembled from its own data and what the hub says."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from ...assembly import Parts, assemble
+from ...assembly.fits import Warn
+from ...data import Clients, Data, Divided, divide
+from ...data.columns import MESSAGES
+from ...data.partition.base import Embed, label_groups
+from ...errors import BackboneError, FedtailorError
+from ...job import Job
+from ...models.packaged import PACKAGED, is_installed
+from ...records import ClientId, Example
+from ...tasks.task import reads_of
+from ..kit.columns import extra_columns, with_columns
+from ..kit.site_file import SiteFile
+from ..kit.versions import versions
+from ..meeting.meeting import backbone_refusals, to_examples
+from .guarded import Guarded
+
+
+class Refused(FedtailorError):
+    """The site does not take part; the text names both sides and holds nothing of the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOwner:
+    """The partition at a site: all examples are its own."""
+
+    client: ClientId
+    columns: ClassVar[tuple[str, ...]] = ()  # that it reads
+
+    def owners(self, examples: Sequence[Example]) -> list[ClientId]:
+        """Return the owner of each example."""
+        return [self.client] * len(examples)
+
+    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
+        """Return the labels where there are any."""
+        return label_groups(examples)
+
+    def divide(
+        self,
+        examples: Sequence[Example],
+        count: int | None,
+        draw: np.random.Generator,
+        min_examples: int,
+        embed: Embed | None = None,
+    ) -> dict[ClientId, list[int]]:
+        """Return all row numbers under the owner's name."""
+        return {self.client: list(range(len(examples)))}
+
+
+def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any], warn: Warn) -> Parts:
+    """Return the parts of a job at one site.
+
+    Args:
+        kit: the site's folder; what is the run's own goes to runs/RUN below it.
+        told: by the hub; see `hub.opening`.
+
+    Raises:
+        Refused: if the job is not permitted, or the site has no backbone of that name, or another one than the hub.
+        JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
+    """
+    named = str(told["job"]["backbone"])
+    own = {"train": list(file.data), "columns": dict(file.columns), "missing": told["job"]["data"].get("missing", "error")}
+    clients = with_own_backbone(told["job"]["clients"], site, file, kit)
+    job = Job.from_dict(
+        {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
+    )
+    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+        raise Refused("; ".join(forbidden))
+    parts = assemble(
+        job,
+        divided=_divided(site, file, job, told),
+        clients_folder=run_folder(kit, str(told["run"])),
+        warn=warn,
+    )
+    wrong = backbone_refusals(named, parts.backbone.hashes, told["hub"]["backbone"])
+    if wrong:
+        raise Refused("; ".join(wrong))
+    return parts
+
+
+def with_own_backbone(clients: Mapping[str, Any], site: ClientId, file: SiteFile, kit: Path) -> dict[str, Any]:
+    """Return the job's section of clients with the backbone that it gives this site, if any, as it lies here; those of other sites are not opened.
+
+    Raises:
+        Refused: if it is not here.
+    """
+    overrides = dict(clients.get("overrides", {}))
+    name = overrides.get(site, {}).get("backbone")
+    if name is not None:
+        overrides[site] = {**overrides[site], "backbone": _backbone(file, name, kit)}
+    return {**clients, "overrides": overrides}
+
+
+def _backbone(file: SiteFile, name: str, kit: Path) -> str:
+    try:
+        place = file.backbone(name, kit)
+    except BackboneError:
+        place = ""
+    if not place or (place in PACKAGED and not is_installed(place)):
+        raise Refused(
+            f"this site has no backbone {name!r}; fedtailor net push-backbone NET {name} sends it, if the site's owner permits that"
+        )
+    return place
+
+
+def run_folder(kit: Path, run: str) -> Path:
+    """Return where a machine keeps what belongs to one run."""
+    return kit / "runs" / run
+
+
+def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) -> Divided:
+    """Return the site's own examples in parts; those of all other sites are elsewhere."""
+    clients = Clients(
+        partition=OneOwner(client=site),
+        min_examples=1,
+        validation_share=0.0 if told["validation_file"] else file.validation_share,
+        test_share=file.test_share,
+    )
+    fields = (*job.task.required, *job.task.optional, *getattr(job.task, "extra", ()))
+    mapped = extra_columns(file.columns, fields)
+    own = divide(
+        Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
+        clients,
+        **{**reads_of(job.task), "optional": (*job.task.optional, *mapped)},
+        base=Path("/"),
+        seed=job.seed,
+        key=job.task.required[0],
+    )
+    sites: list[ClientId] = list(told["sites"])
+    train, validation, test = (
+        {client: with_columns(examples, (*fields, *file.columns, MESSAGES), mapped) for client, examples in part.items()}
+        for part in (own.train, own.validation, own.test)
+    )
+    return replace(
+        own,
+        train={**{other: [] for other in sites}, **train},
+        validation=validation,
+        test=test,
+        server_test=to_examples(told["test"]),
+        public=to_examples(told["public"]),
+        elsewhere=frozenset(sites) - {site},
+    )
+
+
+def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
+    """Return the half that answers for a site."""
+    half = parts.protocol.client(
+        parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
+    )
+    return Guarded(
+        half=half,
+        manifest=parts.manifest,
+        policy=file.policy,
+        rounds=parts.job.stop.rounds,
+        examples=_examples(site, parts),
+    )
+
+
+def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
+    """Return how many examples each sort of figures is a mean over, at least."""
+    state = parts.states[site]
+    return {
+        "step": parts.protocol.local.least_examples_a_step(len(state.train)),
+        "train": len(state.train),
+        "validation": len(state.validation),
+        "test": len(state.test),
+        "public": len(parts.server_test),
+    }
+
+
+def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
+    """Return what a site tells of itself before the first round."""
+    policy = file.policy
+    state, figures = parts.states[site], "figures" in policy.tell
+    largest = max(len(state.validation), len(state.test))
+    return {
+        "examples": len(state.train),
+        "measures": int(figures and largest >= policy.min_examples),
+        "versions": versions(),
+        "precision": parts.precision,
+        "threads": torch.get_num_threads(),
+        "device": parts.worker.device.type,
+        "memory_gb": math.ceil(torch.cuda.mem_get_info()[1] / 1e9) if parts.worker.device.type == "cuda" else None,
+    }

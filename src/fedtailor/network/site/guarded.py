@@ -1,0 +1,75 @@
+"""The gate of a site: what it answers, whatever the server asks for, and what it withholds."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...errors import OffManifest, RunError
+from ...federation.local import ClientHalf
+from ...messages import Manifest
+from ...protection import Gate
+from ...records import Message
+from ..kit.policy import Policy
+
+MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
+TRIES = 2  # a protocol asks at most so often for one round
+
+
+@dataclass(kw_only=True)
+class Guarded:
+    """A client half behind the site's own gate: the manifest of the job as this site reads it, and what its owner permits."""
+
+    half: ClientHalf
+    manifest: Manifest
+    policy: Policy
+    rounds: int  # of the job; no more are trained, whatever the server asks for
+    examples: Mapping[str, int] = field(default_factory=dict)  # that figures are means over, by `FactSpec.over`
+    trained: Counter[str] = field(default_factory=Counter)  # rounds, by kind of request
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(manifest=self.manifest)
+
+    def answer(self, data: bytes) -> Any:
+        """Return the encoded reply to an encoded message."""
+        message = self.gate.enter_client(data)
+        if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
+            raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
+        self._count(message)
+        return self.gate.leave_client(self._without_secrets(self.half.answer(message)))
+
+    def _count(self, message: Message) -> None:
+        """Count the rounds of training that a request asks for.
+
+        Raises:
+            RunError: if they are more than the job has.
+        """
+        spec = self.manifest.down[message.kind]
+        if spec.trains == "nothing":
+            return
+        asked, most = spec.rounds_in(message), 1 if spec.trains == "once" else self.rounds
+        if spec.trains == "round" and int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
+            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
+        self.trained[message.kind] += asked
+        if asked > most or self.trained[message.kind] > TRIES * most:
+            raise RunError(
+                f"{message.kind!r} asked for {self.trained[message.kind]} rounds of training; the job has {most} of that kind, each of which may be "
+                f"tried {TRIES} times"
+            )
+
+    def _without_secrets(self, message: Message) -> Message:
+        """Return the message without what the owner does not permit to be reported.
+
+        Raises:
+            RunError: if the job cannot do without it.
+        """
+        specs = self.manifest.up[message.kind].facts
+        withheld = {name for name in message.facts if name in specs and self.policy.withholds(specs[name], self.examples)}
+        needed = sorted(name for name in withheld if not specs[name].optional)
+        if needed:
+            raise RunError(
+                f"the job needs {needed[0]!r}, which reveals {specs[needed[0]].revealed}: this site does not report that"
+            )
+        return replace(message, facts={name: value for name, value in message.facts.items() if name not in withheld})

@@ -1,0 +1,1 @@
+"""Two adapters in one model."""

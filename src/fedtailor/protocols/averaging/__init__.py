@@ -1,0 +1,5 @@
+"""Averaging of updates."""
+
+from .averaging import Averaging
+
+__all__ = ["Averaging"]

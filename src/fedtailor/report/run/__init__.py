@@ -1,0 +1,1 @@
+"""One run: a table a file."""

@@ -1,0 +1,116 @@
+"""Several systems beside each other in one table: what each reaches, sends, computes and holds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ...metrics import HIGHER_IS_BETTER
+from ..plain import plain_table
+from ..wording import bytes_text, flops_text, plural, seconds_text
+from .crossover import SENT, Crossover
+from .sweep import cost_text, failed_cells, spread_text, title_of, value_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEDERATED = "federated"
+LOST = "_lost"
+COSTS = (
+    ("sent by clients", SENT[0], bytes_text),
+    ("sent to clients", SENT[1], bytes_text),
+    ("computation", "flops", flops_text),
+    ("client memory", "client_memory_bytes", bytes_text),
+    ("peak", "peak_bytes", bytes_text),
+    ("time", "seconds", seconds_text),
+)
+NOTE = (
+    "bytes and computation are of all clients over the whole run, evaluation apart; client memory is foretold: the frozen weights that a client "
+    "holds, those under training, their gradients and moments, without activations; peak and time are those of the whole simulation, in one process"
+)
+
+
+def show_arms(
+    table: "pd.DataFrame",
+    means: "pd.DataFrame",
+    *,
+    settings: Sequence[str],
+    metric: str,
+    folder: str,
+    crossover: Crossover | None = None,
+) -> RenderableType:
+    """Return a row for each cell of each arm, means over seeds, and below it what was found.
+
+    Args:
+        table: a row a run.
+        means: a row for each cell: `arm`, `run`, settings, figures, and beside each its standard deviation NAME_sd.
+        settings: the settings that arms vary, but for the seed.
+        metric: the figure that arms are compared by.
+    """
+    own = f"{metric}_aligned_public"
+    lost = f"{metric}{LOST}"
+    shown = [metric, *([lost] if lost in means else []), *([own] if own in means and means[own].notna().any() else [])]
+    grid = plain_table("system")
+    heads = [*(short(name) for name in settings), "n", *map(title_of, shown), *(title for title, _, _ in COSTS)]
+    for title in heads:
+        grid.add_column(title, justify="right", overflow="fold")
+    for row in means.to_dict("records"):
+        count = f"{row['n']}" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
+        sent = {name: math.nan for name in SENT} if row["run"] != FEDERATED else {}  # nobody sends where nobody federates
+        costs = [cost_text(row | sent, name, wording) for _, name, wording in COSTS]
+        values = [value_of(row[name]) if known(row[name]) else "" for name in settings]
+        grid.add_row(str(row["arm"]), *values, count, *(spread_text(name, row) for name in shown), *costs)
+    title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, Text(NOTE, style="dim"), *failed_cells(table)]
+    parts += ["", *crossing_lines(crossover)] if crossover is not None else []
+    return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def with_lost(means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any]) -> "pd.DataFrame":
+    """Return the means with one column more, METRIC_lost: what a cell is behind the cell of its arm that has the settings `base`.
+
+    Positive is worse, whether a metric is better when it is high or low.
+    """
+    if not base or metric not in means or any(name not in means for name in base):
+        return means
+    sign = 1 if HIGHER_IS_BETTER.get(metric, False) else -1
+    first = means.loc[(means[list(base)] == list(base.values())).all(axis=1)].set_index("arm")[metric]
+    return means.assign(**{f"{metric}{LOST}": sign * (means["arm"].map(first) - means[metric])})
+
+
+def crossing_lines(crossover: Crossover) -> list[RenderableType]:
+    """Return, for each line of the other arm, the size from which on it is the cheaper one."""
+    found = [
+        Text(f"{crossover.of} sends more than {crossover.under} {label} from {plural(size, 'public example')} on")
+        for label, size in crossover.dearer_from.items()
+    ]
+    return [
+        *found,
+        Text(
+            f"by {crossover.per_item:,.0f} bytes a public example, fitted to {plural(len(crossover.sizes), 'size')}", style="dim"
+        ),
+    ]
+
+
+def point_label(first: Mapping[Any, Any], last: Mapping[Any, Any], settings: Sequence[str], varied: Sequence[str]) -> str:
+    """Return what tells cells from the others of their arm, from the first to the last: rank 16, or cut 1 … 3; words stand alone: iid."""
+    parts = []
+    for name in settings:
+        if name in varied and known(first[name]):
+            values = dict.fromkeys(value_of(row[name]) for row in (first, last))
+            head = "" if isinstance(first[name], str) else f"{short(name)} "
+            parts.append(head + " … ".join(values))
+    return ", ".join(parts)
+
+
+def short(setting: str) -> str:
+    """Return the last part of a setting's name: rank for tuning.rank, public for protocol.public_limit."""
+    return setting.rpartition(".")[2].removesuffix("_limit").replace("_", " ")
+
+
+def known(value: object) -> bool:
+    """Return whether a cell has a value of a setting; one that its arm does not know is None, or NaN among numbers."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,144 @@
+"""Conversations as data hold them: turns with their roles, the answer, tools and calls of tools."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeAlias
+
+from ...errors import DataError
+from ...records import Example
+from .tokenization import text_of
+
+Turn: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """One conversation: what was said before the answer, the answer, and the tools that may be called."""
+
+    id: str
+    before: Sequence[Turn]
+    answer: Turn
+    tools: Sequence[Turn] | None = None
+
+    @property
+    def calls(self) -> bool:
+        """Whether a tool is called in it."""
+        return any(turn.get("tool_calls") for turn in (*self.before, self.answer))
+
+
+def talk_of(example: Example) -> Talk:
+    """Return the conversation that an example was read from; else its input is the user's turn, or already a list of turns.
+
+    Raises:
+        DataError: if its tools, or the arguments of a call, are in no form that is known.
+    """
+    given, messages = example.fields.get("input"), example.fields.get("messages")
+    answer: Turn = {"role": "assistant", "content": text_of(example, "target")}
+    if isinstance(given, list | tuple):
+        return Talk(id=example.id, before=[_present(turn) for turn in given], answer=answer)
+    asked = text_of(example, "input")
+    if isinstance(messages, list) and len(messages) > 1 and all(isinstance(turn, Mapping) for turn in messages):
+        *before, last = (_present(turn) for turn in messages)
+        if _is_of(before, last, asked, answer["content"]):  # a column of this name may also stand unused beside input and target
+            return Talk(id=example.id, before=before, answer=last, tools=_tools(example))
+    return Talk(id=example.id, before=[{"role": "user", "content": asked}], answer=answer)
+
+
+def needs_chat(example: Example) -> bool:
+    """Return whether an example has tools or calls, which only a chat template can write."""
+    if "messages" not in example.fields:
+        return False
+    talk = talk_of(example)
+    return talk.calls or bool(talk.tools)
+
+
+def forms_of(talk: Talk) -> list[Talk]:
+    """Return the conversation in the forms that templates take, the commonest first.
+
+    Arguments of calls are mappings or JSON texts (OpenAI's data have these, and servers read them before a template sees them); the
+    content of a turn that only calls is absent or empty.
+    """
+    if not talk.calls:
+        return [talk]
+    changes: list[tuple[Callable[[Any], Any], bool]] = list(product((_read, _dumped), (False, True)))
+    return [
+        Talk(
+            id=talk.id,
+            before=[_with_arguments(turn, change, filled) for turn in talk.before],
+            answer=_with_arguments(talk.answer, change, filled),
+            tools=talk.tools,
+        )
+        for change, filled in changes
+    ]
+
+
+def has_answer(answer: Turn) -> bool:
+    """Return whether an answer holds anything; that of `try` is empty."""
+    return any(value for name, value in answer.items() if name != "role")
+
+
+def _is_of(before: Sequence[Turn], answer: Turn, asked: str, target: str) -> bool:
+    content = str(answer.get("content", ""))
+    fits = target.startswith(content) if answer.get("tool_calls") else target == content
+    return fits and all(str(turn.get("content", "")) in asked for turn in before)
+
+
+def _present(turn: Turn) -> dict[str, Any]:
+    """Return what a turn holds: files of columns (Parquet) fill in nulls for what other turns have; so do `content` and calls."""
+    return {name: _without_nulls(value) if name == "tool_calls" else value for name, value in turn.items() if value is not None}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _tools(example: Example) -> list[Turn] | None:
+    given = example.fields.get("tools")
+    if isinstance(given, str) and given.strip():
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise _wrong_tools(example) from None
+    if not given or isinstance(given, float):  # an empty cell
+        return None
+    found = _without_nulls(given)
+    if not isinstance(found, list) or not all(isinstance(tool, Mapping) for tool in found):
+        raise _wrong_tools(example)
+    return found
+
+
+def _wrong_tools(example: Example) -> DataError:
+    shown = str(example.fields.get("tools"))[:60]
+    return DataError(
+        f"example {example.id} has {shown!r} in the column 'tools'; expected a list of functions, each a mapping or together a JSON text, as a "
+        "chat template takes them; correct the data, or rename the column"
+    )
+
+
+def _with_arguments(turn: Turn, change: Callable[[Any], Any], filled: bool) -> Turn:
+    if not turn.get("tool_calls"):
+        return turn
+    return {**({"content": ""} if filled else {}), **turn, "tool_calls": [_call(call, change) for call in turn["tool_calls"]]}
+
+
+def _call(call: Any, change: Callable[[Any], Any]) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    if isinstance(call.get("function"), Mapping):
+        return {**call, "function": _call(call["function"], change)}
+    return {**call, "arguments": change(call["arguments"])} if "arguments" in call else call
+
+
+def _read(arguments: Any) -> Any:
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except ValueError:
+        return arguments
+
+
+def _dumped(arguments: Any) -> Any:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

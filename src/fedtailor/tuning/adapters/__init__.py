@@ -1,0 +1,1 @@
+"""PEFT's adapters, and several in one model."""

@@ -1,0 +1,60 @@
+"""The processes of a kit: no second command, and nothing that a dead one has left."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from fedtailor.errors import RunError
+from fedtailor.network.command import processes
+from fedtailor.network.kit.engine_settings import SERVER
+
+
+def stand_in(*words):
+    """Start a process with the words of an engine's command."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words])
+
+
+def test_what_a_dead_command_has_left_of_this_kit_is_ended_and_nothing_else(tmp_path):
+    modules = ("client.client_train", "client.worker_process", "server.server_train", "server.runner_process")
+    left = [stand_in(f"{processes.ENGINE}{module}", "-m", str(tmp_path / "north")) for module in modules]
+    others = [
+        stand_in(f"{processes.ENGINE}client.client_train", "-m", str(tmp_path / "south")),
+        stand_in(str(tmp_path / "north")),
+    ]
+    try:
+        processes.end_leftovers(tmp_path / "north")
+        assert [process.wait(10) for process in left] == [-9] * len(left)
+        assert [process.poll() for process in others] == [None, None]
+    finally:
+        for process in (*left, *others):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("host", ["localhost", "hub.example.org"])
+def test_a_port_that_another_program_has_is_said_and_the_engine_is_not_started(tmp_path, monkeypatch, host):
+    started = []
+    monkeypatch.setattr(processes, "engine_process", lambda kit, role: started.append(kit))
+    with socket.create_server(("localhost", 0)) as other:
+        port = other.getsockname()[1]
+        (tmp_path / "network.json").write_text(json.dumps({"kit": "hub", "hub": host, "port": port}))
+        with pytest.raises(RunError, match=f"port {port} of this machine cannot be served"):
+            processes.serve(tmp_path, SERVER, print)
+    assert started == []
+
+
+def test_a_kit_is_served_once_at_a_time(tmp_path, monkeypatch):
+    served = []
+
+    def serve_again(kit, role, say, watch):
+        served.append(kit)
+        with pytest.raises(RunError, match="is in use: a fedtailor net serve or site join runs with it"):
+            processes.serve(kit, role, say)
+
+    monkeypatch.setattr(processes, "_serve", serve_again)
+    processes.serve(tmp_path, "site", print)
+    processes.serve(tmp_path, "site", print)  # the lock ended with the first
+    assert served == [tmp_path, tmp_path]
