@@ -11,7 +11,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 8 ] && echo $$n 
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks fast format lint types docs tables constraints clean
+.PHONY: help setup demo test attacks large fast format lint types docs tables constraints clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,14 +40,17 @@ $(STAMP): pyproject.toml constraints/dev.txt
 demo: setup  ## customize a small language model across six owners of data (about five minutes on two cores)
 	@$(BIN)/fedtailor demo $(ARGS)
 
-test: setup  ## run all tests but attacks in full size, also those with a real model; ARGS goes to pytest
-	@$(PYTEST) -m "not attack" $(ARGS)
+test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
+	@$(PYTEST) -m "not attack and not large" $(ARGS)
 
 attacks: setup  ## run every seeded attack and fuzzer in full size
 	@$(PYTEST) -m attack $(ARGS)
 
+large: setup  ## run the whole tables of combinations, of which make test tries a part
+	@$(PYTEST) -m large $(ARGS)
+
 fast: setup  ## run the quick tests: none that needs a real model, a network or many runs
-	@$(PYTEST) -m "not slow and not large" $(ARGS)
+	@$(PYTEST) -m "not slow and not attack and not large" $(ARGS)
 
 format: setup  ## bring the code into shape
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -136,7 +136,7 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
     from fedtailor.running import run
 
     page = ROOT / "docs" / "run-folder.md"
-    job = make_job(stop__rounds=1, protocol__local__keep_optimizer=True)
+    job = make_job(stop__rounds=1, protocol__local__keep_optimizer=True, evaluation__local_gain=True)
     folder = run(job, data={"train": rows, "test": rows[:3]}, out=tmp_path / "r").folder
     told = {name.rstrip("/") for name in first_column(page, "# The run folder")}
     assert told == {path.name for path in folder.iterdir()}
@@ -147,9 +147,9 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
 
 
 def test_what_leaves_a_client_is_as_the_manual_says():
-    from fedtailor.protocols.averaging.averaging import TRAIN_FACTS
+    from fedtailor.protocols.averaging.messages import GAIN_FACTS, TRAIN_FACTS
 
-    assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == set(TRAIN_FACTS)
+    assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == {*TRAIN_FACTS, *GAIN_FACTS}
 
 
 def test_the_example_runs(place, tiny_backbone_folder):

@@ -106,12 +106,12 @@ def nothing(honest, before):
 
 
 DEEDS = {
-    other_names: "off-manifest: OffManifest",
-    other_shapes: "off-manifest: OffManifest",
-    not_a_number: "not-finite: NotFinite",
-    ten_times_the_size: "off-manifest: OffManifest",
-    of_an_old_round: "off-manifest: StaleVersion",
-    nothing: "timeout: TimedOut",
+    other_names: "off-manifest (OffManifest)",
+    other_shapes: "off-manifest (OffManifest)",
+    not_a_number: "what it sent is not finite",
+    ten_times_the_size: "off-manifest (OffManifest)",
+    of_an_old_round: "off-manifest (StaleVersion)",
+    nothing: "timeout (TimedOut)",
 }
 
 
@@ -138,7 +138,7 @@ def carry_out(net):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_site_that_misbehaves_is_named_and_leaves_no_trace_in_the_result(protocol, carry_out):
     without, failures = carry_out(protocol, fails, name="fails")
-    assert failures == [(BAD, ROUND, "failed: OSError")]
+    assert failures == [(BAD, ROUND, "failed (OSError)")]
     for deed, text in DEEDS.items():
         done, failures = carry_out(protocol, deed, name=deed.__name__)
         assert failures == [(BAD, ROUND, text)], deed.__name__

@@ -46,7 +46,7 @@ def test_a_killed_model_is_one_failed_reply_and_a_fresh_process(net):
     done = net.run(job)
     assert done.ended == "done"
     failures = [facts for kind, facts in done.events if kind == "failure"]
-    assert [(facts["client"], facts["text"]) for facts in failures] == [("site-1", "failed: ModelProcessDied")]
+    assert [(facts["client"], facts["text"]) for facts in failures] == [("site-1", "failed (ModelProcessDied)")]
     assert kinds(done).count("round") == 2
     clients = json.loads((done.folder / "summary.json").read_text())["clients"]
     assert clients["failed"] == []  # the fresh process took part in what came after
