@@ -103,7 +103,10 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
         },
         **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in TUNINGS},
         **{f"personal {kind}": {"personalization": {"kind": kind} | NEEDED.get(kind, {})} for kind in PERSONALIZATIONS},
-        **{f"rule {kind}": {"protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd"}}} for kind in AGGREGATIONS},
+        **{
+            f"rule {kind}": {"protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd", "learning_rate": 0.1}}}
+            for kind in AGGREGATIONS
+        },
         **{
             f"logits {kind}": classes | {"protocol": distilled | {"aggregation": kind, "label_counts": kind == "label-counts"}}
             for kind in LOGIT_AGGREGATIONS

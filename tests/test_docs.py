@@ -16,7 +16,7 @@ import yaml
 from jobs import tiny_rows
 
 from fedtailor.job import Job
-from fedtailor.job.text import read_yaml
+from fedtailor.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -33,6 +33,7 @@ interfaces, run_files
 messages
 metrics
 records
+yaml_text
 text_files, storage
 tensors, chance, clock, causes, diverged
 errors, limits, printable

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedtailor.cli import main
-from fedtailor.job.text import write_yaml
+from fedtailor.yaml_text import write_yaml
 
 
 @pytest.fixture

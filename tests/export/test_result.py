@@ -112,7 +112,7 @@ def test_what_answers_otherwise_is_refused_with_the_form_that_works(tiny_backbon
     import fedtailor.export.write
 
     write_run(tmp_path / "run", tiny_backbone_folder)
-    right = fedtailor.export_write.save_whole
+    right = fedtailor.export.write.save_whole
 
     def slightly_wrong(model, folder):
         model.model.norm.weight.data.mul_(1.0001)
@@ -126,7 +126,7 @@ def test_what_answers_otherwise_is_refused_with_the_form_that_works(tiny_backbon
         (slightly_wrong, "loaded by transformers, it answers otherwise.*off by 1"),
         (unreadable, "cannot be loaded by transformers"),
     ):
-        monkeypatch.setattr(fedtailor.export_write, "save_whole", writes)
+        monkeypatch.setattr(fedtailor.export.write, "save_whole", writes)
         with pytest.raises(SettingError, match=rf"^to merged: .*{text}.*try --to peft"):
             export(tmp_path / "run", to="merged", folder=tmp_path / "out")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

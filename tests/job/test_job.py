@@ -7,9 +7,9 @@ import pytest
 
 from fedtailor.errors import SettingError
 from fedtailor.job import Job, Stop, example_job
-from fedtailor.job.text import read_yaml, write_yaml
 from fedtailor.tasks import TASKS
 from fedtailor.tuning import Lora
+from fedtailor.yaml_text import read_yaml, write_yaml
 
 SMALL: dict[str, Any] = {"backbone": "smollm2-135m", "task": "generation", "data": {"train": "train.csv"}}
 

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from fedtailor.job.text import write_yaml
+from fedtailor.yaml_text import write_yaml
 
 
 @pytest.fixture

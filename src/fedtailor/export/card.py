@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..job import Job
-from ..job.text import write_yaml
 from ..models import PACKAGED
 from ..printable import printable
 from ..run_files import shared_part
+from ..yaml_text import write_yaml
 from .usage import Use, prompt_format, usage
 
 FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")

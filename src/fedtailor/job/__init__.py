@@ -1,6 +1,6 @@
 """What a person asks for, read and checked."""
 
+from ..yaml_text import example_job
 from .job import Job, Stop
-from .text import example_job
 
 __all__ = ["Job", "Stop", "example_job"]

@@ -24,9 +24,9 @@ from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from ..tasks import TASKS
 from ..text_files import expanded
 from ..tuning import TUNINGS, Lora, usual_learning_rate
+from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT, Readers, Registry
-from .text import apply_override, example_job, put, read_yaml_file, write_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

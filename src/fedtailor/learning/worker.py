@@ -60,6 +60,7 @@ class Worker:
     bfloat16: bool  # compute in bfloat16; trained weights, their gradients and the loss stay float32
     seed: int
     home: frozenset[str] = frozenset()  # names of weights that stay with each client: they are not among what is exchanged
+    plain: bool = False  # the model is the backbone below the tuning: what it scores is not of the weights in place
     remember: bool = False  # keep a copy of what is exchanged, as it was when the tuning was attached
     start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
@@ -138,7 +139,7 @@ class Worker:
             return
         with untrained(self.model) as model:
             plain = copy(self)
-            plain.model = model
+            plain.model, plain.plain = model, True
             yield plain
 
     def batch(self, shard: Shard, rows: list[int]) -> Batch:
@@ -197,7 +198,7 @@ class Worker:
 
     def _what_was_seen(self) -> tuple[Seen | None, bytes]:
         """Return what was measured already, and the mark of the weights in place; nothing where a second adapter takes part, or marking is slow."""
-        if self.remember or self.lean:
+        if self.remember or self.plain or self.lean:
             return None, b""
         changing = [*self.params.values(), *self._exchanged().values()]
         if self._seen is None:

@@ -39,7 +39,7 @@ class Run:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The job of the run, all defaults written out."""
-        from ..job.text import read_yaml
+        from ..yaml_text import read_yaml
 
         file = self.folder / "job.yaml"
         job = read_yaml(read_text(file, WHAT, error=DataError), str(file)) if file.exists() else {}

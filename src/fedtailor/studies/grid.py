@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 from ..errors import SettingError
 from ..job import Job
-from ..job.text import apply_override, read_yaml, write_yaml
+from ..yaml_text import apply_override, read_yaml, write_yaml
 from .baselines import Baseline, baseline_job
 
 FEDERATED = "federated"  # the job itself, beside its baselines

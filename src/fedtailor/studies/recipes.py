@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from ..errors import SettingError
 from ..job import Job
 from ..job.faults import nearest
-from ..job.text import apply_override, read_yaml
+from ..yaml_text import apply_override, read_yaml
 from .grid import value_text
 
 Variant = Literal["paper", "small"]

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from fedtailor.errors import DataError
-from fedtailor.job.text import write_yaml
 from fedtailor.report import compare, read_run, show
 from fedtailor.report.several.comparison import differences
+from fedtailor.yaml_text import write_yaml
 
 
 def line(text: str, start: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
-from ...job.text import read_yaml_file
+from ...yaml_text import read_yaml_file
 from .engine_settings import SERVER
 from .site_file import write_private
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import SettingError
-from ..text_files import MOST_DIGITS, read_text
+from .errors import SettingError
+from .text_files import MOST_DIGITS, read_text
 
 MOST_DEPTH = 20  # mappings and lists within each other
 MOST_VALUES = 100_000  # keys and values in one text, each alias counted as what it stands for

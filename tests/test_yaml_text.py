@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtailor.errors import SettingError
-from fedtailor.job.text import put, read_yaml, read_yaml_file, write_yaml
 from fedtailor.text_files import read_json
+from fedtailor.yaml_text import put, read_yaml, read_yaml_file, write_yaml
 
 
 def test_yaml_keeps_labels_and_small_rates():
