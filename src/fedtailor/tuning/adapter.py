@@ -34,7 +34,7 @@ FORMAT = "fedtailor-adapter"
 class Adapter:
     """Train small bottleneck layers behind the sublayers of each block, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.003, "classifier": 0.003}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.003}  # that `auto` stands for
     kind: Literal["adapter"] = "adapter"
     width: Width = 64  # of the bottleneck: weights trained and bytes sent grow with it
     placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"  # behind the feed-forward part alone, or behind attention too
