@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints/dev.txt
 	@touch $@
 	@echo "ready; try: make demo"
 
-demo: setup  ## customize a small language model across six owners of data (about five minutes on two cores)
+demo: setup  ## customize a small language model across six clients (about five minutes on two cores)
 	@$(BIN)/fedtailor demo $(ARGS)
 
 test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
