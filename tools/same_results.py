@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-BYTES_ALIKE = 0.002  # share by which bytes may differ
+BYTES_ALIKE, FEW = 0.002, 16  # share, and bytes, by which sums of bytes may differ
 TABLES = ("rounds", "clients", "evaluations", "partition")
 LOCAL = {"learning_rate": 0.02, "batch_size": 4, "steps": 2}
 SGD = {**LOCAL, "optimizer": "sgd", "learning_rate": 0.1}
@@ -148,7 +148,7 @@ def alike(part: str, one: Any, other: Any) -> bool:
     if part == "traffic" and isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(alike(part, one[key], other[key]) for key in one)
     if part == "traffic" and isinstance(one, int) and isinstance(other, int):
-        return abs(one - other) <= BYTES_ALIKE * max(one, other)
+        return abs(one - other) <= max(FEW, BYTES_ALIKE * max(one, other))
     return bool(one == other)
 
 
