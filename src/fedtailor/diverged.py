@@ -8,10 +8,11 @@ import math
 import re
 from collections.abc import Iterable
 
-from .errors import NotFinite
+from .errors import NotFinite, TooLarge
 
 MARK = re.compile(r"Diverged([A-Z][A-Za-z]*?)Became(NaN|Infinite)(?:InStep(\d{1,9}))?")
 SETTING = "protocol.local.learning_rate"
+SAID = {NotFinite.__name__: "what it sent is not finite", TooLarge.__name__: "what it sent is larger than the manifest allows"}
 
 
 class Diverged(NotFinite):
@@ -34,7 +35,7 @@ def wording(kind: str, mark: str) -> str:
     """Return why a client was dropped, for people."""
     found = MARK.fullmatch(mark)
     if found is None:
-        return "what it sent is not finite" if mark == NotFinite.__name__ else f"{kind} ({mark})"
+        return SAID.get(mark, f"{kind} ({mark})")
     what = re.sub(r"(?<!^)(?=[A-Z])", " ", found[1]).lower()
     step = f" in step {found[3]}" if found[3] else ""
     return f"its {what} became {'NaN' if found[2] == 'NaN' else 'infinite'}{step}"
@@ -46,7 +47,7 @@ def advice(marks: Iterable[str], *, rate: float | None) -> str:
     Args:
         rate: the job's learning rate, if it is known.
     """
-    if not any(MARK.fullmatch(mark) or mark == NotFinite.__name__ for mark in marks):
+    if not any(MARK.fullmatch(mark) or mark in SAID for mark in marks):
         return ""
     now = "" if rate is None else f" (it is {rate:g})"
     less = "LESS" if rate is None else f"{rate / 10:g}"

@@ -33,6 +33,10 @@ class OffManifest(ClientError):
     """A message holds something that its manifest does not list, or in another form."""
 
 
+class TooLarge(OffManifest):
+    """A tensor holds a value beyond what its manifest allows."""
+
+
 class NotFinite(ClientError):
     """A tensor holds NaN or infinity."""
 

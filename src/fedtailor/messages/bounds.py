@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import NotFinite, OffManifest
+from ..errors import NotFinite, OffManifest, TooLarge
 from ..records import Fact
 from ..tensors import pieces
 
@@ -39,7 +39,7 @@ def check_fact(value: Fact, spec: "FactSpec", where: str) -> None:
 
 
 def check_values(tensor: Tensor, most: float, where: str) -> None:
-    """Raise NotFinite if a value is NaN or infinite, and OffManifest if one is larger than `most`; whole numbers are of any size."""
+    """Raise NotFinite if a value is NaN or infinite, and TooLarge if one is larger than `most`; whole numbers are of any size."""
     if not tensor.is_floating_point():
         return
     for piece in pieces(tensor):
@@ -49,7 +49,7 @@ def check_values(tensor: Tensor, most: float, where: str) -> None:
         if not (math.isfinite(least) and math.isfinite(largest)):
             raise NotFinite(f"{where} holds NaN or infinity; try a smaller learning rate or gradient clipping")
         if max(-least, largest) > most:
-            raise OffManifest(
+            raise TooLarge(
                 f"{where} holds {max(-least, largest):g}, the manifest allows {most:g}: did training diverge? Try a smaller learning rate"
             )
 

@@ -13,8 +13,10 @@ from ..errors import BackboneError
 from ..text_files import check_regular, read_text
 
 READ = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "1_Pooling/config.json", "additional_chat_templates/*")
-SETTINGS = (
-    "*config.json",
+SETTINGS = (  # files of others may stand beside, such as lists of training data
+    "config.json",
+    "tokenizer_config.json",
+    "generation_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "*.index.json",
