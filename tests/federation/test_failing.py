@@ -38,7 +38,7 @@ def test_the_share_of_failures_is_that_of_the_job():
 def test_figures_are_of_all_clients():
     half = Failing(inner=Echo(), client="a", share=0.999, seed=0)
     for kind in ("evaluate", "personalize", "alone"):
-        half.answer(Message(kind=kind, facts={"version": 0}))
+        assert half.answer(Message(kind=kind, facts={"version": 0})).kind == kind  # no simulated failure
 
 
 @pytest.mark.parametrize("protocol", ["averaging", "split"])
