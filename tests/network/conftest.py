@@ -1,16 +1,29 @@
 import json
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 from jobs import tiny_rows
 from nets import SITES, DirectLine, at_hub, write_site
+from zygote import Zygote
 
 from fedtailor.network.command import submitted as handed
+from fedtailor.network.site import model_keeper
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    """Return what forks processes of sites' models, so that each need not import everything anew."""
+    made = Zygote()
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def net(tmp_path, tiny_backbone_folder):
+def net(tmp_path, tiny_backbone_folder, zygote, monkeypatch):
     """Return the folders of two sites that hold half of the rows each, and ways to run a job with them."""
+    forking = SimpleNamespace(Popen=zygote.popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(model_keeper, "subprocess", forking)
     rows, kits = tiny_rows(), {site: tmp_path / site for site in SITES}
     for number, (site, kit) in enumerate(kits.items()):
         (kit / "local").mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Both ends of a job, with a process for each site's model, over a line that needs no network."""
 
 import json
+import subprocess
 import threading
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_fresh_process_keeps_what_the_site_has_kept_in_this_run(net):
 
 
 def test_a_model_that_dies_while_it_is_loaded_is_loaded_once_more(net, monkeypatch):
-    commands, popen = [], model_keeper.subprocess.Popen
+    commands, popen = [], subprocess.Popen  # the command itself, not a fork
 
     def die_first(command, **how):
         commands.append(command)
