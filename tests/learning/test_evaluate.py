@@ -9,10 +9,10 @@ from fedtailor.errors import SettingError
 from fedtailor.learning.evaluate import Evaluation, evaluate, metrics_of
 from fedtailor.learning.over_clients import summarize_clients
 from fedtailor.learning.texts import references_of
+from fedtailor.metrics.texts import bleu
 from fedtailor.models.heads import logits_at
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Decoding, Generation, LanguageModeling
-from fedtailor.tasks.metrics import bleu
 
 
 def tiny(folder):
