@@ -5,7 +5,6 @@ A record is written to a message and read back by its fields; its form in a mani
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -44,7 +43,7 @@ def fact(spec: FactSpec, *, sometimes: bool = False) -> Any:
     Args:
         sometimes: whether there are runs without it; what one run may leave out of some messages, the spec calls optional.
     """
-    return field(default=None if sometimes or spec.optional else MISSING, metadata={ROLE: spec})  # type: ignore[call-overload]
+    return field(default=None if sometimes or spec.optional else MISSING, metadata={ROLE: spec})
 
 
 def tensors(*, reveals: TensorsReveal = "nothing", prefix: str = "", names: Collection[str] = ()) -> Any:
@@ -67,6 +66,7 @@ class Record:
     """Facts and tensors, declared once."""
 
     kind: ClassVar[str] = ""
+    layout: ClassVar["_Layout"]
 
     def __init_subclass__(cls, kind: str | None = None) -> None:
         if kind is not None:
@@ -88,9 +88,14 @@ class _Layout:
     named: Mapping[str, str]  # field of a tensor, by its name in a message
 
 
-@cache
-def layout_of(form: Any) -> _Layout:  # a type of record, which the cache takes for a value without a hash
-    """Return the fields of a record, by what they are."""
+def layout_of(form: type[Record]) -> _Layout:
+    """Return the fields of a record, by what they are; found once for each."""
+    if "layout" not in vars(form):
+        form.layout = _layout(form)
+    return form.layout
+
+
+def _layout(form: type[Record]) -> _Layout:
     roles = {each.name: each.metadata[ROLE] for each in fields(form)}
     groups = {name: role for name, role in roles.items() if isinstance(role, Group)}
     return _Layout(
