@@ -18,7 +18,7 @@ def words_of(text):
 
 def passages(text, tokens=10, overlap=3, **more):
     document = Document(id="d", title="t", text=text, **more)
-    return cut(document, "d.txt", Chunks(tokens=tokens, overlap=overlap), words_of)
+    return cut(document, "d.txt", Chunks(tokens=tokens, overlap=overlap), words_of(text))
 
 
 def test_cut_at_sentences_with_overlap():
@@ -26,7 +26,7 @@ def test_cut_at_sentences_with_overlap():
     # the window of 10 tokens ends in `j`; the last sentence that ends in its second half ends with `h.`
     found = passages(text, overlap=3)
     assert [one.text for one in found] == ["a b c d e. f g h.", "f g h. i j k l m n o.", "p q."]
-    assert [one.id for one in found] == ["d#0", "d#1", "d#2"]
+    assert [one.id for one in found] == ["d.txt:d#0", "d.txt:d#1", "d.txt:d#2"]
     assert all(text[one.begin : one.end] == one.text for one in found)
 
 

@@ -5,7 +5,7 @@ Text beyond an embedder's limit would be lost silently: 71 % of PubMedQA's abstr
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -36,7 +36,7 @@ class Chunks:
 class Passage:
     """A part of a document that is found, shown and cited as a whole."""
 
-    id: str  # the document's id and the passage's number in it: "notes.md#0"
+    id: str  # one of its own within a client: "notes.md#0", of a row "rows.parquet:p17#0"
     file: str  # name of the file that the document came from
     document: str  # id of the document
     title: str
@@ -46,21 +46,21 @@ class Passage:
     text: str
 
 
-def cut(document: Document, file: str, chunks: Chunks, spans_of: Callable[[str], Sequence[Span]]) -> list[Passage]:
+def cut(document: Document, file: str, chunks: Chunks, spans: Sequence[Span]) -> list[Passage]:
     """Return the passages of a document, in order; together they hold every character but white space.
 
     Args:
-        spans_of: gives the characters that each token of a text stands for.
+        spans: which characters each token of the text stands for.
     """
-    text = document.text
+    text, whole = document.text, file if document.id == file else f"{file}:{document.id}"
     found: list[Passage] = []
-    for first, end in windows(text, spans_of(text), chunks):
+    for first, end in windows(text, spans, chunks):
         body = text[first:end].strip()
         if not body:
             continue
         begin = text.index(body, first)
         passage = Passage(
-            id=f"{document.id}#{len(found)}",
+            id=f"{whole}#{len(found)}",
             file=file,
             document=document.id,
             title=document.title,
