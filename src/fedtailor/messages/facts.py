@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, needs_of
-from .manifest import FactSpec, Over, Reveals
+from .specs import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
