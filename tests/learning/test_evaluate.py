@@ -9,10 +9,10 @@ from fedtailor.errors import SettingError
 from fedtailor.learning.evaluate import Evaluation, evaluate, metrics_of
 from fedtailor.learning.over_clients import summarize_clients
 from fedtailor.learning.texts import references_of
+from fedtailor.metrics.texts import bleu
 from fedtailor.models.heads import logits_at
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Decoding, Generation, LanguageModeling
-from fedtailor.tasks.metrics import bleu
 
 
 def tiny(folder):
@@ -22,7 +22,7 @@ def tiny(folder):
 
 
 def figures_of(model, task, examples, tokenizer, evaluation=None, *, generate=False, **more):
-    shard = task.tokenize(examples, tokenizer, keep_examples=True)
+    shard = task.prepare(examples, tokenizer, keep_examples=True)
     evaluation = evaluation or Evaluation(generate=Decoding(max_new_tokens=4))
     return evaluate(
         model, task, shard, tokenizer, evaluation, logits_at=logits_at, precision_context=nullcontext, generate=generate, **more

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..metrics.figure import shown_in
 from ..printable import printable
 from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 SILENCE_S = 3.0  # at the start, before a line says what is done
 QUIET = ("loading", "warning", "evaluating")  # events at the start that end no silence
 TENTHS = 10  # of the way of a backbone, a line each
-NOTED = ("loss", "perplexity", "rougeL", "bleu", "accuracy")
 
 
 class Silence:
@@ -133,7 +133,9 @@ class Watcher:
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:
         figures = facts.get("figures", {})
         if facts.get("round") == 0:  # the lines of the rounds and the table at the end tell the others
-            self.say("  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in NOTED if m in figures)]))
+            self.say(
+                "  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in shown_in("line") if m in figures)])
+            )
 
     def on_warning(self, facts: Mapping[str, Any]) -> None:
         self.say(f"note: {facts.get('text', '')}", "yellow")

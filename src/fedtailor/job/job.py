@@ -19,6 +19,7 @@ from ..interfaces import Aggregation, Protection, Tuning
 from ..learning.evaluate import Evaluation
 from ..limits import Few, Rounds
 from ..metrics import OwnMetric
+from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
 from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from ..tasks import TASKS
@@ -155,7 +156,7 @@ class Job(BaseModel):
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
             )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
-        if self.evaluation.own_metrics and not ({"texts", "accuracy"} & set(self.task.figures)):
+        if self.evaluation.own_metrics and not scores_answers(self.task.figures):
             raise SettingError(
                 f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
                 "texts nor classes to score; choose among " + listed(allowed) + "."
@@ -212,7 +213,7 @@ class Job(BaseModel):
 
     def decided(self) -> "Job":
         """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
-        usual = usual_learning_rate(self.tuning, self.task.backbone_kind)
+        usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
         decided = {name: _decide(part, usual) for name, part in parts.items()}
         return self if decided == parts else self.model_copy(update=decided)

@@ -11,15 +11,16 @@ from torch import nn
 
 from ..errors import SettingError
 from ..limits import BatchSize, Rounds
-from ..metrics import OwnMetric
-from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
+from ..metrics import METRICS, Bleu, OwnMetric
+from ..metrics.classes import class_counts
+from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS, perplexity
 from ..metrics.own import check_own, own_score
-from ..tasks.metrics import FROM_COUNTS, Bleu, accuracy, class_counts, macro_f1, perplexity
+from ..models.kinds import kind_of
 from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt, Task, Writes
 from ..tasks.text.generate import Decoding, Progress, evaluating
 from .losses import Losses, measure
-from .texts import TEXT_METRICS, score_texts, write_texts
+from .texts import score_texts, write_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +102,21 @@ def metrics_of(task: Task, evaluation: Evaluation) -> tuple[str, ...]:
 def figure_names(task: Task, evaluation: Evaluation) -> list[str]:
     """Return the names of all that an evaluation may report, counts that metrics are made of among them."""
     asked = metrics_of(task, evaluation)
-    counted = [f"{name}{OF_COUNTS}" for name in FROM_COUNTS if name in asked and (name != "macro_f1" or evaluation.class_counts)]
+    counted = [f"{name}{OF_COUNTS}" for name in METRICS if name in asked and _is_counted(name, evaluation)]
     own = [metric.name for metric in evaluation.own_metrics]
     return [*task.figures, *own, *([SAMPLE_LOSS] if evaluation.local_gain else []), *counted]
 
 
+def _is_counted(name: str, evaluation: Evaluation) -> bool:
+    """Return whether the counts that a metric is made of are reported: if it is made of any, and classes may be counted or are not."""
+    metric = METRICS.get(name)
+    return metric is not None and metric.from_counts is not None and (metric.reveals == "figures" or evaluation.class_counts)
+
+
 def writes_texts(task: Task, evaluation: Evaluation) -> bool:
     """Return whether the metrics that are asked for need texts that the model writes."""
-    return isinstance(task, Writes) and bool(set(metrics_of(task, evaluation)) & set(TEXT_METRICS) or evaluation.own_metrics)
+    of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None}
+    return isinstance(task, Writes) and bool(set(metrics_of(task, evaluation)) & of_texts or evaluation.own_metrics)
 
 
 def evaluate(
@@ -170,13 +178,13 @@ def evaluate(
     if not texts:
         return Evaluated(figures=figures, counts=counts, losses=losses)
     written, references = [t["text"] for t in texts], [t["references"] for t in texts]
-    of_texts, corpora = score_texts(wanted, written, references, evaluation.bleu)
+    scores = score_texts(wanted, written, references, evaluation.bleu)
     own = {metric.name: own_score(metric, written, references) for metric in evaluation.own_metrics}
     return Evaluated(
-        figures=figures | {"texts": len(texts)} | of_texts | own,
-        counts=counts | {f"{name}{OF_COUNTS}": score.counts for name, score in corpora.items()},
+        figures=figures | {"texts": len(texts)} | {name: found.score for name, found in scores.items()} | own,
+        counts=counts | {f"{name}{OF_COUNTS}": found.counts for name, found in scores.items() if found.counts},
         texts=texts,
-        bleu_signature=corpora["bleu"].signature if "bleu" in corpora else None,
+        bleu_signature=scores["bleu"].signature if "bleu" in scores else None,
         losses=losses,
     )
 
@@ -184,7 +192,7 @@ def evaluate(
 def figures_of_loss(task: Task, shard: Shard, losses: Losses) -> dict[str, float]:
     """Return what the sums say: means and perplexities, and over how many."""
     figures: dict[str, float] = {"loss": losses.total / losses.counted, "examples": len(shard)}
-    if task.backbone_kind == "causal":
+    if kind_of(task.backbone).causal:
         figures |= {"tokens": losses.counted, "perplexity": perplexity(losses.total, losses.counted)}
         words = 0 if shard.words_N is None else int(shard.words_N.sum())
         if words:
@@ -200,10 +208,10 @@ def _of_classes(
         return {}, {}
     labels, predicted = shard.labels_N.tolist(), [losses.predicted[row] for row in range(len(shard))]
     counts = class_counts(predicted, labels, losses.classes)
-    figures = {"accuracy": accuracy(predicted, labels), "macro_f1": macro_f1(counts)}
+    figures = {name: metric.of_classes(counts) for name, metric in METRICS.items() if metric.of_classes is not None}
     names = [str(name) for name in getattr(task, "labels", ())] or [str(number) for number in range(losses.classes)]
     for metric in evaluation.own_metrics:
         answers, right = [names[said] for said in predicted], [[names[label]] for label in labels]
         figures[metric.name] = own_score(metric, answers, right)
-    told = evaluation.class_counts and "macro_f1" in metrics_of(task, evaluation)
-    return figures, {f"macro_f1{OF_COUNTS}": counts} if told else {}
+    counted = [name for name in metrics_of(task, evaluation) if name in figures and _is_counted(name, evaluation)]
+    return figures, {f"{name}{OF_COUNTS}": counts for name in counted}

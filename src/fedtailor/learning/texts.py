@@ -5,15 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from ..metrics.rouge import rouge
+from ..metrics import METRICS, Bleu
+from ..metrics.texts import TextScore
 from ..records import Example
-from ..tasks.metrics import Bleu, CorpusScore, bleu, chrf
 from ..tasks.task import Task, Writes, task_ends
 from ..tasks.text.generate import Decoding, Progress
 from ..tasks.text.generate import generate as generate_texts
-
-ROUGES = ("rouge1", "rouge2", "rougeL")
-TEXT_METRICS = ("bleu", "chrf", *ROUGES)  # of generated texts
 
 
 def write_texts(
@@ -47,12 +44,10 @@ def references_of(example: Example) -> list[str]:
 
 def score_texts(
     wanted: Sequence[str], written: Sequence[str], references: Sequence[Sequence[str]], settings: Bleu
-) -> tuple[dict[str, float], dict[str, CorpusScore]]:
-    """Return the wanted metrics of some texts; of those that are no means also the whole score, with its counts."""
-    scores: dict[str, CorpusScore] = {}
-    if "bleu" in wanted:
-        scores["bleu"] = bleu(written, references, settings)
-    if "chrf" in wanted:
-        scores["chrf"] = chrf(written, references)
-    figures = {name: found.score for name, found in scores.items()}
-    return figures | {kind: rouge(kind, written, references) for kind in ROUGES if kind in wanted}, scores
+) -> dict[str, TextScore]:
+    """Return those of the wanted metrics that score texts."""
+    return {
+        name: metric.of_texts(written, references, settings)
+        for name, metric in METRICS.items()
+        if name in wanted and metric.of_texts is not None
+    }

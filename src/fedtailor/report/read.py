@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..metrics import HIGHER_IS_BETTER
+from ..metrics import directions
 from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 
@@ -59,7 +59,7 @@ class Run:
     def higher_is_better(self, metric: str) -> bool:
         """Return whether more of a metric is better, also of one of the user's own."""
         own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
-        return bool({**HIGHER_IS_BETTER, **own}.get(metric, False))
+        return bool(directions(own).get(metric, False))
 
     @property
     def alone(self) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from .classification import Classification
 from .generation import Generation
 from .language_modeling import LanguageModeling
-from .metrics import Bleu
 from .shard import Batch, Shard, collate, counted_targets, evaluation_batches, select, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
 from .text.generate import Decoding
@@ -19,7 +18,6 @@ TASKS: Mapping[str, type] = {
 __all__ = [
     "TASKS",
     "Batch",
-    "Bleu",
     "Classification",
     "Decoding",
     "Generation",

@@ -4,7 +4,7 @@ import pytest
 
 from fedtailor.errors import SettingError
 from fedtailor.metrics.rouge import rouge
-from fedtailor.tasks.metrics import Bleu, accuracy, bleu, chrf, class_counts, macro_f1, perplexity, streams
+from fedtailor.metrics.texts import Bleu, bleu, chrf, streams
 
 
 def test_bleu_of_a_text_that_is_too_short():
@@ -41,21 +41,6 @@ def test_empty_text_counts_as_nothing():
 def test_rouge_takes_the_best_reference_of_each_text():
     # text 1 against "a b c": precision 2/2, recall 2/3, F = 0.8, better than "x" with 0; text 2: 0
     assert rouge("rougeL", ["a c", "q"], [["x", "a b c"], ["z"]]) == pytest.approx(0.4)
-
-
-def test_accuracy_and_macro_f1():
-    # class 0: precision 1/2, recall 1: F 2/3; class 1: 1, 1/2: 2/3; class 2 was foretold but never right: not seen here
-    assert accuracy([0, 0, 1], [0, 1, 1]) == pytest.approx(2 / 3)
-    assert macro_f1(class_counts([0, 0, 1], [0, 1, 1], 2)) == pytest.approx(2 / 3)
-    # class 2 foretold once, wrongly: F 0; class 0: 2/2, 1/1 -> 1; class 1: 1/1, 1/2 -> 2/3; mean 5/9
-    assert macro_f1(class_counts([0, 1, 2], [0, 1, 1], 3)) == pytest.approx(5 / 9)
-
-
-def test_perplexity_is_exp_of_the_mean():
-    assert perplexity(4 * math.log(3), 4) == pytest.approx(3)
-    assert perplexity(4 * math.log(3), 2) == pytest.approx(9)
-    assert perplexity(1e6, 1) == math.inf
-    assert math.isnan(perplexity(math.nan, 1))
 
 
 @pytest.mark.parametrize(("name", "value"), [("lowercase", "yes"), ("tokenize", "12a")])
