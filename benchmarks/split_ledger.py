@@ -195,10 +195,10 @@ def tokens_in(shape: Shape, data: Path) -> Callable[[str], int]:
     parts = assemble(
         job_of(shape, LABELS[0], 1, data), given=[{"text": "Some words, so that there is a block."}], warn=lambda text: None
     )
-    task, tokenizer = parts.worker.task, parts.worker.tokenizer
+    task, tokenizer = parts.worker.task, parts.worker.processor
 
     def count(text: str) -> int:
-        lengths = task.tokenize([Example(id="", fields={"text": text})], tokenizer, keep_examples=False).lengths_N
+        lengths = task.prepare([Example(id="", fields={"text": text})], tokenizer, keep_examples=False).lengths_N
         return int(lengths.sum()) - max(0, len(lengths) - 1)
 
     return count

@@ -22,7 +22,7 @@ def tiny(folder):
 
 
 def figures_of(model, task, examples, tokenizer, evaluation=None, *, generate=False, **more):
-    shard = task.tokenize(examples, tokenizer, keep_examples=True)
+    shard = task.prepare(examples, tokenizer, keep_examples=True)
     evaluation = evaluation or Evaluation(generate=Decoding(max_new_tokens=4))
     return evaluate(
         model, task, shard, tokenizer, evaluation, logits_at=logits_at, precision_context=nullcontext, generate=generate, **more

@@ -95,13 +95,13 @@ def test_a_job_reads_its_files_once_and_the_setting_switches_it_off(tiny_backbon
     kept = {file.name for file in token_folder().glob("*")}
     assert kept
     task = type(first.worker.task)
-    tokenize = task.tokenize
+    tokenize = task.prepare
 
     def small_alone(self, examples, *args, **kwargs):
         assert len(examples) < 3, "it was tokenized again"
         return tokenize(self, examples, *args, **kwargs)
 
-    monkeypatch.setattr(task, "tokenize", small_alone)
+    monkeypatch.setattr(task, "prepare", small_alone)
     second = assemble(job)
     for client, state in first.states.items():
         for part in ("train", "validation", "test"):

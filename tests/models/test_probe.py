@@ -129,12 +129,12 @@ def test_a_text_has_one_class_whatever_its_batch(tmp_path, tiny_bert_folder, sid
             parameter.mul_(3)
     if side == "none":
         backbone.model.register_forward_hook(leaking, with_kwargs=True)
-        backbone.model.padding_side = find_padding(backbone.model, backbone.tokenizer, causal=False, what="this")
+        backbone.model.padding_side = find_padding(backbone.model, backbone.processor, causal=False, what="this")
     assert padding_of(backbone.model) == side
     task = Classification(labels=("a", "b"))
     examples = [Example(id=str(n), fields={"text": text, "label": "ab"[n % 2]}) for n, text in enumerate(TEXTS)]
-    shard = task.tokenize(examples, backbone.tokenizer, keep_examples=True)
-    pad = backbone.tokenizer.pad_token_id
+    shard = task.prepare(examples, backbone.processor, keep_examples=True)
+    pad = backbone.processor.pad_token_id
     with torch.no_grad():
         found = [
             measure(backbone.model, task, shard, pad_id=pad, batch_size=size, logits_at=logits_at).total for size in (1, 2, 5)
@@ -163,19 +163,19 @@ def test_who_looks_at_neighbours_is_refused(tiny_bert_folder, tiny_backbone_fold
 
         backbone.model.register_forward_hook(mix)
         with pytest.raises(BackboneError, match="another text stands beside it in the batch"):
-            find_padding(backbone.model, backbone.tokenizer, causal=kind == "causal", what="this")
+            find_padding(backbone.model, backbone.processor, causal=kind == "causal", what="this")
 
 
 def test_a_language_model_that_bears_no_padding_reads_one_text_at_a_time(tiny_backbone_folder):
     backbone = load(tiny_backbone_folder)
 
     hook = backbone.model.register_forward_hook(leaking, with_kwargs=True)
-    side = find_padding(backbone.model, backbone.tokenizer, causal=True, what="this")
+    side = find_padding(backbone.model, backbone.processor, causal=True, what="this")
     assert side == "none"
     backbone.model.padding_side = side
     task = Generation()
     examples = [Example(id=str(n), fields={"input": text, "target": text[::-1]}) for n, text in enumerate(TEXTS)]
-    shard = task.tokenize(examples, backbone.tokenizer, keep_examples=True)
+    shard = task.prepare(examples, backbone.processor, keep_examples=True)
     with torch.no_grad():
         found = measure(backbone.model, task, shard, pad_id=3, batch_size=5, logits_at=logits_at)
         hook.remove()
@@ -188,7 +188,7 @@ def test_the_look_draws_nothing_and_finds_numbers_that_are_none(tiny_bert_folder
     backbone = load(tiny_bert_folder, "classifier")
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    find_padding(backbone.model, backbone.tokenizer, causal=False, what="this")
+    find_padding(backbone.model, backbone.processor, causal=False, what="this")
     assert torch.equal(torch.random.get_rng_state(), before)
     from safetensors.torch import load_file, save_file
 

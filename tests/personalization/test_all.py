@@ -227,7 +227,7 @@ def test_every_clients_result_loads_and_measures_the_same(
     worker, resolved = parts.worker, parts.worker.task
     for client, state in parts.states.items():
         labels = resolved.labels if task == "classification" else ()
-        kind = resolved.backbone_kind
+        kind = resolved.backbone
         fresh = load_backbone(
             job.backbone, kind=kind, labels=labels, precision="float32", device=worker.device, base=job.base, seed=job.seed
         )
@@ -236,7 +236,7 @@ def test_every_clients_result_loads_and_measures_the_same(
             model,
             resolved,
             state.test,
-            worker.tokenizer,
+            worker.processor,
             job.evaluation,
             logits_at=logits_at,
             precision_context=worker.precision,

@@ -14,6 +14,7 @@ from ..interfaces import Control, Refactoring
 from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
+from ..models.kinds import kind_of
 from ..personalization import Ditto, Dual
 from ..protocols import Averaging, Distillation, Split
 from ..records import ClientInfo
@@ -175,7 +176,7 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
         warn(
             "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
         )
-    if backbone.kind == "classifier" and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
+    if not kind_of(backbone.kind).causal and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
         warn(
             f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
             "task: {kind: classification, pooling: mean} begins with what it was trained for"

@@ -77,7 +77,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
     try:
         backbone = load_backbone(
             name,
-            kind=worker.task.backbone_kind,
+            kind=worker.task.backbone,
             labels=worker.task.labels_of(()),
             pooling=pooling_of(worker.task),
             precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
@@ -94,7 +94,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
     except FedtailorError as error:
         raise type(error)(f"clients.overrides.{client}.backbone: {error}") from None
     return OwnModel(
-        backbone=backbone, worker=replace(worker, model=model, tokenizer=backbone.tokenizer, tuning=tuning, remember=False)
+        backbone=backbone, worker=replace(worker, model=model, processor=backbone.processor, tuning=tuning, remember=False)
     )
 
 

@@ -161,7 +161,7 @@ def assemble(
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
-    cache = TokenCache.of(worker.task, worker.tokenizer) if keep_tokens else None
+    cache = TokenCache.of(worker.task, worker.processor) if keep_tokens else None
     states = {
         client: client_state(
             client, divided, own_workers.get(client, worker), clients_folder, warn, cache=None if client in own_workers else cache
@@ -178,7 +178,7 @@ def assemble(
         for client in [*[c for c in states if len(states[c].train)][:1], *models]:
             check_recomputing(own_workers.get(client, worker), states[client].train)
     report_cut(task, states, files, room, warn)
-    report_clock(job, task, backbone.tokenizer, warn)
+    report_clock(job, task, backbone.processor, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -257,7 +257,7 @@ def _tuned_worker(
     """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
     backbone = load_backbone(
         job.backbone,
-        kind=task.backbone_kind,
+        kind=task.backbone,
         labels=task.labels_of((), job.base),
         pooling=pooling_of(task),
         # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
@@ -278,7 +278,7 @@ def _tuned_worker(
     attach_second(job, model)
     worker = Worker(
         model=model,
-        tokenizer=backbone.tokenizer,
+        processor=backbone.processor,
         task=task,
         tuning=ranks.shared,
         evaluation=_evaluation_of(job),

@@ -7,6 +7,7 @@ from typing import Any
 from ..job import Job
 from ..metrics.figure import shown_in
 from ..models import PACKAGED
+from ..models.kinds import kind_of
 from ..printable import printable
 from ..run_files import shared_part
 from ..yaml_text import write_yaml
@@ -44,12 +45,11 @@ def base_name(job: Job) -> str:
 def _header(job: Job, to: str) -> str:
     settings = job.to_dict()
     license = PACKAGED[job.backbone].license if job.backbone in PACKAGED else "other"
-    task = "text-classification" if job.task.backbone_kind == "classifier" else "text-generation"
     facts = {
         "base_model": base_name(job),
         "library_name": {"merged": "transformers", "peft": "peft"}.get(to, "fedtailor"),
         "license": license,
-        "pipeline_tag": task,
+        "pipeline_tag": kind_of(job.task.backbone).pipeline,
         "tags": ["fedtailor", "federated", settings["tuning"]["kind"]],
     }
     return f"---\n{write_yaml(facts)}---"

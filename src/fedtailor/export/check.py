@@ -40,7 +40,7 @@ class Reader:
 
 def take_sample(model: nn.Module, backbone: Backbone) -> Sample:
     """Return the model's answers to texts of tokens that mean nothing special, drawn alike each time."""
-    tokenizer = backbone.tokenizer
+    tokenizer = backbone.processor
     usual = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     draw = stream(0, "export")
     texts = [torch.tensor([[usual[place] for place in draw.integers(len(usual), size=length)]]) for length in LENGTHS]

@@ -92,7 +92,7 @@ def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Read
         pooled=pooled,
         config=mean_in_config(base) if reads_mean(base) else {},
     )
-    tokenizer = done.backbone.tokenizer
+    tokenizer = done.backbone.processor
     use = Use(
         to=to,
         name=name,
@@ -141,7 +141,7 @@ def open_run(run_folder: Path) -> Customized:
 def _load_backbone(job: Job, adapter: Path) -> Backbone:
     return load_backbone(
         job.backbone,
-        kind=job.task.backbone_kind,
+        kind=job.task.backbone,
         labels=_labels(adapter),
         pooling=pooling_of(job.task),
         device=torch.device("cpu"),

@@ -213,7 +213,7 @@ class Job(BaseModel):
 
     def decided(self) -> "Job":
         """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
-        usual = usual_learning_rate(self.tuning, self.task.backbone_kind)
+        usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
         decided = {name: _decide(part, usual) for name, part in parts.items()}
         return self if decided == parts else self.model_copy(update=decided)

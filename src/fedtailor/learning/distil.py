@@ -123,7 +123,7 @@ def places_in(shard: Shard) -> Callable[[Sequence[int]], Tensor]:
 def classes_of(worker: Worker) -> int:
     """Return over how many classes or words logits go: a head may have more words than its tokenizer, for the sake of round sizes."""
     names = worker.task.labels_of(())
-    return len(names) if names else 1 + max(worker.tokenizer.get_vocab().values())
+    return len(names) if names else 1 + max(worker.processor.get_vocab().values())
 
 
 def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:

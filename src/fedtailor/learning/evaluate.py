@@ -15,6 +15,7 @@ from ..metrics import METRICS, Bleu, OwnMetric
 from ..metrics.classes import class_counts
 from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS, perplexity
 from ..metrics.own import check_own, own_score
+from ..models.kinds import kind_of
 from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt, Task, Writes
 from ..tasks.text.generate import Decoding, Progress, evaluating
@@ -191,7 +192,7 @@ def evaluate(
 def figures_of_loss(task: Task, shard: Shard, losses: Losses) -> dict[str, float]:
     """Return what the sums say: means and perplexities, and over how many."""
     figures: dict[str, float] = {"loss": losses.total / losses.counted, "examples": len(shard)}
-    if task.backbone_kind == "causal":
+    if kind_of(task.backbone).causal:
         figures |= {"tokens": losses.counted, "perplexity": perplexity(losses.total, losses.counted)}
         words = 0 if shard.words_N is None else int(shard.words_N.sum())
         if words:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..chance import stream
 from ..models.heads import logits_at
+from ..models.kinds import kind_of
 from ..models.pooling import mean_over_tokens
 from ..records import ClientId
 from ..tasks import evaluation_batches, select
@@ -93,7 +94,7 @@ def _hidden_means(worker: Worker, shard: Shard, rows: list[int]) -> np.ndarray:
     batch = worker.batch(shard, rows)
     given = {"input_ids": batch.input_ids_BL, "attention_mask": batch.attention_mask_BL, "output_hidden_states": True}
     with worker.precision():
-        if worker.task.backbone_kind == "causal":
+        if kind_of(worker.task.backbone).causal:
             with logits_at(worker.model, torch.zeros_like(batch.target_BL)):  # no logits: a vocabulary costs more than the body
                 output = worker.model(**given)
         else:

@@ -52,7 +52,7 @@ class Worker:
     """One model in memory; to be another client is to copy that client's trained weights into place."""
 
     model: nn.Module  # with the tuning attached
-    tokenizer: Any  # of transformers
+    processor: Any  # what makes the model's inputs of data: a tokenizer for texts
     task: Task
     tuning: Tuning
     evaluation: Evaluation
@@ -144,7 +144,7 @@ class Worker:
 
     def batch(self, shard: Shard, rows: list[int]) -> Batch:
         """Return the examples numbered `rows` as one padded batch on the worker's device."""
-        return collate(shard, rows, self.tokenizer.pad_token_id, self.device, padding_of(self.model))
+        return collate(shard, rows, self.processor.pad_token_id, self.device, padding_of(self.model))
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Return the sum of the loss over the counted targets, and their number."""
@@ -164,7 +164,7 @@ class Worker:
             self.model,
             self.task,
             shard,
-            self.tokenizer,
+            self.processor,
             self.evaluation,
             logits_at=logits_at,
             precision_context=self.precision,
@@ -188,7 +188,7 @@ class Worker:
                 self.model,
                 self.task,
                 shard,
-                pad_id=self.tokenizer.pad_token_id,
+                pad_id=self.processor.pad_token_id,
                 batch_size=self.evaluation.batch_size,
                 logits_at=logits_at,
                 sample_alone=True,

@@ -43,7 +43,7 @@ def _clock(parts: Parts) -> str | None:
     """Return the moment that the chat template writes as now; None if it writes none."""
     task: Any = parts.worker.task
     workers = (parts.worker, *parts.own_workers.values())
-    return task.clock if getattr(task, "chat", False) and any(writes_time(one.tokenizer) for one in workers) else None
+    return task.clock if getattr(task, "chat", False) and any(writes_time(one.processor) for one in workers) else None
 
 
 def _processor() -> str:

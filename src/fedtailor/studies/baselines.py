@@ -88,7 +88,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     assert isinstance(parts.protocol, Averaging)
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
-    everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
+    everything = parts.worker.task.prepare(examples, parts.worker.processor, keep_examples=False)
     assert isinstance(parts.protocol, Averaging)  # `run_baseline` has seen to it
     local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":

@@ -37,7 +37,7 @@ class Classification:
     required: ClassVar[tuple[str, ...]] = ("text", "label")
     optional: ClassVar[tuple[str, ...]] = ()
     context: ClassVar[tuple[str, ...]] = ()
-    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "classifier"
+    backbone: ClassVar[str] = "classifier"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "macro_f1")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples")
@@ -74,7 +74,7 @@ class Classification:
             return read_labels(expanded(base, self.labels, "task.labels"))
         return tuple(self.labels) if self.labels is not None else found_labels(examples)
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
         """Return the texts' tokens, with the tokenizer's own marks, and the numbers of their classes.
 
         Raises:

@@ -52,7 +52,7 @@ class Generation:
 
     required: ClassVar[tuple[str, ...]] = ("input", "target")
     optional: ClassVar[tuple[str, ...]] = ("references",)
-    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
+    backbone: ClassVar[str] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bleu", "rougeL")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
@@ -91,7 +91,7 @@ class Generation:
         """Return no labels: there are no classes."""
         return ()
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
         """Return prompt, target and end token of each example; the target and its end token are counted.
 
         A prompt that is too long loses one end of its input, a conversation what was said first (or last); the template's own words,

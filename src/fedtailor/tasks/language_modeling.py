@@ -41,7 +41,7 @@ class LanguageModeling:
     context: ClassVar[tuple[str, ...]] = ()
     running: ClassVar[bool] = True
     optional: ClassVar[tuple[str, ...]] = ()
-    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
+    backbone: ClassVar[str] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words")
@@ -69,7 +69,7 @@ class LanguageModeling:
         """Return no labels: there are no classes."""
         return ()
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
         """Return the lines in blocks. A block is no single example, so the shard never holds the examples themselves.
 
         Raises:

@@ -23,7 +23,7 @@ class Task(Protocol):
 
     required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
-    backbone_kind: ClassVar[Literal["causal", "classifier"]]
+    backbone: ClassVar[str]  # the kind that it needs: a name of `models.kinds`
     metrics: ClassVar[tuple[str, ...]]  # what a job may ask for
     default_metrics: ClassVar[tuple[str, ...]]
     figures: ClassVar[tuple[str, ...]]  # every name that an evaluation may report, numbers all
@@ -34,8 +34,8 @@ class Task(Protocol):
     def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
         """Return the names of the classes in the order of their numbers; empty for tasks without classes."""
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
-        """Return the examples as tokens; those that cannot be used are named in `Shard.dropped` with the reason."""
+    def prepare(self, examples: Sequence[Example], processor: Any, *, keep_examples: bool) -> Shard:
+        """Return the examples as the model takes them, made by the backbone's processor (a tokenizer for texts); those that cannot be used are named in `Shard.dropped` with the reason."""
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""

@@ -8,12 +8,12 @@ LearningRate = float | Literal["auto"]  # above 0; auto: the usual one of the tu
 OTHERWISE = 1.0e-3  # of a tuning that names none: a class of the user's own
 
 
-def usual_learning_rate(tuning: object, backbone_kind: str) -> float:
+def usual_learning_rate(tuning: object, backbone: str) -> float:
     """Return the learning rate of AdamW that a tuning usually learns with.
 
     Args:
         tuning: declares them as `learning_rates`, by kind of backbone; they come from benchmarks/defaults.py.
-        backbone_kind: the task's: causal or classifier.
+        backbone: the task's: causal or classifier.
     """
     declared: Mapping[str, float] = getattr(tuning, "learning_rates", {})
-    return declared.get(backbone_kind, OTHERWISE)
+    return declared.get(backbone, OTHERWISE)

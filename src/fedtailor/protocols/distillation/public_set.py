@@ -106,9 +106,9 @@ def tokenize_public(examples: Sequence[Example], task: Task, tokenizer: Any) -> 
     """
     names = task.labels_of(())
     if not names:
-        return task.tokenize(examples, tokenizer, keep_examples=False)
+        return task.prepare(examples, tokenizer, keep_examples=False)
     filled = [e if "label" in e.fields else replace(e, fields={**e.fields, "label": names[0]}) for e in examples]
-    shard = task.tokenize(filled, tokenizer, keep_examples=False)
+    shard = task.prepare(filled, tokenizer, keep_examples=False)
     gone = {id for id, _ in shard.dropped}
     known_N = torch.tensor(["label" in e.fields for e in examples if e.id not in gone], dtype=torch.bool)
     assert shard.labels_N is not None
@@ -128,8 +128,8 @@ def check_same_words(server: Worker, client: Worker, name: ClientId) -> None:
         )
     if ours:
         return
-    mine, other = server.tokenizer.get_vocab(), client.tokenizer.get_vocab()
-    if mine != other or _sample(server.tokenizer) != _sample(client.tokenizer):
+    mine, other = server.processor.get_vocab(), client.processor.get_vocab()
+    if mine != other or _sample(server.processor) != _sample(client.processor):
         raise SettingError(
             f"protocol distillation: the server's tokenizer has {len(mine):,} words, that of client {name!r} {len(other):,}, of which "
             f"{len(mine.keys() & other.keys()):,} are the same; logits go by the words' numbers: choose backbones of one family, "

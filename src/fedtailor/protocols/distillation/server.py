@@ -54,7 +54,7 @@ class DistillationRun:
 
     def __post_init__(self) -> None:
         self.settings.check_task(self.worker)
-        shard = tokenize_public(self.examples, self.worker.task, self.worker.tokenizer)
+        shard = tokenize_public(self.examples, self.worker.task, self.worker.processor)
         if not len(shard):
             raise SettingError(
                 f"protocol.public: none of its {len(self.examples)} examples can be used"
@@ -149,8 +149,8 @@ class DistillationRun:
         """
         mine = replace(self.public, shard=self._public_of(worker))
         start = self.start_weights if worker is self.worker else clone(worker.params)
-        if public is not None and worker.tokenizer is not self.worker.tokenizer:
-            public = worker.task.tokenize(public.examples, worker.tokenizer, keep_examples=True)
+        if public is not None and worker.processor is not self.worker.processor:
+            public = worker.task.prepare(public.examples, worker.processor, keep_examples=True)
         return DistillationClient(
             protocol=self.settings,
             worker=worker,
@@ -169,9 +169,9 @@ class DistillationRun:
 
     def _public_of(self, worker: Worker) -> Shard:
         """Return the public examples as a worker's tokens."""
-        if worker.tokenizer is self.worker.tokenizer:
+        if worker.processor is self.worker.processor:
             return self.public.shard
-        return tokenize_public(self.examples, worker.task, worker.tokenizer)
+        return tokenize_public(self.examples, worker.task, worker.processor)
 
     def last_request(self, state: ServerState, *, generate: bool) -> Message:
         """Return the request to align once more after the last round; `generate`: whether figures of generated texts are wanted."""

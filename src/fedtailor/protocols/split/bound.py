@@ -15,6 +15,7 @@ from ...ledger import Sizes
 from ...messages import Manifest
 from ...messages.wires.table import TOKENS, Wire
 from ...models.cut import Draws, Part
+from ...models.kinds import kind_of
 from ...personalization import Personalization, Shared
 from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
@@ -80,7 +81,7 @@ class BoundSplit:
             layouts=[self.layout.moved(cut) for cut in self.all_cuts],
             wire=self.wire,
             gradients=self.gradient_wire,
-            classes=self.worker.task.backbone_kind == "classifier",
+            classes=not kind_of(self.worker.task.backbone).causal,
             reuse=self.settings.reuse,
             pipelined=self.settings.pipelined,
             auto=self.auto,
