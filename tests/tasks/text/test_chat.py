@@ -306,7 +306,7 @@ def test_of_several_templates_that_for_tools_writes_conversations_with_tools(tin
     tokenizer, task = with_template(tiny_backbone_folder, tmp_path / "named", NAMED), Generation(chat=True)
     turns = [{"role": "user", "content": "Sun?"}, {"role": "assistant", "content": "Yes."}]
     plain, tooled = example("Sun?", "Yes.", messages=turns), example("Sun?", "Yes.", messages=turns, tools=TOOLS)
-    shard = task.tokenize([plain, tooled], tokenizer, keep_examples=False)
+    shard = task.prepare([plain, tooled], tokenizer, keep_examples=False)
     prompts = task.prompts([plain, tooled], tokenizer)
     assert [tokenizer.decode(ids) for ids in prompts] == [
         "<|im_start|>user\nSun?<|im_end|>\n<|im_start|>assistant\n",
@@ -332,5 +332,5 @@ def test_a_template_that_loops_for_ever_is_stopped(tiny_backbone_folder, tmp_pat
     tokenizer = with_template(tiny_backbone_folder, tmp_path / "looping", template)
     begin = time.monotonic()
     with pytest.raises(BackboneError, match=r"has not written a conversation after 0\.3 s.*task.template"):
-        Generation(chat=True).tokenize([example("Who?", "Me.")], tokenizer, keep_examples=False)
+        Generation(chat=True).prepare([example("Who?", "Me.")], tokenizer, keep_examples=False)
     assert time.monotonic() - begin < 20
