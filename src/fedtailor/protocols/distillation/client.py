@@ -89,7 +89,7 @@ class DistillationClient:
             "seconds": training.working,
             "targets": trained.targets,
             "tokens": trained.tokens + (aligned.tokens if aligned else 0),
-            "forward_tokens": len(shard.tokens_T) + extra_tokens + scored_tokens,
+            "forward_tokens": int(shard.sizes_N.sum()) + extra_tokens + scored_tokens,
             "steps": len(trained.losses) + (len(aligned.losses) if aligned else 0),
             "first_loss": trained.losses[0],
             "last_loss": trained.losses[-1],

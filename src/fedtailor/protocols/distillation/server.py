@@ -20,7 +20,7 @@ from ...messages import Manifest
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
-from ...tasks.shard import Shard
+from ...tasks.shard import Shard, TokenShard
 from ...tensors import Tensors, check_finite, clone, norm, subtract
 from ..averaging.messages import losses_wanted
 from ..rounds.sampling import Sampler, at_least
@@ -167,7 +167,7 @@ class DistillationRun:
         check_same_words(self.worker, worker, client)
         check_same_rows(self.public.shard, self._public_of(worker), client)
 
-    def _public_of(self, worker: Worker) -> Shard:
+    def _public_of(self, worker: Worker) -> TokenShard:
         """Return the public examples as a worker's tokens."""
         if worker.processor is self.worker.processor:
             return self.public.shard
