@@ -13,7 +13,6 @@ from ..data.divide import Divided
 from ..federation.ranked import RankOf
 from ..job import Job
 from ..learning.client import ClientState
-from ..learning.evaluate import Evaluation, figure_names
 from ..learning.recompute import check_recomputing
 from ..learning.token_cache import TokenCache
 from ..learning.worker import Worker
@@ -26,6 +25,7 @@ from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler, clients_per_round
 from ..records import ClientId, ClientInfo, Cost, Example
 from ..tasks import Task, Writes, pooling_of
+from ..tasks.evaluation import Evaluation, figure_names
 from ..tasks.shard import Shard
 from ..tasks.task import at_moment
 from ..tasks.text.generate import check_room
@@ -308,7 +308,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}
     for info in parts.sampler.clients:
-        lengths = parts.states[info.id].train.lengths_N
+        lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
         protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
         costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)

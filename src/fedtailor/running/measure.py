@@ -11,10 +11,10 @@ from ..assembly import Parts
 from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import writes_texts
 from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
+from ..tasks.evaluation import writes_texts
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress

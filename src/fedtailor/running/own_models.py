@@ -10,7 +10,6 @@ from ..assembly import Parts
 from ..diverged import wording
 from ..errors import RunError
 from ..interfaces import Federation
-from ..learning.evaluate import Evaluation
 from ..learning.over_clients import numbers, over_clients
 from ..learning.public_fit import STEPS
 from ..ledger import train_flops
@@ -19,6 +18,7 @@ from ..protocols.distillation.collect import COUNTS_OF, FIT_OF, SCORES_OF
 from ..protocols.distillation.messages import ALIGN, NOW
 from ..protocols.personal import PARTS
 from ..records import ClientFailure, ClientId
+from ..tasks.evaluation import Evaluation
 from ..tensors import Tensors
 from .measure import Notify
 from .progress import Progress

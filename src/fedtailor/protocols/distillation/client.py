@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ShapeMismatch
+from ...interfaces import traits_of
 from ...learning.client import ClientState
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
@@ -88,7 +89,7 @@ class DistillationClient:
             "seconds": training.working,
             "targets": trained.targets,
             "tokens": trained.tokens + (aligned.tokens if aligned else 0),
-            "forward_tokens": len(shard.tokens_T) + extra_tokens + scored_tokens,
+            "forward_tokens": int(shard.sizes_N.sum()) + extra_tokens + scored_tokens,
             "steps": len(trained.losses) + (len(aligned.losses) if aligned else 0),
             "first_loss": trained.losses[0],
             "last_loss": trained.losses[-1],
@@ -99,7 +100,7 @@ class DistillationClient:
         kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
         check_finite(kept, "weights after training")
         state.keep(version + 1, kept)
-        beside = with_mark(worker.tensors()) if self.protocol.aggregation.needs_weights else {}
+        beside = with_mark(worker.tensors()) if traits_of(self.protocol.aggregation).needs_weights else {}
         return Message(kind="train", tensors={**tensors, **beside, **scores}, facts=facts)
 
     def _align(self, message: Message) -> Trained | None:

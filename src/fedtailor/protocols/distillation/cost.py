@@ -64,7 +64,7 @@ def fit_tokens(run: "DistillationRun", examples: int, tokens_per_example: float)
     count = len(run.public.shard)
     if not run.settings.public_fit or min(examples, count) < LEAST_ROWS:
         return 0.0
-    public_tokens = float(run.public.shard.lengths_N.float().mean())
+    public_tokens = float(run.public.shard.sizes_N.float().mean())
     return min(examples, MOST_ROWS) * tokens_per_example + min(count, MOST_ROWS) * public_tokens
 
 
@@ -72,7 +72,7 @@ def scored_tokens(run: "DistillationRun", own_tokens: float) -> int:
     """Return the tokens of forward passes that scoring the public rows costs a client in a round, on average."""
     if not run.settings.refine:
         return 0
-    return round((len(run.public.shard.tokens_T) + own_tokens) / run.settings.refine_every)
+    return round((int(run.public.shard.sizes_N.sum()) + own_tokens) / run.settings.refine_every)
 
 
 def _refining(run: "DistillationRun") -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...aggregation.logits import LogitAggregation
 from ...aggregation.mean import weighted_mean
 from ...errors import SettingError, TooFewClients
-from ...interfaces import Federation
+from ...interfaces import Federation, traits_of
 from ...learning.client import ClientState
 from ...learning.distil import classes_of, distil, say
 from ...learning.local import LocalTraining
@@ -20,7 +20,7 @@ from ...messages import Manifest
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientFailure, ClientId, Cost, Example, Message, Round, ServerState
-from ...tasks.shard import Shard
+from ...tasks.shard import Shard, TokenShard
 from ...tensors import Tensors, check_finite, clone, norm, subtract
 from ..averaging.messages import losses_wanted
 from ..rounds.sampling import Sampler, at_least
@@ -77,7 +77,7 @@ class DistillationRun:
     @property
     def sends_weights(self) -> bool:
         """Whether weights travel beside logits."""
-        return self.settings.aggregation.needs_weights
+        return traits_of(self.settings.aggregation).needs_weights
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before round 1: the weights that are in place, and no logits yet."""
@@ -167,7 +167,7 @@ class DistillationRun:
         check_same_words(self.worker, worker, client)
         check_same_rows(self.public.shard, self._public_of(worker), client)
 
-    def _public_of(self, worker: Worker) -> Shard:
+    def _public_of(self, worker: Worker) -> TokenShard:
         """Return the public examples as a worker's tokens."""
         if worker.processor is self.worker.processor:
             return self.public.shard
