@@ -6,6 +6,7 @@ from typing import Any
 
 from ..data.divide import Divided
 from ..errors import FedtailorError, SettingError
+from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, load_backbone, unround
@@ -63,7 +64,7 @@ def own_models(
 def _named(job: Job) -> dict[ClientId, str]:
     """Return the backbones that `clients.overrides` names; that its clients exist is checked with their ranks."""
     named = {client: own.backbone for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None}
-    if not named or (isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights):
+    if not named or (isinstance(job.protocol, Distillation) and not traits_of(job.protocol.aggregation).needs_weights):
         return named
     client, name = next(iter(named.items()))
     settings = job.to_dict()["protocol"]

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from ...aggregation import FedAvg, RunningMean
+from ...aggregation import FedAvg
 from ...errors import EmptyRound, SettingError, TooFewClients
 from ...federation.ranked import RANK, any_rank
-from ...interfaces import Aggregation, Control, Federation
+from ...interfaces import Aggregation, Federation, traits_of
 from ...learning.client import ClientState
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
@@ -56,7 +56,7 @@ class Averaging:
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
-        if isinstance(self.aggregation, Control):
+        if traits_of(self.aggregation).control:
             check_control(self.local, self.wire)
 
     def start(self, worker: Worker) -> ServerState:
@@ -138,8 +138,8 @@ class Averaging:
     ) -> Outcome | None:
         """Return what one exchange with the asked clients gives, or None if too few of them answered."""
         tensors, facts = dict(state.shared), {"version": state.version, **facts}
-        if isinstance(self.aggregation, Control):
-            tensors |= beside(self.aggregation.control(state.method))
+        if traits_of(self.aggregation).control:
+            tensors |= beside(state.method)
         if self._tells_clients:
             facts["clients"] = len(federation.clients)
         message = Message(kind="train", tensors=cast(tensors, getattr(torch, self.wire)), facts=facts)
@@ -216,7 +216,7 @@ class Averaging:
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
         """Raise SettingError if the aggregation does not fit the exchanged tensors, or these not the names of the trained weights."""
         self.aggregation.init(shared)
-        if isinstance(self.aggregation, Control) and set(shared) != set(trained):
+        if traits_of(self.aggregation).control and set(shared) != set(trained):
             raise SettingError(
                 f"control variates belong to trained weights, and this tuning exchanges something made of them ({min(shared)!r}); "
                 "choose aggregation: {kind: fedavg}, or let the tuning exchange its weights (prefix: exchange: network)"
@@ -236,7 +236,7 @@ class Averaging:
         return {
             "dtype": self.wire,
             "sent": [self.sent(shared, round) for round in range(1, rounds + 1)],
-            "control": isinstance(self.aggregation, Control),
+            "control": traits_of(self.aggregation).control,
             "clients": self._tells_clients,
         }
 
@@ -259,7 +259,7 @@ class Averaging:
 
     @property
     def _tells_clients(self) -> bool:
-        return isinstance(self.aggregation, Control | RunningMean)
+        return traits_of(self.aggregation).counts_clients
 
     def _weight(self, facts: Facts) -> float:
         return 1.0 if self.weights == "uniform" else float(facts[self.weights])  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ShapeMismatch
+from ...interfaces import traits_of
 from ...learning.client import ClientState
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
@@ -99,7 +100,7 @@ class DistillationClient:
         kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
         check_finite(kept, "weights after training")
         state.keep(version + 1, kept)
-        beside = with_mark(worker.tensors()) if self.protocol.aggregation.needs_weights else {}
+        beside = with_mark(worker.tensors()) if traits_of(self.protocol.aggregation).needs_weights else {}
         return Message(kind="train", tensors={**tensors, **beside, **scores}, facts=facts)
 
     def _align(self, message: Message) -> Trained | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...aggregation.logits import LogitAggregation
 from ...aggregation.mean import weighted_mean
 from ...errors import SettingError, TooFewClients
-from ...interfaces import Federation
+from ...interfaces import Federation, traits_of
 from ...learning.client import ClientState
 from ...learning.distil import classes_of, distil, say
 from ...learning.local import LocalTraining
@@ -77,7 +77,7 @@ class DistillationRun:
     @property
     def sends_weights(self) -> bool:
         """Whether weights travel beside logits."""
-        return self.settings.aggregation.needs_weights
+        return traits_of(self.settings.aggregation).needs_weights
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before round 1: the weights that are in place, and no logits yet."""

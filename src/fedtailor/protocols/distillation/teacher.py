@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...aggregation.logits import Answer, LogitAggregation
+from ...interfaces import traits_of
 from ...messages.wires.logits import LogitsWire
 from ...records import ClientId, Message
 from ...tensors import Tensors
@@ -45,7 +46,7 @@ def consensus(
         answers: in the order of client ids; each holds rows for all `places`.
         wire: the form of their logits.
     """
-    top_k = None if wire.top_k is None or aggregation.needs_label_counts else wire.top_k * len(answers)
+    top_k = None if wire.top_k is None or traits_of(aggregation).needs_label_counts else wire.top_k * len(answers)
     cut = None if top_k is None or top_k >= wire.classes else top_k
     kept = LogitsWire(dtype="float32", classes=wire.classes, top_k=cut, temperature=wire.temperature)
     agreed = 0
