@@ -15,6 +15,7 @@ from ..protocols import Distillation
 from ..records import ClientId
 from ..tasks import pooling_of
 from ..tasks.text.room import context
+from ..tuning import written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,9 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
             kind=worker.task.backbone,
             labels=worker.task.labels_of(()),
             pooling=pooling_of(worker.task),
-            precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
+            precision="float32"
+            if written(job.tuning).every_weight and precision == "bfloat16"
+            else precision,  # as for the job's own
             device=worker.device,
             base=job.base,
             seed=job.seed,

@@ -31,6 +31,7 @@ from ..tasks.task import at_moment
 from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
+from ..tuning import written
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -261,7 +262,7 @@ def _tuned_worker(
         labels=task.labels_of((), job.base),
         pooling=pooling_of(task),
         # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
-        precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,
+        precision="float32" if written(job.tuning).every_weight and precision == "bfloat16" else precision,
         device=device,
         base=job.base,
         seed=job.seed,

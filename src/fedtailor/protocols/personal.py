@@ -18,6 +18,7 @@ from ..personalization import Personalization, Turn
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
+from ..tuning import written
 from .evaluation import part_figures
 
 KIND = "personalize"
@@ -117,7 +118,7 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
         facts |= measure_parts(worker, state, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
     save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
-    state.write_model(save, full=worker.tuning.kind == "full")
+    state.write_model(save, written(worker.tuning).folder)
     facts["evaluation_seconds"] = finishing.evaluating
     return Message(kind=KIND, facts=facts)
 

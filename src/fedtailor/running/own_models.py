@@ -20,6 +20,7 @@ from ..protocols.personal import PARTS
 from ..records import ClientFailure, ClientId
 from ..tasks.evaluation import Evaluation
 from ..tensors import Tensors
+from ..tuning import written
 from .measure import Notify
 from .progress import Progress
 
@@ -73,7 +74,9 @@ def _note(parts: Parts, progress: Progress, client: ClientId, facts: Mapping[str
         part, _, figure = key.partition(".")
         if figure:
             figures[part].setdefault(client, {})[figure] = value if isinstance(value, list) else float(value)
-    progress.figures["flops"] += train_flops(int(facts["tokens"]), parts.sizes_of(client), full=parts.job.tuning.kind == "full")
+    progress.figures["flops"] += train_flops(
+        int(facts["tokens"]), parts.sizes_of(client), full=written(parts.job.tuning).every_weight
+    )
     progress.figures["seconds"]["train"] += float(facts["seconds"])
     progress.figures["seconds"]["evaluate"] += float(facts.get("evaluation_seconds", 0.0))
     progress.note_peak(int(facts.get("peak_bytes", 0)))

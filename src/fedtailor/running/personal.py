@@ -14,6 +14,7 @@ from ..protocols import alone
 from ..protocols.personal import KIND, PersonalFigures, ask_personal, personal_request
 from ..records import ClientId, Message
 from ..tensors import Tensors
+from ..tuning import written
 from .folder import RunFolder
 from .measure import Moment, Notify
 from .progress import Progress
@@ -111,7 +112,7 @@ def _note(progress: Progress, found: PersonalFigures, round: int, *, kind: str, 
 def _count(parts: Parts, progress: Progress, found: PersonalFigures) -> None:
     """Add operations, seconds and memory to the progress."""
     for client, work in found.work.items():
-        sizes, full = parts.sizes_of(client), parts.job.tuning.kind == "full"
+        sizes, full = parts.sizes_of(client), written(parts.job.tuning).every_weight
         progress.figures["flops"] += train_flops(int(work["tokens"]), sizes, full=full)
         progress.figures["seconds"]["train"] += work["seconds"]
         progress.note_peak(int(work.get("peak_bytes", 0)))
@@ -148,7 +149,7 @@ def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Mo
 
 def _cost(parts: Parts, local: PersonalFigures) -> dict[str, float]:
     """Return what training alone cost all clients together."""
-    full = parts.job.tuning.kind == "full"
+    full = written(parts.job.tuning).every_weight
     return {
         "flops": sum(train_flops(int(work["tokens"]), parts.sizes, full=full) for work in local.work.values()),
         "seconds": sum(work["seconds"] for work in local.work.values()),

@@ -20,7 +20,7 @@ from ...protection.label_noise import noised_counts
 from ...records import Fact, Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, check_finite, check_same_names, clone
-from ...tuning import LoraAmong
+from ...tuning import LoraAmong, written
 from ..averaging.messages import LOSSES
 from ..evaluation import answer_evaluation, own_of
 from ..personal import measure_parts
@@ -143,7 +143,7 @@ class DistillationClient:
         facts |= {"peak_bytes": worker.peak.read()} if measured else {}
         check_finite(dict(worker.params), "weights after the last alignment")
         facts |= measure_parts(worker, state, self.test, generate=bool(message.facts["generate"]), name="aligned")
-        state.write_model(lambda folder: worker.tuning.save(worker.model, folder), full=worker.tuning.kind == "full")
+        state.write_model(lambda folder: worker.tuning.save(worker.model, folder), written(worker.tuning).folder)
         facts["evaluation_seconds"] = aligning.evaluating
         return Message(kind=ALIGN, facts=facts)
 
