@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import save_tiny
 
-from fedtailor.errors import BackboneError
+from fedtailor.errors import BackboneError, SettingError
 from fedtailor.models import load_backbone
 from fedtailor.models.heads import logits_at
 from fedtailor.models.probe import find_padding
@@ -18,6 +18,7 @@ from fedtailor.tasks import Classification, Generation
 from fedtailor.tasks.evaluation import Evaluation, Pass
 from fedtailor.tasks.shard import collate, inputs_of, one_by_one
 from fedtailor.tasks.task import padding_of
+from fedtailor.tuning import Prompt
 
 CPU = torch.device("cpu")
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -230,3 +231,11 @@ def test_left_padding_is_right_padding_shifted():
     ]
     assert inputs_of(batch)[2].tolist() == [[False, True, False, False], [False, False, False, True], [True, True, False, False]]
     assert [row.input_ids_BL.tolist() for row in one_by_one(batch)] == [[[10, 11, 12]], [[13]], [[14, 15, 16, 17]]]
+
+
+def test_nothing_is_put_before_texts_that_are_padded_on_the_left(tmp_path):
+    model = load(save_tiny(tmp_path / "model", xlnet), "classifier").model
+    with pytest.raises(
+        SettingError, match=r"tuning prompt and a XLNetFor.*padding on the left alone.*try tuning: lora or adapter"
+    ):
+        Prompt().attach(model, 0)

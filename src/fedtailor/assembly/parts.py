@@ -44,6 +44,7 @@ from .fits import (
     fitting_protocol,
     home_weights,
     tell_what_is_missing,
+    within_memory,
 )
 from .own_backbones import own_models
 from .public import known_examples, load_public, ready_protocol
@@ -273,7 +274,8 @@ def _tuned_worker(
     if getattr(tuning, "initial", None) is not None:
         tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
-    model = ranks.shared.attach(backbone.model, job.seed)
+    with within_memory(ranks.shared, job.protocol.local, device):
+        model = ranks.shared.attach(backbone.model, job.seed)
     if precision != "float32":
         unround(model, ranks.shared.parameters(model), backbone.folder)
     attach_second(job, model)

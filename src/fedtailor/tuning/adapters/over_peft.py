@@ -48,8 +48,14 @@ def attach_in_front(model: nn.Module, config: Any, seed: int, *, kind: str) -> n
     """Return what `attach_peft` does, of a tuning that puts something before the text.
 
     Raises:
-        SettingError: naming the tuning, if PEFT cannot put it before texts of this model.
+        SettingError: naming the tuning, if PEFT cannot put it before texts of this model, or a classifier bears padding on the left alone
+            (XLNet): it would stand between what is put in front and the text, and a row's classes would depend on its neighbours' lengths.
     """
+    if is_classifier(model) and getattr(model, "padding_side", "right") == "left":
+        raise SettingError(
+            f"tuning {kind} and a {type(model).__name__} do not go together: it bears padding on the left alone, where it would part what is put in "
+            "front from the text; try tuning: lora or adapter"
+        )
     try:
         return begin_elsewhere(attach_peft(model, config, seed))
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as fault:
