@@ -25,6 +25,7 @@ from ..models.cache import cache_folder
 from ..records import Example
 from ..tasks.shard import Shard, TokenShard
 from ..tasks.task import Task
+from ..tasks.text.markers import templates_in
 
 LEAST_EXAMPLES = 200
 UNUSED_DAYS = 30  # after which an entry is removed, when another one is written
@@ -48,7 +49,7 @@ class TokenCache:
         """Return the cache for a task and a tokenizer."""
         state = tokenizer.backend_tokenizer.to_str() if getattr(tokenizer, "is_fast", False) else repr(tokenizer)
         parts = [version(name) for name in ("fedtailor", "tokenizers", "transformers")]
-        parts += [repr(task), repr(tokenizer.chat_template), repr(sorted(map(str, tokenizer.special_tokens_map.items()))), state]
+        parts += [repr(task), repr(templates_in(tokenizer)), repr(sorted(map(str, tokenizer.special_tokens_map.items()))), state]
         return cls("\n".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in parts))
 
     def shard(self, examples: Sequence[Example], make: Callable[[], Shard], *, keep_examples: bool) -> Shard:

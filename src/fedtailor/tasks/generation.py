@@ -19,7 +19,7 @@ from .shard import Batch, Shard, TokenShard
 from .task import Bench, LogitsAt, Objective
 from .text.causal import causal_loss, causal_scores
 from .text.chat import Written, turn_end, write
-from .text.markers import Markers, Tokens, markers_of
+from .text.markers import Markers, Tokens, markers_of, templates_in
 from .text.measure import measure_tokens, text_objective, token_batch, token_losses, with_texts
 from .text.talk import needs_chat, talk_of
 from .text.template import check_template, fill, names_in
@@ -175,7 +175,7 @@ class Generation:
         return None if self.clock is None else parse_moment(self.clock)
 
     def _markers(self, tokenizer: Any) -> Markers:
-        return markers_of(tokenizer, tokenizer.chat_template if self.chat else "")
+        return markers_of(tokenizer, templates_in(tokenizer) if self.chat else "")
 
     def _marks(self, head: Tokens, tokenizer: Any) -> list[int]:
         """Return the marks that the tokenizer puts before a text, where the template has not written them itself."""

@@ -82,7 +82,9 @@ class Full:
 def _as_loaded(kind: Any, folder: Path) -> dict[str, Tensor]:
     """Return the weights of a model folder by the names of the loaded model; empty if it is of another kind."""
     try:
-        model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
     except (OSError, ValueError, KeyError, RuntimeError):
         return {}
     return dict(model.named_parameters())
