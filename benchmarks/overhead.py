@@ -91,7 +91,7 @@ def plain(parts: Parts, steps: int, loss_of: Callable[..., torch.Tensor]) -> Cal
     examples = [shard.tokens_T[a:b].long() for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     targets = [shard.target_T[a:b] for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     weights = [p for p in model.parameters() if p.requires_grad]
-    lengths = shard.lengths_N.tolist()
+    lengths = shard.sizes_N.tolist()
 
     def loop(pair: int) -> float:
         batches = training_batches(lengths, BATCH, stream(0, "batches", pair + 1, client))

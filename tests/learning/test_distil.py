@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from fedtailor.chance import torch_draws
 from fedtailor.errors import SettingError
 from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
-from fedtailor.learning.evaluate import Evaluation
 from fedtailor.learning.public_fit import row_scores, told_apart
 from fedtailor.learning.worker import Worker
 from fedtailor.messages.wires.logits import VALUES, LogitsWire
 from fedtailor.models import load_backbone
 from fedtailor.records import Example
-from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets, select
+from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets
+from fedtailor.tasks.evaluation import Evaluation
 from fedtailor.tuning import Lora
 
 
@@ -114,7 +114,7 @@ def test_a_student_comes_to_say_what_the_teacher_says(tiny_bert_folder, tmp_path
 def test_selected_rows_are_those_rows(tiny_backbone_folder, tmp_path):
     worker = worker_of(tiny_backbone_folder, Generation(), tmp_path)
     shard = worker.task.prepare(pairs(5), worker.processor, keep_examples=False)
-    part = select(shard, [4, 1])
+    part = shard.select([4, 1])
     for row, source in enumerate([4, 1]):
         assert torch.equal(
             part.tokens_T[part.starts[row] : part.starts[row + 1]],

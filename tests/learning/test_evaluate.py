@@ -1,18 +1,19 @@
 import math
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from fedtailor.errors import SettingError
-from fedtailor.learning.evaluate import Evaluation, evaluate, metrics_of
 from fedtailor.learning.over_clients import summarize_clients
-from fedtailor.learning.texts import references_of
 from fedtailor.metrics.texts import bleu
 from fedtailor.models.heads import logits_at
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Decoding, Generation, LanguageModeling
+from fedtailor.tasks.evaluation import Evaluation, Pass, evaluate, metrics_of
+from fedtailor.tasks.text.written import references_of
 
 
 def tiny(folder):
@@ -23,10 +24,16 @@ def tiny(folder):
 
 def figures_of(model, task, examples, tokenizer, evaluation=None, *, generate=False, **more):
     shard = task.prepare(examples, tokenizer, keep_examples=True)
-    evaluation = evaluation or Evaluation(generate=Decoding(max_new_tokens=4))
-    return evaluate(
-        model, task, shard, tokenizer, evaluation, logits_at=logits_at, precision_context=nullcontext, generate=generate, **more
+    worker = SimpleNamespace(
+        model=model,
+        task=task,
+        processor=tokenizer,
+        evaluation=evaluation or Evaluation(generate=Decoding(max_new_tokens=4)),
+        device=torch.device("cpu"),
+        logits_at=logits_at,
+        precision=nullcontext,
     )
+    return evaluate(worker, shard, Pass(generate=generate, **more))
 
 
 PAIRS = [("a", "The Eagle."), ("b c", "It is cheap."), ("a", "An eagle."), ("d" * 40, "Yes.")]

@@ -8,7 +8,7 @@ import torch
 from fedtailor.learning import token_cache
 from fedtailor.learning.token_cache import TokenCache, token_folder
 from fedtailor.records import Example
-from fedtailor.tasks.shard import Shard
+from fedtailor.tasks.shard import Shard, TokenShard
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def examples(text: str = "x") -> list[Example]:
 def made(given, calls):
     def make() -> Shard:
         calls.append(1)
-        return Shard(
+        return TokenShard(
             tokens_T=torch.tensor([1, 2, 3], dtype=torch.int32),
             target_T=torch.tensor([True, False, True]),
             starts=torch.tensor([0, 1, 3]),

@@ -13,11 +13,12 @@ at tau^2, the least that the algorithm allows.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, full_like
 
 from ..errors import SettingError
+from ..interfaces import RuleTraits
 from ..limits import LearningRate, Number
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, zeros_like
@@ -34,6 +35,8 @@ class _Adaptive(ABC):
     beta1: float
     tau: Number
 
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
+
     def __post_init__(self) -> None:
         for name in ("server_learning_rate", "tau"):
             if not 0 < (value := getattr(self, name)) < float("inf"):
@@ -41,10 +44,6 @@ class _Adaptive(ABC):
         for name in ("beta1", "beta2"):
             if not 0 <= (value := getattr(self, name, 0.0)) < 1:
                 raise SettingError(f"{name} is the share of the last moment that is kept, in [0, 1); got {value}")
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     def init(self, params: Tensors) -> Tensors:
         """Return the moments m = 0 and v = tau^2 of every tensor, in float32."""

@@ -203,7 +203,7 @@ def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
     from ..report.wording import bytes_text
 
     if isinstance(parts.protocol, BoundSplit) and parts.protocol.settings.reuse:
-        tokens = sum(int(parts.states[info.id].train.lengths_N.sum()) for info in parts.sampler.clients)
+        tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
         kept = kept_bytes(parts.protocol.layout, tokens)
         yield (
             "reuse",

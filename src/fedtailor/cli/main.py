@@ -106,7 +106,7 @@ def _foreseen(error: Exception) -> str | None:
     """Return a paragraph on what failed outside of fedtailor: a class of the user's, or the system; None for anything else."""
     from ..causes import UNKNOWN, cause_of
 
-    if (own := sys.modules.get("fedtailor.own_classes")) is not None and (told := own.blame(error)) is not None:
+    if (own := sys.modules.get("fedtailor.job.own_classes")) is not None and (told := own.blame(error)) is not None:
         return str(told)
     if not isinstance(error, OSError | MemoryError | RecursionError):
         return None

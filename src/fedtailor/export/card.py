@@ -10,6 +10,7 @@ from ..models import PACKAGED
 from ..models.kinds import kind_of
 from ..printable import printable
 from ..run_files import shared_part
+from ..tuning import written
 from ..yaml_text import write_yaml
 from .usage import Use, prompt_format, usage
 
@@ -67,7 +68,7 @@ def _about(job: Job, summary: Mapping[str, Any]) -> str:
     )
     if job.backbone in PACKAGED:
         text += f" The backbone is the packaged {job.backbone}: {PACKAGED[job.backbone].about}."
-    part = shared_part(summary, settings["tuning"]["kind"])
+    part = shared_part(summary, written(job.tuning).folder)
     text += f" {part}" if part else ""
     sha256 = summary.get("backbone_sha256")
     return text + (f" SHA-256 of the backbone's weights: `{sha256}`." if sha256 else "")

@@ -16,13 +16,13 @@ from ..data import PARTITIONS, Clients, Data
 from ..data.partition import Partition
 from ..errors import SettingError
 from ..interfaces import Aggregation, Protection, Tuning
-from ..learning.evaluate import Evaluation
 from ..limits import Few, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
 from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from ..tasks import TASKS
+from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
 from ..tuning import TUNINGS, Lora, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml

@@ -9,7 +9,7 @@ import numpy as np
 from ..metrics import COUNTS, METRICS, directions
 from ..metrics.figure import COUNTED_IN, OF_COUNTS, SAMPLE_LOSS, perplexity
 from ..records import ClientId
-from .evaluate import Evaluation
+from ..tasks.evaluation import Evaluation
 
 
 def pool(sets: Iterable[Mapping[str, Any]], *, no_means: Collection[str] = ()) -> dict[str, float]:

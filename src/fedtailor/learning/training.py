@@ -135,7 +135,7 @@ def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> 
 
 def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
-    lengths = shard.lengths_N.tolist()
+    lengths = shard.sizes_N.tolist()
     while True:
         batches = training_batches(lengths, settings.batch_size, draw)
         while group := list(islice(batches, settings.accumulate)):

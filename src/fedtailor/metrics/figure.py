@@ -40,6 +40,7 @@ class Metric:
     of_texts: Callable[[Sequence[str], Sequence[Sequence[str]], Bleu | None], TextScore] | None = None  # texts, references
     of_classes: Callable[[Sequence[int]], float] | None = None  # given `class_counts`
     from_counts: Callable[[Sequence[int]], float] | None = None  # how it follows from sums of counts, if it is no mean
+    counts: int = 0  # how many there are of these, of classes for each; 0: none are reported
     reveals: Literal["figures", "label-counts"] = "figures"  # what these counts tell of a client's data
     shown: Place = "page"  # the smallest place that shows it: alone in a title, in a line, on a page, or in a table of all
 
@@ -75,9 +76,19 @@ METRICS: Mapping[str, Metric] = {
             pooled_by="texts",
             of_texts=bleu,
             from_counts=bleu_of,
+            counts=10,
             shown="line",
         ),
-        Metric(name="chrf", title="chrF", higher_is_better=True, digits=1, pooled_by="texts", of_texts=chrf, from_counts=chrf_of),
+        Metric(
+            name="chrf",
+            title="chrF",
+            higher_is_better=True,
+            digits=1,
+            pooled_by="texts",
+            of_texts=chrf,
+            from_counts=chrf_of,
+            counts=18,
+        ),
         Metric(
             name="rouge1",
             title="ROUGE-1",
@@ -104,6 +115,7 @@ METRICS: Mapping[str, Metric] = {
             higher_is_better=True,
             of_classes=macro_f1,
             from_counts=macro_f1,
+            counts=3,
             reveals="label-counts",
         ),
     )
@@ -113,6 +125,12 @@ METRICS: Mapping[str, Metric] = {
 def directions(own: Mapping[str, bool] | None = None) -> dict[str, bool]:
     """Return whether more is better, for each metric and those of the user's `own`, in the order of tables."""
     return {name: metric.higher_is_better for name, metric in METRICS.items()} | dict(own or {})
+
+
+def counts_of(classes: int) -> dict[str, int]:
+    """Return how many counts each metric that is made of such reports, by their name, where a task has so many classes."""
+    made = [metric for metric in METRICS.values() if metric.counts]
+    return {f"{metric.name}{OF_COUNTS}": metric.counts * (classes if metric.of_classes else 1) for metric in made}
 
 
 def is_implied(name: str) -> bool:

@@ -33,7 +33,7 @@ def load_plain(folder: Path, *, kind: str, labels: Sequence[str] = (), **changes
     loader = getattr(transformers, kind_of(kind).auto)
     with quiet_transformers():
         model: nn.Module = loader.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, **more
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **more
         )
     return model.eval()
 

@@ -67,9 +67,9 @@ class Run:
         return bool(self.summary.get("baseline"))
 
     @property
-    def tuning(self) -> str:
-        """The kind of tuning."""
-        return str(self.settings.get("tuning", {}).get("kind", ""))
+    def trained(self) -> str:
+        """The name of the folder of what was trained: adapter, or model where every weight was."""
+        return "model" if (self.folder / "model").is_dir() else "adapter"
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table."""

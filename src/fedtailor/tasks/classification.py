@@ -12,11 +12,18 @@ from torch import Tensor, nn
 
 from ..errors import DataError, SettingError
 from ..limits import Length
+from ..metrics import METRICS
+from ..metrics.classes import class_counts
+from ..metrics.figure import OF_COUNTS
+from ..metrics.own import own_score
 from ..records import Example, Numeral
 from ..text_files import expanded, read_json, read_text
-from .shard import Batch, Shard, one_by_one
-from .task import LogitsAt, padding_of
+from .evaluation import Measured, Pass, is_counted, metrics_of
+from .losses import Losses, sum_losses
+from .shard import Batch, Shard, TokenShard, one_by_one, tokens_of
+from .task import Bench, LogitsAt, Objective, padding_of
 from .text.markers import Tokens
+from .text.measure import seen_batch, text_objective, token_batch
 from .text.tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
 
 # B texts, C classes
@@ -74,7 +81,7 @@ class Classification:
             return read_labels(expanded(base, self.labels, "task.labels"))
         return tuple(self.labels) if self.labels is not None else found_labels(examples)
 
-    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> TokenShard:
         """Return the texts' tokens, with the tokenizer's own marks, and the numbers of their classes.
 
         Raises:
@@ -95,7 +102,7 @@ class Classification:
             cut.append(max(0, len(tokens.ids) - self._room(marks)))
             marked += tokens.marked
         tokens_T, starts = flat(rows)
-        return Shard(
+        return TokenShard(
             tokens_T=tokens_T,
             target_T=torch.zeros(len(tokens_T), dtype=torch.bool),
             starts=starts,
@@ -149,6 +156,47 @@ class Classification:
         """Return the float32 sum of -log p(class | text) over the texts, and their number."""
         assert batch.labels_B is not None
         return F.cross_entropy(self.logits(model, batch), batch.labels_B, reduction="sum"), len(batch.labels_B)
+
+    def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> Batch:
+        """Return the texts numbered `rows` as one padded batch."""
+        return token_batch(worker, shard, rows)
+
+    def objectives(self, worker: Bench) -> list[Objective]:
+        """Return the one loss that there is."""
+        return [text_objective(self, worker)]
+
+    def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
+        """Return the sums of the loss over all texts of `shard`, and the likeliest class of each."""
+
+        def of_rows(rows: Sequence[int]) -> tuple[float, int, Tensor]:
+            scores_BC, label_B = self.scores(worker.model, seen_batch(worker, shard, rows), worker.logits_at)
+            return F.cross_entropy(scores_BC, label_B, reduction="sum").item(), len(rows), scores_BC
+
+        return sum_losses(
+            shard,
+            of_rows,
+            batch_size=worker.evaluation.batch_size,
+            progress=how.progress,
+            sampled=how.sampled,
+            sample_alone=how.sample_alone,
+        )
+
+    def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
+        """Return the loss, and the metrics of the likeliest classes with the counts of those that are no means and were asked for."""
+        if how.texts_alone:
+            return Measured(figures={}, losses=how.known)
+        evaluation = worker.evaluation
+        losses, labels_N = how.known or self.losses(worker, shard, how), tokens_of(shard).labels_N
+        assert labels_N is not None
+        labels, predicted = labels_N.tolist(), [losses.predicted[row] for row in range(len(shard))]
+        counts = class_counts(predicted, labels, losses.classes)
+        figures: dict[str, float] = {"loss": losses.total / losses.counted, "examples": len(shard)}
+        figures |= {name: metric.of_classes(counts) for name, metric in METRICS.items() if metric.of_classes is not None}
+        names = [str(name) for name in self.labels or ()] or [str(number) for number in range(losses.classes)]
+        answers, right = [names[said] for said in predicted], [[names[label]] for label in labels]
+        own = {metric.name: own_score(metric, answers, right) for metric in evaluation.own_metrics}
+        counted = [name for name in metrics_of(self, evaluation) if name in figures and is_counted(name, evaluation)]
+        return Measured(figures=figures | own, counts={f"{name}{OF_COUNTS}": counts for name in counted}, losses=losses)
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 scores [B, C] of the classes, and the numbers of the right ones [B]."""

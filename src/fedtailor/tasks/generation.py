@@ -14,11 +14,14 @@ from ..clock import parse_moment
 from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example
-from .shard import Batch, Shard
-from .task import LogitsAt
+from .evaluation import Measured, Pass
+from .losses import Losses
+from .shard import Batch, Shard, TokenShard
+from .task import Bench, LogitsAt, Objective
 from .text.causal import causal_loss, causal_scores
 from .text.chat import Written, turn_end, write
-from .text.markers import Markers, Tokens, markers_of
+from .text.markers import Markers, Tokens, markers_of, templates_in
+from .text.measure import measure_tokens, text_objective, token_batch, token_losses, with_texts
 from .text.talk import needs_chat, talk_of
 from .text.tokenization import (
     Prompt,
@@ -91,7 +94,7 @@ class Generation:
         """Return no labels: there are no classes."""
         return ()
 
-    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> TokenShard:
         """Return prompt, target and end token of each example; the target and its end token are counted.
 
         A prompt that is too long loses one end of its input, a conversation what was said first (or last); the template's own words,
@@ -126,7 +129,7 @@ class Generation:
             cut.append(len(head.ids) - len(ids))
             marked += tail.marked or head.marked
         tokens_T, starts = flat(rows)
-        return Shard(
+        return TokenShard(
             tokens_T=tokens_T,
             target_T=mask_from(first_targets, starts),
             starts=starts,
@@ -172,7 +175,7 @@ class Generation:
         return None if self.clock is None else parse_moment(self.clock)
 
     def _markers(self, tokenizer: Any) -> Markers:
-        return markers_of(tokenizer, tokenizer.chat_template if self.chat else "")
+        return markers_of(tokenizer, templates_in(tokenizer) if self.chat else "")
 
     def _marks(self, head: Tokens, tokenizer: Any) -> list[int]:
         """Return the marks that the tokenizer puts before a text, where the template has not written them itself."""
@@ -193,6 +196,23 @@ class Generation:
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the targets' tokens, and their number."""
         return causal_loss(model, batch, logits_at)
+
+    def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> Batch:
+        """Return the texts numbered `rows` as one padded batch."""
+        return token_batch(worker, shard, rows)
+
+    def objectives(self, worker: Bench) -> list[Objective]:
+        """Return the one loss that there is."""
+        return [text_objective(self, worker)]
+
+    def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
+        """Return the sums of the loss over all counted tokens of `shard`."""
+        return token_losses(self, worker, shard, how)
+
+    def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
+        """Return loss and perplexities, and the metrics of the texts that the model writes."""
+        found = measure_tokens(self, worker, shard, how)
+        return with_texts(found, self, worker, shard, how)
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""

@@ -14,6 +14,7 @@ from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt
 from .whole import save_whole
+from .written import Form, Written, written
 
 TUNINGS: Mapping[str, type] = {
     "lora": Lora,
@@ -29,12 +30,14 @@ __all__ = [
     "TUNINGS",
     "Adapter",
     "FedSB",
+    "Form",
     "Full",
     "Lora",
     "LoraAmong",
     "PeftMethod",
     "Prefix",
     "Prompt",
+    "Written",
     "attach_saved",
     "begins_elsewhere",
     "keeps_weights",
@@ -43,4 +46,5 @@ __all__ = [
     "save_whole",
     "untrained",
     "usual_learning_rate",
+    "written",
 ]

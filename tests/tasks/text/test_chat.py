@@ -1,11 +1,15 @@
 """Generation with the chat template of a model."""
 
 import copy
+import json
+import shutil
+import time
 
 import pytest
 from shards import counted, example, row, uncounted
 
 from fedtailor.errors import BackboneError, DataError, SettingError
+from fedtailor.models.tokenizer import load_tokenizer
 from fedtailor.records import Example
 from fedtailor.tasks import Generation
 
@@ -277,3 +281,56 @@ def test_truncate_says_which_end_goes(chatty):
     shard = Generation(chat=True, max_tokens=60, truncate="drop").prepare([example(long, "Yes.")], chatty(), keep_examples=False)
     assert len(shard) == 0
     assert "max_tokens = 60" in shard.dropped[0][1]
+
+
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+NAMED = {
+    "default": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "tool_use": "{{ tools | map(attribute='function.name') | join(',') }}|{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+    "<|endoftext|>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}",
+}
+
+
+def with_template(folder, target, template):
+    """Copy a backbone's folder with another chat template in it, a text or several by name, and return its tokenizer."""
+    shutil.copytree(folder, target)
+    (target / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((target / "tokenizer_config.json").read_text())
+    named = [{"name": name, "template": one} for name, one in template.items()] if isinstance(template, dict) else template
+    (target / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": named}))
+    return load_tokenizer(target)
+
+
+def test_of_several_templates_that_for_tools_writes_conversations_with_tools(tiny_backbone_folder, tmp_path):
+    tokenizer, task = with_template(tiny_backbone_folder, tmp_path / "named", NAMED), Generation(chat=True)
+    turns = [{"role": "user", "content": "Sun?"}, {"role": "assistant", "content": "Yes."}]
+    plain, tooled = example("Sun?", "Yes.", messages=turns), example("Sun?", "Yes.", messages=turns, tools=TOOLS)
+    shard = task.prepare([plain, tooled], tokenizer, keep_examples=False)
+    prompts = task.prompts([plain, tooled], tokenizer)
+    assert [tokenizer.decode(ids) for ids in prompts] == [
+        "<|im_start|>user\nSun?<|im_end|>\n<|im_start|>assistant\n",
+        "weather|user: Sun?<|endoftext|>assistant: ",
+    ]
+    wholes = [tokenizer.decode(row(shard, number)[0]) for number in range(2)]
+    assert wholes[1] == "weather|user: Sun?<|endoftext|>assistant: Yes.<|endoftext|>"
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "named").apply_chat_template(turns, tools=TOOLS, tokenize=False)
+    assert theirs == wholes[1]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{{ '' }}{% endfor %}{% endfor %}",
+    ],
+)
+def test_a_template_that_loops_for_ever_is_stopped(tiny_backbone_folder, tmp_path, monkeypatch, template):
+    monkeypatch.setattr("fedtailor.tasks.text.chat.MOST_SECONDS", 0.3)
+    tokenizer = with_template(tiny_backbone_folder, tmp_path / "looping", template)
+    begin = time.monotonic()
+    with pytest.raises(BackboneError, match=r"has not written a conversation after 0\.3 s.*task.template"):
+        Generation(chat=True).prepare([example("Who?", "Me.")], tokenizer, keep_examples=False)
+    assert time.monotonic() - begin < 20

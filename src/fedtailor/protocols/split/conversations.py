@@ -9,11 +9,12 @@ from torch import Tensor
 from ...chance import stream
 from ...errors import ClientError, NotFinite
 from ...interfaces import Federation
+from ...messages.facts import with_scales
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ...tensors import Tensors
-from ..averaging.messages import scale_facts
+from ..averaging.messages import Trained, scales_of
 from .cuts import Past, decide, moved, told_means, without
-from .messages import END
+from .messages import FREE
 from .reuse import Kept, Spared
 from .server import ServerTurn, opened
 from .side import Side
@@ -160,8 +161,10 @@ class Conversations:
         """Return the answer of a client whose conversation is over: its own change, and its copy of the server part's."""
         worker, own = self.protocol.worker, self.protocol.settings.server == "parallel"
         tensors = {**end.tensors, **(open.turn.side.delta() if own else {})}
-        facts = {**end.facts, **scale_facts(self._shared, worker.tuning.scale(worker.model))}
-        return Reply(client=open.client, message=Message(kind=END, tensors=tensors, facts=facts), traffic=open.traffic)
+        told = {name: value for name, value in end.facts.items() if name != FREE}
+        message = Message(kind=Trained.kind, tensors=tensors, facts=told)
+        message = with_scales(message, scales_of(self._shared, worker.tuning.scale(worker.model)))
+        return Reply(client=open.client, message=message, traffic=open.traffic)
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from ...models.cut import CutModel, Part, cut_model
 from ...models.kinds import kind_of
 from ...tasks.shard import Batch
 from ...tensors import Tensors
+from ...tuning import written
 
 Labels = Literal["u-shaped", "with-server"]
 Owner = Literal["client", "server"]
@@ -173,12 +174,12 @@ def _two_tokens(worker: Worker) -> Batch:
 def _check_tuning(worker: Worker) -> None:
     """Raise SettingError, naming the tuning, if its weights do not belong to one block each."""
     kind = worker.tuning.kind
-    if kind in ("prefix", "prompt"):
+    if written(worker.tuning).in_front:
         raise SettingError(
             f"protocol: split does not go with tuning: {kind}, whose vectors go through every block and so have no side of the cut; "
             "choose tuning: lora, or protocol: averaging"
         )
-    if kind == "full" and _tied(worker.model):
+    if written(worker.tuning).every_weight and _tied(worker.model):
         raise SettingError(
             "protocol: split does not go with tuning: full here: this backbone's head is its embedding, which would be cut in two; choose "
             "tuning: lora"

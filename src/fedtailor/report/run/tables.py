@@ -31,7 +31,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts += _trouble(run)
     parts += ["", *samples_of(run, samples)]
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
-    if part := shared_part(run.summary, run.tuning):
+    if part := shared_part(run.summary, run.trained):
         parts.append(Text(part, style="yellow"))
     return Padding(Group(*parts), (1, 2), expand=False)
 

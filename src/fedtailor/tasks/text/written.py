@@ -5,12 +5,13 @@ from typing import Any
 
 from torch import nn
 
-from ..metrics import METRICS, Bleu
-from ..metrics.texts import TextScore
-from ..records import Example
-from ..tasks.task import Task, Writes, task_ends
-from ..tasks.text.generate import Decoding, Progress
-from ..tasks.text.generate import generate as generate_texts
+from ...metrics import METRICS, Bleu
+from ...metrics.texts import TextScore
+from ...records import Example
+from ..losses import Progress
+from ..task import Task, Writes, task_ends
+from .generate import Decoding
+from .generate import generate as generate_texts
 
 
 def write_texts(

@@ -1,16 +1,17 @@
 """One pass over a set of examples: the sums that its figures follow from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor
 
 from ..limits import BatchSize
-from ..tasks.classification import Classification
-from ..tasks.shard import Shard, collate, evaluation_batches, inputs_of
-from ..tasks.task import LogitsAt, Task, by_instance, padding_of
-from ..tasks.text.generate import Progress
+from .shard import Shard, evaluation_batches
+
+Progress = Callable[[int, int], None]  # done, of how many
+OfRows = Callable[
+    [Sequence[int]], tuple[float, int, Tensor | None]
+]  # rows -> sum of the loss, its targets, scores [B, C] of classes
 
 SAMPLE_ROWS = 64  # most rows of a client's validation part that a round's gain is measured on
 
@@ -26,48 +27,37 @@ class Losses:
     sample_loss: float | None = None  # mean over the rows of `sample_of`, where the set has more
 
 
-def measure(
-    model: nn.Module,
-    task: Task,
+def sum_losses(
     shard: Shard,
+    of_rows: OfRows,
     *,
-    pad_id: int,
     batch_size: BatchSize,
-    logits_at: LogitsAt,
     progress: Progress | None = None,
     sampled: bool = False,
     sample_alone: bool = False,
 ) -> Losses:
-    """Return the sums of the loss over all examples of `shard`, and for classifiers the likeliest class of each.
+    """Return the sums of the loss over all examples of `shard`, and the likeliest class of each where there are scores.
 
     Args:
         sampled: whether the loss over the rows of `sample_of` is wanted besides.
         sample_alone: whether these are the only rows that are measured.
     """
-    device = next(model.parameters()).device
     total, counted, done, classes = 0.0, 0, 0, 0
     sample_total, sample_counted = 0.0, 0
     predicted: dict[int, int] = {}
     several = len(shard) > SAMPLE_ROWS and (sampled or sample_alone)
-    batches = list(evaluation_batches(shard.lengths_N.tolist(), min(batch_size, SAMPLE_ROWS) if several else batch_size))
+    batches = list(evaluation_batches(shard.sizes_N.tolist(), min(batch_size, SAMPLE_ROWS) if several else batch_size))
     sample = sample_of(batches) if several else set[int]()
     for place, rows in enumerate(batches):
         if sample_alone and several and place not in sample:
             continue
-        batch = collate(shard, rows, pad_id, device, padding_of(model))
-        if (instance := by_instance(model)) is not None:
-            instance.begin(*inputs_of(batch))
-        if isinstance(task, Classification) and batch.labels_B is not None:
-            scores_BC = task.logits(model, batch)
-            of_batch, count = F.cross_entropy(scores_BC, batch.labels_B, reduction="sum").item(), len(rows)
+        loss, count, scores_BC = of_rows(rows)
+        if scores_BC is not None:
             predicted.update(zip(rows, scores_BC.argmax(-1).tolist(), strict=True))
             classes = scores_BC.shape[-1]
-        else:
-            loss, count = task.loss(model, batch, logits_at)
-            of_batch = loss.item()
-        total, counted = total + of_batch, counted + count
+        total, counted = total + loss, counted + count
         if place in sample:
-            sample_total, sample_counted = sample_total + of_batch, sample_counted + count
+            sample_total, sample_counted = sample_total + loss, sample_counted + count
         done += len(rows)
         if progress:
             progress(done, len(shard))
