@@ -65,8 +65,9 @@ class Averaging:
 
 def check_control(local: LocalTraining, wire: str) -> None:
     """Raise SettingError unless a step of local training is a learning rate times a gradient, and changes travel unrounded."""
-    other = {"optimizer": local.optimizer} if local.optimizer != "sgd" else {}
+    other: dict[str, object] = {"optimizer": local.optimizer} if local.optimizer != "sgd" else {}
     other |= {name: getattr(local, name) for name in ("momentum", "weight_decay") if getattr(local, name)}
+    other |= {"head_learning_rate": local.head_learning_rate} if local.head_factor != 1 else {}
     if other:
         told = ", ".join(f"local.{name}: {value}" for name, value in other.items())
         raise SettingError(

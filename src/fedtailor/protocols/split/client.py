@@ -49,6 +49,9 @@ class SplitClient:
         return reply
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
+        """Measure the received weights, with the client's own of the version that the request names."""
+        kept = {} if asked.own_version is None else own_of(self.state.recall(asked.own_version))
+        self.worker.load(asked.shared, home=kept if self.worker.home else None)
         return answer_evaluation(self.worker, self.state, asked)
 
     def _personalize(self, asked: Personalize) -> Personalized:

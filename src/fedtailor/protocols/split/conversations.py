@@ -70,7 +70,12 @@ class Conversations:
     def _in_turn(self, requests: Mapping[ClientId, Message], timeout_s: float | None) -> Iterator[Reply]:
         """One server part learns from one client after the other; what a client that fails has taught it is taken back."""
         begin = _of_all(requests)
-        side = Side(self.protocol.server_weights(begin.tensors), self.protocol.local, self.protocol.worker.device)
+        side = Side(
+            self.protocol.server_weights(begin.tensors),
+            self.protocol.local,
+            self.protocol.worker.device,
+            heads=self.protocol.worker.heads,
+        )
         order = stream(self.protocol.worker.seed, "split-order", int(begin.facts["version"]) + 1).permutation(sorted(requests))  # type: ignore[arg-type]
         answers: list[Reply] = []
         for client in order.tolist():
@@ -97,7 +102,7 @@ class Conversations:
         kept = self.kept.setdefault(client, Kept(examples=info.examples)) if protocol.settings.reuse else None
         server = protocol.server_weights(begin.tensors)
         mine, given = moved(past.moments, server)
-        side = side or Side(server, protocol.local, protocol.worker.device, moments=mine)
+        side = side or Side(server, protocol.local, protocol.worker.device, moments=mine, heads=protocol.worker.heads)
         message = self._opening(protocol, begin, kept, given)
         turn = ServerTurn(
             protocol,
