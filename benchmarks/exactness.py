@@ -12,7 +12,7 @@ import torch
 from updates import MODULES, RANKS, dense, dense_rule, ideal, params_for, updates_for
 
 from fedtailor.aggregation import AGGREGATIONS
-from fedtailor.interfaces import AnyRanks
+from fedtailor.interfaces import traits_of
 
 CASES = list(itertools.product(range(2, 9), (True, False), range(5)))  # clients, equal weights, draw
 MOVED = ("fedadam", "fedyogi", "fedadagrad")  # they tell the bias of the mean, from which they then go on
@@ -34,7 +34,7 @@ def main() -> None:
             off.append(apart(products, torch.stack([ideal(params, updates, module) for module in MODULES])))
             if off[-1] > 1e-4 and kind not in MOVED:
                 told.append(abs(outcome.figures["bias"] / off[-1] - 1))
-        for clients, equal, seed in CASES if isinstance(rule, AnyRanks) and rule.any_ranks else ():
+        for clients, equal, seed in CASES if traits_of(rule).any_ranks else ():
             params = params_for(rule, rank=4)
             updates = updates_for(rule, params, clients, equal=equal, seed=seed, ranks=RANKS)
             shared = rule.combine(updates, params, rule.init(params)).shared

@@ -102,7 +102,7 @@ def measured(name: str, parts: Parts, wires: list[LogitsWire]) -> list[dict[str,
     """Return the rows of the table for what the weights in place say of the public test set."""
     tallies, worker, shard = [Tally(wire=wire) for wire in wires], parts.worker, parts.server_test
     with torch.no_grad(), evaluating(worker.model):
-        for batch in evaluation_batches(shard.lengths_N.tolist(), BATCH):
+        for batch in evaluation_batches(shard.sizes_N.tolist(), BATCH):
             logits_MC, _ = scores(worker, worker.batch(shard, batch), classes_of(worker))
             for tally in tallies:
                 tally.add(logits_MC)

@@ -95,7 +95,7 @@ def foretold(job: Job, link: Link) -> dict[str, Any]:
     parts = assemble(job, warn=lambda text: None)
     (info,), (state,) = parts.sampler.clients, parts.states.values()
     flops = measured_flops(parts.protocol, state.train)
-    work = Work(examples=info.examples, tokens_per_example=float(state.train.lengths_N.float().mean()))
+    work = Work(examples=info.examples, tokens_per_example=float(state.train.sizes_N.float().mean()))
     means = Means(
         client_flops=flops,
         server_flops=flops,

@@ -86,12 +86,12 @@ def job(data: Path, steps: int) -> Job:
 def plain(parts: Parts, steps: int, loss_of: Callable[..., torch.Tensor]) -> Callable[[int], float]:
     """Return a plain loop over the batches that the engine takes in round `pair + 1`."""
     worker, (client,) = parts.worker, parts.states
-    model, pad = worker.model, worker.tokenizer.pad_token_id
+    model, pad = worker.model, worker.processor.pad_token_id
     shard = parts.states[client].train
     examples = [shard.tokens_T[a:b].long() for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     targets = [shard.target_T[a:b] for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     weights = [p for p in model.parameters() if p.requires_grad]
-    lengths = shard.lengths_N.tolist()
+    lengths = shard.sizes_N.tolist()
 
     def loop(pair: int) -> float:
         batches = training_batches(lengths, BATCH, stream(0, "batches", pair + 1, client))

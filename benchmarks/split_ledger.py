@@ -130,9 +130,7 @@ def costs_of(shape: Shape, rows: list[dict[str, Any]], data: Path) -> dict[str, 
         assert isinstance(parts.protocol, BoundSplit)
         (state,) = parts.states.values()
         speed = speed or measured_flops(parts.protocol, state.train)
-        work = Work(
-            examples=len(state.train), tokens_per_example=float(state.train.lengths_N.float().mean()), rounds=shape.rounds
-        )
+        work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()), rounds=shape.rounds)
         found[labels] = cut_costs(parts.protocol, work, Means(client_flops=speed, server_flops=speed, bandwidth=ANY))
     return found
 
@@ -195,10 +193,10 @@ def tokens_in(shape: Shape, data: Path) -> Callable[[str], int]:
     parts = assemble(
         job_of(shape, LABELS[0], 1, data), given=[{"text": "Some words, so that there is a block."}], warn=lambda text: None
     )
-    task, tokenizer = parts.worker.task, parts.worker.tokenizer
+    task, tokenizer = parts.worker.task, parts.worker.processor
 
     def count(text: str) -> int:
-        lengths = task.tokenize([Example(id="", fields={"text": text})], tokenizer, keep_examples=False).lengths_N
+        lengths = task.prepare([Example(id="", fields={"text": text})], tokenizer, keep_examples=False).sizes_N
         return int(lengths.sum()) - max(0, len(lengths) - 1)
 
     return count

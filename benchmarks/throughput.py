@@ -120,7 +120,7 @@ def trainer(parts: Parts, settings: dict[str, Any], sampling: str) -> Callable[[
                 seed=pair,
                 dataloader_pin_memory=False,
             )
-            engine = Trainer(model=worker.model, args=arguments, train_dataset=rows, data_collator=padding(worker.tokenizer))
+            engine = Trainer(model=worker.model, args=arguments, train_dataset=rows, data_collator=padding(worker.processor))
             engine.remove_callback(PrinterCallback)
             return float(engine.train().metrics["train_runtime"])
 

@@ -80,10 +80,11 @@ def _on_fact(name: str, spec: FactSpec, honest: Message, *, due: bool) -> Iterat
             yield put(f"with {_short(bad)}", [*own[:-1], bad] if own else [bad])
         for value in (1, "text", {}, None, [1] * 100_000, [0] * (spec.most_items + 1), [own]):
             yield put(f"as {type(value).__name__} of {len(value) if isinstance(value, list) else ''}", value)
-        if own and not name.endswith(OF_COUNTS):  # metrics that are made of counts: one whose number differs is not pooled
+        if own:
             yield put("empty", [])
             yield put("longer", [*own, 1, 1])
             yield put("without the last", own[:-1])
+        if own and not name.endswith(OF_COUNTS):  # counts of any size may be true
             yield put("of other sizes", [float(v) * 1e6 if "float" in spec.type else int(v) + 2**40 for v in own])
     else:
         for value in (1, ["text"], "x" * (spec.most_characters + 1), None):

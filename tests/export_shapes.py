@@ -73,9 +73,9 @@ def write_run(folder: Path, backbone: Path, *, tuning: dict[str, Any], task: dic
         {"backbone": str(backbone), "task": task, "tuning": tuning, "data": {"train": "t.jsonl"}, "evaluation": {"generate": {"max_new_tokens": 4}}},
         base=folder.parent,
     )  # fmt: skip
-    labels = LABELS if job.task.backbone_kind == "classifier" else ()
+    labels = LABELS if job.task.backbone == "classifier" else ()
     loaded = load_backbone(
-        str(backbone), kind=job.task.backbone_kind, labels=labels, pooling=pooling_of(job.task), device=torch.device("cpu"), base=Path(), seed=0
+        str(backbone), kind=job.task.backbone, labels=labels, pooling=pooling_of(job.task), device=torch.device("cpu"), base=Path(), seed=0
     )  # fmt: skip
     model = job.tuning.attach(loaded.model, 0)
     draw = torch.Generator().manual_seed(7)

@@ -29,7 +29,7 @@ def dated(tiny_backbone_folder, tmp_path_factory):
 
 
 def prompt_of(parts):
-    return parts.worker.tokenizer.decode(next(iter(parts.states.values())).train.tokens_T.tolist())
+    return parts.worker.processor.decode(next(iter(parts.states.values())).train.tokens_T.tolist())
 
 
 def test_template_writes_the_fixed_moment_and_the_machines_clock_comes_back(dated):
@@ -74,7 +74,7 @@ def test_the_moment_is_a_setting_sent_to_sites_and_reported_where_it_is_not_set(
 def test_try_builds_prompts_as_training_does(dated, rows):
     job = tiny_job(dated, task={"kind": "generation", "chat": True})
     parts = assemble(job, given=rows, clock="2026-02-03")
-    task, tokenizer = at_moment(job.task, "2026-02-03"), parts.worker.tokenizer
+    task, tokenizer = at_moment(job.task, "2026-02-03"), parts.worker.processor
     (prompt,) = _prompts(task, tokenizer, ["a<|im_end|>"], {})
     assert tokenizer.decode(prompt) == "Now: 03 Feb 2026 00:00:00.000000<|im_start|>a<|im_end|><|im_end|>"
     assert prompt.count(tokenizer.eos_token_id) == 1

@@ -26,7 +26,7 @@ job
 protocols
 federation
 personalization
-aggregation, protection, learning
+aggregation, protection, learning, retrieval, prompting
 tasks, tuning, models, data
 ledger
 interfaces, run_files
@@ -51,6 +51,7 @@ EDGES = {
     "transformers": {"models", "tuning", "clock"},
     "nvflare": {"federation"},
     "matplotlib": {"report"},
+    "pypdf": {"retrieval"},
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from fedtailor.interfaces import Carrying, Control
+from fedtailor.interfaces import traits_of
 from fedtailor.records import Update
 
 MODULES = ("model.layers.0.q_proj", "model.layers.1.q_proj")
@@ -104,13 +104,13 @@ def ideal(params, updates, module):
 
 def params_for(rule, **settings):
     """Return random shared tensors, with room for what the rule carries: more than the 5 that any of these matrices can have."""
-    return random_params(carry=6 if isinstance(rule, Carrying) else 0, **settings)
+    return random_params(carry=6 if traits_of(rule).carry else 0, **settings)
 
 
 def updates_for(rule, params, clients, *, round=1, **settings):
     """Return random updates of what the rule trains in `round`, with what must travel beside them."""
     updates = random_updates(params, clients, trains=rule.trains(round), **settings)
-    if isinstance(rule, Control):
+    if traits_of(rule).control:
         updates = [replace(one, extra=dict(one.delta)) for one in updates]
     return updates
 

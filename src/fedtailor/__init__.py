@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .job import Job
+    from .retrieval import ask, index_folders
     from .running import Result, run
 
-__all__ = ["Job", "Result", "run"]
+__all__ = ["Job", "Result", "ask", "index_folders", "run"]
 
-_HOMES = {"Job": ".job", "Result": ".running", "run": ".running"}
+_HOMES = {"Job": ".job", "Result": ".running", "run": ".running", "ask": ".retrieval", "index_folders": ".retrieval"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What the parts promise each other."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -93,10 +94,6 @@ class Compared(Protocol):
 class Aggregation(Protocol):
     """The rule that turns updates into one step."""
 
-    @property
-    def linear(self) -> bool:
-        """Whether a weighted sum of updates is all the rule needs, so that it may run under secure aggregation."""
-
     def init(self, params: Tensors) -> Tensors:
         """Return the state before the first round.
 
@@ -111,54 +108,45 @@ class Aggregation(Protocol):
         """Turn one round's updates into the next shared tensors and state; arguments are left as they were."""
 
 
-@runtime_checkable
-class Control(Protocol):
-    """An aggregation that corrects local gradients by control variates, which travel beside the weights (SCAFFOLD)."""
+@dataclass(frozen=True, kw_only=True)
+class RuleTraits:
+    """What a rule of aggregation, of updates or of logits, needs or does beside the usual, as its attribute `traits`; a rule without one has these."""
 
-    def control(self, state: Tensors) -> Tensors:
-        """Return the server's control variate, named and shaped as the shared tensors.
+    linear: bool = False  # a weighted sum of updates is all that it needs, so that it may run under secure aggregation
+    plain_mean: bool = False  # it is the weighted mean and no more, and whoever has a rule of his own may take its place
+    counts_clients: bool = False  # clients are told how many there are
+    control: bool = False
+    """It corrects local gradients by control variates, which travel beside the weights (SCAFFOLD).
 
-        Clients answer in `Update.extra` with the change of their own, divided by the number of all clients, under the same names.
-        """
-
-
-@runtime_checkable
-class Carrying(Protocol):
-    """An aggregation whose result exceeds the rank of LoRA, and which keeps the rest as a frozen factor that is carried along.
-
-    The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
-    [out, carry], which start at zero and count with scale 1. They travel down only.
+    Its state is the server's, named and shaped as the shared tensors. Clients answer in `Update.extra` with the change of their own, divided by
+    the number of all clients, under the same names.
     """
-
-    @property
-    def carry(self) -> int:
-        """The rank of the carried factor."""
-
-
-@runtime_checkable
-class AnyRanks(Protocol):
-    """An aggregation that says whether clients may train LoRA of different ranks; one without this needs equal ones.
+    any_ranks: bool = False
+    """Clients may train LoRA of different ranks.
 
     The factors of an update are then of its client's rank, [out, rank] and [rank, in]; they are what the client changed in the first columns
     and rows of the shared factors, in the scale alpha / rank of these.
     """
-
-    @property
-    def any_ranks(self) -> bool:
-        """Whether it does."""
-
-
-@runtime_checkable
-class Refactoring(Protocol):
-    """An aggregation that says whether it factors the shared LoRA anew each round.
+    refactors: bool = False
+    """It factors the shared LoRA anew each round.
 
     The same product then comes as other factors: what somebody kept of an earlier round (weights of their own, moments of an optimizer) cannot
     be set against the factors of this one.
     """
+    carry: int = 0
+    """The rank of a frozen factor that is carried beside LoRA, as the result exceeds the rank of the trained one; 0: none.
 
-    @property
-    def refactors(self) -> bool:
-        """Whether it does."""
+    The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
+    [out, carry], which start at zero and count with scale 1. They travel down only.
+    """
+    needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
+    needs_label_counts: bool = False  # of logits: clients report how many of their examples have each label
+
+
+def traits_of(rule: object) -> RuleTraits:
+    """Return the traits of a rule; those of one that names none, as a user's own may, are the defaults."""
+    traits: RuleTraits = getattr(rule, "traits", RuleTraits())
+    return traits
 
 
 class Protection(Protocol):

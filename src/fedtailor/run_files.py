@@ -116,16 +116,15 @@ def how_to_resume(folder: Path) -> str:
     return f"resume it with fedtailor run --resume {folder}{on}"
 
 
-def shared_part(summary: Mapping[str, Any], tuning: str) -> str:
+def shared_part(summary: Mapping[str, Any], place: str) -> str:
     """Return, in a sentence, that a run's result is a part of its clients' models, and where these are; empty where it is whole.
 
     Args:
         summary: of the run, as in summary.json.
-        tuning: its kind.
+        place: the name of the folder of what was trained: adapter or model.
     """
     if not (summary.get("personal") or {}).get("shares_a_part"):
         return ""
-    place = "model" if tuning == "full" else "adapter"
     return (
         "This is the shared part alone, which by itself may be no better than the backbone: "
         f"each client's own weights, with it, are in clients/ID/{place} of the run."

@@ -12,7 +12,7 @@ from updates import MODULES, SCALE, a_of, b_of, dense, ideal, params_for, random
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
 from fedtailor.aggregation.factors.lowrank import pairs_of
 from fedtailor.errors import SettingError
-from fedtailor.interfaces import Aggregation, Carrying
+from fedtailor.interfaces import Aggregation, RuleTraits, traits_of
 from fedtailor.records import Update
 
 RULES = [cls() for cls in AGGREGATIONS.values()]
@@ -32,7 +32,7 @@ class TestEveryRule:
     def test_it_keeps_the_promise(self, rule):
         assert AGGREGATIONS[rule.kind] is type(rule)
         described: Aggregation = rule
-        assert isinstance(described.linear, bool)
+        assert isinstance(traits_of(described), RuleTraits)
 
     @pytest.mark.parametrize("round", [1, 2])
     def test_inputs_are_left_as_they_were(self, rule, round):
@@ -155,7 +155,7 @@ def test_the_bias_told_is_that_of_the_dense_matrices(kind, equal, clients):
     assert want > 0.01
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, Carrying)], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if traits_of(rule).carry], ids=lambda rule: rule.kind)
 def test_what_does_not_fit_the_carried_rank_is_the_least_and_is_told(rule):
     # the best of rank 1 beside what is trained on; nothing closer can be carried
     params = random_params(carry=1)
@@ -178,7 +178,7 @@ def test_what_does_not_fit_the_carried_rank_is_the_least_and_is_told(rule):
     assert outcome.figures["bias"] > 0.01
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, Carrying)], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if traits_of(rule).carry], ids=lambda rule: rule.kind)
 def test_rules_that_carry_do_so_round_after_round(rule):
     # after three rounds all that was ever trained is there: each round's ideal is what the next one starts from
     shared = params_for(rule)
@@ -196,7 +196,7 @@ def test_the_pairs_of_the_tests_are_found():
     assert [pair.module for pair in pairs_of(random_params())] == list(MODULES)
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.linear], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if traits_of(rule).linear], ids=lambda rule: rule.kind)
 def test_an_update_is_let_go_before_the_next_is_asked_for(rule):
     params = params_for(rule)
     alive: list[weakref.ref[Update]] = []

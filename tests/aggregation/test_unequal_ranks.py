@@ -7,12 +7,12 @@ import torch
 from updates import MODULES, RANKS, dense, dense_rule, ideal, params_for, updates_for
 
 from fedtailor.aggregation import AGGREGATIONS, FedAvg
-from fedtailor.interfaces import AnyRanks
+from fedtailor.interfaces import RuleTraits, traits_of
 
 RULES = [cls() for cls in AGGREGATIONS.values()]
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if isinstance(rule, AnyRanks)], ids=lambda rule: rule.kind)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if traits_of(rule).any_ranks], ids=lambda rule: rule.kind)
 class TestUnequalRanks:
     @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
     @pytest.mark.parametrize("clients", range(2, 9))
@@ -42,4 +42,11 @@ class TestUnequalRanks:
 
 
 def test_three_rules_take_any_ranks():
-    assert {rule.kind for rule in RULES if isinstance(rule, AnyRanks) and rule.any_ranks} == {"flexlora", "raflora", "flora"}
+    assert {rule.kind for rule in RULES if traits_of(rule).any_ranks} == {"flexlora", "raflora", "flora"}
+
+
+def test_a_rule_of_somebodys_own_need_not_say_what_it_is_like():
+    class Mine: ...
+
+    assert traits_of(Mine()) == RuleTraits()
+    assert not any((traits_of(Mine()).linear, traits_of(Mine()).any_ranks, traits_of(Mine()).carry))

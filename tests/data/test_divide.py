@@ -231,6 +231,22 @@ def test_an_owners_own_repeated_rows_count_once(tmp_path):
         run(tmp_path, given=made, clients=Clients(partition=Natural(by="site")))
 
 
+def test_conversations_that_differ_in_their_tools_or_turns_are_not_repeated(tmp_path):
+    turns = [{"role": "user", "content": "Sun?"}, {"role": "assistant", "content": "Yes."}]
+    told = [{**turns[0], "role": "system"}, turns[1]]
+    tools = [[{"name": f"f{n}"}] for n in range(40)]
+    made = [{"messages": turns, "tools": each} for each in tools]
+    made += [{"messages": told}, {"messages": turns}, {"messages": turns, "tools": [{"name": "f0", "about": None}]}]
+    result = run(
+        tmp_path,
+        given=made,
+        clients=Clients(count=2, min_examples=4, validation_share=0, test_share=0),
+        extra=("messages", "tools"),
+    )
+    assert result.dropped == {"duplicates": 1}  # the last: a null is nothing
+    assert sum(len(own) for part in (result.train, result.validation, result.test) for own in part.values()) == 42
+
+
 LINES = {"required": ("text",), "optional": (), "key": "text"}
 
 

@@ -137,8 +137,8 @@ def run_card(folder, monkeypatch):
 
 def answer_of(done):
     """Return what the run's model answers to TEXT, by fedtailor's own way of prompts, decoding and classes."""
-    task, tokenizer = done.job.task, done.backbone.tokenizer
-    if task.backbone_kind == "classifier":
+    task, tokenizer = done.job.task, done.backbone.processor
+    if task.backbone == "classifier":
         text = tokenizer(TEXT, truncation=True, max_length=20, return_tensors="pt")
         with torch.inference_mode():
             scores = done.model(input_ids=text["input_ids"], attention_mask=text["attention_mask"]).logits[0]

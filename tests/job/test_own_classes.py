@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from fedtailor.assembly import assemble
+from fedtailor.cli import progress
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.job.own_classes import blame
@@ -79,3 +80,42 @@ def test_nobody_else_is_blamed():
     with pytest.raises(KeyError) as caught:
         {}["x"]
     assert blame(caught.value) is None
+
+
+def test_the_command_line_blames_the_class_too(write_module, make_job, rows):
+    from fedtailor.cli.main import _foreseen
+
+    kind = write_module(
+        "blamed",
+        "@dataclass(frozen=True)\nclass Own:\n    kind = 'own'\n    def attach(self, model, seed):\n        raise KeyError('q')",
+    )
+    with pytest.raises(KeyError) as caught:
+        assemble(make_job().replace("tuning", {"kind": kind}), given=rows)
+    assert f"the class {kind!r} that the job names raised KeyError: 'q'" in (_foreseen(caught.value) or "")
+
+
+WAITS = """
+import threading
+opened = threading.Event()
+@dataclass(frozen=True)
+class Own:
+    kind = 'own'
+    def __post_init__(self):
+        opened.wait(20)
+"""
+
+
+def test_a_constructor_that_does_not_return_is_named(write_module, make_job, monkeypatch):
+    monkeypatch.setattr(progress, "SILENCE_S", 0.1)
+    kind, said = write_module("waits", WAITS), []
+
+    def say(text):
+        said.append(text)
+        if kind in text:
+            sys.modules[kind.partition(":")[0]].opened.set()
+
+    silence = progress.Silence(say)
+    silence.begin("reading the job")
+    make_job().replace("tuning", {"kind": kind})
+    silence.end()
+    assert said[-1] == f"reading the job: building the class {kind} that the job names"

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from fedtailor.learning.client import ClientState
-from fedtailor.tasks.shard import Shard
+from fedtailor.tasks.shard import TokenShard
 
-NOTHING = Shard(
+NOTHING = TokenShard(
     tokens_T=torch.zeros(0, dtype=torch.int32),
     target_T=torch.zeros(0, dtype=torch.bool),
     starts=torch.zeros(1, dtype=torch.int64),

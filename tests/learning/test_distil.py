@@ -9,24 +9,24 @@ import torch.nn.functional as F
 from fedtailor.chance import torch_draws
 from fedtailor.errors import SettingError
 from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
-from fedtailor.learning.evaluate import Evaluation
 from fedtailor.learning.public_fit import row_scores, told_apart
 from fedtailor.learning.worker import Worker
 from fedtailor.messages.wires.logits import VALUES, LogitsWire
 from fedtailor.models import load_backbone
 from fedtailor.records import Example
-from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets, select
+from fedtailor.tasks import Classification, Generation, LanguageModeling, counted_targets
+from fedtailor.tasks.evaluation import Evaluation
 from fedtailor.tuning import Lora
 
 
 def worker_of(folder, task, tmp_path):
     backbone = load_backbone(
-        str(folder), kind=task.backbone_kind, labels=task.labels_of(()), device=torch.device("cpu"), base=tmp_path, seed=0
+        str(folder), kind=task.backbone, labels=task.labels_of(()), device=torch.device("cpu"), base=tmp_path, seed=0
     )
     tuning = Lora(rank=2, alpha=4)
     return Worker(
         model=tuning.attach(backbone.model, 0),
-        tokenizer=backbone.tokenizer,
+        processor=backbone.processor,
         task=task,
         tuning=tuning,
         evaluation=Evaluation(batch_size=3),
@@ -69,7 +69,7 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_places_are_counted_as_the_loss_counts_them(tiny_backbone_folder, tmp_path):
     worker = worker_of(tiny_backbone_folder, LanguageModeling(block=12, stride=8), tmp_path)
     lines = [Example(id=str(n), fields={"text": f"line {n} of a text"}) for n in range(6)]
-    shard = worker.task.tokenize(lines, worker.tokenizer, keep_examples=False)
+    shard = worker.task.prepare(lines, worker.processor, keep_examples=False)
     for row in range(len(shard)):
         assert worker.loss(worker.batch(shard, [row]))[1] == counted_targets(shard)[row]
     places_of = places_in(shard)
@@ -78,7 +78,7 @@ def test_places_are_counted_as_the_loss_counts_them(tiny_backbone_folder, tmp_pa
 
 def test_what_is_said_stands_in_the_order_of_rows(tiny_backbone_folder, tmp_path):
     worker = worker_of(tiny_backbone_folder, Generation(), tmp_path)
-    shard = worker.task.tokenize(pairs(7), worker.tokenizer, keep_examples=False)
+    shard = worker.task.prepare(pairs(7), worker.processor, keep_examples=False)
     classes = worker.model.get_output_embeddings().weight.shape[0]
     wire = LogitsWire(dtype="float32", classes=classes)
     found = say(worker, shard, wire.encode)
@@ -95,7 +95,7 @@ def test_what_is_said_stands_in_the_order_of_rows(tiny_backbone_folder, tmp_path
 def test_a_student_comes_to_say_what_the_teacher_says(tiny_bert_folder, tmp_path):
     worker = worker_of(tiny_bert_folder, Classification(labels=("a", "b", "c")), tmp_path)
     rows = [Example(id=str(n), fields={"text": "xyz"[n % 3] * 3, "label": n % 3}) for n in range(30)]
-    shard = worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+    shard = worker.task.prepare(rows, worker.processor, keep_examples=False)
     wanted = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.1, 0.1, 0.8]]).log()[shard.labels_N]
     wire = LogitsWire(dtype="float32", classes=3)
 
@@ -113,8 +113,8 @@ def test_a_student_comes_to_say_what_the_teacher_says(tiny_bert_folder, tmp_path
 
 def test_selected_rows_are_those_rows(tiny_backbone_folder, tmp_path):
     worker = worker_of(tiny_backbone_folder, Generation(), tmp_path)
-    shard = worker.task.tokenize(pairs(5), worker.tokenizer, keep_examples=False)
-    part = select(shard, [4, 1])
+    shard = worker.task.prepare(pairs(5), worker.processor, keep_examples=False)
+    part = shard.select([4, 1])
     for row, source in enumerate([4, 1]):
         assert torch.equal(
             part.tokens_T[part.starts[row] : part.starts[row + 1]],
@@ -128,7 +128,7 @@ def test_sets_that_differ_are_told_apart(tiny_bert_folder, tmp_path):
 
     def shard(word, count=40):
         rows = [Example(id=str(n), fields={"text": f"{word} {n % 7} {'so' * (n % 3)}", "label": 0}) for n in range(count)]
-        return worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+        return worker.task.prepare(rows, worker.processor, keep_examples=False)
 
     with torch_draws(0):
         alike, _ = told_apart(worker, shard("card"), shard("card"), client="a")
@@ -145,7 +145,7 @@ def test_rows_like_the_clients_own_have_the_higher_scores(tiny_bert_folder, tmp_
     def shard(words, count=60):
         texts = [f"{words[n % len(words)]} {n % 7} {'so' * (n % 3)}" for n in range(count)]
         rows = [Example(id=str(n), fields={"text": text, "label": 0}) for n, text in enumerate(texts)]
-        return worker.task.tokenize(rows, worker.tokenizer, keep_examples=False)
+        return worker.task.prepare(rows, worker.processor, keep_examples=False)
 
     own, public = shard(["card"]), shard(["card", "=> def f(x):"])
     scores_N, tokens = row_scores(worker, own, public, round=1, client="a")

@@ -1,7 +1,8 @@
 import pytest
 
 from fedtailor.learning.over_clients import pool, pooled_counts
-from fedtailor.tasks.metrics import bleu, chrf, class_counts, macro_f1
+from fedtailor.metrics.classes import class_counts, macro_f1
+from fedtailor.metrics.texts import bleu, chrf
 
 TEXTS = [["the cat sat on the mat"], ["a dog ran over the hill today", "no"]]
 REFERENCES = [[["the cat sat on a mat", "x"]], [["a dog ran down the hill"], ["no way out"]]]

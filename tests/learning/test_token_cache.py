@@ -8,7 +8,7 @@ import torch
 from fedtailor.learning import token_cache
 from fedtailor.learning.token_cache import TokenCache, token_folder
 from fedtailor.records import Example
-from fedtailor.tasks.shard import Shard
+from fedtailor.tasks.shard import Shard, TokenShard
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def examples(text: str = "x") -> list[Example]:
 def made(given, calls):
     def make() -> Shard:
         calls.append(1)
-        return Shard(
+        return TokenShard(
             tokens_T=torch.tensor([1, 2, 3], dtype=torch.int32),
             target_T=torch.tensor([True, False, True]),
             starts=torch.tensor([0, 1, 3]),
@@ -95,13 +95,13 @@ def test_a_job_reads_its_files_once_and_the_setting_switches_it_off(tiny_backbon
     kept = {file.name for file in token_folder().glob("*")}
     assert kept
     task = type(first.worker.task)
-    tokenize = task.tokenize
+    tokenize = task.prepare
 
     def small_alone(self, examples, *args, **kwargs):
         assert len(examples) < 3, "it was tokenized again"
         return tokenize(self, examples, *args, **kwargs)
 
-    monkeypatch.setattr(task, "tokenize", small_alone)
+    monkeypatch.setattr(task, "prepare", small_alone)
     second = assemble(job)
     for client, state in first.states.items():
         for part in ("train", "validation", "test"):

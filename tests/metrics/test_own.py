@@ -4,8 +4,8 @@ from typing import ClassVar
 import pytest
 
 from fedtailor.errors import SettingError
-from fedtailor.learning.evaluate import Evaluation
 from fedtailor.metrics.own import own_score
+from fedtailor.tasks.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

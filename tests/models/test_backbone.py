@@ -37,7 +37,7 @@ def test_a_folder_loads_frozen_pinned_and_counted(tiny_backbone_folder):
     template = (tiny_backbone_folder / "chat_template.jinja").read_bytes()
     assert backbone.hashes["weights"] == hashlib.sha256(weights).hexdigest()
     assert backbone.hashes["chat_template"] == hashlib.sha256(template).hexdigest()
-    assert backbone.tokenizer.padding_side == "right"
+    assert backbone.processor.padding_side == "right"
     assert backbone.kind == "causal"
     assert backbone.fresh == ()
 
@@ -116,7 +116,7 @@ def test_a_classifier_has_named_classes_and_a_head_from_the_seed(tiny_bert_folde
 def test_a_head_for_other_classes_is_drawn_anew(tiny_bert_folder, tmp_path):
     old = load(tiny_bert_folder, kind="classifier", labels=("a", "b"))
     old.model.save_pretrained(tmp_path / "old")
-    old.tokenizer.save_pretrained(tmp_path / "old")
+    old.processor.save_pretrained(tmp_path / "old")
     assert load(tmp_path / "old", kind="classifier", labels=("b", "a")).fresh == ()
     assert load(tmp_path / "old", kind="classifier", labels=("c", "d")).fresh == ("classifier",)
     new = load(tmp_path / "old", kind="classifier", labels=("a", "b", "c"))
@@ -126,7 +126,7 @@ def test_a_head_for_other_classes_is_drawn_anew(tiny_bert_folder, tmp_path):
 
 def test_a_decoder_can_classify_padded_batches(tiny_backbone_folder):
     backbone = load(tiny_backbone_folder, kind="classifier", labels=("a", "b", "c"))
-    pad = backbone.tokenizer.pad_token_id
+    pad = backbone.processor.pad_token_id
     alone = backbone.model(input_ids=torch.tensor([[5, 6]])).logits
     padded = backbone.model(
         input_ids=torch.tensor([[5, 6, pad], [5, 6, 7]]), attention_mask=torch.tensor([[1, 1, 0], [1, 1, 1]])
@@ -139,7 +139,7 @@ def test_a_pad_token_is_set_where_there_is_none(tiny_gpt2_folder, tmp_path):
     settings = json.loads((copy / "tokenizer_config.json").read_text())
     del settings["pad_token"]
     (copy / "tokenizer_config.json").write_text(json.dumps(settings))
-    tokenizer = load(copy).tokenizer
+    tokenizer = load(copy).processor
     assert tokenizer.pad_token == tokenizer.eos_token
 
 
@@ -224,6 +224,6 @@ def test_the_real_backbone_loads_and_speaks(monkeypatch):
     assert backbone.parameters == 134_515_008
     assert backbone.body_parameters == 134_515_008 - 49_152 * 576
     assert backbone.hashes["origin"].startswith("b179c952")
-    ids = backbone.tokenizer("The capital of France is", return_tensors="pt")
+    ids = backbone.processor("The capital of France is", return_tensors="pt")
     text = backbone.model.generate(**ids, max_new_tokens=1, do_sample=False, pad_token_id=2)
-    assert backbone.tokenizer.decode(text[0]).endswith(" Paris")
+    assert backbone.processor.decode(text[0]).endswith(" Paris")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ import torch
 from conftest import save_tiny
 
 from fedtailor.errors import BackboneError
-from fedtailor.learning.evaluate import measure
 from fedtailor.models import load_backbone
 from fedtailor.models.heads import logits_at
 from fedtailor.models.probe import find_padding
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Generation
+from fedtailor.tasks.evaluation import Evaluation, Pass
 from fedtailor.tasks.shard import collate, inputs_of, one_by_one
 from fedtailor.tasks.task import padding_of
 
@@ -58,6 +59,18 @@ def fnet(ids):
     return FNetForSequenceClassification(
         FNetConfig(vocab_size=ids["vocab_size"], hidden_size=16, num_hidden_layers=2, intermediate_size=32)
     )
+
+
+def losses(backbone, task, shard, size):
+    """Return the sums of the loss in batches of this size."""
+    worker = SimpleNamespace(
+        model=backbone.model,
+        processor=backbone.processor,
+        device=CPU,
+        evaluation=Evaluation(batch_size=size),
+        logits_at=logits_at,
+    )
+    return task.losses(worker, shard, Pass())
 
 
 def load(folder, kind="causal", precision="float32"):
@@ -129,16 +142,14 @@ def test_a_text_has_one_class_whatever_its_batch(tmp_path, tiny_bert_folder, sid
             parameter.mul_(3)
     if side == "none":
         backbone.model.register_forward_hook(leaking, with_kwargs=True)
-        backbone.model.padding_side = find_padding(backbone.model, backbone.tokenizer, causal=False, what="this")
+        backbone.model.padding_side = find_padding(backbone.model, backbone.processor, causal=False, what="this")
     assert padding_of(backbone.model) == side
     task = Classification(labels=("a", "b"))
     examples = [Example(id=str(n), fields={"text": text, "label": "ab"[n % 2]}) for n, text in enumerate(TEXTS)]
-    shard = task.tokenize(examples, backbone.tokenizer, keep_examples=True)
-    pad = backbone.tokenizer.pad_token_id
+    shard = task.prepare(examples, backbone.processor, keep_examples=True)
+    pad = backbone.processor.pad_token_id
     with torch.no_grad():
-        found = [
-            measure(backbone.model, task, shard, pad_id=pad, batch_size=size, logits_at=logits_at).total for size in (1, 2, 5)
-        ]
+        found = [losses(backbone, task, shard, size).total for size in (1, 2, 5)]
         each = []
         for n in range(len(TEXTS)):
             alone = collate(shard, [n], pad, CPU)
@@ -163,24 +174,24 @@ def test_who_looks_at_neighbours_is_refused(tiny_bert_folder, tiny_backbone_fold
 
         backbone.model.register_forward_hook(mix)
         with pytest.raises(BackboneError, match="another text stands beside it in the batch"):
-            find_padding(backbone.model, backbone.tokenizer, causal=kind == "causal", what="this")
+            find_padding(backbone.model, backbone.processor, causal=kind == "causal", what="this")
 
 
 def test_a_language_model_that_bears_no_padding_reads_one_text_at_a_time(tiny_backbone_folder):
     backbone = load(tiny_backbone_folder)
 
     hook = backbone.model.register_forward_hook(leaking, with_kwargs=True)
-    side = find_padding(backbone.model, backbone.tokenizer, causal=True, what="this")
+    side = find_padding(backbone.model, backbone.processor, causal=True, what="this")
     assert side == "none"
     backbone.model.padding_side = side
     task = Generation()
     examples = [Example(id=str(n), fields={"input": text, "target": text[::-1]}) for n, text in enumerate(TEXTS)]
-    shard = task.tokenize(examples, backbone.tokenizer, keep_examples=True)
+    shard = task.prepare(examples, backbone.processor, keep_examples=True)
     with torch.no_grad():
-        found = measure(backbone.model, task, shard, pad_id=3, batch_size=5, logits_at=logits_at)
+        found = losses(backbone, task, shard, 5)
         hook.remove()
         backbone.model.padding_side = "right"
-        wanted = measure(backbone.model, task, shard, pad_id=3, batch_size=1, logits_at=logits_at)
+        wanted = losses(backbone, task, shard, 1)
     assert (found.counted, found.total) == (wanted.counted, pytest.approx(wanted.total, rel=1e-5))
 
 
@@ -188,7 +199,7 @@ def test_the_look_draws_nothing_and_finds_numbers_that_are_none(tiny_bert_folder
     backbone = load(tiny_bert_folder, "classifier")
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    find_padding(backbone.model, backbone.tokenizer, causal=False, what="this")
+    find_padding(backbone.model, backbone.processor, causal=False, what="this")
     assert torch.equal(torch.random.get_rng_state(), before)
     from safetensors.torch import load_file, save_file
 
@@ -201,10 +212,10 @@ def test_the_look_draws_nothing_and_finds_numbers_that_are_none(tiny_bert_folder
 
 
 def test_left_padding_is_right_padding_shifted():
-    from fedtailor.tasks.shard import Shard
+    from fedtailor.tasks.shard import TokenShard
 
     lengths = [3, 1, 4]
-    shard = Shard(
+    shard = TokenShard(
         tokens_T=torch.arange(10, 18, dtype=torch.int32),
         target_T=torch.tensor([0, 1, 1, 0, 0, 0, 1, 1], dtype=torch.bool),
         starts=torch.from_numpy(np.cumsum([0, *lengths])),

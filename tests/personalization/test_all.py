@@ -1,6 +1,7 @@
 """What every personalization promises: nothing personal crosses the gate, and a run that was cut off goes on to the same bits."""
 
 import json
+from copy import copy
 from types import SimpleNamespace
 
 import pandas as pd
@@ -210,10 +211,9 @@ def test_every_clients_result_loads_and_measures_the_same(
 ):
     """The folder of each client, put on a fresh backbone, has the loss, the texts and the classes that were told."""
     from fedtailor.assembly import assemble
-    from fedtailor.learning.evaluate import evaluate
     from fedtailor.models import load_backbone
-    from fedtailor.models.heads import logits_at
     from fedtailor.personalization import load_personal
+    from fedtailor.tasks.evaluation import Pass, evaluate
 
     backbone, changes = tiny_backbone_folder, {"personalization": settings, "stop__rounds": 2}
     if task == "classification":
@@ -227,21 +227,14 @@ def test_every_clients_result_loads_and_measures_the_same(
     worker, resolved = parts.worker, parts.worker.task
     for client, state in parts.states.items():
         labels = resolved.labels if task == "classification" else ()
-        kind = resolved.backbone_kind
+        kind = resolved.backbone
         fresh = load_backbone(
             job.backbone, kind=kind, labels=labels, precision="float32", device=worker.device, base=job.base, seed=job.seed
         )
         model = load_personal(fresh.model, tmp_path / "r" / "clients" / client / "adapter")
-        found = evaluate(
-            model,
-            resolved,
-            state.test,
-            worker.tokenizer,
-            job.evaluation,
-            logits_at=logits_at,
-            precision_context=worker.precision,
-            generate=True,
-        )
+        plain = copy(worker)
+        plain.model, plain.evaluation = model, job.evaluation
+        found = evaluate(plain, state.test, Pass(generate=True))
         assert found.figures == pytest.approx(told[client]["personal"], rel=1e-5)
         if found.texts:
             lines = (tmp_path / "r" / "clients" / client / "generations-personal.jsonl").read_text().splitlines()

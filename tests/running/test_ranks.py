@@ -204,7 +204,7 @@ def test_the_cost_of_a_client_is_that_of_its_rank(make_job, rows):
     assert {client: each.trained for client, each in sizes.items()} == {"client-00": 448, LOW: 112, "client-02": 448, LOWER: 224}
     assert costs[LOW].up_bytes < costs[LOWER].up_bytes < costs["client-00"].up_bytes
     assert costs[LOW].memory_bytes < costs["client-00"].memory_bytes
-    flops = {client: cost.train_flops / parts.states[client].train.lengths_N.sum() for client, cost in costs.items()}
+    flops = {client: cost.train_flops / parts.states[client].train.sizes_N.sum() for client, cost in costs.items()}
     assert flops[LOW] < flops[LOWER] < flops["client-00"]
 
 

@@ -154,6 +154,20 @@ def test_other_data_are_refused_on_resume(make_job, rows, tmp_path):
     assert run(make_job(stop__rounds=2), data=rows, resume=tmp_path / "r").summary["rounds"] == 2
 
 
+def test_a_run_of_a_version_that_read_data_otherwise_says_so(make_job, rows, tmp_path):
+    run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+    file = tmp_path / "r" / "environment.json"
+    noted = json.loads(file.read_text())
+    del noted["reading"], noted["sealed"]
+    file.write_text(json.dumps({**noted, "data": "0" * 64, "packages": {"fedtailor": "0.1.0"}, "python": "3.11.7"}))
+    (tmp_path / "r" / "hashes.json").unlink()  # that version wrote none
+    want = r"begun by an earlier version \(fedtailor 0\.1\.0, Python 3\.11\.7\), which read and divided data otherwise.*fedtailor run .*job\.yaml --out"
+    with pytest.raises(ResumeError, match=want):
+        run(make_job(stop__rounds=2), data=rows, resume=tmp_path / "r")
+    file.write_text(json.dumps(noted))
+    assert run(make_job(stop__rounds=2), data=rows, resume=tmp_path / "r").summary["rounds"] == 2  # data that are the same go on
+
+
 def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkeypatch):
     from fedtailor.errors import RunError
     from fedtailor.learning.worker import Worker

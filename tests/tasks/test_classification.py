@@ -17,7 +17,7 @@ def texts(*pairs):
 
 
 def test_labels_are_names_or_numbers(tokenizers):
-    shard = TASK.tokenize(texts(("a", "good"), ("b", 0), ("c", 1.0)), tokenizers["bytes"], keep_examples=True)
+    shard = TASK.prepare(texts(("a", "good"), ("b", 0), ("c", 1.0)), tokenizers["bytes"], keep_examples=True)
     assert shard.labels_N.tolist() == [2, 0, 1]
     assert not shard.target_T.any()
 
@@ -25,14 +25,12 @@ def test_labels_are_names_or_numbers(tokenizers):
 @pytest.mark.parametrize("label", [3, -1, "great", None, 1.5, True])
 def test_label_out_of_range_names_the_example_and_the_range(tokenizers, label):
     with pytest.raises(DataError, match=r"t-1 has the label .* 3 labels, numbered 0 to 2: bad, fair, good"):
-        TASK.tokenize(texts(("a", 0), ("b", label)), tokenizers["bytes"], keep_examples=False)
+        TASK.prepare(texts(("a", 0), ("b", label)), tokenizers["bytes"], keep_examples=False)
 
 
 def test_long_text_loses_its_end_and_an_empty_one_is_dropped(tokenizers):
     tokenizer = tokenizers["characters"]
-    shard = Classification(labels=("x", "y"), max_tokens=4).tokenize(
-        texts(("abcdef", 0), (" ", 1)), tokenizer, keep_examples=True
-    )
+    shard = Classification(labels=("x", "y"), max_tokens=4).prepare(texts(("abcdef", 0), (" ", 1)), tokenizer, keep_examples=True)
     assert tokenizer.decode(shard.tokens_T) == "abcd"
     assert [name for name, _ in shard.dropped] == ["t-1"]
     assert [e.id for e in shard.examples] == ["t-0"]
@@ -40,7 +38,7 @@ def test_long_text_loses_its_end_and_an_empty_one_is_dropped(tokenizers):
 
 def test_marks_of_the_tokenizer_are_there(tokenizers):
     tokenizer = tokenizers["bytes-with-marks"]
-    assert tokenizer.decode(TASK.tokenize(texts(("ab", 0)), tokenizer, keep_examples=False).tokens_T) == "<s>ab</s>"
+    assert tokenizer.decode(TASK.prepare(texts(("ab", 0)), tokenizer, keep_examples=False).tokens_T) == "<s>ab</s>"
 
 
 def test_labels_come_from_the_data_in_the_order_of_numbers_or_names(tmp_path):
@@ -51,10 +49,10 @@ def test_labels_come_from_the_data_in_the_order_of_numbers_or_names(tmp_path):
 
 def test_numbered_labels_with_gaps_are_taken_by_name(tokenizers, tmp_path):
     numbered = texts(("a", 10), ("b", 9), ("c", 2))
-    shard = Classification().resolve(numbered, tmp_path).tokenize(numbered, tokenizers["bytes"], keep_examples=False)
+    shard = Classification().resolve(numbered, tmp_path).prepare(numbered, tokenizers["bytes"], keep_examples=False)
     assert shard.labels_N.tolist() == [2, 1, 0]
     with pytest.raises(DataError, match="label 1;"):
-        Classification(labels=("2", "9", "10")).tokenize(texts(("a", 1)), tokenizers["bytes"], keep_examples=False)
+        Classification(labels=("2", "9", "10")).prepare(texts(("a", 1)), tokenizers["bytes"], keep_examples=False)
 
 
 @pytest.mark.parametrize(("name", "content"), [("labels.json", json.dumps(["bad", "good"])), ("labels.txt", "bad\ngood\n")])
@@ -80,7 +78,7 @@ def test_one_label_or_a_missing_one_is_told(tmp_path):
 
 def test_loss_is_a_sum_over_texts(tokenizers):
     # scores 0, 0, ln 2: the classes have 1/4, 1/4, 1/2; -ln 1/2 - ln 1/4 = 3 ln 2
-    shard = TASK.tokenize(texts(("a", "good"), ("b", "bad")), tokenizers["bytes"], keep_examples=False)
+    shard = TASK.prepare(texts(("a", "good"), ("b", "bad")), tokenizers["bytes"], keep_examples=False)
     batch = collate(shard, [0, 1], 0, torch.device("cpu"))
     model = lambda **_: SimpleNamespace(logits=torch.tensor([[0.0, 0.0, math.log(2)]] * 2))  # noqa: E731
     loss, count = TASK.loss(model, batch, None)
@@ -97,7 +95,7 @@ def test_digits_that_are_no_numbers_are_names(tokenizers):
     odd = texts(("a", "²"), ("b", "1"), ("c", "--1"))
     assert Classification().labels_of(odd) == ("--1", "1", "²")
     assert Classification().labels_of(texts(("a", "-1"), ("b", "10"), ("c", "9"))) == ("-1", "9", "10")
-    shard = Classification(labels=("²", "1")).tokenize(odd[:2], tokenizers["bytes"], keep_examples=False)
+    shard = Classification(labels=("²", "1")).prepare(odd[:2], tokenizers["bytes"], keep_examples=False)
     assert shard.labels_N.tolist() == [0, 1]
 
 
@@ -105,7 +103,7 @@ def test_label_of_the_test_set_alone_is_told_with_its_remedy(tokenizers, tmp_pat
     task = Classification().resolve(texts(("a", "yes"), ("b", "no")), tmp_path)
     odd = [Example(id="heldout-7", fields={"text": "c", "label": "maybe"})]
     with pytest.raises(DataError, match=r"heldout-7 has the label 'maybe'.*name all labels in task\.labels"):
-        task.tokenize(odd, tokenizers["bytes"], keep_examples=True)
+        task.prepare(odd, tokenizers["bytes"], keep_examples=True)
 
 
 def test_pooling_is_one_of_two():
@@ -120,14 +118,14 @@ def test_a_text_that_is_no_listed_name_is_never_a_place_in_the_list(tokenizers, 
     with pytest.raises(
         DataError, match=rf"1 of 2 labels are not known: example t-1 has the label {label!r}; the task knows 3 labels"
     ):
-        TASK.tokenize(texts(("a", "good"), ("b", label)), tokenizers["bytes"], keep_examples=False)
+        TASK.prepare(texts(("a", "good"), ("b", label)), tokenizers["bytes"], keep_examples=False)
 
 
 def test_a_whole_number_of_a_typed_file_is_a_place_where_no_name_is_a_number(tokenizers):
     numbered = texts(("a", Numeral("2")), ("b", Numeral("0")))
-    assert TASK.tokenize(numbered, tokenizers["bytes"], keep_examples=False).labels_N.tolist() == [2, 0]
+    assert TASK.prepare(numbered, tokenizers["bytes"], keep_examples=False).labels_N.tolist() == [2, 0]
     with pytest.raises(DataError, match="2 of 2 labels are not known"):
-        Classification(labels=("01", "02", "X9")).tokenize(numbered, tokenizers["bytes"], keep_examples=False)
+        Classification(labels=("01", "02", "X9")).prepare(numbered, tokenizers["bytes"], keep_examples=False)
 
 
 def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
@@ -137,11 +135,11 @@ def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
 
 def test_all_unknown_labels_come_in_one_message(tokenizers):
     with pytest.raises(DataError, match=r"7 of 8 labels are not known: example t-1 .*example t-5 has the label 'x5', \.\.\.; "):
-        TASK.tokenize(texts(("a", "good"), *((f"b{n}", f"x{n}") for n in range(1, 8))), tokenizers["bytes"], keep_examples=False)
+        TASK.prepare(texts(("a", "good"), *((f"b{n}", f"x{n}") for n in range(1, 8))), tokenizers["bytes"], keep_examples=False)
 
 
 def cut(tokenizer, text="abcdef", **settings):
-    shard = Classification(labels=("x", "y"), **settings).tokenize(texts((text, 0)), tokenizer, keep_examples=False)
+    shard = Classification(labels=("x", "y"), **settings).prepare(texts((text, 0)), tokenizer, keep_examples=False)
     return tokenizer.decode(shard.tokens_T), shard.cut_N.tolist(), [reason for _, reason in shard.dropped]
 
 
@@ -159,7 +157,7 @@ def test_marks_of_the_tokenizer_are_kept_where_a_text_is_cut(tokenizers):
     tokenizer = tokenizers["bytes-with-marks"]
     old = tokenizer(["The Eagle is cheap"], truncation=True, max_length=5)["input_ids"][0]
     found = Classification(labels=("x", "y"), max_tokens=5)
-    assert found.tokenize(texts(("The Eagle is cheap", 0)), tokenizer, keep_examples=False).tokens_T.tolist() == old
+    assert found.prepare(texts(("The Eagle is cheap", 0)), tokenizer, keep_examples=False).tokens_T.tolist() == old
     assert found.opening("The Eagle is cheap", tokenizer) == old
     (reason,) = cut(tokenizer, max_tokens=2)[2]
     assert "leaves no room beside the tokenizer's marks" in reason

@@ -40,7 +40,7 @@ def test_counted_tokens_are_the_target_and_its_end_and_the_rest_is_the_prompt_of
 ):
     tokenizer, task = tokenizers[name], Generation(template=template)
     given_example = example(source, target)
-    shard = task.tokenize([given_example], tokenizer, keep_examples=True)
+    shard = task.prepare([given_example], tokenizer, keep_examples=True)
     ids = counted(shard)
     assert ids[-1] == tokenizer.eos_token_id
     written = tokenizer.decode(ids[:-1], clean_up_tokenization_spaces=False)
@@ -54,7 +54,7 @@ def test_counted_tokens_are_the_target_and_its_end_and_the_rest_is_the_prompt_of
 @pytest.mark.parametrize("name", ["bytes", "bytes-trimmed", "bytes-with-marks", "characters"])  # none merges across the border
 def test_target_is_encoded_as_it_stands_behind_its_prompt(name, tokenizers):
     tokenizer = tokenizers[name]
-    tokens, _ = row(Generation().tokenize([example()], tokenizer, keep_examples=False))
+    tokens, _ = row(Generation().prepare([example()], tokenizer, keep_examples=False))
     whole = tokenizer("name[The Eagle]\nThe Eagle is cheap.")["input_ids"]
     if whole[-1] != tokenizer.eos_token_id:
         whole.append(tokenizer.eos_token_id)
@@ -65,14 +65,14 @@ def test_two_line_breaks_are_the_same_tokens_in_training_and_in_generation(token
     # this tokenizer, like GPT-2's, splits "\n\nThe" into two line breaks, but "\n\n" at the end of a text is one token
     tokenizer, task = tokenizers["bytes"], Generation(template="{input}\n\n{target}")
     assert len(tokenizer("a\n\n")["input_ids"]) == 2
-    tokens, _ = row(task.tokenize([example("a", "The")], tokenizer, keep_examples=False))
+    tokens, _ = row(task.prepare([example("a", "The")], tokenizer, keep_examples=False))
     assert tokens[:-1] == tokenizer("a\n\nThe")["input_ids"]
     assert task.prompts([example("a", "The")], tokenizer) == [tokens[:3]]
 
 
 def test_marks_of_the_tokenizer_come_once_before_the_prompt_and_never_before_the_target(tokenizers):
     tokenizer = tokenizers["bytes-with-marks"]
-    tokens, _ = row(Generation().tokenize([example()], tokenizer, keep_examples=False))
+    tokens, _ = row(Generation().prepare([example()], tokenizer, keep_examples=False))
     assert tokenizer.decode(tokens) == f"<s>name[The Eagle]\nThe Eagle is cheap.{END}"
 
 
@@ -80,7 +80,7 @@ def test_long_prompt_loses_the_beginning_of_its_input_alone(tokenizers):
     # characters: "In: " 4, input 10, " => " 4, target 2, end 1 = 21 tokens; 18 are allowed, so 3 of the input go
     task = Generation(template="In: {input} => {target}", max_tokens=18)
     tokenizer = tokenizers["characters"]
-    shard = task.tokenize([example("0123456789", "ok")], tokenizer, keep_examples=False)
+    shard = task.prepare([example("0123456789", "ok")], tokenizer, keep_examples=False)
     assert tokenizer.decode(row(shard)[0]) == f"In: 3456789 => ok{END}"
     assert tokenizer.decode(counted(shard)) == f"ok{END}"
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_named_and_never_trained_on(tokenizers):
         example("in", "longer", "c"),
         example("in", None, "d"),
     ]
-    shard = task.tokenize(given_examples, tokenizer, keep_examples=True)
+    shard = task.prepare(given_examples, tokenizer, keep_examples=True)
     assert [e.id for e in shard.examples] == ["a"]
     assert len(shard) == 1
     assert [name for name, _ in shard.dropped] == ["b", "c", "d"]
@@ -103,34 +103,34 @@ def test_what_cannot_be_used_is_named_and_never_trained_on(tokenizers):
 
 
 def test_no_examples_make_an_empty_shard(tokenizers):
-    shard = Generation().tokenize([], tokenizers["bytes"], keep_examples=True)
+    shard = Generation().prepare([], tokenizers["bytes"], keep_examples=True)
     assert len(shard) == 0
 
 
 def test_words_are_those_of_the_target_and_its_end(tokenizers):
-    shard = Generation().tokenize([example(target="The Eagle is cheap.")], tokenizers["bytes"], keep_examples=False)
+    shard = Generation().prepare([example(target="The Eagle is cheap.")], tokenizers["bytes"], keep_examples=False)
     assert shard.words_N.tolist() == [5]
 
 
 def test_examples_are_left_out_unless_kept(tokenizers):
-    assert Generation().tokenize([example()], tokenizers["bytes"], keep_examples=False).examples == ()
+    assert Generation().prepare([example()], tokenizers["bytes"], keep_examples=False).examples == ()
 
 
 def test_empty_prompt_starts_with_the_end_token_so_that_the_first_target_is_foretold(tokenizers):
     task, tokenizer = Generation(template="{input}{target}"), tokenizers["bytes"]
-    shard = task.tokenize([example("", "The")], tokenizer, keep_examples=False)
+    shard = task.prepare([example("", "The")], tokenizer, keep_examples=False)
     assert uncounted(shard) == [tokenizer.eos_token_id] == task.prompts([example("", "The")], tokenizer)[0]
 
 
 def test_template_may_name_any_column(tokenizers):
     task, tokenizer = Generation(template="# {library} {{x}}\n{input}\n{target}"), tokenizers["bytes"]
-    shard = task.tokenize([example("def f()", "Return it.", library="numpy")], tokenizer, keep_examples=False)
+    shard = task.prepare([example("def f()", "Return it.", library="numpy")], tokenizer, keep_examples=False)
     assert tokenizer.decode(uncounted(shard)) == "# numpy {x}\ndef f()\n"
 
 
 def test_column_that_is_not_there_is_named(tokenizers):
     with pytest.raises(DataError, match=r"e-1 has no column 'library'.* it has input, target"):
-        Generation(template="{library} {input}\n{target}").tokenize([example()], tokenizers["bytes"], keep_examples=False)
+        Generation(template="{library} {input}\n{target}").prepare([example()], tokenizers["bytes"], keep_examples=False)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_what_is_cut_is_counted(tokenizers):
     tokenizer = tokenizers["characters"]
     for truncate, left in (("start", "3456789"), ("end", "0123456")):
         task = Generation(max_tokens=11, truncate=truncate)
-        shard = task.tokenize([example("0123456789", "ok"), example("0", "ok")], tokenizer, keep_examples=False)
+        shard = task.prepare([example("0123456789", "ok"), example("0", "ok")], tokenizer, keep_examples=False)
         assert tokenizer.decode(uncounted(shard)) == f"{left}\n"
         assert shard.cut_N.tolist() == [3, 0]
-    shard = Generation(max_tokens=11, truncate="drop").tokenize([example("0123456789", "ok")], tokenizer, keep_examples=False)
+    shard = Generation(max_tokens=11, truncate="drop").prepare([example("0123456789", "ok")], tokenizer, keep_examples=False)
     assert [reason.split(" ")[0] for _, reason in shard.dropped] == ["with"]
 
 
@@ -174,5 +174,5 @@ def test_target_without_any_token_is_left_out(tokenizers):
 
     tokenizer = copy.deepcopy(tokenizers["characters"])
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
-    shard = Generation().tokenize([example(target="\u200b")], tokenizer, keep_examples=False)
+    shard = Generation().prepare([example(target="\u200b")], tokenizer, keep_examples=False)
     assert shard.dropped == (("e-1", "its target has no token"),)

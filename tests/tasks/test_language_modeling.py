@@ -22,7 +22,7 @@ def rows(shard):
 def test_blocks_share_one_token_of_context_and_count_every_other_one_once(tokenizers):
     # one token a character: "abc\ndef\n" is 8 tokens; blocks of 4 that move by 3: abc\n, \ndef, f\n
     tokenizer = tokenizers["characters"]
-    shard = LanguageModeling(block=4).tokenize(lines("abc", "def"), tokenizer, keep_examples=False)
+    shard = LanguageModeling(block=4).prepare(lines("abc", "def"), tokenizer, keep_examples=False)
     assert [(tokenizer.decode(ids), mask) for ids, mask in rows(shard)] == [
         ("abc\n", [False, True, True, True]),
         ("\ndef", [False, True, True, True]),
@@ -33,7 +33,7 @@ def test_blocks_share_one_token_of_context_and_count_every_other_one_once(tokeni
 def test_stride_gives_more_context_and_still_counts_once(tokenizers):
     # blocks of 4 that move by 2: abcd counts bcd, cdef counts ef
     tokenizer = tokenizers["characters"]
-    shard = LanguageModeling(block=4, stride=2, join="").tokenize(lines("abcdef"), tokenizer, keep_examples=False)
+    shard = LanguageModeling(block=4, stride=2, join="").prepare(lines("abcdef"), tokenizer, keep_examples=False)
     assert [(tokenizer.decode(ids), sum(mask)) for ids, mask in rows(shard)] == [("abcd", 3), ("cdef", 2)]
 
 
@@ -51,14 +51,14 @@ def test_windows_count_each_token_but_the_first_once_and_never_pass_the_block(to
 @given(texts=st.lists(st.text(alphabet="ab  é\t", max_size=12), max_size=8), block=st.integers(2, 9))
 def test_words_are_counted_whole_whatever_the_blocks(tokenizers, texts, block):
     # Penn Treebank's rule: the words of each line and one for its end
-    shard = LanguageModeling(block=block).tokenize(lines(*texts), tokenizers["bytes"], keep_examples=False)
+    shard = LanguageModeling(block=block).prepare(lines(*texts), tokenizers["bytes"], keep_examples=False)
     if len(shard):
         assert int(shard.words_N.sum()) == sum(len(text.split()) + 1 for text in texts)
 
 
 def test_many_lines_are_encoded_in_parts_and_lose_nothing(tokenizers):
     texts = [f"line number {number}" for number in range(600)]
-    shard = LanguageModeling(block=32).tokenize(lines(*texts), tokenizers["bytes"], keep_examples=False)
+    shard = LanguageModeling(block=32).prepare(lines(*texts), tokenizers["bytes"], keep_examples=False)
     counted = "".join(tokenizers["bytes"].decode([t for t, m in zip(*row, strict=True) if m]) for row in rows(shard))
     first = tokenizers["bytes"].decode([int(shard.tokens_T[0])])  # nothing comes before it
     assert first + counted == "".join(text + "\n" for text in texts)
@@ -68,19 +68,19 @@ def test_many_lines_are_encoded_in_parts_and_lose_nothing(tokenizers):
 
 def test_mark_of_the_beginning_makes_the_first_token_count(tokenizers):
     tokenizer = tokenizers["bytes-with-marks"]
-    [(ids, mask)] = rows(LanguageModeling(join="").tokenize(lines("The Eagle"), tokenizer, keep_examples=False))
+    [(ids, mask)] = rows(LanguageModeling(join="").prepare(lines("The Eagle"), tokenizer, keep_examples=False))
     assert tokenizer.decode(ids) == "<s>The Eagle"
     assert mask == [False] + [True] * (len(ids) - 1)
 
 
 def test_nothing_to_foretell_is_named(tokenizers):
-    shard = LanguageModeling(join="").tokenize(lines("", ""), tokenizers["bytes"], keep_examples=False)
+    shard = LanguageModeling(join="").prepare(lines("", ""), tokenizers["bytes"], keep_examples=False)
     assert (len(shard), [name for name, _ in shard.dropped]) == (0, ["l-0", "l-1"])
 
 
 def test_missing_text_is_named(tokenizers):
     with pytest.raises(DataError, match=r"l-0 has no column 'text'.*it has line"):
-        LanguageModeling().tokenize([Example(id="l-0", fields={"line": "a"})], tokenizers["bytes"], keep_examples=False)
+        LanguageModeling().prepare([Example(id="l-0", fields={"line": "a"})], tokenizers["bytes"], keep_examples=False)
 
 
 @pytest.mark.parametrize(("name", "value"), [("block", 1), ("block", "256"), ("stride", 0), ("stride", 256), ("join", None)])

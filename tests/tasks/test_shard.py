@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtailor.tasks.shard import Shard, collate, evaluation_batches, training_batches
+from fedtailor.tasks.shard import TokenShard, collate, evaluation_batches, training_batches
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=120)
 
@@ -29,7 +29,7 @@ def test_batches_hold_like_lengths_in_shuffled_order():
 
 
 def test_padding_is_masked_and_never_counted():
-    shard = Shard(
+    shard = TokenShard(
         tokens_T=torch.tensor([1, 2, 3, 4, 5], dtype=torch.int32),
         target_T=torch.tensor([False, True, False, True, True]),
         starts=torch.tensor([0, 2, 5]),
@@ -44,7 +44,7 @@ def test_padding_is_masked_and_never_counted():
 
 def test_a_batch_takes_its_rows_from_anywhere_in_their_order():
     # rows of 2, 3 and 1 tokens; asked for the last and the first
-    shard = Shard(
+    shard = TokenShard(
         tokens_T=torch.tensor([1, 2, 3, 4, 5, 6], dtype=torch.int32),
         target_T=torch.tensor([True, False, True, True, True, True]),
         starts=torch.tensor([0, 2, 5, 6]),

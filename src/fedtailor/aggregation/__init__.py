@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 
-from .fedadagrad import FedAdagrad
-from .fedadam import FedAdam
+from .adaptive import FedAdagrad, FedAdam, FedYogi
 from .fedavg import FedAvg
 from .fedavgm import FedAvgM
 from .fedex_lora import FedExLora
 from .fedrot_lora import FedRotLora
 from .fedsvd import FedSvd
-from .fedyogi import FedYogi
 from .ffa_lora import FfaLora
 from .flexlora import FlexLora
 from .flora import Flora

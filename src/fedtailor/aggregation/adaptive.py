@@ -1,65 +1,122 @@
-"""What FedAdagrad, FedAdam and FedYogi share: Reddi et al., 2021, arXiv:2003.00295, algorithm 2.
+"""FedAdagrad, FedAdam and FedYogi: adaptive steps at the server, on averaged updates.
+
+Source: Reddi et al., 2021, arXiv:2003.00295, algorithm 2:
 
     m <- beta1 m + (1 - beta1) D          D: the mean of the updates, a pseudo-gradient of opposite sign
     v <- (the one line in which the three differ)
     w <- w + eta m / (sqrt(v) + tau)
 
-Nothing corrects m and v for their start, as torch's Adam does; v starts at tau^2, the least that the algorithm allows.
+beta1 and beta2 are the paper's; it tunes the learning rate and tau. Nothing corrects m and v for their start, as torch's Adam does; v starts
+at tau^2, the least that the algorithm allows.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor, full_like
 
 from ..errors import SettingError
+from ..interfaces import RuleTraits
+from ..limits import LearningRate, Number
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, zeros_like
 from .factors.held import mean_and_bias
 from .mean import take_step
 
 FIRST, SECOND = "m/", "v/"  # state: the moments of each tensor, under its name with these in front
-Second = Callable[[Tensor, Tensor], Tensor]  # (v, D^2) -> next v
 
 
-def check_settings(*, server_learning_rate: float, beta1: float, beta2: float, tau: float) -> None:
-    """Raise SettingError, naming the field, unless the settings of an adaptive server are in their ranges."""
-    for name, value in {"server_learning_rate": server_learning_rate, "tau": tau}.items():
-        if not 0 < value < float("inf"):
-            raise SettingError(f"{name} is a number above 0; got {value}; 0.001 to 0.01 are usual")
-    for name, value in {"beta1": beta1, "beta2": beta2}.items():
-        if not 0 <= value < 1:
-            raise SettingError(f"{name} is the share of the last moment that is kept, in [0, 1); got {value}")
+class _Adaptive(ABC):
+    """What the three share: all of algorithm 2 but the line for v. The settings are fields of each."""
+
+    server_learning_rate: LearningRate
+    beta1: float
+    tau: Number
+
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
+
+    def __post_init__(self) -> None:
+        for name in ("server_learning_rate", "tau"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
+                raise SettingError(f"{name} is a number above 0; got {value}; 0.001 to 0.01 are usual")
+        for name in ("beta1", "beta2"):
+            if not 0 <= (value := getattr(self, name, 0.0)) < 1:
+                raise SettingError(f"{name} is the share of the last moment that is kept, in [0, 1); got {value}")
+
+    def init(self, params: Tensors) -> Tensors:
+        """Return the moments m = 0 and v = tau^2 of every tensor, in float32."""
+        zeros = zeros_like(params)
+        return _named(FIRST, zeros) | _named(SECOND, {name: full_like(zero, self.tau**2) for name, zero in zeros.items()})
+
+    def trains(self, round: int) -> Callable[[str], bool]:
+        """Return that every tensor is trained in every round."""
+        return lambda name: True
+
+    def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
+        """Return params + server_learning_rate * m / (sqrt(v) + tau), and the next moments.
+
+        Raises:
+            EmptyRound: if no client answered.
+        """
+        mean, figures = mean_and_bias(updates, params)
+        m = map_tensors(lambda old, new: self.beta1 * old + (1 - self.beta1) * new, _part(state, FIRST), mean)
+        v = map_tensors(lambda old, new: self._second(old, new.square()), _part(state, SECOND), mean)
+        step = map_tensors(lambda first, other: self.server_learning_rate * first / (other.sqrt() + self.tau), m, v)
+        return Outcome(shared=take_step(params, step), state=_named(FIRST, m) | _named(SECOND, v), figures=figures)
+
+    @abstractmethod
+    def _second(self, v: Tensor, square: Tensor) -> Tensor:
+        """Return the next v from the last one and D^2."""
 
 
-def start(params: Tensors, tau: float) -> dict[str, Tensor]:
-    """Return m = 0 and v = tau^2 for every tensor, in float32."""
-    zeros = zeros_like(params)
-    return {f"{FIRST}{name}": zero for name, zero in zeros.items()} | {
-        f"{SECOND}{name}": full_like(zero, tau**2) for name, zero in zeros.items()
-    }
+@dataclass(frozen=True, kw_only=True)
+class FedAdam(_Adaptive):
+    """Scale each value's mean update by the size of its recent updates."""
+
+    kind: Literal["fedadam"] = "fedadam"
+    server_learning_rate: LearningRate = 0.01  # of the server, above 0; the step of a value is about this large
+    beta1: float = 0.9  # share of the last first moment that is kept, in [0, 1)
+    beta2: float = 0.99  # share of the last second moment that is kept, in [0, 1)
+    tau: Number = 1e-3  # keeps steps small where updates are small, above 0
+
+    def _second(self, v: Tensor, square: Tensor) -> Tensor:
+        return self.beta2 * v + (1 - self.beta2) * square
 
 
-def adaptive_step(
-    updates: Iterable[Update],
-    params: Tensors,
-    state: Tensors,
-    *,
-    server_learning_rate: float,
-    beta1: float,
-    tau: float,
-    second: Second,
-) -> Outcome:
-    """Return one step of algorithm 2, with `second` as the line for v.
+@dataclass(frozen=True, kw_only=True)
+class FedYogi(_Adaptive):
+    """As FedAdam, with a second moment that forgets slowly where updates become small."""
 
-    Raises:
-        EmptyRound: if no client answered.
+    kind: Literal["fedyogi"] = "fedyogi"
+    server_learning_rate: LearningRate = 0.01  # of the server, above 0; the step of a value is about this large
+    beta1: float = 0.9  # share of the last first moment that is kept, in [0, 1)
+    beta2: float = 0.99  # share of the last second moment that is kept, in [0, 1)
+    tau: Number = 1e-3  # keeps steps small where updates are small, above 0
+
+    def _second(self, v: Tensor, square: Tensor) -> Tensor:
+        return v - (1 - self.beta2) * square * (v - square).sign()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAdagrad(_Adaptive):
+    """Scale each value's mean update by the size of all its updates so far.
+
+    Our reading: beta1 = 0 by default, as the paper's experiments have it to our knowledge; its algorithm leaves it open.
     """
-    mean, figures = mean_and_bias(updates, params)
-    m = map_tensors(lambda old, new: beta1 * old + (1 - beta1) * new, _part(state, FIRST), mean)
-    v = map_tensors(lambda old, new: second(old, new.square()), _part(state, SECOND), mean)
-    step = map_tensors(lambda first, other: server_learning_rate * first / (other.sqrt() + tau), m, v)
-    moments = {f"{FIRST}{name}": value for name, value in m.items()} | {f"{SECOND}{name}": value for name, value in v.items()}
-    return Outcome(shared=take_step(params, step), state=moments, figures=figures)
+
+    kind: Literal["fedadagrad"] = "fedadagrad"
+    server_learning_rate: LearningRate = 0.01  # of the server, above 0; the step of a value is about this large
+    beta1: float = 0.0  # share of the last first moment that is kept, in [0, 1)
+    tau: Number = 1e-3  # keeps steps small where updates are small, above 0
+
+    def _second(self, v: Tensor, square: Tensor) -> Tensor:
+        return v + square
+
+
+def _named(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _part(state: Tensors, prefix: str) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ far their product is from the mean of the clients' products.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import mean_and_bias
@@ -21,10 +22,7 @@ class FedAvg:
     """Add the weighted mean of the updates to the shared weights."""
 
     kind: Literal["fedavg"] = "fedavg"
-
-    @property
-    def linear(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True, plain_mean=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state."""

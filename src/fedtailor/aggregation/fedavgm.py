@@ -7,9 +7,10 @@ rate is 1 in the paper's algorithm; ours is a setting.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..errors import SettingError
+from ..interfaces import RuleTraits
 from ..limits import LearningRate
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, scale, zeros_like
@@ -24,16 +25,13 @@ class FedAvgM:
     kind: Literal["fedavgm"] = "fedavgm"
     momentum: float = 0.9  # share of the last velocity that is kept, in [0, 1)
     server_learning_rate: LearningRate = 1.0  # share of the velocity that the server adds, above 0
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise SettingError(f"momentum is the share of velocity kept, in [0, 1); got {self.momentum}")
         if not 0 < self.server_learning_rate < float("inf"):
             raise SettingError(f"server_learning_rate is a number above 0, 1 in the paper; got {self.server_learning_rate}")
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     def init(self, params: Tensors) -> Tensors:
         """Return a velocity of float32 zeros, named and shaped as `params`."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..interfaces import RuleTraits
 from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
@@ -30,8 +31,9 @@ class FedExLora:
         check_carry(self.carry)
 
     @property
-    def linear(self) -> bool:
-        return False  # the products of the clients are needed
+    def traits(self) -> RuleTraits:
+        """What the rule does beside averaging."""
+        return RuleTraits(carry=self.carry)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: what is carried is among the shared tensors.

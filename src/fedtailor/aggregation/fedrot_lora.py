@@ -34,10 +34,6 @@ class FedRotLora:
         if not 0 <= self.strength <= 1:
             raise SettingError(f"strength is from 0 (plain averaging) to 1 (the closest alignment); got {self.strength}")
 
-    @property
-    def linear(self) -> bool:
-        return False  # each client's factors are turned by themselves
-
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 

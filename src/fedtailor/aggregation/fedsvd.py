@@ -9,8 +9,9 @@ the largest entry of A; a head is averaged plainly. Mind: V' spans the same rows
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.lowrank import OneScale, Product, is_a, require_factors
@@ -22,14 +23,7 @@ class FedSvd:
     """Train and average B alone, then factor the product anew with an orthonormal A."""
 
     kind: Literal["fedsvd"] = "fedsvd"
-
-    @property
-    def linear(self) -> bool:
-        return True
-
-    @property
-    def refactors(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True, refactors=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.

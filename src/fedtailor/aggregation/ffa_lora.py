@@ -8,8 +8,9 @@ Mind: with A fixed, learning rates about ten times larger are usual. The whole a
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.lowrank import OneScale, is_a, require_factors
@@ -21,10 +22,7 @@ class FfaLora:
     """Train and average B alone; A stays as it was drawn from the seed, the same for all."""
 
     kind: Literal["ffa-lora"] = "ffa-lora"
-
-    @property
-    def linear(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.

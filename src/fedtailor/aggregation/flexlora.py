@@ -9,8 +9,9 @@ the sign of each triplet is fixed by the largest entry of A. All clients' factor
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import Held
@@ -23,18 +24,7 @@ class FlexLora:
     """Average the clients' products, and keep the best adapter of the rank."""
 
     kind: Literal["flexlora"] = "flexlora"
-
-    @property
-    def linear(self) -> bool:
-        return False  # the products of the clients are needed
-
-    @property
-    def any_ranks(self) -> bool:
-        return True
-
-    @property
-    def refactors(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(any_ranks=True, refactors=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.

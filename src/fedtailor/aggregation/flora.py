@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..chance import stream
+from ..interfaces import RuleTraits
 from ..limits import Width
 from ..records import Outcome, Update
 from ..tensors import Tensors
@@ -39,16 +40,9 @@ class Flora:
         check_carry(self.carry)
 
     @property
-    def linear(self) -> bool:
-        return False  # the products of the clients are needed
-
-    @property
-    def any_ranks(self) -> bool:
-        return True
-
-    @property
-    def refactors(self) -> bool:
-        return True
+    def traits(self) -> RuleTraits:
+        """What the rule does beside averaging."""
+        return RuleTraits(any_ranks=True, refactors=True, carry=self.carry)
 
     def init(self, params: Tensors) -> Tensors:
         """Return the seed of all further draws, made of the first A, and how many rounds are behind: int64, shaped [1].

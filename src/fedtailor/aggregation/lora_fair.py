@@ -34,10 +34,6 @@ class LoraFair:
         if not 0 <= self.ridge < float("inf"):
             raise SettingError(f"ridge is the penalty on the correction, at least 0; got {self.ridge}; 0.01 is usual")
 
-    @property
-    def linear(self) -> bool:
-        return False  # the products of the clients are needed
-
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.
 

@@ -9,11 +9,12 @@ ranks the rule is FlexLoRA. All clients' factors of the round are held at once.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import Held
@@ -26,18 +27,7 @@ class RaFlora:
     """Average each rank's part of the products over its owners, and keep the best adapter of the rank."""
 
     kind: Literal["raflora"] = "raflora"
-
-    @property
-    def linear(self) -> bool:
-        return False  # the products of the clients are needed
-
-    @property
-    def any_ranks(self) -> bool:
-        return True
-
-    @property
-    def refactors(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(any_ranks=True, refactors=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state.

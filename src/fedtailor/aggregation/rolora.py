@@ -8,8 +8,9 @@ Our own reading: a classifier's head is trained in every round. A kept optimizer
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.lowrank import OneScale, is_a, is_b, require_factors
@@ -21,10 +22,7 @@ class RoLora:
     """Train and average B in odd rounds and A in even ones."""
 
     kind: Literal["rolora"] = "rolora"
-
-    @property
-    def linear(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: which factor is due follows from the round.

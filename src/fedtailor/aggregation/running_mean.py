@@ -6,8 +6,10 @@ Source: ours, for personalization that needs the mean of all clients' own weight
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import EmptyRound, SettingError
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors, add_scaled_, clone
 
@@ -17,6 +19,7 @@ class RunningMean:
     """Add to the mean of all clients' weights one N-th of each change; weights of clients have no part in it."""
 
     clients: int  # N, all that may take part
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True, counts_clients=True)
 
     def __post_init__(self) -> None:
         if self.clients < 1:
@@ -26,10 +29,6 @@ class RunningMean:
     def kind(self) -> str:
         """The name by which messages to users call it."""
         return "running-mean"
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: the rule keeps no state."""

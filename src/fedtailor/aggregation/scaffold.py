@@ -9,8 +9,9 @@ Control variates are mean gradients only where a step is a learning rate times a
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors, add_scaled_, clone, zeros_like
 from .factors.held import mean_and_bias
@@ -22,10 +23,7 @@ class Scaffold:
     """Average the updates of clients whose gradients are corrected for their drift; needs optimizer: sgd."""
 
     kind: Literal["scaffold"] = "scaffold"
-
-    @property
-    def linear(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True, counts_clients=True, control=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return the server's control variate: zeros, named and shaped as `params`."""

@@ -65,7 +65,7 @@ def _tokenize(
     examples: list[Example], worker: Worker, warn: Warn, where: str, cache: TokenCache | None, *, keep_examples: bool = True
 ) -> Shard:
     def make() -> Shard:
-        made: Shard = worker.task.tokenize(examples, worker.tokenizer, keep_examples=keep_examples)
+        made: Shard = worker.task.prepare(examples, worker.processor, keep_examples=keep_examples)
         return made
 
     shard = make() if cache is None else cache.shard(examples, make, keep_examples=keep_examples)

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from torch import nn
 
-from ..aggregation import FedAvg
 from ..data.divide import Divided
 from ..data.left_out import OVER_LIMIT, REPEATED
 from ..errors import SettingError
-from ..interfaces import Control, Refactoring
+from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
+from ..models.kinds import kind_of
 from ..personalization import Ditto, Dual
 from ..protocols import Averaging, Distillation, Split
 from ..records import ClientInfo
@@ -70,7 +70,7 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
             f"{kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
             "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
         )
-    if isinstance(job.protocol.aggregation, Control):
+    if traits_of(job.protocol.aggregation).control:
         raise SettingError(
             f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
             "everybody shares; choose aggregation: fedavg, or personalization: finetune"
@@ -117,7 +117,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
     rule = technique.rule(clients)
     if rule is None:
         return protocol
-    if not isinstance(protocol.aggregation, FedAvg):
+    if not traits_of(protocol.aggregation).plain_mean:
         raise SettingError(
             f"{kind} does not go with aggregation: {getattr(protocol.aggregation, 'kind', '')}: it has a rule of its own; leave "
             "protocol.aggregation out, or choose personalization: ditto"
@@ -152,7 +152,7 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
     except SettingError as error:
         pair = f"personalization: {job.personalization.kind}" if home else f"tuning: {job.tuning.kind}"
         raise SettingError(f"{name} does not go with {pair}; {error}") from None
-    if not (isinstance(rule, Refactoring) and rule.refactors):
+    if not traits_of(rule).refactors:
         return
     if isinstance(job.personalization, Ditto):
         raise SettingError(
@@ -175,7 +175,7 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
         warn(
             "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
         )
-    if backbone.kind == "classifier" and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
+    if not kind_of(backbone.kind).causal and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
         warn(
             f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
             "task: {kind: classification, pooling: mean} begins with what it was trained for"

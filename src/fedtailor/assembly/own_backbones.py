@@ -6,6 +6,7 @@ from typing import Any
 
 from ..data.divide import Divided
 from ..errors import FedtailorError, SettingError
+from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, load_backbone, unround
@@ -14,6 +15,7 @@ from ..protocols import Distillation
 from ..records import ClientId
 from ..tasks import pooling_of
 from ..tasks.text.room import context
+from ..tuning import written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def own_models(
 def _named(job: Job) -> dict[ClientId, str]:
     """Return the backbones that `clients.overrides` names; that its clients exist is checked with their ranks."""
     named = {client: own.backbone for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None}
-    if not named or (isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights):
+    if not named or (isinstance(job.protocol, Distillation) and not traits_of(job.protocol.aggregation).needs_weights):
         return named
     client, name = next(iter(named.items()))
     settings = job.to_dict()["protocol"]
@@ -77,10 +79,12 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
     try:
         backbone = load_backbone(
             name,
-            kind=worker.task.backbone_kind,
+            kind=worker.task.backbone,
             labels=worker.task.labels_of(()),
             pooling=pooling_of(worker.task),
-            precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,  # as for the job's own
+            precision="float32"
+            if written(job.tuning).every_weight and precision == "bfloat16"
+            else precision,  # as for the job's own
             device=worker.device,
             base=job.base,
             seed=job.seed,
@@ -94,7 +98,7 @@ def _load(job: Job, client: ClientId, name: str, worker: Worker, precision: Prec
     except FedtailorError as error:
         raise type(error)(f"clients.overrides.{client}.backbone: {error}") from None
     return OwnModel(
-        backbone=backbone, worker=replace(worker, model=model, tokenizer=backbone.tokenizer, tuning=tuning, remember=False)
+        backbone=backbone, worker=replace(worker, model=model, processor=backbone.processor, tuning=tuning, remember=False)
     )
 
 

@@ -13,12 +13,11 @@ from ..data.divide import Divided
 from ..federation.ranked import RankOf
 from ..job import Job
 from ..learning.client import ClientState
-from ..learning.evaluate import Evaluation, figure_names
 from ..learning.recompute import check_recomputing
 from ..learning.token_cache import TokenCache
 from ..learning.worker import Worker
 from ..ledger import Sizes
-from ..messages import Manifest
+from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from ..personalization import Dual
 from ..protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
@@ -26,11 +25,14 @@ from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler, clients_per_round
 from ..records import ClientId, ClientInfo, Cost, Example
 from ..tasks import Task, Writes, pooling_of
+from ..tasks.evaluation import Evaluation, figure_names
 from ..tasks.shard import Shard
 from ..tasks.task import at_moment
 from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
+from ..tuning import written
+from .calls import calls_of, measures_gain
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -97,7 +99,7 @@ class Parts:
     @property
     def measures_gain(self) -> bool:
         """Whether clients measure what local training gains on their validation parts."""
-        return _measures_gain(self.job, self.protocol)
+        return measures_gain(self.job, self.protocol)
 
     @property
     def goes_with_last_round(self) -> bool:
@@ -161,7 +163,7 @@ def assemble(
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
     doing("turning texts into tokens")
-    cache = TokenCache.of(worker.task, worker.tokenizer) if keep_tokens else None
+    cache = TokenCache.of(worker.task, worker.processor) if keep_tokens else None
     states = {
         client: client_state(
             client, divided, own_workers.get(client, worker), clients_folder, warn, cache=None if client in own_workers else cache
@@ -178,7 +180,7 @@ def assemble(
         for client in [*[c for c in states if len(states[c].train)][:1], *models]:
             check_recomputing(own_workers.get(client, worker), states[client].train)
     report_cut(task, states, files, room, warn)
-    report_clock(job, task, backbone.tokenizer, warn)
+    report_clock(job, task, backbone.processor, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
         for client, state in states.items()
@@ -194,7 +196,7 @@ def assemble(
             check_lengths(one.model, task, [protocol.public.shard], of="the public set")
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
-    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
+    validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
@@ -209,15 +211,15 @@ def assemble(
         server_test=files["test"],
         divided=divided,
         public=public,
-        manifest=protocol.manifest(
-            shared,
-            figure_names(task, worker.evaluation),
-            rounds=job.stop.rounds,
-            personal=job.personalization.personal,
-            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
-            local_only=job.personalization.personal and job.evaluation.local_only,
-            most_rank=tuning.tuning.rank if of_clients else None,
-            gain=_measures_gain(job, protocol),
+        manifest=manifest_of(
+            calls_of(
+                job,
+                protocol,
+                shared,
+                figure_names(task, worker.evaluation),
+                home=bool(home),
+                most_rank=tuning.tuning.rank if of_clients else None,
+            )
         ),
         sizes=sizes_of(backbone, worker, shared),
         precision=precision,
@@ -244,24 +246,17 @@ def _evaluation_of(job: Job) -> Evaluation:
     return job.evaluation
 
 
-def _measures_gain(job: Job, protocol: Ready) -> bool:
-    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
-    technique = job.personalization
-    partial = isinstance(technique, Dual) and technique.last_round
-    return job.evaluation.local_gain and protocol.knows_gain and not partial
-
-
 def _tuned_worker(
     job: Job, task: Task, divided: Divided, *, device: torch.device, precision: Precision, begun: bool, trust_times: bool
 ) -> tuple[Backbone, Worker, Ranks]:
     """Return the backbone with the tuning in place, what trains it, and the clients' ranks."""
     backbone = load_backbone(
         job.backbone,
-        kind=task.backbone_kind,
+        kind=task.backbone,
         labels=task.labels_of((), job.base),
         pooling=pooling_of(task),
         # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
-        precision="float32" if job.tuning.kind == "full" and precision == "bfloat16" else precision,
+        precision="float32" if written(job.tuning).every_weight and precision == "bfloat16" else precision,
         device=device,
         base=job.base,
         seed=job.seed,
@@ -278,7 +273,7 @@ def _tuned_worker(
     attach_second(job, model)
     worker = Worker(
         model=model,
-        tokenizer=backbone.tokenizer,
+        processor=backbone.processor,
         task=task,
         tuning=ranks.shared,
         evaluation=_evaluation_of(job),
@@ -308,7 +303,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}
     for info in parts.sampler.clients:
-        lengths = parts.states[info.id].train.lengths_N
+        lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
         protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
         costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)

@@ -7,7 +7,7 @@ from typing import Any
 from ..data.divide import Divided
 from ..errors import SettingError
 from ..federation.ranked import RankOf
-from ..interfaces import AnyRanks, Carrying
+from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..personalization import Dual, FineTune, Shared
@@ -55,7 +55,7 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
             factors and the tuning or the personalization cannot.
     """
     rule: Any = job.protocol.aggregation
-    carry = rule.carry if isinstance(rule, Carrying) else 0
+    carry = traits_of(rule).carry
     if carry:
         _check_carrying(job)
     overrides = _overrides(job, divided)
@@ -105,9 +105,9 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
         )
     rule: Any = job.protocol.aggregation
     apart = (
-        isinstance(job.protocol, Distillation) and not job.protocol.aggregation.needs_weights
+        isinstance(job.protocol, Distillation) and not traits_of(job.protocol.aggregation).needs_weights
     )  # nobody's weights meet another's
-    if found and not apart and not (isinstance(rule, AnyRanks) and rule.any_ranks):
+    if found and not apart and not traits_of(rule).any_ranks:
         client, (rank, alpha) = next(iter(found.items()))
         raise SettingError(
             f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "

@@ -9,7 +9,7 @@ from ..job import Job
 from ..learning.client import ClientState
 from ..records import ClientId
 from ..tasks import Task
-from ..tasks.shard import Shard
+from ..tasks.shard import Shard, tokens_of
 from ..tasks.text.chat import writes_time
 from ..tasks.text.room import long_prompts
 from .fits import Warn
@@ -34,7 +34,7 @@ def report_cut(
     cut = {part: _cut(found) for part, found in shards.items()}
     if any(cut_ for cut_, _ in cut.values()):
         warn(_cut_text(task, shards, cut))
-    if marked := sum(shard.marked for shard in everything):
+    if marked := sum(shard.marked for shard in map(tokens_of, everything)):
         warn(
             f"{marked} examples hold the spelling of a special token (such as an end-of-text token): in data it is text, and read as such"
         )
@@ -57,14 +57,14 @@ def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
 
 def _cut(shards: Iterable[Shard]) -> tuple[int, int]:
     """Return how many examples lose tokens, and how many tokens."""
-    found = [shard.cut_N for shard in shards if shard.cut_N is not None and len(shard.cut_N)]
+    found = [shard.cut_N for shard in map(tokens_of, shards) if shard.cut_N is not None and len(shard.cut_N)]
     lost = torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
     return int((lost > 0).sum()), int(lost.sum())
 
 
 def _cut_text(task: Task, shards: Mapping[str, list[Shard]], cut: Mapping[str, tuple[int, int]]) -> str:
     settings: Any = task
-    kept = sum(int(shard.lengths_N.sum()) for part in shards.values() for shard in part)
+    kept = sum(int(shard.sizes_N.sum()) for part in shards.values() for shard in part)
     count, tokens = (sum(column) for column in zip(*cut.values(), strict=True))
     parts = ", ".join(f"{cut[part][0]:,} of {sum(map(len, found)):,} {part}" for part, found in shards.items() if cut[part][0])
     examples = "1 example is" if count == 1 else f"{count:,} examples are"

@@ -55,9 +55,10 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     from ..report.plots.arms_plot import plot_against_bytes, plot_crossover
     from ..report.several.arms import show_arms, with_lost
     from ..studies.arms import ARM
-    from ..studies.sweep_figures import spread
+    from ..studies.sweep_figures import directions_in, spread
 
-    means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base)
+    own = directions_in(swept.table, swept.folder)
+    means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base, own=own)
     (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
     settings = [axis.name for axis in swept.axes if axis.name not in (ARM, "seed")]
     crossover = _crossover(recipe, means)

@@ -73,8 +73,13 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 
 def _learning_rate(job: "Job", parts: "Parts") -> str:
-    kind = {"causal": "language models", "classifier": "classifiers"}.get(job.task.backbone_kind, job.task.backbone_kind)
-    auto = f" (auto: usual for this tuning of {kind})" if job.protocol.local.learning_rate == "auto" else ""
+    from ..models.kinds import kind_of
+
+    auto = (
+        f" (auto: usual for this tuning of {kind_of(job.task.backbone).title})"
+        if job.protocol.local.learning_rate == "auto"
+        else ""
+    )
     return f"{parts.protocol.local.peak_learning_rate:g}{auto}"
 
 
@@ -198,7 +203,7 @@ def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
     from ..report.wording import bytes_text
 
     if isinstance(parts.protocol, BoundSplit) and parts.protocol.settings.reuse:
-        tokens = sum(int(parts.states[info.id].train.lengths_N.sum()) for info in parts.sampler.clients)
+        tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
         kept = kept_bytes(parts.protocol.layout, tokens)
         yield (
             "reuse",

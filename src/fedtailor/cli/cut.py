@@ -116,7 +116,7 @@ def _costs(parts: "Parts", means: "Means") -> "dict[str, dict[int, CutCost | str
 
     found = {}
     for info in parts.sampler.clients:
-        length = float(parts.states[info.id].train.lengths_N.float().mean())
+        length = float(parts.states[info.id].train.sizes_N.float().mean())
         work = Work(examples=info.examples, tokens_per_example=length, rounds=parts.sizes_of(info.id).rounds)
         found[info.id] = cut_costs(_protocol(parts), work, means, together=parts.sampler.per_round)
     return found

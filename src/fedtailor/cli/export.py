@@ -39,5 +39,5 @@ def export(
     with waiting(err(), f"writing {folder}"):
         place = write(run, to=to.value, folder=folder)
     say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
-    if part := shared_part(found.summary, found.tuning):
+    if part := shared_part(found.summary, found.trained):
         say("[yellow]{part}[/]", part=part)

@@ -29,6 +29,7 @@ def make_app() -> typer.Typer:
     from .init import init, schema
     from .models import app as models
     from .net import app as net
+    from .rag import app as rag
     from .recipe import app as recipe
     from .run import run
     from .show import show
@@ -50,6 +51,7 @@ def make_app() -> typer.Typer:
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")
     app.add_typer(recipe, name="recipe")
+    app.add_typer(rag, name="rag")
     app.add_typer(net, name="net")
     app.add_typer(site, name="site")
     return app
@@ -104,7 +106,7 @@ def _foreseen(error: Exception) -> str | None:
     """Return a paragraph on what failed outside of fedtailor: a class of the user's, or the system; None for anything else."""
     from ..causes import UNKNOWN, cause_of
 
-    if (own := sys.modules.get("fedtailor.own_classes")) is not None and (told := own.blame(error)) is not None:
+    if (own := sys.modules.get("fedtailor.job.own_classes")) is not None and (told := own.blame(error)) is not None:
         return str(told)
     if not isinstance(error, OSError | MemoryError | RecursionError):
         return None

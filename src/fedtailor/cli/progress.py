@@ -1,12 +1,14 @@
 """What a person sees while a run is under way: bars on a terminal, plain lines elsewhere."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..metrics.figure import shown_in
 from ..printable import printable
 from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
 
@@ -16,42 +18,50 @@ if TYPE_CHECKING:
 SILENCE_S = 3.0  # at the start, before a line says what is done
 QUIET = ("loading", "warning", "evaluating")  # events at the start that end no silence
 TENTHS = 10  # of the way of a backbone, a line each
-NOTED = ("loss", "perplexity", "rougeL", "bleu", "accuracy")
 
 
 class Silence:
-    """Says what is under way once nothing was said for SILENCE_S; one line for each thing."""
+    """Says what is under way once nothing was said for SILENCE_S; one line for each thing, and one if a class of the user's holds it up."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Take what prints a line."""
         self._say = say
-        self._timer: threading.Timer | None = None
+        self._over = threading.Event()
 
     def begin(self, what: str) -> None:
-        """Something is under way from now on."""
+        """Something is under way from now on; nothing is said of "" itself."""
         self.end()
-        self._timer = threading.Timer(SILENCE_S, self._say, [what])
-        self._timer.daemon = True
-        self._timer.start()
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, args=(what, self._over), daemon=True).start()
 
     def end(self) -> None:
         """Something was said, or it is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._over.set()
+
+    def _watch(self, what: str, over: threading.Event) -> None:
+        said: set[str] = set()
+        while not over.wait(SILENCE_S):
+            theirs = _users_class()
+            text = ": ".join(part for part in (what, theirs) if part)
+            if text and text not in said and (theirs or not said):
+                said.add(text)
+                self._say(text)
+
+
+def _users_class() -> str:
+    """Return what a class of the user's is doing at this moment; "" if nothing, or if none was read yet."""
+    own = sys.modules.get("fedtailor.job.own_classes")
+    return "" if own is None else str(own.under_way())
 
 
 @contextmanager
 def waiting(console: "Console", what: str) -> Iterator[None]:
     """Say what is under way: at once on a terminal, elsewhere after SILENCE_S."""
-    if console.is_terminal:
-        with console.status(what):
-            yield
-        return
     silence = Silence(lambda text: console.print(f"{text} …", style="dim", markup=False, soft_wrap=True))
-    silence.begin(what)
+    silence.begin("" if console.is_terminal else what)
     try:
-        yield
+        with console.status(what) if console.is_terminal else nullcontext():
+            yield
     finally:
         silence.end()
 
@@ -133,7 +143,9 @@ class Watcher:
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:
         figures = facts.get("figures", {})
         if facts.get("round") == 0:  # the lines of the rounds and the table at the end tell the others
-            self.say("  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in NOTED if m in figures)]))
+            self.say(
+                "  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in shown_in("line") if m in figures)])
+            )
 
     def on_warning(self, facts: Mapping[str, Any]) -> None:
         self.say(f"note: {facts.get('text', '')}", "yellow")

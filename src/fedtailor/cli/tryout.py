@@ -49,7 +49,7 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
 
     done = open_run(folder)
     task = at_moment(done.job.task, recorded_clock(folder) or today())
-    prompts = _prompts(task, done.backbone.tokenizer, texts, more)
+    prompts = _prompts(task, done.backbone.processor, texts, more)
     after = _answer(done, task, done.model, prompts)
     with done.untuned() as before:
         return _answer(done, task, before, prompts), after
@@ -58,6 +58,7 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
 def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) -> list[list[int]]:
     """Return the tokens that the model is given, made as those of training are."""
     from ..errors import SettingError
+    from ..models.kinds import kind_of
     from ..records import Example
     from ..tasks.text.tokenization import encode, marks_of
 
@@ -69,17 +70,18 @@ def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) 
     if hasattr(task, "opening"):
         return [task.opening(text, tokenizer) for text in texts]
     before, behind = marks_of(tokenizer)  # a task of the user's own
-    behind = behind if task.backbone_kind == "classifier" else []
+    behind = [] if kind_of(task.backbone).causal else behind
     return [[*before, *tokens.ids, *behind] for tokens in encode(tokenizer, texts)]
 
 
 def _answer(done: "Customized", task: Any, model: Any, prompts: list[list[int]]) -> list[str]:
+    from ..models.kinds import kind_of
     from ..tasks.task import task_ends
     from ..tasks.text.generate import generate
 
-    if task.backbone_kind == "classifier":
+    if not kind_of(task.backbone).causal:
         return [_classes(model, prompt) for prompt in prompts]
-    tokenizer = done.backbone.tokenizer
+    tokenizer = done.backbone.processor
     return generate(model, tokenizer, prompts, done.job.evaluation.generate, ends=task_ends(task, tokenizer))
 
 

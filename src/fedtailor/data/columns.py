@@ -13,7 +13,7 @@ from .separated import DELIMITERS
 from .settings import Data
 from .table import Table
 
-MESSAGES = "messages"
+MESSAGES, TOOLS = "messages", "tools"  # columns of a conversation
 TEMPLATE = "task.template"  # the setting that names columns
 
 

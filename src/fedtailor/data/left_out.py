@@ -1,11 +1,13 @@
 """Rows that nobody is given: repeated ones, those over the limit, and those of owners that are left out; each is counted."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..chance import stream
 from ..errors import DataError
 from ..records import ClientId, Example
+from .columns import MESSAGES, TOOLS
 from .faults import SHOWN
 from .partition import Partition
 from .partition.natural import named_sizes
@@ -45,13 +47,26 @@ def with_owners(examples: list[Example], partition: Partition, missing: str, dro
 def distinct(
     examples: Sequence[Example], required: Sequence[str], whose: Sequence[str] | None, dropped: dict[str, int]
 ) -> list[Example]:
-    """Return the examples without those that agree with an earlier one of the same owner in all required fields, and count these."""
+    """Return the examples without those that agree with an earlier one of the same owner in all that the task trains on, and count these."""
     first: dict[tuple[str, ...], Example] = {}
     for example, owner in zip(examples, whose or [""] * len(examples), strict=True):
-        first.setdefault((owner, *(str(example.fields[name]) for name in required)), example)
+        first.setdefault((owner, *(str(example.fields[name]) for name in required), *_talk(example)), example)
     if len(first) < len(examples):
         dropped[REPEATED] = len(examples) - len(first)
     return list(first.values())
+
+
+def _talk(example: Example) -> list[str]:
+    """Return what a conversation has beside its input and target: who said what, and which tools may be called; nothing if it is none."""
+    talk = example.fields if MESSAGES in example.fields else {}
+    return [json.dumps(_without_nulls(talk[name]), sort_keys=True, default=str) for name in (MESSAGES, TOOLS) if talk.get(name)]
+
+
+def _without_nulls(value: object) -> object:
+    """Return a value without the nulls that files of columns put where a mapping lacks what others have."""
+    if isinstance(value, Mapping):
+        return {str(name): _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def repeats(dropped: Mapping[str, int], rows: int) -> str:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ..job import Job
+from ..metrics.figure import shown_in
 from ..models import PACKAGED
+from ..models.kinds import kind_of
 from ..printable import printable
 from ..run_files import shared_part
+from ..tuning import written
 from ..yaml_text import write_yaml
 from .usage import Use, prompt_format, usage
-
-FIGURES_SHOWN = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rougeL", "accuracy", "macro_f1")
 
 
 def model_card(job: Job, summary: Mapping[str, Any], use: Use) -> str:
@@ -45,12 +46,11 @@ def base_name(job: Job) -> str:
 def _header(job: Job, to: str) -> str:
     settings = job.to_dict()
     license = PACKAGED[job.backbone].license if job.backbone in PACKAGED else "other"
-    task = "text-classification" if job.task.backbone_kind == "classifier" else "text-generation"
     facts = {
         "base_model": base_name(job),
         "library_name": {"merged": "transformers", "peft": "peft"}.get(to, "fedtailor"),
         "license": license,
-        "pipeline_tag": task,
+        "pipeline_tag": kind_of(job.task.backbone).pipeline,
         "tags": ["fedtailor", "federated", settings["tuning"]["kind"]],
     }
     return f"---\n{write_yaml(facts)}---"
@@ -68,7 +68,7 @@ def _about(job: Job, summary: Mapping[str, Any]) -> str:
     )
     if job.backbone in PACKAGED:
         text += f" The backbone is the packaged {job.backbone}: {PACKAGED[job.backbone].about}."
-    part = shared_part(summary, settings["tuning"]["kind"])
+    part = shared_part(summary, written(job.tuning).folder)
     text += f" {part}" if part else ""
     sha256 = summary.get("backbone_sha256")
     return text + (f" SHA-256 of the backbone's weights: `{sha256}`." if sha256 else "")
@@ -79,7 +79,7 @@ def _figures(summary: Mapping[str, Any]) -> str:
     before, after = metrics.get("before") or {}, metrics.get("after") or {}
     rows = [
         f"| {key} | {_number(before.get(key))} | {_number(after.get(key))} |"
-        for key in FIGURES_SHOWN
+        for key in shown_in("page")
         if key in before or key in after
     ]
     if not rows:

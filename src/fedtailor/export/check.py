@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..chance import stream
 from ..errors import SettingError
 from ..models import Backbone, load_plain, pool_mean
-from ..tuning import attach_saved, load_adapter
-from .forms import WHOLE, Form
+from ..tuning import Form, attach_saved, load_adapter
+from .forms import WHOLE
 
 LENGTHS = (24, 7, 2)  # tokens of the texts that are tried, one at a time: padding is each reader's own matter
 TOLERANCE = 2e-5  # of the largest logit: what joining weights and adding in another order may cost in float32
@@ -40,7 +40,7 @@ class Reader:
 
 def take_sample(model: nn.Module, backbone: Backbone) -> Sample:
     """Return the model's answers to texts of tokens that mean nothing special, drawn alike each time."""
-    tokenizer = backbone.tokenizer
+    tokenizer = backbone.processor
     usual = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
     draw = stream(0, "export")
     texts = [torch.tensor([[usual[place] for place in draw.integers(len(usual), size=length)]]) for length in LENGTHS]

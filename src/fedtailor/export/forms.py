@@ -1,29 +1,17 @@
 """The forms in which a result is written, and which of them goes with which tuning and which head."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from torch import nn
 
 from ..errors import SettingError
+from ..interfaces import Tuning
 from ..models import reads_mean
+from ..tuning import Form, written
 
-Form = Literal["merged", "peft", "adapter", "pooled"]
 WHOLE = ("merged", "pooled")  # forms that are models of their own
-POSSIBLE: Mapping[str, tuple[Form, ...]] = {
-    "full": ("merged",),
-    "adapter": ("adapter",),
-    "prefix": ("peft",),
-    "prompt": ("peft",),
-}
-USUAL: tuple[Form, ...] = ("merged", "peft")  # of all other tunings
 POOLED: Mapping[Form, Form] = {"merged": "pooled", "peft": "adapter", "adapter": "adapter"}  # where a head reads the mean
-REASONS = {
-    "full": "every weight was trained, so there is no adapter",
-    "adapter": "bottleneck layers are not linear, so they join no weights, and PEFT has no such method",
-    "prefix": "a prefix stands before the text, not in the weights",
-    "prompt": "a prompt stands before the text, not in the weights",
-}
 OWN_POOLING = "classifier_pooling"  # where a model's own code can read the mean, its configuration calls it so
 
 
@@ -36,41 +24,39 @@ def check_form(to: str) -> None:
         )
 
 
-def check_early(kind: str, to: Form) -> None:
-    """Raise SettingError if a form goes with no head that a tuning of this kind can have, before anything is loaded."""
-    if to not in possible_forms(kind, pooled=False) and to not in possible_forms(kind, pooled=True):
-        check_possible(kind, to, pooled=False)
+def check_early(tuning: Tuning, to: Form) -> None:
+    """Raise SettingError if a form goes with no head that a tuning can have, before anything is loaded."""
+    if to not in possible_forms(tuning, pooled=False) and to not in possible_forms(tuning, pooled=True):
+        check_possible(tuning, to, pooled=False)
 
 
-def possible_forms(kind: str, *, pooled: bool) -> tuple[Form, ...]:
-    """Return the forms in which the result of a tuning of this kind can be written, the usual one first."""
-    usual = POSSIBLE.get(kind, USUAL)
+def possible_forms(tuning: Tuning, *, pooled: bool) -> tuple[Form, ...]:
+    """Return the forms in which the result of a tuning can be written, the usual one first."""
+    usual = written(tuning).forms
     return tuple(POOLED[form] for form in usual) if pooled else usual
 
 
-def other_form(kind: str, to: Form, *, pooled: bool) -> str:
+def other_form(tuning: Tuning, to: Form, *, pooled: bool) -> str:
     """Return a form to try where `to` does not do; empty if there is none."""
-    return next((form for form in possible_forms(kind, pooled=pooled) if form != to), "")
+    return next((form for form in possible_forms(tuning, pooled=pooled) if form != to), "")
 
 
-def check_possible(kind: str, to: Form, *, pooled: bool) -> None:
-    """Raise SettingError, with the form that works, if what a tuning of this kind makes cannot be written in the form `to`.
+def check_possible(tuning: Tuning, to: Form, *, pooled: bool) -> None:
+    """Raise SettingError, with the form that works, if what a tuning makes cannot be written in the form `to`.
 
     Args:
         pooled: whether its head reads the mean over tokens, where the model's own code does not.
     """
-    possible = possible_forms(kind, pooled=pooled)
+    possible = possible_forms(tuning, pooled=pooled)
     if to in possible:
         return
-    if pooled and to in possible_forms(kind, pooled=False):
+    if pooled and to in possible_forms(tuning, pooled=False):
         raise SettingError(
             f"to {to}: the head reads the mean over tokens (task.pooling: mean), which {'PEFT' if to == 'peft' else 'transformers'} alone does not "
             f"compute for this model, so it would answer otherwise without a word; {_way(POOLED[to])}"
         )
-    reason = REASONS.get(kind, "that form is for bottleneck adapters, and for heads that read the mean") if to != "pooled" else (
-        "that form is for heads that read the mean (task.pooling: mean)"
-    )  # fmt: skip
-    raise SettingError(f"to {to} and tuning {kind} do not go together: {reason}; try --to {possible[0]}")
+    reason = "that form is for heads that read the mean (task.pooling: mean)" if to == "pooled" else written(tuning).reason
+    raise SettingError(f"to {to} and tuning {tuning.kind} do not go together: {reason}; try --to {possible[0]}")
 
 
 def _way(form: Form) -> str:

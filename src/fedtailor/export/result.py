@@ -19,10 +19,10 @@ from ..run_files import check_sealed, how_to_resume
 from ..tasks import pooling_of
 from ..tasks.text.generate import end_tokens
 from ..tasks.text.tokenization import leading_marks
-from ..tuning import Lora, keeps_weights
+from ..tuning import Form, Lora, keeps_weights, written
 from .card import model_card
 from .check import Reader, Sample, check_loads, take_sample
-from .forms import Form, check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
+from .forms import check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
 from .usage import Use
 from .write import write_files
 
@@ -70,7 +70,7 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
     check_form(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"the folder to export to, {folder}, is not empty; name another one")
-    check_early(_read_run(run_folder)[0].tuning.kind, to)
+    check_early(_read_run(run_folder)[0].tuning, to)
     with whole_folder(folder) as fresh, quiet_transformers():
         reader, sample, instead = _write(open_run(run_folder), fresh, to=to, name=folder.name)
         # the run's model is gone by now, and makes room for the one that is loaded back
@@ -82,17 +82,17 @@ def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Read
     """Write all files of an export, and return how to load them back, what must come out, and another form to try if it does not."""
     tuned: Any = done.model
     base = tuned.get_base_model() if hasattr(tuned, "get_base_model") else tuned
-    kind, pooled = done.job.tuning.kind, needs_pooling(base)
-    check_possible(kind, to, pooled=pooled)
+    tuning, pooled = done.job.tuning, needs_pooling(base)
+    check_possible(tuning, to, pooled=pooled)
     reader = Reader(
         backbone=done.backbone.folder,
         kind=done.backbone.kind,
         labels=_labels(done.adapter),
-        bottleneck=kind == "adapter",
+        bottleneck="adapter" in written(tuning).forms,
         pooled=pooled,
         config=mean_in_config(base) if reads_mean(base) else {},
     )
-    tokenizer = done.backbone.tokenizer
+    tokenizer = done.backbone.processor
     use = Use(
         to=to,
         name=name,
@@ -107,7 +107,7 @@ def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Read
     sample = take_sample(done.model, done.backbone)
     write_files(done.model, done.adapter, done.backbone.folder, folder, to=to)
     (folder / "README.md").write_text(model_card(done.job, done.summary, use), encoding="utf-8")
-    return reader, sample, other_form(kind, to, pooled=pooled)
+    return reader, sample, other_form(tuning, to, pooled=pooled)
 
 
 def load_customized(run_folder: Path) -> nn.Module:
@@ -141,7 +141,7 @@ def open_run(run_folder: Path) -> Customized:
 def _load_backbone(job: Job, adapter: Path) -> Backbone:
     return load_backbone(
         job.backbone,
-        kind=job.task.backbone_kind,
+        kind=job.task.backbone,
         labels=_labels(adapter),
         pooling=pooling_of(job.task),
         device=torch.device("cpu"),
@@ -154,22 +154,15 @@ def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     _check_there(folder, "job.yaml", "summary.json")
     check_sealed(folder, ("job.yaml", "summary.json", "adapter", "model"), tip=f"put back a copy, or {how_to_resume(folder)}")
     job = Job.load(folder / "job.yaml")
-    full = job.tuning.kind == "full"
-    _check_there(
-        folder,
-        *(
-            ["model/config.json"]
-            if full
-            else [f"adapter/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")]
-        ),
-    )
+    result = written(job.tuning)
+    _check_there(folder, *(f"{result.folder}/{name}" for name in result.files))
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise DataError(f"{folder / 'summary.json'} cannot be read ({fault}); {how_to_resume(folder)}") from fault
     if not isinstance(summary, dict):
         raise DataError(f"{folder / 'summary.json'} holds no summary; {how_to_resume(folder)}")
-    return job, summary, folder / ("model" if full else "adapter")
+    return job, summary, folder / result.folder
 
 
 def _check_there(folder: Path, *names: str) -> None:

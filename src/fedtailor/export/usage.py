@@ -7,6 +7,7 @@ from string import Formatter
 from typing import Any
 
 from ..job import Job
+from ..models.kinds import kind_of
 
 TEXT = "a text of yours"  # in the code that shows how to use it
 
@@ -44,13 +45,12 @@ def prompt_format(job: Job, use: Use) -> str:
 
 def usage(job: Job, use: Use) -> str:
     """Return code that loads the folder and lets the model answer once."""
-    lines = [*_loading(use), ""]
+    lines = [*_loading(use, kind_of(job.task.backbone).auto), ""]
     lines += _classify(job) if use.labels else _write(job, use)
     return "```python\n" + "\n".join(lines) + "\n```"
 
 
-def _loading(use: Use) -> list[str]:
-    auto = "AutoModelForSequenceClassification" if use.labels else "AutoModelForCausalLM"
+def _loading(use: Use, auto: str) -> list[str]:
     whole = use.to in ("merged", "pooled")
     imports = [
         *([] if whole else ["import json", ""]),

@@ -8,8 +8,8 @@ from torch import nn
 
 from ..errors import SettingError
 from ..models import copy_tokenizer, reads_mean
-from ..tuning import save_whole
-from .forms import WHOLE, Form, mean_in_config
+from ..tuning import Form, save_whole
+from .forms import WHOLE, mean_in_config
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "labels.json", "head.json")
 

@@ -16,14 +16,15 @@ from ..data import PARTITIONS, Clients, Data
 from ..data.partition import Partition
 from ..errors import SettingError
 from ..interfaces import Aggregation, Protection, Tuning
-from ..learning.evaluate import Evaluation
 from ..limits import Few, Rounds
 from ..metrics import OwnMetric
+from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
 from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from ..tasks import TASKS
+from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
-from ..tuning import TUNINGS, Lora, usual_learning_rate
+from ..tuning import TUNINGS, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT, Readers, Registry
@@ -155,7 +156,7 @@ class Job(BaseModel):
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
             )
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
-        if self.evaluation.own_metrics and not ({"texts", "accuracy"} & set(self.task.figures)):
+        if self.evaluation.own_metrics and not scores_answers(self.task.figures):
             raise SettingError(
                 f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
                 "texts nor classes to score; choose among " + listed(allowed) + "."
@@ -211,10 +212,10 @@ class Job(BaseModel):
         return write_yaml(self.to_dict())
 
     def decided(self) -> "Job":
-        """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
-        usual = usual_learning_rate(self.tuning, self.task.backbone_kind)
+        """Return the job with the usual learning rates of its tuning wherever one is `auto`."""
+        usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
-        decided = {name: _decide(part, usual) for name, part in parts.items()}
+        decided = {name: _decide(part, usual, usual_head_learning_rate(self.tuning)) for name, part in parts.items()}
         return self if decided == parts else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":
@@ -245,11 +246,13 @@ def _tip_beside(file: Path) -> str:
     return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
 
 
-def _decide(settings: Any, learning_rate: float) -> Any:
+def _decide(settings: Any, learning_rate: float, of_head: float | None) -> Any:
     """Return a dataclass of settings, and those inside it, with the number in the place of each learning rate that is `auto`."""
     found = {item.name: getattr(settings, item.name) for item in fields(settings) if item.init}
-    changed = {name: _decide(value, learning_rate) for name, value in found.items() if is_dataclass(value)}
-    changed |= {"learning_rate": learning_rate} if found.get("learning_rate") == "auto" else {}
+    changed = {name: _decide(value, learning_rate, of_head) for name, value in found.items() if is_dataclass(value)}
+    auto = found.get("learning_rate") == "auto"
+    changed |= {"learning_rate": learning_rate} if auto else {}
+    changed |= {"head_learning_rate": of_head if auto else None} if found.get("head_learning_rate") == "auto" else {}
     return replace(settings, **changed) if any(found[name] != value for name, value in changed.items()) else settings
 
 

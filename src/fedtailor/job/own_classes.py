@@ -4,7 +4,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..causes import detail_of
 
 _ALLOWED = ContextVar("own_classes", default=True)  # whether a job may name classes of the user's own
 _IMPORTED: dict[type, str] = {}  # in this process, by the name that a job gave
+_UNDER_WAY: list[str] = []  # what a class of the user's is doing, the last one now
 
 
 @contextmanager
@@ -35,13 +36,36 @@ def import_class(name: str) -> type:
     here = str(Path.cwd())
     sys.path.extend([] if here in sys.path else [here])
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        with _doing(f"importing {module}, which the job names"):
+            found = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module of the user's does when it is imported
         raise unusable(name, _told(error)) from None
     if not (isinstance(found, type) and is_dataclass(found)):
         raise unusable(name, "it is not a dataclass")
     _IMPORTED[found] = name
     return found
+
+
+def under_way() -> str:
+    """Return which class of the user's is being imported or built at this moment, in any thread; "" if none is."""
+    return _UNDER_WAY[-1] if _UNDER_WAY else ""
+
+
+@contextmanager
+def building(cls: type) -> Iterator[None]:
+    """Let it be known inside the block that a class of the user's is being built; fedtailor's own are not worth a line."""
+    name = _IMPORTED.get(cls)
+    with nullcontext() if name is None else _doing(f"building the class {name} that the job names"):
+        yield
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    _UNDER_WAY.append(what)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.remove(what)
 
 
 def unusable(name: str, reason: str) -> PydanticCustomError:

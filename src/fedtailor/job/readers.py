@@ -33,7 +33,7 @@ from pydantic_core import PydanticCustomError
 from ..causes import detail_of
 from ..errors import SettingError
 from ..limits import ANY, WHOLE, beyond_limits
-from .own_classes import built_wrongly, import_class, unusable
+from .own_classes import building, built_wrongly, import_class, unusable
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
@@ -70,7 +70,8 @@ class Readers:
                 return _within_limits(value)
             checked = read({} if value is None else value)
             try:
-                return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
+                with building(cls):
+                    return cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
             except SettingError as error:
                 raise PydanticCustomError("setting", "{text}", {"text": str(error), "fields": field_names(cls)}) from None
             except Exception as error:

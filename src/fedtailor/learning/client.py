@@ -113,11 +113,11 @@ class ClientState:
             fresh.write_text(lines, encoding="utf-8")
             os.replace(fresh, self.folder / f"{name}.jsonl")
 
-    def write_model(self, save: Callable[[Path], None], *, full: bool) -> None:
-        """Let `save` write the client's own weights to its folder, as adapter/ or model/, if it has one; replaced as a whole."""
+    def write_model(self, save: Callable[[Path], None], name: str) -> None:
+        """Let `save` write the client's own weights to a folder of that name in its own, if it has one; replaced as a whole."""
         if self.folder is None:
             return
-        target = self.folder / ("model" if full else "adapter")
+        target = self.folder / name
         fresh = self.folder / f".{target.name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)

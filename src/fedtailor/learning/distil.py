@@ -17,7 +17,7 @@ from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..records import ClientId
 from ..tasks import Scores, counted_targets, evaluation_batches
-from ..tasks.shard import Batch, Shard
+from ..tasks.shard import Batch, TokenShard
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from .local import LocalTraining
@@ -82,7 +82,7 @@ def distillation_loss(logits_NC: Tensor, target_N: Tensor, teacher_NC: Tensor, *
 
 def distil(
     worker: Worker,
-    shard: Shard,
+    shard: TokenShard,
     teacher: Teacher,
     settings: Fitting,
     *,
@@ -113,7 +113,7 @@ def distil(
     return train_locally(worker, shard, settings.training(), round=round, client=client, purpose=purpose, loss_of=loss_of)
 
 
-def places_in(shard: Shard) -> Callable[[Sequence[int]], Tensor]:
+def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:
     """Return what tells the places [N] of some rows of `shard`, row by row as a batch has them."""
     ends = counted_targets(shard).cumsum(0).tolist()
     begins = [0, *ends[:-1]]
@@ -123,7 +123,7 @@ def places_in(shard: Shard) -> Callable[[Sequence[int]], Tensor]:
 def classes_of(worker: Worker) -> int:
     """Return over how many classes or words logits go: a head may have more words than its tokenizer, for the sake of round sizes."""
     names = worker.task.labels_of(())
-    return len(names) if names else 1 + max(worker.tokenizer.get_vocab().values())
+    return len(names) if names else 1 + max(worker.processor.get_vocab().values())
 
 
 def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
@@ -140,7 +140,7 @@ def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
     return logits_NC[:, :classes], target_N
 
 
-def say(worker: Worker, shard: Shard, encode: Callable[[Tensor], Tensors]) -> dict[str, Tensor]:
+def say(worker: Worker, shard: TokenShard, encode: Callable[[Tensor], Tensors]) -> dict[str, Tensor]:
     """Return what the weights in place say at every place of `shard`, encoded row by row, so that memory holds the logits of one batch.
 
     Args:
@@ -149,7 +149,7 @@ def say(worker: Worker, shard: Shard, encode: Callable[[Tensor], Tensors]) -> di
     places_of, every, classes = places_in(shard), int(counted_targets(shard).sum()), classes_of(worker)
     found: dict[str, Tensor] = {}
     with torch.no_grad(), evaluating(worker.model):
-        for rows in evaluation_batches(shard.lengths_N.tolist(), worker.evaluation.batch_size):
+        for rows in evaluation_batches(shard.sizes_N.tolist(), worker.evaluation.batch_size):
             logits_NC, _ = scores(worker, worker.batch(shard, rows), classes)
             encoded = encode(logits_NC.cpu())
             if not found:

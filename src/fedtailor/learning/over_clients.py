@@ -1,16 +1,15 @@
 """Figures of many clients as one: over all their examples together, and over the clients."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..metrics import COUNTS, HIGHER_IS_BETTER, METRICS
-from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
+from ..metrics import COUNTS, METRICS, directions
+from ..metrics.figure import COUNTED_IN, OF_COUNTS, SAMPLE_LOSS, perplexity
 from ..records import ClientId
-from ..tasks.metrics import FROM_COUNTS, perplexity
-from .evaluate import Evaluation
+from ..tasks.evaluation import Evaluation
 
 
 def pool(sets: Iterable[Mapping[str, Any]], *, no_means: Collection[str] = ()) -> dict[str, float]:
@@ -30,14 +29,15 @@ def pool(sets: Iterable[Mapping[str, Any]], *, no_means: Collection[str] = ()) -
         if name in COUNTS or name in no_means or name.endswith(OF_COUNTS) or name == SAMPLE_LOSS:
             continue
         having = [row for row in rows if name in row and _weight(name, row)]
-        if name in FROM_COUNTS:
-            pooled |= _from_counts(name, having)
+        if name in METRICS and (from_counts := METRICS[name].from_counts):
+            pooled |= _from_counts(name, from_counts, having)
         elif weight := sum(_weight(name, row) for row in having):
             pooled[name] = sum(row[name] * _weight(name, row) for row in having) / weight
-    if "perplexity" in pooled:
-        pooled["perplexity"] = perplexity(pooled["loss"], 1)
-    if "perplexity_word" in pooled:
-        pooled["perplexity_word"] = perplexity(pooled["loss"] * totals["tokens"], int(totals["words"]))
+    for metric in METRICS.values():
+        if metric.per == "tokens" and metric.name in pooled:
+            pooled[metric.name] = perplexity(pooled["loss"], 1)
+        elif metric.per and metric.name in pooled:
+            pooled[metric.name] = perplexity(pooled["loss"] * totals["tokens"], int(totals[metric.per]))
     return pooled | totals
 
 
@@ -60,7 +60,7 @@ def summarize_clients(
         own: whether more is better, for each metric of the user's own.
     """
     summary: dict[str, dict[str, float]] = {"mean": {}, "worst": {}, "p10": {}}
-    for name, higher_is_better in {**HIGHER_IS_BETTER, **(own or {})}.items():
+    for name, higher_is_better in directions(own).items():
         values = [figures[name] for _, figures in sorted(per_client.items()) if name in figures]
         if not values:
             continue
@@ -83,18 +83,17 @@ def numbers(figures: Mapping[str, Any]) -> dict[str, float]:
 
 def _weight(name: str, row: Mapping[str, Any]) -> float:
     """Return what a figure of one set counts by: its targets, texts or examples."""
-    unit = METRICS[name].unit if name in METRICS else "texts"
-    count = row.get("tokens" if unit == "targets" else unit)
+    count = row.get(COUNTED_IN[METRICS[name].pooled_by if name in METRICS else "texts"])
     return float(row.get("examples", 0.0) if count is None else count)  # a client may have reported neither
 
 
-def _from_counts(name: str, rows: list[Mapping[str, Any]]) -> dict[str, float]:
+def _from_counts(name: str, score: Callable[[Sequence[int]], float], rows: list[Mapping[str, Any]]) -> dict[str, float]:
     if len(rows) == 1:
         return {name: rows[0][name]}
     counts = [row.get(f"{name}{OF_COUNTS}") for row in rows]
     if not counts or any(not each or len(each) != len(counts[0] or ()) for each in counts):
         return {}
-    return {name: FROM_COUNTS[name](_sum([each for each in counts if each]))}
+    return {name: score(_sum([each for each in counts if each]))}
 
 
 def _sum(lists: list[list[int]]) -> list[int]:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..chance import stream
 from ..models.heads import logits_at
+from ..models.kinds import kind_of
 from ..models.pooling import mean_over_tokens
 from ..records import ClientId
-from ..tasks import evaluation_batches, select
+from ..tasks import evaluation_batches
 from ..tasks.shard import Shard
 from ..tasks.text.generate import evaluating
 from .worker import Worker
@@ -34,7 +35,7 @@ def told_apart(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -
     if min(len(own), len(public)) < LEAST_ROWS:
         return None, 0
     draw = stream(worker.seed, "public-fit", 0, client)
-    chosen = [select(side, draw.permutation(len(side))[:MOST_ROWS].tolist()) for side in (own, public)]
+    chosen = [side.select(draw.permutation(len(side))[:MOST_ROWS].tolist()) for side in (own, public)]
     mine_NH, theirs_NH = (pooled(worker, side) for side in chosen)
     areas = []
     for half in (0, 1):
@@ -42,7 +43,7 @@ def told_apart(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -
         unseen_NH = np.concatenate([mine_NH[1 - half :: 2], theirs_NH[1 - half :: 2]])
         truth_N = [1] * len(mine_NH[1 - half :: 2]) + [0] * len(theirs_NH[1 - half :: 2])
         areas.append(roc_auc_score(truth_N, likeness(unseen_NH)))
-    return float(np.mean(areas)), sum(len(side.tokens_T) for side in chosen)
+    return float(np.mean(areas)), sum(int(side.sizes_N.sum()) for side in chosen)
 
 
 def row_scores(worker: Worker, own: Shard, public: Shard, *, round: int, client: ClientId) -> tuple[Tensor | None, int]:
@@ -54,7 +55,7 @@ def row_scores(worker: Worker, own: Shard, public: Shard, *, round: int, client:
     if min(len(own), len(public)) < LEAST_ROWS:
         return None, 0
     draw = stream(worker.seed, "row-scores", round, client)
-    mine = select(own, draw.permutation(len(own))[:MOST_ROWS].tolist())
+    mine = own.select(draw.permutation(len(own))[:MOST_ROWS].tolist())
     mine_NH, public_NH = pooled(worker, mine), pooled(worker, public)
     fitted = draw.permutation(len(public))[:MOST_ROWS]
     found = np.empty((2, len(public)))
@@ -65,7 +66,7 @@ def row_scores(worker: Worker, own: Shard, public: Shard, *, round: int, client:
     for half in (0, 1):
         chance_N[fitted[half::2]] = found[1 - half, fitted[half::2]]
     scores_N = torch.from_numpy((chance_N * STEPS).clip(0, STEPS - 1).astype(np.uint8))
-    return scores_N, len(mine.tokens_T) + len(public.tokens_T)
+    return scores_N, int(mine.sizes_N.sum() + public.sizes_N.sum())
 
 
 def fit_likeness(mine_NH: np.ndarray, public_NH: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -83,7 +84,7 @@ def pooled(worker: Worker, shard: Shard) -> np.ndarray:
     """Return the last hidden states of the weights in place, averaged over each example's tokens: float64 [N, H]."""
     rows_NH: list[np.ndarray] = [np.zeros(0)] * len(shard)
     with torch.no_grad(), evaluating(worker.model):
-        for rows in evaluation_batches(shard.lengths_N.tolist(), worker.evaluation.batch_size):
+        for rows in evaluation_batches(shard.sizes_N.tolist(), worker.evaluation.batch_size):
             for row, vector in zip(rows, _hidden_means(worker, shard, rows), strict=True):
                 rows_NH[row] = vector
     return np.stack(rows_NH)
@@ -93,7 +94,7 @@ def _hidden_means(worker: Worker, shard: Shard, rows: list[int]) -> np.ndarray:
     batch = worker.batch(shard, rows)
     given = {"input_ids": batch.input_ids_BL, "attention_mask": batch.attention_mask_BL, "output_hidden_states": True}
     with worker.precision():
-        if worker.task.backbone_kind == "causal":
+        if kind_of(worker.task.backbone).causal:
             with logits_at(worker.model, torch.zeros_like(batch.target_BL)):  # no logits: a vocabulary costs more than the body
                 output = worker.model(**given)
         else:

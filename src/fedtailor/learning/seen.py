@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from ..tasks.losses import Losses
 from ..tasks.shard import Shard
-from .losses import Losses
 
 MOST = 512  # results that are kept, the newest: some floats each, and a class for each row
 

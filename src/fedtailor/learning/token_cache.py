@@ -23,8 +23,9 @@ from torch import Tensor
 
 from ..models.cache import cache_folder
 from ..records import Example
-from ..tasks.shard import Shard
+from ..tasks.shard import Shard, TokenShard
 from ..tasks.task import Task
+from ..tasks.text.markers import templates_in
 
 LEAST_EXAMPLES = 200
 UNUSED_DAYS = 30  # after which an entry is removed, when another one is written
@@ -48,7 +49,7 @@ class TokenCache:
         """Return the cache for a task and a tokenizer."""
         state = tokenizer.backend_tokenizer.to_str() if getattr(tokenizer, "is_fast", False) else repr(tokenizer)
         parts = [version(name) for name in ("fedtailor", "tokenizers", "transformers")]
-        parts += [repr(task), repr(tokenizer.chat_template), repr(sorted(map(str, tokenizer.special_tokens_map.items()))), state]
+        parts += [repr(task), repr(templates_in(tokenizer)), repr(sorted(map(str, tokenizer.special_tokens_map.items()))), state]
         return cls("\n".join(hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest() for part in parts))
 
     def shard(self, examples: Sequence[Example], make: Callable[[], Shard], *, keep_examples: bool) -> Shard:
@@ -56,12 +57,13 @@ class TokenCache:
         if len(examples) < LEAST_EXAMPLES:
             return make()
         file = token_folder() / f"{self._key(examples, keep_examples=keep_examples)}{SUFFIX}"
-        found = _read(file, examples)
-        if found is None:
-            found = make()
+        if (kept := _read(file, examples)) is not None:
+            return kept
+        made = make()
+        if isinstance(made, TokenShard):
             with suppress(OSError):  # a cache that cannot be written costs time at the next start, no more
-                _write(file, found, examples)
-        return found
+                _write(file, made, examples)
+        return made
 
     def _key(self, examples: Sequence[Example], *, keep_examples: bool) -> str:
         digest = hashlib.sha256(f"{self.salt}\n{keep_examples}".encode())
@@ -70,7 +72,7 @@ class TokenCache:
         return digest.hexdigest()
 
 
-def _read(file: Path, examples: Sequence[Example]) -> Shard | None:
+def _read(file: Path, examples: Sequence[Example]) -> TokenShard | None:
     """Return the shard in a file; None if there is none, or it is damaged."""
     try:
         if not file.is_file():
@@ -84,12 +86,12 @@ def _read(file: Path, examples: Sequence[Example]) -> Shard | None:
         os.utime(file)
         dropped = tuple((str(name), str(reason)) for name, reason in about.pop("dropped"))
         held = () if kept is None else tuple(examples[row] for row in kept.tolist())
-        return Shard(**tensors, **about, dropped=dropped, examples=held)
+        return TokenShard(**tensors, **about, dropped=dropped, examples=held)
     except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError):
         return None
 
 
-def _write(file: Path, shard: Shard, examples: Sequence[Example]) -> None:
+def _write(file: Path, shard: TokenShard, examples: Sequence[Example]) -> None:
     """Keep a shard, readable for this user alone."""
     own = {field.name: getattr(shard, field.name) for field in fields(shard)}
     tensors = {name: value.contiguous() for name, value in own.items() if isinstance(value, Tensor)}

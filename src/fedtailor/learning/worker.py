@@ -1,7 +1,7 @@
 """What a process owns once: the model with its tuning, the task, and how both are computed with."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..tasks import Task
-from ..tasks.shard import Batch, Shard, collate
-from ..tasks.task import padding_of
+from ..tasks.evaluation import Evaluation, Measured, Pass, evaluate
+from ..tasks.losses import SAMPLE_ROWS
+from ..tasks.shard import Shard
+from ..tasks.task import LogitsAt
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors, check_same_names, clone, form, is_large
-from ..tuning import begins_elsewhere, untrained
-from .evaluate import Evaluated, Evaluation, evaluate
-from .losses import SAMPLE_ROWS, measure
+from ..tuning import begins_elsewhere, head_names, untrained
 from .seen import Seen
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
@@ -52,7 +52,7 @@ class Worker:
     """One model in memory; to be another client is to copy that client's trained weights into place."""
 
     model: nn.Module  # with the tuning attached
-    tokenizer: Any  # of transformers
+    processor: Any  # what makes the model's inputs of data: a tokenizer for texts
     task: Task
     tuning: Tuning
     evaluation: Evaluation
@@ -64,6 +64,7 @@ class Worker:
     remember: bool = False  # keep a copy of what is exchanged, as it was when the tuning was attached
     start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
+    heads: frozenset[str] = field(init=False)  # names of the trained weights of a classifier's head
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
     _seen: Seen | None = field(init=False, default=None)
@@ -71,6 +72,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.params = dict(self.tuning.parameters(self.model))
+        self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}
@@ -142,17 +144,27 @@ class Worker:
             plain.model, plain.plain = model, True
             yield plain
 
-    def batch(self, shard: Shard, rows: list[int]) -> Batch:
-        """Return the examples numbered `rows` as one padded batch on the worker's device."""
-        return collate(shard, rows, self.tokenizer.pad_token_id, self.device, padding_of(self.model))
+    @property
+    def logits_at(self) -> LogitsAt:
+        """How logits are computed at some places alone."""
+        return logits_at
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
-        """Return the sum of the loss over the counted targets, and their number."""
-        quick = quick_attention(self.device, bfloat16=self.bfloat16, tokens=batch.input_ids_BL.shape[1])
-        with self.precision(), quick:
-            return self.task.loss(self.model, batch, logits_at)
+    @contextmanager
+    def computing(self, *, tokens: int) -> Iterator[None]:
+        """Run training steps on sequences of so many tokens inside: in the worker's precision, with the quickest attention for it."""
+        with self.precision(), quick_attention(self.device, bfloat16=self.bfloat16, tokens=tokens):
+            yield
 
-    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False) -> Evaluated:
+    def batch(self, shard: Shard, rows: Sequence[int]) -> Any:
+        """Return the examples numbered `rows` as one batch on the worker's device."""
+        return self.task.batch(self, shard, rows)
+
+    def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
+        """Return the sum of the task's one loss over the counted targets, and their number."""
+        (objective,) = self.task.objectives(self)
+        return objective.loss(batch)
+
+    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False) -> Measured:
         """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked; see `evaluate`.
 
         Rows that were scored under the same weights before are not scored again.
@@ -160,19 +172,8 @@ class Worker:
         began = time.perf_counter()
         seen, mark = self._what_was_seen() if len(shard) and not texts_alone else (None, b"")
         known = seen.find(shard, mark) if seen else None
-        found = evaluate(
-            self.model,
-            self.task,
-            shard,
-            self.tokenizer,
-            self.evaluation,
-            logits_at=logits_at,
-            precision_context=self.precision,
-            generate=generate,
-            known=known,
-            sampled=self.evaluation.local_gain,
-            texts_alone=texts_alone,
-        )
+        how = Pass(generate=generate, known=known, sampled=self.evaluation.local_gain, texts_alone=texts_alone)
+        found = evaluate(self, shard, how)
         if seen and known is None and found.losses:
             seen.keep(shard, mark, found.losses)
         self.evaluation_seconds += time.perf_counter() - began
@@ -184,15 +185,7 @@ class Worker:
             return self.evaluate(shard, generate=False).figures["loss"]
         began = time.perf_counter()
         with torch.inference_mode(), evaluating(self.model), self.precision():
-            sums = measure(
-                self.model,
-                self.task,
-                shard,
-                pad_id=self.tokenizer.pad_token_id,
-                batch_size=self.evaluation.batch_size,
-                logits_at=logits_at,
-                sample_alone=True,
-            )
+            sums = self.task.losses(self, shard, Pass(sample_alone=True))
         self.evaluation_seconds += time.perf_counter() - began
         return sums.total / sums.counted
 

@@ -1,19 +1,28 @@
 """What crosses a client's border: its form, its encoding, its length."""
 
+from .call import Call, manifest_of
 from .codec import decode, encode
 from .length import length_of, usual_facts
-from .manifest import FactSpec, Manifest, MessageSpec, Reveals, TensorSpec, Trains, specs_of
+from .manifest import Manifest
+from .record import Record, answer, read, write
+from .specs import FactSpec, MessageSpec, Reveals, TensorSpec, Trains, specs_of
 
 __all__ = [
+    "Call",
     "FactSpec",
     "Manifest",
     "MessageSpec",
+    "Record",
     "Reveals",
     "TensorSpec",
     "Trains",
+    "answer",
     "decode",
     "encode",
     "length_of",
+    "manifest_of",
+    "read",
     "specs_of",
     "usual_facts",
+    "write",
 ]

@@ -1,7 +1,6 @@
 """Whether facts and values keep to the bounds that their specs declare, and how long a message may be at most."""
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,9 +8,7 @@ from torch import Tensor
 from ..errors import NotFinite, OffManifest, TooLarge
 from ..records import Fact
 from ..tensors import pieces
-
-if TYPE_CHECKING:
-    from .manifest import FactSpec
+from .specs import FactSpec
 
 WORD = 2**63  # whole numbers from -WORD to WORD - 1 go into 64 bits
 NUMBER_CHARACTERS = 26  # that JSON needs for one number at most, and for the comma behind it
@@ -19,7 +16,7 @@ ESCAPED = 6  # characters that JSON needs for one of a text at most: \\u0000
 KINDS: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
 
 
-def check_fact(value: Fact, spec: "FactSpec", where: str) -> None:
+def check_fact(value: Fact, spec: FactSpec, where: str) -> None:
     """Raise OffManifest unless a fact has the type of its spec and keeps to its bounds."""
     one = KINDS[spec.type.removeprefix("list[").removesuffix("]")]
     values = value if isinstance(value, list) else [value]
@@ -54,7 +51,7 @@ def check_values(tensor: Tensor, most: float, where: str) -> None:
             )
 
 
-def fact_characters(name: str, spec: "FactSpec") -> int:
+def fact_characters(name: str, spec: FactSpec) -> int:
     """Return how many characters a fact takes at most in the header of a message."""
     items = spec.most_items if spec.type.startswith("list") else 1
     texts = ESCAPED * spec.most_characters + (3 * items if spec.type == "list[str]" else 0)

@@ -1,20 +1,18 @@
 """The usual sorts of facts, each with what it reveals of a client's data and the bounds that hold for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS
-from .manifest import FactSpec, Over, Reveals
+from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, needs_of
+from ..records import Message
+from .specs import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
 LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not negative but for rounding
 MOST_METRIC = 1e12
 
-CORE = ("loss", "examples", "tokens")  # figures that come with each other, and with those that are made of them
-OF_LOSS = (*CORE, "words", "perplexity", "perplexity_word")
-PER_WORD = "perplexity_word"
 Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
 
 
@@ -48,19 +46,11 @@ def metrics(names: Iterable[str], part: Part, what: str) -> dict[str, FactSpec]:
     listed = [name for name in names if part == "validation" or name != SAMPLE_LOSS]
     found = {}
     for name in listed:
-        needs = [other for other in _needs(name) if other in listed and other != name]
+        needs = [other for other in needs_of(name) if other in listed and other != name]
         found[f"{part}.{name}"] = replace(
             metric(name, f"{name} {what}", over=part), needs=tuple(f"{part}.{each}" for each in needs)
         )
     return found
-
-
-def _needs(name: str) -> tuple[str, ...]:
-    """Return the figures that must come with one, as what it is pooled by hangs on them."""
-    if name in OF_LOSS:
-        return (*CORE, "words") if name == PER_WORD else CORE
-    of_texts = name in METRICS and METRICS[name].unit == "texts"
-    return ("texts",) if of_texts else CORE if name in METRICS else ()
 
 
 def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
@@ -87,7 +77,7 @@ def counts(metric: str, purpose: str, *, over: Over) -> FactSpec:
     return FactSpec(
         type="list[int]",
         purpose=f"{purpose}: counts that {metric} is made of, which add up over clients",
-        reveals="label-counts" if metric == "macro_f1" else "figures",
+        reveals=METRICS[metric].reveals,
         over=over,
         least=0,
         most=MOST_COUNT,
@@ -111,3 +101,37 @@ def asked(purpose: str, *, optional: bool = False) -> FactSpec:
 
 
 PEAK = whole("peak memory, where the system can tell it per client", optional=True)
+
+
+MOST_SCALE = 1e6  # alpha / rank
+SCALE = FactSpec(
+    type="list[float]",
+    purpose="alpha / rank of each LoRA module, in the order of names",
+    reveals="nothing",
+    least=0.0,
+    most=MOST_SCALE,
+    optional=True,
+)
+
+
+def version_in(message: Message) -> int | None:
+    """Return the version of the shared weights that a message names, or None, whatever record it is."""
+    version = message.facts.get("version")
+    return version if isinstance(version, int) else None
+
+
+def moment_in(message: Message) -> str | None:
+    """Return the name of the moment that a message asks to be evaluated, or None, whatever record it is."""
+    name = message.facts.get("name")
+    return None if name is None else str(name)
+
+
+def scales_in(message: Message) -> list[float]:
+    """Return alpha / rank of each LoRA module that a message reports, whatever record it is; empty if none."""
+    found = message.facts.get("scale", [])
+    return [float(scale) for scale in found] if isinstance(found, list) else []
+
+
+def with_scales(message: Message, scales: Sequence[float]) -> Message:
+    """Return a message that reports these; as it is where there are none."""
+    return replace(message, facts={**message.facts, "scale": list(scales)}) if scales else message

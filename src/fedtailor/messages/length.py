@@ -6,7 +6,7 @@ import torch
 
 from ..records import Fact, Message
 from .codec import encode
-from .manifest import FactSpec, TensorSpec
+from .specs import FactSpec, TensorSpec
 from .stream import Stream
 
 USUAL: Mapping[str, Fact] = {"int": 1000, "float": 0.12345678901234567}  # numbers of usual length

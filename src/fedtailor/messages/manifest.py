@@ -4,75 +4,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import OffManifest
 from ..records import Message
-from ..tensors import LARGE_BYTES, Tensors, form
+from ..tensors import LARGE_BYTES, form
 from .bounds import check_fact, check_values, fact_characters
+from .specs import MessageSpec, TensorSpec, dtype_name
 
 Direction = Literal["up", "down"]
-Reveals = Literal["nothing", "work", "examples", "figures", "public-fit", "label-counts"]  # of a client's data; see `Policy`
-Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
-Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
 
-
-MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite
 HEAD_CHARACTERS = 64  # of a message's header beside its kind and facts
 TENSOR_CHARACTERS = 160  # that one tensor takes in the header of its payload, beside its name
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorSpec:
-    """Form of one tensor; a size given by name is at most what `Manifest.sizes` says."""
-
-    dtype: str  # "float32", "bfloat16", ...
-    shape: tuple[int | str, ...]
-    most: float = MOST_VALUE  # of the absolute values, of floats
-    optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
-
-
-@dataclass(frozen=True, kw_only=True)
-class FactSpec:
-    """Form of one fact, and why it is sent."""
-
-    type: Literal["int", "float", "str", "list[int]", "list[float]", "list[str]"]
-    purpose: str
-    most_characters: int = 0  # of a text
-    optional: bool = False
-    least: float | None = None  # of a number, or of each in a list; None: no bound of its own but that of 64 bits
-    most: float | None = None
-    most_items: int = 2**16  # of a list
-    fixed: bool = False  # the same in every message of a client in a run
-    needs: tuple[str, ...] = ()  # facts of the same message that must be there with it, as it means nothing without them
-    over: Over = ""  # step: those of one optimizer step
-    reveals: Reveals | None = (
-        None  # what it tells of the client's data; None, not declared: a whole number nothing, all else figures
-    )
-
-    @property
-    def revealed(self) -> Reveals:
-        """What a site's policy goes by: what nobody declared counts as a metric, so that forgetting it withholds it."""
-        return self.reveals or ("nothing" if self.type == "int" else "figures")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageSpec:
-    """Form of one kind of message in one direction."""
-
-    tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
-    facts: Mapping[str, FactSpec] = field(default_factory=dict)
-    trains: Trains = "nothing"  # of a request: how it makes a client train, which a site counts against its bound of rounds
-    answers: tuple[str, ...] = ()  # of a request: the kinds of message that may answer it; empty: its own kind
-
-    def rounds_in(self, message: Message) -> int:
-        """Return how many rounds of training a request asks for."""
-        if self.trains == "rounds":
-            return sum(len(value) for value in message.facts.values() if isinstance(value, list))
-        return 0 if self.trains == "nothing" else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +65,13 @@ class Manifest:
         found = [self._bytes[direction, kind] for kind in (listed if kinds is None else kinds) if kind in listed]
         return max((head for head, _ in found), default=0), max((whole for _, whole in found), default=0)
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the manifest as plain values, for manifest.json."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as plain values, for manifest.json: without what tensors reveal, which the names of records say."""
+        values = asdict(self)
+        for spec in [*values["up"].values(), *values["down"].values()]:
+            for tensor in spec["tensors"].values():
+                del tensor["reveals"]
+        return values
 
     @cached_property
     def _bytes(self) -> dict[tuple[Direction, str], tuple[int, int]]:
@@ -153,16 +103,6 @@ class Manifest:
         )
         if not fits:
             raise OffManifest(f"{where} has shape {tuple(tensor.shape)}, the manifest has {spec.shape}; were ranks changed?")
-
-
-def specs_of(tensors: Tensors, dtype: str | None = None) -> dict[str, TensorSpec]:
-    """Return the specs that exactly these tensors fit, in their own dtype or in another."""
-    return {name: TensorSpec(dtype=dtype or dtype_name(t), shape=tuple(t.shape)) for name, t in tensors.items()}
-
-
-def dtype_name(tensor: Tensor) -> str:
-    """Return "float32" for torch.float32, and so on."""
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _check_names(found: set[str], listed: set[str], required: set[str], where: str) -> None:

@@ -1,6 +1,7 @@
-"""What the metrics are called and mean."""
+"""What the metrics are called and mean, and how they are scored."""
 
-from .figure import COUNTS, HIGHER_IS_BETTER, METRICS, MetricInfo
+from .figure import COUNTS, METRICS, Metric, directions
 from .own import OwnMetric
+from .texts import Bleu
 
-__all__ = ["COUNTS", "HIGHER_IS_BETTER", "METRICS", "MetricInfo", "OwnMetric"]
+__all__ = ["COUNTS", "METRICS", "Bleu", "Metric", "OwnMetric", "directions"]

@@ -46,7 +46,7 @@ def _convert(source: Path, folder: Path) -> None:
     header, weights = read_gguf(source)
     check_numbers(header, source, weights)
     dtype = torch.bfloat16 if _is_quantized(source) else torch.float32
-    place: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
+    place: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers(), redirect_stderr(io.StringIO()), bounded_build(header, source, weights):  # its bar is not ours
             tokenizer = AutoTokenizer.from_pretrained(str(source.parent), **place)
@@ -55,7 +55,6 @@ def _convert(source: Path, folder: Path) -> None:
                 str(source.parent),
                 dtype=torch.float32,
                 quantization_config=GgufConfig(dequantize=True),
-                trust_remote_code=False,
                 **place,
             )
             model.to(dtype).save_pretrained(folder)

@@ -45,19 +45,21 @@ def check_type(config: Mapping[str, Any], path: Path) -> None:
             raise BackboneError(f"{path}: {key} is {shown(value)}: code from a hub is never run; remove that line")
 
 
-def config_fault(fault: BaseException, folder: Path, config: Mapping[str, Any], kind: str, weights: Weights) -> BackboneError:
+def config_fault(
+    fault: BaseException, folder: Path, config: Mapping[str, Any], weights: Weights, *, kind: str, auto: str
+) -> BackboneError:
     """Return what a load that failed says: the key of config.json without which a model can be built, else the cause."""
     path = folder / "config.json"
 
     def builds(changed: Mapping[str, Any]) -> bool:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+        import transformers
 
-        loader = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
         try:
             with quiet_transformers(), bounded_build(changed, path, weights), torch.device("meta"):
                 settings = {key: value for key, value in changed.items() if key != "model_type"}
-                loader.from_config(AutoConfig.for_model(str(changed["model_type"]), **settings), trust_remote_code=False)
+                built = transformers.AutoConfig.for_model(str(changed["model_type"]), **settings)
+                getattr(transformers, auto).from_config(built, trust_remote_code=False)
         except BaseException as again:
             if isinstance(again, KeyboardInterrupt | SystemExit | GeneratorExit):
                 raise

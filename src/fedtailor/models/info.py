@@ -64,6 +64,13 @@ def chat_template(tokenizer: Any) -> str | None:
     return template if isinstance(template, str) and template else None
 
 
+def tool_template(tokenizer: Any) -> str | None:
+    """Return the chat template for conversations with tools, where a model brings one beside its default."""
+    template = getattr(tokenizer, "chat_template", None)
+    found = template.get("tool_use") if isinstance(template, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
 def count_weights(path: Path) -> int:
     """Return the number of values in a safetensors file, from its header."""
     return sum(math.prod(entry["shape"]) for entry in read_header(path).values())

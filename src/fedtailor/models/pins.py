@@ -10,7 +10,16 @@ from .locate import Location
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "special_tokens_map.json")
 SETTINGS = {"config": "config.json", "tokenizer_config": "tokenizer_config.json", "generation_config": "generation_config.json"}
-OTHERS = ("*.model", "vocab*", "added_tokens.json", "adapter_config.json", "*.index.json", "tekken.json", "chat_template.json")
+OTHERS = (
+    "*.model",
+    "vocab*",
+    "added_tokens.json",
+    "adapter_config.json",
+    "*.index.json",
+    "tekken.json",
+    "chat_template.json",
+    "additional_chat_templates/*",
+)
 PINNED = ("weights", "tokenizer", "chat_template", *SETTINGS, "other_files")
 
 

@@ -3,11 +3,12 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from .kinds import kind_of
 from .quiet import quiet_transformers
 
 TOKENIZER_FILES = (  # what tokenizers and their chat templates are read from
@@ -16,22 +17,23 @@ TOKENIZER_FILES = (  # what tokenizers and their chat templates are read from
 )  # fmt: skip
 
 
-def load_plain(folder: Path, *, kind: Literal["causal", "classifier"], labels: Sequence[str] = (), **changes: Any) -> nn.Module:
+def load_plain(folder: Path, *, kind: str, labels: Sequence[str] = (), **changes: Any) -> nn.Module:
     """Return the model of a folder as transformers loads it, in float32 on the CPU, in evaluation mode.
 
     Args:
+        kind: a name of `models.kinds`.
         labels: of a classifier whose folder may have no head, or one for other classes, which an adapter brings along.
         changes: fields of its config.json to be read otherwise.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    import transformers
 
     more = dict(changes)
     if labels:
         more |= {"num_labels": len(labels), "ignore_mismatched_sizes": True}
-    loader = AutoModelForCausalLM if kind == "causal" else AutoModelForSequenceClassification
+    loader = getattr(transformers, kind_of(kind).auto)
     with quiet_transformers():
         model: nn.Module = loader.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, **more
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **more
         )
     return model.eval()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import BackboneError
 from .faults import is_ours, tokenizer_fault
-from .info import chat_template
+from .info import chat_template, tool_template
 from .quiet import quiet_transformers
 
 FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model")  # of which a tokenizer has at least one
@@ -46,6 +46,7 @@ def _check_fast(tokenizer: Any, folder: Path) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
         raise BackboneError(f"the tokenizer of {folder} has no pad, end or unknown token to pad with; give it a pad_token")
+    vars(tokenizer)["fedtailor_tool_template"] = tool_template(tokenizer)  # before the default takes the place of all
     tokenizer.chat_template = chat_template(tokenizer)
 
 

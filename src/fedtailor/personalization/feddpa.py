@@ -23,7 +23,8 @@ from ..learning.local import LocalTraining
 from ..learning.training import Trained
 from ..learning.worker import Worker
 from ..limits import Count, Epochs, LearningRate, Number, Steps, Width
-from ..tasks import Classification, Task, Writes
+from ..models.kinds import kind_of
+from ..tasks import Task, Writes
 from ..tensors import Tensors, clone
 from ..tuning.adapters.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
 from ..tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter
@@ -98,7 +99,7 @@ class FedDpa:
 
     def fits(self, *, task: Task, tuning: Tuning, local: LocalTraining, wire: str, clients: int) -> None:
         """Raise SettingError if shares are to depend on inputs, and the task has none."""
-        if self.weight == "instance" and not isinstance(task, Classification | Writes):
+        if self.weight == "instance" and kind_of(task.backbone).causal and not isinstance(task, Writes):
             raise SettingError(
                 "weight: instance compares inputs, and in this task a text is all target; choose weight: 0.5, or another number"
             )
@@ -116,7 +117,7 @@ class FedDpa:
         """Return the global adapter with the local one, which variant F trains now."""
         own = turn.kept if self.last_round else self._train_own(turn)
         if not own:
-            return Personal(shared=turn.shared, facts={"kept": 0})
+            return Personal(shared=turn.shared, kept=False)
         load_factors(turn.worker.model, OWN, own)
         return Personal(shared=turn.shared, mixture=self._mixture(turn))
 
@@ -156,7 +157,7 @@ class FedDpa:
             turn.state.train,
             sorted(chosen.tolist()),
             scale=self.scale,
-            pooled=isinstance(worker.task, Classification),
+            pooled=not kind_of(worker.task.backbone).causal,
             batch_size=turn.local.batch_size,
         )
         return InstanceMixture(worker=worker, share=share)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..metrics import HIGHER_IS_BETTER
+from ..metrics import directions
 from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 
@@ -59,7 +59,7 @@ class Run:
     def higher_is_better(self, metric: str) -> bool:
         """Return whether more of a metric is better, also of one of the user's own."""
         own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
-        return bool({**HIGHER_IS_BETTER, **own}.get(metric, False))
+        return bool(directions(own).get(metric, False))
 
     @property
     def alone(self) -> bool:
@@ -67,9 +67,9 @@ class Run:
         return bool(self.summary.get("baseline"))
 
     @property
-    def tuning(self) -> str:
-        """The kind of tuning."""
-        return str(self.settings.get("tuning", {}).get("kind", ""))
+    def trained(self) -> str:
+        """The name of the folder of what was trained: adapter, or model where every weight was."""
+        return "model" if (self.folder / "model").is_dir() else "adapter"
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table."""

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 from ..metrics import COUNTS, METRICS
 
-NAMES = {name: info.title for name, info in METRICS.items()}
-DIGITS = {name: info.digits for name, info in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
+DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
 OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
 KILO = 1000
 LARGE = 1e5  # figures from here on are written as 1.0e5
@@ -14,14 +13,14 @@ LARGE = 1e5  # figures from here on are written as 1.0e5
 
 def metric_name(metric: str) -> str:
     """Return the usual spelling of a metric."""
-    return NAMES.get(metric, metric.replace("_", " "))
+    return METRICS[metric].title if metric in METRICS else metric.replace("_", " ")
 
 
 def metrics_in(figures: Iterable[str]) -> list[str]:
     """Return which of some names are metrics: the known ones in the order of tables, then those of the user's own."""
     found = list(figures)
-    own = [name for name in found if name not in NAMES and name not in COUNTS]
-    return [*(name for name in NAMES if name in found), *own]
+    own = [name for name in found if name not in METRICS and name not in COUNTS]
+    return [*(name for name in METRICS if name in found), *own]
 
 
 def figure(metric: str, value: object, *, brief: bool = False) -> str:

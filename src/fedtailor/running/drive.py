@@ -15,9 +15,9 @@ from ..metrics import COUNTS
 from ..protocols import alone
 from ..records import Round
 from ..tensors import check_finite
-from ..tuning import begins_elsewhere
+from ..tuning import begins_elsewhere, written
 from .clock import Clock
-from .engine import Connect, local_federation
+from .engine import Connect, local_federation, ranked
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder, file_text
 from .gain import fill_gain, wanted_in
@@ -167,7 +167,7 @@ def _carry_out(
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     _write_settings(parts, folder, environment)
-    federation = connect(parts, folder, notify)
+    federation = ranked(connect(parts, folder, notify), parts, progress.rows["evaluations"] if progress else ())
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:
@@ -194,7 +194,7 @@ def _carry_out(
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
         _check_state(round, job, notify)
-        progress.absorb(round, parts.sizes_of, full=job.tuning.kind == "full")
+        progress.absorb(round, parts.sizes_of, full=written(job.tuning).every_weight)
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
         clock.lap(progress, "server")
@@ -272,13 +272,12 @@ def _finish(
     aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
     clock.lap(progress, "server")
     parts.worker.load(shared)
-    full = parts.job.tuning.kind == "full"
-    folder.write_model("model" if full else "adapter", partial(parts.worker.tuning.save, parts.worker.model))
+    folder.write_model(written(parts.job.tuning).folder, partial(parts.worker.tuning.save, parts.worker.model))
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
     clock.lap(progress, "save")
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
-    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), "model" if full else "adapter"])
+    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), written(parts.job.tuning).folder])
     folder.write_text("summary.json", file_text(summary))
     folder.seal(["summary.json"])
     return summary

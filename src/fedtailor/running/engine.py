@@ -1,16 +1,17 @@
 """The engine that carries messages to clients in this process."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..assembly import Parts
 from ..federation import Failing, LocalFederation
 from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import Federation
+from ..metrics.figure import counts_of
 from ..printable import printable
 from ..protection import Gate
-from ..protocols.rounds.counts import CountedFederation
+from ..protocols.rounds.counts import CountedFederation, reported
 from ..records import ClientId
 from .folder import RunFolder
 from .measure import Notify
@@ -42,20 +43,25 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         share = parts.job.clients.failure_share
         return Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able
 
-    local = LocalFederation(
+    return LocalFederation(
         {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
     )
-    return ranked(local, parts)
 
 
-def ranked(federation: Federation, parts: Parts) -> Federation:
-    """Return the engine as the protocol sees it: clients keep to the counts that they named first, and what goes to those of a lower rank is cut to it."""
+def ranked(federation: Federation, parts: Parts, evaluations: Sequence[Mapping[str, Any]] = ()) -> Federation:
+    """Return the engine as the protocol sees it: clients keep to the counts that they named first, and what goes to those of a lower rank is cut to it.
+
+    Args:
+        evaluations: rows of the run's figures, if it is resumed: clients keep to the counts in them.
+    """
     public = len(parts.server_test) if not parts.own_workers else 0  # which other models may have other rows of
     counted = CountedFederation(
         inner=federation,
         manifest=parts.manifest,
         most_examples=parts.job.clients.most_examples,
         of_all={"public.examples": float(public)} if public else {},
+        before=reported(evaluations),
+        lengths=counts_of(len(parts.worker.task.labels_of((), parts.job.base))),
     )
     if not parts.ranks or parts.protocol.own_models:
         return counted

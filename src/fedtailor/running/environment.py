@@ -10,7 +10,7 @@ import torch
 
 from ..assembly import Parts
 from ..tasks.text.chat import writes_time
-from .resume import data_hash
+from .resume import READING, data_hash
 
 PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")
 
@@ -30,6 +30,7 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
         **({"own_backbones": _own_backbones(parts)} if parts.own_backbones else {}),
         "clock": _clock(parts),
         "data": data_hash(parts),
+        "reading": READING,
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -42,7 +43,7 @@ def _clock(parts: Parts) -> str | None:
     """Return the moment that the chat template writes as now; None if it writes none."""
     task: Any = parts.worker.task
     workers = (parts.worker, *parts.own_workers.values())
-    return task.clock if getattr(task, "chat", False) and any(writes_time(one.tokenizer) for one in workers) else None
+    return task.clock if getattr(task, "chat", False) and any(writes_time(one.processor) for one in workers) else None
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ from ..job import Job
 from ..learning.local import LocalTraining
 from ..run_files import check_sealed, read_json_file
 
+READING = 2  # raised when the same files give other examples, clients or parts; runs before it was noted have none
 NOTED_SINCE = (
     "chat_template",
     "config",
@@ -134,6 +135,8 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
         if noted is None and name.rpartition(".")[2] in NOTED_SINCE:
             continue
         if not _is_as_noted(noted, _at(environment, name)):
+            if name == "data" and before.get("reading") != READING:
+                raise _other_reading(before, path)
             raise ResumeError(
                 f"the run in {path} was started with another {name.replace('.', ' ')}: SHA-256 {_at(before, name)}, "
                 f"now {_at(environment, name)}; {remedy}, or start a new run"
@@ -143,6 +146,15 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
         f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run goes on, but not to the same bits"
         for name in changed
     ]
+
+
+def _other_reading(before: dict[str, Any], path: Path) -> ResumeError:
+    """Return the error about a run whose version read its data otherwise than this one."""
+    return ResumeError(
+        f"the run in {path} was begun by an earlier version (fedtailor {_at(before, 'packages.fedtailor')}, Python {before.get('python')}), which "
+        "read and divided data otherwise, so this version would continue it with other examples; fedtailor show, compare, try and export "
+        f"still read it; to train with this version, begin anew: fedtailor run {path / 'job.yaml'} --out FOLDER"
+    )
 
 
 def _is_as_noted(before: Any, now: Any) -> bool:

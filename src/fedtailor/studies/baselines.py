@@ -17,7 +17,6 @@ from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
 from ..running.folder import choose_folder
-from ..tasks.shard import Shard
 
 Baseline = Literal["central", "central-steps", "local"]
 CENTRAL = "central"  # the one client that holds everybody's training parts
@@ -88,7 +87,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     assert isinstance(parts.protocol, Averaging)
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
-    everything = parts.worker.task.tokenize(examples, parts.worker.tokenizer, keep_examples=False)
+    everything = parts.worker.task.prepare(examples, parts.worker.processor, keep_examples=False)
     assert isinstance(parts.protocol, Averaging)  # `run_baseline` has seen to it
     local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":
@@ -98,7 +97,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
         local = replace(local, steps=local.steps * asked)
     else:
         local = replace(local, epochs=local.epochs * asked / len(infos))
-    empty = _nothing(everything)
+    empty = everything.select([])
     name = CENTRAL
     while name in parts.states:  # an owner may be called so
         name += "-"
@@ -192,11 +191,3 @@ def _over(runs: list[dict[str, Any]], moment: str, parts: Parts) -> dict[str, fl
     return {
         name: sum(each[name] for each in figures) / len(figures) for name in figures[0] if all(name in each for each in figures)
     }
-
-
-def _nothing(like: Shard) -> Shard:
-    """Return a shard without examples, of the same kind."""
-    return replace(
-        like, tokens_T=like.tokens_T[:0], target_T=like.target_T[:0], starts=like.starts[:1],
-        labels_N=None if like.labels_N is None else like.labels_N[:0], words_N=None, dropped=(), cut_N=None, marked=0,
-    )  # fmt: skip

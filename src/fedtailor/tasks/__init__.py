@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from .classification import Classification
+from .evaluation import Evaluation
 from .generation import Generation
 from .language_modeling import LanguageModeling
-from .metrics import Bleu
-from .shard import Batch, Shard, collate, counted_targets, evaluation_batches, select, training_batches
+from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
 from .text.generate import Decoding
 
@@ -19,20 +19,20 @@ TASKS: Mapping[str, type] = {
 __all__ = [
     "TASKS",
     "Batch",
-    "Bleu",
     "Classification",
     "Decoding",
+    "Evaluation",
     "Generation",
     "LanguageModeling",
     "LogitsAt",
     "Scores",
     "Shard",
     "Task",
+    "TokenShard",
     "Writes",
     "collate",
     "counted_targets",
     "evaluation_batches",
     "pooling_of",
-    "select",
     "training_batches",
 ]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from string import Formatter
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -14,12 +13,16 @@ from ..clock import parse_moment
 from ..errors import DataError, SettingError
 from ..limits import Length
 from ..records import Example
-from .shard import Batch, Shard
-from .task import LogitsAt
+from .evaluation import Measured, Pass
+from .losses import Losses
+from .shard import Batch, Shard, TokenShard
+from .task import Bench, LogitsAt, Objective
 from .text.causal import causal_loss, causal_scores
 from .text.chat import Written, turn_end, write
-from .text.markers import Markers, Tokens, markers_of
+from .text.markers import Markers, Tokens, markers_of, templates_in
+from .text.measure import measure_tokens, text_objective, token_batch, token_losses, with_texts
 from .text.talk import needs_chat, talk_of
+from .text.template import check_template, fill, names_in
 from .text.tokenization import (
     Prompt,
     Truncate,
@@ -52,7 +55,7 @@ class Generation:
 
     required: ClassVar[tuple[str, ...]] = ("input", "target")
     optional: ClassVar[tuple[str, ...]] = ("references",)
-    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
+    backbone: ClassVar[str] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bleu", "rougeL")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
@@ -91,7 +94,7 @@ class Generation:
         """Return no labels: there are no classes."""
         return ()
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> TokenShard:
         """Return prompt, target and end token of each example; the target and its end token are counted.
 
         A prompt that is too long loses one end of its input, a conversation what was said first (or last); the template's own words,
@@ -126,7 +129,7 @@ class Generation:
             cut.append(len(head.ids) - len(ids))
             marked += tail.marked or head.marked
         tokens_T, starts = flat(rows)
-        return Shard(
+        return TokenShard(
             tokens_T=tokens_T,
             target_T=mask_from(first_targets, starts),
             starts=starts,
@@ -172,7 +175,7 @@ class Generation:
         return None if self.clock is None else parse_moment(self.clock)
 
     def _markers(self, tokenizer: Any) -> Markers:
-        return markers_of(tokenizer, tokenizer.chat_template if self.chat else "")
+        return markers_of(tokenizer, templates_in(tokenizer) if self.chat else "")
 
     def _marks(self, head: Tokens, tokenizer: Any) -> list[int]:
         """Return the marks that the tokenizer puts before a text, where the template has not written them itself."""
@@ -194,48 +197,23 @@ class Generation:
         """Return the float32 sum of the loss over the targets' tokens, and their number."""
         return causal_loss(model, batch, logits_at)
 
+    def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> Batch:
+        """Return the texts numbered `rows` as one padded batch."""
+        return token_batch(worker, shard, rows)
+
+    def objectives(self, worker: Bench) -> list[Objective]:
+        """Return the one loss that there is."""
+        return [text_objective(self, worker)]
+
+    def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
+        """Return the sums of the loss over all counted tokens of `shard`."""
+        return token_losses(self, worker, shard, how)
+
+    def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
+        """Return loss and perplexities, and the metrics of the texts that the model writes."""
+        found = measure_tokens(self, worker, shard, how)
+        return with_texts(found, self, worker, shard, how)
+
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
         return causal_scores(model, batch, logits_at)
-
-
-def names_in(template: str) -> list[str]:
-    """Return the columns that stand in braces, in order.
-
-    Raises:
-        ValueError: if the braces do not match.
-    """
-    return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
-
-
-def check_template(template: str) -> None:
-    """Raise SettingError unless `template` has {input} once and ends with its one {target}."""
-    want = 'template is a text with {input} and, at its end, {target}, such as "{input}\\n{target}"'
-    if not isinstance(template, str):
-        raise SettingError(f"{want}; got {template!r}")
-    try:
-        names = names_in(template)
-    except ValueError as error:
-        raise SettingError(
-            f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace"
-        ) from None
-    if names.count("input") != 1 or names.count("target") != 1 or not template.endswith("{target}") or "" in names:
-        raise SettingError(f"{want}, each once; got {template!r}")
-
-
-def fill(template: str, example: Example) -> Prompt:
-    """Return `template` up to its target, filled with the example's columns.
-
-    Raises:
-        DataError: if it names a column that the example does not have.
-    """
-    text, span, data = "", (0, 0), []
-    for literal, name, _, _ in Formatter().parse(template):
-        text += literal
-        if name is None or name == "target":
-            continue
-        begin = len(text)
-        text += text_of(example, name)
-        data.append((begin, len(text)))
-        span = data[-1] if name == "input" else span
-    return Prompt(text=text, input=[span], data=data)

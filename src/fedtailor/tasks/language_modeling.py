@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from ..errors import SettingError
 from ..limits import Length
 from ..records import Example
-from .shard import Batch, Shard
-from .task import LogitsAt
+from .evaluation import Measured, Pass
+from .losses import Losses
+from .shard import Batch, Shard, TokenShard
+from .task import Bench, LogitsAt, Objective
 from .text.causal import causal_loss, causal_scores
 from .text.markers import Span, markers_of
+from .text.measure import measure_tokens, text_objective, token_batch, token_losses
 from .text.tokenization import encode, flat, leading_marks, mask_from, text_of
 
 LINES_AT_A_TIME = 256  # encoded as one text: enough that borders do not matter, few enough that memory stays small
@@ -41,7 +44,7 @@ class LanguageModeling:
     context: ClassVar[tuple[str, ...]] = ()
     running: ClassVar[bool] = True
     optional: ClassVar[tuple[str, ...]] = ()
-    backbone_kind: ClassVar[Literal["causal", "classifier"]] = "causal"
+    backbone: ClassVar[str] = "causal"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words")
@@ -69,7 +72,7 @@ class LanguageModeling:
         """Return no labels: there are no classes."""
         return ()
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
+    def prepare(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> TokenShard:
         """Return the lines in blocks. A block is no single example, so the shard never holds the examples themselves.
 
         Raises:
@@ -86,7 +89,7 @@ class LanguageModeling:
             counts.append(int(words[(0 if begin == 0 else first) : end].sum()))
         tokens_T, starts = flat(rows)
         dropped = [(example.id, "its text is too short to foretell anything") for example in examples] if not rows else []
-        return Shard(
+        return TokenShard(
             tokens_T=tokens_T,
             target_T=mask_from(firsts, starts),
             starts=starts,
@@ -102,6 +105,22 @@ class LanguageModeling:
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the tokens that are counted in these blocks, and their number."""
         return causal_loss(model, batch, logits_at)
+
+    def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> Batch:
+        """Return the texts numbered `rows` as one padded batch."""
+        return token_batch(worker, shard, rows)
+
+    def objectives(self, worker: Bench) -> list[Objective]:
+        """Return the one loss that there is."""
+        return [text_objective(self, worker)]
+
+    def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
+        """Return the sums of the loss over all counted tokens of `shard`."""
+        return token_losses(self, worker, shard, how)
+
+    def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
+        """Return loss and perplexities."""
+        return measure_tokens(self, worker, shard, how)
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import SettingError
 from ..records import Example
 
 # N examples, T tokens of all examples together, B sequences of a batch, L tokens of the longest of them
@@ -16,9 +17,35 @@ Padding: TypeAlias = Literal["right", "left", "none"]
 """Where a model bears padding; none: nowhere, so that each sequence goes through it on its own."""
 
 
+class Shard(Protocol):
+    """Some examples, made ready once for a model: a task's `prepare` makes it, and its `batch` reads it."""
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """The examples themselves, in the same order, if they were kept, as evaluation sets need them."""
+
+    @property
+    def dropped(self) -> Sequence[tuple[str, str]]:
+        """Id and reason of each example that could not be used."""
+
+    @property
+    def sizes_N(self) -> Tensor:
+        """How much work each example is, int64: its tokens. Those of like size share a batch."""
+
+    @property
+    def labels_N(self) -> Tensor | None:
+        """The numbers of the examples' classes, int64; None where there are none."""
+
+    def __len__(self) -> int:
+        """Return how many examples can be used."""
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return the examples numbered `rows`, in that order; the examples themselves and those that were dropped are left behind."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Some examples, tokenized once: all tokens in one array, and where each example starts in it."""
+class TokenShard:
+    """Some texts, tokenized once: all tokens in one array, and where each text starts in it."""
 
     tokens_T: Tensor  # int32
     target_T: Tensor  # bool: tokens that the loss counts; all False for classification
@@ -34,8 +61,36 @@ class Shard:
         return len(self.starts) - 1
 
     @property
-    def lengths_N(self) -> Tensor:
+    def sizes_N(self) -> Tensor:
+        """The tokens of each text, int64."""
         return self.starts[1:] - self.starts[:-1]
+
+    def select(self, rows: Sequence[int]) -> "TokenShard":
+        """Return the texts numbered `rows`, in that order; the examples themselves and those that were dropped are left behind."""
+        rows_N = torch.as_tensor(rows, dtype=torch.int64)
+        sizes_N = self.sizes_N[rows_N]
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), sizes_N.cumsum(0)])
+        source_T = torch.arange(int(starts[-1])) + torch.repeat_interleave(self.starts[rows_N] - starts[:-1], sizes_N)
+        return TokenShard(
+            tokens_T=self.tokens_T[source_T],
+            target_T=self.target_T[source_T],
+            starts=starts,
+            labels_N=None if self.labels_N is None else self.labels_N[rows_N],
+            words_N=None if self.words_N is None else self.words_N[rows_N],
+        )
+
+
+def tokens_of(shard: Shard) -> TokenShard:
+    """Return a shard as one of tokens.
+
+    Raises:
+        SettingError: if it is none, so that what is asked of it has no meaning.
+    """
+    if not isinstance(shard, TokenShard):
+        raise SettingError(
+            f"a {type(shard).__name__} holds no tokens, which this part of the job works on; choose a task of texts"
+        )
+    return shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +104,7 @@ class Batch:
     tokens: int  # without padding
 
 
-def collate(shard: Shard, rows: Sequence[int], pad_id: int, device: torch.device, padding: Padding = "right") -> Batch:
+def collate(shard: TokenShard, rows: Sequence[int], pad_id: int, device: torch.device, padding: Padding = "right") -> Batch:
     """Return the examples numbered `rows` as one padded batch on `device`; for models that bear no padding, see `one_by_one`."""
     rows_B = torch.as_tensor(rows)
     begins_B = shard.starts[rows_B]
@@ -93,22 +148,7 @@ def one_by_one(batch: Batch) -> Iterator[Batch]:
         )
 
 
-def select(shard: Shard, rows: Sequence[int]) -> Shard:
-    """Return the examples numbered `rows`, in that order; the examples themselves and those that were dropped are left behind."""
-    rows_N = torch.as_tensor(rows, dtype=torch.int64)
-    lengths_N = shard.lengths_N[rows_N]
-    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths_N.cumsum(0)])
-    source_T = torch.arange(int(starts[-1])) + torch.repeat_interleave(shard.starts[rows_N] - starts[:-1], lengths_N)
-    return Shard(
-        tokens_T=shard.tokens_T[source_T],
-        target_T=shard.target_T[source_T],
-        starts=starts,
-        labels_N=None if shard.labels_N is None else shard.labels_N[rows_N],
-        words_N=None if shard.words_N is None else shard.words_N[rows_N],
-    )
-
-
-def counted_targets(shard: Shard) -> Tensor:
+def counted_targets(shard: TokenShard) -> Tensor:
     """Return how many targets of each example the loss counts, int64 [N]: 1 for a class, else tokens but the first of a sequence."""
     if shard.labels_N is not None:
         return torch.ones(len(shard), dtype=torch.int64)

@@ -2,28 +2,41 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from ..records import Example
 from .shard import Batch, Padding, Shard
 
+if TYPE_CHECKING:
+    from .evaluation import Evaluation, Measured, Pass
+    from .losses import Losses
+
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One loss that training makes smaller."""
+
+    name: str
+    loss: Callable[[Any], tuple[Tensor, int]]  # of a batch: the float32 sum over its counted targets, and their number
+
+
 class Task(Protocol):
-    """How examples become tokens, what the loss is, and what can be measured.
+    """How examples become what a model takes, what is trained, and what can be measured.
 
     A task may also say which columns it reads beside its fields, see `reads_of`.
     """
 
     required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
-    backbone_kind: ClassVar[Literal["causal", "classifier"]]
+    backbone: ClassVar[str]  # the kind that it needs: a name of `models.kinds`
     metrics: ClassVar[tuple[str, ...]]  # what a job may ask for
     default_metrics: ClassVar[tuple[str, ...]]
     figures: ClassVar[tuple[str, ...]]  # every name that an evaluation may report, numbers all
@@ -34,11 +47,61 @@ class Task(Protocol):
     def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
         """Return the names of the classes in the order of their numbers; empty for tasks without classes."""
 
-    def tokenize(self, examples: Sequence[Example], tokenizer: Any, *, keep_examples: bool) -> Shard:
-        """Return the examples as tokens; those that cannot be used are named in `Shard.dropped` with the reason."""
+    def prepare(self, examples: Sequence[Example], processor: Any, *, keep_examples: bool) -> Shard:
+        """Return the examples as the model takes them, made by the backbone's processor (a tokenizer for texts); those that cannot be used are named in `Shard.dropped` with the reason."""
+
+    def batch(self, worker: "Bench", shard: Shard, rows: Sequence[int]) -> Any:
+        """Return the examples numbered `rows` as the model takes them, on the worker's device; `tokens` of it says how much work it is."""
+
+    def objectives(self, worker: "Bench") -> Sequence[Objective]:
+        """Return what training makes smaller."""
+
+    def losses(self, worker: "Bench", shard: Shard, how: "Pass") -> "Losses":
+        """Return the sums of the loss over `shard` that its figures follow from."""
+
+    def measure(self, worker: "Bench", shard: Shard, how: "Pass") -> "Measured":
+        """Return the figures of the model on the whole of `shard`, which is not empty; see `evaluate`."""
+
+
+class TextTask(Task, Protocol):
+    """A task of texts, of which every batch has one loss."""
 
     def loss(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, int]:
         """Return the float32 sum of the loss over the counted targets of `batch`, and their number."""
+
+
+class Bench(Protocol):
+    """What a task computes with: the worker of `learning`, or whatever has the same."""
+
+    @property
+    def task(self) -> Task:
+        """What is computed."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, with the tuning attached."""
+
+    @property
+    def processor(self) -> Any:
+        """What makes the model's inputs of data."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+
+    @property
+    def evaluation(self) -> "Evaluation":
+        """What the job asks to be measured."""
+
+    @property
+    def logits_at(self) -> LogitsAt:
+        """How logits are computed at some places alone."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return the context that forward passes run in."""
+
+    def computing(self, *, tokens: int) -> AbstractContextManager[Any]:
+        """Return the context that training steps on sequences of so many tokens run in."""
 
 
 def reads_of(task: Task) -> dict[str, Any]:

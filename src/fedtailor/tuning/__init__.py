@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
-from .adapters.over_peft import attach_saved, notes_of
+from .adapters.over_peft import attach_saved, head_names, notes_of
 from .among import LoraAmong
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
-from .learning_rates import usual_learning_rate
+from .learning_rates import usual_head_learning_rate, usual_learning_rate
 from .lora import Lora
 from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt
 from .whole import save_whole
+from .written import Form, Written, written
 
 TUNINGS: Mapping[str, type] = {
     "lora": Lora,
@@ -29,18 +30,23 @@ __all__ = [
     "TUNINGS",
     "Adapter",
     "FedSB",
+    "Form",
     "Full",
     "Lora",
     "LoraAmong",
     "PeftMethod",
     "Prefix",
     "Prompt",
+    "Written",
     "attach_saved",
     "begins_elsewhere",
+    "head_names",
     "keeps_weights",
     "load_adapter",
     "notes_of",
     "save_whole",
     "untrained",
+    "usual_head_learning_rate",
     "usual_learning_rate",
+    "written",
 ]

@@ -25,6 +25,7 @@ from .adapters.over_peft import HEADS, is_classifier, restore_tensors, write_lab
 from .checks import check_choice, check_count, check_share
 from .layers.prefix_network import ACTIVATIONS
 from .layers.sublayers import output_layers
+from .written import Written
 
 SPREAD = 0.02  # standard deviation of W_down at the start, as of BERT's and GPT-2's own matrices
 FORMAT = "fedtailor-adapter"
@@ -35,6 +36,9 @@ class Adapter:
     """Train small bottleneck layers behind the sublayers of each block, and a classifier's head."""
 
     learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.003}  # that `auto` stands for
+    written: ClassVar[Written] = Written(
+        forms=("adapter",), reason="bottleneck layers are not linear, so they join no weights, and PEFT has no such method"
+    )
     kind: Literal["adapter"] = "adapter"
     width: Width = 64  # of the bottleneck: weights trained and bytes sent grow with it
     placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"  # behind the feed-forward part alone, or behind attention too

@@ -17,6 +17,7 @@ from ..tensors import Tensors
 from .adapters.over_peft import ADAPTER, copy_into, factor_scale, restore_tensors
 from .adapters.second import activate, adapter_parameters, add_adapter, lora_layers, save_active
 from .lora import Lora
+from .written import Written, written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,10 @@ class LoraAmong:
     @property
     def kind(self) -> str:
         return self.tuning.kind
+
+    @property
+    def written(self) -> Written:
+        return written(self.tuning)
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model with the adapter, and what is carried, in place and active; what is carried is zero.

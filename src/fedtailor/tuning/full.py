@@ -12,6 +12,7 @@ from ..errors import SettingError
 from .adapters.files import check_fit, read_tensors
 from .adapters.over_peft import check_bare, copy_into, write_labels
 from .whole import save_whole
+from .written import Written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,13 @@ class Full:
     """Train every weight, in float32 whatever the backbone's precision; forward passes then run under torch.autocast."""
 
     learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.0001, "classifier": 0.0003}  # that `auto` stands for
+    written: ClassVar[Written] = Written(
+        folder="model",
+        files=("config.json",),
+        forms=("merged",),
+        reason="every weight was trained, so there is no adapter",
+        every_weight=True,
+    )
     kind: Literal["full"] = "full"
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
@@ -74,7 +82,9 @@ class Full:
 def _as_loaded(kind: Any, folder: Path) -> dict[str, Tensor]:
     """Return the weights of a model folder by the names of the loaded model; empty if it is of another kind."""
     try:
-        model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = kind.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
     except (OSError, ValueError, KeyError, RuntimeError):
         return {}
     return dict(model.named_parameters())

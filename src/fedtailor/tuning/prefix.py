@@ -26,6 +26,7 @@ from .adapters.over_peft import ADAPTER, attach_in_front, copy_into, restore_ten
 from .checks import check_choice, check_count
 from .layers.prefix_network import ACTIVATIONS, PrefixNetwork, PrefixVectors
 from .prompt import PUBLISHED, published_vectors
+from .written import Written
 
 NETWORK = "prompt_encoder."  # what the names of the network's weights begin with
 NETWORK_FILE = "prefix_network.safetensors"  # beside PEFT's files, which hold the vectors alone
@@ -35,7 +36,10 @@ NETWORK_FILE = "prefix_network.safetensors"  # beside PEFT's files, which hold t
 class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.003}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.0001, "head": 0.1}  # that `auto` stands for
+    written: ClassVar[Written] = Written(
+        forms=("peft",), reason="a prefix stands before the text, not in the weights", in_front=True
+    )
     kind: Literal["prefix"] = "prefix"
     length: Width = 10  # places before the text; each takes a place of the context
     hidden: Width = 512  # width of the network that makes the vectors

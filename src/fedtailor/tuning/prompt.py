@@ -15,6 +15,7 @@ from ..errors import SettingError
 from ..limits import Width
 from .adapters.over_peft import attach_in_front, is_classifier, restore_tensors, save_peft, task_settings, trained_by_name
 from .checks import check_choice, check_count
+from .written import Written
 
 TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
 
@@ -24,6 +25,9 @@ class Prompt:
     """Train vectors that stand before the embedded words of every text, and a classifier's head."""
 
     learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.03, "classifier": 0.01}  # that `auto` stands for
+    written: ClassVar[Written] = Written(
+        forms=("peft",), reason="a prompt stands before the text, not in the weights", in_front=True
+    )
     kind: Literal["prompt"] = "prompt"
     length: Width = 20  # how many vectors: weights trained and bytes sent grow with it, and each takes a place of the context
     start: Literal["words", "random"] = "words"  # embeddings of words drawn by the seed, or standard normal values

@@ -90,9 +90,9 @@ def test_texts_of_a_batch_are_those_written_one_by_one(make_job, rows, beams):
     prompts = [[40, 41], [90, 7, 130, 22, 9], [200] * 7, [11, 12, 13]]
     decoding = Decoding(max_new_tokens=8, beams=beams)
     with share.placed():
-        together = generate(worker.model, worker.tokenizer, prompts, decoding)
-        alone = [generate(worker.model, worker.tokenizer, [prompt], decoding)[0] for prompt in prompts]
-    plain = generate(worker.model, worker.tokenizer, prompts, decoding)
+        together = generate(worker.model, worker.processor, prompts, decoding)
+        alone = [generate(worker.model, worker.processor, [prompt], decoding)[0] for prompt in prompts]
+    plain = generate(worker.model, worker.processor, prompts, decoding)
     assert together == alone
     assert together != plain
     assert not hasattr(worker.model, "by_instance")

@@ -20,7 +20,7 @@ def tokenizer():
 
 def public(tokenizer, share=1.0, count=10):
     rows = [Example(id=str(n), fields={"input": "a", "target": "b" * (n + 1)}) for n in range(count)]
-    return PublicSet(shard=Generation().tokenize(rows, tokenizer, keep_examples=False), seed=3, share=share)
+    return PublicSet(shard=Generation().prepare(rows, tokenizer, keep_examples=False), seed=3, share=share)
 
 
 def test_slices_are_drawn_by_seed_and_round(tokenizer):
@@ -52,7 +52,7 @@ def test_labels_may_be_absent(tokenizer):
 
 
 def side(tokenizer, task):
-    return SimpleNamespace(tokenizer=tokenizer, task=task)
+    return SimpleNamespace(processor=tokenizer, task=task)
 
 
 def test_labels_must_be_the_same(tokenizer):

@@ -5,7 +5,10 @@ import torch
 
 from fedtailor.messages import Manifest, MessageSpec
 from fedtailor.messages.facts import examples, metrics
-from fedtailor.protocols.rounds.counts import CountedFederation, capped, limited
+from fedtailor.metrics.classes import class_counts
+from fedtailor.metrics.figure import counts_of
+from fedtailor.metrics.texts import bleu, chrf
+from fedtailor.protocols.rounds.counts import CountedFederation, capped, limited, reported
 from fedtailor.records import ClientInfo, Message, Reply, Update
 
 MANIFEST = Manifest(
@@ -54,6 +57,43 @@ def test_no_part_has_more_examples_than_the_job_takes():
     assert said(federation, "train", examples=20) == "TooManyExamples"
     assert said(federation, "evaluate", test_loss=1.0, test_examples=10**9, test_tokens=10**10) == "TooManyExamples"
     assert said(federation, "evaluate", test_loss=1.0, test_examples=19, test_tokens=10**10) == "taken"
+
+
+def test_a_list_of_counts_of_another_length_drops_its_client():
+    manifest = Manifest(
+        up={"evaluate": MessageSpec(facts=metrics(["loss", "macro_f1", "macro_f1_counts"], "test", "here"))}, down={}
+    )
+    federation = CountedFederation(inner=Says(), manifest=manifest, lengths=counts_of(classes=4))
+    lists = [[1] * 12, [1] * 11, [], [1] * 15]
+    said_of_each = [
+        federation.ask({"a": Message(kind="evaluate", facts={"test.loss": 1.0, "test.macro_f1_counts": each})}) for each in lists
+    ]
+    marks = ["taken" if reply.message else reply.error.mark for (reply,) in said_of_each]
+    assert marks == ["taken", "OtherLength", "OtherLength", "OtherLength"]
+
+
+def test_lengths_are_those_that_metrics_report():
+    texts, references = ["a b c", "d"], [["a b", "c"], ["d"]]
+    lengths = counts_of(classes=5)
+    assert lengths == {
+        "bleu_counts": len(bleu(texts, references).counts),
+        "chrf_counts": len(chrf(texts, references).counts),
+        "macro_f1_counts": len(class_counts([0, 1], [4, 1], 5)),
+    }
+
+
+def test_counts_of_a_part_are_kept_over_a_resume():
+    rows = [
+        {"round": 0, "scope": "client", "client": "a", "metric": "examples", "value": 5.0},
+        {"round": 0, "scope": "client-validation", "client": "a", "metric": "tokens", "value": 70.0},
+        {"round": 0, "scope": "client", "client": "a", "metric": "loss", "value": 1.0},
+        {"round": 0, "scope": "personal", "client": "a", "metric": "examples", "value": 9.0},
+        {"round": 0, "scope": "test", "client": "", "metric": "examples", "value": 9.0},
+    ]
+    assert reported(rows) == {"a": {"test.examples": 5.0, "validation.tokens": 70.0}}
+    federation = CountedFederation(inner=Says(), manifest=MANIFEST, before=reported(rows))
+    assert said(federation, "evaluate", test_examples=6.0) == "OtherCount"
+    assert said(federation, "evaluate", test_examples=5.0) == "taken"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def whole_steps(parts, start, client):
     worker, state = parts.worker, parts.states[client]
     worker.load(start)
     worker.model.train()
-    draw, lengths = stream(worker.seed, "batches", 1, client), state.train.lengths_N.tolist()
+    draw, lengths = stream(worker.seed, "batches", 1, client), state.train.sizes_N.tolist()
     batches, losses, first = training_batches(lengths, 4, draw), [], {}
     for step in range(STEPS):
         seed = lambda place, step=step: torch.manual_seed(stream_seed(worker.seed, f"split-dropout/{step}/{place}", 1, client))  # noqa: E731

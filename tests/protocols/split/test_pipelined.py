@@ -84,7 +84,7 @@ def stale_steps(parts, start, client):
     now, before, losses = dict(start), dict(start), []
     draw, batches = stream(worker.seed, "batches", 1, client), []
     while len(batches) < STEPS:
-        batches += training_batches(state.train.lengths_N.tolist(), 4, draw)
+        batches += training_batches(state.train.sizes_N.tolist(), 4, draw)
     worker.model.train()
     for step, rows in enumerate(batches[:STEPS]):
         worker.load({name: (now if name in server else before)[name] for name in start})

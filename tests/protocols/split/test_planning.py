@@ -56,7 +56,7 @@ def test_bytes_of_each_cut_are_those_of_a_run(folder, cut, labels, tmp_path):
     result = run(job.replace("protocol.cut", cut), data=class_rows(), out=tmp_path / "r")
     rows = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
     for client, state in parts.states.items():
-        work = Work(examples=len(state.train), tokens_per_example=float(state.train.lengths_N.float().mean()))
+        work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()))
         found = cut_costs(parts.protocol, work, MEANS)[cut]
         assert found.up_bytes == pytest.approx(rows.loc[client, "up_bytes"], rel=0.02)
         assert found.down_bytes == pytest.approx(rows.loc[client, "down_bytes"], rel=0.02)

@@ -89,7 +89,7 @@ def test_what_is_spared_stands_in_the_ledger(folders, tmp_path):
     parts = assemble(job, given=class_rows())
     for client, state in parts.states.items():
         first, later = found.loc[(1, client)], found.loc[(2, client)]
-        tokens, examples = int(state.train.lengths_N.sum()), len(state.train)
+        tokens, examples = int(state.train.sizes_N.sum()), len(state.train)
         assert [first["reused_tokens"], later["reused_tokens"]] == [0, tokens]
         # float32 of width 16 a token, and a label of 4 bytes an example
         assert later["reused_bytes"] == pytest.approx(tokens * 64 + 4 * examples, abs=examples)

@@ -93,6 +93,8 @@ def test_what_is_lost_is_against_the_base_of_the_same_arm():
     assert math.isnan(lost[4])  # its base has not been run
     assert with_lost(means, metric="loss", base=base)["loss_lost"][:4].tolist() == [0.0, 0.5, 0.0, -1.0]  # less is better
     assert "bleu_lost" not in with_lost(means, metric="bleu", base={})
+    own = means.rename(columns={"bleu": "exact"})  # a metric of the user's own, of which more is better
+    assert with_lost(own, metric="exact", base=base, own={"exact": True})["exact_lost"][:2].tolist() == [0.0, 5.0]
 
 
 def test_both_plots_are_drawn(means, tmp_path):

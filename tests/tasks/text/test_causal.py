@@ -19,7 +19,7 @@ def test_loss_is_the_sum_of_minus_log_p_of_each_counted_token_given_those_before
         for n, (i, t) in enumerate([("a b", "The Eagle."), ("long input", "x")])
     ]
     task = Generation()
-    shard = task.tokenize(examples, tokenizer, keep_examples=False)
+    shard = task.prepare(examples, tokenizer, keep_examples=False)
     total, count = task.loss(model, collate(shard, [0, 1], tokenizer.pad_token_id, torch.device("cpu")), logits_at)
     want, places = 0.0, 0
     for begin, end in zip(shard.starts[:-1].tolist(), shard.starts[1:].tolist(), strict=True):

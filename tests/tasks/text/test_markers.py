@@ -69,7 +69,7 @@ def test_marker_in_data_is_made_of_its_characters_in_every_task(kind, kinds):
         (Classification(labels=("a", "b")), {"text": text, "label": "a"}),
     )
     for task, fields in tasks:
-        shard = task.tokenize([Example(id="a", fields=fields)], tokenizer, keep_examples=False)
+        shard = task.prepare([Example(id="a", fields=fields)], tokenizer, keep_examples=False)
         marks = tokenizer("")["input_ids"]  # of the tokenizer's own; behind a target there is its end token
         assert sum(token in special for token in shard.tokens_T.tolist()) <= max(1, len(marks))
         assert spelled(tokenizer, shard.tokens_T.tolist()).count(marker) >= 3
@@ -99,7 +99,7 @@ def test_around_a_marker_tokens_are_those_of_the_whole_text_as_characters(tokeni
 def test_marker_of_the_template_is_the_token_beside_one_of_the_data(tokenizers):
     tokenizer = tokenizers["bytes"]
     task = Generation(template="<s>{input}</s>{target}")
-    shard = task.tokenize([example("a</s>b<s>", "c</s>")], tokenizer, keep_examples=False)
+    shard = task.prepare([example("a</s>b<s>", "c</s>")], tokenizer, keep_examples=False)
     begin, end = tokenizer.convert_tokens_to_ids(["<s>", "</s>"])
     before, behind = uncounted(shard), counted(shard)
     assert (before[0], before[-1], before.count(begin), before.count(end)) == (begin, end, 1, 1)
@@ -118,7 +118,7 @@ def test_data_and_template_together_make_no_marker(tokenizers):
 def test_what_joins_lines_may_be_a_special_token(tokenizers):
     tokenizer = tokenizers["bytes"]
     lines = [Example(id=str(n), fields={"text": text}) for n, text in enumerate(("one</s>", "two"))]
-    ids = LanguageModeling(join="</s>").tokenize(lines, tokenizer, keep_examples=False).tokens_T.tolist()
+    ids = LanguageModeling(join="</s>").prepare(lines, tokenizer, keep_examples=False).tokens_T.tolist()
     assert ids.count(tokenizer.eos_token_id) == 2
     assert tokenizer.decode(ids) == "one</s></s>two</s>"
 

@@ -90,7 +90,7 @@ def bart(ids):
 
 def loaded(folder, make):
     backbone = load_backbone(str(save_tiny(folder, make)), device=torch.device("cpu"), base=folder, seed=0)
-    return backbone.model, backbone.tokenizer
+    return backbone.model, backbone.processor
 
 
 def read_anew(model, tokenizer, count):
@@ -198,6 +198,6 @@ def test_settings_of_the_backbone_take_no_part(tmp_path, tiny_backbone_folder, n
         backbone = load_backbone(str(folder), device=torch.device("cpu"), base=folder, seed=0)
         model = lively(backbone.model, by=20)
         rules = (Decoding(max_new_tokens=12), Decoding(no_repeat_ngram=3, max_new_tokens=12), Decoding(beams=3, max_new_tokens=6))
-        return [generate(model, backbone.tokenizer, PROMPTS, decoding) for decoding in rules]
+        return [generate(model, backbone.processor, PROMPTS, decoding) for decoding in rules]
 
     assert texts(ODD[name]) == texts({})

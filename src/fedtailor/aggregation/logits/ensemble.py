@@ -8,10 +8,11 @@ computes them itself. So the logits pass the wire like those of other rules.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from ...interfaces import RuleTraits
 from .rule import Answer, mean_of_logits
 
 
@@ -20,14 +21,7 @@ class Ensemble:
     """The mean of the clients' logits, distilled into the mean of their weights; clients start each round from the server's weights."""
 
     kind: Literal["ensemble"] = "ensemble"
-
-    @property
-    def needs_label_counts(self) -> bool:
-        return False
-
-    @property
-    def needs_weights(self) -> bool:
-        return True
+    traits: ClassVar[RuleTraits] = RuleTraits(needs_weights=True)
 
     def check(self, classes: int) -> None:
         """Do nothing: the mean goes with any number of classes."""

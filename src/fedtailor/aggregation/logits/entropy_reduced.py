@@ -31,14 +31,6 @@ class EntropyReduced:
         if not self.temperature > 0:
             raise SettingError(f"temperature must be above 0; got {self.temperature}; 0.1 is the paper's")
 
-    @property
-    def needs_label_counts(self) -> bool:
-        return False
-
-    @property
-    def needs_weights(self) -> bool:
-        return False
-
     def check(self, classes: int) -> None:
         """Raise SettingError if a class that all are sure of would get less than half of the teacher's probability."""
         surest = 1 / (1 + (classes - 1) * math.exp(-1 / self.temperature))

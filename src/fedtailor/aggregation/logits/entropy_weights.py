@@ -27,14 +27,6 @@ class EntropyWeights:
         if not self.temperature > 0:
             raise SettingError(f"temperature must be above 0; got {self.temperature}; 1 is usual")
 
-    @property
-    def needs_label_counts(self) -> bool:
-        return False
-
-    @property
-    def needs_weights(self) -> bool:
-        return False
-
     def check(self, classes: int) -> None:
         """Do nothing: the rule goes with any number of classes."""
 

@@ -7,12 +7,13 @@ Label counts leave the clients for it: `protocol.label_counts` must allow that, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import ShapeMismatch
+from ...interfaces import RuleTraits
 from .rule import Answer, log_mean
 
 
@@ -21,14 +22,7 @@ class LabelCounts:
     """The mean of the clients' probabilities, each weighted for each class by its share of the class's examples."""
 
     kind: Literal["label-counts"] = "label-counts"
-
-    @property
-    def needs_label_counts(self) -> bool:
-        return True
-
-    @property
-    def needs_weights(self) -> bool:
-        return False
+    traits: ClassVar[RuleTraits] = RuleTraits(needs_label_counts=True)
 
     def check(self, classes: int) -> None:
         """Do nothing: whether clients have labels to count is checked where they are counted."""

@@ -23,14 +23,6 @@ class Mean:
     of: Literal["auto", "logits", "probabilities"] = "auto"  # auto: logits as in FedMD, probabilities where top_k is set
     weights: Literal["uniform", "examples"] = "uniform"  # a client's share: 1 as in FedMD, or its training examples
 
-    @property
-    def needs_label_counts(self) -> bool:
-        return False
-
-    @property
-    def needs_weights(self) -> bool:
-        return False
-
     def check(self, classes: int) -> None:
         """Do nothing: the mean goes with any number of classes."""
 

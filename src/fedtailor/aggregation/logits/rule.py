@@ -29,14 +29,6 @@ class LogitAggregation(Protocol):
     def kind(self) -> str:
         """The name by which a job chooses it."""
 
-    @property
-    def needs_label_counts(self) -> bool:
-        """Whether clients must tell how many of their examples have each label."""
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether clients must send their weights too, and start each round from the server's."""
-
     def check(self, classes: int) -> None:
         """Raise SettingError if the rule is of no use over so many classes or words."""
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...errors import OffManifest
 from ...tensors import Tensors, check_finite
-from ..manifest import TensorSpec
+from ..specs import TensorSpec
 
 # M places, C classes or words, k entries of a row that are sent, W = C or k + 1 numbers of a row
 

@@ -23,7 +23,6 @@ from ...protocols.rounds.sampling import clients_per_round
 from ...records import ClientId, ClientInfo
 from ...run_files import finite
 from ...running import RunFolder, carry_out
-from ...running.engine import ranked
 from ...running.resume import check_same_job, recorded_clock
 from ..kit.versions import version_warnings, versions
 from ..meeting.meeting import at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
@@ -125,7 +124,7 @@ def carry_out_at_hub(
         name, hub = backbone_name(parts.job.backbone), folder.path.parents[1]
         sent = sent_before(hub, name, parts.backbone.hashes["weights"], sorted(infos))
         folder.write_json("network.json", {"run": settings["run"], "sites": infos, "backbone_sent": sent})
-        return ranked(engines[0], parts)
+        return engines[0]
 
     try:
         carry_out(parts, folder, watcher=diary, warnings=warnings, connect=connect)

@@ -15,8 +15,8 @@ from ...errors import OffManifest, SettingError
 from ...learning.distil import NO_LABEL
 from ...learning.worker import Worker
 from ...records import ClientId, Example
-from ...tasks import Task, counted_targets, select
-from ...tasks.shard import Shard
+from ...tasks import Task, counted_targets
+from ...tasks.shard import Shard, TokenShard, tokens_of
 from ..rounds.sampling import at_least
 
 
@@ -24,7 +24,7 @@ from ..rounds.sampling import at_least
 class PublicSet:
     """Public examples as one worker's tokens, and the slice of them that each round is about."""
 
-    shard: Shard
+    shard: TokenShard
     seed: int
     share: float  # of the examples, in each round
 
@@ -42,9 +42,9 @@ class PublicSet:
             return list(range(count))
         return sorted(stream(self.seed, "public-slice", round).choice(len(self.shard), count, replace=False).tolist())
 
-    def slice(self, round: int, marks: Tensor | None = None) -> Shard:
+    def slice(self, round: int, marks: Tensor | None = None) -> TokenShard:
         """Return the examples of `round`."""
-        return select(self.shard, self.rows(round, marks))
+        return self.shard.select(self.rows(round, marks))
 
     def places(self, round: int, marks: Tensor | None = None) -> int:
         """Return how many logits a model has to tell in `round`: one a text, or one a counted token."""
@@ -89,7 +89,7 @@ class PublicSet:
     @property
     def mean_tokens(self) -> float:
         """Tokens of a round's examples, on average."""
-        return len(self.rows(1)) * float(self.shard.lengths_N.float().mean())
+        return len(self.rows(1)) * float(self.shard.sizes_N.float().mean())
 
     @property
     def labelled(self) -> int:
@@ -98,7 +98,7 @@ class PublicSet:
         return len(self.shard) if labels_N is None else int((labels_N != NO_LABEL).sum())
 
 
-def tokenize_public(examples: Sequence[Example], task: Task, tokenizer: Any) -> Shard:
+def tokenize_public(examples: Sequence[Example], task: Task, tokenizer: Any) -> TokenShard:
     """Return public examples as tokens; a class label may be absent, and is NO_LABEL then.
 
     Raises:
@@ -106,9 +106,9 @@ def tokenize_public(examples: Sequence[Example], task: Task, tokenizer: Any) -> 
     """
     names = task.labels_of(())
     if not names:
-        return task.tokenize(examples, tokenizer, keep_examples=False)
+        return tokens_of(task.prepare(examples, tokenizer, keep_examples=False))
     filled = [e if "label" in e.fields else replace(e, fields={**e.fields, "label": names[0]}) for e in examples]
-    shard = task.tokenize(filled, tokenizer, keep_examples=False)
+    shard = tokens_of(task.prepare(filled, tokenizer, keep_examples=False))
     gone = {id for id, _ in shard.dropped}
     known_N = torch.tensor(["label" in e.fields for e in examples if e.id not in gone], dtype=torch.bool)
     assert shard.labels_N is not None
@@ -128,8 +128,8 @@ def check_same_words(server: Worker, client: Worker, name: ClientId) -> None:
         )
     if ours:
         return
-    mine, other = server.tokenizer.get_vocab(), client.tokenizer.get_vocab()
-    if mine != other or _sample(server.tokenizer) != _sample(client.tokenizer):
+    mine, other = server.processor.get_vocab(), client.processor.get_vocab()
+    if mine != other or _sample(server.processor) != _sample(client.processor):
         raise SettingError(
             f"protocol distillation: the server's tokenizer has {len(mine):,} words, that of client {name!r} {len(other):,}, of which "
             f"{len(mine.keys() & other.keys()):,} are the same; logits go by the words' numbers: choose backbones of one family, "

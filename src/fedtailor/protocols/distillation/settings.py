@@ -12,6 +12,7 @@ from typing import Literal
 
 from ...aggregation.logits import LogitAggregation, Mean
 from ...errors import SettingError
+from ...interfaces import traits_of
 from ...learning.distil import Fitting
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
@@ -74,12 +75,12 @@ class Distillation:
                 "label_epsilon puts noise on label counts, which are not told; set label_counts: true, or leave it out"
             )
         check_refinement(self)
-        if self.aggregation.needs_weights and self.back == "consensus":
+        if traits_of(self.aggregation).needs_weights and self.back == "consensus":
             raise SettingError(
                 f"back: consensus does not go with aggregation: {self.aggregation.kind}, whose clients get the server's weights and no "
                 "logits; leave back out, or choose aggregation: {kind: mean}"
             )
-        if self.aggregation.needs_label_counts and not self.label_counts:
+        if traits_of(self.aggregation).needs_label_counts and not self.label_counts:
             raise SettingError(
                 f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be told by label_counts: true "
                 "(with noise: label_epsilon: 1), or choose aggregation: {kind: entropy-weights}"
@@ -118,7 +119,7 @@ class Distillation:
         if self.label_counts and not task.labels_of(()):
             raise SettingError(
                 f"protocol.label_counts does not go with task: {kind}, which has no labels to count; leave it out"
-                + (", and choose aggregation: {kind: entropy-weights}" if self.aggregation.needs_label_counts else "")
+                + (", and choose aggregation: {kind: entropy-weights}" if traits_of(self.aggregation).needs_label_counts else "")
             )
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...interfaces import Federation
 from ...messages import Manifest
+from ...metrics import COUNTS
 from ...records import ClientFailure, ClientId, ClientInfo, Fact, Message, Reply, Update
+
+SCOPES = {"client-validation": "validation", "client": "test"}  # of figures -> the part that they are of
 
 
 @dataclass(kw_only=True)
@@ -20,10 +24,16 @@ class CountedFederation:
     manifest: Manifest
     most_examples: int | None = None  # of one part of one client; None: any number
     of_all: Mapping[str, Fact] = field(default_factory=dict)  # counts that are the same for all clients, where they are known
+    before: Mapping[ClientId, Mapping[str, Fact]] = field(
+        default_factory=dict
+    )  # what clients reported before the run was resumed
+    lengths: Mapping[str, int] = field(default_factory=dict)  # of lists of counts, by the name of what they count
     _known: dict[ClientId, dict[str, Fact]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._known = {info.id: {"examples": info.examples, **self.of_all} for info in self.inner.clients}
+        self._known = {
+            info.id: {"examples": info.examples, **self.before.get(info.id, {}), **self.of_all} for info in self.inner.clients
+        }
 
     @property
     def clients(self) -> Sequence[ClientInfo]:
@@ -55,10 +65,24 @@ class CountedFederation:
         mark = "OtherCount" if any(known.get(name, value) != value for name, value in told.items()) else ""
         if self.most_examples is not None and any(_is_of_examples(n) and float(v) > self.most_examples for n, v in told.items()):  # type: ignore[arg-type]
             mark = "TooManyExamples"
+        if any(len(value) != self._length(name, value) for name, value in reply.message.facts.items() if isinstance(value, list)):
+            mark = "OtherLength"
         if mark:
             return replace(reply, message=None, error=ClientFailure(kind="off-manifest", mark=mark))
         known |= told
         return reply
+
+    def _length(self, name: str, value: Sequence[object]) -> int:
+        return self.lengths.get(name.rpartition(".")[2], len(value))
+
+
+def reported(rows: Iterable[Mapping[str, Any]]) -> dict[ClientId, dict[str, Fact]]:
+    """Return the counts of its parts that each client reported, from the rows of a run's evaluations, as facts are named."""
+    found: dict[ClientId, dict[str, Fact]] = {}
+    for row in rows:
+        if row["client"] and row["metric"] in COUNTS and row["scope"] in SCOPES:
+            found.setdefault(row["client"], {})[f"{SCOPES[row['scope']]}.{row['metric']}"] = row["value"]
+    return found
 
 
 def _is_of_examples(name: str) -> bool:

@@ -80,7 +80,7 @@ class ClientTurn:
         mine = dict.fromkeys(self._layout.trained_by("client"))
         kept_moments, self._leaving = moved(set_apart(recalled)[0], mine)
         moments = {**kept_moments, **received}
-        self._side = Side({**weights, **self._home}, self._local, self._worker.device, moments=moments)
+        self._side = Side({**weights, **self._home}, self._local, self._worker.device, moments=moments, heads=self._worker.heads)
         draws = [line_seed(self._worker.seed, kind, self._round, self._state.id) for kind in (ACTIVATIONS, LOSS_GRADIENT)]
         self._activations = Line(protocol.wire, draws[0])
         self._gradients = Line(protocol.gradient_wire, draws[1], lost_H=recalled.get(LOST), feedback=protocol.feedback)
@@ -143,7 +143,7 @@ class ClientTurn:
             tensors = self._activations.write(values_NH, now.step, "activations")
             if self._layout.labels == "with-server":
                 tensors |= labels_of(self._worker.batch(self._state.train, fresh))
-        told = self._state.train.lengths_N.tolist()
+        told = self._state.train.sizes_N.tolist()
         lengths = [0 if row in self._client.sent else int(told[row]) for row in rows]
         self._client.sent.update(fresh)
         return Message(kind=ACTIVATIONS, tensors=tensors, facts={"step": now.step, "lengths": lengths, "rows": rows})
@@ -227,7 +227,7 @@ class ClientTurn:
 
 def _batches(worker: Worker, state: ClientState, batch_size: int, round: int) -> Iterator[list[int]]:
     """Yield the rows of one batch after the other, epoch after epoch, drawn as in all local training."""
-    draw, lengths = stream(worker.seed, "batches", round, state.id), state.train.lengths_N.tolist()
+    draw, lengths = stream(worker.seed, "batches", round, state.id), state.train.sizes_N.tolist()
     for _ in repeat(None):
         yield from training_batches(lengths, batch_size, draw)
 

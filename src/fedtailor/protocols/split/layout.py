@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from ...errors import SettingError
 from ...learning.worker import Worker
 from ...models.cut import CutModel, Part, cut_model
+from ...models.kinds import kind_of
 from ...tasks.shard import Batch
 from ...tensors import Tensors
+from ...tuning import written
 
 Labels = Literal["u-shaped", "with-server"]
 Owner = Literal["client", "server"]
@@ -112,14 +114,14 @@ def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | Non
         labels: what `labels_of` gave, if the loss is to be computed.
     """
     real_BL = real_places(lengths)
-    pad = worker.tokenizer.pad_token_id
+    pad = worker.processor.pad_token_id
     ids_BL = torch.where(real_BL, int(pad == 0), pad)  # a head may look for the last token that is no padding
     target_BL = torch.zeros_like(real_BL)
     if labels and TARGETS in labels:
         targets_N = labels[TARGETS].long()
         target_BL[real_BL] = targets_N >= 0
         ids_BL[real_BL] = torch.where(targets_N >= 0, targets_N, ids_BL[real_BL])
-    of_texts = torch.zeros(len(lengths), dtype=torch.int64) if worker.task.backbone_kind == "classifier" else None
+    of_texts = None if kind_of(worker.task.backbone).causal else torch.zeros(len(lengths), dtype=torch.int64)
     if labels and CLASSES in labels:
         of_texts = labels[CLASSES].long()
     return Batch(
@@ -165,19 +167,19 @@ def table_of(values_NH: Tensor, lengths: Sequence[int], device: torch.device) ->
 
 
 def _two_tokens(worker: Worker) -> Batch:
-    kind = {CLASSES: torch.zeros(1)} if worker.task.backbone_kind == "classifier" else {TARGETS: torch.tensor([-1, 1])}
+    kind = {TARGETS: torch.tensor([-1, 1])} if kind_of(worker.task.backbone).causal else {CLASSES: torch.zeros(1)}
     return blank_batch(worker, [2], labels=kind)
 
 
 def _check_tuning(worker: Worker) -> None:
     """Raise SettingError, naming the tuning, if its weights do not belong to one block each."""
     kind = worker.tuning.kind
-    if kind in ("prefix", "prompt"):
+    if written(worker.tuning).in_front:
         raise SettingError(
             f"protocol: split does not go with tuning: {kind}, whose vectors go through every block and so have no side of the cut; "
             "choose tuning: lora, or protocol: averaging"
         )
-    if kind == "full" and _tied(worker.model):
+    if written(worker.tuning).every_weight and _tied(worker.model):
         raise SettingError(
             "protocol: split does not go with tuning: full here: this backbone's head is its embedding, which would be cut in two; choose "
             "tuning: lora"

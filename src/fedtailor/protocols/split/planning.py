@@ -169,7 +169,7 @@ def _reason(best: CutCost, fastest: CutCost, possible: Sequence[CutCost], fittin
 def measured_flops(protocol: "BoundSplit", shard: Shard) -> float:
     """Return the operations a second that this machine does in training the whole model on batches of `shard`; weights stay as they are."""
     worker, tokens, seconds = protocol.worker, 0, 0.0
-    sizes, local = shard.lengths_N.tolist(), protocol.local
+    sizes, local = shard.sizes_N.tolist(), protocol.local
     draw = stream(worker.seed, "profile")
     device = [worker.device] if worker.device.type == "cuda" else []
     training = worker.model.training

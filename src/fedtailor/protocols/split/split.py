@@ -15,7 +15,7 @@ from typing import Literal
 
 from ...aggregation import FedAvg
 from ...errors import SettingError
-from ...interfaces import Aggregation
+from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
 from ...learning.worker import Worker
 from ...limits import Few
@@ -49,7 +49,7 @@ class Split:
         if not 0 < self.quorum <= 1:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
         self._check_cuts()
-        if not isinstance(self.aggregation, FedAvg):
+        if not traits_of(self.aggregation).plain_mean:
             raise SettingError(
                 f"aggregation {getattr(self.aggregation, 'kind', '')} is not known across a cut: only the parts' weighted means are; choose "
                 "aggregation: fedavg, or protocol: averaging"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...models.kinds import kind_of
 from .cost import client_flops, server_flops
 from .reuse import Spared
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def notice(protocol: "BoundSplit") -> str:
     """Return what those who own the data should know before a run."""
-    causal = protocol.worker.task.backbone_kind == "causal"
+    causal = kind_of(protocol.worker.task.backbone).causal
     kept = "labels go to the server"
     if protocol.form.u_shaped:
         kept = "labels are not sent, but who knows the head, as the server does, can tell them from the loss's gradients"

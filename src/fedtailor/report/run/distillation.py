@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ...metrics.figure import leading
 from ..plain import plain_table
 from ..read import Run
-from ..wording import NAMES, figure, metric_name, plural
+from ..wording import figure, metric_name, plural
 
-CHOICE = ("accuracy", "perplexity", "loss")  # the one metric that is shown: the first of these that there is
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -22,7 +22,7 @@ def distillation(run: Run, most: int = 20) -> RenderableType | None:
         return None
     columns = {name: title for name, title in (("own", "own part"), ("public", "test set")) if name in section}
     told: Mapping[str, Any] = next((section[name].get("mean", {}) for name in columns), {})
-    metric = next((name for name in (*CHOICE, *NAMES) if name in told), "loss")
+    metric = leading(told)
     fit = section.get("public_set", {}).get("told_apart", {})
     table = plain_table(f"own models: {metric_name(metric)}")
     for title in (*columns.values(), *(["told apart"] if fit else [])):

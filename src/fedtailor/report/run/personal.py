@@ -6,14 +6,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ...metrics import HIGHER_IS_BETTER
+from ...metrics.figure import directions, leading
 from ..plain import plain_table
 from ..read import Run
-from ..wording import NAMES, figure, metric_name
+from ..wording import figure, metric_name
 
 COLUMNS = (("base", "base"), ("local", "local-only"), ("global", "global"), ("personal", "personal"))
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
-CHOICE = ("perplexity", "accuracy", "loss")  # the one metric that is shown: the first of these that there is
 
 
 def personal(run: Run, most: int = 20) -> Table | None:
@@ -27,7 +26,7 @@ def personal(run: Run, most: int = 20) -> Table | None:
     if not section:
         return None
     told = section.get("personal", {}).get("mean", {})
-    metric = next((name for name in (*CHOICE, *NAMES) if name in told), "loss")
+    metric = leading(told)
     table = plain_table(f"personal: {metric_name(metric)}")
     shown = [name for name, _ in COLUMNS if name in section or name != "local"]
     for name in shown:
@@ -58,7 +57,7 @@ def _cells(metric: str, of: Mapping[str, Mapping[str, Any]], *, note: str = "") 
     values = {name: figures.get(metric) for name, figures in of.items()}
     style, shared, own = "dim", values["global"], values["personal"]
     if shared is not None and own is not None and own != shared:
-        style = "green" if (own > shared) == HIGHER_IS_BETTER.get(metric, False) else "red"
+        style = "green" if (own > shared) == directions().get(metric, False) else "red"
     return [
         Text(figure(metric, value) + note, style=style) if name == "personal" else Text(figure(metric, value))
         for name, value in values.items()

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...metrics.figure import SAMPLE_LOSS
+from ...metrics.figure import SAMPLE_LOSS, is_implied
 from ...run_files import shared_part
 from ..plain import plain_table
 from ..read import Run
@@ -18,7 +18,6 @@ from .personal import personal
 from .samples import samples_of
 
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-IMPLIED = ("perplexity", "perplexity_word")  # follow from the loss
 COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
@@ -32,7 +31,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts += _trouble(run)
     parts += ["", *samples_of(run, samples)]
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
-    if part := shared_part(run.summary, run.tuning):
+    if part := shared_part(run.summary, run.trained):
         parts.append(Text(part, style="yellow"))
     return Padding(Group(*parts), (1, 2), expand=False)
 
@@ -80,7 +79,7 @@ def clients(run: Run, most: int = 20) -> Table | None:
         return None
     table = plain_table("clients")
     known = metrics_in({name: None for _, after in figures.values() for name in after if name != SAMPLE_LOSS})
-    shown = [metric for metric in known if metric not in IMPLIED][:3]
+    shown = [metric for metric in known if not is_implied(metric)][:3]
     for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
         table.add_column(title, justify="right")
     for client in names[:most]:

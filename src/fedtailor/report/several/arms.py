@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ...metrics import HIGHER_IS_BETTER
+from ...metrics import directions
 from ..plain import plain_table
 from ..wording import bytes_text, flops_text, plural, seconds_text
 from .crossover import SENT, Crossover
@@ -69,14 +69,16 @@ def show_arms(
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
 
 
-def with_lost(means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any]) -> "pd.DataFrame":
+def with_lost(
+    means: "pd.DataFrame", *, metric: str, base: Mapping[str, Any], own: Mapping[str, bool] | None = None
+) -> "pd.DataFrame":
     """Return the means with one column more, METRIC_lost: what a cell is behind the cell of its arm that has the settings `base`.
 
-    Positive is worse, whether a metric is better when it is high or low.
+    Positive is worse, whether a metric is better when it is high or low; `own` says so of each metric of the user's own.
     """
     if not base or metric not in means or any(name not in means for name in base):
         return means
-    sign = 1 if HIGHER_IS_BETTER.get(metric, False) else -1
+    sign = 1 if directions(own).get(metric, False) else -1
     first = means.loc[(means[list(base)] == list(base.values())).all(axis=1)].set_index("arm")[metric]
     return means.assign(**{f"{metric}{LOST}": sign * (means["arm"].map(first) - means[metric])})
 

@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...metrics.figure import is_implied
 from ..plain import plain_table
 from ..read import Run
-from ..run.tables import IMPLIED
 from ..wording import bytes_text, figure, flops_text, metric_name, metrics_in, seconds_text
 
 COSTS = (
@@ -53,7 +53,7 @@ def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in metrics_in({name: None for run in runs for name in _at(run.summary, ("metrics", "after"))}):
         for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
             values = [_at(run.summary, path).get(metric) for run in runs]
-            if any(value is not None for value in values) and (path[-1] == "after" or metric not in IMPLIED):
+            if any(value is not None for value in values) and (path[-1] == "after" or not is_implied(metric)):
                 table.add_row(
                     Text(title, style="bold" if path[-1] == "after" else "dim"),
                     *_marked(metric, values, runs[0].higher_is_better(metric)),

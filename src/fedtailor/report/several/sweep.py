@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ...metrics import HIGHER_IS_BETTER
+from ...metrics import METRICS, directions
 from ..plain import plain_table
-from ..wording import NAMES, bytes_text, figure, metric_name, plural, seconds_text
+from ..wording import bytes_text, figure, metric_name, plural, seconds_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def show_sweep(
     grid = plain_table(heads[0])
     for name in (*heads[1:], "n", *map(title_of, shown), "sent by clients", "time"):
         grid.add_column(name, justify="right", overflow="fold")
-    best = _best(means, metric, {**HIGHER_IS_BETTER, **(own or {})})
+    best = _best(means, metric, directions(own))
     for place, row in enumerate(means.to_dict("records")):
         count = f"{row['n']}" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
         cells = [Text(spread_text(name, row), style="green" if name == metric and place == best else "") for name in shown]
@@ -109,7 +109,7 @@ def value_of(value: object) -> str:
 
 
 def _metrics(means: "pd.DataFrame", metric: str, own: Mapping[str, bool]) -> list[str]:
-    others = [name for name in ("loss_personal", *own, *NAMES, "loss_client_worst") if name in means.columns and name != metric]
+    others = [name for name in ("loss_personal", *own, *METRICS, "loss_client_worst") if name in means.columns and name != metric]
     return [*([metric] if metric in means.columns else []), *others[:MOST_METRICS]]
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from ...clock import ASKS, fixed_clock
 from ...errors import BackboneError, DataError
-from .markers import Markers, Span, markers_of
+from .markers import Markers, Span, markers_of, templates_in
 from .masking import Masked
 from .talk import Talk, Turn, forms_of, has_answer
+from .time_limit import TookTooLong, time_limit
 from .tokenization import Prompt
 
+MOST_SECONDS = 5.0  # for one conversation, which takes a template a millisecond
 ANSWER = "answer-of-nobody"  # stands for one where only what the template puts behind it is looked for
 
 
@@ -39,7 +41,7 @@ def write(talk: Talk, tokenizer: Any, moment: datetime | None) -> Written:
     form, prompt, whole = _first_form(masked.talk, tokenizer, moment)
     if form.tools or form.calls:
         _check_written(form, tokenizer, moment, prompt, whole)
-    answer, end = _answer(form, prompt, whole, turn_end(tokenizer, moment), markers_of(tokenizer))
+    answer, end = _answer(form, prompt, whole, turn_end(tokenizer, moment, tools=form.tools), markers_of(tokenizer))
     text, spans = masked.unmask(prompt)
     behind, theirs = masked.unmask(answer)
     return Written(
@@ -56,6 +58,8 @@ def _first_form(talk: Talk, tokenizer: Any, moment: datetime | None) -> tuple[Ta
         try:
             prompt = _render(tokenizer, form.before, form.tools, moment, ask=True)
             return form, prompt, _whole(form, tokenizer, moment)
+        except BackboneError:
+            raise
         except Exception as fault:  # a template is a program of others'
             faults.append(fault)
     raise _refused(talk, faults[0]) from faults[0]
@@ -66,21 +70,25 @@ def _whole(talk: Talk, tokenizer: Any, moment: datetime | None) -> str:
         return ""
     try:
         return _render(tokenizer, [*talk.before, talk.answer], talk.tools, moment, ask=False)
+    except BackboneError:
+        raise
     except Exception:
         if talk.answer.get("tool_calls"):
             raise
         return ""  # a text is trained as it stands where the template writes prompts alone
 
 
-def turn_end(tokenizer: Any, moment: datetime | None = None) -> int | None:
-    """Return the special token by which the chat template ends an assistant's turn; None if it uses none."""
+def turn_end(tokenizer: Any, moment: datetime | None = None, *, tools: Sequence[Turn] | None = None) -> int | None:
+    """Return the special token by which the chat template, that for tools if there are some, ends an assistant's turn; None if it uses none."""
     kept: dict[str, int | None] = vars(tokenizer).setdefault("fedtailor_turn_end", {})
-    template = tokenizer.chat_template
+    template = _template(tokenizer, tools)
     if template not in kept:
         try:
             whole = _render(
-                tokenizer, [{"role": "user", "content": "A"}, {"role": "assistant", "content": ANSWER}], None, moment, ask=False
+                tokenizer, [{"role": "user", "content": "A"}, {"role": "assistant", "content": ANSWER}], tools, moment, ask=False
             )
+        except BackboneError:
+            raise
         except Exception:  # it demands other turns; what it writes behind those of the data is looked at there
             whole = ""
         kept[template] = _first_marker(whole.rpartition(ANSWER)[2], markers_of(tokenizer))
@@ -89,7 +97,13 @@ def turn_end(tokenizer: Any, moment: datetime | None = None) -> int | None:
 
 def writes_time(tokenizer: Any) -> bool:
     """Return whether the chat template may write the present moment."""
-    return ASKS in (tokenizer.chat_template or "")
+    return ASKS in templates_in(tokenizer)
+
+
+def _template(tokenizer: Any, tools: Sequence[Turn] | None) -> str:
+    """Return the template of a conversation: where a model brings one for tools, that one for those with tools, as transformers chooses."""
+    chosen: str = (vars(tokenizer).get("fedtailor_tool_template") if tools else None) or tokenizer.chat_template
+    return chosen
 
 
 def _check_template(tokenizer: Any) -> None:
@@ -100,15 +114,22 @@ def _check_template(tokenizer: Any) -> None:
 
 
 def _render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[Turn] | None, moment: datetime | None, *, ask: bool) -> str:
-    with fixed_clock(moment):
-        return str(
-            tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns],
-                tools=None if tools is None else [dict(tool) for tool in tools],
-                tokenize=False,
-                add_generation_prompt=ask,
+    try:
+        with fixed_clock(moment), time_limit(MOST_SECONDS):
+            return str(
+                tokenizer.apply_chat_template(
+                    [dict(turn) for turn in turns],
+                    tools=None if tools is None else [dict(tool) for tool in tools],
+                    chat_template=_template(tokenizer, tools),
+                    tokenize=False,
+                    add_generation_prompt=ask,
+                )
             )
-        )
+    except TookTooLong:
+        raise BackboneError(
+            f"the backbone's chat template has not written a conversation after {MOST_SECONDS:g} s: it loops for very long or for ever; correct it, "
+            "choose another backbone, or leave task.chat out and set task.template"
+        ) from None
 
 
 def _refused(talk: Talk, fault: Exception) -> Exception:
@@ -134,6 +155,8 @@ def _check_written(talk: Talk, tokenizer: Any, moment: datetime | None, prompt: 
             silent = [{**one, "tool_calls": []} if place == number else one for place, one in enumerate(turns)]
             try:
                 without = _render(tokenizer, silent, talk.tools, moment, ask=not whole)
+            except BackboneError:
+                raise
             except Exception:  # it needs the calls, so it writes them
                 continue
             if without == (whole or prompt):

@@ -4,7 +4,7 @@ What is written hangs on `Decoding` alone, and where a text may end on the model
 generation_config takes part. How a model is called is tried out before its first text (see `ways`), so that no text hangs on the batch it is in.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from ...errors import SettingError
 from ...limits import BatchSize, Few, Length, Number
+from ..losses import Progress
 from ..shard import evaluation_batches
 from ..task import by_instance
 from .room import context, places_in_front
 from .ways import choose_way
 
 # B sequences that are being written, L tokens of the longest prompt
-
-Progress = Callable[[int, int], None]  # done, of how many
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,6 +112,11 @@ def markers_of(tokenizer: Any, template: str = "") -> Markers:
     return kept[template]
 
 
+def templates_in(tokenizer: Any) -> str:
+    """Return the text of all chat templates that may be used, one behind the other."""
+    return (tokenizer.chat_template or "") + (vars(tokenizer).get("fedtailor_tool_template") or "")
+
+
 def _is_marker(name: str) -> bool:
     """Return whether an added token looks like `<tool_call>`, not like a word that some tokenizers add."""
     return not name[0].isalnum() and not name[-1].isalnum()

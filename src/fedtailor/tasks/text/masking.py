@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .markers import Markers, Span, free_base, markers_of, stand_in
+from .markers import Markers, Span, free_base, markers_of, stand_in, templates_in
 from .talk import Talk, Turn
 
 
@@ -16,7 +16,7 @@ class Masked:
 
     def __init__(self, talk: Talk, tokenizer: Any) -> None:
         texts = list(_texts([talk.before, talk.answer, talk.tools or []]))
-        self._all, self._special = markers_of(tokenizer, tokenizer.chat_template), markers_of(tokenizer)
+        self._all, self._special = markers_of(tokenizer, templates_in(tokenizer)), markers_of(tokenizer)
         self._base = free_base("".join(texts))
         self._numbers = {name: place for place, name in enumerate(self._all.names.values())}
         self._found: dict[str, str] = {}  # stand-in -> marker

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ...errors import SettingError
-from ..shard import Shard
+from ..shard import Shard, tokens_of
 from .positions import measure_context
 
 LENGTHS = ("block", "max_tokens")  # settings of tasks that bound an example
@@ -39,7 +39,7 @@ def check_lengths(model: nn.Module, task: object, shards: Iterable[Shard] = (), 
         SettingError: if they do not.
     """
     front, whole = places_in_front(model), context(model)
-    longest = max((int(shard.lengths_N.max()) for shard in shards if len(shard)), default=1)
+    longest = max((int(shard.sizes_N.max()) for shard in shards if len(shard)), default=1)
     if front + longest <= whole:
         return
     bound = next((name for name in LENGTHS if hasattr(task, name)), None)
@@ -62,7 +62,7 @@ def check_lengths(model: nn.Module, task: object, shards: Iterable[Shard] = (), 
 def long_prompts(shards: Iterable[Shard], room: int) -> int:
     """Return how many examples have more than `room` tokens before their first target, so that their text is written after the rest alone."""
     count = 0
-    for shard in shards:
-        first_N = torch.repeat_interleave(torch.arange(len(shard)), shard.lengths_N)[~shard.target_T]
+    for shard in map(tokens_of, shards):
+        first_N = torch.repeat_interleave(torch.arange(len(shard)), shard.sizes_N)[~shard.target_T]
         count += int((torch.bincount(first_N, minlength=len(shard)) > room).sum()) if len(shard) else 0
     return count

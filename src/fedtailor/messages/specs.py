@@ -1,0 +1,79 @@
+"""What one fact, one tensor and one message look like: what a manifest is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from ..records import Message
+from ..tensors import Tensors
+
+Reveals = Literal["nothing", "work", "examples", "figures", "public-fit", "label-counts"]  # of a client's data; see `Policy`
+TensorsReveal = Literal[
+    "nothing", "weights", "update", "logits", "activations", "gradients", "labels", "public-fit"
+]  # see `Protection`
+Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
+Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
+MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """Form of one tensor; a size given by name is at most what `Manifest.sizes` says."""
+
+    dtype: str  # "float32", "bfloat16", ...
+    shape: tuple[int | str, ...]
+    most: float = MOST_VALUE  # of the absolute values, of floats
+    optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
+    reveals: TensorsReveal = "nothing"  # of a client: protections go by it
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactSpec:
+    """Form of one fact, and why it is sent."""
+
+    type: Literal["int", "float", "str", "list[int]", "list[float]", "list[str]"]
+    purpose: str
+    most_characters: int = 0  # of a text
+    optional: bool = False
+    least: float | None = None  # of a number, or of each in a list; None: no bound of its own but that of 64 bits
+    most: float | None = None
+    most_items: int = 2**16  # of a list
+    fixed: bool = False  # the same in every message of a client in a run
+    needs: tuple[str, ...] = ()  # facts of the same message that must be there with it, as it means nothing without them
+    over: Over = ""  # step: those of one optimizer step
+    reveals: Reveals | None = (
+        None  # what it tells of the client's data; None, not declared: a whole number nothing, all else figures
+    )
+
+    @property
+    def revealed(self) -> Reveals:
+        """What a site's policy goes by: what nobody declared counts as a metric, so that forgetting it withholds it."""
+        return self.reveals or ("nothing" if self.type == "int" else "figures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageSpec:
+    """Form of one kind of message in one direction."""
+
+    tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
+    facts: Mapping[str, FactSpec] = field(default_factory=dict)
+    trains: Trains = "nothing"  # of a request: how it makes a client train, which a site counts against its bound of rounds
+    answers: tuple[str, ...] = ()  # of a request: the kinds of message that may answer it; empty: its own kind
+
+    def rounds_in(self, message: Message) -> int:
+        """Return how many rounds of training a request asks for."""
+        if self.trains == "rounds":
+            return sum(len(value) for value in message.facts.values() if isinstance(value, list))
+        return 0 if self.trains == "nothing" else 1
+
+
+def specs_of(tensors: Tensors, dtype: str | None = None) -> dict[str, TensorSpec]:
+    """Return the specs that exactly these tensors fit, in their own dtype or in another."""
+    return {name: TensorSpec(dtype=dtype or dtype_name(t), shape=tuple(t.shape)) for name, t in tensors.items()}
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return "float32" for torch.float32, and so on."""
+    return str(tensor.dtype).removeprefix("torch.")

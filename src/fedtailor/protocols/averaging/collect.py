@@ -1,0 +1,145 @@
+"""One round's replies, on their way to the aggregation."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from ...messages import read
+from ...records import ClientFailure, ClientId, Reply, Update
+from ...tensors import Tensors
+from ..rounds.drift import DriftMeter
+from .messages import Trained
+
+TOLD = (  # columns of clients.parquet
+    "examples",
+    "steps",
+    "tokens",
+    "targets",
+    "first_loss",
+    "last_loss",
+    "validation_before",
+    "validation_after",
+    "seconds",
+    "evaluation_seconds",
+    "peak_bytes",
+)
+
+
+class Collector:
+    """Puts replies in the order of client ids, drops what cannot be used, and notes a row for each client.
+
+    Replies that come early wait until those before them have come or failed, so that sums have the same bits whoever
+    answered first.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        asked: Sequence[ClientId],
+        weight: Callable[[Trained], float],
+        *,
+        trained: Collection[str] | None = None,
+        scale: Callable[[Trained], Mapping[str, float]] = lambda trained: {},
+        due_scale: Sequence[float] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """Take what was asked of whom.
+
+        Args:
+            version: of the shared weights that were sent.
+            asked: the clients.
+            weight: how a client's answer gives its weight.
+            trained: names of the tensors that each must send; None: whatever it sends.
+            scale: how it gives alpha / r per module.
+            due_scale: what it must report of these, in their order; None: whatever it reports.
+            shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
+        """
+        self.asked = sorted(asked)
+        self.answered: list[ClientId] = []
+        self.failures: dict[ClientId, ClientFailure] = {}
+        self._version = version
+        self._weight, self._scale, self._due_scale = weight, scale, due_scale
+        self._trained = None if trained is None else set(trained)
+        self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
+        self._drift = DriftMeter(shapes)
+
+    def updates(self, replies: Iterable[Reply]) -> Iterator[Update]:
+        """Yield the usable updates in the order of client ids."""
+        early: dict[ClientId, Reply] = {}
+        turn = iter(self.asked)
+        expected = next(turn, None)
+        seen: set[ClientId] = set()
+        for reply in replies:
+            if reply.client in seen:  # a second answer to one request counts for nothing
+                continue
+            seen.add(reply.client)
+            early[reply.client] = reply
+            del reply  # else its tensors would stay until the next one is here
+            while expected in early:
+                yield from self._take(early.pop(expected))
+                expected = next(turn, None)
+        for client in sorted(early):  # somebody before them never answered
+            yield from self._take(early[client])
+
+    def rows(self, step: Tensors | None = None) -> list[dict[str, object]]:
+        """Return a row for each client that was asked, for clients.parquet.
+
+        Args:
+            step: what the round changed, of all tensors; None if it came to nothing, so that there is no mean to compare with.
+        """
+        if step is None:
+            return [self._rows[client] for client in self.asked]
+        mean = step if self._trained is None else {name: value for name, value in step.items() if name in self._trained}
+        for client, figures in self._drift.measure(mean).items():
+            self._rows[client] |= figures
+        return [self._rows[client] for client in self.asked]
+
+    def _take(self, reply: Reply) -> Iterator[Update]:
+        row = self._rows[reply.client]
+        row |= {"up_bytes": reply.traffic.up_bytes, "down_bytes": reply.traffic.down_bytes}
+        row["exchange_seconds"] = reply.traffic.seconds
+        trained = None if reply.message is None else read(reply.message, Trained)
+        failure = reply.error or self._fault(trained)
+        if failure is not None or trained is None:
+            assert failure is not None
+            self.failures[reply.client] = failure
+            row["error"] = f"{failure.kind}: {failure.mark}"
+            return
+        row |= {name: value for name in TOLD if (value := getattr(trained, name)) is not None}
+        self.answered.append(reply.client)
+        self._drift.add(reply.client, trained.delta)
+        yield Update(
+            client=reply.client,
+            version=self._version,
+            delta=trained.delta,
+            weight=self._weight(trained),
+            extra=trained.control,
+            scale=self._scale(trained),
+        )
+
+    def _fault(self, trained: Trained | None) -> ClientFailure | None:
+        """Return why an answer that passed the gate is of no use in this round."""
+        if trained is None:
+            return None
+        if trained.version != self._version:
+            return ClientFailure(kind="off-manifest", mark="StaleVersion")
+        if not self._weight(trained) > 0:  # no mean can be made with it
+            return ClientFailure(kind="off-manifest", mark="OtherWeight")
+        if (
+            self._trained is not None and set(trained.delta) != self._trained
+        ):  # a rule that trains in turn: the manifest allows either
+            return ClientFailure(kind="off-manifest", mark="OtherTensors")
+        if not self._has_due_scale(trained):
+            return ClientFailure(kind="off-manifest", mark="OtherScale")
+        return None
+
+    def _has_due_scale(self, trained: Trained) -> bool:
+        try:
+            self._scale(trained)
+        except ValueError:  # a list of another length
+            return False
+        if self._due_scale is None:
+            return True
+        told = trained.scale or ()
+        return len(told) == len(self._due_scale) and all(
+            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(told, self._due_scale, strict=True)
+        )

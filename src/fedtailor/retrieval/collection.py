@@ -1,0 +1,165 @@
+"""Folders of documents as the clients of one collection, on one machine: indexed, asked, evaluated without a job."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError, SettingError
+from ..storage import put_in_place, writing
+from ..text_files import read_json, read_text
+from .documents import Columns, Skipped, folder_files, lines_about
+from .embedder import Embedder, MiniLm
+from .federated import Federation, Found
+from .index import is_index, open_index
+from .passages import Chunks
+from .readers import Answer, BestSentence, Generative, Reader
+from .search import Score
+from .update import Updated, update_index
+from .write import Progress
+
+FILE, FORMAT = "collection.json", 1
+NAME = re.compile(r"[\w][\w .-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    """What was done for one client."""
+
+    client: str
+    folder: Path
+    updated: Updated
+    skipped: Sequence[str]  # a sentence for each kind of file that was not read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The answer to a question."""
+
+    found: Found
+    answer: Answer
+
+
+def index_folders(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    chunks: Chunks | None = None,
+    columns: Columns | None = None,
+    embedder: Embedder | None = None,
+    progress: Progress = lambda what, done, of: None,
+) -> list[Indexed]:
+    """Index folders of documents, each as a client, or update those that a collection knows.
+
+    Args:
+        folders: a path, or NAME=PATH for a client of another name than the folder; none: those that `out` knows.
+        out: folder of the collection, which is made; it holds the texts of the documents.
+
+    Raises:
+        SettingError: if two clients have one name, or the collection was made by another embedder.
+        DataError: if a folder is not there.
+    """
+    place = Path(out)
+    known = _clients(place) if (place / FILE).exists() else {}
+    named = _named(folders)
+    clients = {**known, **named}
+    if not clients:
+        raise SettingError("there is no folder to index; name one: fedtailor rag index FOLDER --out NAME")
+    if place.exists() and not known and not place.is_dir():
+        raise SettingError(f"{place} is a file; name a folder that is not there yet")
+    embedder = embedder or MiniLm()
+    found = []
+    for client, folder in (named or known).items():
+        if place.resolve().is_relative_to(folder.resolve()):
+            raise SettingError(f"the collection {place} would lie in {folder}, which it indexes; give it another place")
+        skipped = Skipped()
+        files = list(folder_files(folder, skipped, columns))
+        done = update_index(place / client, files, embedder, chunks, progress)
+        found.append(Indexed(client=client, folder=folder, updated=done, skipped=lines_about(skipped.files)))
+        _save(place, {name: path for name, path in clients.items() if is_index(place / name)})
+    return found
+
+
+def open_collection(name: str | Path, *, embedder: Embedder | None = None, score: Score | None = None) -> Federation:
+    """Return the clients of a collection, to be asked.
+
+    Raises:
+        DataError: if there is no collection, or an index of it is damaged.
+    """
+    place = Path(name)
+    if is_index(place):
+        indexes = {place.name: open_index(place)}
+    else:
+        indexes = {client: open_index(place / client) for client in _clients(place)}
+    return Federation(clients=indexes, embedder=embedder or MiniLm(), score=score or Score())
+
+
+def ask(
+    name: str | Path | Federation,
+    questions: str | Sequence[str],
+    *,
+    top_k: int = 5,
+    reader: str | Reader = "best-sentence",
+) -> list[Asked]:
+    """Return answers with their sources.
+
+    Args:
+        name: of a collection, or one that is open.
+        questions: one, or several.
+        reader: best-sentence, or the name of a causal backbone such as smollm2-135m, or a reader.
+    """
+    federation = name if isinstance(name, Federation) else open_collection(name)
+    texts = [questions] if isinstance(questions, str) else list(questions)
+    found = federation.search(texts, top_k)
+    reads = make_reader(reader, federation.embedder) if isinstance(reader, str) else reader
+    answers = reads.read([one.question for one in found], [one.hits for one in found])
+    return [Asked(found=one, answer=answer) for one, answer in zip(found, answers, strict=True)]
+
+
+def make_reader(name: str, embedder: Embedder) -> Reader:
+    """Return a reader by its name: best-sentence, or a causal backbone.
+
+    Raises:
+        BackboneError: if there is no backbone of this name.
+    """
+    if name == "best-sentence":
+        return BestSentence(embedder=embedder)
+    from ..models import choose_device, load_backbone
+
+    backbone = load_backbone(name, device=choose_device("auto"), base=Path(), seed=0, trust_times=True)
+    return Generative(embedder=embedder, model=backbone.model, tokenizer=backbone.processor)
+
+
+def _named(folders: Sequence[str | Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for given in folders:
+        name, equals, path = str(given).partition("=")
+        folder = Path(path) if equals and NAME.fullmatch(name) else Path(given)
+        client = name if equals and NAME.fullmatch(name) else folder.resolve().name
+        if not NAME.fullmatch(client) or client == FILE:
+            raise SettingError(f"{client!r} is no name for a client; give it another one: north={folder}")
+        if client in found:
+            raise SettingError(f"two folders make the client {client!r}; give one another name: {client}-2={folder}")
+        found[client] = folder
+    return found
+
+
+def _clients(place: Path) -> Mapping[str, Path]:
+    tip = "fedtailor rag index FOLDER… --out NAME makes one"
+    file = place / FILE
+    told = read_json(read_text(file, "a collection", error=DataError, tip=tip), str(file), error=DataError)
+    clients = told.get("clients") if isinstance(told, dict) and told.get("format") == FORMAT else None
+    if not isinstance(clients, dict) or not all(
+        NAME.fullmatch(str(name)) and isinstance(path, str) for name, path in clients.items()
+    ):
+        raise DataError(f"{file} is no list of clients of format {FORMAT}; remove the folder {place} and index again")
+    return {name: Path(path) for name, path in clients.items()}
+
+
+def _save(place: Path, clients: Mapping[str, Path]) -> None:
+    told = {"format": FORMAT, "clients": {name: str(path.resolve()) for name, path in sorted(clients.items())}}
+    with writing(place):
+        fresh = place / f"{FILE}.new"
+        fresh.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
+        put_in_place(fresh, place / FILE)

@@ -1,0 +1,73 @@
+"""What clients said of their passages, held against the passages: a client that states a cosine that its text does not have is named.
+
+Answers Routing Hijacking (arXiv:2605.28112), in which a client attracts questions by a forged profile: encryption and robust rules do not
+help there, evidence that is looked at does. The share of BM25 cannot be computed without a client's counts; it is held to its bound.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .embedder import Embedder
+from .federated import Found
+from .index import plain
+from .search import Score
+from .terms import K1, words_of
+
+TOLERANCE = 0.01  # of a cosine; the same text in bfloat16 is off by 0.004
+MOST_LIES = 3  # after which a client is not asked any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """An answer whose scores are the server's own."""
+
+    found: Found  # ordered by the scores as they are
+    lies: Mapping[str, int]  # client -> passages whose cosine is not what it said
+
+
+def verify(found: Found, vector: np.ndarray, embedder: Embedder, score: Score, sizes: Mapping[str, int]) -> Verified:
+    """Return an answer ordered by scores that the server has computed from the texts.
+
+    Args:
+        vector: of the question, float32 [W].
+        sizes: passages of each client, which bound a word's weight.
+    """
+    if not found.hits:
+        return Verified(found=found, lies={})
+    cosines = embedder.embed([plain(hit.passage.text) for hit in found.hits]).astype(np.float64) @ vector.astype(np.float64)
+    lies: Counter[str] = Counter()
+    hits = []
+    for hit, cosine in zip(found.hits, cosines, strict=True):
+        if not abs(hit.cosine - cosine) <= TOLERANCE:  # also where it is no number
+            lies[hit.client] += 1
+        words = (
+            min(max(hit.bm25, 0.0), most_bm25(found.question, hit.passage.text, sizes[hit.client]))
+            if np.isfinite(hit.bm25)
+            else 0.0
+        )
+        total = {"dense": cosine, "bm25": words, "hybrid": cosine + score.bm25 * words}[score.kind]
+        hits.append(replace(hit, cosine=float(cosine), bm25=words, score=float(total)))
+    hits.sort(key=lambda hit: (-hit.score, hit.passage.id, hit.client))
+    notes = [
+        f"client {client} stated a cosine that {count} of its passages do not have; they are ordered by the right one"
+        for client, count in sorted(lies.items())
+    ]
+    return Verified(found=replace(found, hits=hits, notes=[*found.notes, *notes]), lies=lies)
+
+
+def most_bm25(question: str, text: str, passages: int) -> float:
+    """Return the largest BM25 score that a text can have: each word that it shares with the question, as rare as can be."""
+    shared = set(words_of(question)) & set(words_of(text))
+    rarest = float(np.log1p((passages - 1 + 0.5) / 1.5))
+    return len(shared) * rarest * (K1 + 1)
+
+
+def liars(counts: Sequence[Mapping[str, int]], most: int = MOST_LIES) -> list[str]:
+    """Return the clients that lied at least `most` times over several answers."""
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return sorted(client for client, count in total.items() if count >= most)

@@ -1,0 +1,34 @@
+"""Metrics of answers, worked out by hand."""
+
+import pytest
+
+from fedtailor.metrics.answers import answer_f1, contains_answer, exact_match, normalized, recall_at, reciprocal_rank
+
+
+def test_normalized():
+    assert normalized("  The U.S.  team's a-game ") == "us teams agame"
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "exact", "f1", "contains"),
+    [
+        ("The river.", ["a River"], 1, 1, 1),
+        ("the wide river Rhine", ["river"], 0, 2 * 1 / (3 + 1), 1),  # wide river rhine
+        ("wide wide river", ["wide river", "sea"], 0, 2 * 2 / (3 + 2), 1),
+        ("wide sea", ["sea wide"], 0, 1, 0),
+        ("rivers", ["river"], 0, 0, 0),
+        ("", ["river"], 0, 0, 0),
+        ("the", ["a"], 1, 1, 1),
+        ("308", [], 0, 0, 0),
+    ],
+)
+def test_answers(answer, right, exact, f1, contains):
+    assert exact_match(answer, right) == exact
+    assert answer_f1(answer, right) == pytest.approx(f1)
+    assert contains_answer(answer, right) == contains
+
+
+def test_passages():
+    assert [recall_at(["a", "b", "c"], {"b", "z"}, k) for k in (1, 2, 3)] == [0, 1, 1]
+    assert reciprocal_rank(["a", "b", "c"], {"c", "b"}) == 0.5
+    assert reciprocal_rank([], {"c"}) == 0

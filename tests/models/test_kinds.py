@@ -1,0 +1,26 @@
+import pytest
+
+from fedtailor.errors import SettingError
+from fedtailor.models.kinds import KINDS, kind_of
+from fedtailor.tasks import TASKS
+
+
+def test_every_task_names_a_kind_that_there_is():
+    assert {name: kind_of(task.backbone).name for name, task in TASKS.items()} == {
+        "generation": "causal",
+        "language-modeling": "causal",
+        "classification": "classifier",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_transformers_has_what_a_kind_names(kind):
+    import transformers
+
+    assert kind.auto in dir(transformers)
+    assert kind.mapping in dir(transformers)
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(SettingError, match=r"'denoiser', which is unknown; there is causal, classifier"):
+        kind_of("denoiser")
