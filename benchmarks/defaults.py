@@ -1,6 +1,6 @@
 """What every tuning learns with its default settings, and the learning rates that its default was chosen among.
 
-Usage: defaults.py --data FOLDER --out FOLDER [--tasks classification generation] [--tunings NAME ...] [--rates 1e-4 ...] [--share 0.5] [--seeds 0 1 2].
+Usage: defaults.py --data FOLDER --out FOLDER [--tasks classification generation] [--tunings NAME ...] [--rates 1e-4 ...] [--heads 0.1 ...] [--share 0.5] [--seeds 0 1 2].
 FOLDER holds banking77/train.parquet and e2e/train.parquet. Classification is Banking77 on MiniLM (1,000 rows, 500 others to validate on),
 generation E2E on SmolLM2 (320 rows, 64 others to validate on); four clients, two rounds of one epoch. With --rates each tuning is tried at
 each rate with a seed that the table does not use, on a share of the rows; without, it runs at its default with every seed. The same command continues with what is missing.
@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--tunings", nargs="+", choices=TUNINGS, default=list(TUNINGS))
     parser.add_argument("--rates", nargs="+", type=float)
+    parser.add_argument(
+        "--heads", nargs="+", type=float, help="learning rates of a classifier's head, each tried beside each of --rates"
+    )
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     args = parser.parse_args()
@@ -56,15 +59,19 @@ def main() -> None:
     for task in args.tasks:
         files = cut_parts(task, args.data, args.out, share=args.share)
         for tuning in args.tunings:
-            for cell in cells(args.rates, args.seeds):
+            for cell in cells(args.rates, args.heads, args.seeds):
                 row = {"task": task, "tuning": tuning, **cell}
                 print(json.dumps(measure(row, files, args.out)), flush=True)
 
 
-def cells(rates: list[float] | None, seeds: list[int]) -> Iterator[dict[str, Any]]:
-    """Yield seed and, if rates are tried, rate of each run of one tuning."""
+def cells(rates: list[float] | None, heads: list[float] | None, seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """Yield seed and, if rates are tried, rates of each run of one tuning."""
     if rates:
-        yield from ({"seed": TRIAL_SEED, "rate": rate} for rate in rates)
+        yield from (
+            {"seed": TRIAL_SEED, "rate": rate, **({} if head is None else {"head": head})}
+            for rate in rates
+            for head in heads or [None]
+        )
     else:
         yield from ({"seed": seed} for seed in seeds)
 
@@ -87,6 +94,7 @@ def measure(row: dict[str, Any], files: Mapping[str, Path], out: Path) -> dict[s
         return json.loads(done.read_text())
     base = TASKS[row["task"]]
     local = {} if "rate" not in row else {"learning_rate": row["rate"]}
+    local |= {} if "head" not in row else {"head_learning_rate": row["head"]}
     job = Job.from_dict(
         {
             **base,

@@ -12,10 +12,12 @@ from fedtailor.federation import LocalFederation
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.learning.over_clients import pool
+from fedtailor.messages.record import facts_of
 from fedtailor.protection import Gate
 from fedtailor.protocols import alone
+from fedtailor.protocols.distillation.messages import Aligned
 from fedtailor.protocols.evaluation import ask_evaluation, evaluation_request
-from fedtailor.protocols.personal import KIND, ask_personal, personal_request
+from fedtailor.protocols.personal import KIND, Personalized, ask_personal, personal_request
 from fedtailor.records import ClientFailure, ClientId, ServerState
 from fedtailor.running.engine import ranked
 
@@ -130,13 +132,19 @@ class Phases:
         )
         if KIND in parts.manifest.down:
             request = personal_request(state.shared, version=1, generate=generate, clients=len(clients))
-            self.phases[KIND] = lambda federation: personal(ask_personal(federation, clients, request, lambda client: None))
+            self.phases[KIND] = lambda federation: personal(
+                ask_personal(federation, clients, request, Personalized, lambda client: None)
+            )
         if alone.KIND in parts.manifest.down:
             lone = alone.alone_request(start.shared, rates=[1.0], keep_best=True)
-            self.phases[alone.KIND] = lambda federation: personal(ask_personal(federation, clients, lone, lambda client: None))
+            self.phases[alone.KIND] = lambda federation: personal(
+                ask_personal(federation, clients, lone, alone.TrainedAlone, lambda client: None)
+            )
         if apart:
             last = parts.protocol.last_request(state, generate=generate)
-            self.phases["align"] = lambda federation: personal(ask_personal(federation, clients, last, lambda client: None))
+            self.phases["align"] = lambda federation: personal(
+                ask_personal(federation, clients, last, Aligned, lambda client: None)
+            )
         for name in self.phases:
             if name not in self.said:
                 self._record(name)
@@ -214,7 +222,7 @@ def figures(found: Any) -> Outcome:
 
 
 def personal(found: Any) -> Outcome:
-    work = {client: {k: v for k, v in each.items() if k != "seconds"} for client, each in found.work.items() if client != BAD}
+    work = {client: facts_of(each, but=["seconds"]) for client, each in found.work.items() if client != BAD}
     values = {"work": work, **{f"pooled {part}": pool(of.values()) for part, of in found.parts.items()}}
     return Outcome(values | {part: dict(of) for part, of in found.parts.items()}, found.failures)
 

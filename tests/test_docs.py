@@ -147,9 +147,10 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
 
 
 def test_what_leaves_a_client_is_as_the_manual_says():
-    from fedtailor.protocols.averaging.messages import GAIN_FACTS, TRAIN_FACTS
+    from fedtailor.messages.record import layout_of
+    from fedtailor.protocols.averaging.messages import Trained
 
-    assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == {*TRAIN_FACTS, *GAIN_FACTS}
+    assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == set(layout_of(Trained).facts)
 
 
 def test_the_example_runs(place, tiny_backbone_folder):

@@ -26,7 +26,7 @@ job
 protocols
 federation
 personalization
-aggregation, protection, learning, retrieval
+aggregation, protection, learning, retrieval, prompting
 tasks, tuning, models, data
 ledger
 interfaces, run_files

@@ -14,8 +14,9 @@ from fedtailor.data.columns import Reads, Wanted, wanted_columns
 from fedtailor.data.load import load as load_wanted
 from fedtailor.errors import DataError, SettingError
 from fedtailor.records import Example
-from fedtailor.tasks.generation import Generation, fill
+from fedtailor.tasks.generation import Generation
 from fedtailor.tasks.task import reads_of
+from fedtailor.tasks.text.template import fill
 
 GENERATION = {"required": ("input", "target"), "optional": ("references",)}
 CLASSES = {"required": ("text", "label"), "optional": ()}

@@ -1,17 +1,22 @@
 """What messages declare of themselves, beside their form: what they reveal, and whether they make a client train."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import torch
 from split_shapes import save_family, split_parts
 
-from fedtailor.messages import Reveals
+from fedtailor.messages import Reveals, manifest_of
 from fedtailor.messages.wires.logits import LogitsWire
 from fedtailor.network.kit.policy import TELLABLE
-from fedtailor.protocols import Averaging
-from fedtailor.protocols.distillation.messages import manifest_of
+from fedtailor.protocols import AveragingRun, Distillation
+from fedtailor.protocols.alone import alone_call
+from fedtailor.protocols.distillation.messages import calls_of
+from fedtailor.protocols.distillation.terms import Terms
+from fedtailor.protocols.evaluation import evaluation_call
+from fedtailor.protocols.personal import personal_call
 
 SHARED = {"m.lora_A.weight": torch.zeros(2, 4), "m.lora_B.weight": torch.zeros(4, 2)}
 FIGURES = ("loss", "perplexity", "bleu", "accuracy", "examples", "tokens", "prompt_score")
@@ -20,13 +25,18 @@ FIGURES = ("loss", "perplexity", "bleu", "accuracy", "examples", "tokens", "prom
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory):
     parts = split_parts(save_family("gpt2", tmp_path_factory.mktemp("families")), "gpt2")
-    split = parts.protocol.manifest(SHARED | dict(parts.worker.tensors()), FIGURES, personal=True, home=True)
+    weights = SHARED | dict(parts.worker.tensors())
     auto = replace(parts.protocol, settings=replace(parts.protocol.settings, cut="auto"))
+    measured = evaluation_call(SHARED, FIGURES, home=True)
+    personal = personal_call(SHARED, FIGURES)
+    settings = Distillation(public="rest", label_counts=True)
+    public = SimpleNamespace(most_places=10)  # all that the form of messages asks of it
+    terms = Terms(settings=settings, public=public, wire=LogitsWire(dtype="float16", classes=3))
     return {
-        "averaging": Averaging().manifest(SHARED, FIGURES, personal=True, home=True, local_only=True),
-        "distillation": manifest_of(LogitsWire(dtype="float16", classes=3), 10, FIGURES, fit=True, counts=True),
-        "split": split,
-        "split, auto": auto.manifest(parts.worker.tensors(), FIGURES),
+        "averaging": manifest_of([*AveragingRun().calls(SHARED), measured, personal, alone_call(SHARED, FIGURES)]),
+        "distillation": manifest_of([*calls_of(terms, SHARED, FIGURES), measured]),
+        "split": manifest_of([*parts.protocol.calls(weights), measured, personal]),
+        "split, auto": manifest_of(auto.calls(parts.worker.tensors())),
     }
 
 

@@ -1,6 +1,6 @@
 """Messages past the limit go tensor by tensor: the same bits, and nothing half added."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -15,6 +15,7 @@ from fedtailor.aggregation.mean import mean_delta
 from fedtailor.assembly import assemble
 from fedtailor.federation import LocalFederation
 from fedtailor.protection import Gate
+from fedtailor.protocols import AveragingRun
 from fedtailor.running import run
 from fedtailor.tensors import Lazy
 
@@ -87,7 +88,9 @@ def one_round(folder, spoil=None, *, asked=None, aggregation=None):
     """
     parts = assemble(tiny_job(folder, tuning=FULL, protocol__local__steps=2), given=tiny_rows())
     protocol = (
-        parts.protocol if aggregation is None else parts.protocol.__class__(local=parts.protocol.local, aggregation=aggregation)
+        parts.protocol
+        if aggregation is None
+        else AveragingRun(settings=replace(parts.protocol.settings, aggregation=aggregation))
     )
 
     class Half:

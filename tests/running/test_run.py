@@ -90,8 +90,9 @@ def test_another_test_set_does_not_change_where_a_run_stops(make_job, rows, tmp_
 
 
 def test_patience_ends_a_run_and_the_best_round_is_kept(make_job, rows, tmp_path):
-    job = make_job(stop__rounds=12, stop__patience=2, protocol__local__learning_rate=2.0)
-    summary = run(job, data=rows, out=tmp_path / "r").summary
+    job = make_job(stop__rounds=12, stop__patience=2, protocol__local__learning_rate=0.1)
+    strange = [{**row, "target": "ZQZQ"} for row in rows[:8]]  # what training makes less likely, from the second round on
+    summary = run(job, data={"train": rows, "validation": strange}, out=tmp_path / "r").summary
     losses = pd.read_parquet(tmp_path / "r" / "rounds.parquet")["validation_loss"].tolist()
     losses = [summary["validation_loss"]["before"], *losses]
     assert summary["stopped_by"] == "patience"

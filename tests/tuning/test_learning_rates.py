@@ -12,8 +12,8 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 @pytest.mark.parametrize("kind", TUNINGS)
 def test_every_tuning_has_one_for_every_kind_of_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
-    assert set(tuning.learning_rates) == {"causal", "classifier"}
-    assert all(0 < usual_learning_rate(tuning, backbone) <= 0.1 for backbone in tuning.learning_rates)
+    assert set(tuning.learning_rates) - {"head"} == {"causal", "classifier"}
+    assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 
 def test_a_tuning_of_the_users_own_may_name_none():
@@ -41,6 +41,23 @@ def test_it_follows_the_tuning_and_the_task():
     assert full.replace("tuning", "prompt").decided().protocol.local.learning_rate == 3e-2
     assert full.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 3e-4
     assert full.differences(full.replace("protocol.local.learning_rate", 1e-4)) == []
+
+
+def test_a_head_has_its_own_where_the_tuning_knows_one_and_nobody_gave_another():
+    classes = {"task": {"kind": "classification"}}
+    local = job_of(tuning="prefix", **classes).decided().protocol.local
+    assert (local.learning_rate, local.head_learning_rate, round(local.head_factor)) == (1e-4, 0.1, 1000)
+    given = job_of(tuning="prefix", protocol={"local": {"learning_rate": 0.01}}, **classes).decided().protocol.local
+    assert (given.head_learning_rate, given.head_factor) == (None, 1.0)
+    assert job_of(tuning="lora", **classes).decided().protocol.local.head_learning_rate is None
+    own = job_of(tuning="lora", protocol={"local": {"head_learning_rate": 0.05}}, **classes).decided().protocol.local
+    assert own.head_learning_rate == 0.05
+
+
+def test_control_variates_want_one_rate():
+    local = {"optimizer": "sgd", "learning_rate": 0.1, "head_learning_rate": 0.2}
+    with pytest.raises(Exception, match=r"scaffold does not go with local\.head_learning_rate: 0\.2"):
+        job_of(protocol={"aggregation": "scaffold", "local": local})
 
 
 def test_sgd_wants_a_number():

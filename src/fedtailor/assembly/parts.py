@@ -17,7 +17,7 @@ from ..learning.recompute import check_recomputing
 from ..learning.token_cache import TokenCache
 from ..learning.worker import Worker
 from ..ledger import Sizes
-from ..messages import Manifest
+from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from ..personalization import Dual
 from ..protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
@@ -32,6 +32,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
 from ..tuning import written
+from .calls import calls_of, measures_gain
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -99,7 +100,7 @@ class Parts:
     @property
     def measures_gain(self) -> bool:
         """Whether clients measure what local training gains on their validation parts."""
-        return _measures_gain(self.job, self.protocol)
+        return measures_gain(self.job, self.protocol)
 
     @property
     def goes_with_last_round(self) -> bool:
@@ -196,7 +197,7 @@ def assemble(
             check_lengths(one.model, task, [protocol.public.shard], of="the public set")
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
-    validated = any(len(state.validation) for state in states.values()) and _measures_gain(job, protocol)
+    validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
     parts = Parts(
         job=job,
@@ -211,15 +212,15 @@ def assemble(
         server_test=files["test"],
         divided=divided,
         public=public,
-        manifest=protocol.manifest(
-            shared,
-            figure_names(task, worker.evaluation),
-            rounds=job.stop.rounds,
-            personal=job.personalization.personal,
-            home=bool(home) or (isinstance(job.personalization, Dual) and job.personalization.last_round),
-            local_only=job.personalization.personal and job.evaluation.local_only,
-            most_rank=tuning.tuning.rank if of_clients else None,
-            gain=_measures_gain(job, protocol),
+        manifest=manifest_of(
+            calls_of(
+                job,
+                protocol,
+                shared,
+                figure_names(task, worker.evaluation),
+                home=bool(home),
+                most_rank=tuning.tuning.rank if of_clients else None,
+            )
         ),
         sizes=sizes_of(backbone, worker, shared),
         precision=precision,
@@ -244,13 +245,6 @@ def _evaluation_of(job: Job) -> Evaluation:
     if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
         return replace(job.evaluation, class_counts=False)
     return job.evaluation
-
-
-def _measures_gain(job: Job, protocol: Ready) -> bool:
-    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
-    technique = job.personalization
-    partial = isinstance(technique, Dual) and technique.last_round
-    return job.evaluation.local_gain and protocol.knows_gain and not partial
 
 
 def _tuned_worker(

@@ -10,7 +10,7 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.public_fit import LEAST_ROWS
 from ..learning.worker import Worker
-from ..protocols import Averaging, Distillation, DistillationRun, Ready, Split
+from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Ready, Split
 from ..protocols.distillation.settings import REST
 from ..records import ClientId, Example
 from ..tasks.task import reads_of
@@ -81,7 +81,7 @@ def ready_protocol(
         warn(bound.notice)
         return bound
     if isinstance(settings, Averaging):
-        return settings
+        return AveragingRun(settings=settings)
     ready = DistillationRun(settings=settings, worker=worker, examples=public)
     if job.stop.keep == "best":
         warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")

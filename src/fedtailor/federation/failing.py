@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..chance import stream
+from ..messages.facts import version_in
 from ..records import ClientId, Message
 from .local import ClientHalf
 
@@ -38,8 +39,8 @@ class Failing:
         Raises:
             SimulatedFailure: if it fails in this round.
         """
-        version = message.facts.get("version")
-        if message.kind not in NOT_TRAINING and isinstance(version, int):
+        version = version_in(message)
+        if message.kind not in NOT_TRAINING and version is not None:
             attempt = self._asked[version] = self._asked.get(version, 0) + 1
             if stream(self.seed, f"failure-{attempt}", version + 1, self.client).random() < self.share:
                 raise SimulatedFailure(

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..aggregation.factors.lowrank import is_a, is_b
 from ..interfaces import Federation
-from ..messages import MessageSpec, TensorSpec
-from ..records import ClientFailure, ClientId, ClientInfo, Fact, Message, Reply
+from ..messages import Call, TensorSpec
+from ..messages.facts import scales_in, with_scales
+from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply
 from ..tensors import Tensors, form
 
 RANK = "rank"  # the named size of the manifest
@@ -96,14 +97,11 @@ class RankedFederation:
         if own is None:
             fits = self.rank is None or has_rank(message.tensors, self.rank)
             return reply if fits else replace(reply, message=None, error=OTHER_RANK)
-        scales = message.facts.get("scale", [])
-        assert isinstance(scales, list)
-        if not has_rank(message.tensors, own.rank) or not all(
-            math.isclose(float(told), own.scale, rel_tol=1e-6) for told in scales
-        ):
+        scales = scales_in(message)
+        if not has_rank(message.tensors, own.rank) or not all(math.isclose(told, own.scale, rel_tol=1e-6) for told in scales):
             return replace(reply, message=None, error=OTHER_RANK)
-        facts: dict[str, Fact] = {**message.facts, **({"scale": [own.shared_scale] * len(scales)} if scales else {})}
-        return replace(reply, message=replace(message, tensors=own.widened(message.tensors), facts=facts))
+        widened = replace(message, tensors=own.widened(message.tensors))
+        return replace(reply, message=with_scales(widened, [own.shared_scale] * len(scales)))
 
 
 def has_rank(tensors: Tensors, rank: int) -> bool:
@@ -111,9 +109,9 @@ def has_rank(tensors: Tensors, rank: int) -> bool:
     return all(form(tensors, name).shape[0 if is_a(name) else 1] == rank for name in tensors if is_a(name) or is_b(name))
 
 
-def any_rank(spec: MessageSpec) -> MessageSpec:
-    """Return the form of a message whose LoRA factors may be of any rank up to the named size."""
-    return replace(spec, tensors={name: _any_rank(name, tensor) for name, tensor in spec.tensors.items()})
+def any_rank(call: Call, most: int) -> Call:
+    """Return a call in whose messages LoRA factors may be of any rank up to `most`."""
+    return call.shaped(_any_rank, {RANK: most})
 
 
 def _any_rank(name: str, spec: TensorSpec) -> TensorSpec:

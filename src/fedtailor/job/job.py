@@ -24,7 +24,7 @@ from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
 from ..tasks import TASKS
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
-from ..tuning import TUNINGS, Lora, usual_learning_rate
+from ..tuning import TUNINGS, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT, Readers, Registry
@@ -212,10 +212,10 @@ class Job(BaseModel):
         return write_yaml(self.to_dict())
 
     def decided(self) -> "Job":
-        """Return the job with the usual learning rate of its tuning wherever one is `auto`."""
+        """Return the job with the usual learning rates of its tuning wherever one is `auto`."""
         usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
-        decided = {name: _decide(part, usual) for name, part in parts.items()}
+        decided = {name: _decide(part, usual, usual_head_learning_rate(self.tuning)) for name, part in parts.items()}
         return self if decided == parts else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":
@@ -246,11 +246,13 @@ def _tip_beside(file: Path) -> str:
     return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
 
 
-def _decide(settings: Any, learning_rate: float) -> Any:
+def _decide(settings: Any, learning_rate: float, of_head: float | None) -> Any:
     """Return a dataclass of settings, and those inside it, with the number in the place of each learning rate that is `auto`."""
     found = {item.name: getattr(settings, item.name) for item in fields(settings) if item.init}
-    changed = {name: _decide(value, learning_rate) for name, value in found.items() if is_dataclass(value)}
-    changed |= {"learning_rate": learning_rate} if found.get("learning_rate") == "auto" else {}
+    changed = {name: _decide(value, learning_rate, of_head) for name, value in found.items() if is_dataclass(value)}
+    auto = found.get("learning_rate") == "auto"
+    changed |= {"learning_rate": learning_rate} if auto else {}
+    changed |= {"head_learning_rate": of_head if auto else None} if found.get("head_learning_rate") == "auto" else {}
     return replace(settings, **changed) if any(found[name] != value for name, value in changed.items()) else settings
 
 

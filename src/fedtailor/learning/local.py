@@ -20,6 +20,9 @@ class LocalTraining:
     learning_rate: LearningRate | Literal["auto"] = (
         "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
     )
+    head_learning_rate: LearningRate | Literal["auto"] | None = (
+        "auto"  # of a classifier's head, which begins untrained; null: learning_rate; auto: usual for the tuning, where learning_rate is auto too
+    )
     weight_decay: Number = 0.0  # of the optimizer
     momentum: float = 0.0  # of sgd
     proximal: Number = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
@@ -35,6 +38,7 @@ class LocalTraining:
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}
         positive |= {} if self.learning_rate == "auto" else {"learning_rate": self.learning_rate}
+        positive |= {"head_learning_rate": self.head_learning_rate} if isinstance(self.head_learning_rate, float) else {}
         positive |= {} if self.steps is None else {"steps": self.steps}
         positive |= {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
         for name, value in positive.items():
@@ -69,6 +73,16 @@ class LocalTraining:
                 "learning_rate is auto, which Job.decided() turns into the usual one of the job's tuning; give a number"
             )
         return self.learning_rate
+
+    @property
+    def head_factor(self) -> float:
+        """What the learning rate is multiplied by for the weights of a classifier's head.
+
+        Raises:
+            SettingError: if a learning rate is still `auto`.
+        """
+        own = self.head_learning_rate
+        return own / self.peak_learning_rate if isinstance(own, float) else 1.0
 
     def steps_per_round(self, examples: int) -> int:
         """Return the optimizer steps that a client with so many training examples takes in one round."""

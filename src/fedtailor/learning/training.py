@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from .recompute import recomputing
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
+FACTOR = "factor"  # of a group of weights in an optimizer: what the learning rate is multiplied by
 LossOf = Callable[[list[int]], tuple[Tensor, int, int]]  # rows -> sum of the loss, tokens seen, targets counted
 
 
@@ -74,7 +76,7 @@ def train_locally(
     trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
     params = {**trained, **(beside or {})}
     start = worker.tensors() if received is None else received
-    engine = make_optimizer(params, settings)
+    engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
@@ -89,8 +91,7 @@ def train_locally(
         seed_torch(stream_seed(worker.seed, f"{purpose}dropout", round, client), worker.device)
         for step in range(steps):
             rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
-            for group in engine.param_groups:
-                group["lr"] = rate
+            set_rate(engine, rate)
             loss, seen, counted = _step(
                 params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
@@ -123,14 +124,31 @@ def _change(now: Tensor, before: Tensor) -> Tensor:
     return now.detach().to(before.device) - before
 
 
-def make_optimizer(params: dict[str, nn.Parameter], settings: LocalTraining) -> torch.optim.Optimizer:
-    """Return torch's optimizer over the trained weights, with nothing remembered."""
-    weights = list(params.values())
+def make_optimizer(
+    params: dict[str, nn.Parameter], settings: LocalTraining, *, heads: Collection[str] = ()
+) -> torch.optim.Optimizer:
+    """Return torch's optimizer over the trained weights, with nothing remembered.
+
+    Args:
+        heads: names of the weights of a classifier's head, which may have a learning rate of their own.
+    """
+    apart = [name for name in params if name in heads and settings.head_factor != 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [param for name, param in params.items() if (name in apart) == of_head], FACTOR: factor}
+        for of_head, factor in ((False, 1.0), (True, settings.head_factor))
+    ]
+    weights = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
             weights, settings.peak_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
     return torch.optim.AdamW(weights, settings.peak_learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
+    """Let the next step be one of this learning rate, and of its multiple where weights have one of their own."""
+    for group in engine.param_groups:
+        group["lr"] = rate * group[FACTOR]
 
 
 def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:

@@ -22,7 +22,7 @@ from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors, check_same_names, clone, form, is_large
-from ..tuning import begins_elsewhere, untrained
+from ..tuning import begins_elsewhere, head_names, untrained
 from .seen import Seen
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
@@ -64,6 +64,7 @@ class Worker:
     remember: bool = False  # keep a copy of what is exchanged, as it was when the tuning was attached
     start: Tensors = field(init=False, default_factory=dict)  # that copy
     params: dict[str, nn.Parameter] = field(init=False)
+    heads: frozenset[str] = field(init=False)  # names of the trained weights of a classifier's head
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
     _seen: Seen | None = field(init=False, default=None)
@@ -71,6 +72,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.params = dict(self.tuning.parameters(self.model))
+        self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}

@@ -11,8 +11,8 @@ from torch import nn
 from ..errors import BackboneError
 from .cache import background
 from .device import Precision, check_4bit, choose_device, choose_precision
-from .kinds import kind_of
-from .locate import locate
+from .kinds import Loaded, kind_of
+from .locate import Location, locate
 from .pins import pins
 from .pooling import Pooling
 
@@ -72,15 +72,9 @@ def load_backbone(
     files = sort.read(place.folder)
     hashes = background(pins, place, trust_times=trust_times)  # on the other core, while the same files are loaded
     loaded = sort.load(place, files, labels=labels, pooling=pooling, precision=precision, device=device, seed=seed)
-    model = loaded.model
-    vars(model)["fresh_modules"] = loaded.fresh  # tunings train these too
-    vars(model)["name_or_path"] = str(place.folder)  # what PEFT writes as the adapter's base; a config may say otherwise
+    model = _marked(loaded, place.folder)
     found = hashes.result()
-    if place.origin is not None and found["origin"][:12] not in place.folder.name:
-        raise BackboneError(
-            f"{place.origin} was changed, and neither its size nor its times show it, so {place.folder} is not what it holds; start again: it is "
-            "converted then"
-        )
+    _check_origin(place, found)
     return Backbone(
         name=name,
         model=model,
@@ -93,6 +87,22 @@ def load_backbone(
         fresh=loaded.fresh,
         note=loaded.note,
     )
+
+
+def _marked(loaded: Loaded, folder: Path) -> nn.Module:
+    """Return the model with what others look for on it."""
+    vars(loaded.model)["fresh_modules"] = loaded.fresh  # tunings train these too
+    vars(loaded.model)["name_or_path"] = str(folder)  # what PEFT writes as the adapter's base; a config may say otherwise
+    return loaded.model
+
+
+def _check_origin(place: Location, hashes: Mapping[str, str]) -> None:
+    """Raise BackboneError if a file that was converted is no longer the one that the folder was made of."""
+    if place.origin is not None and hashes["origin"][:12] not in place.folder.name:
+        raise BackboneError(
+            f"{place.origin} was changed, and neither its size nor its times show it, so {place.folder} is not what it holds; start again: it is "
+            "converted then"
+        )
 
 
 def count_body(model: nn.Module) -> int:

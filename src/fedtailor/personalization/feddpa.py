@@ -117,7 +117,7 @@ class FedDpa:
         """Return the global adapter with the local one, which variant F trains now."""
         own = turn.kept if self.last_round else self._train_own(turn)
         if not own:
-            return Personal(shared=turn.shared, facts={"kept": 0})
+            return Personal(shared=turn.shared, kept=False)
         load_factors(turn.worker.model, OWN, own)
         return Personal(shared=turn.shared, mixture=self._mixture(turn))
 

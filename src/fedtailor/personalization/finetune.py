@@ -54,12 +54,12 @@ class FineTune:
         turn.train_own(self._local())
         trained = turn.worker.tensors()
         if self.keep == "last":
-            return Personal(shared=trained, facts={"kept": 1})
+            return Personal(shared=trained, kept=True)
         turn.worker.load(trained)  # what was trained may differ from what it is exchanged as
         after = _validation_loss(turn)
         if before is None or after is None or after >= before:  # without a validation part nothing shows that it is better
-            return Personal(shared=turn.shared, facts={"kept": 0})
-        return Personal(shared=trained, facts={"kept": 1})
+            return Personal(shared=turn.shared, kept=False)
+        return Personal(shared=trained, kept=True)
 
     def check(self, *, own_validation: bool) -> None:
         """Raise SettingError if `keep: best` has nothing to go by."""

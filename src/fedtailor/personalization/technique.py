@@ -13,7 +13,6 @@ from ..learning.client import ClientState
 from ..learning.local import LocalTraining
 from ..learning.training import Correction, Trained, train_locally
 from ..learning.worker import OnStep, Worker
-from ..records import Fact
 from ..tasks import Task
 from ..tensors import Tensors
 
@@ -105,7 +104,7 @@ class Personal:
 
     shared: Tensors  # in the place of the shared weights, by the same names
     home: Tensors = field(default_factory=dict)  # those that never left; empty: as they were drawn at the start
-    facts: Mapping[str, Fact] = field(default_factory=dict)  # of PERSONAL_FACTS
+    kept: bool | None = None  # whether they are its own; None: if it was ever asked to train
     mixture: "Mixture | None" = None  # a second adapter that takes part in the forward pass
 
 

@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from .averaging import Averaging
+from .averaging import Averaging, AveragingRun
 from .distillation import Distillation, DistillationRun
 from .split import WIRES, BoundSplit, Split, Wire
 
 PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}
-Ready: TypeAlias = Averaging | DistillationRun | BoundSplit  # a protocol with all that it needs besides its settings
+Ready: TypeAlias = AveragingRun | DistillationRun | BoundSplit  # a protocol with all that it needs besides its settings
 
-__all__ = ["PROTOCOLS", "WIRES", "Averaging", "BoundSplit", "Distillation", "DistillationRun", "Ready", "Split", "Wire"]
+__all__ = [
+    "PROTOCOLS",
+    "WIRES",
+    "Averaging",
+    "AveragingRun",
+    "BoundSplit",
+    "Distillation",
+    "DistillationRun",
+    "Ready",
+    "Split",
+    "Wire",
+]

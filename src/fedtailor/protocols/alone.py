@@ -6,24 +6,38 @@ draws, and as plain: no rule of aggregation has a part in it, and patience none 
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ..learning.client import ClientState
 from ..learning.corrections import proximal
+from ..learning.local import LocalTraining
 from ..learning.training import Trained, train_locally
 from ..learning.worker import OnStep, Spent, Worker
-from ..messages import MessageSpec, specs_of
+from ..messages import Call, Record, specs_of, write
 from ..messages.facts import flag, shares
-from ..records import Fact, Message
+from ..messages.record import fact, tensors
+from ..messages.work import Work, figure_specs
+from ..records import Message
 from ..tasks.shard import Shard
 from ..tensors import Tensors
-from .personal import WORK_FACTS, figure_specs, measure_parts
-
-if TYPE_CHECKING:
-    from .averaging import Averaging
+from .personal import measure_parts
 
 KIND = "alone"
 MOMENT = "alone"  # names the file of texts at the client
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAlone(Record, kind=KIND):
+    """The weights before round 1, to train from alone."""
+
+    rates: Sequence[float] = fact(shares("share of the learning rate in each round of training alone"))
+    keep_best: int = fact(flag("1 if the round of least own validation loss counts, 0 if the last"))
+    start: Tensors = tensors()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedAlone(Work, kind=KIND):
+    """What training alone took, and how good its weights are."""
 
 
 def alone_request(start: Tensors, *, rates: Sequence[float], keep_best: bool) -> Message:
@@ -34,33 +48,32 @@ def alone_request(start: Tensors, *, rates: Sequence[float], keep_best: bool) ->
         rates: share of the learning rate in each round; so many rounds are trained.
         keep_best: whether a client with a validation part measures the weights of its best round there; else those of the last.
     """
-    return Message(kind=KIND, tensors=start, facts={"rates": [float(rate) for rate in rates], "keep_best": int(keep_best)})
+    return write(TrainAlone(rates=[float(rate) for rate in rates], keep_best=int(keep_best), start=start))
 
 
 def answer_alone(
-    protocol: "Averaging",
+    local: LocalTraining,
     worker: Worker,
     state: ClientState,
-    message: Message,
+    asked: TrainAlone,
     *,
     public: Shard | None,
     on_step: OnStep | None = None,
-) -> Message:
+) -> TrainedAlone:
     """Train from the received weights on the client's own examples, round after round, and return the figures.
 
     Raises:
         NotFinite: if a loss is not finite.
     """
-    worker.load(message.tensors)  # weights that stay home are as they were drawn
-    keep_best = bool(message.facts["keep_best"]) and len(state.validation) > 0
-    rates: Sequence[float] = message.facts["rates"]  # type: ignore[assignment]
+    worker.load(asked.start)  # weights that stay home are as they were drawn
+    keep_best = bool(asked.keep_best) and len(state.validation) > 0
     training = Spent(worker)
     best = _weights(worker) if keep_best else ({}, {})
     least = _validation_loss(worker, state) if keep_best else math.inf
     done: list[Trained] = []
-    for round, rate in enumerate(rates, start=1):
+    for round, rate in enumerate(asked.rates, start=1):
         moments = done[-1].optimizer if done else {}
-        done.append(_train_round(protocol, worker, state, round=round, rate=rate, moments=moments, on_step=on_step))
+        done.append(_train_round(local, worker, state, round=round, rate=rate, moments=moments, on_step=on_step))
         shared, home = _weights(worker)
         worker.load(shared, home=home)  # what was trained may differ from what it is exchanged as
         if not keep_best:
@@ -68,33 +81,32 @@ def answer_alone(
         loss = _validation_loss(worker, state)
         if loss < least:
             best, least = (shared, home), loss
-    facts: dict[str, Fact] = {
-        "seconds": training.working,
-        "steps": sum(len(trained.losses) for trained in done),
-        "tokens": sum(trained.tokens for trained in done),
-    }
+    seconds = training.working
     if keep_best:
         worker.load(best[0], home=best[1])
-    facts |= measure_parts(worker, state, public, generate=True, name=MOMENT)
-    facts["evaluation_seconds"] = training.evaluating
-    return Message(kind=KIND, facts=facts)
+    measured = measure_parts(worker, state, public, generate=True, name=MOMENT)
+    return TrainedAlone(
+        seconds=seconds,
+        steps=sum(len(trained.losses) for trained in done),
+        tokens=sum(trained.tokens for trained in done),
+        evaluation_seconds=training.evaluating,
+        measured=measured,
+    )
 
 
-def alone_specs(start: Tensors, figures: Iterable[str]) -> tuple[MessageSpec, MessageSpec]:
-    """Return what this phase may send up and down; `figures` are the names that the task can report."""
-    down = MessageSpec(
-        tensors=specs_of(start),
-        facts={
-            "rates": shares("share of the learning rate in each round of training alone"),
-            "keep_best": flag("1 if the round of least own validation loss counts, 0 if the last"),
-        },
+def alone_call(start: Tensors, figures: Iterable[str]) -> Call:
+    """Return the call of this phase; `figures` are the names that the task can report."""
+    return Call(
+        question=TrainAlone,
+        answers=(TrainedAlone,),
+        forms={"start": specs_of(start)},
+        specs=figure_specs(figures, "of weights trained alone"),
         trains="rounds",
     )
-    return MessageSpec(facts=WORK_FACTS | figure_specs(figures, "of weights trained alone")), down
 
 
 def _train_round(
-    protocol: "Averaging",
+    local: LocalTraining,
     worker: Worker,
     state: ClientState,
     *,
@@ -104,7 +116,6 @@ def _train_round(
     on_step: OnStep | None,
 ) -> Trained:
     """Train all weights, whatever rests in this round of the federation under its rule."""
-    local = protocol.local
     return train_locally(
         worker,
         state.train,

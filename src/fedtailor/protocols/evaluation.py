@@ -13,8 +13,9 @@ from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
-from ..messages import FactSpec, MessageSpec, specs_of
+from ..messages import Call, FactSpec, Record, read, specs_of, write
 from ..messages.facts import Part, asked, metrics, whole
+from ..messages.record import Figures, fact, figures, tensors
 from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
@@ -24,6 +25,25 @@ from ..tensors import Tensors
 PARTS: tuple[Part, ...] = ("validation", "test")  # of a client's own examples
 BEFORE = "before"  # the moment at which the backbone as it is is evaluated, whatever the tuning begins with
 TEXTS_ALONE = 2  # the value of "generate" where no losses are wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Record, kind="evaluate"):
+    """Weights to measure on a client's own parts."""
+
+    name: str = fact(FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40))
+    parts: str = fact(FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40))
+    generate: int = fact(whole("1 if metrics of generated text are wanted, 2 if they alone", most=TEXTS_ALONE))
+    own_version: int | None = fact(asked("version of the client's own weights that take part", optional=True))
+    clients: int | None = fact(asked("clients in all: the shared weights may be the mean of so many", optional=True))
+    shared: Tensors = tensors()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Record, kind="evaluate"):
+    """What a client measured."""
+
+    measured: Figures = figures()
 
 
 @dataclass(kw_only=True)
@@ -53,14 +73,14 @@ def ask_evaluation(
             assert reply.error is not None
             found.failures[reply.client] = reply.error
             continue
-        if any(isinstance(value, float) and not math.isfinite(value) for value in reply.message.facts.values()):
+        measured = read(reply.message, Evaluated).measured
+        if any(isinstance(value, float) and not math.isfinite(value) for part in measured.values() for value in part.values()):
             # it would decide when to stop, and which round is best
             found.failures[reply.client] = ClientFailure(kind="not-finite", mark=NotFinite.__name__)
             continue
-        for key, value in reply.message.facts.items():
-            part, figure = key.split(".", 1)
-            store = found.validation if part == "validation" else found.test
-            store.setdefault(reply.client, {})[figure] = value if isinstance(value, list) else float(value)
+        for part, store in (("validation", found.validation), ("test", found.test)):
+            if part in measured:
+                store[reply.client] = dict(measured[part])
     return found
 
 
@@ -82,36 +102,35 @@ def evaluation_request(
         clients: of the federation, all, if own weights take part.
         texts_alone: whether the losses of these weights are known, and only texts are wanted.
     """
-    parts = ("test",) if texts_alone else PARTS
-    facts: dict[str, Fact] = {"name": name, "parts": ",".join(parts), "generate": TEXTS_ALONE if texts_alone else int(generate)}
-    facts |= {} if own_version is None else {"own_version": own_version, "clients": clients}
-    return Message(kind="evaluate", tensors=shared, facts=facts)
+    request = Evaluate(
+        name=name,
+        parts=",".join(("test",) if texts_alone else PARTS),
+        generate=TEXTS_ALONE if texts_alone else int(generate),
+        own_version=own_version,
+        clients=None if own_version is None else clients,
+        shared=shared,
+    )
+    return write(request)
 
 
-def answer_evaluation(worker: Worker, state: ClientState, message: Message) -> Message:
+def answer_evaluation(worker: Worker, state: ClientState, asked: Evaluate) -> Evaluated:
     """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
-    facts: dict[str, Fact] = {}
-    name, generate = str(message.facts["name"]), int(message.facts["generate"])  # type: ignore[arg-type]
-    with worker.untrained() if name == BEFORE else nullcontext(worker) as evaluates:
-        for part in str(message.facts["parts"]).split(","):
-            shard = state.validation if part == "validation" else state.test
+    measured: dict[str, Mapping[str, Any]] = {}
+    texts_alone = asked.generate == TEXTS_ALONE
+    with worker.untrained() if asked.name == BEFORE else nullcontext(worker) as evaluates:
+        for part in asked.parts.split(","):
+            shard, generate = state.validation if part == "validation" else state.test, asked.generate > 0 and part == "test"
             if len(shard):
-                facts |= part_figures(
-                    evaluates,
-                    state,
-                    part,
-                    shard,
-                    generate=generate > 0 and part == "test",
-                    name=name,
-                    texts_alone=generate == TEXTS_ALONE,
+                measured[part] = part_figures(
+                    evaluates, state, part, shard, generate=generate, name=asked.name, texts_alone=texts_alone
                 )
-    return Message(kind="evaluate", facts=facts)
+    return Evaluated(measured=measured)
 
 
 def part_figures(
     worker: Worker, state: ClientState, part: str, shard: Shard, *, generate: bool, name: str, texts_alone: bool = False
 ) -> dict[str, Fact]:
-    """Return the figures of the weights in place on one part, under its name; texts stay in the client's folder.
+    """Return the figures of the weights in place on one part; texts stay in the client's folder.
 
     Counts that metrics are made of go with the part that the figures over all clients are of: a client's test part, if it has one.
 
@@ -123,11 +142,11 @@ def part_figures(
         raise Diverged(f"{part} loss", result.figures["loss"])
     if part == "test":
         state.write_texts(f"generations-{name}", result.texts)
-    facts: dict[str, Fact] = {f"{part}.{figure}": value for figure, value in result.figures.items() if math.isfinite(value)}
+    facts: dict[str, Fact] = {figure: value for figure, value in result.figures.items() if math.isfinite(value)}
     if part == "validation" and result.losses is not None and result.losses.sample_loss is not None:
-        facts[f"{part}.{SAMPLE_LOSS}"] = result.losses.sample_loss
+        facts[SAMPLE_LOSS] = result.losses.sample_loss
     if part == "test" or (part == "validation" and not len(state.test)):
-        facts |= {f"{part}.{figure}": list(counts) for figure, counts in result.counts.items()}
+        facts |= {figure: list(counts) for figure, counts in result.counts.items()}
     return facts
 
 
@@ -136,26 +155,19 @@ def own_of(kept: Tensors) -> dict[str, Tensor]:
     return {name.removeprefix(OWN): value for name, value in kept.items() if name.startswith(OWN)}
 
 
-def evaluation_specs(shared: Tensors, figures: Iterable[str], *, home: bool = False) -> tuple[MessageSpec, MessageSpec]:
-    """Return what an evaluation may send up and down.
+def evaluation_call(shared: Tensors, figures: Iterable[str], *, home: bool = False) -> Call:
+    """Return the call of an evaluation.
 
     Args:
+        shared: the weights that go down.
         figures: names that the task can report.
         home: whether clients have weights of their own that take part.
     """
-    own = {
-        "own_version": asked("version of the client's own weights that take part", optional=True),
-        "clients": asked("clients in all: the shared weights may be the mean of so many", optional=True),
-    }
     names = list(figures)
-    found = {name: spec for part in PARTS for name, spec in metrics(names, part, f"on the client's own {part} part").items()}
-    down = MessageSpec(
-        tensors=specs_of(shared),
-        facts={
-            "name": FactSpec(type="str", purpose="the moment that is evaluated", most_characters=40),
-            "parts": FactSpec(type="str", purpose="which of the client's parts to evaluate", most_characters=40),
-            "generate": whole("1 if metrics of generated text are wanted, 2 if they alone", most=TEXTS_ALONE),
-        }
-        | (own if home else {}),
+    return Call(
+        question=Evaluate,
+        answers=(Evaluated,),
+        forms={"shared": specs_of(shared)},
+        specs={name: spec for part in PARTS for name, spec in metrics(names, part, f"on the client's own {part} part").items()},
+        without=frozenset(() if home else ("own_version", "clients")),
     )
-    return MessageSpec(facts=found), down

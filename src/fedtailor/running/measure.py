@@ -77,7 +77,7 @@ class Evaluator:
             own_version=own_version,
             clients=len(self.federation.clients),
         )
-        clients = self._at_clients(progress, request, known, round=round, scope=scope, texts=texts)
+        clients = self._at_clients(progress, request, known, round=round, scope=scope, name=name, texts=texts)
         over = "test set" if test else "clients" if clients.test else "validation"
         no_means = self.parts.job.evaluation.no_means
         counted = (
@@ -130,6 +130,7 @@ class Evaluator:
         *,
         round: int,
         scope: str,
+        name: str,
         texts: bool,
     ) -> ClientFigures:
         """Return the figures of all clients that measure; only those are asked of whom something is not known yet."""
@@ -139,7 +140,7 @@ class Evaluator:
         lacking = [client for client in asked if client in found.test and texts and "texts" not in found.test[client]]
         requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
         if texts:
-            progress.texts_at(scope, round, str(request().facts["name"]))
+            progress.texts_at(scope, round, name)
         replies = count(1)
         new = ask_evaluation(
             self.federation,
@@ -148,12 +149,12 @@ class Evaluator:
         )
         for client, failure in new.failures.items():
             self.notify("failure", client=client, text=f"in evaluation: {wording(failure.kind, failure.mark)}; see its log.txt")
-        for name, figures, store in (
+        for kind, figures, store in (
             (f"{scope}-validation", new.validation, found.validation),
             (scope, new.test, found.test),
         ):
             for client, values in figures.items():
-                progress.note_figures(round, name, client, values)
+                progress.note_figures(round, kind, client, values)
                 store.setdefault(client, {}).update(values)
         found.failures = new.failures
         if fresh and len(new.failures) == len(asked):

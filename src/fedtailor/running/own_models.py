@@ -1,6 +1,5 @@
 """After the rounds of a protocol in which each client has a model of its own: the last alignment, and how good these models are."""
 
-from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -13,10 +12,11 @@ from ..interfaces import Federation
 from ..learning.over_clients import numbers, over_clients
 from ..learning.public_fit import STEPS
 from ..ledger import train_flops
+from ..messages import read
+from ..messages.work import PARTS
 from ..protocols import DistillationRun
 from ..protocols.distillation.collect import COUNTS_OF, FIT_OF, SCORES_OF
-from ..protocols.distillation.messages import ALIGN, NOW
-from ..protocols.personal import PARTS
+from ..protocols.distillation.messages import ALIGN, NOW, Aligned
 from ..records import ClientFailure, ClientId
 from ..tasks.evaluation import Evaluation
 from ..tensors import Tensors
@@ -56,7 +56,7 @@ def align_last(parts: Parts, federation: Federation, progress: Progress, *, roun
                 text=f"in the last alignment: {wording(reply.error.kind, reply.error.mark)}; see its log.txt",
             )
             continue
-        _note(parts, progress, reply.client, reply.message.facts, figures)
+        _note(parts, progress, reply.client, read(reply.message, Aligned), figures)
     if len(failures) == len(asked):
         raise RunError(
             f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({wording(f.kind, f.mark) for f in failures.values()}))}; "
@@ -68,18 +68,14 @@ def align_last(parts: Parts, federation: Federation, progress: Progress, *, roun
     return _section(protocol, progress, figures, parts.job.evaluation)
 
 
-def _note(parts: Parts, progress: Progress, client: ClientId, facts: Mapping[str, Any], figures: Figures) -> None:
+def _note(parts: Parts, progress: Progress, client: ClientId, aligned: Aligned, figures: Figures) -> None:
     """Add one client's work to the progress, and its figures to those of its parts."""
-    for key, value in facts.items():
-        part, _, figure = key.partition(".")
-        if figure:
-            figures[part].setdefault(client, {})[figure] = value if isinstance(value, list) else float(value)
-    progress.figures["flops"] += train_flops(
-        int(facts["tokens"]), parts.sizes_of(client), full=written(parts.job.tuning).every_weight
-    )
-    progress.figures["seconds"]["train"] += float(facts["seconds"])
-    progress.figures["seconds"]["evaluate"] += float(facts.get("evaluation_seconds", 0.0))
-    progress.note_peak(int(facts.get("peak_bytes", 0)))
+    for part, measured in aligned.measured.items():
+        figures[part][client] = dict(measured)
+    progress.figures["flops"] += train_flops(aligned.tokens, parts.sizes_of(client), full=written(parts.job.tuning).every_weight)
+    progress.figures["seconds"]["train"] += aligned.seconds
+    progress.figures["seconds"]["evaluate"] += aligned.evaluation_seconds or 0.0
+    progress.note_peak(aligned.peak_bytes or 0)
 
 
 def _section(protocol: DistillationRun, progress: Progress, figures: Figures, evaluation: Evaluation) -> dict[str, Any]:

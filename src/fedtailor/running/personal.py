@@ -11,7 +11,7 @@ from ..interfaces import Federation
 from ..learning.over_clients import numbers, over_clients
 from ..ledger import train_flops
 from ..protocols import alone
-from ..protocols.personal import KIND, PersonalFigures, ask_personal, personal_request
+from ..protocols.personal import KIND, PersonalFigures, Personalized, W, ask_personal, personal_request
 from ..records import ClientId, Message
 from ..tensors import Tensors
 from ..tuning import written
@@ -51,7 +51,7 @@ def personalize(
     if not parts.job.personalization.personal:
         return None
     request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
-    found = _ask(parts, federation, request, "personalization", notify)
+    found = _ask(parts, federation, request, Personalized, "personalization", notify=notify)
     if not found.work:
         kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
         raise RunError(
@@ -60,14 +60,14 @@ def personalize(
         )
     _note(progress, found, round, kind=KIND, scope="personal")
     _count(parts, progress, found)
-    notify("personalized", clients=len(found.work), kept=sum(int(work["kept"]) for work in found.work.values()))
+    notify("personalized", clients=len(found.work), kept=sum(work.kept for work in found.work.values()))
     local = _train_alone(parts, federation, progress, notify=notify, folder=folder)
     return _section(parts, progress, found, after, local)
 
 
 def _train_alone(
     parts: Parts, federation: Federation, progress: Progress, *, notify: Notify, folder: RunFolder
-) -> PersonalFigures:
+) -> PersonalFigures[alone.TrainedAlone]:
     """Ask each client, if the job wants it, to train alone for as many rounds as there were; what it costs is no cost of the method."""
     if alone.KIND not in parts.manifest.down:
         return PersonalFigures()
@@ -77,14 +77,16 @@ def _train_alone(
         rates=[parts.protocol.local.round_factor(round, planned) for round in range(1, rounds + 1)],
         keep_best=parts.job.stop.keep == "best",
     )
-    found = _ask(parts, federation, request, "training alone", notify)
+    found = _ask(parts, federation, request, alone.TrainedAlone, "training alone", notify=notify)
     _note(progress, found, rounds, kind=alone.KIND, scope="local")
     seconds = progress.figures["seconds"]
-    seconds["alone"] = seconds.get("alone", 0.0) + sum(work["seconds"] for work in found.work.values())
+    seconds["alone"] = seconds.get("alone", 0.0) + sum(work.seconds for work in found.work.values())
     return found
 
 
-def _ask(parts: Parts, federation: Federation, request: Message, what: str, notify: Notify) -> PersonalFigures:
+def _ask(
+    parts: Parts, federation: Federation, request: Message, form: type[W], what: str, *, notify: Notify
+) -> PersonalFigures[W]:
     """Send the request to each client that trains, and return what came; who failed is told."""
     asked = [info.id for info in parts.sampler.clients]
     replies = count(1)
@@ -92,6 +94,7 @@ def _ask(parts: Parts, federation: Federation, request: Message, what: str, noti
         federation,
         asked,
         request,
+        form,
         lambda client: notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
@@ -99,26 +102,32 @@ def _ask(parts: Parts, federation: Federation, request: Message, what: str, noti
     return found
 
 
-def _note(progress: Progress, found: PersonalFigures, round: int, *, kind: str, scope: str) -> None:
+def _note(progress: Progress, found: PersonalFigures[W], round: int, *, kind: str, scope: str) -> None:
     """Add figures and bytes to the progress; they take the place of figures that the round's evaluation had of the same clients' weights."""
     progress.drop_figures(round, [pattern.format(scope) for pattern in SCOPES.values()], found.work)
     for part, pattern in SCOPES.items():
         for client, figures in found.parts[part].items():
             progress.note_figures(round, pattern.format(scope), client, figures)
-    progress.figures["seconds"]["evaluate"] += sum(work.get("evaluation_seconds", 0.0) for work in found.work.values())
+    progress.figures["seconds"]["evaluate"] += sum(work.evaluation_seconds or 0.0 for work in found.work.values())
     progress.add_traffic(kind, found.traffic.up_bytes, found.traffic.down_bytes, found.traffic.seconds)
 
 
-def _count(parts: Parts, progress: Progress, found: PersonalFigures) -> None:
+def _count(parts: Parts, progress: Progress, found: PersonalFigures[Personalized]) -> None:
     """Add operations, seconds and memory to the progress."""
     for client, work in found.work.items():
         sizes, full = parts.sizes_of(client), written(parts.job.tuning).every_weight
-        progress.figures["flops"] += train_flops(int(work["tokens"]), sizes, full=full)
-        progress.figures["seconds"]["train"] += work["seconds"]
-        progress.note_peak(int(work.get("peak_bytes", 0)))
+        progress.figures["flops"] += train_flops(work.tokens, sizes, full=full)
+        progress.figures["seconds"]["train"] += work.seconds
+        progress.note_peak(work.peak_bytes or 0)
 
 
-def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Moment, local: PersonalFigures) -> dict[str, Any]:
+def _section(
+    parts: Parts,
+    progress: Progress,
+    found: PersonalFigures[Personalized],
+    after: Moment,
+    local: PersonalFigures[alone.TrainedAlone],
+) -> dict[str, Any]:
     """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set.
 
     `shares_a_part` tells whether the shared weights are but a part of each client's model. With them go those of weights trained alone, if there are any: `local` and `local_public`.
@@ -137,22 +146,22 @@ def _section(parts: Parts, progress: Progress, found: PersonalFigures, after: Mo
     columns = {name: figures for name, figures in columns.items() if figures or not name.startswith("local")}
     return {
         **{name: over_clients(figures, parts.job.evaluation) for name, figures in columns.items() if figures},
-        "kept": sum(int(work["kept"]) for work in found.work.values()),
+        "kept": sum(work.kept for work in found.work.values()),
         "shares_a_part": parts.shares_a_part,
         **({"local_cost": _cost(parts, local)} if local.work else {}),
         "clients": {
-            client: {"kept": bool(work["kept"]), **{name: numbers(of.get(client, {})) for name, of in columns.items()}}
+            client: {"kept": bool(work.kept), **{name: numbers(of.get(client, {})) for name, of in columns.items()}}
             for client, work in sorted(found.work.items())
         },
     }
 
 
-def _cost(parts: Parts, local: PersonalFigures) -> dict[str, float]:
+def _cost(parts: Parts, local: PersonalFigures[alone.TrainedAlone]) -> dict[str, float]:
     """Return what training alone cost all clients together."""
     full = written(parts.job.tuning).every_weight
     return {
-        "flops": sum(train_flops(int(work["tokens"]), parts.sizes, full=full) for work in local.work.values()),
-        "seconds": sum(work["seconds"] for work in local.work.values()),
+        "flops": sum(train_flops(work.tokens, parts.sizes, full=full) for work in local.work.values()),
+        "seconds": sum(work.seconds for work in local.work.values()),
     }
 
 

@@ -1,8 +1,7 @@
 """The task of naming the class of a text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,9 +15,10 @@ from ..metrics import METRICS
 from ..metrics.classes import class_counts
 from ..metrics.figure import OF_COUNTS
 from ..metrics.own import own_score
-from ..records import Example, Numeral
-from ..text_files import expanded, read_json, read_text
+from ..records import Example
+from ..text_files import expanded
 from .evaluation import Measured, Pass, is_counted, metrics_of
+from .labels import class_numbers, found_labels, read_labels
 from .losses import Losses, sum_losses
 from .shard import Batch, Shard, TokenShard, one_by_one, tokens_of
 from .task import Bench, LogitsAt, Objective, padding_of
@@ -202,111 +202,3 @@ class Classification:
         """Return float32 scores [B, C] of the classes, and the numbers of the right ones [B]."""
         assert batch.labels_B is not None
         return self.logits(model, batch), batch.labels_B
-
-
-def class_number(example: Example, numbers: Mapping[str, int]) -> int:
-    """Return the number of an example's class; see `class_numbers`."""
-    return class_numbers([example], list(numbers))[0]
-
-
-def class_numbers(examples: Sequence[Example], labels: Sequence[str]) -> list[int]:
-    """Return the number of each example's class.
-
-    A label is the text of a listed name. A whole number that is no name, of a source with types, is the place in the list, from 0, where no
-    name is a number; a text never is, whatever its digits.
-
-    Raises:
-        DataError: if labels are not known, with their number, the first five, and what was expected.
-    """
-    places = {name: number for number, name in enumerate(labels)}
-    counted = not any(map(is_whole, labels))
-    found: list[int] = []
-    strange: list[Example] = []
-    for example in examples:
-        text = label_text(example.fields.get("label"))
-        if text is not None and text in places:
-            found.append(places[text])
-        elif counted and isinstance(text, Numeral) and 0 <= int(text) < len(labels):
-            found.append(int(text))
-        else:
-            strange.append(example)
-    if strange:
-        raise DataError(_unknown_labels(strange, len(examples), labels))
-    return found
-
-
-def _unknown_labels(strange: Sequence[Example], of: int, labels: Sequence[str]) -> str:
-    some = ", ".join(
-        f"example {e.id}{f' ({e.place})' if e.place else ''} has the label {_shown(e.fields.get('label'))}" for e in strange[:5]
-    )
-    known = ", ".join(list(labels)[:5]) + (", ..." if len(labels) > 5 else "")
-    return (
-        f"{len(strange):,} of {of:,} labels are not known: {some}{', ...' if len(strange) > 5 else ''}; the task knows {len(labels)} labels, "
-        f"numbered 0 to {len(labels) - 1}: {known}. A label is the text of a name, letter by letter; where the data have numbers for these names, "
-        "they must be whole numbers of a file with types (Parquet, JSON). Correct the data, or name all labels in task.labels: where it is left out, "
-        "they are those of the training and validation data, never of the test set"
-    )
-
-
-def label_text(label: object) -> str | None:
-    """Return a label as text, and a Numeral if it is a whole number; None if it is no label."""
-    if isinstance(label, bool):
-        return None
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, Integral):
-        return Numeral(int(label))
-    return label if isinstance(label, str) and label else None
-
-
-def _shown(label: object) -> str:
-    text = repr(label)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
-    """Return the labels that occur: numbers in their order, else names in the order of the alphabet.
-
-    Raises:
-        DataError: if a label is missing or no label, if two differ by white space around them alone, or there are fewer than two.
-    """
-    seen: set[str] = set()
-    for example in examples:
-        text = label_text(example.fields.get("label"))
-        if text is None:
-            raise DataError(
-                f"example {example.id} has the label {example.fields.get('label')!r}; a label is a name or a whole number. Correct the data or data.columns"
-            )
-        seen.add(str(text))
-    if len(seen) < 2:
-        raise DataError(
-            f"the data have {len(seen)} distinct labels, a classification needs two; is data.columns.label the right column?"
-        )
-    spaced = sorted(name for name in seen if name != name.strip() and name.strip() in seen)
-    if spaced:
-        raise DataError(
-            f"the labels {spaced[0]!r} and {spaced[0].strip()!r} differ by white space alone; make them one in the data, or list both in task.labels"
-        )
-    return tuple(sorted(sorted(seen), key=int)) if all(map(is_whole, seen)) else tuple(sorted(seen))
-
-
-def is_whole(name: str) -> bool:
-    """Tell whether a label is a whole number, written out; ² is a digit, but no number."""
-    return name.removeprefix("-").isdecimal()
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the names in a JSON list, or in a text file with one a line.
-
-    Raises:
-        SettingError: if the file cannot be read or does not hold at least two distinct names.
-    """
-    want = "task.labels names a file that holds a JSON list of names, or one name a line"
-    text = read_text(path, "the file of task.labels", tip="it holds a JSON list of names, or one name a line")
-    names = read_json(text, str(path)) if path.suffix == ".json" else text.split("\n")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SettingError(f"{want}; {path} holds something else")
-    found = tuple(name.strip() for name in names if name.strip())
-    if len(found) < 2 or len(set(found)) < len(found):
-        raise SettingError(f"{want}, at least two and all distinct; {path} has {len(found)} ({len(set(found))} distinct)")
-    return found

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from string import Formatter
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -23,6 +22,7 @@ from .text.chat import Written, turn_end, write
 from .text.markers import Markers, Tokens, markers_of, templates_in
 from .text.measure import measure_tokens, text_objective, token_batch, token_losses, with_texts
 from .text.talk import needs_chat, talk_of
+from .text.template import check_template, fill, names_in
 from .text.tokenization import (
     Prompt,
     Truncate,
@@ -217,45 +217,3 @@ class Generation:
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
         return causal_scores(model, batch, logits_at)
-
-
-def names_in(template: str) -> list[str]:
-    """Return the columns that stand in braces, in order.
-
-    Raises:
-        ValueError: if the braces do not match.
-    """
-    return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
-
-
-def check_template(template: str) -> None:
-    """Raise SettingError unless `template` has {input} once and ends with its one {target}."""
-    want = 'template is a text with {input} and, at its end, {target}, such as "{input}\\n{target}"'
-    if not isinstance(template, str):
-        raise SettingError(f"{want}; got {template!r}")
-    try:
-        names = names_in(template)
-    except ValueError as error:
-        raise SettingError(
-            f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace"
-        ) from None
-    if names.count("input") != 1 or names.count("target") != 1 or not template.endswith("{target}") or "" in names:
-        raise SettingError(f"{want}, each once; got {template!r}")
-
-
-def fill(template: str, example: Example) -> Prompt:
-    """Return `template` up to its target, filled with the example's columns.
-
-    Raises:
-        DataError: if it names a column that the example does not have.
-    """
-    text, span, data = "", (0, 0), []
-    for literal, name, _, _ in Formatter().parse(template):
-        text += literal
-        if name is None or name == "target":
-            continue
-        begin = len(text)
-        text += text_of(example, name)
-        data.append((begin, len(text)))
-        span = data[-1] if name == "input" else span
-    return Prompt(text=text, input=[span], data=data)

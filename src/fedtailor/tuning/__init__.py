@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
-from .adapters.over_peft import attach_saved, notes_of
+from .adapters.over_peft import attach_saved, head_names, notes_of
 from .among import LoraAmong
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
-from .learning_rates import usual_learning_rate
+from .learning_rates import usual_head_learning_rate, usual_learning_rate
 from .lora import Lora
 from .peft import PeftMethod
 from .prefix import Prefix
@@ -40,11 +40,13 @@ __all__ = [
     "Written",
     "attach_saved",
     "begins_elsewhere",
+    "head_names",
     "keeps_weights",
     "load_adapter",
     "notes_of",
     "save_whole",
     "untrained",
+    "usual_head_learning_rate",
     "usual_learning_rate",
     "written",
 ]

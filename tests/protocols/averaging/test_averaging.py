@@ -192,12 +192,12 @@ def test_what_is_foretold_is_what_was_sent(make_job, rows, tmp_path, changes):
 
 
 def test_a_client_that_sends_other_factors_is_dropped():
+    from fedtailor.protocols.averaging.collect import Collector
     from fedtailor.protocols.averaging.messages import scale_reader
-    from fedtailor.protocols.rounds.collect import Collector
     from fedtailor.records import Message, Reply
 
     names = {"m.lora_A.weight": torch.ones(1, 2), "m.lora_B.weight": torch.ones(2, 1)}
-    facts = {"version": 0, "examples": 1}
+    facts = {"version": 0, "examples": 1, "targets": 1, "tokens": 1, "steps": 1, "seconds": 1.0}
 
     def reply(client, keep, **more):
         tensors = {name: value for name, value in names.items() if keep in name}
@@ -212,9 +212,11 @@ def test_a_client_that_sends_other_factors_is_dropped():
 def test_the_manifest_of_a_run_follows_its_rounds():
     shared = {"m.lora_A.weight": torch.ones(1, 2), "m.lora_B.weight": torch.ones(2, 1), "head": torch.ones(1)}
     from fedtailor.aggregation import RoLora
+    from fedtailor.messages import manifest_of
+    from fedtailor.protocols import AveragingRun
 
-    protocol = Averaging(aggregation=RoLora())
-    one = protocol.manifest(shared, []).up["train"].tensors
+    protocol = AveragingRun(settings=Averaging(aggregation=RoLora()))
+    one = manifest_of(protocol.calls(shared)).up["train"].tensors
     assert {name: spec.optional for name, spec in one.items()} == {"m.lora_B.weight": False, "head": False}
-    two = protocol.manifest(shared, [], rounds=2).up["train"].tensors
+    two = manifest_of(protocol.calls(shared, rounds=2)).up["train"].tensors
     assert {name: spec.optional for name, spec in two.items()} == dict.fromkeys(shared, True) | {"head": False}

@@ -7,11 +7,12 @@ import pytest
 import torch
 from jobs import tiny_rows
 from safetensors.torch import load_file
-from split_shapes import FAMILIES, class_rows, federation_of, save_family, split_job, split_parts
+from split_shapes import FAMILIES, class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
 from fedtailor.assembly import assemble, foretell
 from fedtailor.messages import decode
 from fedtailor.protection import Gate
+from fedtailor.protocols.evaluation import evaluation_request
 from fedtailor.protocols.rounds.sampling import Sampler
 from fedtailor.records import ClientInfo
 from fedtailor.running import engine, run
@@ -171,3 +172,20 @@ def test_one_client_alone_and_few_examples(folders):
     sampler = Sampler(clients=[alone], per_round=1)
     rounds = parts.protocol.serve(federation_of(parts), parts.protocol.start(parts.worker), sampler, rounds=1)
     assert next(rounds).clients[0]["steps"] == 1
+
+
+def test_an_evaluation_is_of_the_weights_that_come_with_it(folders):
+    parts = split_parts(folders["gpt2"], "gpt2")
+    client, state = next(iter(parts.states.items()))
+    half, shared = parts.protocol.client(parts.worker, state), random_shared(parts)
+    start = dict(parts.worker.tensors())
+
+    def loss_of(weights):
+        request = evaluation_request(weights, name="after", generate=False)
+        return half.answer(request).facts["test.loss"]
+
+    at_start = loss_of(start)
+    found = loss_of(shared)
+    assert found == parts.worker.evaluate(state.test, generate=False).figures["loss"]
+    assert abs(found - at_start) > 1e-4
+    assert loss_of(start) == at_start, client

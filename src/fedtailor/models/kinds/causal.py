@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from ...errors import BackboneError
-from ..device import Precision
 from ..ends import check_ends, generation_settings
 from ..labels import HeadPlan
-from ..locate import Location
 from ..pooling import Pooling
-from .kind import Files, Loaded
-from .text import load_text, read_text_model
+from .text import TextKind
 
 OTHER_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")  # of no next token
 
 
-class Causal:
+class Causal(TextKind):
     """Models that write texts."""
 
     name: ClassVar[str] = "causal"
@@ -32,24 +28,6 @@ class Causal:
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Accept any: there are no classes."""
-
-    def read(self, folder: Path) -> Files:
-        """Return what the folder says of the model, checked."""
-        return read_text_model(folder)
-
-    def load(
-        self,
-        place: Location,
-        files: Files,
-        *,
-        labels: Sequence[str],
-        pooling: Pooling,
-        precision: Precision,
-        device: torch.device,
-        seed: int,
-    ) -> Loaded:
-        """Return the model with its tokenizer."""
-        return load_text(self, place, files, labels=labels, pooling=pooling, precision=precision, device=device, seed=seed)
 
     def check_head(self, config: Any, folder: Path) -> None:
         """Raise BackboneError if the folder is of a model with another head."""

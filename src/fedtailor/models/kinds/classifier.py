@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from ...errors import SettingError
-from ..device import Precision
 from ..labels import HeadPlan, plan_head
-from ..locate import Location
 from ..pooling import Pooling, is_unread, pool_mean, reads_mean
-from .kind import Files, Loaded
-from .text import load_text, read_text_model
+from .text import TextKind
 
 
-class Classifier:
+class Classifier(TextKind):
     """Models that name the class of a text."""
 
     name: ClassVar[str] = "classifier"
@@ -31,24 +27,6 @@ class Classifier:
         """Raise SettingError unless there are two classes at least."""
         if len(labels) < 2:
             raise SettingError(f"labels must name at least two classes for a classifier, got {list(labels)!r}")
-
-    def read(self, folder: Path) -> Files:
-        """Return what the folder says of the model, checked."""
-        return read_text_model(folder)
-
-    def load(
-        self,
-        place: Location,
-        files: Files,
-        *,
-        labels: Sequence[str],
-        pooling: Pooling,
-        precision: Precision,
-        device: torch.device,
-        seed: int,
-    ) -> Loaded:
-        """Return the model with its tokenizer; the rows of its head are the classes in the order of `labels`."""
-        return load_text(self, place, files, labels=labels, pooling=pooling, precision=precision, device=device, seed=seed)
 
     def check_head(self, config: Any, folder: Path) -> None:
         """Accept any: where the folder has another head, a new one is drawn."""

@@ -24,13 +24,55 @@ from .kind import Files, Loaded
 
 
 class TextKind(Protocol):
-    """What the loading of a model of texts asks its kind."""
+    """A kind of models of texts: how they are loaded stands here, what differs is asked of the kind."""
 
     name: ClassVar[str]
+    title: ClassVar[str]
     causal: ClassVar[bool]
+    pipeline: ClassVar[str]
     auto: ClassVar[str]
     mapping: ClassVar[str]  # where transformers lists the models that have such a head
     wanted: ClassVar[str]  # what they are called in a message
+
+    def read(self, folder: Path) -> Files:
+        """Return config.json and the weights' headers, checked before anything else reads them."""
+        settings, weights = read_settings(folder), read_weights(folder)
+        check_type(settings, folder / "config.json")
+        check_numbers(settings, folder / "config.json", weights)  # before the tokenizer, which reads the config too
+        return Files(settings=settings, weights=weights)
+
+    def load(
+        self,
+        place: Location,
+        files: Files,
+        *,
+        labels: Sequence[str],
+        pooling: Pooling,
+        precision: Precision,
+        device: torch.device,
+        seed: int,
+    ) -> Loaded:
+        """Return a model with its tokenizer, frozen, in evaluation mode; see `Kind.load`."""
+        tokenizer = load_tokenizer(place.folder)
+        try:
+            with (
+                quiet_transformers(),
+                torch_draws(stream_seed(seed, "head")),
+                bounded_build(files.settings, place.folder / "config.json", files.weights, labels=len(labels)),
+            ):
+                model, fresh, note = _build(self, place.folder, files, labels, _form(precision, device))
+        except BaseException as fault:  # whatever transformers, safetensors and tokenizers raise; a panic is no Exception
+            if is_ours(fault):
+                raise
+            raise config_fault(fault, place.folder, files.settings, files.weights, kind=self.name, auto=self.auto) from fault
+        model = model if precision == "4bit" else model.to(device)
+        check_numbers_of(model, place.folder)
+        _agree_on_padding(model, tokenizer, place.folder)
+        fresh = self.finish(model, place.folder, fresh, pooling)
+        model.requires_grad_(False)
+        model.eval()
+        vars(model)["padding_side"] = find_padding(model, tokenizer, causal=self.causal, what=f"backbone folder {place.folder}")
+        return Loaded(model=model, processor=tokenizer, fresh=fresh, note=note)
 
     def check_head(self, config: Any, folder: Path) -> None:
         """Raise BackboneError if the folder is of a model with a head of no use."""
@@ -43,48 +85,6 @@ class TextKind(Protocol):
 
     def finish(self, model: nn.Module, folder: Path, fresh: tuple[str, ...], pooling: Pooling) -> tuple[str, ...]:
         """Check or change what is particular to this kind, and return which modules are still to be trained anew of `fresh`."""
-
-
-def read_text_model(folder: Path) -> Files:
-    """Return config.json and the weights' headers, checked before anything else reads them."""
-    settings, weights = read_settings(folder), read_weights(folder)
-    check_type(settings, folder / "config.json")
-    check_numbers(settings, folder / "config.json", weights)  # before the tokenizer, which reads the config too
-    return Files(settings=settings, weights=weights)
-
-
-def load_text(
-    kind: TextKind,
-    place: Location,
-    files: Files,
-    *,
-    labels: Sequence[str],
-    pooling: Pooling,
-    precision: Precision,
-    device: torch.device,
-    seed: int,
-) -> Loaded:
-    """Return a model with its tokenizer, frozen, in evaluation mode; see `Kind.load`."""
-    tokenizer = load_tokenizer(place.folder)
-    try:
-        with (
-            quiet_transformers(),
-            torch_draws(stream_seed(seed, "head")),
-            bounded_build(files.settings, place.folder / "config.json", files.weights, labels=len(labels)),
-        ):
-            model, fresh, note = _build(kind, place.folder, files, labels, _form(precision, device))
-    except BaseException as fault:  # whatever transformers, safetensors and tokenizers raise; a panic is no Exception
-        if is_ours(fault):
-            raise
-        raise config_fault(fault, place.folder, files.settings, files.weights, kind=kind.name, auto=kind.auto) from fault
-    model = model if precision == "4bit" else model.to(device)
-    check_numbers_of(model, place.folder)
-    _agree_on_padding(model, tokenizer, place.folder)
-    fresh = kind.finish(model, place.folder, fresh, pooling)
-    model.requires_grad_(False)
-    model.eval()
-    vars(model)["padding_side"] = find_padding(model, tokenizer, causal=kind.causal, what=f"backbone folder {place.folder}")
-    return Loaded(model=model, processor=tokenizer, fresh=fresh, note=note)
 
 
 def _build(

@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import OffManifest, RunError
 from ...federation.local import ClientHalf
 from ...messages import Manifest
+from ...messages.facts import moment_in, version_in
 from ...protection import Gate
 from ...records import Message
 from ..kit.policy import Policy
@@ -35,8 +36,8 @@ class Guarded:
     def answer(self, data: bytes) -> Any:
         """Return the encoded reply to an encoded message."""
         message = self.gate.enter_client(data)
-        if not MOMENT.fullmatch(str(message.facts.get("name", "before"))):  # it names a file at the site
-            raise OffManifest(f"{message.facts['name']!r} is no name of a moment")
+        if (name := moment_in(message)) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
+            raise OffManifest(f"{name!r} is no name of a moment")
         self._count(message)
         return self.gate.leave_client(self._without_secrets(self.half.answer(message)))
 
@@ -50,8 +51,9 @@ class Guarded:
         if spec.trains == "nothing":
             return
         asked, most = spec.rounds_in(message), 1 if spec.trains == "once" else self.rounds
-        if spec.trains == "round" and int(message.facts["version"]) >= self.rounds:  # type: ignore[arg-type]
-            raise RunError(f"round {message.facts['version']} was asked for, and the job has {self.rounds}")
+        version = version_in(message)
+        if spec.trains == "round" and (version is None or version >= self.rounds):
+            raise RunError(f"round {version} was asked for, and the job has {self.rounds}")
         self.trained[message.kind] += asked
         if asked > most or self.trained[message.kind] > TRIES * most:
             raise RunError(

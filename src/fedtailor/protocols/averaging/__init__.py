@@ -1,5 +1,6 @@
 """Averaging of updates."""
 
-from .averaging import Averaging
+from .ready import AveragingRun
+from .settings import Averaging
 
-__all__ = ["Averaging"]
+__all__ = ["Averaging", "AveragingRun"]

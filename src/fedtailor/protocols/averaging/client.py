@@ -1,10 +1,9 @@
-"""The client half of averaging."""
+"""The client's part of averaging."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,26 +12,25 @@ from ...learning.client import ClientState
 from ...learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ...learning.local import LocalTraining
 from ...learning.training import Correction
+from ...learning.training import Trained as LocallyTrained
 from ...learning.worker import OnStep, Spent, Worker
+from ...messages import answer
 from ...personalization import OWN, Dual, Personalization, Turn
-from ...records import Fact, Message
+from ...records import Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, cast, check_finite, scale, subtract
 from .. import alone
-from ..evaluation import answer_evaluation, own_of
-from ..personal import KIND, answer_personal
-from ..rounds.collect import apart
-from .messages import LOSSES, beside, scale_facts
-
-if TYPE_CHECKING:
-    from .averaging import Averaging
+from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
+from ..personal import Personalize, Personalized, answer_personal
+from .messages import Train, Trained, scales_of
+from .settings import Averaging
 
 
 @dataclass(frozen=True, kw_only=True)
 class AveragingClient:
     """Answers "train" with an update, all else with figures."""
 
-    protocol: "Averaging"
+    settings: Averaging
     worker: Worker
     state: ClientState
     personalization: Personalization
@@ -41,98 +39,102 @@ class AveragingClient:
 
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
-        if message.kind == "evaluate":
-            with self._placed(message):
-                return answer_evaluation(self.worker, self.state, message)
-        if message.kind == alone.KIND:
-            return alone.answer_alone(self.protocol, self.worker, self.state, message, public=self.public, on_step=self.on_step)
-        return self._personalize(message) if message.kind == KIND else self._train(message)
+        return answer(
+            message,
+            {Train: self._train, Evaluate: self._evaluate, Personalize: self._personalize, alone.TrainAlone: self._train_alone},
+        )
 
-    def _train(self, message: Message) -> Message:
-        version, rate_factor = int(message.facts["version"]), float(message.facts["rate_factor"])  # type: ignore[arg-type]
-        worker, state, settings = self.worker, self.state, self.protocol.local
-        shared, control = apart(message.tensors)
-        recalled = state.recall(version)
-        own = kept_control(recalled, control)
-        sent = self.protocol.sent(shared, version + 1)
-        kept_own = own_of(recalled)
-        worker.load(shared, home=kept_own if worker.home else None)
+    def _train(self, asked: Train) -> Trained:
+        worker, state, local = self.worker, self.state, self.settings.local
+        recalled = state.recall(asked.version)
+        own, kept_own = kept_control(recalled, asked.control), own_of(recalled)
+        worker.load(asked.shared, home=kept_own if worker.home else None)
         measured = worker.peak.reset()
-        wanted = message.facts.get(LOSSES, [])
+        wanted = asked.losses or ()
         measuring = Spent(worker)
-        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)} | self._validation("before", wanted)
+        before = self._validation("before", wanted)
         training = Spent(worker)
-        turn = self._turn(message, shared, kept_own)
-        turn.sent, turn.rate_factor = sent, rate_factor
+        turn = self._turn(asked.shared, kept_own, asked.version, asked.clients)
+        turn.sent, turn.rate_factor = self.settings.sent(asked.shared, asked.version + 1), asked.rate_factor
         turn.optimizer = {name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)}
-        turn.corrections = _corrections(worker, settings, control, own)
+        turn.corrections = _corrections(worker, local, asked.control, own)
         trained, own_weights = self.personalization.train(turn)
-        facts |= {
-            "seconds": training.working,
-            "targets": trained.targets,
-            "tokens": sum(each.tokens for each in turn.done),
-            "steps": sum(len(each.losses) for each in turn.done),
-            "first_loss": trained.losses[0],
-            "last_loss": trained.losses[-1],
-        }
-        facts |= {"peak_bytes": worker.peak.read()} if measured else {}
-        facts |= self._validation("after", wanted)
-        facts |= {"evaluation_seconds": measuring.evaluating} if wanted else {}
-        facts |= scale_facts(shared, worker.tuning.scale(worker.model))
-        tensors, kept = trained.delta, dict(trained.optimizer)
-        if control:
-            renewed = next_control(control, own, trained.delta, trained.rates)
-            kept |= {f"{KEPT}{name}": value for name, value in renewed.items()}
-            change = scale(subtract(renewed, own), 1 / int(message.facts["clients"]))  # type: ignore[arg-type]
-            tensors = dict(tensors) | beside(change)
+        seconds, peak = training.working, worker.peak.read() if measured else None
+        after = self._validation("after", wanted)
+        change, renewed = self._next_control(asked, own, trained)
+        kept = dict(trained.optimizer) | {f"{KEPT}{name}": value for name, value in renewed.items()}
         kept |= {f"{OWN}{name}": value for name, value in own_weights.items()}
         if kept:
-            for found in (tensors, kept):  # what is not sent must not be kept either
+            for found in (trained.delta, change, kept):  # what is not sent must not be kept either
                 check_finite(found, "weights after training")
-            state.keep(version + 1, kept)
-        return Message(kind="train", tensors=cast(tensors, getattr(torch, self.protocol.wire)), facts=facts)
+            state.keep(asked.version + 1, kept)
+        dtype = getattr(torch, self.settings.wire)
+        return Trained(
+            version=asked.version,
+            examples=len(state.train),
+            targets=trained.targets,
+            tokens=sum(each.tokens for each in turn.done),
+            steps=sum(len(each.losses) for each in turn.done),
+            first_loss=trained.losses[0],
+            last_loss=trained.losses[-1],
+            seconds=seconds,
+            peak_bytes=peak,
+            scale=scales_of(asked.shared, worker.tuning.scale(worker.model)) or None,
+            validation_before=before,
+            validation_after=after,
+            evaluation_seconds=measuring.evaluating if wanted else None,
+            delta=cast(trained.delta, dtype),
+            control=cast(change, dtype),
+        )
 
-    def _personalize(self, message: Message) -> Message:
-        kept = own_of(self.state.recall(int(message.facts["version"])))  # type: ignore[arg-type]
-        self.worker.load(message.tensors, home=kept if self.worker.home else None)
-        turn = self._turn(message, message.tensors, kept)
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(message.facts["generate"]))
+    def _next_control(self, asked: Train, own: Tensors, trained: LocallyTrained) -> tuple[Tensors, Tensors]:
+        """Return the change of the client's control variate, as a share of all clients, and the next one; empty without any."""
+        if not asked.control:
+            return {}, {}
+        assert asked.clients is not None  # what has control variates tells clients how many they are
+        renewed = next_control(asked.control, own, trained.delta, trained.rates)
+        return scale(subtract(renewed, own), 1 / asked.clients), renewed
 
-    @contextmanager
-    def _placed(self, message: Message) -> Iterator[None]:
-        """Let the received weights be in place inside the block, with the client's own of the version that the message names."""
-        version = message.facts.get("own_version")
-        kept = {} if version is None else own_of(self.state.recall(int(version)))  # type: ignore[arg-type]
-        self.worker.load(message.tensors, home=kept if self.worker.home else None)
-        if version is None or not isinstance(self.personalization, Dual):
-            yield
-            return
-        with self.personalization.placed(self._turn(message, message.tensors, kept)):
-            yield
+    def _evaluate(self, asked: Evaluate) -> Evaluated:
+        """Measure the received weights, with the client's own of the version that the request names."""
+        version = asked.own_version
+        kept = {} if version is None else own_of(self.state.recall(version))
+        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        dual = self.personalization if version is not None and isinstance(self.personalization, Dual) else None
+        with nullcontext() if dual is None else dual.placed(self._turn(asked.shared, kept, version or 0, asked.clients)):
+            return answer_evaluation(self.worker, self.state, asked)
 
-    def _turn(self, message: Message, shared: Tensors, kept: Tensors) -> Turn:
-        facts = message.facts
+    def _personalize(self, asked: Personalize) -> Personalized:
+        kept = own_of(self.state.recall(asked.version))
+        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        turn = self._turn(asked.shared, kept, asked.version, asked.clients)
+        return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))
+
+    def _train_alone(self, asked: alone.TrainAlone) -> alone.TrainedAlone:
+        return alone.answer_alone(self.settings.local, self.worker, self.state, asked, public=self.public, on_step=self.on_step)
+
+    def _turn(self, shared: Tensors, kept: Tensors, version: int, clients: int | None) -> Turn:
         return Turn(
             worker=self.worker,
             state=self.state,
             shared=shared,
             kept=kept,
-            version=int(facts.get("version", facts.get("own_version", 0))),  # type: ignore[arg-type]
-            local=self.protocol.local,
+            version=version,
+            local=self.settings.local,
             sent=list(shared),
-            clients=int(facts.get("clients", 0)),  # type: ignore[arg-type]
+            clients=clients or 0,
             on_step=self.on_step,
         )
 
-    def _validation(self, moment: str, wanted: Fact) -> dict[str, Fact]:
+    def _validation(self, moment: str, wanted: Collection[str]) -> float | None:
         """Return the loss of the weights in place on the client's validation part, if it is wanted and they are not but a part of its model."""
         partial = isinstance(self.personalization, Dual) and self.personalization.last_round
-        if partial or not len(self.state.validation) or moment not in wanted:  # type: ignore[operator]
-            return {}
+        if partial or not len(self.state.validation) or moment not in wanted:
+            return None
         loss = self.worker.sample_loss(self.state.validation)
         if not math.isfinite(loss):
             raise Diverged(f"validation loss {moment} training", loss)
-        return {f"validation_{moment}": loss}
+        return loss
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

@@ -1,6 +1,6 @@
 """Distillation on public examples."""
 
-from .server import DistillationRun
+from .ready import DistillationRun
 from .settings import Distillation
 
 __all__ = ["Distillation", "DistillationRun"]

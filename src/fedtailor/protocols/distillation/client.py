@@ -1,8 +1,7 @@
-"""The client half of distillation."""
+"""The client's part of distillation."""
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,21 +14,19 @@ from ...learning.distil import distil, say
 from ...learning.public_fit import row_scores, told_apart
 from ...learning.training import Trained, train_locally
 from ...learning.worker import OnStep, Spent, Worker
+from ...messages import answer
+from ...messages.wires.logits import LogitsWire
 from ...personalization import OWN
 from ...protection.label_noise import noised_counts
-from ...records import Fact, Message
+from ...records import Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, check_finite, check_same_names, clone
 from ...tuning import LoraAmong, written
-from ..averaging.messages import LOSSES
-from ..evaluation import answer_evaluation, own_of
+from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
 from ..personal import measure_parts
-from .messages import ALIGN, BEFORE, NOW, SCORES, logits_in, weights_in, with_mark
+from .messages import Align, Aligned, Learn, Lesson, Said
 from .public_set import PublicSet
-
-if TYPE_CHECKING:
-    from ...messages.wires.logits import LogitsWire
-    from .settings import Distillation
+from .settings import Distillation
 
 TOLD = "told/"  # a client keeps what it told of itself, so that it tells the same again
 FIT, COUNTS = f"{TOLD}fit", f"{TOLD}counts"
@@ -39,113 +36,117 @@ FIT, COUNTS = f"{TOLD}fit", f"{TOLD}counts"
 class DistillationClient:
     """Answers "train" with logits of its own model on public examples, "evaluate" and "align" with figures of that model."""
 
-    protocol: "Distillation"
+    protocol: Distillation
     worker: Worker
     state: ClientState
     public: PublicSet  # as tokens of the worker
-    wire: "LogitsWire"
+    wire: LogitsWire
     start: Tensors  # trained weights that the client begins with
     test: Shard | None = None  # the public test set
     on_step: OnStep | None = None
 
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
-        if message.kind == "evaluate":
-            self._load(self.state.recall(int(message.facts["own_version"])))  # type: ignore[arg-type]
-            return answer_evaluation(self.worker, self.state, message)
-        return self._align_last(message) if message.kind == ALIGN else self._train(message)
+        return answer(message, {Learn: self._learn, Evaluate: self._evaluate, Align: self._align_last})
 
-    def _train(self, message: Message) -> Message:
-        version = int(message.facts["version"])  # type: ignore[arg-type]
+    def _evaluate(self, asked: Evaluate) -> Evaluated:
+        assert asked.own_version is not None  # what is measured is the client's own model
+        self._load(self.state.recall(asked.own_version))
+        return answer_evaluation(self.worker, self.state, asked)
+
+    def _learn(self, asked: Learn) -> Said:
         worker, state, settings = self.worker, self.state, self.protocol.local
-        recalled = state.recall(version)
+        recalled = state.recall(asked.version)
         self._load(recalled)
         measured = worker.peak.reset()
-        wanted = message.facts.get(LOSSES, [])
+        wanted = asked.losses or ()
         measuring = Spent(worker)
-        facts: dict[str, Fact] = {"version": version, "examples": len(state.train)}
-        if "before" in wanted and len(state.validation):  # type: ignore[operator]
-            facts["validation_before"] = worker.sample_loss(state.validation)
+        before = worker.sample_loss(state.validation) if "before" in wanted and len(state.validation) else None
         training = Spent(worker)
-        told, told_facts, extra_tokens = self._tell(recalled)
+        told, extra_tokens = self._tell(recalled)
         if told.keys() - recalled.keys():
-            state.keep(version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
-        scores, scored_tokens = self._scores(version + 1)
-        aligned = self._align(message)
+            state.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
+        scores, scored_tokens = self._scores(asked.version + 1)
+        aligned = self._align(asked)
         trained = train_locally(
             worker,
             state.train,
             settings,
-            round=version + 1,
+            round=asked.version + 1,
             client=state.id,
-            rate_factor=float(message.facts["rate_factor"]),  # type: ignore[arg-type]
+            rate_factor=asked.rate_factor,
             optimizer={name: value for name, value in recalled.items() if not name.startswith((OWN, TOLD))},
             corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
             on_step=self.on_step,
         )
-        shard = self.public.slice(version + 1, message.tensors.get(NOW))
-        tensors = say(worker, shard, self.wire.encode)
-        facts |= {
-            "seconds": training.working,
-            "targets": trained.targets,
-            "tokens": trained.tokens + (aligned.tokens if aligned else 0),
-            "forward_tokens": int(shard.sizes_N.sum()) + extra_tokens + scored_tokens,
-            "steps": len(trained.losses) + (len(aligned.losses) if aligned else 0),
-            "first_loss": trained.losses[0],
-            "last_loss": trained.losses[-1],
-        }
-        facts |= {"align_loss": aligned.losses[-1]} if aligned else {}
-        facts |= {"peak_bytes": worker.peak.read()} if measured else {}
-        facts |= told_facts | ({"evaluation_seconds": measuring.evaluating} if wanted else {})
+        shard = self.public.slice(asked.version + 1, asked.now)
+        logits = say(worker, shard, self.wire.encode)
+        seconds, peak = training.working, worker.peak.read() if measured else None
         kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
         check_finite(kept, "weights after training")
-        state.keep(version + 1, kept)
-        beside = with_mark(worker.tensors()) if traits_of(self.protocol.aggregation).needs_weights else {}
-        return Message(kind="train", tensors={**tensors, **beside, **scores}, facts=facts)
+        state.keep(asked.version + 1, kept)
+        return Said(
+            version=asked.version,
+            examples=len(state.train),
+            targets=trained.targets,
+            tokens=trained.tokens + (aligned.tokens if aligned else 0),
+            forward_tokens=int(shard.sizes_N.sum()) + extra_tokens + scored_tokens,
+            steps=len(trained.losses) + (len(aligned.losses) if aligned else 0),
+            first_loss=trained.losses[0],
+            last_loss=trained.losses[-1],
+            align_loss=aligned.losses[-1] if aligned else None,
+            seconds=seconds,
+            peak_bytes=peak,
+            public_fit=told[FIT].item() if len(told.get(FIT, ())) else None,
+            validation_before=before,
+            evaluation_seconds=measuring.evaluating if wanted else None,
+            label_counts=told[COUNTS].tolist() if COUNTS in told else None,
+            said=logits,
+            weights=worker.tensors() if traits_of(self.protocol.aggregation).needs_weights else {},
+            scores=scores,
+        )
 
-    def _align(self, message: Message) -> Trained | None:
+    def _align(self, asked: Lesson) -> Trained | None:
         """Fit the weights in place to the logits that came, or take the weights that came; None if nothing was trained."""
-        weights, logits = weights_in(message.tensors), logits_in(message.tensors)
-        if weights:
-            self.worker.load(weights)
-        if not logits:
+        if asked.weights:
+            self.worker.load(asked.weights)
+        if not asked.logits:
             return None
-        version = int(message.facts["version"])  # type: ignore[arg-type]
-        marks = message.tensors.get(BEFORE)
-        self.wire.check(logits, self.public.places(version, marks))
+        self.wire.check(asked.logits, self.public.places(asked.version, asked.before))
         return distil(
             self.worker,
-            self.public.slice(version, marks),
-            lambda places: self.wire.decode(logits, places),
+            self.public.slice(asked.version, asked.before),
+            lambda places: self.wire.decode(asked.logits, places),
             self.protocol.align,
             temperature=self.protocol.temperature,
             weight=self.protocol.weight,
-            round=version + 1,
+            round=asked.version + 1,
             client=self.state.id,
             purpose="align-",
         )
 
-    def _align_last(self, message: Message) -> Message:
+    def _align_last(self, asked: Align) -> Aligned:
         """Align once more after the last round, keep the model in the client's folder, and return its figures.
 
         What the client keeps between rounds is left as it was, so that a run may go on.
         """
         worker, state = self.worker, self.state
-        self._load(state.recall(int(message.facts["version"])))  # type: ignore[arg-type]
+        self._load(state.recall(asked.version))
         measured = worker.peak.reset()
         aligning = Spent(worker)
-        aligned = self._align(message)
-        facts: dict[str, Fact] = {
-            "steps": len(aligned.losses) if aligned else 0,
-            "tokens": aligned.tokens if aligned else 0,
-            "seconds": aligning.working,
-        }
-        facts |= {"peak_bytes": worker.peak.read()} if measured else {}
+        aligned = self._align(asked)
+        seconds, peak = aligning.working, worker.peak.read() if measured else None
         check_finite(dict(worker.params), "weights after the last alignment")
-        facts |= measure_parts(worker, state, self.test, generate=bool(message.facts["generate"]), name="aligned")
+        figures = measure_parts(worker, state, self.test, generate=bool(asked.generate), name="aligned")
         state.write_model(lambda folder: worker.tuning.save(worker.model, folder), written(worker.tuning).folder)
-        facts["evaluation_seconds"] = aligning.evaluating
-        return Message(kind=ALIGN, facts=facts)
+        return Aligned(
+            steps=len(aligned.losses) if aligned else 0,
+            tokens=aligned.tokens if aligned else 0,
+            seconds=seconds,
+            peak_bytes=peak,
+            evaluation_seconds=aligning.evaluating,
+            measured=figures,
+        )
 
     def _load(self, kept: Tensors) -> None:
         """Put the client's own weights in place: those it kept, or the ones that everybody starts from."""
@@ -161,8 +162,8 @@ class DistillationClient:
                     )
                 param.copy_(own[name])
 
-    def _tell(self, kept: Tensors) -> tuple[dict[str, Tensor], dict[str, Fact], int]:
-        """Return what the client keeps of what it tells of itself, that as facts, and the tokens that finding it took.
+    def _tell(self, kept: Tensors) -> tuple[dict[str, Tensor], int]:
+        """Return what the client keeps of what it tells of itself, and the tokens that finding it took.
 
         It is found once and told again as it was: noise that is drawn anew would average out, and spend privacy again.
         """
@@ -173,15 +174,13 @@ class DistillationClient:
             told[FIT] = torch.tensor([] if area is None else [area], dtype=torch.float64)
         if self.protocol.label_counts and COUNTS not in told:
             told[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
-        facts: dict[str, Fact] = {"label_counts": told[COUNTS].tolist()} if COUNTS in told else {}
-        return told, facts | ({"public_fit": told[FIT].item()} if len(told.get(FIT, ())) else {}), tokens
+        return told, tokens
 
-    def _scores(self, round: int) -> tuple[dict[str, Tensor], int]:
+    def _scores(self, round: int) -> tuple[Tensor | None, int]:
         """Return how like its own each public row looks to the client, where the round asks for it, and the tokens that this took."""
         if not self.protocol.scores_in(round):
-            return {}, 0
-        scores_N, tokens = row_scores(self.worker, self.state.train, self.public.shard, round=round, client=self.state.id)
-        return ({} if scores_N is None else {SCORES: scores_N}), tokens
+            return None, 0
+        return row_scores(self.worker, self.state.train, self.public.shard, round=round, client=self.state.id)
 
     def _label_counts(self) -> list[int]:
         assert self.state.train.labels_N is not None

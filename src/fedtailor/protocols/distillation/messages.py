@@ -1,41 +1,25 @@
 """The messages of distillation: which tensors and facts they carry."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...messages import FactSpec, Manifest, MessageSpec, TensorSpec, Trains, specs_of
+from ...messages import Call, FactSpec, Record, TensorSpec, specs_of
 from ...messages.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
-from ...messages.wires.logits import LogitsWire
+from ...messages.record import Figures, fact, figures, tensor, tensors
+from ...messages.work import EVALUATION_SECONDS, LOSSES, LOSSES_SECONDS, VALIDATION_BEFORE, figure_specs
 from ...tensors import Tensors
-from ..averaging.messages import GAIN_FACTS, LOSSES_FACT
-from ..evaluation import evaluation_specs
-from ..personal import figure_specs
+from .terms import Terms
 
 TRAIN, ALIGN = "train", "align"
 PLACES = "places"  # the named size of the manifest: logits that a round has at most
 SCORES = "rows/scores"  # one byte for each public row: how like a client's own it looks to that client
 NOW, BEFORE = "rows/now", "rows/before"  # one bit for each public row: whether the round is about it, and the round before was
 SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
+LOGITS = "logits/"  # in front of the names of encoded logits
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
-LOCAL_FACTS = {
-    "version": asked("the round that was behind the server when it asked"),
-    "examples": examples("training examples of the client: its weight, where the aggregation has weights"),
-    "targets": whole("targets counted by the loss on its own examples in this round"),
-    "tokens": whole("tokens trained on, its own and public ones: operations are counted from it"),
-    "forward_tokens": whole("tokens of forward passes alone: operations are counted from it"),
-    "steps": whole("optimizer steps taken, alignment among them"),
-    "first_loss": loss("training loss of the first step on its own examples", over="step"),
-    "last_loss": loss("training loss of the last step on its own examples", over="step"),
-    "align_loss": loss("distillation loss of the last step of alignment", over="public"),
-    "seconds": seconds("time that alignment, training and logits took"),
-    "peak_bytes": PEAK,
-}
-OWN_GAIN_FACTS = {
-    name: GAIN_FACTS[name] for name in ("validation_before", "evaluation_seconds")
-}  # after: see the next evaluation
-FIT_FACT = FactSpec(
+FIT = FactSpec(
     type="float",
     purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
     optional=True,
@@ -44,101 +28,109 @@ FIT_FACT = FactSpec(
     reveals="public-fit",
     over="train",
 )
-COUNT_FACT = FactSpec(
+COUNTS = FactSpec(
     type="list[int]",
     purpose="training examples with each label: the weights of classes, and whether the set fits",
     least=0,
     most=MOST_COUNT,
     reveals="label-counts",
 )
-NOISED_FACT = replace(
-    COUNT_FACT,
-    purpose=f"{COUNT_FACT.purpose}; with geometric noise, so that an example's label hardly shows (their number is told as it is)",
+NOISED = replace(
+    COUNTS,
+    purpose=f"{COUNTS.purpose}; with geometric noise, so that an example's label hardly shows (their number is told as it is)",
 )
-ALIGN_FACTS = {
-    "steps": whole("optimizer steps of the last alignment"),
-    "tokens": whole("tokens trained on: operations are counted from it"),
-    "seconds": seconds("time that the last alignment took"),
-    "evaluation_seconds": replace(seconds("time that evaluations took"), optional=True),
-    "peak_bytes": PEAK,
-}
 VERSION = asked("rounds behind the server: which slice of the public set its logits are about")
 
 
-def manifest_of(
-    wire: LogitsWire,
-    places: int,
-    figures: Iterable[str],
-    *,
-    weights: Tensors | None = None,
-    fit: bool = False,
-    counts: bool = False,
-    noised: bool = False,
-    refined: Mapping[str, int] | None = None,
-    gain: bool = False,
-) -> Manifest:
-    """Return exactly what distillation sends.
+@dataclass(frozen=True, kw_only=True)
+class Lesson(Record):
+    """What the server's model says of public examples, or its weights."""
+
+    version: int = fact(VERSION)
+    logits: Tensors = tensors()
+    weights: Tensors = tensors(prefix=WEIGHTS)
+    now: Tensor | None = tensor(NOW)
+    before: Tensor | None = tensor(BEFORE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learn(Lesson, kind=TRAIN):
+    """The same, to align to and then to train on one's own examples."""
+
+    rate_factor: float = fact(share("share of the learning rate in this round"))
+    losses: Sequence[str] | None = fact(LOSSES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Align(Lesson, kind=ALIGN):
+    """The same after the last round, to align to once more."""
+
+    generate: int = fact(flag("1 if metrics of generated text are wanted"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said(Record, kind=TRAIN):
+    """What a client's own model says of public examples after training."""
+
+    version: int = fact(asked("the round that was behind the server when it asked"))
+    examples: int = fact(examples("training examples of the client: its weight, where the aggregation has weights"))
+    targets: int = fact(whole("targets counted by the loss on its own examples in this round"))
+    tokens: int = fact(whole("tokens trained on, its own and public ones: operations are counted from it"))
+    forward_tokens: int = fact(whole("tokens of forward passes alone: operations are counted from it"))
+    steps: int = fact(whole("optimizer steps taken, alignment among them"))
+    first_loss: float | None = fact(loss("training loss of the first step on its own examples", over="step"))
+    last_loss: float | None = fact(loss("training loss of the last step on its own examples", over="step"))
+    align_loss: float | None = fact(loss("distillation loss of the last step of alignment", over="public"))
+    seconds: float = fact(seconds("time that alignment, training and logits took"))
+    peak_bytes: int | None = fact(PEAK)
+    public_fit: float | None = fact(FIT)
+    validation_before: float | None = fact(VALIDATION_BEFORE)  # after: see the next evaluation
+    evaluation_seconds: float | None = fact(LOSSES_SECONDS)
+    label_counts: list[int] | None = fact(COUNTS, sometimes=True)
+    said: Tensors = tensors(reveals="logits")
+    weights: Tensors = tensors(prefix=WEIGHTS, reveals="weights")
+    scores: Tensor | None = tensor(SCORES, reveals="public-fit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aligned(Record, kind=ALIGN):
+    """What the last alignment took, and how good the client's model is."""
+
+    steps: int = fact(whole("optimizer steps of the last alignment"))
+    tokens: int = fact(whole("tokens trained on: operations are counted from it"))
+    seconds: float = fact(seconds("time that the last alignment took"))
+    evaluation_seconds: float | None = fact(EVALUATION_SECONDS)
+    peak_bytes: int | None = fact(PEAK)
+    measured: Figures = figures()
+
+
+def calls_of(terms: Terms, shared: Tensors, metrics: Iterable[str]) -> list[Call]:
+    """Return what distillation sends: in a round, and for the last alignment.
 
     Args:
-        places: logits that a round has at most.
-        figures: what evaluation reports.
-        weights: those that travel beside logits; None: none do.
-        fit: whether clients tell how well the public set fits.
-        counts: whether clients tell their label counts, `noised` or as they are.
-        refined: the sizes SCORED and MARKED, where public rows are drawn by what clients tell; None: they tell nothing of single rows.
-        gain: whether clients measure what a round gains.
+        shared: the weights, which travel beside logits where the aggregation needs them.
+        metrics: what evaluation reports.
     """
-    figures = list(figures)
-    logits = wire.specs(PLACES)
-    beside = {} if weights is None else specs_of(with_mark(weights))
-    down = (
-        {name: replace(spec, optional=True) for name, spec in logits.items()} if weights is None else beside
-    )  # none before round 1
-    scores = {} if refined is None else {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
-    marks = {} if refined is None else {name: TensorSpec(dtype="uint8", shape=(MARKED,), optional=True) for name in (NOW, BEFORE)}
-    facts = LOCAL_FACTS | ({"public_fit": FIT_FACT} if fit else {})
-    facts |= OWN_GAIN_FACTS if gain else {}
-    facts |= {"label_counts": NOISED_FACT if noised else COUNT_FACT} if counts else {}
-    told = figure_specs(figures, "of its own model")
-    evaluate_up, evaluate_down = evaluation_specs({}, figures, home=True)
-    return Manifest(
-        up={
-            TRAIN: MessageSpec(tensors={**logits, **beside, **scores}, facts=facts),
-            "evaluate": evaluate_up,
-            ALIGN: MessageSpec(facts=ALIGN_FACTS | told),
-        },
-        down={
-            TRAIN: _down(
-                down | marks,
-                {"rate_factor": share("share of the learning rate in this round"), **(LOSSES_FACT if gain else {})},
-                "round",
-            ),
-            "evaluate": evaluate_down,
-            ALIGN: _down(down | marks, {"generate": flag("1 if metrics of generated text are wanted")}, "once"),
-        },
-        sizes={PLACES: places, **(refined or {})},
+    settings, public, logits = terms.settings, terms.public, terms.wire.specs(PLACES)
+    weights = specs_of(shared) if terms.sends_weights else {}
+    sizes = {PLACES: public.most_places}
+    forms: dict[str, Mapping[str, TensorSpec]] = {"said": logits, "weights": weights}
+    if not weights:
+        forms["logits"] = {name: replace(spec, optional=True) for name, spec in logits.items()}  # none before round 1
+    if settings.refine:
+        sizes |= {SCORED: len(public.shard), MARKED: public.marks_size}
+        mark = TensorSpec(dtype="uint8", shape=(MARKED,), optional=True)
+        forms |= {"now": {NOW: mark}, "before": {BEFORE: mark}}
+        forms["scores"] = {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
+    told = {"public_fit": settings.public_fit, "label_counts": settings.label_counts}
+    learn = Call(
+        question=Learn,
+        answers=(Said,),
+        forms=forms,
+        specs={} if settings.label_epsilon is None else {"label_counts": NOISED},
+        without=frozenset(name for name, has in told.items() if not has),
+        trains="round",
+        sizes=sizes,
     )
-
-
-def _down(tensors: Mapping[str, TensorSpec], facts: Mapping[str, FactSpec], trains: Trains) -> MessageSpec:
-    return MessageSpec(tensors=tensors, facts={"version": VERSION, **facts}, trains=trains)
-
-
-def with_mark(weights: Tensors) -> dict[str, Tensor]:
-    """Return weights under the names that keep them apart from logits in a message."""
-    return {f"{WEIGHTS}{name}": value for name, value in weights.items()}
-
-
-def weights_in(tensors: Tensors) -> dict[str, Tensor]:
-    """Return the weights in a message, by their own names."""
-    return {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
-
-
-def rows_in(tensors: Tensors) -> dict[str, Tensor]:
-    """Return what marks public rows in a message."""
-    return {name: tensors[name] for name in (NOW, BEFORE) if name in tensors}
-
-
-def logits_in(tensors: Tensors) -> dict[str, Tensor]:
-    """Return the encoded logits in a message."""
-    return {name: value for name, value in tensors.items() if name.startswith("logits/")}
+    specs = figure_specs(metrics, "of its own model")
+    return [learn, Call(question=Align, answers=(Aligned,), forms=forms, specs=specs, trains="once", sizes=sizes)]

@@ -9,9 +9,9 @@ from torch import Tensor
 from ...aggregation.logits import Answer, LogitAggregation
 from ...interfaces import traits_of
 from ...messages.wires.logits import LogitsWire
-from ...records import ClientId, Message
+from ...records import ClientId
 from ...tensors import Tensors
-from .messages import logits_in
+from .messages import Said
 
 CHUNK_VALUES = 2**23  # of logits that are decoded at a time for each client: 32 MB
 
@@ -35,7 +35,12 @@ class ConsensusTeacher:
 
 
 def consensus(
-    answers: Mapping[ClientId, Message], wire: LogitsWire, aggregation: LogitAggregation, *, places: int
+    answers: Mapping[ClientId, Said],
+    weights: Mapping[ClientId, float],
+    wire: LogitsWire,
+    aggregation: LogitAggregation,
+    *,
+    places: int,
 ) -> ConsensusTeacher:
     """Return what the aggregation makes of the clients' logits, some places at a time.
 
@@ -44,6 +49,7 @@ def consensus(
 
     Args:
         answers: in the order of client ids; each holds rows for all `places`.
+        weights: what each client counts.
         wire: the form of their logits.
     """
     top_k = None if wire.top_k is None or traits_of(aggregation).needs_label_counts else wire.top_k * len(answers)
@@ -53,7 +59,7 @@ def consensus(
 
     def combined(chosen: Tensor) -> dict[str, Tensor]:
         nonlocal agreed
-        parts = [_answer(client, message, wire, chosen) for client, message in answers.items()]
+        parts = [_answer(client, said, weights[client], wire, chosen) for client, said in answers.items()]
         logp_MC = aggregation.combine(parts, complete=wire.top_k is None)
         first_M = logp_MC.argmax(-1)
         agreed += sum(int((part.logp_MC.argmax(-1) == first_M).sum()) for part in parts)
@@ -63,12 +69,12 @@ def consensus(
     return ConsensusTeacher(wire=kept, tensors=tensors, places=places, agreement=agreed / (places * len(answers)))
 
 
-def _answer(client: ClientId, message: Message, wire: LogitsWire, places: Tensor) -> Answer:
-    counts = message.facts.get("label_counts")
+def _answer(client: ClientId, said: Said, weight: float, wire: LogitsWire, places: Tensor) -> Answer:
+    counts = said.label_counts
     return Answer(
         client=client,
-        logp_MC=wire.decode(logits_in(message.tensors), places),
-        examples=float(message.facts["examples"]),  # type: ignore[arg-type]
+        logp_MC=wire.decode(said.said, places),
+        examples=weight,
         label_counts_C=None if counts is None else torch.tensor(counts, dtype=torch.float32),
     )
 

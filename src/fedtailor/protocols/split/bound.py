@@ -1,6 +1,6 @@
 """Split learning, cut into one model: what a run works with."""
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,8 +12,8 @@ from ...learning.client import ClientState
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Manifest
-from ...messages.wires.table import TOKENS, Wire
+from ...messages import Call
+from ...messages.wires.table import Wire
 from ...models.cut import Draws, Part
 from ...models.kinds import kind_of
 from ...personalization import Personalization, Shared
@@ -21,14 +21,13 @@ from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Batch, Shard
 from ...tensors import Tensors
 from ..averaging import Averaging
-from ..evaluation import evaluation_specs
-from ..personal import KIND, personal_specs
+from ..averaging.server import serve
 from ..rounds.sampling import Sampler
 from .client import SplitClient
 from .conversations import Conversations
 from .cost import round_cost
 from .layout import Layout
-from .messages import EXAMPLES, Form
+from .messages import Form
 from .side import moment_fields
 from .telling import costed, notice
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 class BoundSplit:
     """The settings of `Split` together with the model that they cut."""
 
-    own_models: ClassVar[bool] = False  # see `Averaging`
+    own_models: ClassVar[bool] = False  # see `AveragingRun`
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
     settings: "Split"
@@ -79,6 +78,8 @@ class BoundSplit:
         moves = self.auto and self.local.keep_optimizer
         return Form(
             layouts=[self.layout.moved(cut) for cut in self.all_cuts],
+            batch_size=self.local.batch_size,
+            longest=self.longest,
             wire=self.wire,
             gradients=self.gradient_wire,
             classes=not kind_of(self.worker.task.backbone).causal,
@@ -181,7 +182,7 @@ class BoundSplit:
         worker: Worker | None = None,
         wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
-        """Yield after each round, as averaging does; see `Averaging.serve`.
+        """Yield after each round, as averaging does; see `AveragingRun.serve`.
 
         `ServerState.method` is what the server remembers of each client; see `Past`.
 
@@ -190,7 +191,7 @@ class BoundSplit:
         """
         talks = Conversations(protocol=self, federation=federation, memory=dict(state.method))
         start = replace(state, method={})
-        for round in self._averaging.serve(talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
+        for round in serve(self._averaging, talks, start, sampler, rounds=rounds):  # type: ignore[arg-type]  # it only asks
             talks.commit()
             rows, figures = costed(talks, round.clients)
             yield replace(
@@ -206,31 +207,13 @@ class BoundSplit:
         public: Shard | None = None,
         on_step: OnStep | None = None,
     ) -> SplitClient:
-        """Return the half that answers messages at one client; see `Averaging.client`."""
+        """Return the half that answers messages at one client; see `AveragingRun.client`."""
         technique = personalization or Shared()
         return SplitClient(protocol=self, worker=worker, state=state, personalization=technique, public=public, on_step=on_step)
 
-    def manifest(
-        self,
-        shared: Tensors,
-        figures: Iterable[str],
-        *,
-        rounds: int = 1,
-        personal: bool = False,
-        home: bool = False,
-        local_only: bool = False,
-        most_rank: int | None = None,
-        gain: bool = False,
-    ) -> Manifest:
-        """Return exactly what this protocol sends; see `Averaging.manifest`. Clients do not train alone, and all have one rank."""
-        figures = list(figures)
-        specs = {"evaluate": evaluation_specs(shared, figures, home=home)}
-        specs |= {KIND: personal_specs(shared, figures)} if personal else {}
-        return Manifest(
-            up={**self.form.up(shared), **{kind: up for kind, (up, _) in specs.items()}},
-            down={**self.form.down(shared), **{kind: down for kind, (_, down) in specs.items()}},
-            sizes={TOKENS: self.local.batch_size * self.longest, EXAMPLES: self.local.batch_size},
-        )
+    def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
+        """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
+        return self.form.calls(shared)
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:
         """Accept what `Split.at` has accepted."""

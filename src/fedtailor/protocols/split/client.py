@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from ...errors import OffManifest
 from ...learning.client import ClientState
 from ...learning.worker import OnStep, Worker
+from ...messages import answer
 from ...personalization import Personalization, Turn
 from ...records import Message
 from ...tasks.shard import Shard
-from ..evaluation import answer_evaluation, own_of
-from ..personal import KIND, answer_personal
+from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
+from ..personal import Personalize, Personalized, answer_personal
 from .client_turn import ClientTurn
 from .messages import BEGIN, END
 
@@ -35,10 +36,8 @@ class SplitClient:
 
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
-        if message.kind == "evaluate":
-            return answer_evaluation(self.worker, self.state, message)
-        if message.kind == KIND:
-            return self._personalize(message)
+        if message.kind in (Evaluate.kind, Personalize.kind):
+            return answer(message, {Evaluate: self._evaluate, Personalize: self._personalize})
         if message.kind == BEGIN:  # of a new round, or of one that is tried again: what was open is not gone on with
             self._turn = ClientTurn(self, message)
         if self._turn is None:
@@ -49,17 +48,22 @@ class SplitClient:
         self._turn = None if reply.kind == END else turn
         return reply
 
-    def _personalize(self, message: Message) -> Message:
-        version = int(message.facts["version"])  # type: ignore[arg-type]
-        kept = own_of(self.state.recall(version))
-        self.worker.load(message.tensors, home=kept if self.worker.home else None)
+    def _evaluate(self, asked: Evaluate) -> Evaluated:
+        """Measure the received weights, with the client's own of the version that the request names."""
+        kept = {} if asked.own_version is None else own_of(self.state.recall(asked.own_version))
+        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        return answer_evaluation(self.worker, self.state, asked)
+
+    def _personalize(self, asked: Personalize) -> Personalized:
+        kept = own_of(self.state.recall(asked.version))
+        self.worker.load(asked.shared, home=kept if self.worker.home else None)
         turn = Turn(
             worker=self.worker,
             state=self.state,
-            shared=message.tensors,
+            shared=asked.shared,
             kept=kept,
-            version=version,
+            version=asked.version,
             local=self.protocol.local,
-            sent=list(message.tensors),
+            sent=list(asked.shared),
         )
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(message.facts["generate"]))
+        return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))

@@ -80,7 +80,7 @@ class ClientTurn:
         mine = dict.fromkeys(self._layout.trained_by("client"))
         kept_moments, self._leaving = moved(set_apart(recalled)[0], mine)
         moments = {**kept_moments, **received}
-        self._side = Side({**weights, **self._home}, self._local, self._worker.device, moments=moments)
+        self._side = Side({**weights, **self._home}, self._local, self._worker.device, moments=moments, heads=self._worker.heads)
         draws = [line_seed(self._worker.seed, kind, self._round, self._state.id) for kind in (ACTIVATIONS, LOSS_GRADIENT)]
         self._activations = Line(protocol.wire, draws[0])
         self._gradients = Line(protocol.gradient_wire, draws[1], lost_H=recalled.get(LOST), feedback=protocol.feedback)

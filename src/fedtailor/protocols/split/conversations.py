@@ -9,11 +9,12 @@ from torch import Tensor
 from ...chance import stream
 from ...errors import ClientError, NotFinite
 from ...interfaces import Federation
+from ...messages.facts import with_scales
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ...tensors import Tensors
-from ..averaging.messages import scale_facts
+from ..averaging.messages import Trained, scales_of
 from .cuts import Past, decide, moved, told_means, without
-from .messages import END
+from .messages import FREE
 from .reuse import Kept, Spared
 from .server import ServerTurn, opened
 from .side import Side
@@ -69,7 +70,12 @@ class Conversations:
     def _in_turn(self, requests: Mapping[ClientId, Message], timeout_s: float | None) -> Iterator[Reply]:
         """One server part learns from one client after the other; what a client that fails has taught it is taken back."""
         begin = _of_all(requests)
-        side = Side(self.protocol.server_weights(begin.tensors), self.protocol.local, self.protocol.worker.device)
+        side = Side(
+            self.protocol.server_weights(begin.tensors),
+            self.protocol.local,
+            self.protocol.worker.device,
+            heads=self.protocol.worker.heads,
+        )
         order = stream(self.protocol.worker.seed, "split-order", int(begin.facts["version"]) + 1).permutation(sorted(requests))  # type: ignore[arg-type]
         answers: list[Reply] = []
         for client in order.tolist():
@@ -96,7 +102,7 @@ class Conversations:
         kept = self.kept.setdefault(client, Kept(examples=info.examples)) if protocol.settings.reuse else None
         server = protocol.server_weights(begin.tensors)
         mine, given = moved(past.moments, server)
-        side = side or Side(server, protocol.local, protocol.worker.device, moments=mine)
+        side = side or Side(server, protocol.local, protocol.worker.device, moments=mine, heads=protocol.worker.heads)
         message = self._opening(protocol, begin, kept, given)
         turn = ServerTurn(
             protocol,
@@ -160,8 +166,10 @@ class Conversations:
         """Return the answer of a client whose conversation is over: its own change, and its copy of the server part's."""
         worker, own = self.protocol.worker, self.protocol.settings.server == "parallel"
         tensors = {**end.tensors, **(open.turn.side.delta() if own else {})}
-        facts = {**end.facts, **scale_facts(self._shared, worker.tuning.scale(worker.model))}
-        return Reply(client=open.client, message=Message(kind=END, tensors=tensors, facts=facts), traffic=open.traffic)
+        told = {name: value for name, value in end.facts.items() if name != FREE}
+        message = Message(kind=Trained.kind, tensors=tensors, facts=told)
+        message = with_scales(message, scales_of(self._shared, worker.tuning.scale(worker.model)))
+        return Reply(client=open.client, message=message, traffic=open.traffic)
 
 
 @dataclass(kw_only=True)

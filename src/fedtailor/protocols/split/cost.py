@@ -10,10 +10,11 @@ from torch import nn
 from ...learning.local import LocalTraining
 from ...messages import encode, usual_facts
 from ...messages.length import USUAL
+from ...messages.record import spec_of
 from ...records import Cost, Fact, Message
 from ...tensors import count
 from .layout import CLASSES, TARGETS, Layout
-from .messages import ACTIVATIONS, AHEAD, BEGIN, DRAINED, END, END_FACTS, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT
+from .messages import ACTIVATIONS, AHEAD, BEGIN, DRAINED, END, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT, End
 from .reuse import MARK_CHARACTERS, fresh_share
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps
     mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
     mark = {"kept": "0" * MARK_CHARACTERS} if protocol.settings.reuse else {}
     begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
-    end = Message(kind=END, tensors=mine, facts=usual_facts(END_FACTS) | ({FREE: 10**10} if protocol.auto else {}))
+    end = Message(
+        kind=END, tensors=mine, facts=usual_facts(spec_of(End, without=[FREE]).facts) | ({FREE: 10**10} if protocol.auto else {})
+    )
     turned = [
         len(encode(Message(kind=kind, facts={"step": steps - 1}))) if protocol.settings.pipelined else 0
         for kind in (DRAINED, AHEAD)

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ...errors import OffManifest
-from ...messages import FactSpec, MessageSpec, TensorSpec, specs_of
+from ...messages import Call, FactSpec, Record, TensorSpec, Trains, specs_of
 from ...messages.facts import MOST_COUNT, asked, loss, whole
+from ...messages.record import Forms, fact, layout_of, tensors
 from ...messages.wires.table import TOKENS, Wire
 from ...records import Message
 from ...tensors import Tensors
-from ..averaging.messages import DOWN_FACTS, TRAIN_FACTS
+from ..averaging.messages import Train, Trained
 from .layout import CLASSES, TARGETS, Layout
 from .reuse import MARK_CHARACTERS
 
@@ -33,40 +34,105 @@ LOSS_GRADIENT, GRADIENT, END = "split-loss-gradient", "split-gradient", "split-e
 AHEAD, DRAINED = "split-ahead", "split-drained"  # pipelined: go on with the next step meanwhile; all steps are under way
 EXAMPLES = "examples"  # the name, in a manifest, of the most examples in a message
 
-STEP = {"step": asked("step of the round that this belongs to, from 0")}
-LENGTHS = {
-    "lengths": FactSpec(
-        type="list[int]",
-        purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it",
-        reveals="work",
-        least=0,
-        most=MOST_COUNT,
+STEP = asked("step of the round that this belongs to, from 0")
+LENGTHS = FactSpec(
+    type="list[int]",
+    purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it",
+    reveals="work",
+    least=0,
+    most=MOST_COUNT,
+)
+ROWS = replace(
+    LENGTHS, purpose="numbers of the batch's examples in the client's training part: by them the server finds what it keeps"
+)
+KEPT = FactSpec(
+    type="str",
+    reveals="nothing",
+    purpose="a mark of the examples whose activations the server keeps",
+    most_characters=MARK_CHARACTERS,
+)
+TRAIN, TRAINED = layout_of(Train).facts, layout_of(Trained).facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin(Record, kind=BEGIN):
+    """The client's part of the shared weights, to begin a round with."""
+
+    version: int = fact(TRAIN["version"])
+    rate_factor: float = fact(TRAIN["rate_factor"])
+    cut: int = fact(asked("blocks that the client holds in this round"))
+    kept: str | None = fact(KEPT, sometimes=True)
+    weights: Tensors = tensors()
+    moments: Tensors = tensors(prefix=MOMENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activations(Record, kind=ACTIVATIONS):
+    """What the client's blocks make of a batch."""
+
+    step: int = fact(STEP)
+    lengths: list[int] = fact(LENGTHS)
+    rows: list[int] | None = fact(ROWS, sometimes=True)
+    activations: Tensors = tensors(reveals="activations")
+    labels: Tensors = tensors(reveals="labels", names=(TARGETS, CLASSES))
+    moments: Tensors = tensors(reveals="update", prefix=MOMENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Record, kind=HIDDEN):
+    """What the server's blocks make of them."""
+
+    step: int = fact(STEP)
+    hidden: Tensors = tensors()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGradient(Record, kind=LOSS_GRADIENT):
+    """The gradient of the loss, of what the server sent."""
+
+    step: int = fact(STEP)
+    loss_gradient: Tensors = tensors(reveals="gradients")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient(Record, kind=GRADIENT):
+    """The gradient of the activations."""
+
+    step: int = fact(STEP)
+    loss: float | None = fact(loss("mean loss of the step, which the server computed", over="step"), sometimes=True)
+    gradient: Tensors = tensors()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead(Record, kind=AHEAD):
+    """The client may begin the next step meanwhile."""
+
+    step: int = fact(STEP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained(Record, kind=DRAINED):
+    """All steps of the client are under way."""
+
+    step: int = fact(STEP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class End(Record, kind=END):
+    """What a round has changed in the client's part."""
+
+    version: int = fact(TRAINED["version"])
+    examples: int = fact(TRAINED["examples"])
+    targets: int = fact(TRAINED["targets"])
+    tokens: int = fact(TRAINED["tokens"])
+    steps: int = fact(TRAINED["steps"])
+    first_loss: float | None = fact(TRAINED["first_loss"])
+    last_loss: float | None = fact(TRAINED["last_loss"])
+    seconds: float = fact(TRAINED["seconds"])
+    free_bytes: int | None = fact(
+        whole("memory that is free at the client in bytes: the server chooses the cut by it"), sometimes=True
     )
-}
-ROWS = {
-    "rows": FactSpec(
-        type="list[int]",
-        purpose="numbers of the batch's examples in the client's training part: by them the server finds what it keeps",
-        reveals="work",
-        least=0,
-        most=MOST_COUNT,
-    )
-}
-KEPT = {
-    "kept": FactSpec(
-        type="str",
-        reveals="nothing",
-        purpose="a mark of the examples whose activations the server keeps",
-        most_characters=MARK_CHARACTERS,
-    )
-}
-CUT_FACT = {"cut": asked("blocks that the client holds in this round")}
-FREE_FACT = {FREE: whole("memory that is free at the client in bytes: the server chooses the cut by it")}
-LOSS = {"loss": loss("mean loss of the step, which the server computed", over="step")}
-END_FACTS = {
-    name: TRAIN_FACTS[name]
-    for name in ("version", "examples", "targets", "tokens", "steps", "first_loss", "last_loss", "seconds")
-}
+    delta: Tensors = tensors(reveals="update")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +140,8 @@ class Form:
     """What the form of messages depends on."""
 
     layouts: Sequence[Layout]  # one for each cut that a client may have
+    batch_size: int  # most examples in a message
+    longest: int  # most tokens of one of them
     wire: Wire  # of activations and hidden states
     gradients: Wire
     classes: bool  # the loss counts a class of each text, and not tokens
@@ -91,46 +159,34 @@ class Form:
         """Of the hidden states."""
         return self.layouts[0].cut_model.width
 
-    def up(self, shared: Tensors) -> Mapping[str, MessageSpec]:
-        """Return what may leave a client, by kind; `shared` are all weights, but for those that stay home."""
-        width = self.width
-        tensors = {**self.wire.specs(width), **self._labels()}
-        if self.reuse:  # the server may have all
-            tensors = {name: replace(spec, optional=True) for name, spec in tensors.items()}
-        tensors |= self._moved(shared)
-        found = {
-            ACTIVATIONS: MessageSpec(tensors=tensors, facts=STEP | LENGTHS | (ROWS if self.reuse else {})),
-            END: MessageSpec(tensors=self._weights(shared), facts=END_FACTS | (FREE_FACT if self.auto else {})),
-        }
-        found |= {DRAINED: MessageSpec(facts=STEP)} if self.pipelined else {}
-        return found | (
-            {LOSS_GRADIENT: MessageSpec(tensors=self.gradients.specs(width), facts=STEP)} if self.u_shaped else {}
-        )  # fmt: skip
+    def calls(self, shared: Tensors) -> list[Call]:
+        """Return what the two may say to each other; `shared` are all weights, but for those that stay home."""
+        lacking = {"kept": self.reuse, "rows": self.reuse, "loss": not self.u_shaped, "free_bytes": self.auto}
+        forms, sizes = self._forms(shared), {TOKENS: self.batch_size * self.longest, EXAMPLES: self.batch_size}
+        without = frozenset(name for name, has in lacking.items() if not has)
 
-    def down(self, shared: Tensors) -> Mapping[str, MessageSpec]:
-        """Return what may go to a client, by kind."""
+        def call(question: type[Record], *answers: type[Record], trains: Trains = "nothing") -> Call:
+            return Call(question=question, answers=answers, forms=forms, without=without, trains=trains, sizes=sizes)
+
+        found = [call(Begin, Activations, trains="round")]
+        found += [call(Gradient, Activations, Drained, End) if self.pipelined else call(Gradient, Activations, End)]
+        found += [call(Ahead, Activations, Drained)] if self.pipelined else []
+        return found + ([call(Hidden, LossGradient)] if self.u_shaped else [])
+
+    def _forms(self, shared: Tensors) -> Forms:
         width, learns = self.width, {layout.learns_in_front for layout in self.layouts}
+        weights = self._weights(shared)
         gradient = dict(self.gradients.specs(width)) if True in learns else {}
-        if len(learns) > 1:  # at some cuts nothing is trained in front
-            gradient = {name: replace(spec, optional=True) for name, spec in gradient.items()}
-        found = {
-            BEGIN: MessageSpec(
-                tensors={**self._weights(shared), **self._moved(shared)},
-                facts=DOWN_FACTS | CUT_FACT | (KEPT if self.reuse else {}),
-                trains="round",
-                answers=(ACTIVATIONS,),
-            ),
-            GRADIENT: MessageSpec(
-                tensors=gradient,
-                facts=STEP if self.u_shaped else STEP | LOSS,
-                answers=(ACTIVATIONS, DRAINED, END) if self.pipelined else (ACTIVATIONS, END),
-            ),
+        return {
+            "weights": weights,
+            "delta": weights,
+            "moments": self._moments(weights),
+            "activations": _maybe(self.wire.specs(width), self.reuse),  # the server may have all
+            "labels": _maybe(self._labels(), self.reuse),
+            "hidden": self.wire.specs(width),
+            "loss_gradient": self.gradients.specs(width),
+            "gradient": _maybe(gradient, len(learns) > 1),  # at some cuts nothing is trained in front
         }
-        if self.pipelined:
-            found[AHEAD] = MessageSpec(facts=STEP, answers=(ACTIVATIONS, DRAINED))
-        if self.u_shaped:
-            found[HIDDEN] = MessageSpec(tensors=self.wire.specs(width), facts=STEP, answers=(LOSS_GRADIENT,))
-        return found
 
     def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:
         """Return the specs of a client's part; what is not its part at every cut is optional."""
@@ -139,13 +195,13 @@ class Form:
         specs = specs_of({name: shared[name] for name in sorted(set.union(*of_cuts))}, "float32")
         return {name: replace(spec, optional=name not in always) for name, spec in specs.items()}
 
-    def _moved(self, shared: Tensors) -> dict[str, TensorSpec]:
+    def _moments(self, weights: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
         """Return the specs of moments that go with a weight whose owner changes."""
-        specs = {name: spec for name, spec in self._weights(shared).items() if spec.optional}
         return {
-            f"{MOMENTS}{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
+            f"{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
             for field in self.moments
-            for name, spec in specs.items()
+            for name, spec in weights.items()
+            if spec.optional
         }
 
     def _labels(self) -> Mapping[str, TensorSpec]:
@@ -153,6 +209,10 @@ class Form:
             return {}
         name, size = (CLASSES, EXAMPLES) if self.classes else (TARGETS, TOKENS)
         return {name: TensorSpec(dtype="int32", shape=(size,))}
+
+
+def _maybe(specs: Mapping[str, TensorSpec], optional: bool) -> Mapping[str, TensorSpec]:
+    return {name: replace(spec, optional=True) for name, spec in specs.items()} if optional else specs
 
 
 def set_apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """One side of the cut at one client: its trained weights, their optimizer, and what it writes and reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...chance import stream_seed
 from ...learning.corrections import proximal
 from ...learning.local import LocalTraining
-from ...learning.training import make_optimizer, moments_of, restore_moments
+from ...learning.training import make_optimizer, moments_of, restore_moments, set_rate
 from ...messages.wires.table import Wire
 from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract
@@ -20,14 +20,20 @@ class Side:
     """Trained weights of one side; they are nobody else's, and never in the model itself."""
 
     def __init__(
-        self, tensors: Tensors, settings: LocalTraining, device: torch.device, *, moments: Tensors | None = None
+        self,
+        tensors: Tensors,
+        settings: LocalTraining,
+        device: torch.device,
+        *,
+        moments: Tensors | None = None,
+        heads: Collection[str] = (),
     ) -> None:
         """Take copies of the weights that a round starts from, and of the optimizer's moments if these are kept."""
         ordered = {name: tensors[name].detach() for name in sorted(tensors)}  # sums over all have the same bits in any run
         self.params = {name: nn.Parameter(value.to(device, torch.float32, copy=True)) for name, value in ordered.items()}
         self._start = clone(tensors)
         self._settings = settings
-        self._engine = make_optimizer(self.params, settings) if self.params else None
+        self._engine = make_optimizer(self.params, settings, heads=heads) if self.params else None
         self.restore(moments or {})
         self._correct = proximal(self.params, settings.proximal) if settings.proximal else None
 
@@ -35,8 +41,7 @@ class Side:
         """Take one optimizer step with the gradients that have come, and forget them. Clipping is by the norm of this side alone."""
         if self._engine is None:
             return
-        for group in self._engine.param_groups:
-            group["lr"] = rate
+        set_rate(self._engine, rate)
         if self._correct is not None:
             self._correct(self.params)
         if self._settings.clip_norm is not None:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,14 @@ def copy_into(parameters: Mapping[str, nn.Parameter], tensors: Tensors) -> None:
     """Copy a tensor into each parameter, which keeps its dtype and device."""
     for name, parameter in parameters.items():
         parameter.data.copy_(tensors[name])
+
+
+def head_names(model: Any, names: Iterable[str]) -> frozenset[str]:
+    """Return which of these names of trained weights belong to a classifier's head; none if the model names no class."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return (
+        frozenset(name for name in names if not set(HEADS).isdisjoint(name.split("."))) if is_classifier(inner) else frozenset()
+    )
 
 
 def is_classifier(model: nn.Module) -> bool:

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from torch import Tensor
+from ...messages import read
+from ...records import ClientFailure, ClientId, Reply, Update
+from ...tensors import Tensors
+from ..rounds.drift import DriftMeter
+from .messages import Trained
 
-from ...records import ClientFailure, ClientId, Facts, Message, Reply, Update
-from ...tensors import Tensors, pick
-from .drift import DriftMeter
-
-TOLD = (
+TOLD = (  # columns of clients.parquet
     "examples",
     "steps",
     "tokens",
@@ -20,8 +20,8 @@ TOLD = (
     "validation_after",
     "seconds",
     "evaluation_seconds",
+    "peak_bytes",
 )
-EXTRA = "extra/"  # in front of the name of a tensor that is no delta
 
 
 class Collector:
@@ -35,10 +35,10 @@ class Collector:
         self,
         version: int,
         asked: Sequence[ClientId],
-        weight: Callable[[Facts], float],
+        weight: Callable[[Trained], float],
         *,
         trained: Collection[str] | None = None,
-        scale: Callable[[Facts], Mapping[str, float]] = lambda facts: {},
+        scale: Callable[[Trained], Mapping[str, float]] = lambda trained: {},
         due_scale: Sequence[float] | None = None,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
@@ -47,9 +47,9 @@ class Collector:
         Args:
             version: of the shared weights that were sent.
             asked: the clients.
-            weight: how a client's facts give its weight.
+            weight: how a client's answer gives its weight.
             trained: names of the tensors that each must send; None: whatever it sends.
-            scale: how its facts give alpha / r per module.
+            scale: how it gives alpha / r per module.
             due_scale: what it must report of these, in their order; None: whatever it reports.
             shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
         """
@@ -97,55 +97,49 @@ class Collector:
         row = self._rows[reply.client]
         row |= {"up_bytes": reply.traffic.up_bytes, "down_bytes": reply.traffic.down_bytes}
         row["exchange_seconds"] = reply.traffic.seconds
-        failure = reply.error or self._fault(reply.message)
-        if failure is not None or reply.message is None:
+        trained = None if reply.message is None else read(reply.message, Trained)
+        failure = reply.error or self._fault(trained)
+        if failure is not None or trained is None:
             assert failure is not None
             self.failures[reply.client] = failure
             row["error"] = f"{failure.kind}: {failure.mark}"
             return
-        facts = reply.message.facts
-        row |= {name: facts[name] for name in (*TOLD, "peak_bytes") if name in facts}
+        row |= {name: value for name in TOLD if (value := getattr(trained, name)) is not None}
         self.answered.append(reply.client)
-        delta, extra = apart(reply.message.tensors)
-        self._drift.add(reply.client, delta)
+        self._drift.add(reply.client, trained.delta)
         yield Update(
             client=reply.client,
             version=self._version,
-            delta=delta,
-            weight=self._weight(facts),
-            extra=extra,
-            scale=self._scale(facts),
+            delta=trained.delta,
+            weight=self._weight(trained),
+            extra=trained.control,
+            scale=self._scale(trained),
         )
 
-    def _fault(self, message: Message | None) -> ClientFailure | None:
-        """Return why a message that passed the gate is of no use in this round."""
-        if message is None:
+    def _fault(self, trained: Trained | None) -> ClientFailure | None:
+        """Return why an answer that passed the gate is of no use in this round."""
+        if trained is None:
             return None
-        if message.facts["version"] != self._version:
+        if trained.version != self._version:
             return ClientFailure(kind="off-manifest", mark="StaleVersion")
-        if not self._weight(message.facts) > 0:  # no mean can be made with it
+        if not self._weight(trained) > 0:  # no mean can be made with it
             return ClientFailure(kind="off-manifest", mark="OtherWeight")
-        sent = {name for name in message.tensors if not name.startswith(EXTRA)}
-        if self._trained is not None and sent != self._trained:  # a rule that trains in turn: the manifest allows either
+        if (
+            self._trained is not None and set(trained.delta) != self._trained
+        ):  # a rule that trains in turn: the manifest allows either
             return ClientFailure(kind="off-manifest", mark="OtherTensors")
-        if not self._has_due_scale(message.facts):
+        if not self._has_due_scale(trained):
             return ClientFailure(kind="off-manifest", mark="OtherScale")
         return None
 
-    def _has_due_scale(self, facts: Facts) -> bool:
+    def _has_due_scale(self, trained: Trained) -> bool:
         try:
-            self._scale(facts)
+            self._scale(trained)
         except ValueError:  # a list of another length
             return False
         if self._due_scale is None:
             return True
-        told: Sequence[float] = facts.get("scale", [])  # type: ignore[assignment]
+        told = trained.scale or ()
         return len(told) == len(self._due_scale) and all(
             math.isclose(one, due, rel_tol=1e-6) for one, due in zip(told, self._due_scale, strict=True)
         )
-
-
-def apart(tensors: Tensors) -> tuple[Tensors, dict[str, Tensor]]:
-    """Return the weights in a message, and what travels beside them under the names of its own."""
-    others = {name.removeprefix(EXTRA): value for name, value in pick(tensors, lambda name: name.startswith(EXTRA)).items()}
-    return pick(tensors, lambda name: not name.startswith(EXTRA)), others

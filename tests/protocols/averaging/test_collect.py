@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fedtailor.protocols.rounds.collect import Collector
+from fedtailor.protocols.averaging.collect import Collector
 from fedtailor.records import ClientFailure, Message, Reply, Traffic
 
 FACTS = {"version": 4, "examples": 2, "steps": 1, "tokens": 5, "targets": 3, "first_loss": 2.0, "last_loss": 1.0, "seconds": 0.5}
@@ -16,7 +16,7 @@ def reply(client, value, **facts):
 
 
 def collector():
-    return Collector(4, ["c", "a", "b"], lambda facts: float(facts["examples"]))
+    return Collector(4, ["c", "a", "b"], lambda trained: float(trained.examples))
 
 
 def test_updates_come_in_the_order_of_ids_whoever_answered_first():

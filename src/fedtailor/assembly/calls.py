@@ -1,0 +1,46 @@
+"""What may cross a client's border in a run: the protocol's calls, and those of each feature beside it."""
+
+from collections.abc import Sequence
+
+from ..federation.ranked import any_rank
+from ..job import Job
+from ..messages import Call
+from ..messages.work import GAIN
+from ..personalization import Dual
+from ..protocols import Ready
+from ..protocols.alone import alone_call
+from ..protocols.evaluation import evaluation_call
+from ..protocols.personal import personal_call
+from ..tensors import Tensors
+
+
+def calls_of(
+    job: Job, protocol: Ready, shared: Tensors, figures: Sequence[str], *, home: bool, most_rank: int | None
+) -> list[Call]:
+    """Return all calls of a run.
+
+    Args:
+        shared: the exchanged weights.
+        figures: names that evaluations can report.
+        home: whether clients have weights of their own, not among `shared`.
+        most_rank: the largest rank of LoRA, if ranks differ among clients.
+    """
+    own = home or protocol.own_models or _with_last_round(job)
+    calls = protocol.calls(shared, figures, rounds=job.stop.rounds)
+    if not measures_gain(job, protocol):
+        calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
+    calls = [*calls, evaluation_call({} if protocol.own_models else shared, figures, home=own)]
+    if job.personalization.personal:
+        calls += [personal_call(shared, figures)]
+        calls += [alone_call(shared, figures)] if job.evaluation.local_only else []
+    return calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
+
+
+def measures_gain(job: Job, protocol: Ready) -> bool:
+    """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
+    return job.evaluation.local_gain and protocol.knows_gain and not _with_last_round(job)
+
+
+def _with_last_round(job: Job) -> bool:
+    technique = job.personalization
+    return isinstance(technique, Dual) and technique.last_round

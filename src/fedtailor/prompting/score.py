@@ -1,0 +1,114 @@
+"""Scores of a prompt on texts: calibrated label likelihood for classes, loss of the reference for free text.
+
+Calibration takes from each label's log-likelihood its mean over three texts that say nothing. Source: Zhao et al., 2021,
+arXiv:2102.09690 (contextual calibration); Holtzman et al., 2021, arXiv:2104.08315 (domain-conditional PMI). Difference: the mean of
+log-likelihoods is subtracted, where the former divides by the mean of probabilities.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import SettingError
+from ..models.likelihood import Ids, SharedStart
+from .prompt import Prompt
+
+NEUTRAL = ("N/A", "...", "hello")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Sums over examples; scores of several clients add up."""
+
+    loss_sum: float  # nats: an example's cross-entropy over labels, or its reference's negative log-likelihood a token
+    right: int  # examples whose label was the most likely; 0 for free text
+    examples: int
+
+    @property
+    def loss(self) -> float:
+        """Return the mean loss of an example."""
+        return self.loss_sum / self.examples
+
+
+def score_labels(
+    model: Any, tokenizer: Any, prompt: Prompt, examples: Sequence[tuple[str, str]], *, calibrate: bool = True, batch: int = 16
+) -> Score:
+    """Return how well a prompt's labels fit texts.
+
+    Args:
+        model: a causal model in evaluation mode.
+        examples: text and label; every label is one of the prompt's.
+
+    Raises:
+        SettingError: if there are fewer than two labels, labels of the same tokens, an unknown label, no example, or no room in the context.
+    """
+    if len(prompt.labels) < 2:
+        raise SettingError(f"prompts for classes need at least two labels; found {list(prompt.labels)}.")
+    gold = [_number(prompt.labels, label) for _, label in examples]
+    answers = [_plain(tokenizer, prompt.answer(label)) for label in prompt.labels]
+    if len({tuple(ids) for ids in answers}) < len(answers):
+        raise SettingError("two labels have the same tokens; give each class a name of its own.")
+    rows = label_scores(model, tokenizer, prompt, [text for text, _ in examples], answers, calibrate=calibrate, batch=batch)
+    losses = [_log_sum(row) - row[right] for row, right in zip(rows, gold, strict=True)]
+    hits = sum(row.index(max(row)) == right for row, right in zip(rows, gold, strict=True))
+    return _checked(losses, hits)
+
+
+def label_scores(
+    model: Any,
+    tokenizer: Any,
+    prompt: Prompt,
+    texts: Sequence[str],
+    answers: Sequence[Ids],
+    *,
+    calibrate: bool = True,
+    batch: int = 16,
+) -> list[list[float]]:
+    """Return, for each text, one score a label, in nats: the higher, the likelier."""
+    neutral = NEUTRAL if calibrate else ()
+    tails = [_plain(tokenizer, prompt.tail(text)) for text in (*neutral, *texts)]
+    rows = SharedStart(model, head_ids(tokenizer, prompt)).log_likelihoods(tails, [answers] * len(tails), batch=batch)
+    known, rows = rows[: len(neutral)], rows[len(neutral) :]
+    offsets = [sum(column) / len(known) for column in zip(*known, strict=True)] if known else [0.0] * len(answers)
+    return [[value - offset for value, offset in zip(row, offsets, strict=True)] for row in rows]
+
+
+def score_references(
+    model: Any, tokenizer: Any, prompt: Prompt, examples: Sequence[tuple[str, str]], *, batch: int = 16
+) -> Score:
+    """Return the loss a token of each example's reference, for tasks whose answers are free text."""
+    tails = [_plain(tokenizer, prompt.tail(text)) for text, _ in examples]
+    answers = [[_plain(tokenizer, prompt.answer(reference))] for _, reference in examples]
+    rows = SharedStart(model, head_ids(tokenizer, prompt)).log_likelihoods(tails, answers, batch=batch)
+    return _checked([-row[0] / len(each[0]) for row, each in zip(rows, answers, strict=True)], 0)
+
+
+def head_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Return the tokens of what stands before every text, begun as the tokenizer begins every text."""
+    start = tokenizer.bos_token_id
+    begins = start is not None and tokenizer("")["input_ids"][:1] == [start]
+    return ([start] if begins else []) + _plain(tokenizer, prompt.head())
+
+
+def _plain(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+
+def _number(labels: Sequence[str], label: str) -> int:
+    if label not in labels:
+        raise SettingError(f"an example has the label {label[:60]!r}; the prompt's labels are {', '.join(labels[:10])}.")
+    return labels.index(label)
+
+
+def _log_sum(row: Sequence[float]) -> float:
+    most = max(row)
+    return most + math.log(sum(math.exp(value - most) for value in row))
+
+
+def _checked(losses: Sequence[float], right: int) -> Score:
+    if not losses:
+        raise SettingError("there is no example to score a prompt on.")
+    if not all(map(math.isfinite, losses)):
+        raise SettingError("a loss is no finite number: the backbone gives NaN or infinity; try precision: float32.")
+    return Score(loss_sum=math.fsum(losses), right=right, examples=len(losses))

@@ -1,0 +1,104 @@
+"""Averaging with all that a run needs of it."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ...interfaces import Aggregation, Federation
+from ...learning.client import ClientState
+from ...learning.local import LocalTraining
+from ...learning.worker import OnStep, Worker
+from ...ledger import Sizes
+from ...messages import Call
+from ...personalization import Personalization, Shared
+from ...records import Cost, Round, ServerState
+from ...tasks.shard import Shard
+from ...tensors import Tensors
+from ..rounds.sampling import Sampler
+from .client import AveragingClient
+from .cost import lengths, round_cost
+from .server import serve
+from .settings import Averaging
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingRun:
+    """What a run is carried out with."""
+
+    settings: Averaging = field(default_factory=Averaging)
+
+    knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
+    own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
+
+    @property
+    def local(self) -> LocalTraining:
+        return self.settings.local
+
+    @property
+    def aggregation(self) -> Aggregation:
+        return self.settings.aggregation
+
+    @property
+    def wire(self) -> str:
+        return self.settings.wire
+
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before round 1: the weights that are in place."""
+        shared = worker.tensors()
+        return ServerState(version=0, shared=shared, method=self.aggregation.init(shared))
+
+    def serve(
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
+    ) -> Generator[Round, None, None]:
+        """Yield after each round; see `server.serve`."""
+        return serve(self.settings, federation, state, sampler, rounds=rounds, worker=worker, wanted=wanted)
+
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> AveragingClient:
+        """Return the part that answers messages at one client.
+
+        Args:
+            personalization: what the client keeps for itself; nothing if left out.
+            public: the public test set, if there is one.
+        """
+        technique = personalization or Shared()
+        return AveragingClient(
+            settings=self.settings, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
+        )
+
+    def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
+        """Return what this protocol sends.
+
+        Args:
+            shared: the exchanged weights.
+            figures: that evaluations may report; there are none in these messages.
+            rounds: of the run: which tensors are sent may differ from round to round.
+        """
+        return [self.settings.call(shared, rounds)]
+
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
+
+        Args:
+            validated: whether clients measure losses on validation parts of their own.
+        """
+        up, down = lengths(self.settings, shared, rounds=rounds, validated=validated)
+        return {"up_bytes": up, "down_bytes": down}
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, estimated."""
+        return round_cost(self.local, sizes, examples=examples, tokens_per_example=tokens_per_example)

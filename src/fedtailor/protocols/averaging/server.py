@@ -1,0 +1,122 @@
+"""The server's part of averaging: it asks, adds up what comes, and steps."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...errors import EmptyRound
+from ...interfaces import Federation, traits_of
+from ...learning.worker import Worker
+from ...messages import write
+from ...records import Outcome, Round, ServerState
+from ...tensors import Tensors, cast, norm, subtract
+from ..rounds.attempts import Tried, until_enough
+from ..rounds.counts import limited
+from ..rounds.drift import LikenessMeter
+from ..rounds.sampling import Sampler
+from .collect import Collector
+from .messages import Train, Trained, scale_reader, scales_of
+from .settings import Averaging
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """What one exchange with the asked clients gives."""
+
+    collector: Collector
+    likeness: LikenessMeter
+    outcome: Outcome
+
+
+def serve(
+    settings: Averaging,
+    federation: Federation,
+    state: ServerState,
+    sampler: Sampler,
+    *,
+    rounds: int,
+    worker: Worker | None = None,
+    wanted: Callable[[int], Sequence[str]] = lambda index: (),
+) -> Generator[Round, None, None]:
+    """Yield after each round; what was yielded last is all that is needed to go on.
+
+    Args:
+        rounds: planned in the job; schedules over rounds end there.
+        wanted: which validation losses clients measure in a round: before and after local training, or none.
+        worker: the server's, for figures that need the tuning (cosines of prefixes); without it they are left out.
+
+    Raises:
+        TooFewClients: if less than the quorum answered, twice.
+    """
+    local = settings.local
+    while True:
+        index = state.version + 1
+        request = Train(
+            version=state.version,
+            rate_factor=local.round_factor(index, rounds),
+            clients=len(federation.clients) if settings.counts_clients else None,
+            losses=list(wanted(index)) or None,
+            **_tensors(settings, state),
+        )
+
+        def ask(state: ServerState = state, request: Train = request) -> Tried[_Attempt]:
+            return _attempt(settings, federation, state, sampler, request, worker=worker)
+
+        enough = until_enough(
+            ask, index=index, what="a usable update", quorum=settings.quorum, learning_rate=local.peak_learning_rate
+        )
+        outcome, collector = enough.found.outcome, enough.found.collector
+        step = subtract(outcome.shared, state.shared)
+        cosines, mean_cosines = enough.found.likeness.measure(outcome.shared)
+        rows = enough.numbered([{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)])
+        state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
+        figures = {"update_norm": norm(step), **outcome.figures, **mean_cosines}
+        yield Round(index=index, state=state, figures=figures, clients=rows, failures=enough.failures)
+
+
+def _tensors(settings: Averaging, state: ServerState) -> dict[str, Tensors]:
+    """Return what goes down, by the fields of `Train`."""
+    dtype = getattr(torch, settings.wire)
+    control = {"control": cast(state.method, dtype)} if traits_of(settings.aggregation).control else {}
+    return {"shared": cast(dict(state.shared), dtype), **control}
+
+
+def _attempt(
+    settings: Averaging, federation: Federation, state: ServerState, sampler: Sampler, request: Train, *, worker: Worker | None
+) -> Tried[_Attempt]:
+    """Ask the clients of a round once, and aggregate what comes as it comes."""
+    collector = Collector(
+        state.version,
+        sampler.draw(state.version + 1),
+        lambda trained: weight(settings, trained),
+        trained=settings.sent(state.shared, state.version + 1),
+        scale=scale_reader(state.shared),
+        due_scale=None if worker is None else due_scale(worker, state.shared),
+        shapes={name: tensor.shape for name, tensor in state.shared.items()},
+    )
+    likeness = LikenessMeter(worker, state.shared)
+    message = write(request)
+    updates = limited(collector.updates(federation.ask(dict.fromkeys(collector.asked, message))), sampler.most_weight)
+    try:
+        outcome = settings.aggregation.combine(likeness.watch(updates), state.shared, state.method)
+        found = _Attempt(collector=collector, likeness=likeness, outcome=outcome)
+    except EmptyRound:
+        found = None
+    return Tried(
+        found=found,
+        asked=len(collector.asked),
+        answered=len(collector.answered),
+        failures=collector.failures,
+        rows=collector.rows,
+    )
+
+
+def weight(settings: Averaging, trained: Trained) -> float:
+    """Return what a client counts in the average."""
+    return {"examples": float(trained.examples), "targets": float(trained.targets), "uniform": 1.0}[settings.weights]
+
+
+def due_scale(worker: Worker, shared: Tensors) -> list[float]:
+    """Return what every client must report of alpha / r: all have the server's tuning."""
+    return scales_of(shared, worker.tuning.scale(worker.model))

@@ -1,0 +1,151 @@
+"""Distillation with a model and a public set: what a run is carried out with."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from ...aggregation.logits import LogitAggregation
+from ...errors import SettingError
+from ...interfaces import Federation
+from ...learning.client import ClientState
+from ...learning.distil import classes_of
+from ...learning.local import LocalTraining
+from ...learning.worker import OnStep, Worker
+from ...ledger import Sizes
+from ...messages import Call, write
+from ...messages.wires.logits import LogitsWire
+from ...personalization import Personalization
+from ...records import ClientId, Cost, Example, Message, Round, ServerState
+from ...tasks.shard import Shard, TokenShard
+from ...tensors import Tensors, clone
+from ..rounds.sampling import Sampler
+from .client import DistillationClient
+from .cost import last_length, round_cost, round_lengths
+from .messages import calls_of
+from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
+from .server import last_request, serve
+from .settings import Distillation
+from .terms import Terms
+
+
+@dataclass(kw_only=True)
+class DistillationRun:
+    """Distillation with a model and a public set: what a run is carried out with."""
+
+    settings: Distillation
+    worker: Worker  # the server's
+    examples: Sequence[Example]  # public, usable ones
+    terms: Terms = field(init=False)
+    start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
+
+    own_models: ClassVar[bool] = True
+    knows_gain: ClassVar[bool] = True  # see `AveragingRun`
+
+    def __post_init__(self) -> None:
+        self.settings.check_task(self.worker)
+        shard = tokenize_public(self.examples, self.worker.task, self.worker.processor)
+        if not len(shard):
+            raise SettingError(
+                f"protocol.public: none of its {len(self.examples)} examples can be used"
+                + (f" (first reason: {shard.dropped[0][1]})" if shard.dropped else "")
+                + "; fix the file, or raise task.max_tokens"
+            )
+        public = PublicSet(shard=shard, seed=self.worker.seed, share=self.settings.slice)
+        self.terms = Terms(settings=self.settings, public=public, wire=self.settings.wire_for(classes_of(self.worker)))
+        self.settings.aggregation.check(self.wire.classes)
+        self.start_weights = clone(self.worker.params)
+
+    @property
+    def local(self) -> LocalTraining:
+        return self.settings.local
+
+    @property
+    def aggregation(self) -> LogitAggregation:
+        return self.settings.aggregation
+
+    @property
+    def public(self) -> PublicSet:
+        return self.terms.public
+
+    @property
+    def wire(self) -> LogitsWire:
+        return self.terms.wire
+
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before round 1: the weights that are in place, and no logits yet."""
+        return ServerState(version=0, shared=worker.tensors())
+
+    def serve(
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
+    ) -> Generator[Round, None, None]:
+        """Yield after each round; see `server.serve`."""
+        return serve(self.terms, self.worker, federation, state, sampler, rounds=rounds, wanted=wanted)
+
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> DistillationClient:
+        """Return the part that answers messages at one client, whose worker may hold another model than the server's; see `check_client`.
+
+        Args:
+            personalization: none; each client has a model of its own anyway.
+            public: the public test set as the server's tokens, if there is one.
+        """
+        mine = replace(self.public, shard=self._public_of(worker))
+        start = self.start_weights if worker is self.worker else clone(worker.params)
+        if public is not None and worker.processor is not self.worker.processor:
+            public = worker.task.prepare(public.examples, worker.processor, keep_examples=True)
+        return DistillationClient(
+            protocol=self.settings,
+            worker=worker,
+            state=state,
+            public=mine,
+            wire=self.wire,
+            start=start,
+            test=public,
+            on_step=on_step,
+        )
+
+    def check_client(self, worker: Worker, client: ClientId) -> None:
+        """Raise SettingError, naming both sides, unless the logits of a client's model speak of what the server's speak of."""
+        check_same_words(self.worker, worker, client)
+        check_same_rows(self.public.shard, self._public_of(worker), client)
+
+    def _public_of(self, worker: Worker) -> TokenShard:
+        """Return the public examples as a worker's tokens."""
+        if worker.processor is self.worker.processor:
+            return self.public.shard
+        return tokenize_public(self.examples, worker.task, worker.processor)
+
+    def last_request(self, state: ServerState, *, generate: bool) -> Message:
+        """Return the request to align once more after the last round."""
+        return write(last_request(self.terms, state, generate=generate))
+
+    def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
+        """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
+        return calls_of(self.terms, shared, figures)
+
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `AveragingRun.sizes`."""
+        up, down = round_lengths(self.terms, shared, rounds=rounds, validated=validated)
+        return {"up_bytes": up, "down_bytes": down}
+
+    def last_down(self, shared: Tensors, *, rounds: int) -> int:
+        """Return the bytes that each client gets after the last of so many rounds, for its last alignment, estimated."""
+        return last_length(self.terms, shared, rounds=rounds)
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, estimated, on average over rounds."""
+        return round_cost(self.terms, sizes, examples=examples, tokens_per_example=tokens_per_example)
