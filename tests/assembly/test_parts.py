@@ -125,7 +125,7 @@ def test_markers_in_data_and_prompts_without_room_are_reported(make_job, rows):
 )
 def test_a_tuning_beyond_memory_is_refused_before_it_is_whole(make_job, rows, monkeypatch, tuning, words):
     # each trained weight takes 16 bytes with AdamW: 16,000 x 16 of the first tensor alone are 4.1 MB
-    monkeypatch.setattr("fedtailor.assembly.fits.free_memory", lambda device: 4_000_000)
+    monkeypatch.setattr("fedtailor.assembly.memory.free_memory", lambda device: 4_000_000)
     with pytest.raises(SettingError, match=rf"{words}.*0\.0 GB of memory are free; choose a smaller one"):
         assemble(make_job(tuning=tuning), given=rows)
     assemble(make_job(), given=rows)

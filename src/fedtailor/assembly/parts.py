@@ -45,8 +45,8 @@ from .fits import (
     fitting_protocol,
     home_weights,
     tell_what_is_missing,
-    within_memory,
 )
+from .memory import within_memory
 from .own_backbones import own_models
 from .public import known_examples, load_public, ready_protocol
 from .ranks import Ranks, choose_ranks
