@@ -11,6 +11,7 @@ from fedtailor.federation.nvflare import packing
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.messages import decode, encode
+from fedtailor.models.cut import CutModel
 from fedtailor.network.kit.site_file import read_site_file
 from fedtailor.network.site.at_site import describe, guarded, site_parts
 from fedtailor.records import Message
@@ -24,12 +25,14 @@ LAST = {
 }  # the kind of message that ends a client's part of a round
 
 
+ONE_AT_A_TIME = threading.RLock()  # the server's model and those of sites share torch's chance, as they are in one process here
+
+
 class InProcessLine:
     """Sites whose models are in this process; `deed` may put something else in the place of the bad site's answers."""
 
     def __init__(self, kits):
         self.kits, self.halves, self.deed = kits, {}, None
-        self.one_at_a_time = threading.Lock()  # models here share what chance they have
 
     @property
     def sites(self):
@@ -38,14 +41,14 @@ class InProcessLine:
     def open(self, client, told, timeout_s):
         if told["ask"]:
             return {"info": {}}
-        with self.one_at_a_time:
+        with ONE_AT_A_TIME:
             file = read_site_file(self.kits[client])
             parts = site_parts(client, self.kits[client], file, json.loads(json.dumps(told)), print)
             self.halves[client] = guarded(client, parts, file)
             return {"info": describe(client, parts, file)}
 
     def answer(self, client, ticket, packed, timeout_s):
-        with self.one_at_a_time:
+        with ONE_AT_A_TIME:
             reply = unpack(pack(self.halves[client].answer(unpack(packed))))
         honest = decode(reply) if isinstance(reply, bytes) else reply.decode()
         told = honest if client != BAD or self.deed is None else self.deed(honest)
@@ -120,8 +123,15 @@ def fails(honest, before):
 
 
 @pytest.fixture
-def carry_out(net):
+def carry_out(net, monkeypatch):
     """Return a way to carry a job of three rounds out in which the bad site does a deed in the second."""
+    cut = CutModel.run
+
+    def alone(*inputs, **named):
+        with ONE_AT_A_TIME:
+            return cut(*inputs, **named)
+
+    monkeypatch.setattr(CutModel, "run", alone)
 
     def run(protocol, deed=None, *, name):
         line = InProcessLine(net.kits)
