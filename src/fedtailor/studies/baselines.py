@@ -12,7 +12,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.over_clients import pool, pooled_counts, summarize_clients
-from ..protocols import Averaging
+from ..protocols import Averaging, AveragingRun
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -84,11 +84,10 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
 
 def _together(parts: Parts, kind: Baseline) -> Parts:
     """Return the parts with one client that trains on everything; the others are evaluated, and train no more."""
-    assert isinstance(parts.protocol, Averaging)
+    assert isinstance(parts.protocol, AveragingRun)  # `run_baseline` has seen to it
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.prepare(examples, parts.worker.processor, keep_examples=False)
-    assert isinstance(parts.protocol, Averaging)  # `run_baseline` has seen to it
     local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":
         steps = max(local.steps_per_round(info.examples) for info in infos)
@@ -106,7 +105,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     return replace(
         parts,
         job=parts.job,
-        protocol=replace(parts.protocol, local=local),
+        protocol=replace(parts.protocol, settings=replace(parts.protocol.settings, local=local)),
         states={**parts.states, name: state},
         sampler=replace(parts.sampler, clients=[info], per_round=1),
         ranks={},  # there is one adapter, of the job's rank, and everybody's figures are its
