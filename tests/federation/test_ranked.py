@@ -1,12 +1,16 @@
 """What clients of another rank are sent, and how their answers are read."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 from fedtailor.errors import OffManifest
 from fedtailor.federation.ranked import RANK, RankedFederation, RankOf, any_rank
-from fedtailor.messages import Manifest, MessageSpec, specs_of
+from fedtailor.messages import Call, manifest_of, specs_of
+from fedtailor.messages.record import Record, tensors
 from fedtailor.records import Message, Reply
+from fedtailor.tensors import Tensors
 
 A, B, HEAD = "m.lora_A.weight", "m.lora_B.weight", "head.weight"
 SHARED = {
@@ -103,9 +107,16 @@ def test_clients_of_one_rank_are_sent_one_message():
     assert inner.cancelled == [2]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Weights(Record, kind="train"):
+    """Weights alone."""
+
+    weights: Tensors = tensors(reveals="weights")
+
+
 def test_the_manifest_allows_lower_ranks_and_no_higher_ones():
-    spec = any_rank(MessageSpec(tensors=specs_of(SHARED)))
-    manifest = Manifest(up={"train": spec}, down={}, sizes={RANK: 2})
+    call = any_rank(Call(question=Weights, answers=(Weights,), forms={"weights": specs_of(SHARED)}), 2)
+    spec, manifest = call.spec(Weights), manifest_of([call])
     assert spec.tensors[A].shape == (RANK, 2)
     assert spec.tensors[B].shape == (3, RANK)
     assert spec.tensors["m.carried_A.weight"].shape == (3, 2)

@@ -11,10 +11,10 @@ from jobs import tiny_rows
 
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
-from fedtailor.learning import evaluate, worker
 from fedtailor.report import read_run, show
 from fedtailor.running import run
 from fedtailor.studies.baselines import run_baseline
+from fedtailor.tasks import TASKS
 
 KEYS = ["round", "scope", "client", "metric"]
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
@@ -33,19 +33,25 @@ JOBS = {
 @pytest.fixture
 def passes(monkeypatch):
     """Count the passes over sets of rows, by the weights in place and the rows."""
-    found, measure = Counter(), evaluate.measure
+    found = Counter()
 
-    def counted(model, task, shard, **settings):
+    def count(worker, shard, how):
         weights = hashlib.sha256()
-        for parameter in model.parameters():
+        for parameter in worker.model.parameters():
             if parameter.requires_grad:
                 weights.update(parameter.detach().numpy().tobytes())
         rows = hashlib.sha256(shard.tokens_T.numpy().tobytes()).hexdigest()
-        found[weights.hexdigest(), rows, settings.get("sample_alone", False)] += 1
-        return measure(model, task, shard, **settings)
+        found[weights.hexdigest(), rows, how.sample_alone] += 1
 
-    for module in (evaluate, worker):
-        monkeypatch.setattr(module, "measure", counted)
+    def counting(losses):
+        def counted(task, worker, shard, how):
+            count(worker, shard, how)
+            return losses(task, worker, shard, how)
+
+        return counted
+
+    for task in TASKS.values():
+        monkeypatch.setattr(task, "losses", counting(task.losses))
     return found
 
 

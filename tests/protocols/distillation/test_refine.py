@@ -13,9 +13,13 @@ from distilling import LEARN, class_data, class_job
 from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.learning.distil import NO_LABEL
+from fedtailor.messages.record import read
 from fedtailor.protection import gate
+from fedtailor.protocols.distillation import server
+from fedtailor.protocols.distillation.messages import Said
 from fedtailor.protocols.distillation.public_set import PublicSet
 from fedtailor.protocols.distillation.refine import draw_rows, row_weights
+from fedtailor.records import Message
 from fedtailor.running import run
 
 REFINED = {"p_refine": "label-statistics", "p_refine_every": 2, "p_slice": 0.5, "p_label_counts": True, "p_label_epsilon": 1.0}
@@ -148,16 +152,18 @@ def test_what_it_costs_is_foretold(refined, tiny_bert_folder):
 def test_scores_that_nobody_asked_for_are_no_use(refined, tiny_bert_folder):
     _, said, _ = refined
     parts = assemble(class_job(tiny_bert_folder, **REFINED), given=class_data())
+
+    def fault(message, version):
+        return server._fault(parts.protocol.terms, read(message, Said), version, marks=None)
+
     first = next(m for way, m in said if way == "up" and m.kind == "train" and m.facts["version"] == 0)
-    assert parts.protocol._fault(first, 0, marks=None) is None
-    short = SimpleNamespace(
-        kind="train", facts=first.facts, tensors={**first.tensors, "rows/scores": first.tensors["rows/scores"][:-1]}
-    )
-    assert parts.protocol._fault(short, 0, marks=None).mark == "OtherScores"
-    none = SimpleNamespace(kind="train", facts={**first.facts, "examples": 0}, tensors=first.tensors)
-    assert parts.protocol._fault(none, 0, marks=None).mark == "OtherWeight"  # entropy-weights would take its logarithm
-    later = SimpleNamespace(kind="train", facts={**first.facts, "version": 1}, tensors=first.tensors)
-    assert parts.protocol._fault(later, 1, marks=None).mark == "OtherScores"
+    assert fault(first, 0) is None
+    short = Message(kind="train", facts=first.facts, tensors={**first.tensors, "rows/scores": first.tensors["rows/scores"][:-1]})
+    assert fault(short, 0).mark == "OtherScores"
+    none = Message(kind="train", facts={**first.facts, "examples": 0}, tensors=first.tensors)
+    assert fault(none, 0).mark == "OtherWeight"  # entropy-weights would take its logarithm
+    later = Message(kind="train", facts={**first.facts, "version": 1}, tensors=first.tensors)
+    assert fault(later, 1).mark == "OtherScores"
 
 
 @pytest.mark.parametrize(
