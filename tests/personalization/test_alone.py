@@ -112,7 +112,7 @@ def test_a_client_that_fails_is_left_out_of_its_column(make_job, rows, tmp_path,
 
 
 def test_a_damaged_start_is_told(make_job, rows, tmp_path, monkeypatch):
-    def killed(self, save, **how):
+    def killed(self, *given):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
