@@ -30,7 +30,7 @@ class Score:
     """How passages are ordered."""
 
     kind: Kind = "hybrid"
-    bm25: Number = 0.05  # weight of BM25 beside the cosine; the best of validation questions is flat from 0.03 to 0.1
+    bm25: Number = 0.05  # weight of BM25 beside the cosine; the best of validation questions is flat from 0.03 to 0.05
 
     def __post_init__(self) -> None:
         if self.kind not in ("hybrid", "dense", "bm25"):
