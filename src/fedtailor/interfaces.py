@@ -114,7 +114,7 @@ class RuleTraits:
 
     linear: bool = False  # a weighted sum of updates is all that it needs, so that it may run under secure aggregation
     plain_mean: bool = False  # it is the weighted mean and no more, and whoever has a rule of his own may take its place
-    counts_clients: bool = False  # clients are told how many there are
+    counts_clients: bool = False  # clients receive the number of clients
     control: bool = False
     """It corrects local gradients by control variates, which travel beside the weights (SCAFFOLD).
 
@@ -128,7 +128,7 @@ class RuleTraits:
     and rows of the shared factors, in the scale alpha / rank of these.
     """
     refactors: bool = False
-    """It factors the shared LoRA anew each round.
+    """It refactors the shared LoRA each round.
 
     The same product then comes as other factors: what somebody kept of an earlier round (weights of their own, moments of an optimizer) cannot
     be set against the factors of this one.

@@ -21,6 +21,10 @@ def stepped(settings, rate):
 def test_a_head_steps_by_its_own_rate_and_follows_warm_up():
     settings = LocalTraining(optimizer="sgd", learning_rate=0.1, head_learning_rate=0.5)
     assert stepped(settings, 0.1) == ([-0.1, -0.5], 2)
+    assert stepped(LocalTraining(optimizer="sgd", learning_rate=0.5, head_learning_rate=1), 0.5) == (
+        [-0.5, -1.0],
+        2,
+    )  # a whole number
     assert stepped(settings, 0.05) == ([-0.05, -0.25], 2)  # half of both, as warm-up and schedules have it
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,7 @@ def test_jobs_on_a_network(net, capsys):
             killed.append(process.pid)
             process.kill()
 
-    with running(place):
+    with running(place, lambda text: print(text, file=sys.stderr)):  # so that a failure shows whether the hub died
         for name, protocol in PROTOCOLS.items():
             job = net_job(net, protocol, stop__rounds=1)
             local = run(job, out=net.folder / f"local-{name}")

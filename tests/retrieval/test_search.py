@@ -10,7 +10,7 @@ from fedtailor.retrieval.index import open_index
 from fedtailor.retrieval.router import Centroids, choose_clients, find_centroids
 from fedtailor.retrieval.search import Question, Score, best_of_client, check_question
 from fedtailor.retrieval.update import update_index
-from fedtailor.retrieval.verify import liars, most_bm25, verify
+from fedtailor.retrieval.verify import most_bm25, verify
 
 WORDS = "tea milk bread salt rice corn plum bean hot cold old new dear cheap red blue".split()
 
@@ -182,7 +182,6 @@ def test_a_liar_is_named_and_set_right(parts):
     assert last.bm25 <= most_bm25(question, last.passage.text, sizes[liar])
     assert all(np.isfinite(hit.score) for hit in caught.found.hits)
     assert any(f"client {liar} stated a cosine" in note for note in caught.found.notes)
-    assert liars([{"a": 2}, {"a": 1, "b": 2}]) == ["a"]
 
 
 def test_no_honest_word_score_is_above_its_bound(parts):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedtailor.assembly import assemble
 from fedtailor.job import Job
 from fedtailor.running import run
 from fedtailor.tuning import TUNINGS, usual_learning_rate
@@ -12,7 +13,7 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 @pytest.mark.parametrize("kind", TUNINGS)
 def test_every_tuning_has_one_for_every_kind_of_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
-    assert set(tuning.learning_rates) - {"head"} == {"causal", "classifier"}
+    assert set(tuning.learning_rates) - {"classifier-head"} == {"causal", "classifier"}
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 
@@ -50,6 +51,7 @@ def test_a_head_has_its_own_where_the_tuning_knows_one_and_nobody_gave_another()
     given = job_of(tuning="prefix", protocol={"local": {"learning_rate": 0.01}}, **classes).decided().protocol.local
     assert (given.head_learning_rate, given.head_factor) == (None, 1.0)
     assert job_of(tuning="lora", **classes).decided().protocol.local.head_learning_rate is None
+    assert job_of(tuning="prefix").decided().protocol.local.head_learning_rate is None  # a language model has no such head
     own = job_of(tuning="lora", protocol={"local": {"head_learning_rate": 0.05}}, **classes).decided().protocol.local
     assert own.head_learning_rate == 0.05
 
@@ -74,3 +76,12 @@ def test_the_runs_job_has_the_number_and_a_loss_that_does_not_fall_is_said(make_
     assert not any("has not fallen" in text for _, text in events)
     run(make_job(stop__rounds=1, protocol__local__learning_rate=50.0), data=rows, out=tmp_path / "b", watcher=watcher)
     assert any("has not fallen" in text and "protocol.local.learning_rate (it is 50)" in text for _, text in events)
+
+
+def test_a_rate_of_a_head_that_is_not_there_is_said(make_job, rows):
+    heard = []
+    assemble(make_job(protocol__local__head_learning_rate=0.1), given=rows, warn=heard.append)
+    assert any("head_learning_rate has no effect" in text for text in heard)
+    heard.clear()
+    assemble(make_job(), given=rows, warn=heard.append)
+    assert not any("head_learning_rate" in text for text in heard)

@@ -175,6 +175,8 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
         warn(
             "evaluation.local_only has no effect without personalization, whose table it adds to; for each client alone run --baseline local"
         )
+    if kind_of(backbone.kind).causal and job.protocol.local.head_learning_rate is not None:
+        warn("protocol.local.head_learning_rate has no effect: a language model has no head for classes")
     if not kind_of(backbone.kind).causal and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
         warn(
             f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "

@@ -80,7 +80,9 @@ def _learning_rate(job: "Job", parts: "Parts") -> str:
         if job.protocol.local.learning_rate == "auto"
         else ""
     )
-    return f"{parts.protocol.local.peak_learning_rate:g}{auto}"
+    local = parts.protocol.local
+    head = f", of the head {local.head_learning_rate:g}" if isinstance(local.head_learning_rate, int | float) else ""
+    return f"{local.peak_learning_rate:g}{head}{auto}"
 
 
 def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":

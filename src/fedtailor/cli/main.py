@@ -106,8 +106,8 @@ def _foreseen(error: Exception) -> str | None:
     """Return a paragraph on what failed outside of fedtailor: a class of the user's, or the system; None for anything else."""
     from ..causes import UNKNOWN, cause_of
 
-    if (own := sys.modules.get("fedtailor.job.own_classes")) is not None and (told := own.blame(error)) is not None:
-        return str(told)
+    if (own := sys.modules.get("fedtailor.job.own_classes")) is not None and (text := own.blame(error)) is not None:
+        return str(text)
     if not isinstance(error, OSError | MemoryError | RecursionError):
         return None
     cause = cause_of(error, "this command was stopped")

@@ -50,11 +50,11 @@ def index(  # noqa: PLR0917 - Typer passes all by name
             f"{len(did.changed)} changed, {len(did.removed)} removed, {did.unchanged} as before",
             soft_wrap=True,
         )
-        told = [*did.notes, *one.skipped]
-        for line in told[:MOST_NOTES]:
+        lines = [*did.notes, *one.skipped]
+        for line in lines[:MOST_NOTES]:
             note(f"    {line}")
-        if len(told) > MOST_NOTES:
-            note(f"    and {len(told) - MOST_NOTES} more")
+        if len(lines) > MOST_NOTES:
+            note(f"    and {len(lines) - MOST_NOTES} more")
     out().print(f'  ask them: fedtailor rag ask {to} "…"', soft_wrap=True, style="dim")
 
 

@@ -98,7 +98,7 @@ class RankedFederation:
             fits = self.rank is None or has_rank(message.tensors, self.rank)
             return reply if fits else replace(reply, message=None, error=OTHER_RANK)
         scales = scales_in(message)
-        if not has_rank(message.tensors, own.rank) or not all(math.isclose(told, own.scale, rel_tol=1e-6) for told in scales):
+        if not has_rank(message.tensors, own.rank) or not all(math.isclose(scale, own.scale, rel_tol=1e-6) for scale in scales):
             return replace(reply, message=None, error=OTHER_RANK)
         widened = replace(message, tensors=own.widened(message.tensors))
         return replace(reply, message=with_scales(widened, [own.shared_scale] * len(scales)))

@@ -215,7 +215,9 @@ class Job(BaseModel):
         """Return the job with the usual learning rates of its tuning wherever one is `auto`."""
         usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
-        decided = {name: _decide(part, usual, usual_head_learning_rate(self.tuning)) for name, part in parts.items()}
+        decided = {
+            name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
+        }
         return self if decided == parts else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":

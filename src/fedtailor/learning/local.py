@@ -38,7 +38,7 @@ class LocalTraining:
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}
         positive |= {} if self.learning_rate == "auto" else {"learning_rate": self.learning_rate}
-        positive |= {"head_learning_rate": self.head_learning_rate} if isinstance(self.head_learning_rate, float) else {}
+        positive |= {} if self.head_learning_rate in ("auto", None) else {"head_learning_rate": float(self.head_learning_rate)}
         positive |= {} if self.steps is None else {"steps": self.steps}
         positive |= {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
         for name, value in positive.items():
@@ -82,7 +82,7 @@ class LocalTraining:
             SettingError: if a learning rate is still `auto`.
         """
         own = self.head_learning_rate
-        return own / self.peak_learning_rate if isinstance(own, float) else 1.0
+        return 1.0 if own is None or own == "auto" else own / self.peak_learning_rate
 
     def steps_per_round(self, examples: int) -> int:
         """Return the optimizer steps that a client with so many training examples takes in one round."""

@@ -44,17 +44,17 @@ class Call:
         forms = {group: {name: shape(name, spec) for name, spec in found.items()} for group, found in self.forms.items()}
         return replace(self, forms=forms, sizes={**self.sizes, **sizes})
 
-    def length(self, form: type[Record], *, only: Collection[str] | None = None, **told: Fact | None) -> int:
+    def length(self, form: type[Record], *, only: Collection[str] | None = None, **given: Fact | None) -> int:
         """Return the bytes of a message, estimated: those of an encoded one, but for the digits of numbers.
 
         Args:
             form: one of its records.
             only: names of the tensors in the message; None: all.
-            told: facts by name, in the place of numbers of usual length; None: absent. Lists are there only if they are given.
+            given: facts by name, in the place of numbers of usual length; None: absent. Lists are there only if they are given.
         """
         spec = self.spec(form)
         tensors = {name: found for name, found in spec.tensors.items() if only is None or name in only}
-        facts = {**usual_facts(spec.facts), **{name: value for name, value in told.items() if name in spec.facts}}
+        facts = {**usual_facts(spec.facts), **{name: value for name, value in given.items() if name in spec.facts}}
         return length_of(form.kind, tensors, {name: value for name, value in facts.items() if value is not None})
 
 

@@ -43,9 +43,7 @@ class FactSpec:
     fixed: bool = False  # the same in every message of a client in a run
     needs: tuple[str, ...] = ()  # facts of the same message that must be there with it, as it means nothing without them
     over: Over = ""  # step: those of one optimizer step
-    reveals: Reveals | None = (
-        None  # what it tells of the client's data; None, not declared: a whole number nothing, all else figures
-    )
+    reveals: Reveals | None = None  # of the client's data; None, not declared: a whole number nothing, all else figures
 
     @property
     def revealed(self) -> Reveals:

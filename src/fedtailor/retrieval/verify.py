@@ -5,7 +5,7 @@ help there, evidence that is looked at does. The share of BM25 cannot be compute
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,6 @@ from .search import Score
 from .terms import K1, words_of
 
 TOLERANCE = 0.01  # of a cosine; the same text in bfloat16 is off by 0.004
-MOST_LIES = 3  # after which a client is not asked any more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +62,3 @@ def most_bm25(question: str, text: str, passages: int) -> float:
     shared = set(words_of(question)) & set(words_of(text))
     rarest = float(np.log1p((passages - 1 + 0.5) / 1.5))
     return len(shared) * rarest * (K1 + 1)
-
-
-def liars(counts: Sequence[Mapping[str, int]], most: int = MOST_LIES) -> list[str]:
-    """Return the clients that lied at least `most` times over several answers."""
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
-    return sorted(client for client, count in total.items() if count >= most)

@@ -1,17 +1,12 @@
 """The names of classes: found in the data or read from a file, and the numbers that they stand for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
 from ..errors import DataError, SettingError
 from ..records import Example, Numeral
 from ..text_files import read_json, read_text
-
-
-def class_number(example: Example, numbers: Mapping[str, int]) -> int:
-    """Return the number of an example's class; see `class_numbers`."""
-    return class_numbers([example], list(numbers))[0]
 
 
 def class_numbers(examples: Sequence[Example], labels: Sequence[str]) -> list[int]:

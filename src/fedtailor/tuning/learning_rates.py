@@ -6,13 +6,13 @@ from typing import Literal
 LearningRate = float | Literal["auto"]  # above 0; auto: the usual one of the tuning for its kind of backbone
 
 OTHERWISE = 1.0e-3  # of a tuning that names none: a class of the user's own
-HEAD = "head"  # beside the kinds of backbones: the learning rate of a classifier's head, where it is another
+HEAD = "{}-head"  # behind a kind of backbone: the learning rate of the head, where it is another
 
 
-def usual_head_learning_rate(tuning: object) -> float | None:
+def usual_head_learning_rate(tuning: object, backbone: str) -> float | None:
     """Return the learning rate that a classifier's head usually learns with beside this tuning; None: that of all else."""
     declared: Mapping[str, float] = getattr(tuning, "learning_rates", {})
-    return declared.get(HEAD)
+    return declared.get(HEAD.format(backbone))
 
 
 def usual_learning_rate(tuning: object, backbone: str) -> float:

@@ -36,7 +36,11 @@ NETWORK_FILE = "prefix_network.safetensors"  # beside PEFT's files, which hold t
 class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.0001, "head": 0.1}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {
+        "causal": 0.001,
+        "classifier": 0.0001,
+        "classifier-head": 0.1,
+    }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         forms=("peft",), reason="a prefix stands before the text, not in the weights", in_front=True
     )

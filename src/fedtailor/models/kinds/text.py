@@ -84,7 +84,7 @@ class TextKind(Protocol):
         """Return what else the model is loaded with."""
 
     def finish(self, model: nn.Module, folder: Path, fresh: tuple[str, ...], pooling: Pooling) -> tuple[str, ...]:
-        """Check or change what is particular to this kind, and return which modules are still to be trained anew of `fresh`."""
+        """Check or change what is particular to this kind, and return which of the `fresh` modules are to be trained."""
 
 
 def _build(

@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from ...assembly.data import divide_data
 from ...errors import RunError, SettingError
 from ...federation.nvflare.line import NetError
 from ...job import Job
+from ...printable import printable
 from ..kit.engine_settings import SERVER
 from ..kit.kits import ADMIN, HUB, Network, check_installed, kit_role, make_kits
 from ..kit.policy import TELLABLE, Policy
@@ -22,6 +24,7 @@ from .processes import end_process, engine_process
 
 MOST_SITES = 4
 START_S = 240.0  # that all processes get to find one another
+LOOK_S = 1.0  # between two looks at whether the hub lives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,24 +71,53 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
 
 @contextmanager
 def running(world: World, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Run a hub and all sites inside the block, each in processes of its own.
+    """Run a hub and all sites inside the block, each in processes of its own; a hub that dies is started anew, as `serve` does.
 
     Raises:
         RunError: if they do not find one another.
     """
-    processes: list[tuple[subprocess.Popen[bytes], Path]] = []
+    sites: list[tuple[subprocess.Popen[bytes], Path]] = []
+    with _kept_up(world.folder / HUB, say):
+        try:
+            _wait_for_port(world.network.port)
+            for site in world.network.sites:
+                say(f"starting {site}")
+                sites.append((engine_process(world.folder / site, "site"), world.folder / site))
+            wait_until_up(world)
+            yield
+        finally:
+            for process, kit in reversed(sites):
+                end_process(process, kit)
+
+
+@contextmanager
+def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Run the hub's engine inside the block, in place of each one that dies another."""
+    say("starting the hub")
+    hub, over = engine_process(kit, SERVER), threading.Event()
+
+    def watch() -> None:
+        nonlocal hub
+        while not over.wait(LOOK_S):
+            if hub.poll() is not None:
+                say(
+                    f"the hub's engine ended with {hub.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
+                )
+                hub = engine_process(kit, SERVER)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        say("starting the hub")
-        processes.append((engine_process(world.folder / HUB, SERVER), world.folder / HUB))
-        _wait_for_port(world.network.port)
-        for site in world.network.sites:
-            say(f"starting {site}")
-            processes.append((engine_process(world.folder / site, "site"), world.folder / site))
-        wait_until_up(world)
         yield
     finally:
-        for process, kit in reversed(processes):
-            end_process(process, kit)
+        over.set()
+        watcher.join()
+        end_process(hub, kit)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    return next((printable(line.strip()) for line in reversed(lines) if line.strip()), "none")
 
 
 def free_port() -> int:
