@@ -216,6 +216,8 @@ def _record(one: Any) -> dict[str, Any]:
         "supported": one.answer.supported,
         "cited": cited,
         "sources": sources,
+        "asked": list(one.found.asked),
+        "notes": list(one.found.notes),
     }
 
 
