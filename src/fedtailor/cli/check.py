@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..assembly import Parts
     from ..job import Job
+    from ..job.retrieval import RetrievalJob
 
 MOST_CLIENTS = 30  # shown one by one
 
@@ -23,11 +24,24 @@ def check(job: JobFile, settings: Overrides = None) -> None:
     with waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
+        from ..job.retrieval import RetrievalJob, is_retrieval
 
+        if is_retrieval(job):
+            _check_retrieval(RetrievalJob.load(job, settings or []))
+            return
         loaded = Job.load(job, settings or [])
         parts = assemble(loaded, trust_times=True, warn=warnings.append)
     for part in plan(loaded, parts, warnings):
         out().print(part)
+
+
+def _check_retrieval(job: "RetrievalJob") -> None:
+    """Print who would hold how many documents, and what would leave them."""
+    from ..running.retrieving import deal
+
+    for client, documents in deal(job).items():
+        out().print(f"  {client}: {len(documents):,} documents")
+    out().print(f"  share: {job.protocol.share}: {job.protocol.lets_out}", soft_wrap=True)
 
 
 def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["RenderableType"]:
