@@ -1,6 +1,6 @@
 """Does a federated search find a better prompt than the middle of its pool? Held-out loss and accuracy on a few intents of Banking77.
 
-Usage: python benchmarks/prompting.py --data DATA [--seeds 0 1 2] [--intents 6] [--out FOLDER]
+Usage: python benchmarks/prompting.py --data DATA [--seeds 0 1 2] [--intents 4] [--out FOLDER]
 DATA holds banking77/train.parquet, test.parquet (text, label) and labels.json. Each seed draws the intents, the texts and the division. Printed for each seed:
 held-out loss and accuracy of the prompt that was found, of the pool's least, median and greatest, the bytes of a round, and the time; then the difference to
 the pool's median with a paired 95 % bootstrap interval over the texts of all seeds.
@@ -48,8 +48,8 @@ def search(data: Path, seed: int, intents: int, out: Path) -> dict[str, object]:
             "backbone": "smollm2-135m",
             "task": {"kind": "label-likelihood", "max_tokens": 48},
             "data": {"train": "given"},
-            "clients": {"count": 4, "validation_share": 0.3, "test_share": 0.0, "min_examples": 8},
-            "protocol": {"kind": "prompting", "method": {"kind": "search", "keep": 3, "children": 6, "generations": 2}},
+            "clients": {"count": 3, "validation_share": 0.3, "test_share": 0.0, "min_examples": 8},
+            "protocol": {"kind": "prompting", "method": {"kind": "search", "keep": 3, "children": 4, "generations": 2}},
             "stop": {"rounds": 20},
             "precision": "bfloat16",
             "threads": 1,
@@ -79,8 +79,8 @@ def search(data: Path, seed: int, intents: int, out: Path) -> dict[str, object]:
         "seed": seed,
         "seconds": seconds,
         "rounds": len(table),
-        "down_bytes": int(table["down_bytes"].max() / 4),
-        "up_bytes": int(table["up_bytes"].max() / 4),
+        "down_bytes": int(table["down_bytes"].max() / 3),
+        "up_bytes": int(table["up_bytes"].max() / 3),
         "prompt": done.summary["prompting"]["prompt"],
         "found": (statistics.mean(of_found[0]), of_found[1]),
         "plain": (statistics.mean(plain[0]), plain[1]),
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--intents", type=int, default=6)
+    parser.add_argument("--intents", type=int, default=4)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     out = given.out or Path(tempfile.mkdtemp())

@@ -15,9 +15,7 @@ POLICY = replace(ALL, protocols=("prompting",), tell=("examples", "figures", "sc
 def job_of(net, policy):
     for number, (site, kit) in enumerate(net.kits.items()):
         own = net.folder / f"{site}.jsonl"
-        own.write_text(
-            "".join(json.dumps(row) + "\n" for row in place_rows()[number::2] + place_rows()[number * 3 : number * 3 + 5])
-        )
+        own.write_text("".join(json.dumps(row) + "\n" for row in place_rows()[24 * number : 24 * number + 24]))
         write_site(kit, own, net.backbone, policy)
     (net.folder / "pool.yaml").write_text("- ''\n- Name the kind.\n- instruction: Where?\n  layout: {text: 'Place: '}\n")
     job = prompting_job(net.backbone, protocol__method__pool="pool.yaml")

@@ -13,7 +13,7 @@ from ...errors import SettingError
 from ...limits import Few, Rounds
 from ...prompting import Halving, Prompt, builtin_pool, prompt_of, read_pool
 from ...prompting.edits import EDITS
-from ...prompting.pool import without_twins
+from ...prompting.pool import read_entries, without_twins
 from ...prompting.shots import Pair, draw_shots, read_shots
 from ...text_files import expanded
 
@@ -114,8 +114,7 @@ class Search:
         """Return the settings that name files, with what the files hold in their place: for a server that has not the files."""
         found: dict[str, Any] = {}
         if isinstance(self.pool, str):
-            pool = read_pool(expanded(base, self.pool, "protocol.method.pool"), ())
-            found["pool"] = [{"instruction": one.instruction, "layout": vars(one.layout)} for one in pool]
+            found["pool"] = read_entries(expanded(base, self.pool, "protocol.method.pool"))
         if isinstance(self.shots, str):
             found["shots"] = [list(pair) for pair in self.public_shots(base)]
         return found
