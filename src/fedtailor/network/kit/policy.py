@@ -15,7 +15,12 @@ PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are
 TELLABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
-    "scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
+    "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
+    "scores": "how near its passages are to a question, as numbers",
+    "answers": "short answers from its passages",
+    "passages": "the texts of passages that answer a question",
+    "centroids": "means of the vectors of groups of its passages",
+    "term-counts": "how many of its passages have each word",
     "public-fit": "how well its examples can be told from public ones",
     "label-counts": "how many examples each label has",
     "labels": "the labels or target texts themselves, example by example (split learning with labels at the server)",
@@ -127,7 +132,7 @@ class Policy:
             )
         needs = {
             "examples": True,
-            "scores": prompts,
+            "prompt-scores": prompts,
             "public-fit": protocol.get("public_fit") or protocol.get("refine"),
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",

@@ -11,7 +11,7 @@ import torch
 from ...errors import RunError
 from ...federation.nvflare.engine import NetFederation
 from ...federation.nvflare.line import Patience, Told
-from ...protection import Gate
+from ...protection import make_gate
 from ...records import ClientId, ClientInfo, Message, Reply
 from ...running import Watcher
 from ..kit.versions import versions
@@ -96,7 +96,7 @@ class Pieces:
 def _deliver(line: HubLine, under_way: Mapping[ClientId, Pieces], ledger: Ledger, diary: Watcher, patience: Patience) -> None:
     """Bring all sites what they lack, a piece under way for each; rows are written at every hundredth of the way."""
     infos = [ClientInfo(id=site, examples=0) for site in sorted(under_way)]
-    federation = NetFederation(line, infos, Gate(manifest=MANIFEST), patience)
+    federation = NetFederation(line, infos, make_gate(MANIFEST), patience)
     rows, left = {site: ledger.row(site) for site in under_way}, set(under_way)
 
     def go_on(site: ClientId) -> None:

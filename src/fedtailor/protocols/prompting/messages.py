@@ -44,7 +44,7 @@ class Scored(Record, kind="scored"):
         FactSpec(
             type="list[float]",
             purpose="for each prompt the sum over these examples of the loss",
-            reveals="scores",
+            reveals="prompt-scores",
             over="rung",
             least=0.0,
             most=MOST_LOSS * 1000,
@@ -56,7 +56,7 @@ class Scored(Record, kind="scored"):
         FactSpec(
             type="list[int]",
             purpose="for each prompt how many of these examples it names rightly",
-            reveals="scores",
+            reveals="prompt-scores",
             over="rung",
             least=0,
             most=MOST_COUNT,
