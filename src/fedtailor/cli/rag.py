@@ -10,7 +10,6 @@ from .progress import waiting
 from .rag_show import bar, record, show_answer, show_evaluation
 
 if TYPE_CHECKING:
-
     from ..retrieval import Federation
 
 app = typer.Typer(
