@@ -25,7 +25,8 @@ from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler, clients_per_round
 from ..records import ClientId, ClientInfo, Cost, Example
 from ..tasks import Task, Writes, pooling_of
-from ..tasks.evaluation import Evaluation, figure_names
+from ..tasks.evaluate import figure_names
+from ..tasks.evaluation import Evaluation
 from ..tasks.shard import Shard
 from ..tasks.task import at_moment
 from ..tasks.text.generate import check_room
