@@ -10,8 +10,9 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.public_fit import LEAST_ROWS
 from ..learning.worker import Worker
-from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Ready, Split
+from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Ready, Split, SplitRun
 from ..protocols.distillation.settings import REST
+from ..protocols.split import terms_of
 from ..records import ClientId, Example
 from ..tasks.task import reads_of
 
@@ -77,9 +78,9 @@ def ready_protocol(
         SettingError: if it does not go with the task, or no public example can be used.
     """
     if isinstance(settings, Split):
-        bound = settings.at(worker, cuts)
-        warn(bound.notice)
-        return bound
+        split = SplitRun(terms=terms_of(settings, worker, cuts))
+        warn(split.notice)
+        return split
     if isinstance(settings, Averaging):
         return AveragingRun(settings=settings)
     ready = DistillationRun(settings=settings, worker=worker, examples=public)

@@ -5,20 +5,20 @@ from typing import TypeAlias
 
 from .averaging import Averaging, AveragingRun
 from .distillation import Distillation, DistillationRun
-from .split import WIRES, BoundSplit, Split, Wire
+from .split import WIRES, Split, SplitRun, Wire
 
 PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}
-Ready: TypeAlias = AveragingRun | DistillationRun | BoundSplit  # a protocol with all that it needs besides its settings
+Ready: TypeAlias = AveragingRun | DistillationRun | SplitRun  # a protocol with all that it needs besides its settings
 
 __all__ = [
     "PROTOCOLS",
     "WIRES",
     "Averaging",
     "AveragingRun",
-    "BoundSplit",
     "Distillation",
     "DistillationRun",
     "Ready",
     "Split",
+    "SplitRun",
     "Wire",
 ]
