@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -65,14 +66,13 @@ def round_bytes(terms: Terms, *, examples: float, tokens: float, steps: int, kno
     all examples already.
     """
     worker, settings = terms.worker, terms.settings
-    shared = {name: param for name, param in worker.params.items() if name not in worker.home}
-    mine = [name for name in terms.layout.trained_by("client") if name in shared]
-    calls = [call.lacking(["moments"]) for call in calls_of(terms, shared)]
+    at_this_cut = replace(terms, choices=(terms.layout.cut,), cuts={})
+    calls = calls_of(at_this_cut, {name: param for name, param in worker.params.items() if name not in worker.home})
     texts = max(1, round(examples / steps))
 
     def of_step(form: type[Record], **facts: Fact | None) -> float:
         """Return the bytes of a message whose tensors are as long as a step's tokens."""
-        empty = (known and form is Activations) or (form is Gradient and not terms.layout.learns_in_front)
+        empty = known and form is Activations
 
         def length(rows: int) -> int:
             sized = [call.sized({TOKENS: rows, EXAMPLES: texts}) for call in calls]
@@ -87,17 +87,17 @@ def round_bytes(terms: Terms, *, examples: float, tokens: float, steps: int, kno
     down = of_step(Gradient)
     if terms.u_shaped:
         up, down = up + of_step(LossGradient), down + of_step(Hidden)
-    begin: dict[str, Fact] = {"version": 10, "rate_factor": 1.0, "cut": terms.layout.cut, "kept": "0" * MARK_CHARACTERS}
-    once_down = _length(calls, Begin, only=mine, **begin)
-    once_up = _length(calls, End, only=mine, free_bytes=10**10)
+    mark = "0" * MARK_CHARACTERS
+    once_down = _length(calls, Begin, version=10, rate_factor=1.0, cut=terms.layout.cut, kept=mark)
+    once_up = _length(calls, End, free_bytes=10**10)
     if settings.pipelined:
         once_up, once_down = (
-            total + _length(calls, form, only=(), step=steps - 1) for total, form in ((once_up, Drained), (once_down, Ahead))
+            total + _length(calls, form, step=steps - 1) for total, form in ((once_up, Drained), (once_down, Ahead))
         )
     return round(steps * up) + once_up, round(steps * down) + once_down
 
 
-def _length(calls: Iterable[Call], form: type[Record], *, only: Collection[str] | None, **facts: Fact | None) -> int:
+def _length(calls: Iterable[Call], form: type[Record], *, only: Collection[str] | None = None, **facts: Fact | None) -> int:
     call = next(call for call in calls if form in (call.question, *call.answers))
     return call.length(form, only=only, **facts)
 
