@@ -29,8 +29,8 @@ Send = Callable[[int], Any]  # what the bad client sends as its n-th message; No
 class PassesAll(Gate):
     """A gate at a client that lets out whatever it is given: bytes as they are."""
 
-    def leave_client(self, message: Any) -> Any:
-        return message if isinstance(message, bytes) else super().leave_client(message)
+    def leave_client(self, message: Any, asked: Any = None) -> Any:
+        return message if isinstance(message, bytes) else super().leave_client(message, asked)
 
 
 class LastFirst(LocalFederation):

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from .messages import Call, MessageSpec
+from .messages.specs import TensorsReveal
 from .records import ClientId, ClientInfo, Message, Outcome, Reply, Update
-from .tensors import Tensors
+from .tensors import Tensors, pick
 
 if TYPE_CHECKING:
     from torch import nn
@@ -153,11 +155,59 @@ def traits_of(rule: object) -> RuleTraits:
     return traits
 
 
-class Protection(Protocol):
-    """What happens to an outgoing message before it is encoded, and after it is decoded."""
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Where a message is when a protection sees it."""
 
-    def client(self, message: Message) -> Message:
+    client: ClientId  # whose border it crosses; "" at the server, where one gate is everybody's
+    spec: MessageSpec  # what the manifest says of messages of this kind: which tensors reveal what
+    asked: Message | None = None  # the request that it answers, at a client
+
+    def revealing(self, what: TensorsReveal, message: Message) -> Tensors:
+        """Return the tensors of the message that reveal `what`; lazy ones stay so."""
+        return pick(message.tensors, lambda name: name in self.spec.tensors and self.spec.tensors[name].reveals == what)
+
+
+@runtime_checkable
+class OnMessages(Protocol):
+    """The part of a protection that changes messages: at a client before they are encoded, at the server after they were decoded."""
+
+    def leave(self, message: Message, crossing: Crossing) -> Message:
         """Return the message as it may leave the client."""
 
-    def server(self, message: Message) -> Message:
+    def arrive(self, message: Message, crossing: Crossing) -> Message:
         """Return the message as the server is to read it."""
+
+
+@runtime_checkable
+class Shaping(Protocol):
+    """The part of a protection that changes what messages look like, and so the manifest."""
+
+    def shape(self, call: Call) -> Call:
+        """Return the call as it is under this protection."""
+
+
+@runtime_checkable
+class AroundFederation(Protocol):
+    """The part of a protection that stands between the protocol and the clients, such as exchanges of its own."""
+
+    def around(self, federation: Federation) -> Federation:
+        """Return a federation around this one."""
+
+
+@runtime_checkable
+class OnSum(Protocol):
+    """The part of a protection that sums a round's updates itself: with noise, a constant divisor, or rounds without answers."""
+
+    def on_sum(self, rule: Aggregation, *, clients: int, rate: float) -> Aggregation:
+        """Return a rule that sums the updates in this protection's way, and hands `rule` their mean as if one client had sent it.
+
+        Args:
+            rule: of the job; a weighted mean is all that it needs (`RuleTraits.linear`).
+            clients: that train in this run.
+            rate: share of them that is asked in a round, in (0, 1].
+        """
+
+
+Protection: TypeAlias = OnMessages | Shaping | AroundFederation | OnSum
+"""A frozen dataclass of settings that has one or more of these parts; a job lists protections in the order in which they are applied at a client."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fedtailor.data.partition import Iid
 from fedtailor.errors import SettingError
 from fedtailor.job import Job, Stop, example_job
 from fedtailor.tasks import TASKS
@@ -85,12 +86,13 @@ def test_smallest_job_has_defaults_everywhere():
         ({"name": "a/b"}, "name is part of a folder's name"),
         ({"task": {}}, "task has no kind"),
         ({"task": {"kind": "nowhere.at:All"}}, "names the class 'nowhere.at:All', which cannot be used"),
-        ({"protection": [{"kind": "noise"}]}, "protection: noise would not be applied"),
+        ({"protection": [{"kind": "noise"}]}, "protection.0 is 'noise', which is no protection"),
+        ({"protection": "clip"}, "protection is 'clip', which is no protection"),
         (
-            {"protection": [{"kind": "mine:Clip", "norm": 1}, "mine:Noise"]},
-            "protection: mine:Clip, mine:Noise would not be applied",
+            {"protection": [{"kind": "mine:Clip", "norm": 1}]},
+            "protection.0 names the class 'mine:Clip', which cannot be used: ModuleNotFoundError",
         ),
-        ({"protection": "clip"}, "protection: clip would not be applied"),
+        ({"protection": [Iid()]}, "protection names Iid, which has none of the parts of a protection"),
         ({"data": {"columns": ["input"]}}, "data.columns must be a mapping"),
         ({"data": {"limit": {"train": "all"}}}, "data.limit.train must be a whole number; got 'all'."),
         ({"data": {"train": 3}}, "data.train is a path"),

@@ -145,7 +145,7 @@ class AtSite:
     """A client behind the gate of a site; what leaves it is noted."""
 
     def __init__(self, half, manifest, policy):
-        self.gate, self.sent = Guarded(half=Speaking(half), manifest=manifest, policy=policy, rounds=ROUNDS), []
+        self.gate, self.sent = Guarded(half=Speaking(half), gate=Gate(manifest=manifest), policy=policy, rounds=ROUNDS), []
 
     def answer(self, message):
         data = self.gate.answer(encode(message))

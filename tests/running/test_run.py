@@ -187,7 +187,7 @@ def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_jo
     sent = []
     leave = Gate.leave_client
     monkeypatch.setattr(
-        Gate, "leave_client", lambda self, message: sent.append((message.kind, leave(self, message))) or sent[-1][1]
+        Gate, "leave_client", lambda self, message, asked=None: sent.append((message.kind, leave(self, message))) or sent[-1][1]
     )
     train, calls = technique.train_locally, []
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..federation.ranked import any_rank
+from ..interfaces import Shaping
 from ..job import Job
 from ..messages import Call
 from ..messages.work import GAIN
@@ -33,7 +34,10 @@ def calls_of(
     if job.personalization.personal:
         calls += [personal_call(shared, figures)]
         calls += [alone_call(shared, figures)] if job.evaluation.local_only else []
-    return calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
+    calls = calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
+    for protection in job.protection:
+        calls = [protection.shape(call) for call in calls] if isinstance(protection, Shaping) else calls
+    return calls
 
 
 def measures_gain(job: Job, protocol: Ready) -> bool:

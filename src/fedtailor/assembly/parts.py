@@ -20,6 +20,7 @@ from ..ledger import Sizes
 from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from ..personalization import Dual
+from ..protection import Gate, make_gate
 from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler, clients_per_round
@@ -49,6 +50,7 @@ from .fits import (
 )
 from .memory import within_memory
 from .own_backbones import own_models
+from .protected import summed_protocol
 from .public import known_examples, load_public, ready_protocol
 from .ranks import Ranks, choose_ranks
 from .texts import report_clock, report_cut
@@ -82,6 +84,10 @@ class Parts:
     def worker_of(self, client: ClientId) -> Worker:
         """Return the worker that a client works with."""
         return self.own_workers.get(client, self.worker)
+
+    def gate_of(self, client: ClientId = "") -> Gate:
+        """Return the gate at a client's border, or, without a client, the server's end of all of them."""
+        return make_gate(self.manifest, self.job.protection, client=client)
 
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
@@ -191,7 +197,7 @@ def assemble(
     check_sizes(job, infos, warn)
     per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
     share = per_round / max(1, len(infos))
-    settings = fitting_protocol(job, task, divided, clients=len(infos))
+    settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), clients=len(infos), rate=share)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     if isinstance(protocol, DistillationRun):
         for one in (worker, *own_workers.values()):

@@ -73,13 +73,14 @@ class LocalFederation:
         answer: Encoded = b""
         worked = 0.0
         try:
-            message = self._gate.enter_client(request.encoded)
+            gate = self._gate.at(client)
+            asked = gate.enter_client(request.encoded)
             start = time.perf_counter()
             try:
-                message = self._halves[client].answer(message)
+                message = self._halves[client].answer(asked)
             finally:
                 worked = time.perf_counter() - start
-            answer = self._gate.leave_client(message)
+            answer = gate.leave_client(message, asked=asked)
             reply, error = self._gate.enter_server(answer, request.message.kind), None
         except StorageError:  # the run folder's disk is no fault of the client
             raise

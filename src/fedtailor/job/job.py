@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 
 from ..aggregation import AGGREGATIONS
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
@@ -75,20 +75,9 @@ class Reads:
         return handler.generate_schema(self.type)
 
 
-def refuse_protection(value: object) -> object:
-    """Return an empty list as it is; what a job lists is refused by name, before any class is imported, as nothing applies it yet."""
-    listed_ones = value if isinstance(value, list | tuple) else [] if value is None else [value]
-    if not listed_ones:
-        return ()
-    names = [
-        str(one.get("kind", one) if isinstance(one, Mapping) else one if isinstance(one, str) else type(one).__name__)
-        for one in listed_ones
-    ]
-    text = (
-        f"{', '.join(names)} would not be applied: no protection is, yet, and updates would leave each client as they are; write protection: [], "
-        "and see docs/privacy.md for what leaves a client"
-    )
-    raise PydanticCustomError("setting", "{text}", {"text": text, "fields": []})
+def as_protections(value: object) -> object:
+    """Return what a job lists; one that stands by itself is a list of one."""
+    return () if value is None else value if isinstance(value, list | tuple) else (value,)
 
 
 class Job(BaseModel):
@@ -108,8 +97,8 @@ class Job(BaseModel):
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[
         tuple[Protection, ...],
-        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(refuse_protection)]),
-    ] = Field((), description="what happens to an update before it leaves, in order; there is none yet to choose")
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(as_protections)]),
+    ] = Field((), description="what happens to an update before it leaves, in order")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
@@ -144,6 +133,11 @@ class Job(BaseModel):
         for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
             if isinstance(path, str | Path):
                 expanded(self.base, path, setting)  # refuses what no file can be called
+        for part in self.protection:
+            if not isinstance(part, get_args(Protection)):
+                raise SettingError(
+                    f"protection names {type(part).__name__}, which has none of the parts of a protection: leave and arrive, shape, around or on_sum."
+                )
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):

@@ -12,6 +12,7 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -20,7 +21,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
-    Field,
     Strict,
     Tag,
     TypeAdapter,
@@ -124,13 +124,14 @@ class Readers:
     def model(self, cls: type) -> type[BaseModel]:
         """Return the pydantic model with the names, types, defaults and notes of the dataclass `cls`."""
         if cls not in self.models:
-            hints, notes = get_type_hints(cls, include_extras=True), field_notes(cls)
+            hints = get_type_hints(cls, include_extras=True)
             entries: dict[str, Any] = {}
             for item in fields(cls):
                 default = item.default_factory() if item.default_factory is not MISSING else item.default
                 shown = ... if default is MISSING else self.plain(default, hints[item.name])
-                entries[item.name] = (self.reader(hints[item.name], default), Field(shown, description=notes.get(item.name)))
-            self.models[cls] = create_model(cls.__name__, __config__=STRICT, __doc__=inspect.getdoc(cls), **entries)
+                entries[item.name] = (self.reader(hints[item.name], default), shown)
+            config = ConfigDict(**STRICT, json_schema_extra=partial(_add_notes, cls))
+            self.models[cls] = create_model(cls.__name__, __config__=config, __doc__=inspect.getdoc(cls), **entries)
         return self.models[cls]
 
     def reader(self, annotation: Any, default: object = MISSING) -> Any:  # noqa: PLR0911 - one for each sort of type
@@ -209,6 +210,12 @@ def kind_of(value: object, registry: Registry) -> str | None:
 def field_names(cls: type) -> list[str]:
     """Return the settings of a dataclass, in the order they are written."""
     return [item.name for item in fields(cls)]
+
+
+def _add_notes(cls: type, schema: dict[str, Any]) -> None:
+    """Describe each setting of a schema; only then is the source of its class read, which takes a second for all of them."""
+    for name, note in field_notes(cls).items():
+        schema["properties"][name].setdefault("description", note)
 
 
 def field_notes(cls: type) -> dict[str, str]:

@@ -9,10 +9,32 @@ from torch import Tensor
 from ..records import Message
 from ..tensors import Tensors
 
-Reveals = Literal["nothing", "work", "examples", "figures", "public-fit", "label-counts"]  # of a client's data; see `Policy`
-TensorsReveal = Literal[
-    "nothing", "weights", "update", "logits", "activations", "gradients", "labels", "public-fit"
-]  # see `Protection`
+Reveals = Literal[  # of a client's data; see `Policy`
+    "nothing",
+    "work",
+    "examples",
+    "figures",
+    "public-fit",
+    "label-counts",
+    "scores",
+    "answers",
+    "passages",
+    "centroids",
+    "term-counts",
+]
+TensorsReveal = Literal[  # see `Protection`
+    "nothing",
+    "weights",
+    "update",
+    "logits",
+    "activations",
+    "gradients",
+    "labels",
+    "public-fit",
+    "scores",
+    "centroids",
+    "embeddings",
+]
 Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
 Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
 MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite

@@ -5,31 +5,41 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ..errors import OffManifest
-from ..interfaces import Protection
+from ..interfaces import Crossing, OnMessages, Protection
 from ..messages.codec import encode, read_forms, read_head, read_tensors
 from ..messages.manifest import Direction, Manifest
 from ..messages.stream import Stream
-from ..records import Message
-from ..tensors import is_large
+from ..records import ClientId, Message
+from ..tensors import check_finite, is_large
 
 Encoded: TypeAlias = bytes | Stream  # as bytes, or past 64 MiB as what gives them tensor by tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What every message passes, on every engine."""
+    """What every message passes, on every engine; `make_gate` makes them all."""
 
     manifest: Manifest
-    protections: Sequence[Protection] = ()
+    protections: Sequence[OnMessages] = ()
+    client: ClientId = ""  # at whose border it stands; "" at the server
 
-    def leave_client(self, message: Message) -> Encoded:
+    def at(self, client: ClientId) -> "Gate":
+        """Return the gate at one client's border; the same one where nothing depends on whose it is."""
+        return replace(self, client=client) if self.protections else self
+
+    def leave_client(self, message: Message, asked: Message | None = None) -> Encoded:
         """Return what leaves a client, or raise: nothing off the manifest, nothing that is not finite leaves.
 
         The length of what is returned is what the ledger says was sent up. All tensors have been checked by then, in streams
         too: a message whose last tensor is bad is refused before the first one is read.
+
+        Args:
+            asked: the request that it answers.
         """
-        for protection in self.protections:
-            message = protection.client(message)
+        if self.protections and (crossing := self._crossing(message, asked)) is not None:
+            check_finite(message.tensors, f"message {message.kind!r} up")  # a protection might make numbers of what is none
+            for protection in self.protections:
+                message = protection.leave(message, crossing)
         self._check(message, "up")
         return _encode(message)
 
@@ -40,8 +50,9 @@ class Gate:
             asked: the kind of request that it answers; None: any kind that may go up is taken.
         """
         message = self._read(data, "up", None if asked is None else self.manifest.answers_to(asked))
-        for protection in reversed(self.protections):
-            message = protection.server(message)
+        if self.protections and (crossing := self._crossing(message)) is not None:
+            for protection in reversed(self.protections):
+                message = protection.arrive(message, crossing)
         return message
 
     def leave_server(self, message: Message) -> Encoded:
@@ -52,6 +63,11 @@ class Gate:
     def enter_client(self, data: Encoded) -> Message:
         """Return the message that the server sent; raise if it is off the manifest, out of its bounds or not finite."""
         return self._read(data, "down")
+
+    def _crossing(self, message: Message, asked: Message | None = None) -> Crossing | None:
+        """Return where a message is that goes up; None if none of its kind may."""
+        spec = self.manifest.up.get(message.kind)
+        return None if spec is None else Crossing(client=self.client, spec=spec, asked=asked)
 
     def _read(self, data: Encoded, direction: Direction, due: Sequence[str] | None = None) -> Message:
         """Return a message of one of the kinds that are due; its length and form are looked at before its values are read."""
@@ -77,6 +93,16 @@ class Gate:
     def _check(self, message: Message, direction: Direction) -> None:
         self.manifest.check(message, direction)
         self.manifest.check_values(message, direction)
+
+
+def make_gate(manifest: Manifest, protections: Sequence[Protection] = (), *, client: ClientId = "") -> Gate:
+    """Return the gate for messages of this manifest; whoever sends or takes messages has made its gate here.
+
+    Args:
+        protections: of the job, in its order; those that change no messages have no part in a gate.
+        client: at whose border it stands; "" at the server.
+    """
+    return Gate(manifest=manifest, protections=tuple(p for p in protections if isinstance(p, OnMessages)), client=client)
 
 
 def _encode(message: Message) -> Encoded:

@@ -17,7 +17,7 @@ from ..records import Round
 from ..tensors import check_finite
 from ..tuning import begins_elsewhere, written
 from .clock import Clock
-from .engine import Connect, local_federation, ranked
+from .engine import Connect, local_federation, protected, ranked
 from .environment import describe_environment
 from .folder import RunFolder, choose_folder, file_text
 from .gain import fill_gain, wanted_in
@@ -167,7 +167,7 @@ def _carry_out(
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     _write_settings(parts, folder, environment)
-    federation = ranked(connect(parts, folder, notify), parts, progress.rows["evaluations"] if progress else ())
+    federation = ranked(protected(connect(parts, folder, notify), parts), parts, progress.rows["evaluations"] if progress else ())
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:

@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 from ..assembly import Parts
 from ..federation import Failing, LocalFederation
 from ..federation.ranked import RANK, RankedFederation
-from ..interfaces import Federation
+from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
 from ..printable import printable
-from ..protection import Gate
 from ..protocols.rounds.counts import CountedFederation, reported
 from ..records import ClientId
 from .folder import RunFolder
@@ -43,9 +42,15 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         share = parts.job.clients.failure_share
         return Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able
 
-    return LocalFederation(
-        {client: half(client) for client in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), on_failure
-    )
+    return LocalFederation({client: half(client) for client in parts.states}, parts.sampler.clients, parts.gate_of(), on_failure)
+
+
+def protected(federation: Federation, parts: Parts) -> Federation:
+    """Return the engine with what the job's protections put around it, the first one outermost."""
+    for protection in reversed(parts.job.protection):
+        if isinstance(protection, AroundFederation):
+            federation = protection.around(federation)
+    return federation
 
 
 def ranked(federation: Federation, parts: Parts, evaluations: Sequence[Mapping[str, Any]] = ()) -> Federation:

@@ -16,6 +16,7 @@ from fedtailor.network.kit.site_file import SiteFile
 from fedtailor.network.meeting.meeting import job_to_send
 from fedtailor.network.site.at_site import OneOwner, Refused, _divided, site_parts
 from fedtailor.network.site.guarded import Guarded
+from fedtailor.protection import make_gate
 from fedtailor.records import Message
 
 FACTS = {
@@ -57,7 +58,7 @@ class Half:
 def guarded(**settings):
     examples = {"validation": 20, "test": 10, "step": 4}
     policy = Policy(**settings.pop("policy", {"min_examples": 1}))
-    return Guarded(half=Half(), manifest=MANIFEST, policy=policy, **{"rounds": 2, "examples": examples, **settings})
+    return Guarded(half=Half(), gate=make_gate(MANIFEST), policy=policy, **{"rounds": 2, "examples": examples, **settings})
 
 
 def train(version=0):
@@ -167,15 +168,13 @@ def test_what_the_owner_has_not_mapped_is_not_even_read(tmp_path, make_job):
     assert {example.fields["city"] for example in owned} == {"Ulm"}
 
 
-@pytest.mark.parametrize("section", ["personalization", "tuning"])
+@pytest.mark.parametrize("section", ["personalization", "tuning", "protection"])
 def test_no_module_is_imported_because_a_job_names_it(opened, tmp_path, monkeypatch, section):
     (tmp_path / "of_the_hubs.py").write_text("raise SystemExit('it ran')")
     monkeypatch.syspath_prepend(str(tmp_path))
     name = "of_the_hubs:Class"
     with pytest.raises(JobError, match="only techniques that come with fedtailor"):
-        opened(Policy(), **{section: name})
-    with pytest.raises(JobError, match="protection: of_the_hubs:Class would not be applied"):
-        opened(Policy(), protection=[name])
+        opened(Policy(), **{section: [name] if section == "protection" else name})
     assert "of_the_hubs" not in sys.modules
 
 

@@ -25,7 +25,7 @@ def plain(tiny_bert_folder, tmp_path_factory):
     said = []
     leave_client, leave_server = gate.Gate.leave_client, gate.Gate.leave_server
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate.Gate, "leave_client", lambda self, m: said.append(("up", m)) or leave_client(self, m))
+        patch.setattr(gate.Gate, "leave_client", lambda self, m, asked=None: said.append(("up", m)) or leave_client(self, m))
         patch.setattr(gate.Gate, "leave_server", lambda self, m: said.append(("down", m)) or leave_server(self, m))
         result = run(class_job(tiny_bert_folder), data=class_data(), out=tmp_path_factory.mktemp("plain") / "r")
     return result, said

@@ -94,7 +94,7 @@ def refined(tiny_bert_folder, tmp_path_factory):
         for rounds in (1, 2, 3, 4):
             where = {"out": home / "parts"} if rounds == 1 else {"resume": home / "parts"}
             run(class_job(tiny_bert_folder, stop__rounds=rounds, **REFINED), data=data, **where)
-        patch.setattr(gate.Gate, "leave_client", lambda self, m: said.append(("up", m)) or leave_client(self, m))
+        patch.setattr(gate.Gate, "leave_client", lambda self, m, asked=None: said.append(("up", m)) or leave_client(self, m))
         patch.setattr(gate.Gate, "leave_server", lambda self, m: said.append(("down", m)) or leave_server(self, m))
         result = run(class_job(tiny_bert_folder, stop__rounds=4, **REFINED), data=data, out=home / "whole")
     return result, said, home

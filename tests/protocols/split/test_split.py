@@ -11,11 +11,11 @@ from split_shapes import FAMILIES, class_rows, federation_of, random_shared, sav
 
 from fedtailor.assembly import assemble, foretell
 from fedtailor.messages import decode
-from fedtailor.protection import Gate
+from fedtailor.protection import Gate, gate
 from fedtailor.protocols.evaluation import evaluation_request
 from fedtailor.protocols.rounds.sampling import Sampler
 from fedtailor.records import ClientInfo
-from fedtailor.running import engine, run
+from fedtailor.running import run
 
 ADAM = {"optimizer": "adamw", "learning_rate": 0.02, "clip_norm": 1.0}
 
@@ -35,12 +35,12 @@ def messages_of_a_run(monkeypatch, job, rows, out):
     sent = []
 
     class Reading(Gate):
-        def leave_client(self, message):
+        def leave_client(self, message, asked=None):
             data = super().leave_client(message)
             sent.append(decode(data))
             return data
 
-    monkeypatch.setattr(engine, "Gate", Reading)
+    monkeypatch.setattr(gate, "Gate", Reading)
     return sent, run(job, data=rows, out=out)
 
 

@@ -12,7 +12,7 @@ from ...errors import RunError
 from ...federation.nvflare.engine import NetFederation
 from ...federation.nvflare.line import Patience, Told
 from ...messages import read, write
-from ...protection import Gate
+from ...protection import make_gate
 from ...records import ClientId, ClientInfo, Message, Reply
 from ...running import Watcher
 from ..kit.versions import versions
@@ -97,7 +97,7 @@ class Pieces:
 def _deliver(line: HubLine, under_way: Mapping[ClientId, Pieces], ledger: Ledger, diary: Watcher, patience: Patience) -> None:
     """Bring all sites what they lack, a piece under way for each; rows are written at every hundredth of the way."""
     infos = [ClientInfo(id=site, examples=0) for site in sorted(under_way)]
-    federation = NetFederation(line, infos, Gate(manifest=MANIFEST), patience)
+    federation = NetFederation(line, infos, make_gate(MANIFEST), patience)
     rows, left = {site: ledger.row(site) for site in under_way}, set(under_way)
 
     def go_on(site: ClientId) -> None:

@@ -18,7 +18,6 @@ from ...federation.nvflare.line import Patience, Places, Told
 from ...interfaces import Federation
 from ...job import Job
 from ...job.own_classes import fedtailors_classes_alone
-from ...protection import Gate
 from ...protocols.rounds.sampling import clients_per_round
 from ...records import ClientId, ClientInfo
 from ...run_files import finite
@@ -120,7 +119,7 @@ def carry_out_at_hub(
     engines: list[NetFederation] = []
 
     def connect(parts: Parts, folder: RunFolder, notify: Any) -> Federation:
-        engines.append(NetFederation(line, parts.sampler.clients, Gate(manifest=parts.manifest), patience))
+        engines.append(NetFederation(line, parts.sampler.clients, parts.gate_of(), patience))
         name, hub = backbone_name(parts.job.backbone), folder.path.parents[1]
         sent = sent_before(hub, name, parts.backbone.hashes["weights"], sorted(infos))
         folder.write_json("network.json", {"run": settings["run"], "sites": infos, "backbone_sent": sent})

@@ -159,7 +159,7 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
     )
     return Guarded(
         half=half,
-        manifest=parts.manifest,
+        gate=parts.gate_of(site),
         policy=file.policy,
         rounds=parts.job.stop.rounds,
         examples=_examples(site, parts),

@@ -20,18 +20,19 @@ TRIES = 2  # a protocol asks at most so often for one round
 
 @dataclass(kw_only=True)
 class Guarded:
-    """A client half behind the site's own gate: the manifest of the job as this site reads it, and what its owner permits."""
+    """A client half behind the site's own gate: the manifest and the protections of the job as this site reads them, and what its owner permits."""
 
     half: ClientHalf
-    manifest: Manifest
+    gate: Gate
     policy: Policy
     rounds: int  # of the job; no more are trained, whatever the server asks for
     examples: Mapping[str, int] = field(default_factory=dict)  # that figures are means over, by `FactSpec.over`
     trained: Counter[str] = field(default_factory=Counter)  # rounds, by kind of request
-    gate: Gate = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.gate = Gate(manifest=self.manifest)
+    @property
+    def manifest(self) -> Manifest:
+        """What the job may send, as this site reads it."""
+        return self.gate.manifest
 
     def answer(self, data: bytes) -> Any:
         """Return the encoded reply to an encoded message."""
@@ -39,7 +40,7 @@ class Guarded:
         if (name := glance(message, Named).name) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
             raise OffManifest(f"{name!r} is no name of a moment")
         self._count(message)
-        return self.gate.leave_client(self._without_secrets(self.half.answer(message)))
+        return self.gate.leave_client(self._without_secrets(self.half.answer(message)), asked=message)
 
     def _count(self, message: Message) -> None:
         """Count the rounds of training that a request asks for.

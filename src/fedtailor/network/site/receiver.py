@@ -17,7 +17,7 @@ from ...models.cache import file_sha256
 from ...models.info import count_weights
 from ...models.locate import Location, locate
 from ...models.pins import pins
-from ...protection import Encoded, Gate
+from ...protection import Encoded, make_gate
 from ..kit.site_file import SiteFile, sent_backbone
 from ..meeting.meeting import HASHES, backbone_refusals
 from ..meeting.offer import MANIFEST, Offer, OfferedFile, Piece, Taken
@@ -43,7 +43,7 @@ class Receiver:
         self._folder, self._arriving = folder, folder.with_name(f".{folder.name}.arriving")
         self._files = {each.name: each for each in offer.files}
         self._done: set[str] = set()  # files that are there with the right hash
-        self._gate = Gate(manifest=MANIFEST)
+        self._gate = make_gate(MANIFEST)
         self._lock = threading.Lock()
 
     def open(self) -> dict[str, Any]:
