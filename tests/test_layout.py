@@ -27,7 +27,8 @@ job
 protocols
 federation
 personalization
-aggregation, protection, learning, retrieval, prompting
+aggregation, protection, learning, retrieval
+prompting
 tasks, tuning, models, data
 ledger
 interfaces, run_files

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from distilling import class_data, class_job
 from jobs import tiny_job, tiny_rows
+from prompted import place_rows, prompting_job
 from replays import Phases
 from split_shapes import save_family, split_parts
 
@@ -37,6 +38,8 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
             tuning = {"kind": "lora", "rank": 2, "alpha": 4, "targets": ["layers.1.self_attn.q_proj"]}  # behind the cut
             once = {"labels": "with-server", "reuse": True, "wire": "int8", "cut": 1, "changes": {"tuning": tuning}}
             return split_parts(tiny_backbone_folder, "llama", **once)
+        if name == "prompting":
+            return assemble(prompting_job(tiny_backbone_folder), given=place_rows())
         return tiny(protocol={"kind": name})  # what a protocol cannot do without stands above
 
     def of(name: str) -> Phases:

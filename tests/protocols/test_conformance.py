@@ -8,6 +8,7 @@ recordings, with something changed, so that one more protocol costs seconds.
 """
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from misbehaving import all_of, faults
 from replays import BAD, Phases, same
 
 from fedtailor.assembly import foretell
+from fedtailor.errors import RunError
 from fedtailor.federation import LocalFederation
 from fedtailor.messages import decode, encode
 from fedtailor.network.kit.policy import TELLABLE, Policy
@@ -167,7 +169,8 @@ def test_nothing_is_reported_beyond_the_policy(phases_of, kind):
             sites.append(AtSite(half, manifest, policy))
             return sites[-1]
 
-        assert not phases.play(name, around=around).failures
+        with suppress(RunError):  # a protocol may say that it can do nothing with what is left
+            assert not phases.play(name, around=around).failures
         told = {manifest.up[sent.kind].facts[fact].revealed for site in sites for sent in site.sent for fact in sent.facts}
         assert told <= needed | set(OPEN), name
         assert all(site.sent for site in sites)

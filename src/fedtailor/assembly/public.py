@@ -10,7 +10,17 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.public_fit import LEAST_ROWS
 from ..learning.worker import Worker
-from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Ready, Split, SplitRun
+from ..protocols import (
+    Averaging,
+    AveragingRun,
+    Distillation,
+    DistillationRun,
+    Prompting,
+    PromptingRun,
+    Ready,
+    Split,
+    SplitRun,
+)
 from ..protocols.distillation.settings import REST
 from ..protocols.split import terms_of
 from ..records import ClientId, Example
@@ -60,7 +70,7 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
 
 
 def ready_protocol(
-    settings: Averaging | Distillation | Split,
+    settings: Averaging | Distillation | Split | Prompting,
     worker: Worker,
     *,
     job: Job,
@@ -81,6 +91,14 @@ def ready_protocol(
         split = SplitRun(terms=terms_of(settings, worker, cuts))
         warn(split.notice)
         return split
+    if isinstance(settings, Prompting):
+        searching = PromptingRun(settings=settings, worker=worker, base=job.base)
+        if searching.rungs > job.stop.rounds:
+            warn(
+                f"the search takes up to {searching.rungs} rounds, and stop.rounds: {job.stop.rounds} ends it before its finalists are validated; "
+                f"set stop.rounds: {searching.rungs}"
+            )
+        return searching
     if isinstance(settings, Averaging):
         return AveragingRun(settings=settings)
     ready = DistillationRun(settings=settings, worker=worker, examples=public)

@@ -5,18 +5,25 @@ from typing import TypeAlias
 
 from .averaging import Averaging, AveragingRun
 from .distillation import Distillation, DistillationRun
+from .prompting import METHODS, Method, Prompting, PromptingRun
 from .split import WIRES, Split, SplitRun, Wire
 
-PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}
-Ready: TypeAlias = AveragingRun | DistillationRun | SplitRun  # a protocol with all that it needs besides its settings
+PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split, "prompting": Prompting}
+Ready: TypeAlias = (
+    AveragingRun | DistillationRun | SplitRun | PromptingRun
+)  # a protocol with all that it needs besides its settings
 
 __all__ = [
+    "METHODS",
     "PROTOCOLS",
     "WIRES",
     "Averaging",
     "AveragingRun",
     "Distillation",
     "DistillationRun",
+    "Method",
+    "Prompting",
+    "PromptingRun",
     "Ready",
     "Split",
     "SplitRun",

@@ -30,6 +30,7 @@ class SplitRun:
 
     terms: Terms
 
+    trains: ClassVar[bool] = True  # see `AveragingRun`
     own_models: ClassVar[bool] = False  # see `AveragingRun`
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
