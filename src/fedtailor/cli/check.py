@@ -236,13 +236,13 @@ def _last_alignment(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield what it means that activations are sent once, where they are."""
-    from ..protocols import BoundSplit
+    from ..protocols import SplitRun
     from ..protocols.split.cost import kept_bytes
     from ..report.wording import bytes_text
 
-    if isinstance(parts.protocol, BoundSplit) and parts.protocol.settings.reuse:
+    if isinstance(parts.protocol, SplitRun) and parts.protocol.settings.reuse:
         tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
-        kept = kept_bytes(parts.protocol.layout, tokens)
+        kept = kept_bytes(parts.protocol.terms.layout, tokens)
         yield (
             "reuse",
             f"activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
