@@ -121,6 +121,20 @@ def test_imports_point_down():
     assert wrong == []
 
 
+def hidden_names(package: Path) -> set[str]:
+    """Return the names that a package offers from one of its modules, and that another one, of that name, hides once it is imported."""
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module]
+    offered = {alias.asname or alias.name for node in taken for alias in node.names if alias.name != node.module}
+    return offered & {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+
+
+def test_no_module_hides_what_its_package_offers():
+    assert {
+        str(file.parent): hidden for file in FILES if file.name == "__init__.py" and (hidden := hidden_names(file.parent))
+    } == {}
+
+
 def test_outside_worlds_stay_at_the_edge():
     wrong = [
         f"{file.relative_to(ROOT)}:{line} imports {target}"

@@ -10,20 +10,40 @@ from .progress import waiting
 from .rag_show import bar, record, show_answer, show_evaluation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..retrieval import Federation
 
 app = typer.Typer(
     help="Index folders of documents, a client each, and ask them: answers with their sources.", no_args_is_help=True
 )
 MOST_NOTES = 10
+NO_READER = "none"
 Collection = Annotated[
     Path, typer.Argument(help="The folder that `rag index` made, or the job that it was made for.", metavar="NAME")
 ]
-ScoreKind = Annotated[str, typer.Option("--score", help="hybrid, dense or bm25.")]
-Share = Annotated[str, typer.Option(help="What leaves a client: passages, snippets, answers, scores or embeddings.")]
+TopK = Annotated[int | None, typer.Option("--top-k", help="Passages that are found; left out: the job's, or 5.")]
+ReaderName = Annotated[
+    str | None,
+    typer.Option(
+        "--reader", help="best-sentence, a causal backbone such as smollm2-135m, or none; left out: the job's, or best-sentence."
+    ),
+]
+ScoreKind = Annotated[str | None, typer.Option("--score", help="hybrid, dense or bm25; left out: hybrid. Of a job: as it says.")]
+Share = Annotated[
+    str | None,
+    typer.Option(
+        help="What leaves a client: passages, snippets, answers, scores or embeddings; left out: passages. Of a job: as it says."
+    ),
+]
 Verify = Annotated[bool, typer.Option("--verify", help="Embed what came back; leave out clients that stated wrong scores.")]
-Routed = Annotated[int, typer.Option("--router", help="Centroids a client, by which clients are chosen; 0: all are asked.")]
-Margin = Annotated[float, typer.Option(help="Of the router: how far below the best client's cosine a client is asked.")]
+Routed = Annotated[
+    int | None, typer.Option("--router", help="Centroids a client, by which clients are chosen; left out: all are asked.")
+]
+Margin = Annotated[
+    float | None, typer.Option(help="Of the router: how far below the best client's cosine a client is asked; left out: 0.2.")
+]
+OF_A_JOB = {"score": "score.kind", "share": "share", "verify": "verify", "router": "router.count", "margin": "router.margin"}
 
 
 @app.command()
@@ -73,13 +93,13 @@ def index(  # noqa: PLR0917 - Typer passes all by name
 def ask(  # noqa: PLR0917 - Typer passes all by name
     name: Collection,
     questions: Annotated[list[str], typer.Argument(help="What to ask.", metavar="QUESTION...")],
-    top_k: Annotated[int, typer.Option(help="Passages that are found.")] = 5,
-    reader: Annotated[str, typer.Option(help="best-sentence, or a causal backbone such as smollm2-135m.")] = "best-sentence",
-    score: ScoreKind = "hybrid",
-    share: Share = "passages",
+    top_k: TopK = None,
+    reader: ReaderName = None,
+    score: ScoreKind = None,
+    share: Share = None,
     verify: Verify = False,
-    router: Routed = 0,
-    margin: Margin = 0.2,
+    router: Routed = None,
+    margin: Margin = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
 ) -> None:
     """Ask a collection: the answer, its sources, and their scores."""
@@ -87,8 +107,9 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
         from ..retrieval import ask as asked
         from ..retrieval.share import LETS_OUT
 
-        federation = _opened(name, score=score, share=share, verify=verify, router=router, margin=margin, reader=reader)
-        found = asked(federation, questions, top_k=top_k, reader=reader)
+        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+        federation, most, reads = _opened(name, given, top_k, reader)
+        found = asked(federation, questions, top_k=most, reader="best-sentence" if reads == NO_READER else reads)
     if as_json:
         print_json([record(one) for one in found])
         return
@@ -103,13 +124,13 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
     questions: Annotated[
         Path, typer.Argument(help="A table with question, and answers, passage_id or both.", metavar="QUESTIONS")
     ],
-    reader: Annotated[str, typer.Option(help="best-sentence, a causal backbone, or none.")] = "best-sentence",
-    score: ScoreKind = "hybrid",
-    share: Share = "passages",
+    reader: ReaderName = None,
+    score: ScoreKind = None,
+    share: Share = None,
     verify: Verify = False,
-    router: Routed = 0,
-    margin: Margin = 0.2,
-    top_k: Annotated[int, typer.Option(help="Passages that are found.")] = 5,
+    router: Routed = None,
+    margin: Margin = None,
+    top_k: TopK = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
 ) -> None:
     """Print recall of passages, F1 of answers, and what was sent; beside them the figures of each client's own index alone."""
@@ -119,25 +140,42 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 
     known = read_questions(questions)[:limit]
     with bar() as progress:
-        federation = _opened(name, score=score, share=share, verify=verify, router=router, margin=margin, reader=reader)
-        reads = None if reader == "none" else make_reader(reader, federation.embedder)
-        found = evaluated(federation, known, reads, top_k=top_k, progress=lambda done, of: progress("questions", done, of))
+        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+        federation, most, named = _opened(name, given, top_k, reader)
+        reads = None if named == NO_READER else make_reader(named, federation.embedder)
+        found = evaluated(federation, known, reads, top_k=most, progress=lambda done, of: progress("questions", done, of))
         alone = (
-            evaluate_alone(federation, known, reads, top_k=top_k, progress=lambda done, of: progress("clients alone", done, of))
+            evaluate_alone(federation, known, reads, top_k=most, progress=lambda done, of: progress("clients alone", done, of))
             if len(federation.clients) > 1
             else {}
         )
     show_evaluation(found, alone, clients=len(federation.clients), share=federation.share)
 
 
-def _opened(name: Path, *, score: str, share: str, verify: bool, router: int, margin: float, reader: str) -> "Federation":
+def _opened(name: Path, given: "Mapping[str, Any]", top_k: int | None, reader: str | None) -> tuple["Federation", int, str]:
+    """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
+    from ..errors import SettingError
     from ..job.retrieval import RetrievalJob, is_retrieval
     from ..retrieval import Router, Score, open_collection
     from ..running.retrieving import connect
 
+    said = {option: value for option, value in given.items() if value is not None}
     if is_retrieval(name):
-        return connect(RetrievalJob.load(name))
-    kind: Any = score
-    routed = Router(count=router, margin=margin) if router else None
-    own = reader if share == "answers" and reader != "none" else "best-sentence"
-    return open_collection(name, score=Score(kind=kind), share=share, verify=verify, router=routed, reader=own)
+        if said:
+            settings = " and ".join(f"protocol.{OF_A_JOB[option]}" for option in said)
+            raise SettingError(
+                f"{name} is a job, which says itself how its clients are asked: leave out --{next(iter(said))} and change {settings} there"
+            )
+        job = RetrievalJob.load(name)
+        return connect(job), job.protocol.top_k if top_k is None else top_k, reader or job.task.reader
+    read = reader or "best-sentence"
+    router = Router(count=said["router"], margin=said.get("margin", 0.2)) if said.get("router") else None
+    federation = open_collection(
+        name,
+        score=Score(kind=said.get("score", "hybrid")),
+        share=said.get("share", "passages"),
+        verify="verify" in said,
+        router=router,
+        reader=read if said.get("share") == "answers" and read != NO_READER else "best-sentence",
+    )
+    return federation, 5 if top_k is None else top_k, read

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..job import Job
 from ..prompting import Prompt, prompt_from_json
-from ..tuning.untrained import FILE
+from ..tuning.none import FILE
 from .card import base_name, card
 
 USAGE = """```python

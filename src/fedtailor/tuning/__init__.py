@@ -10,10 +10,10 @@ from .fed_sb import FedSB
 from .full import Full
 from .learning_rates import usual_head_learning_rate, usual_learning_rate
 from .lora import Lora
+from .none import Untrained, bytes_tensor, prompt_text, tensor_text
 from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt
-from .untrained import Untrained, bytes_tensor, prompt_text, tensor_text
 from .whole import save_whole
 from .written import Form, Written, written
 

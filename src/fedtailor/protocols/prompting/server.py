@@ -14,7 +14,7 @@ from ...prompting import Halving, Prompt, State, add_scores, advance, examples_o
 from ...prompting import Score as Sums
 from ...records import ClientFailure, ClientId, Reply, Round, ServerState
 from ...tuning import bytes_tensor, tensor_text
-from ...tuning.untrained import TENSOR
+from ...tuning.none import TENSOR
 from ..rounds.attempts import Tried, until_enough
 from ..rounds.sampling import Sampler
 from .messages import TRAINING, VALIDATION, Score, Scored, written

@@ -4,7 +4,7 @@ from transformers import AutoModelForCausalLM
 
 from fedtailor.errors import SettingError
 from fedtailor.tuning import Untrained, prompt_text
-from fedtailor.tuning.untrained import TENSOR, bytes_tensor
+from fedtailor.tuning.none import TENSOR, bytes_tensor
 
 
 def test_a_prompt_travels_and_is_saved_byte_for_byte(tiny_backbone_folder, tmp_path):
