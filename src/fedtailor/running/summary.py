@@ -50,6 +50,7 @@ def summarize(
         },
         **({} if personal is None else {"personal": personal}),
         **({} if distillation is None else {"distillation": distillation}),
+        **({} if parts.budget is None else {"privacy": parts.budget.summary()}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),

@@ -18,7 +18,11 @@ from .personal import personal
 from .samples import samples_of
 
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
+COSINES = {"prefix_cosine": "prefix cosine", "epsilon": "epsilon"}  # columns of rounds.parquet that only some runs have
+EARLY = {
+    "patience": ", stopped early: no better validation loss",
+    "privacy budget": ", stopped early: the privacy budget is spent",
+}
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -28,6 +32,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     for table in (personal(run), distillation(run), clients(run), rounds(run)):
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
+    parts += _privacy(run)
     parts += _trouble(run)
     parts += ["", *samples_of(run, samples)]
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
@@ -45,7 +50,7 @@ def headline(run: Run) -> Text:
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
     told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way != usual]
     names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), *told, baseline]
-    early = ", stopped early: no better validation loss" if summary.get("stopped_by") == "patience" else ""
+    early = EARLY.get(str(summary.get("stopped_by")), "")
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
@@ -140,6 +145,12 @@ def costs(run: Run) -> Table:
     for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *_gain_line(run)]:
         table.add_row(name, text)
     return table
+
+
+def _privacy(run: Run) -> list[RenderableType]:
+    """Return what the run promises of privacy, if it does."""
+    privacy = run.summary.get("privacy")
+    return ["", *(Text(f"privacy: {text}") for text in privacy["sentences"])] if privacy else []
 
 
 def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
