@@ -1,6 +1,7 @@
 """Folders as clients: indexed, updated, asked and evaluated, from Python and by command."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ import fedtailor
 from fedtailor.cli.main import main
 from fedtailor.errors import DataError, SettingError
 from fedtailor.retrieval import Score, ask, collection, evaluate, index_folders, open_collection
-from fedtailor.retrieval.evaluate import Known, read_questions
+from fedtailor.retrieval.evaluate import Known, evaluate_alone, read_questions
 
 
 @pytest.fixture
@@ -95,6 +96,10 @@ def test_evaluated(folders, tmp_path):
     ]
     found = evaluate(federation, known, collection.make_reader("best-sentence", federation.embedder), top_k=5)
     assert (found.questions, found.answerable, found.asked) == (3, 2, 2)
+    assert found.texts == 3  # north has one passage, south two, and each question gets all
+    assert 0 < found.down_bytes < found.up_bytes
+    alone = evaluate_alone(federation, known, top_k=5)
+    assert (alone["north"]["recall@1"], alone["south"]["recall@1"]) == (0.5, 0.5)  # of two that somebody can answer
     # answers: "Milk is white and cold." holds `white` among 5 words: F1 2 * 1 / (5 + 1); the other one is right
     assert found.metrics == pytest.approx(
         {"recall@1": 1, "recall@5": 1, "mrr": 1, "exact_match": 0.5, "f1": (1 / 3 + 1) / 2, "contains": 1, "supported": 1}
@@ -142,7 +147,33 @@ def test_commands(folders, tmp_path, capsys, monkeypatch):
     assert (milk["sources"][0]["id"], tea["sources"][0]["client"], tea["cited"]) == ("rows.parquet:p1#0", "north", [1])
     (tmp_path / "q.jsonl").write_text('{"question": "white milk", "passage_id": "p1"}')
     assert command("rag", "evaluate", "shops", "q.jsonl", "--reader", "none") == 0
-    assert "recall@1     1.000" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert re.search(r"recall@1 +1\.000 +0\.500 +1\.000", said)  # all clients; each alone: mean, best
+    assert re.search(r"2\.0 of 2 clients asked.*\n.*bytes to clients", said)
+    assert command("rag", "ask", "shops", "white milk", "--share", "answers", "--router", 2, "--margin", 1) == 0
+    said = capsys.readouterr()
+    assert "Milk is white and cold." in said.out
+    assert "plum.pdf" not in said.out
+    assert "one answer a question" in said.err
+    assert command("rag", "ask", "shops", "white milk", "--share", "scores", "--verify") == 2
+    assert "share: scores lets none out" in capsys.readouterr().err
+
+
+def test_a_client_says_in_its_own_file_what_it_allows(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("rag", "index", *folders, "--out", "shops") == 0
+    (tmp_path / "shops" / "south" / "allows.yaml").write_text("share: scores\nper_day: 1\n")
+    assert command("rag", "ask", "shops", "white milk") == 2
+    assert "share: passages is more than client south allows, which is scores" in capsys.readouterr().err
+    assert command("rag", "ask", "shops", "white milk", "--share", "scores") == 0
+    said = capsys.readouterr()
+    assert "[1] south" in said.out
+    assert "cold" not in said.out
+    assert (tmp_path / "shops" / "south" / "queries.jsonl").read_text().count("white milk") == 1
+    assert command("rag", "ask", "shops", "white milk", "--share", "scores") == 0
+    said = capsys.readouterr()
+    assert "[1] north" in said.out
+    assert "client south did not answer" in said.err
 
 
 def test_commands_name_what_is_wrong(folders, tmp_path, capsys, monkeypatch):

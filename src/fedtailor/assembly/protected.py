@@ -6,7 +6,7 @@ from ..errors import SettingError
 from ..interfaces import OnSum, Plan, Protection, traits_of
 from ..job import Job
 from ..protection import Budget, Spending, noise
-from ..protocols import Averaging, Distillation, Split
+from ..protocols import Averaging, Distillation, Prompting, Split
 from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
 from ..tensors import Tensors
@@ -67,7 +67,9 @@ def coins_of(budget: Budget | None) -> Coins | None:
     return Coins(toss=lambda: noise.coin(budget.next.rate, noise.system_bytes), drawn=charge)
 
 
-def summed_protocol(job: Job, protocol: Averaging | Distillation | Split, plan: Plan) -> Averaging | Distillation | Split:
+def summed_protocol(
+    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan
+) -> Averaging | Distillation | Split | Prompting:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
 
     Raises:

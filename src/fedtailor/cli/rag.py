@@ -11,7 +11,10 @@ from .console import err, note, out, print_json
 from .progress import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from ..retrieval import Federation
+    from ..retrieval.evaluate import Evaluation
 
 app = typer.Typer(
     help="Index folders of documents, a client each, and ask them: answers with their sources.", no_args_is_help=True
@@ -19,6 +22,10 @@ app = typer.Typer(
 MOST_NOTES = 10
 Collection = Annotated[Path, typer.Argument(help="The folder that `rag index` made.", metavar="NAME")]
 ScoreKind = Annotated[str, typer.Option("--score", help="hybrid, dense or bm25.")]
+Share = Annotated[str, typer.Option(help="What leaves a client: passages, snippets, answers, scores or embeddings.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Embed what came back; leave out clients that stated wrong scores.")]
+Routed = Annotated[int, typer.Option("--router", help="Centroids a client, by which clients are chosen; 0: all are asked.")]
+Margin = Annotated[float, typer.Option(help="Of the router: how far below the best client's cosine a client is asked.")]
 
 
 @app.command()
@@ -65,47 +72,94 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     top_k: Annotated[int, typer.Option(help="Passages that are found.")] = 5,
     reader: Annotated[str, typer.Option(help="best-sentence, or a causal backbone such as smollm2-135m.")] = "best-sentence",
     score: ScoreKind = "hybrid",
+    share: Share = "passages",
+    verify: Verify = False,
+    router: Routed = 0,
+    margin: Margin = 0.2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
 ) -> None:
     """Ask a collection: the answer, its sources, and their scores."""
     with waiting(err(), "looking"):
-        from ..retrieval import Score, open_collection
         from ..retrieval import ask as asked
+        from ..retrieval.share import LETS_OUT
 
-        kind: Any = score
-        found = asked(open_collection(name, score=Score(kind=kind)), questions, top_k=top_k, reader=reader)
+        federation = _opened(name, score=score, share=share, verify=verify, router=router, margin=margin, reader=reader)
+        found = asked(federation, questions, top_k=top_k, reader=reader)
     if as_json:
         print_json([_record(one) for one in found])
         return
+    note(f"  share: {share}: {LETS_OUT[share]}")
     for one in found:
         _show(one, with_question=len(found) > 1)
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0917 - Typer passes all by name
     name: Collection,
     questions: Annotated[
         Path, typer.Argument(help="A table with question, and answers, passage_id or both.", metavar="QUESTIONS")
     ],
     reader: Annotated[str, typer.Option(help="best-sentence, a causal backbone, or none.")] = "best-sentence",
     score: ScoreKind = "hybrid",
+    share: Share = "passages",
+    verify: Verify = False,
+    router: Routed = 0,
+    margin: Margin = 0.2,
+    top_k: Annotated[int, typer.Option(help="Passages that are found.")] = 5,
     limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
 ) -> None:
-    """Print recall of passages, and exact match and F1 of answers."""
-    from ..retrieval import Score, open_collection
+    """Print recall of passages, F1 of answers, and what was sent; beside them the figures of each client's own index alone."""
     from ..retrieval import evaluate as evaluated
     from ..retrieval.collection import make_reader
-    from ..retrieval.evaluate import read_questions
+    from ..retrieval.evaluate import evaluate_alone, read_questions
 
     known = read_questions(questions)[:limit]
-    kind: Any = score
     with _bar() as progress:
-        federation = open_collection(name, score=Score(kind=kind))
+        federation = _opened(name, score=score, share=share, verify=verify, router=router, margin=margin, reader=reader)
         reads = None if reader == "none" else make_reader(reader, federation.embedder)
-        found = evaluated(federation, known, reads, progress=lambda done, of: progress("questions", done, of))
+        found = evaluated(federation, known, reads, top_k=top_k, progress=lambda done, of: progress("questions", done, of))
+        alone = (
+            evaluate_alone(federation, known, reads, top_k=top_k, progress=lambda done, of: progress("clients alone", done, of))
+            if len(federation.clients) > 1
+            else {}
+        )
+    _show_evaluation(found, alone, clients=len(federation.clients), share=share)
+
+
+def _opened(name: Path, *, score: str, share: str, verify: bool, router: int, margin: float, reader: str) -> "Federation":
+    from ..retrieval import Router, Score, open_collection
+
+    kind: Any = score
+    routed = Router(count=router, margin=margin) if router else None
+    own = reader if share == "answers" and reader != "none" else "best-sentence"
+    return open_collection(name, score=Score(kind=kind), share=share, verify=verify, router=routed, reader=own)
+
+
+def _show_evaluation(found: "Evaluation", alone: "Mapping[str, Mapping[str, float]]", *, clients: int, share: str) -> None:
+    from rich.table import Table
+
+    from ..retrieval.share import LETS_OUT
+
     out().print(f"  {found.questions:,} questions, {found.answerable:,} of them with a passage that a client holds")
+    table = Table("", "all clients", "each alone: mean", "best", box=None, padding=(0, 2))
     for metric, value in found.metrics.items():
-        out().print(f"  {metric:12} {value:.3f}")
+        values = [one[metric] for one in alone.values() if metric in one]
+        own = [f"{sum(values) / len(values):.3f}", f"{max(values):.3f}"] if values else ["", ""]
+        table.add_row(metric, f"{value:.3f}", *own)
+    out().print(table)
+    saved = (
+        ""
+        if found.asked < clients * 0.75 or found.asked in (0, clients)
+        else ": documents are not separable, routing saves little"
+    )
+    out().print(f"  a question: {found.asked:.1f} of {clients} clients asked{saved}", soft_wrap=True)
+    out().print(
+        f"              {found.down_bytes:,.0f} bytes to clients, {found.up_bytes:,.0f} from clients, {found.texts:.1f} texts of theirs",
+        soft_wrap=True,
+    )
+    out().print(f"  share: {share}: {LETS_OUT[share]}", soft_wrap=True)
+    for line in found.notes:
+        note(f"  {line}")
 
 
 def _show(one: Any, *, with_question: bool) -> None:
@@ -115,13 +169,18 @@ def _show(one: Any, *, with_question: bool) -> None:
     console = out()
     if with_question:
         console.print(Text(one.found.question, style="bold"))
+    for line in one.found.notes:
+        note(f"  {line}")
     if not one.found.hits:
         console.print(
             "  nothing was found: no passage shares a word with the question" if one.found.asked else "  no client was asked"
         )
         return
-    console.print(Padding(Text(one.answer.text or "(no answer)", style="bold green" if one.answer.supported else "bold"), (0, 2)))
-    if not one.answer.supported:
+    if one.answer.text or any(hit.passage.text for hit in one.found.hits):
+        console.print(
+            Padding(Text(one.answer.text or "(no answer)", style="bold green" if one.answer.supported else "bold"), (0, 2))
+        )
+    if one.answer.text and not one.answer.supported:
         console.print("  not found in the sources word for word: read them", style="yellow")
     best = one.answer.evidence[0].hit if one.answer.evidence else None
     for place, hit in enumerate(one.found.hits):
@@ -131,8 +190,6 @@ def _show(one: Any, *, with_question: bool) -> None:
         console.print(Text(f"      score {hit.score:.3f} (cosine {hit.cosine:.3f}, BM25 {hit.bm25:.2f})", style="dim"))
         for client, id in hit.twins:
             console.print(Text(f"      the same text: {client}: {id}", style="dim"))
-    for line in one.found.notes:
-        note(f"  {line}")
     console.print()
 
 

@@ -9,11 +9,35 @@ from torch import Tensor
 from ..records import Message
 from ..tensors import Tensors
 
-Reveals = Literal["nothing", "work", "examples", "figures", "public-fit", "label-counts"]  # of a client's data; see `Policy`
-TensorsReveal = Literal[
-    "nothing", "weights", "update", "logits", "activations", "gradients", "labels", "public-fit"
-]  # see `Protection`
-Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
+Reveals = Literal[  # of a client's data; see `Policy`
+    "nothing",
+    "work",
+    "examples",
+    "figures",
+    "public-fit",
+    "label-counts",
+    "prompt-scores",
+    "scores",
+    "answers",
+    "passages",
+    "centroids",
+    "term-counts",
+]
+TensorsReveal = Literal[  # see `Protection`
+    "nothing",
+    "weights",
+    "update",
+    "logits",
+    "activations",
+    "gradients",
+    "labels",
+    "public-fit",
+    "scores",
+    "centroids",
+    "embeddings",
+]
+Over = Literal["", "step", "train", "validation", "test", "public", "rung"]
+"""Which examples a figure is a mean over; rung: those that a prompt is scored on, at least as many as `protocol.few`."""
 Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
 MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite
 

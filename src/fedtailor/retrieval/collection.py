@@ -9,12 +9,15 @@ from pathlib import Path
 from ..errors import DataError, SettingError
 from ..storage import put_in_place, writing
 from ..text_files import read_json, read_text
+from .allows import LOG, QueryLog, read_allows
+from .asking import Found
 from .documents import Columns, Skipped, folder_files, lines_about
 from .embedder import Embedder, MiniLm
-from .federated import Federation, Found
+from .federated import Federation
 from .index import is_index, open_index
 from .passages import Chunks
-from .readers import Answer, BestSentence, Generative, Reader
+from .readers import Answer, BestSentence, Generative, Reader, client_answer
+from .router import Router
 from .search import Score
 from .update import Updated, update_index
 from .write import Progress
@@ -81,18 +84,42 @@ def index_folders(
     return found
 
 
-def open_collection(name: str | Path, *, embedder: Embedder | None = None, score: Score | None = None) -> Federation:
+def open_collection(
+    name: str | Path,
+    *,
+    embedder: Embedder | None = None,
+    score: Score | None = None,
+    share: str = "passages",
+    verify: bool = False,
+    router: Router | None = None,
+    reader: str = "best-sentence",
+) -> Federation:
     """Return the clients of a collection, to be asked.
+
+    Args:
+        share: what leaves a client of its documents: passages, snippets, answers, scores or embeddings; see `share.LETS_OUT`.
+        verify: embed the passages that came, and leave out clients that stated scores which these do not have.
+        router: asks only clients that hold something near the question.
+        reader: of the clients, where answers leave them.
 
     Raises:
         DataError: if there is no collection, or an index of it is damaged.
+        SettingError: if settings do not go together.
     """
     place = Path(name)
-    if is_index(place):
-        indexes = {place.name: open_index(place)}
-    else:
-        indexes = {client: open_index(place / client) for client in _clients(place)}
-    return Federation(clients=indexes, embedder=embedder or MiniLm(), score=score or Score())
+    folders = {place.name: place} if is_index(place) else {client: place / client for client in _clients(place)}
+    indexes = {client: open_index(folder) for client, folder in folders.items()}
+    embedder = embedder or MiniLm()
+    return Federation(
+        clients=indexes,
+        embedder=embedder,
+        score=score or Score(),
+        share=share,
+        verify=verify,
+        logs={client: QueryLog(allows=read_allows(folder), file=folder / LOG) for client, folder in folders.items()},
+        routing=None if router is None else router.over(indexes),
+        reader=make_reader(reader, embedder) if share == "answers" else None,
+    )
 
 
 def ask(
@@ -112,8 +139,11 @@ def ask(
     federation = name if isinstance(name, Federation) else open_collection(name)
     texts = [questions] if isinstance(questions, str) else list(questions)
     found = federation.search(texts, top_k)
-    reads = make_reader(reader, federation.embedder) if isinstance(reader, str) else reader
-    answers = reads.read([one.question for one in found], [one.hits for one in found])
+    if federation.share in ("passages", "snippets"):
+        reads = make_reader(reader, federation.embedder) if isinstance(reader, str) else reader
+        answers = reads.read([one.question for one in found], [one.hits for one in found])
+    else:
+        answers = [client_answer(one) for one in found]
     return [Asked(found=one, answer=answer) for one, answer in zip(found, answers, strict=True)]
 
 

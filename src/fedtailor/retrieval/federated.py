@@ -1,40 +1,31 @@
-"""A question to several clients: scores first, then the passages that won; the others' texts never leave their clients."""
+"""Several clients' indexes on one machine, asked as over a network: what passes between them is encoded and counted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
+from functools import cached_property
 
-from ..errors import SettingError
+from ..errors import ClientError, SettingError
+from ..messages import Record, encode, write
+from .allows import Allows, QueryLog
+from .asking import Found
+from .client import RetrievalClient
 from .embedder import Embedder
 from .index import Index, check_fits
+from .messages import Catalogue, Describe
 from .passages import Passage
-from .router import Centroids, choose_clients
-from .search import Candidate, Hit, Question, Score, best_of_client, check_question, fetched, merge
-from .terms import Statistics
+from .readers import BestSentence, Reader
+from .router import Routing
+from .search import Score
+from .server import Server
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The answer of all clients to one question."""
+@dataclass(kw_only=True)
+class Traffic:
+    """Bytes of all messages so far."""
 
-    question: str
-    hits: Sequence[Hit]  # best first
-    asked: Sequence[str]  # clients that were given the question
-    candidates: int  # scores that came back
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Routing:
-    """Which clients are asked: those that hold something near the question."""
-
-    centroids: Mapping[str, Centroids]
-    margin: float = 0.2  # a client is asked if its nearest centroid's cosine is at most this much below the best client's
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.margin <= 2:
-            raise SettingError(f"router.margin is a difference of cosines, from 0 to 2; got {self.margin!r}")
+    down: int = 0
+    up: int = 0
+    texts: int = 0  # passages, snippets or answers that left their clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +39,19 @@ class Federation:
     shared_statistics: bool = (
         False  # weigh words by their counts over all clients: exactly as one index; else each client by its own
     )
+    share: str = "passages"
+    verify: bool = False
+    logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
+    reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
+    traffic: Traffic = field(default_factory=Traffic)
+    faults: dict[str, str] = field(default_factory=dict)  # the last of each client, in its own words
 
     def __post_init__(self) -> None:
         if not self.clients:
             raise SettingError("there is no client to ask; index a folder first")
         for name, index in self.clients.items():
             check_fits(index.meta, f"of {name}", self.embedder)
+        assert self.server  # its settings are checked now
 
     def search(self, questions: Sequence[str], top_k: int = 5) -> list[Found]:
         """Return the best passages of all clients for each question.
@@ -61,52 +59,58 @@ class Federation:
         Raises:
             SettingError: if a question is empty or too long, or top_k is none.
         """
-        if not 1 <= top_k <= 1000:
-            raise SettingError(f"top_k is the number of passages, from 1 to 1000; got {top_k!r}")
-        texts = [check_question(text) for text in questions]
-        if not texts:
-            return []
-        vectors = self.embedder.embed(texts)
-        asked = [Question(text=text, vector=vector) for text, vector in zip(texts, vectors, strict=True)]
-        chosen = (
-            choose_clients(self.routing.centroids, vectors, self.routing.margin)
-            if self.routing
-            else [set(self.clients)] * len(asked)
-        )
-        answers = self._scores(asked, chosen, top_k)
-        return [self._fetch(*each, top_k) for each in zip(asked, chosen, answers, strict=True)]
+        return self.server.search(questions, top_k)
 
-    def _scores(self, questions: Sequence[Question], chosen: Sequence[set[str]], top_k: int) -> list[list[list[Candidate]]]:
-        """Return the candidates of each client that is asked, for each question: the first of two exchanges."""
-        found: list[list[list[Candidate]]] = [[] for _ in questions]
-        for name in sorted(self.clients):
-            index = self.clients[name]
-            places = [place for place, clients in enumerate(chosen) if name in clients]
-            mine = [questions[place] for place in places]
-            known = [self._statistics(question.text) for question in mine] if self.shared_statistics else None
-            for place, answer in zip(places, best_of_client(index, mine, top_k, self.score, known), strict=True):
-                found[place].append(answer)
+    @cached_property
+    def halves(self) -> dict[str, RetrievalClient]:
+        """The clients' parts."""
+        reader = self.reader or BestSentence(embedder=self.embedder)
+        return {
+            name: RetrievalClient(
+                index=index,
+                embedder=self.embedder,
+                score=self.score,
+                share=self.share,
+                reader=reader,
+                log=self.logs.get(name) or QueryLog(allows=Allows()),
+            )
+            for name, index in self.clients.items()
+        }
+
+    @cached_property
+    def server(self) -> Server:
+        """The server's part."""
+        told = self.send({name: Describe(count=0, smallest=1) for name in self.clients})
+        return Server(
+            catalogues={name: one for name, one in told.items() if isinstance(one, Catalogue)},
+            embedder=self.embedder,
+            send=self.send,
+            score=self.score,
+            routing=self.routing,
+            share=self.share,
+            verify=self.verify,
+            shared_statistics=self.shared_statistics,
+        )
+
+    def send(self, requests: Mapping[str, Record]) -> dict[str, Record]:
+        """Give each client its request, and return the answers."""
+        found = {}
+        for name, request in requests.items():
+            self.traffic.down += len(encode(write(request)))
+            try:
+                found[name] = answer = self.halves[name].answer(request)
+            except ClientError as fault:
+                self.faults[name] = str(fault)
+                continue
+            self.traffic.up += len(encode(write(answer)))
+            self.traffic.texts += sum(map(bool, getattr(answer, "texts", ())))
         return found
 
-    def _statistics(self, question: str) -> Statistics:
-        return reduce(add, (index.terms.statistics(question) for index in self.clients.values()))
-
-    def _fetch(self, question: Question, chosen: set[str], answers: Sequence[Sequence[Candidate]], top_k: int) -> Found:
-        """Return the winners with their texts: the second exchange."""
-        won = merge(answers, top_k)
-        texts: dict[tuple[str, int], Passage] = {}
-        for name in {one.client for one, _ in won}:
-            mine = [one for one, _ in won if one.client == name]
-            texts |= {(name, one.row): passage for one, passage in zip(mine, fetched(self.clients[name], mine), strict=True)}
-        hits = [
-            Hit(
-                client=one.client,
-                passage=texts[one.client, one.row],
-                score=one.score,
-                cosine=one.cosine,
-                bm25=one.bm25,
-                twins=[(twin.client, twin.id) for twin in twins],
-            )
-            for one, twins in won
+    def passages_of(self, found: Found) -> list[Passage]:
+        """Return the whole passages of an answer, whatever is shared: for those who measure on this machine."""
+        return [
+            self.clients[hit.client].rows([hit.place[1]])[0]
+            if hit.place[0] < 0
+            else self.halves[hit.client].passage_at(found.exchange, *hit.place)
+            for hit in found.hits
         ]
-        return Found(question=question.text, hits=hits, asked=sorted(chosen), candidates=sum(map(len, answers)))

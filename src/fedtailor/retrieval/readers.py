@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..metrics.answers import normalized
+from .asking import Found
 from .embedder import Embedder
 from .passages import sentences
 from .search import Hit
@@ -100,6 +101,15 @@ class Generative:
             cited = cite(line, given[place])
             answers[place] = Answer(text=line, evidence=cited, supported=bool(line) and is_supported(line, cited[0].text))
         return answers
+
+
+def client_answer(found: Found) -> Answer:
+    """Return what a client answered, where it read its passages itself, or that nothing was to be read."""
+    if found.answer is None:
+        return Answer(text="", evidence=[], supported=False)
+    text, client, cosine = found.answer
+    place = next(place for place, hit in enumerate(found.hits) if hit.client == client)
+    return Answer(text=text, evidence=[Evidence(text=text, hit=place, cosine=cosine)], supported=True)
 
 
 def evidence_for(embedder: Embedder, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Evidence]]:

@@ -6,12 +6,13 @@ questions did not beat either (RAGRoute, arXiv:2502.19280, trains one). Where pa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from ..chance import stream_seed
 from ..errors import SettingError
-from ..limits import Few
+from ..limits import Few, Number
 
 SMALLEST = 5  # passages of a group; the centroid of fewer tells of single documents
 
@@ -22,6 +23,48 @@ class Centroids:
 
     vectors: np.ndarray  # float16 [C, W], of length 1; none if the client has too few passages: it is always asked
     sizes: Sequence[int]  # passages of each group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """Which clients are asked: those that hold something near the question."""
+
+    centroids: Mapping[str, Centroids]
+    margin: float = 0.2  # a client is asked if its nearest centroid's cosine is at most this much below the best client's
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 2:
+            raise SettingError(f"router.margin is a difference of cosines, from 0 to 2; got {self.margin!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Router:
+    """How clients are chosen: by the centroids of their passages."""
+
+    kind: Literal["centroids"] = "centroids"
+    count: Few = 16  # centroids of a client
+    margin: Number = 0.2  # a client is asked if its nearest centroid's cosine is at most this much below the best client's
+    smallest: Few = SMALLEST  # passages of a centroid, at least; one of fewer tells of single documents
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise SettingError(f"router.count is the number of centroids, at least 1; got {self.count!r}")
+        if self.smallest < 1:
+            raise SettingError(f"router.smallest is a number of passages, at least 1; got {self.smallest!r}")
+        Routing(centroids={}, margin=self.margin)
+
+    def over(self, clients: Mapping[str, Any], *, seed: int = 0) -> Routing:
+        """Return which of these clients' indexes are asked.
+
+        Raises:
+            SettingError: if there is but one.
+        """
+        if len(clients) < 2:
+            raise SettingError("router chooses among clients, and there is but one; leave it out")
+        told = {
+            name: find_centroids(index.vectors, self.count, seed=seed, smallest=self.smallest) for name, index in clients.items()
+        }
+        return Routing(centroids=told, margin=self.margin)
 
 
 def find_centroids(vectors: np.ndarray, count: Few = 16, *, seed: int = 0, smallest: int = SMALLEST) -> Centroids:

@@ -4,6 +4,7 @@ The score is cosine + weight * BM25, raw: it compares between clients, so the be
 are fused within clients do not (recall@1 of 0.724 against 0.819 on the rag set).
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import SettingError
 from ..limits import Number
 from .index import Index
+from .messages import LONGEST_QUESTION
 from .passages import Passage
 from .terms import Statistics
 
@@ -22,7 +24,6 @@ from .terms import Statistics
 Kind: TypeAlias = Literal["hybrid", "dense", "bm25"]
 MARGIN = 2e-5  # more than products in float32 are off: what lies closer to the last that is taken is looked at in float64
 MOST_SCORES = 20_000_000  # that are held at once
-LONGEST_QUESTION = 2000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,10 @@ class Score:
         if not 0 <= self.bm25 <= 10:
             raise SettingError(f"score.bm25 is the weight of BM25, from 0 to 10; got {self.bm25!r}")
 
+    def total(self, cosine: float, bm25: float) -> float:
+        """Return the score of a passage."""
+        return {"hybrid": cosine + self.bm25 * bm25, "dense": cosine, "bm25": bm25}[self.kind]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -52,17 +57,17 @@ class Candidate:
     """A passage that may be among the best, without its text."""
 
     client: str
-    id: str
-    row: int  # in the client's index
-    key: bytes  # that twins share
+    row: int  # in the client's index; to the server, its place among the client's candidates
+    key: int  # that twins share; another one for another question
     score: float
     cosine: float
     bm25: float  # 0 where it shares no word with the question
+    id: str = ""  # which the server does not know
 
     @property
-    def order(self) -> tuple[float, str, str]:
-        """What candidates are sorted by: the highest score first, then by id, then by client."""
-        return (-self.score, self.id, self.client)
+    def order(self) -> tuple[float, int, str, str]:
+        """What candidates are sorted by: the highest score first; those of one score by their texts' keys, then by client, then by id."""
+        return (-self.score, self.key, self.client, self.id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +80,13 @@ class Hit:
     cosine: float
     bm25: float
     twins: Sequence[tuple[str, str]] = ()  # client and id of passages with the same text
+    place: tuple[int, int] = (-1, -1)  # at its client: number of the question in its exchange, and place among its candidates
 
     @property
     def source(self) -> str:
-        """Where it stands, for people: client, file, and page or document."""
+        """Where it stands, for people: client, file, and page or document; the client alone where it lets out no more."""
+        if not self.passage.file:
+            return self.client
         at = f", page {self.passage.page}" if self.passage.page else ""
         row = f", {self.passage.document}" if self.passage.document != self.passage.file else ""
         return f"{self.client}: {self.passage.file}{row}{at}"
@@ -150,7 +158,7 @@ def _candidates(index: Index, question: Question, bm25_N: np.ndarray | None, sco
             client=index.client,
             id=id,
             row=int(row),
-            key=bytes(index.keys[row]),
+            key=_key(question.text, bytes(index.keys[row])),
             score=float(total),
             cosine=float(cosine),
             bm25=float(word),
@@ -160,13 +168,18 @@ def _candidates(index: Index, question: Question, bm25_N: np.ndarray | None, sco
     ]
 
 
+def _key(question: str, text: bytes) -> int:
+    """Return what equal texts share for one question: with another question the same text has another one, so that it cannot be followed."""
+    return int.from_bytes(hashlib.sha256(question.encode("utf-8", "surrogatepass") + text).digest()[:8], "big", signed=True)
+
+
 def merge(answers: Iterable[Sequence[Candidate]], most: int) -> list[tuple[Candidate, list[Candidate]]]:
     """Return the best of several clients' candidates, each with its twins: passages of the same text, further down.
 
     Where each client gives its `most` best, these are the `most` best of all: the same as of one index that holds everything, in the
     same order, as long as scores are computed with the same statistics.
     """
-    found: dict[bytes, tuple[Candidate, list[Candidate]]] = {}
+    found: dict[int, tuple[Candidate, list[Candidate]]] = {}
     for one in sorted((one for answer in answers for one in answer), key=lambda one: one.order):
         if one.key in found:
             found[one.key][1].append(one)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .asking import Found
 from .embedder import Embedder
-from .federated import Found
 from .index import plain
 from .search import Score
 from .terms import K1, words_of
@@ -47,8 +47,7 @@ def verify(found: Found, vector: np.ndarray, embedder: Embedder, score: Score, s
             if np.isfinite(hit.bm25)
             else 0.0
         )
-        total = {"dense": cosine, "bm25": words, "hybrid": cosine + score.bm25 * words}[score.kind]
-        hits.append(replace(hit, cosine=float(cosine), bm25=words, score=float(total)))
+        hits.append(replace(hit, cosine=float(cosine), bm25=words, score=score.total(float(cosine), words)))
     hits.sort(key=lambda hit: (-hit.score, hit.passage.id, hit.client))
     notes = [
         f"client {client} stated a cosine that {count} of its passages do not have; they are ordered by the right one"

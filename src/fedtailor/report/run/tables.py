@@ -15,6 +15,7 @@ from ..read import Run
 from ..wording import bytes_text, change, figure, flops_text, metric_name, metrics_in, plural, seconds_text
 from .distillation import distillation
 from .personal import personal
+from .prompting import prompting
 from .samples import samples_of
 
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
@@ -29,7 +30,7 @@ SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th perc
 def show(run: Run, *, samples: int = 3) -> RenderableType:
     """Return all tables of one run, ready to print."""
     parts: list[RenderableType] = [headline(run), "", quality(run)]
-    for table in (personal(run), distillation(run), clients(run), rounds(run)):
+    for table in (personal(run), distillation(run), clients(run), prompting(run) or rounds(run)):
         parts += ["", table] if table is not None else []
     parts += ["", costs(run)]
     parts += _privacy(run)
@@ -48,8 +49,10 @@ def headline(run: Run) -> Text:
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
-    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way != usual]
-    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), *told, baseline]
+    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
+    trained = "" if tuning.get("kind") == "none" else f"{tuning.get('kind', '')}{rank}"
+    how = protocol.get("method", {}).get("kind", "")  # of prompting
+    names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
     early = EARLY.get(str(summary.get("stopped_by")), "")
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))

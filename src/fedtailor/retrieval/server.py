@@ -1,0 +1,245 @@
+"""The server's part of a question: it asks clients for scores, fetches what won, and holds it against what was said of it.
+
+A client that does not answer, or says what its passages do not hold, is left out of the question, and the next best take its winners' places.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import count
+from operator import add
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from ..errors import SettingError
+from ..messages import Record
+from .asking import Asking, Found, Place, Won, check_top_k, passage_in
+from .embedder import Embedder
+from .messages import MOST_QUESTIONS, Answered, Ask, Catalogue, Count, Counted, Fetch, Fetched, Read, Scored
+from .passages import Passage
+from .router import Routing, choose_clients
+from .search import Score, check_question
+from .share import check_share, permits
+from .standing import Standing
+from .terms import Statistics, words_of
+from .vectors import search_vectors
+from .verify import Verified, verify
+
+Send: TypeAlias = Callable[
+    [Mapping[str, Record]], Mapping[str, Record]
+]  # a request for each client -> answers of those that answered
+
+
+@dataclass(kw_only=True)
+class Server:
+    """Asks clients whose catalogues are known."""
+
+    catalogues: Mapping[str, Catalogue]
+    embedder: Embedder
+    send: Send
+    score: Score = field(default_factory=Score)
+    routing: Routing | None = None
+    share: str = "passages"
+    verify: bool = False  # embed the passages that came, and leave out clients that stated wrong cosines
+    shared_statistics: bool = False
+    standing: Standing = field(default_factory=Standing)
+    exchanges: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        check_share(self.share)
+        for name, told in self.catalogues.items():
+            if not permits(told.share, self.share):
+                raise SettingError(
+                    f"share: {self.share} is more than client {name} allows, which is {told.share}; ask for share: {told.share}, or leave the client out"
+                )
+            if told.embedder != self.embedder.sha256:
+                raise SettingError(
+                    f"client {name} has another embedder ({told.embedder[:12]}) than the server ({self.embedder.sha256[:12]}): their vectors do not "
+                    "compare; index there with the same one"
+                )
+        if self.verify and self.share != "passages":
+            raise SettingError(
+                f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"
+            )
+        if self.share == "embeddings" and (self.score.kind != "dense" or self.routing):
+            raise SettingError(
+                "share: embeddings searches vectors at the server, where there are no words, and no client is asked: it goes with score: dense "
+                "and without router"
+            )
+
+    def search(self, questions: Sequence[str], top_k: int = 5) -> list[Found]:
+        """Return the best passages of all clients for each question; what is shared decides what a hit holds.
+
+        Raises:
+            SettingError: if a question is empty or too long, or top_k is none.
+        """
+        check_top_k(top_k)
+        texts = [check_question(text) for text in questions]
+        found: list[Found] = []
+        for begin in range(0, len(texts), MOST_QUESTIONS):
+            found += self._search(texts[begin : begin + MOST_QUESTIONS], top_k)
+        return found
+
+    def _search(self, texts: Sequence[str], top_k: int) -> list[Found]:
+        vectors = self.embedder.embed(texts)
+        if self.share == "embeddings":
+            return search_vectors(self.catalogues, texts, vectors, top_k)
+        asking = Asking(exchange=next(self.exchanges), texts=texts, vectors=vectors, top_k=top_k, chosen=self._chosen(vectors))
+        self._take_scores(asking)
+        self._judge_centroids(asking)
+        if self.share in ("passages", "snippets"):
+            found = self._with_passages(asking)
+        else:
+            found = [asking.found(n, won, {}) for n, won in enumerate(asking.won())]
+            found = self._with_answers(asking, found) if self.share == "answers" else found
+        notes = self.standing.notes()
+        return [replace(one, notes=[*one.notes, *notes]) for one in found]
+
+    def _chosen(self, vectors: np.ndarray) -> list[set[str]]:
+        names = {name for name in self.catalogues if not self.standing.is_sidelined(name)}
+        if self.routing is None:
+            return [set(names) for _ in vectors]
+        told = self.routing.centroids
+        believed = {name: told[name] for name in names & told.keys() if self.standing.is_believed(name)}
+        return [chosen | (names - believed.keys()) for chosen in choose_clients(believed, vectors, self.routing.margin)]
+
+    def _take_scores(self, asking: Asking) -> None:
+        """Ask each client for the scores of its best passages: the first exchange."""
+        known = self._statistics(asking.texts) if self.shared_statistics else []
+        requests: dict[str, Record] = {}
+        for name in sorted(self.catalogues):
+            if mine := asking.questions_of(name):
+                of_all = [known[n] for n in mine] if known else []
+                requests[name] = Ask(
+                    exchange=asking.exchange,
+                    most=asking.top_k,
+                    questions=[asking.texts[n] for n in mine],
+                    vectors=torch.from_numpy(asking.vectors[mine]),
+                    passages=of_all[0].passages if of_all else None,
+                    words=of_all[0].words if of_all else None,
+                    holding=[number for one in of_all for number in one.holding.values()] if of_all else None,
+                )
+        answers = self.send(requests)
+        for name in requests:
+            if isinstance(scored := answers.get(name), Scored):
+                asking.take(name, scored, self.score)
+            else:
+                asking.drop(name, "did not answer")
+
+    def _statistics(self, texts: Sequence[str]) -> list[Statistics]:
+        """Return the statistics of words over all clients, for each question."""
+        answers = self.send({name: Count(questions=list(texts)) for name in sorted(self.catalogues)})
+        found: list[list[Statistics]] = [[] for _ in texts]
+        for told in answers.values():
+            if isinstance(told, Counted):
+                holding = iter(told.holding)
+                for text, some in zip(texts, found, strict=True):
+                    words = {word: next(holding, 0) for word in dict.fromkeys(words_of(text))}
+                    some.append(Statistics(passages=told.passages, words=told.words, holding=words))
+        sums = [reduce(add, some) for some in found]
+        return [
+            replace(one, holding={word: one.holding.get(word, 0) for word in dict.fromkeys(words_of(text))})
+            for one, text in zip(sums, texts, strict=True)
+        ]
+
+    def _judge_centroids(self, asking: Asking) -> None:
+        """Hold each client's centroids against the cosines that it stated."""
+        for name, told in (self.routing.centroids if self.routing else {}).items():
+            if not len(told.vectors):
+                continue
+            nearest = (asking.vectors @ told.vectors.astype(np.float32).T).max(axis=1)
+            for n, cosine in enumerate(nearest):
+                if (best := asking.best_cosine(name, n)) is not None:
+                    self.standing.see(name, float(cosine), best)
+
+    def _with_passages(self, asking: Asking) -> list[Found]:
+        """Fetch the winners: the second exchange, and again where somebody is left out and the next best take its places."""
+        passages: dict[Place, Passage] = {}
+        while True:
+            won = asking.won()
+            if missing := _missing(won, passages):
+                self._fetch(asking, missing, passages)
+                continue
+            found = [asking.found(n, each, passages) for n, each in enumerate(won)]
+            if not self.verify:
+                return found
+            checked = [self._verify(asking, n, one) for n, one in enumerate(found)]
+            for n, one in enumerate(checked):
+                for client in one.lies:
+                    self.standing.lies[client] += 1
+                    asking.leave_out(client, n, "stated a cosine that its passage does not have, and is left out")
+            if not any(one.lies for one in checked):
+                return [one.found for one in checked]
+
+    def _fetch(self, asking: Asking, missing: Mapping[Place, bool], passages: dict[Place, Passage]) -> None:
+        mine = {name: [place for place in missing if place[1] == name] for name in sorted({place[1] for place in missing})}
+        requests = {
+            name: Fetch(
+                exchange=asking.exchange,
+                questions=asking.numbers(name, [n for n, _, _ in places]),
+                places=[row for _, _, row in places],
+                whole=[int(missing[place]) for place in places],
+            )
+            for name, places in mine.items()
+        }
+        answers = self.send(requests)
+        for name, places in mine.items():
+            fetched = answers.get(name)
+            if not isinstance(fetched, Fetched) or not _fits(fetched, [missing[place] for place in places]):
+                asking.drop(name, "did not give the passages that it had named; the next best are here in their place")
+                continue
+            for row, place in enumerate(places):
+                passages[place] = passage_in(fetched, row)
+
+    def _verify(self, asking: Asking, n: int, found: Found) -> Verified:
+        sizes = {name: told.passages for name, told in self.catalogues.items()}
+        return verify(found, asking.vectors[n], self.embedder, self.score, sizes)
+
+    def _with_answers(self, asking: Asking, found: Sequence[Found]) -> list[Found]:
+        """Let each client read its winners, and return the answer nearest to each question."""
+        places = [(hit.client, n, hit.place[1]) for n, one in enumerate(found) for hit in one.hits]
+        mine = {
+            name: [(n, place) for client, n, place in places if client == name]
+            for name in sorted({name for name, _, _ in places})
+        }
+        requests = {
+            name: Read(
+                exchange=asking.exchange,
+                questions=asking.numbers(name, [n for n, _ in some]),
+                places=[place for _, place in some],
+            )
+            for name, some in mine.items()
+        }
+        answers = self.send(requests)
+        best: dict[int, tuple[str, str, float]] = {}
+        for name, some in mine.items():
+            told, questions = answers.get(name), list(dict.fromkeys(n for n, _ in some))
+            if not isinstance(told, Answered) or not len(told.texts) == len(told.cosines) == len(questions):
+                asking.drop(name, "did not answer from the passages that it had named")
+                continue
+            for n, text, cosine in zip(questions, told.texts, told.cosines, strict=True):
+                if text and (n not in best or cosine > best[n][2]):
+                    best[n] = (text, name, cosine)
+        return [replace(one, answer=best.get(n)) for n, one in enumerate(found)]
+
+
+def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:
+    """Return what is still to be fetched, and whether with its text: of twins the source is enough."""
+    found: dict[Place, bool] = {}
+    for n, best in enumerate(won):
+        for first, twins in best:
+            place = (n, first.client, first.row)
+            if place not in passages or not passages[place].text:
+                found[place] = True
+            found |= {(n, twin.client, twin.row): False for twin in twins if (n, twin.client, twin.row) not in passages}
+    return found
+
+
+def _fits(fetched: Fetched, whole: Sequence[bool]) -> bool:
+    """Return whether a client gave what was asked for."""
+    lists = (fetched.ids, fetched.files, fetched.documents, fetched.titles, fetched.pages, fetched.begins, fetched.ends)
+    return {len(fetched.texts), *(len(one) for one in lists)} == {len(whole)} and all(
+        text or not wanted for text, wanted in zip(fetched.texts, whole, strict=True)
+    )
