@@ -94,7 +94,7 @@ def foretold(job: Job, link: Link) -> dict[str, Any]:
     """Return what the cost model says of a round."""
     parts = assemble(job, warn=lambda text: None)
     (info,), (state,) = parts.sampler.clients, parts.states.values()
-    flops = measured_flops(parts.protocol, state.train)
+    flops = measured_flops(parts.protocol.terms, state.train)
     work = Work(examples=info.examples, tokens_per_example=float(state.train.sizes_N.float().mean()))
     means = Means(
         client_flops=flops,
@@ -102,7 +102,7 @@ def foretold(job: Job, link: Link) -> dict[str, Any]:
         bandwidth=link.mbit * 1e6 / 8,
         latency_s=link.round_trip_ms / 1000 + EXCHANGE_S,
     )
-    cost: Any = cut_costs(parts.protocol, work, means)[CUT]
+    cost: Any = cut_costs(parts.protocol.terms, work, means)[CUT]
     return {"foretold_s": cost.seconds, "model_up": cost.up_bytes, "model_down": cost.down_bytes}
 
 

@@ -223,7 +223,7 @@ def others_documents(clients: Mapping[str, Index]) -> list[str]:
 
 
 def sharing(setting: Setting, args: argparse.Namespace) -> dict[str, Any]:
-    """Return recall, F1 of answers, bytes and texts that leave, by level; and each client alone."""
+    """Return recall, F1 of answers, bytes and texts that leave, by level; and the recall of each client alone."""
     clients = setting.by_title(8, 0)
     questions = setting.questions[:: max(1, len(setting.questions) // args.answers)][: args.answers]
     reader = BestSentence(embedder=setting.embedder)
@@ -233,8 +233,8 @@ def sharing(setting: Setting, args: argparse.Namespace) -> dict[str, Any]:
         score = Score(kind="dense") if share == "embeddings" else Score()
         federation = Federation(clients=clients, embedder=setting.embedder, share=share, score=score)
         found[share] = {**figures(federation, questions, reader, top_k=5), "catalogue bytes": catalogue_bytes(federation)}
-    alone = evaluate_alone(Federation(clients=clients, embedder=setting.embedder), questions, reader, top_k=5)
-    found["alone"] = {name: {metric: one[metric] for metric in ("recall@1", "recall@5", "f1")} for name, one in alone.items()}
+    alone = evaluate_alone(Federation(clients=clients, embedder=setting.embedder), questions, top_k=5)
+    found["alone"] = {name: {metric: one[metric] for metric in ("recall@1", "recall@5")} for name, one in alone.items()}
     print(found["alone"], flush=True)
     found["one phase, bytes up"] = one_phase(Federation(clients=clients, embedder=setting.embedder), questions)
     return found

@@ -24,7 +24,7 @@ import pandas as pd
 
 from fedtailor import Job, run
 from fedtailor.assembly import assemble
-from fedtailor.protocols import BoundSplit
+from fedtailor.protocols import SplitRun
 from fedtailor.protocols.split.planning import CutCost, Means, Work, cut_costs, measured_flops
 
 SHAPES = {"minilm-l6": list(product((32, 128), (1, 8, 32))), "smollm2-135m": [(32, 8), (128, 8)]}  # tokens, batch
@@ -127,11 +127,11 @@ def costs_of(shape: Shape, rows: list[dict[str, Any]], data: Path) -> dict[str, 
     found, speed = {}, 0.0
     for labels in LABELS:
         parts = assemble(job_of(shape, labels, 1, data), given=rows, warn=lambda text: None)
-        assert isinstance(parts.protocol, BoundSplit)
+        assert isinstance(parts.protocol, SplitRun)
         (state,) = parts.states.values()
-        speed = speed or measured_flops(parts.protocol, state.train)
+        speed = speed or measured_flops(parts.protocol.terms, state.train)
         work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()), rounds=shape.rounds)
-        found[labels] = cut_costs(parts.protocol, work, Means(client_flops=speed, server_flops=speed, bandwidth=ANY))
+        found[labels] = cut_costs(parts.protocol.terms, work, Means(client_flops=speed, server_flops=speed, bandwidth=ANY))
     return found
 
 

@@ -33,6 +33,14 @@ class PassesAll(Gate):
         return message if isinstance(message, bytes) else super().leave_client(message, asked)
 
 
+class LastFirst(LocalFederation):
+    """Clients in this process, of which the one that was asked last answers first."""
+
+    def next_reply(self, timeout_s: float | None = None) -> Any:
+        self._waiting.rotate(1)
+        return super().next_reply(timeout_s)
+
+
 @dataclass
 class Recorded:
     """A client that says again what it said."""
@@ -109,13 +117,14 @@ class Phases:
     """The phases of one protocol on assembled parts, each from the state that the honest run had there."""
 
     parts: Parts
+    start: ServerState = field(init=False)
     phases: dict[str, Phase] = field(default_factory=dict)
     said: dict[str, dict[ClientId, Recording]] = field(default_factory=dict)
     silent: dict[tuple[str, int], Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         parts, generate = self.parts, True
-        start = parts.protocol.start(parts.worker)
+        self.start = start = parts.protocol.start(parts.worker)
         self.phases["train"] = lambda federation: train(parts, federation, start)
         state = self._record("train", keep=True)
         clients = [info.id for info in parts.sampler.clients]
@@ -169,8 +178,21 @@ class Phases:
         self.said[name] = halves
         return outcome.values["state"] if keep else None
 
-    def play(self, name: str, send: Send, *, network: bool = False) -> Outcome:
-        """Play a phase with recorded replies, but for what the bad client sends."""
+    def play(
+        self,
+        name: str,
+        send: Send = lambda number: None,
+        *,
+        network: bool = False,
+        last_first: bool = False,
+        around: Callable[[Any], Any] = lambda half: half,
+    ) -> Outcome:
+        """Play a phase with recorded replies, but for what the bad client sends.
+
+        Args:
+            last_first: whether the client that was asked last answers first.
+            around: makes of a client what answers in its place.
+        """
         before = {} if name == "train" else self.said["evaluate"]  # counts are those of the first evaluation
         first = len(before[BAD].replies) if before else 0
         halves = {
@@ -179,7 +201,9 @@ class Phases:
         }
         halves[BAD].send = lambda number: None if number < first else send(number - first)
         gate = Gate(manifest=self.parts.manifest)
-        engine = NetFederation(RecordedLine(halves), self.parts.sampler.clients, gate) if network else self._local(halves)
+        clients = {client: around(half) for client, half in halves.items()}
+        local = self._local(clients, LastFirst if last_first else LocalFederation)
+        engine = NetFederation(RecordedLine(halves), self.parts.sampler.clients, gate) if network else local
         federation = ranked(engine, self.parts)
         try:
             if before:
@@ -201,9 +225,9 @@ class Phases:
             self.silent[name, number] = self.play(name, send)
         return self.silent[name, number]
 
-    def _local(self, halves: Mapping[ClientId, Any]) -> LocalFederation:
+    def _local(self, halves: Mapping[ClientId, Any], kind: type[LocalFederation] = LocalFederation) -> LocalFederation:
         gate = PassesAll(manifest=self.parts.manifest)
-        return LocalFederation(halves, self.parts.sampler.clients, gate, lambda client, fault: None)
+        return kind(halves, self.parts.sampler.clients, gate, lambda client, fault: None)
 
 
 def train(parts: Parts, federation: Any, start: ServerState) -> Outcome:

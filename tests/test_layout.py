@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ EDGES = {
 }
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def module_of(file: Path) -> list[str]:
     """Return the dotted name of a file of ours, as parts; a package is named as its folder."""
     parts = ["fedtailor", *file.relative_to(ROOT).with_suffix("").parts]
@@ -76,8 +82,7 @@ def imported(tree: ast.AST, module: list[str], is_package: bool) -> Iterator[tup
 
 
 def imports_of(file: Path) -> list[tuple[int, str]]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return list(imported(tree, module_of(file), file.name == "__init__.py"))
+    return list(imported(tree_of(file), module_of(file), file.name == "__init__.py"))
 
 
 def fault(importer: str, target: str) -> str | None:
@@ -176,7 +181,7 @@ def parents(module: str) -> list[str]:
 def loaded_by(name: str, file: Path) -> set[str]:
     """Return the modules of ours that must be complete before the module `name` is."""
     found: set[str] = set()
-    for node in executed(ast.parse(file.read_text(encoding="utf-8")).body):
+    for node in executed(tree_of(file).body):
         for _, base in imported(node, name.split("."), file.name == "__init__.py"):
             names = [f"{base}.{part.name}" for part in node.names] if isinstance(node, ast.ImportFrom) else [base]
             modules = {part for part in names if part in NAMES}
@@ -194,6 +199,103 @@ def test_any_module_can_be_the_first_to_be_imported():
         for name in free:
             del waits[name]
     assert waits == {}
+
+
+def named_by(name: str, file: Path) -> set[str]:
+    """Return the modules of ours that a file names in any import: also in functions and under TYPE_CHECKING."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for _, base in imported(node, name.split("."), file.name == "__init__.py"):
+                names = [f"{base}.{part.name}" for part in node.names] if isinstance(node, ast.ImportFrom) else []
+                found |= {part if part in NAMES else base for part in names or [base]} & NAMES.keys()
+    return found - {name}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the sets of modules that wait for each other, by way of others too."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        open_ = [start]
+        while open_:
+            new = graph[open_.pop()] - seen
+            seen |= new
+            open_ += new
+        return seen
+
+    far = {name: reached(name) for name in graph}
+    found = {frozenset({other for other in far[name] if name in far[other]}) for name in graph if name in far[name]}
+    return sorted(map(sorted, found))
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert "fedtailor.chance" in named_by("fedtailor.data.divide", NAMES["fedtailor.data.divide"])
+
+
+def test_no_modules_import_each_other():
+    """Nor do they under TYPE_CHECKING: what two files tell each other belongs in a third, below both."""
+    assert circles({name: named_by(name, file) for name, file in NAMES.items()}) == []
+
+
+RECORDS = ROOT / "messages" / "record.py"  # the one file that reads facts by their names
+
+
+def is_key(node: ast.expr) -> bool:
+    """Return whether an expression names one fact: a text, or a constant."""
+    return (isinstance(node, ast.Constant) and isinstance(node.value, str)) or (isinstance(node, ast.Name) and node.id.isupper())
+
+
+def fact_reads(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines on which a fact of a message is read by its name: `x.facts["loss"]`, `.get("loss")`, `"loss" in x.facts`.
+
+    A name that `x.facts` was given to, and a parameter that is annotated as `Facts`, count as `x.facts` do.
+    """
+    others = {
+        each.arg
+        for each in ast.walk(tree)
+        if isinstance(each, ast.arg) and each.annotation and "Facts" in ast.unparse(each.annotation)
+    }
+
+    def holds_facts(node: ast.expr) -> bool:
+        return (isinstance(node, ast.Attribute) and node.attr == "facts") or (isinstance(node, ast.Name) and node.id in others)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and holds_facts(node.value):
+            others |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and holds_facts(node.value) and is_key(node.slice):
+            yield node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"get", "pop"}:
+            if holds_facts(node.func.value) and node.args and is_key(node.args[0]):
+                yield node.lineno
+        elif isinstance(node, ast.Compare) and is_key(node.left) and any(map(holds_facts, node.comparators)):
+            yield node.lineno
+
+
+def test_reads_of_facts_are_found():
+    text = (
+        'a = m.facts["x"]\nb = m.facts.get(FREE)\nc = "x" in m.facts\nfacts = m.facts\nd = facts["x"]\n'
+        "def f(told: Facts):\n    return told['x']\n"
+        'm.specs.facts[name]\nrow["x"]\nrow.facts.items()\n'
+    )
+    assert sorted(fact_reads(ast.parse(text))) == [1, 2, 3, 5, 7]
+
+
+def test_facts_are_read_from_records():
+    found = [f"{file.relative_to(ROOT)}:{line}" for file in FILES if file != RECORDS for line in fact_reads(tree_of(file))]
+    assert found == []
+
+
+def test_no_type_is_ignored_where_facts_are_read():
+    found = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in FILES
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        if "type: ignore" in line and "facts" in line
+    ]
+    assert found == []
 
 
 IMPORT_ALL = """

@@ -70,6 +70,9 @@ JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a 
     "distillation-of-classes": {"classes": True, "protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
     "split": {"protocol": {"kind": "split", "cut": 1, "local": LOCAL}},
     "split-labels-int8": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "wire": {"kind": "int8"}, "local": LOCAL}},
+    "split-in-turn": {"protocol": {"kind": "split", "cut": 1, "server": "sequential", "local": LOCAL}},
+    "split-pipelined": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL}},
+    "split-reuse": {"protocol": {"kind": "split", "cut": 1, "reuse": True, "local": LOCAL}, "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "targets": ["layers.1.self_attn.q_proj"]}},
     "resumed": {"stop": {"rounds": 3, "patience": None}},
 }  # fmt: skip
 BASE: Mapping[str, Any] = {

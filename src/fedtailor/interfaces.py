@@ -19,11 +19,18 @@ CARRIED = (
 POOLING = "fedtailor_pooling"  # in a model's config.json, what the head of a classifier reads where that is not what transformers lets it read
 
 
-class Federation(Protocol):
-    """The means by which messages reach clients."""
+class Asking(Protocol):
+    """What asks clients, each for one answer."""
 
     @property
     def clients(self) -> Sequence[ClientInfo]: ...
+
+    def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
+        """Send one request to each client and yield the answers as they come."""
+
+
+class Federation(Asking, Protocol):
+    """The means by which messages reach clients."""
 
     def send(self, client: ClientId, message: Message) -> int:
         """Encode `message` for `client` at once and return a ticket."""
@@ -33,9 +40,6 @@ class Federation(Protocol):
 
     def cancel(self, ticket: int) -> None:
         """Forget a request that was not answered."""
-
-    def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
-        """Send one request to each client and yield the answers as they come."""
 
 
 class Tuning(Protocol):

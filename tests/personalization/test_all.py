@@ -213,7 +213,8 @@ def test_every_clients_result_loads_and_measures_the_same(
     from fedtailor.assembly import assemble
     from fedtailor.models import load_backbone
     from fedtailor.personalization import load_personal
-    from fedtailor.tasks.evaluation import Pass, evaluate
+    from fedtailor.tasks.evaluate import evaluate
+    from fedtailor.tasks.evaluation import Pass
 
     backbone, changes = tiny_backbone_folder, {"personalization": settings, "stop__rounds": 2}
     if task == "classification":

@@ -11,7 +11,7 @@ from split_shapes import save_family, split_parts
 from fedtailor.messages import Reveals, manifest_of
 from fedtailor.messages.wires.logits import LogitsWire
 from fedtailor.network.kit.policy import TELLABLE
-from fedtailor.protocols import AveragingRun, Distillation
+from fedtailor.protocols import AveragingRun, Distillation, SplitRun
 from fedtailor.protocols.alone import alone_call
 from fedtailor.protocols.distillation.messages import calls_of
 from fedtailor.protocols.distillation.terms import Terms
@@ -27,7 +27,7 @@ FIGURES = ("loss", "perplexity", "bleu", "accuracy", "examples", "tokens", "prom
 def manifests(tmp_path_factory):
     parts = split_parts(save_family("gpt2", tmp_path_factory.mktemp("families")), "gpt2")
     weights = SHARED | dict(parts.worker.tensors())
-    auto = replace(parts.protocol, settings=replace(parts.protocol.settings, cut="auto"))
+    auto = replace(parts.protocol.terms, settings=replace(parts.protocol.settings, cut="auto"))
     measured = evaluation_call(SHARED, FIGURES, home=True)
     personal = personal_call(SHARED, FIGURES)
     settings = Distillation(public="rest", label_counts=True)
@@ -40,7 +40,7 @@ def manifests(tmp_path_factory):
         "prompting": manifest_of(
             [scoring_call(), any_prompt(evaluation_call({"prompt": torch.zeros(0, dtype=torch.uint8)}, FIGURES))]
         ),
-        "split, auto": manifest_of(auto.calls(parts.worker.tensors())),
+        "split, auto": manifest_of(SplitRun(terms=auto).calls(parts.worker.tensors())),
     }
 
 

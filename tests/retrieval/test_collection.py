@@ -145,6 +145,7 @@ def test_commands(folders, tmp_path, capsys, monkeypatch):
     assert command("rag", "ask", "shops", "milk", "tea", "--json", "--score", "bm25") == 0
     milk, tea = json.loads(capsys.readouterr().out)
     assert (milk["sources"][0]["id"], tea["sources"][0]["client"], tea["cited"]) == ("rows.parquet:p1#0", "north", [1])
+    assert (milk["asked"], milk["notes"]) == (["north", "south"], [])
     (tmp_path / "q.jsonl").write_text('{"question": "white milk", "passage_id": "p1"}')
     assert command("rag", "evaluate", "shops", "q.jsonl", "--reader", "none") == 0
     said = capsys.readouterr().out

@@ -12,7 +12,8 @@ from fedtailor.metrics.texts import bleu
 from fedtailor.models.heads import logits_at
 from fedtailor.records import Example
 from fedtailor.tasks import Classification, Decoding, Generation, LanguageModeling
-from fedtailor.tasks.evaluation import Evaluation, Pass, evaluate, metrics_of
+from fedtailor.tasks.evaluate import evaluate, metrics_of
+from fedtailor.tasks.evaluation import Evaluation, Pass
 from fedtailor.tasks.text.written import references_of
 
 

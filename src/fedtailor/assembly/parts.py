@@ -23,12 +23,13 @@ from ..models import Backbone, Precision, choose_device, choose_precision, load_
 from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
+from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
 from ..tasks import Task, Writes, pooling_of
-from ..tasks.evaluation import Evaluation, figure_names
+from ..tasks.evaluate import figure_names
+from ..tasks.evaluation import Evaluation
 from ..tasks.shard import Shard
 from ..tasks.task import at_moment
 from ..tasks.text.generate import check_room
@@ -324,6 +325,6 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
-        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, BoundSplit) else parts.protocol
+        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, SplitRun) else parts.protocol
         costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
     return costs

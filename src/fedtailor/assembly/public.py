@@ -10,8 +10,19 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.public_fit import LEAST_ROWS
 from ..learning.worker import Worker
-from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Prompting, PromptingRun, Ready, Split
+from ..protocols import (
+    Averaging,
+    AveragingRun,
+    Distillation,
+    DistillationRun,
+    Prompting,
+    PromptingRun,
+    Ready,
+    Split,
+    SplitRun,
+)
 from ..protocols.distillation.settings import REST
+from ..protocols.split import terms_of
 from ..records import ClientId, Example
 from ..tasks.task import reads_of
 
@@ -77,9 +88,9 @@ def ready_protocol(
         SettingError: if it does not go with the task, or no public example can be used.
     """
     if isinstance(settings, Split):
-        bound = settings.at(worker, cuts)
-        warn(bound.notice)
-        return bound
+        split = SplitRun(terms=terms_of(settings, worker, cuts))
+        warn(split.notice)
+        return split
     if isinstance(settings, Prompting):
         searching = PromptingRun(settings=settings, worker=worker, base=job.base)
         if searching.rungs > job.stop.rounds:

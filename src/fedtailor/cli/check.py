@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..assembly import Parts
     from ..job import Job
+    from ..job.retrieval import RetrievalJob
 
 MOST_CLIENTS = 30  # shown one by one
 
@@ -23,11 +24,24 @@ def check(job: JobFile, settings: Overrides = None) -> None:
     with waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
+        from ..job.retrieval import RetrievalJob, is_retrieval
 
+        if is_retrieval(job):
+            _check_retrieval(RetrievalJob.load(job, settings or []))
+            return
         loaded = Job.load(job, settings or [])
         parts = assemble(loaded, trust_times=True, warn=warnings.append)
     for part in plan(loaded, parts, warnings):
         out().print(part)
+
+
+def _check_retrieval(job: "RetrievalJob") -> None:
+    """Print who would hold how many documents, and what would leave them."""
+    from ..running.retrieving import deal
+
+    for client, documents in deal(job).items():
+        out().print(f"  {client}: {len(documents):,} documents")
+    out().print(f"  share: {job.protocol.share}: {job.protocol.lets_out}", soft_wrap=True)
 
 
 def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["RenderableType"]:
@@ -239,13 +253,13 @@ def _last_alignment(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield what it means that activations are sent once, where they are."""
-    from ..protocols import BoundSplit
+    from ..protocols import SplitRun
     from ..protocols.split.cost import kept_bytes
     from ..report.wording import bytes_text
 
-    if isinstance(parts.protocol, BoundSplit) and parts.protocol.settings.reuse:
+    if isinstance(parts.protocol, SplitRun) and parts.protocol.settings.reuse:
         tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
-        kept = kept_bytes(parts.protocol.layout, tokens)
+        kept = kept_bytes(parts.protocol.terms.layout, tokens)
         yield (
             "reuse",
             f"activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "

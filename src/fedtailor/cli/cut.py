@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..assembly import Parts
-    from ..protocols import BoundSplit
     from ..protocols.split.planning import Choice, CutCost, Means
+    from ..protocols.split.terms import Terms
 
 BANDWIDTH = 12.5e6  # 100 Mbit/s, unless something else is said
 
@@ -101,7 +101,7 @@ def _means(parts: "Parts", given: Mapping[str, float | None]) -> "Means":
     client, server, here = given["client_flops"], given["server_flops"], 0.0
     if client is None or server is None:
         most = max(parts.sampler.clients, key=lambda info: info.examples)
-        here = measured_flops(_protocol(parts), parts.states[most.id].train)
+        here = measured_flops(_terms(parts), parts.states[most.id].train)
     return Means(
         client_flops=client or here,
         server_flops=server or here,
@@ -118,15 +118,15 @@ def _costs(parts: "Parts", means: "Means") -> "dict[str, dict[int, CutCost | str
     for info in parts.sampler.clients:
         length = float(parts.states[info.id].train.sizes_N.float().mean())
         work = Work(examples=info.examples, tokens_per_example=length, rounds=parts.sizes_of(info.id).rounds)
-        found[info.id] = cut_costs(_protocol(parts), work, means, together=parts.sampler.per_round)
+        found[info.id] = cut_costs(_terms(parts), work, means, together=parts.sampler.per_round)
     return found
 
 
-def _protocol(parts: "Parts") -> "BoundSplit":
-    from ..protocols import BoundSplit
+def _terms(parts: "Parts") -> "Terms":
+    from ..protocols import SplitRun
 
-    assert isinstance(parts.protocol, BoundSplit)
-    return parts.protocol
+    assert isinstance(parts.protocol, SplitRun)
+    return parts.protocol.terms
 
 
 def _as_json(worst: "Mapping[int, CutCost | str]", choice: "Choice | None", means: "Means") -> dict[str, Any]:
@@ -155,9 +155,7 @@ def _shown(
     impossible = sorted({cost for cost in worst.values() if isinstance(cost, str)})
     advice = [Text.assemble(("recommended: ", "dim"), (f"cut: {choice.cut}", "bold"), f"; {choice.reason}")] if choice else []
     return [
-        Padding(
-            _table(worst, choice, None if _protocol(parts).auto else _protocol(parts).layout.cut), (1, 2, 1, 2), expand=False
-        ),
+        Padding(_table(worst, choice, None if _terms(parts).auto else _terms(parts).layout.cut), (1, 2, 1, 2), expand=False),
         *(Padding(Text(f"not possible: {why}", style="yellow"), (0, 2, 1, 2), expand=False) for why in impossible),
         Padding(Text(about, style="dim"), (0, 2, 1, 2), expand=False),
         *(Padding(text, (0, 2, 1, 2), expand=False) for text in advice),

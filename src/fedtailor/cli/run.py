@@ -65,6 +65,11 @@ def run(  # noqa: PLR0917 - Typer passes all by name
             f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
+    if job is not None and resume is None and _is_retrieval(job):
+        from .rag_job import run_job
+
+        run_job(job, settings or [], as_json=as_json, refused={"--baseline": baseline, "--on": on, "--out": out_folder})
+        return
     with waiting(err(), "reading the job"):
         loaded = _job(job, settings or [], resume)
     result = carry_out(
@@ -75,6 +80,13 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         leave_if_nothing_is_better(result.summary)
         return
     show_end(result.folder, samples=2)
+
+
+def _is_retrieval(job: Path) -> bool:
+    """Return whether a file is a job of retrieval, which trains nothing and has settings of its own."""
+    from ..job.retrieval import is_retrieval
+
+    return is_retrieval(job)
 
 
 def _job(job: Path | None, settings: list[str], resume: Path | None) -> "Job":

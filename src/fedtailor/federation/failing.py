@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..chance import stream
-from ..messages.facts import version_in
+from ..messages.glance import Versioned, glance
 from ..records import ClientId, Message
 from .local import ClientHalf
 
@@ -39,7 +39,7 @@ class Failing:
         Raises:
             SimulatedFailure: if it fails in this round.
         """
-        version = version_in(message)
+        version = glance(message, Versioned).version
         if message.kind not in NOT_TRAINING and version is not None:
             attempt = self._asked[version] = self._asked.get(version, 0) + 1
             if stream(self.seed, f"failure-{attempt}", version + 1, self.client).random() < self.share:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..aggregation.factors.lowrank import is_a, is_b
 from ..interfaces import Federation
 from ..messages import Call, TensorSpec
-from ..messages.facts import scales_in, with_scales
+from ..messages.glance import Scaled, glance, with_fields
 from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply
 from ..tensors import Tensors, form
 
@@ -97,11 +97,12 @@ class RankedFederation:
         if own is None:
             fits = self.rank is None or has_rank(message.tensors, self.rank)
             return reply if fits else replace(reply, message=None, error=OTHER_RANK)
-        scales = scales_in(message)
+        scales = glance(message, Scaled).scale or ()
         if not has_rank(message.tensors, own.rank) or not all(math.isclose(scale, own.scale, rel_tol=1e-6) for scale in scales):
             return replace(reply, message=None, error=OTHER_RANK)
         widened = replace(message, tensors=own.widened(message.tensors))
-        return replace(reply, message=with_scales(widened, [own.shared_scale] * len(scales)))
+        shared_scales = Scaled(scale=[own.shared_scale] * len(scales) or None)
+        return replace(reply, message=with_fields(widened, shared_scales))
 
 
 def has_rank(tensors: Tensors, rank: int) -> bool:

@@ -17,7 +17,8 @@ from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..prompting import PromptReader
 from ..tasks import Task
-from ..tasks.evaluation import Evaluation, Measured, Pass, evaluate
+from ..tasks.evaluate import evaluate
+from ..tasks.evaluation import Evaluation, Measured, Pass
 from ..tasks.losses import SAMPLE_ROWS
 from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt

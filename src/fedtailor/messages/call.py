@@ -44,6 +44,10 @@ class Call:
         forms = {group: {name: shape(name, spec) for name, spec in found.items()} for group, found in self.forms.items()}
         return replace(self, forms=forms, sizes={**self.sizes, **sizes})
 
+    def sized(self, sizes: Mapping[str, int]) -> "Call":
+        """Return the call with tensors whose named sizes are these numbers; others keep their names."""
+        return self.shaped(lambda _, spec: replace(spec, shape=tuple(sizes.get(str(size), size) for size in spec.shape)), {})
+
     def length(self, form: type[Record], *, only: Collection[str] | None = None, **given: Fact | None) -> int:
         """Return the bytes of a message, estimated: those of an encoded one, but for the digits of numbers.
 

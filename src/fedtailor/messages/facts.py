@@ -1,11 +1,10 @@
 """The usual sorts of facts, each with what it reveals of a client's data and the bounds that hold for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, needs_of
-from ..records import Message
 from .specs import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
@@ -112,26 +111,3 @@ SCALE = FactSpec(
     most=MOST_SCALE,
     optional=True,
 )
-
-
-def version_in(message: Message) -> int | None:
-    """Return the version of the shared weights that a message names, or None, whatever record it is."""
-    version = message.facts.get("version")
-    return version if isinstance(version, int) else None
-
-
-def moment_in(message: Message) -> str | None:
-    """Return the name of the moment that a message asks to be evaluated, or None, whatever record it is."""
-    name = message.facts.get("name")
-    return None if name is None else str(name)
-
-
-def scales_in(message: Message) -> list[float]:
-    """Return alpha / rank of each LoRA module that a message reports, whatever record it is; empty if none."""
-    found = message.facts.get("scale", [])
-    return [float(scale) for scale in found] if isinstance(found, list) else []
-
-
-def with_scales(message: Message, scales: Sequence[float]) -> Message:
-    """Return a message that reports these; as it is where there are none."""
-    return replace(message, facts={**message.facts, "scale": list(scales)}) if scales else message

@@ -141,7 +141,7 @@ def read(message: Message, form: type[R]) -> R:
     for name, value in message.facts.items():
         spec = layout.facts.get(name)
         if spec is not None:
-            values[name] = float(value) if spec.type == "float" else value  # type: ignore[arg-type]
+            values[name] = float(value) if spec.type == "float" and isinstance(value, int) else value
             continue
         part, dot, figure = name.partition(".")
         if layout.figures is None or not dot:
@@ -154,16 +154,30 @@ def read(message: Message, form: type[R]) -> R:
     return form(**values, **_groups(message, layout))
 
 
+def read_any(message: Message, forms: Iterable[type[R]]) -> R:
+    """Return a message as the one of several records that it is.
+
+    Raises:
+        OffManifest: if it is none of them, or does not have its form; see `read`.
+    """
+    return read(message, _form_of(message, forms))
+
+
 def answer(message: Message, handlers: Mapping[type[Record], Callable[[Any], Record]]) -> Message:
     """Return the reply of the handler whose record a message is.
 
     Raises:
         OffManifest: if there is none.
     """
-    for form, handler in handlers.items():
-        if form.kind == message.kind:
-            return write(handler(read(message, form)))
-    raise OffManifest(f"message {message.kind!r} came; expected {', '.join(repr(form.kind) for form in handlers)}")
+    form = _form_of(message, handlers)
+    return write(handlers[form](read(message, form)))
+
+
+def _form_of(message: Message, forms: Iterable[type[R]]) -> type[R]:
+    known = {form.kind: form for form in forms}
+    if message.kind not in known:
+        raise OffManifest(f"message {message.kind!r} came; expected {', '.join(map(repr, known))}")
+    return known[message.kind]
 
 
 def spec_of(form: type[Record], forms: Forms = NOTHING, specs: Specs = NOTHING, without: Collection[str] = ()) -> MessageSpec:

@@ -6,11 +6,11 @@ from typing import TypeAlias
 from .averaging import Averaging, AveragingRun
 from .distillation import Distillation, DistillationRun
 from .prompting import METHODS, Method, Prompting, PromptingRun
-from .split import WIRES, BoundSplit, Split, Wire
+from .split import WIRES, Split, SplitRun, Wire
 
 PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split, "prompting": Prompting}
 Ready: TypeAlias = (
-    AveragingRun | DistillationRun | BoundSplit | PromptingRun
+    AveragingRun | DistillationRun | SplitRun | PromptingRun
 )  # a protocol with all that it needs besides its settings
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "WIRES",
     "Averaging",
     "AveragingRun",
-    "BoundSplit",
     "Distillation",
     "DistillationRun",
     "Method",
@@ -27,5 +26,6 @@ __all__ = [
     "PromptingRun",
     "Ready",
     "Split",
+    "SplitRun",
     "Wire",
 ]

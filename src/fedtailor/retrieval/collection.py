@@ -14,7 +14,7 @@ from .asking import Found
 from .documents import Columns, Skipped, folder_files, lines_about
 from .embedder import Embedder, MiniLm
 from .federated import Federation
-from .index import is_index, open_index
+from .index import Index, is_index, open_index
 from .passages import Chunks
 from .readers import Answer, BestSentence, Generative, Reader, client_answer
 from .router import Router
@@ -80,7 +80,7 @@ def index_folders(
         files = list(folder_files(folder, skipped, columns))
         done = update_index(place / client, files, embedder, chunks, progress)
         found.append(Indexed(client=client, folder=folder, updated=done, skipped=lines_about(skipped.files)))
-        _save(place, {name: path for name, path in clients.items() if is_index(place / name)})
+        save_collection(place, {name: path for name, path in clients.items() if is_index(place / name)})
     return found
 
 
@@ -106,9 +106,7 @@ def open_collection(
         DataError: if there is no collection, or an index of it is damaged.
         SettingError: if settings do not go together.
     """
-    place = Path(name)
-    folders = {place.name: place} if is_index(place) else {client: place / client for client in _clients(place)}
-    indexes = {client: open_index(folder) for client, folder in folders.items()}
+    indexes, logs = open_folders(Path(name))
     embedder = embedder or MiniLm()
     return Federation(
         clients=indexes,
@@ -116,10 +114,17 @@ def open_collection(
         score=score or Score(),
         share=share,
         verify=verify,
-        logs={client: QueryLog(allows=read_allows(folder), file=folder / LOG) for client, folder in folders.items()},
-        routing=None if router is None else router.over(indexes),
+        logs=logs,
+        router=router,
         reader=make_reader(reader, embedder) if share == "answers" else None,
     )
+
+
+def open_folders(place: Path) -> tuple[dict[str, Index], dict[str, QueryLog]]:
+    """Return each client's index, and what it allows, with its log."""
+    folders = {place.name: place} if is_index(place) else {client: place / client for client in _clients(place)}
+    logs = {client: QueryLog(allows=read_allows(folder), file=folder / LOG) for client, folder in folders.items()}
+    return {client: open_index(folder) for client, folder in folders.items()}, logs
 
 
 def ask(
@@ -187,7 +192,8 @@ def _clients(place: Path) -> Mapping[str, Path]:
     return {name: Path(path) for name, path in clients.items()}
 
 
-def _save(place: Path, clients: Mapping[str, Path]) -> None:
+def save_collection(place: Path, clients: Mapping[str, Path]) -> None:
+    """Write down which clients a collection has, and where their documents are."""
     told = {"format": FORMAT, "clients": {name: str(path.resolve()) for name, path in sorted(clients.items())}}
     with writing(place):
         fresh = place / f"{FILE}.new"

@@ -1,20 +1,22 @@
 """Several clients' indexes on one machine, asked as over a network: what passes between them is encoded and counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
-from ..errors import ClientError, SettingError
+from ..errors import ClientError, RunError, SettingError
 from ..messages import Record, encode, write
 from .allows import Allows, QueryLog
 from .asking import Found
+from .catalogue import describe, routing_of
 from .client import RetrievalClient
 from .embedder import Embedder
 from .index import Index, check_fits
-from .messages import Catalogue, Describe
+from .messages import Catalogue
 from .passages import Passage
 from .readers import BestSentence, Reader
-from .router import Routing
+from .router import Router, Routing
 from .search import Score
 from .server import Server
 
@@ -28,6 +30,16 @@ class Traffic:
     texts: int = 0  # passages, snippets or answers that left their clients
 
 
+class Carrier(Protocol):
+    """Carries requests to clients by an engine of its own, and counts bytes."""
+
+    down_bytes: int
+    up_bytes: int
+
+    def send(self, requests: Mapping[str, Record]) -> Mapping[str, Record]:
+        """Give each client its request, and return the answers of those that answered."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Federation:
     """The indexes of several clients, made by one embedder."""
@@ -35,7 +47,9 @@ class Federation:
     clients: Mapping[str, Index]
     embedder: Embedder
     score: Score = field(default_factory=Score)
-    routing: Routing | None = None
+    routing: Routing | None = None  # centroids that are known already, in the place of those that clients give by `router`
+    router: Router | None = None
+    seed: int = 0  # of centroids
     shared_statistics: bool = (
         False  # weigh words by their counts over all clients: exactly as one index; else each client by its own
     )
@@ -43,6 +57,7 @@ class Federation:
     verify: bool = False
     logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
     reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
+    engine: Callable[[Mapping[str, RetrievalClient]], Carrier] | None = None  # left out: requests are handed on as they are
     traffic: Traffic = field(default_factory=Traffic)
     faults: dict[str, str] = field(default_factory=dict)  # the last of each client, in its own words
 
@@ -72,21 +87,29 @@ class Federation:
                 score=self.score,
                 share=self.share,
                 reader=reader,
+                seed=self.seed,
                 log=self.logs.get(name) or QueryLog(allows=Allows()),
             )
             for name, index in self.clients.items()
         }
 
     @cached_property
+    def _carrier(self) -> Carrier | None:
+        return None if self.engine is None else self.engine(self.halves)
+
+    @cached_property
     def server(self) -> Server:
         """The server's part."""
-        told = self.send({name: Describe(count=0, smallest=1) for name in self.clients})
+        told = self.send({name: describe(self.router) for name in self.clients})
+        catalogues = {name: one for name, one in told.items() if isinstance(one, Catalogue)}
+        if missing := sorted(self.clients.keys() - catalogues.keys()):
+            raise RunError(f"client {missing[0]} gave no catalogue of its index; index again, or leave it out")
         return Server(
-            catalogues={name: one for name, one in told.items() if isinstance(one, Catalogue)},
+            catalogues=catalogues,
             embedder=self.embedder,
             send=self.send,
             score=self.score,
-            routing=self.routing,
+            routing=self.routing or routing_of(self.router, catalogues),
             share=self.share,
             verify=self.verify,
             shared_statistics=self.shared_statistics,
@@ -94,6 +117,11 @@ class Federation:
 
     def send(self, requests: Mapping[str, Record]) -> dict[str, Record]:
         """Give each client its request, and return the answers."""
+        if self._carrier is not None:
+            answers = dict(self._carrier.send(requests))
+            self.traffic.down, self.traffic.up = self._carrier.down_bytes, self._carrier.up_bytes
+            self.traffic.texts += sum(map(bool, (text for one in answers.values() for text in getattr(one, "texts", ()))))
+            return answers
         found = {}
         for name, request in requests.items():
             self.traffic.down += len(encode(write(request)))

@@ -14,7 +14,7 @@ from ..interfaces import Federation
 from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.evaluation import writes_texts
+from ..tasks.evaluate import writes_texts
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress

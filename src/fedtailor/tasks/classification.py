@@ -17,7 +17,8 @@ from ..metrics.figure import OF_COUNTS
 from ..metrics.own import own_score
 from ..records import Example
 from ..text_files import expanded
-from .evaluation import Evaluation, Measured, Pass, is_counted, metrics_of
+from .evaluate import is_counted, metrics_of
+from .evaluation import Evaluation, Measured, Pass
 from .labels import class_numbers, found_labels, read_labels
 from .losses import Losses, sum_losses
 from .shard import Batch, Shard, TokenShard, one_by_one, tokens_of

@@ -1,23 +1,15 @@
-"""How good a model is on a whole set of examples."""
+"""What is measured of a model on a set of examples, and what came of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal
-
-import torch
+from typing import Literal
 
 from ..errors import SettingError
 from ..limits import BatchSize, Rounds
-from ..metrics import METRICS, Bleu, OwnMetric
-from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
+from ..metrics import Bleu, OwnMetric
 from ..metrics.own import check_own
 from .losses import Losses, Progress
-from .shard import Shard
-from .text.generate import Decoding, evaluating
-
-if TYPE_CHECKING:
-    from .task import Bench, Task
+from .text.generate import Decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,56 +84,3 @@ class Pass:
     sample_alone: bool = False  # these are the only rows whose loss is measured
     texts_alone: bool = False  # the figures of the loss are left out
     progress: Progress | None = None  # told how many examples are measured, then how many texts are written
-
-
-def metrics_of(task: "Task", evaluation: Evaluation) -> tuple[str, ...]:
-    """Return the names of the metrics that are asked for, those of the user's own among them.
-
-    Raises:
-        SettingError: if the evaluation names one that the task does not have.
-    """
-    if evaluation.metrics is None:
-        return tuple(task.default_metrics)
-    for name in evaluation.metrics:
-        if isinstance(name, str) and name not in task.metrics:
-            near = get_close_matches(str(name), task.metrics, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(task.metrics)}."
-            raise SettingError(f"metrics names {name!r}, which the task does not have; {hint}")
-    return tuple(metric if isinstance(metric, str) else metric.name for metric in evaluation.metrics)
-
-
-def figure_names(task: "Task", evaluation: Evaluation) -> list[str]:
-    """Return the names of all that an evaluation may report, counts that metrics are made of among them."""
-    asked = metrics_of(task, evaluation)
-    counted = [f"{name}{OF_COUNTS}" for name in METRICS if name in asked and is_counted(name, evaluation)]
-    own = [metric.name for metric in evaluation.own_metrics]
-    return [*task.figures, *own, *([SAMPLE_LOSS] if evaluation.local_gain else []), *counted]
-
-
-def is_counted(name: str, evaluation: Evaluation) -> bool:
-    """Return whether the counts that a metric is made of are reported: if it is made of any, and classes may be counted or are not."""
-    metric = METRICS.get(name)
-    return metric is not None and metric.from_counts is not None and (metric.reveals == "figures" or evaluation.class_counts)
-
-
-def writes_texts(task: "Task", evaluation: Evaluation) -> bool:
-    """Return whether the metrics that are asked for need texts that the model writes."""
-    of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None}
-    return hasattr(task, "prompts") and bool(set(metrics_of(task, evaluation)) & of_texts or evaluation.own_metrics)
-
-
-def evaluate(worker: "Bench", shard: Shard, how: Pass) -> Measured:
-    """Return the figures of the model on the whole of `shard`, whose examples were kept when it was prepared; none of an empty one.
-
-    `loss` is the mean in nats per counted target (a token, or a text for classification); how many there are, and all that costs
-    nothing more, is always reported. Metrics of texts come only where texts are asked for. Examples that share a prompt are one text
-    with several references, as in the E2E script; `texts` says how many there are.
-
-    Raises:
-        SettingError: if the evaluation names a metric that the task does not have, or one of the user's own fails.
-    """
-    metrics_of(worker.task, worker.evaluation)
-    if not len(shard):
-        return Measured(figures={})
-    with torch.inference_mode(), evaluating(worker.model), worker.precision():
-        return worker.task.measure(worker, shard, how)

@@ -4,17 +4,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ..records import Example
+from .evaluation import Evaluation, Measured, Pass
+from .losses import Losses
 from .shard import Batch, Padding, Shard
-
-if TYPE_CHECKING:
-    from .evaluation import Evaluation, Measured, Pass
-    from .losses import Losses
 
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
@@ -56,10 +54,10 @@ class Task(Protocol):
     def objectives(self, worker: "Bench") -> Sequence[Objective]:
         """Return what training makes smaller."""
 
-    def losses(self, worker: "Bench", shard: Shard, how: "Pass") -> "Losses":
+    def losses(self, worker: "Bench", shard: Shard, how: Pass) -> Losses:
         """Return the sums of the loss over `shard` that its figures follow from."""
 
-    def measure(self, worker: "Bench", shard: Shard, how: "Pass") -> "Measured":
+    def measure(self, worker: "Bench", shard: Shard, how: Pass) -> Measured:
         """Return the figures of the model on the whole of `shard`, which is not empty; see `evaluate`."""
 
 
@@ -90,7 +88,7 @@ class Bench(Protocol):
         """Where it is computed."""
 
     @property
-    def evaluation(self) -> "Evaluation":
+    def evaluation(self) -> Evaluation:
         """What the job asks to be measured."""
 
     @property
@@ -123,23 +121,6 @@ def reads_of(task: Task) -> dict[str, Any]:
 def pooling_of(task: Task) -> Literal["model", "mean"]:
     """Return what the head for classes reads: the setting `pooling` of a task that has one."""
     found: Literal["model", "mean"] = getattr(task, "pooling", "model")
-    return found
-
-
-@runtime_checkable
-class ByInstance(Protocol):
-    """What a model carries as its attribute `by_instance` while its forward pass depends on which examples a batch holds."""
-
-    def begin(self, ids_BL: Tensor, mask_BL: Tensor, input_BL: Tensor) -> None:
-        """Look at the examples of the next forward passes: tokens int64, 1 where not padding, and True where a token is input."""
-
-    def keep(self, rows_N: Tensor) -> None:
-        """Go on with these rows alone."""
-
-
-def by_instance(model: nn.Module) -> ByInstance | None:
-    """Return what must look at each batch before the model does, if there is anything."""
-    found: ByInstance | None = getattr(model, "by_instance", None)
     return found
 
 

@@ -9,13 +9,12 @@ import pytest
 import torch
 from nets import SITES, DirectLine, handed_in
 
-from fedtailor.messages import decode, encode
+from fedtailor.messages import decode, encode, write
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
-from fedtailor.network.meeting.offer import PIECE, make_offer, read_offer
+from fedtailor.network.meeting.offer import Piece, make_offer, read_offer
 from fedtailor.network.server import backbone_push
 from fedtailor.network.site import receiver as backbone_receiver
-from fedtailor.records import Message
 
 PERMITS = Policy(backbone_from_hub=True)
 PIECE_BYTES = 10_000
@@ -209,9 +208,7 @@ def offered(place):
 
 
 def piece(file="config.json", offset=0, size=3):
-    return encode(
-        Message(kind=PIECE, tensors={"bytes": torch.zeros(size, dtype=torch.uint8)}, facts={"file": file, "offset": offset})
-    )
+    return encode(write(Piece(file=file, offset=offset, data=torch.zeros(size, dtype=torch.uint8))))
 
 
 @pytest.mark.parametrize(

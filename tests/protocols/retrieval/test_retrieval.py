@@ -8,7 +8,7 @@ from embedders import Hashed, source
 from fedtailor.errors import SettingError
 from fedtailor.federation import LocalFederation
 from fedtailor.messages import manifest_of
-from fedtailor.protection import Gate
+from fedtailor.protection import make_gate
 from fedtailor.protocols.retrieval import Retrieval, RetrievalRun
 from fedtailor.records import ClientInfo
 from fedtailor.retrieval import Federation, Router, Score
@@ -38,7 +38,7 @@ def connected(indexes, run, folder=None, faults=None):
     halves = {name: run.client(index, None if folder is None else folder / name) for name, index in indexes.items()}
     infos = [ClientInfo(id=name, examples=1) for name in indexes]
     log = [] if faults is None else faults
-    gate = Gate(manifest=manifest_of(run.calls()))
+    gate = make_gate(manifest_of(run.calls()))
     return LocalFederation(halves, infos, gate, lambda client, fault: log.append((client, str(fault)))), halves
 
 

@@ -13,7 +13,8 @@ from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.protocols.split import conversations
 from fedtailor.protocols.split.client import SplitClient
-from fedtailor.protocols.split.cuts import Past, decide, told_means, without
+from fedtailor.protocols.split.cuts import Past, decide, reported_means, without
+from fedtailor.protocols.split.messages import End
 from fedtailor.protocols.split.planning import Means
 from fedtailor.records import ClientInfo, Message, Traffic
 from fedtailor.running import run
@@ -71,7 +72,7 @@ def test_a_cut_that_changes_takes_the_optimizers_moments_along(folders, family, 
     assert gap(fixed, anew) > 1e-3  # moments matter
     places = {"client-00": [1, 3, 2, 2], "client-01": [3, 1, 3, 1], "client-02": [2, 2, 1, 3]}
     seen = {client: iter(cuts) for client, cuts in places.items()}
-    monkeypatch.setattr(conversations, "decide", lambda protocol, info, past, *, together: next(seen[info.id]))
+    monkeypatch.setattr(conversations, "decide", lambda terms, info, past, *, together: next(seen[info.id]))
     changing, done = weights_after(split_parts(folders[family], family, cut="auto", labels=labels, local=kept), 4)
     assert [row["cut"] for row in done.clients] == [2, 1, 3]
     assert gap(fixed, changing) < 1e-6
@@ -88,7 +89,7 @@ def test_what_a_code_lost_at_another_cut_is_forgotten(folders, monkeypatch):
 
     monkeypatch.setattr(conversations, "ServerTurn", noting)
     cuts = iter([1, 1, 1, 1, 2, 1])
-    monkeypatch.setattr(conversations, "decide", lambda protocol, info, past, *, together: next(cuts))
+    monkeypatch.setattr(conversations, "decide", lambda terms, info, past, *, together: next(cuts))
     weights_after(split_parts(folders["bert"], "bert", cut="auto", wire={"kind": "int8"}, local=ADAM), 2)
     assert [each is None for each in lost] == [True, True, True, False, True, False]
 
@@ -98,33 +99,33 @@ def means(**changes):
 
 
 def test_a_client_is_cut_where_its_last_round_says(folders):
-    protocol = split_parts(folders["bert"], "bert", cut="auto", labels="with-server", least_cut=2).protocol
+    terms = split_parts(folders["bert"], "bert", cut="auto", labels="with-server", least_cut=2).protocol.terms
     info = ClientInfo(id="client-00", examples=10)
 
     def cut_after(present, **changes):
         past = Past(cut=present, means=means(**changes), tokens_per_example=600.0)
-        return decide(protocol, info, past, together=1)
+        return decide(terms, info, past, together=1)
 
-    assert protocol.choices == (2, 3, 4)
-    assert decide(protocol, info, Past(), together=1) == 3  # nothing is known: the middle
+    assert terms.choices == (2, 3, 4)
+    assert decide(terms, info, Past(), together=1) == 3  # nothing is known: the middle
     assert cut_after(3, client_flops=1e5) == 2  # slow client: no lower than least_cut
     assert cut_after(3, server_flops=1e5) == 4
     assert cut_after(3, bandwidth=1e3) == 3  # the link counts alone: no reason to move
     assert cut_after(4, server_flops=1e5, memory_bytes=1.0) == 2  # it fits nowhere: the least
-    fixed = split_parts(folders["bert"], "bert", cut="auto", changes=overrides(client_00=1)).protocol
+    fixed = split_parts(folders["bert"], "bert", cut="auto", changes=overrides(client_00=1)).protocol.terms
     assert decide(fixed, info, Past(means=means(server_flops=1.0)), together=1) == 1
 
 
 def test_what_a_round_tells_of_a_client(folders):
-    protocol = split_parts(folders["bert"], "bert", cut="auto", local={"steps": None, "epochs": 2.0}).protocol
-    facts = {"tokens": 120, "examples": 10, "seconds": 2.0, "free_bytes": 1000}
-    past = told_means(protocol, facts, Traffic(up_bytes=600, down_bytes=200, seconds=4.0), server_seconds=0.5, past=Past(cut=2))
+    terms = split_parts(folders["bert"], "bert", cut="auto", local={"steps": None, "epochs": 2.0}).protocol.terms
+    end = End(version=0, examples=10, targets=40, tokens=120, steps=6, seconds=2.0, free_bytes=1000)
+    past = reported_means(terms, end, Traffic(up_bytes=600, down_bytes=200, seconds=4.0), server_seconds=0.5, past=Past(cut=2))
     from fedtailor.protocols.split.cost import client_flops, client_memory_bytes, server_flops
 
-    assert past.means.client_flops == client_flops(protocol.layout, 120) / 2
-    assert past.means.server_flops == server_flops(protocol.layout, 120) * 2
+    assert past.means.client_flops == client_flops(terms.layout, 120) / 2
+    assert past.means.server_flops == server_flops(terms.layout, 120) * 2
     assert past.means.bandwidth == 200
-    assert past.means.memory_bytes == 1000 + client_memory_bytes(protocol)
+    assert past.means.memory_bytes == 1000 + client_memory_bytes(terms)
     assert past.tokens_per_example == 6.0
     past = replace(past, lost_H=torch.ones(2), moments={"exp_avg/a.b": torch.zeros(1)})
     kept = {**past.tensors("a"), **past.tensors("ab")}
@@ -151,8 +152,8 @@ def test_a_run_that_chooses_its_cuts_tells_them_and_goes_on_after_a_stop(folders
 
 def test_a_client_refuses_a_cut_that_the_job_does_not_allow(folders):
     parts = split_parts(folders["bert"], "bert", changes=overrides(client_00=3))
-    parts.protocol.check_allowed("client-00", 3)
-    parts.protocol.check_allowed("client-01", 2)
+    parts.protocol.terms.check_allowed("client-00", 3)
+    parts.protocol.terms.check_allowed("client-01", 2)
     half = parts.protocol.client(parts.worker, parts.states["client-00"])
     assert isinstance(half, SplitClient)
     begin = Message(kind="split-begin", tensors={}, facts={"version": 0, "rate_factor": 1.0, "cut": 2})
@@ -162,7 +163,7 @@ def test_a_client_refuses_a_cut_that_the_job_does_not_allow(folders):
     with pytest.raises(OffManifest, match="weights of the first 3 blocks were due"):  # else those in the model would be trained
         half.answer(begin)
     with pytest.raises(OffManifest, match="the job allows 2, 3"):
-        split_parts(folders["bert"], "bert", cut="auto", least_cut=2).protocol.check_allowed("client-00", 1)
+        split_parts(folders["bert"], "bert", cut="auto", least_cut=2).protocol.terms.check_allowed("client-00", 1)
 
 
 def test_a_client_that_sends_another_part_than_its_own_is_dropped(folders):
@@ -216,4 +217,4 @@ def test_only_split_has_a_cut_to_override(folders):
 
 def test_home_weights_bound_the_choice(folders):
     home = {"personalization": {"kind": "fedper", "home": ["*.layer.1.*"]}}
-    assert split_parts(folders["bert"], "bert", cut="auto", changes=home).protocol.choices == (2, 3)
+    assert split_parts(folders["bert"], "bert", cut="auto", changes=home).protocol.terms.choices == (2, 3)

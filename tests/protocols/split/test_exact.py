@@ -50,7 +50,7 @@ def whole_steps(parts, start, client):
 
 
 def split_round(parts, start):
-    talks = Conversations(protocol=parts.protocol, federation=federation_of(parts), memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation_of(parts), memory={})
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
 
@@ -96,7 +96,7 @@ def test_sequential_learns_in_the_drawn_order(folders, family, labels):
     parts = split_parts(folders[family], family, labels=labels, server="sequential")
     start = random_shared(parts)
     replies = split_round(parts, start)
-    server = set(parts.protocol.layout.trained_by("server"))
+    server = set(parts.protocol.terms.layout.trained_by("server"))
     now = dict(start)
     for client in stream(parts.worker.seed, "split-order", 1).permutation(sorted(replies)).tolist():
         weights, losses, _ = whole_steps(parts, now, client)

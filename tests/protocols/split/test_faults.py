@@ -9,7 +9,7 @@ import torch
 from jobs import tiny_rows
 from split_shapes import federation_of, random_shared, save_family, split_job, split_parts
 
-from fedtailor.protocols.split.client import ClientTurn
+from fedtailor.protocols.split.client_turn import ClientTurn
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.records import Message
 from fedtailor.running import run
@@ -24,7 +24,7 @@ def folders(tmp_path_factory):
 
 
 def ask(parts, federation, start=None):
-    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
 

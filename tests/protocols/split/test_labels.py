@@ -28,7 +28,7 @@ class Heard:
 
 def told_labels(parts, weights, said):
     """Return the class of each text of a first batch, by the gradient that each class would give; only what the server has is used."""
-    protocol, worker = parts.protocol, parts.worker
+    protocol, worker = parts.protocol.terms, parts.worker
     lengths, width = said["split-activations"].facts["lengths"], protocol.layout.cut_model.width
     hidden_NH = read_table(protocol.wire, said["split-hidden"].tensors, width, sum(lengths))
     gradient_NH = read_table(protocol.gradient_wire, said["split-loss-gradient"].tensors, width, sum(lengths))
@@ -48,11 +48,11 @@ def test_a_server_that_knows_the_head_tells_the_labels_from_the_gradients_of_the
     parts = split_parts(save_family("bert", tmp_path), "bert", wire={"kind": "int8"})
     federation, start = federation_of(parts), random_shared(parts)
     heard = federation._halves[CLIENT] = Heard(federation._halves[CLIENT])
-    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     list(talks.ask(dict.fromkeys(sorted(parts.states), request)))
     rows = next(_batches(parts.worker, parts.states[CLIENT], parts.protocol.local.batch_size, 1))
     truth = parts.states[CLIENT].train.labels_N[rows].tolist()
     assert len(set(truth)) > 1
-    weights = {name: start[name] for name in parts.protocol.layout.trained_by("client")}
+    weights = {name: start[name] for name in parts.protocol.terms.layout.trained_by("client")}
     assert told_labels(parts, weights, heard.said) == truth

@@ -11,7 +11,7 @@ from fedtailor.errors import NotFinite, OffManifest, SettingError
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.cost import exchanges
 from fedtailor.protocols.split.planning import Means, Work, cut_costs
-from fedtailor.protocols.split.server import ServerTurn
+from fedtailor.protocols.split.server_turn import ServerTurn
 from fedtailor.records import Message
 from fedtailor.running import run
 from fedtailor.tasks.shard import training_batches
@@ -44,7 +44,7 @@ def one_round(parts, start, client=None):
     federation, log = federation_of(parts), []
     if client:
         federation._halves[client] = Heard(federation._halves[client], log)
-    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
     assert not federation._waiting
@@ -74,13 +74,13 @@ def test_with_the_server_one_exchange_a_step_u_shaped_two(folder):
 def test_the_cost_model_counts_exchanges_as_they_are(folder, settings, steps):
     parts = split_parts(folder, "bert", **settings, local=LOCAL | {"steps": steps})
     _, log = one_round(parts, random_shared(parts), "client-00")
-    assert len(log) == exchanges(parts.protocol, steps)
+    assert len(log) == exchanges(parts.protocol.terms, steps)
 
 
 def stale_steps(parts, start, client):
     """Train the whole model with SGD, where the gradient of step t is that at the client's weights of step t - 1 and the server's of step t."""
     worker, state = parts.worker, parts.states[client]
-    server = set(parts.protocol.layout.trained_by("server"))
+    server = set(parts.protocol.terms.layout.trained_by("server"))
     now, before, losses = dict(start), dict(start), []
     draw, batches = stream(worker.seed, "batches", 1, client), []
     while len(batches) < STEPS:
@@ -174,14 +174,14 @@ def test_messages_out_of_turn_are_refused(folder):
     half.answer = lambda message: (
         Message(kind="split-drained", facts={"step": 0}) if message.kind == "split-ahead" else usual(message)
     )
-    talks = Conversations(protocol=parts.protocol, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
     replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
     assert replies["client-01"].error.kind == "off-manifest"
     assert replies["client-00"].message is not None
     begin = Message(
         kind="split-begin",
-        tensors={n: v for n, v in random_shared(parts).items() if n in parts.protocol.layout.trained_by("client")},
+        tensors={n: v for n, v in random_shared(parts).items() if n in parts.protocol.terms.layout.trained_by("client")},
         facts={"version": 0, "rate_factor": 1.0, "cut": 2},
     )
     client = parts.protocol.client(parts.worker, parts.states["client-00"])
@@ -208,7 +208,7 @@ def test_a_pipelined_run_is_foretold_and_lasts_as_long_as_the_slower_side(folder
         assert cost.up_bytes == pytest.approx(rows.loc[client, "up_bytes"], rel=0.02)
         assert cost.down_bytes == pytest.approx(rows.loc[client, "down_bytes"], rel=0.02)
     means = Means(client_flops=1e6, server_flops=1e6, bandwidth=1e5)
-    each = cut_costs(parts.protocol, Work(examples=10, tokens_per_example=6.0), means)[2]
+    each = cut_costs(parts.protocol.terms, Work(examples=10, tokens_per_example=6.0), means)[2]
     assert each.seconds == max(each.client_seconds + each.link_seconds, each.server_seconds)
 
 

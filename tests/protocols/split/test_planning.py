@@ -32,7 +32,7 @@ def cost(cut, *, client=0.0, server=0.0, link=0.0, memory=100, fits=True):
 
 def test_seconds_by_hand(folder):
     parts = split_parts(folder, "bert", labels="with-server", local={"steps": None, "epochs": 1.0})
-    found = cut_costs(parts.protocol, Work(examples=10, tokens_per_example=6.0), MEANS, together=3)
+    found = cut_costs(parts.protocol.terms, Work(examples=10, tokens_per_example=6.0), MEANS, together=3)
     assert list(found) == [1, 2, 3, 4]
     # a block: four matrices 16 x 16, two 16 x 32, their biases, two norms; LoRA of rank 2 beside query and value; 60 tokens
     block = 4 * 16 * 16 + 2 * 16 * 32 + 4 * 16 + 32 + 16 + 4 * 16
@@ -57,7 +57,7 @@ def test_bytes_of_each_cut_are_those_of_a_run(folder, cut, labels, tmp_path):
     rows = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
     for client, state in parts.states.items():
         work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()))
-        found = cut_costs(parts.protocol, work, MEANS)[cut]
+        found = cut_costs(parts.protocol.terms, work, MEANS)[cut]
         assert found.up_bytes == pytest.approx(rows.loc[client, "up_bytes"], rel=0.02)
         assert found.down_bytes == pytest.approx(rows.loc[client, "down_bytes"], rel=0.02)
 
@@ -94,7 +94,7 @@ def test_the_slowest_client_counts():
 def test_cuts_that_cannot_be_are_told(folder):
     home = {"personalization": {"kind": "fedper", "home": ["*.layer.1.*"]}}
     parts = split_parts(folder, "bert", cut=2, changes=home)
-    found = cut_costs(parts.protocol, Work(examples=10, tokens_per_example=6.0), MEANS)
+    found = cut_costs(parts.protocol.terms, Work(examples=10, tokens_per_example=6.0), MEANS)
     assert "weights home that lie in the server's part" in found[1]
     assert [cut for cut, each in found.items() if isinstance(each, CutCost)] == [2, 3]
 
@@ -102,7 +102,7 @@ def test_cuts_that_cannot_be_are_told(folder):
 def test_measuring_changes_nothing(folder):
     parts = split_parts(folder, "bert")
     before = parts.worker.tensors()
-    speed = measured_flops(parts.protocol, parts.states["client-00"].train)
+    speed = measured_flops(parts.protocol.terms, parts.states["client-00"].train)
     assert speed > 1e5
     assert all(bool((value == before[name]).all()) for name, value in parts.worker.tensors().items())
     assert all(parameter.grad is None for parameter in parts.worker.model.parameters())

@@ -97,8 +97,8 @@ def test_bytes_and_operations_are_foretold(folders, family, protocol, tmp_path):
 def test_a_clients_operations_and_memory_grow_with_the_cut(folders):
     parts = {cut: split_parts(folders["llama"], "llama", cut=cut, labels="with-server") for cut in (1, 2, 4)}
     cost = {cut: next(iter(foretell(p).values())) for cut, p in parts.items()}
-    block = sum(p.numel() for p in parts[1].protocol.layout.cut_model.blocks[0].parameters() if not p.requires_grad)
-    trained = sum(p.numel() for p in parts[1].protocol.layout.cut_model.blocks[0].parameters() if p.requires_grad)
+    block = sum(p.numel() for p in parts[1].protocol.terms.layout.cut_model.blocks[0].parameters() if not p.requires_grad)
+    trained = sum(p.numel() for p in parts[1].protocol.terms.layout.cut_model.blocks[0].parameters() if p.requires_grad)
     tokens = cost[1].train_flops / (4 * block + 6 * trained)
     assert cost[2].train_flops == pytest.approx(2 * cost[1].train_flops)
     assert cost[4].train_flops == pytest.approx(4 * cost[1].train_flops)
@@ -145,7 +145,9 @@ def test_a_message_holds_at_most_a_batch(folders):
     specs = {**parts.manifest.up, **parts.manifest.down}
     assert specs["split-activations"].tensors["values"].shape == ("tokens", 16)
     client_side = {
-        name for name in parts.worker.params if parts.protocol.layout.owner(parts.protocol.layout.inner[name]) == "client"
+        name
+        for name in parts.worker.params
+        if parts.protocol.terms.layout.owner(parts.protocol.terms.layout.inner[name]) == "client"
     }
     assert set(specs["split-begin"].tensors) == set(specs["split-end"].tensors) == client_side
     assert any("layer.1." in name for name in client_side)

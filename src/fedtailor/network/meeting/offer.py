@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...errors import BackboneError, OffManifest
-from ...messages import FactSpec, Manifest, MessageSpec, TensorSpec
+from ...messages import Call, FactSpec, Record, TensorSpec, manifest_of
+from ...messages.record import fact, tensor
 from ...models.cache import file_sha256
 from ...models.locate import locate
 from ...models.pins import pins
@@ -23,27 +26,33 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,150}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_FILES = 1000
 PIECE_BYTES = 3 << 20  # below 4 MB the engine carries a message as one blob, which is the fastest
-PIECE = "piece"
-MANIFEST = Manifest(
-    down={
-        PIECE: MessageSpec(
-            tensors={"bytes": TensorSpec(dtype="uint8", shape=("piece",))},
-            facts={
-                "file": FactSpec(type="str", purpose="which file of the backbone", most_characters=160),
-                "offset": FactSpec(type="int", purpose="bytes of the file that come before these"),
-            },
-        )
-    },
-    up={
-        PIECE: MessageSpec(
-            facts={
-                "there": FactSpec(type="int", purpose="bytes of the file that the site has now"),
-                "whole": FactSpec(type="int", purpose="1 once every file is there and all hashes fit"),
-            }
-        )
-    },
-    sizes={"piece": PIECE_BYTES},
+PIECE = "piece"  # the kind of message, and the named size of its tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece(Record, kind=PIECE):
+    """Bytes of one file."""
+
+    file: str = fact(FactSpec(type="str", purpose="which file of the backbone", most_characters=160))
+    offset: int = fact(FactSpec(type="int", purpose="bytes of the file that come before these"))
+    data: Tensor | None = tensor("bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken(Record, kind=PIECE):
+    """What the site has of them."""
+
+    there: int = fact(FactSpec(type="int", purpose="bytes of the file that the site has now"))
+    whole: int = fact(FactSpec(type="int", purpose="1 once every file is there and all hashes fit"))
+
+
+CALL = Call(
+    question=Piece,
+    answers=(Taken,),
+    forms={"data": {"bytes": TensorSpec(dtype="uint8", shape=(PIECE,))}},
+    sizes={PIECE: PIECE_BYTES},
 )
+MANIFEST = manifest_of([CALL])
 
 
 def _is_of_the_model(name: str) -> bool:

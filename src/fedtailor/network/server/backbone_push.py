@@ -11,11 +11,12 @@ import torch
 from ...errors import RunError
 from ...federation.nvflare.engine import NetFederation
 from ...federation.nvflare.line import Patience, Told
+from ...messages import read, write
 from ...protection import make_gate
 from ...records import ClientId, ClientInfo, Message, Reply
 from ...running import Watcher
 from ..kit.versions import versions
-from ..meeting.offer import MANIFEST, PIECE, PIECE_BYTES, Offer, OfferedFile, make_offer
+from ..meeting.offer import MANIFEST, PIECE_BYTES, Offer, OfferedFile, Piece, Taken, make_offer
 from ..meeting.opening import HubLine, answers_of
 from .backbone_ledger import ON_THE_WAY, Ledger, Row, now
 
@@ -85,7 +86,7 @@ class Pieces:
                         raise RunError(f"{file.name} at the hub is shorter than it was; push again once nobody writes to it")
                     tensor = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
                     self.sent_bytes += len(data)
-                    yield Message(kind=PIECE, tensors={"bytes": tensor}, facts={"file": file.name, "offset": offset})
+                    yield write(Piece(file=file.name, offset=offset, data=tensor))
                     offset += len(data)
                     if offset == file.size_bytes:
                         return
@@ -143,7 +144,7 @@ def _counted(row: Row, reply: Reply) -> Row:
     if reply.message is None:
         kind, mark = ("failed", "Unnamed") if reply.error is None else (reply.error.kind, reply.error.mark)
         return replace(row, state="failed", text=TEXTS.get(mark, f"{kind} ({mark}); its own site.log says more"))
-    return replace(row, state="whole", text="") if reply.message.facts["whole"] else row
+    return replace(row, state="whole", text="") if read(reply.message, Taken).whole else row
 
 
 def _answered(row: Row, answer: Told) -> Row:

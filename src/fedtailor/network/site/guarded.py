@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import OffManifest, RunError
 from ...federation.local import ClientHalf
 from ...messages import Manifest
-from ...messages.facts import moment_in, version_in
+from ...messages.glance import Named, Versioned, glance
 from ...protection import Gate
 from ...records import Message
 from ..kit.policy import Policy
@@ -37,7 +37,7 @@ class Guarded:
     def answer(self, data: bytes) -> Any:
         """Return the encoded reply to an encoded message."""
         message = self.gate.enter_client(data)
-        if (name := moment_in(message)) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
+        if (name := glance(message, Named).name) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
             raise OffManifest(f"{name!r} is no name of a moment")
         self._count(message)
         return self.gate.leave_client(self._without_secrets(self.half.answer(message)), asked=message)
@@ -52,7 +52,7 @@ class Guarded:
         if spec.trains == "nothing":
             return
         asked, most = spec.rounds_in(message), 1 if spec.trains == "once" else self.rounds
-        version = version_in(message)
+        version = glance(message, Versioned).version
         if spec.trains == "round" and (version is None or version >= self.rounds):
             raise RunError(f"round {version} was asked for, and the job has {self.rounds}")
         self.trained[message.kind] += asked

@@ -12,15 +12,15 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import BackboneError, OffManifest
+from ...messages import read, write
 from ...models.cache import file_sha256
 from ...models.info import count_weights
 from ...models.locate import Location, locate
 from ...models.pins import pins
 from ...protection import Encoded, make_gate
-from ...records import Message
 from ..kit.site_file import SiteFile, sent_backbone
 from ..meeting.meeting import HASHES, backbone_refusals
-from ..meeting.offer import MANIFEST, PIECE, Offer, OfferedFile
+from ..meeting.offer import MANIFEST, Offer, OfferedFile, Piece, Taken
 from .model_keeper import Failed
 
 SPARE_BYTES = 500_000_000  # that stay free on a site's disk
@@ -77,18 +77,18 @@ class Receiver:
         """
         began = time.perf_counter()
         with self._lock:
-            message = self._gate.enter_client(data)
-            file = self._files.get(str(message.facts["file"]))
-            if file is None:
+            piece = read(self._gate.enter_client(data), Piece)
+            file = self._files.get(piece.file)
+            if file is None or piece.data is None:
                 raise Failed("off-manifest", "NotOffered")
             try:
-                there = self._write(file, int(message.facts["offset"]), message.tensors["bytes"])  # type: ignore[arg-type]
+                there = self._write(file, piece.offset, piece.data)
                 whole = self._end_if_whole()
             except OSError as fault:
                 if fault.errno in FULL:
                     raise Failed("failed", "DiskFull") from None
                 raise
-            reply = self._gate.leave_client(Message(kind=PIECE, facts={"there": there, "whole": int(whole)}))
+            reply = self._gate.leave_client(write(Taken(there=there, whole=int(whole))))
         assert isinstance(reply, bytes)  # it has no tensors
         return reply, time.perf_counter() - began
 

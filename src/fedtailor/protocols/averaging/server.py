@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ...errors import EmptyRound
-from ...interfaces import Federation, traits_of
+from ...interfaces import Asking, traits_of
 from ...learning.worker import Worker
 from ...messages import write
 from ...records import Outcome, Round, ServerState
@@ -31,7 +31,7 @@ class _Attempt:
 
 def serve(
     settings: Averaging,
-    federation: Federation,
+    federation: Asking,
     state: ServerState,
     sampler: Sampler,
     *,
@@ -82,7 +82,7 @@ def _tensors(settings: Averaging, state: ServerState) -> dict[str, Tensors]:
 
 
 def _attempt(
-    settings: Averaging, federation: Federation, state: ServerState, sampler: Sampler, request: Train, *, worker: Worker | None
+    settings: Averaging, federation: Asking, state: ServerState, sampler: Sampler, request: Train, *, worker: Worker | None
 ) -> Tried[_Attempt]:
     """Ask the clients of a round once, and aggregate what comes as it comes."""
     collector = Collector(

@@ -1,7 +1,5 @@
 """What a round of distillation costs a client, estimated."""
 
-from dataclasses import replace
-
 from ...learning.public_fit import LEAST_ROWS, MOST_ROWS
 from ...ledger import Sizes, client_memory, forward_flops, train_flops
 from ...messages import Call
@@ -58,10 +56,7 @@ def _sized(terms: Terms, shared: Tensors) -> list[Call]:
     """Return the calls with sizes that are numbers: those of a round of usual length."""
     public = terms.public
     sizes = {PLACES: round(public.mean_places), SCORED: len(public.shard), MARKED: public.marks_size}
-    return [
-        call.shaped(lambda name, spec: replace(spec, shape=tuple(sizes.get(str(size), size) for size in spec.shape)), {})
-        for call in calls_of(terms, shared, ())
-    ]
+    return [call.sized(sizes) for call in calls_of(terms, shared, ())]
 
 
 def _names(terms: Terms, call: Call, index: int) -> set[str]:

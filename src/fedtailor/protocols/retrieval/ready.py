@@ -7,12 +7,12 @@ from ...errors import TooFewClients
 from ...interfaces import Federation
 from ...messages import Call
 from ...retrieval.allows import LOG, Allows, QueryLog, read_allows
+from ...retrieval.catalogue import describe, routing_of
 from ...retrieval.client import RetrievalClient
 from ...retrieval.embedder import Embedder
 from ...retrieval.index import Index
-from ...retrieval.messages import Catalogue, Describe
+from ...retrieval.messages import Catalogue
 from ...retrieval.readers import BestSentence, Reader
-from ...retrieval.router import Centroids, Routing
 from ...retrieval.server import Server
 from .client import RetrievalHalf
 from .messages import calls_of
@@ -59,9 +59,7 @@ class RetrievalRun:
         """
         settings = self.settings
         courier = Courier(federation=federation, timeout_s=settings.timeout_s)
-        router = settings.router
-        asked = Describe(count=router.count if router else 0, smallest=router.smallest if router else 1)
-        told = courier.send({info.id: asked for info in federation.clients})
+        told = courier.send({info.id: describe(settings.router) for info in federation.clients})
         catalogues = {name: one for name, one in told.items() if isinstance(one, Catalogue)}
         if not catalogues:
             raise TooFewClients("no client gave a catalogue of its index; look at the clients' logs")
@@ -71,20 +69,10 @@ class RetrievalRun:
                 embedder=self.embedder,
                 send=courier.send,
                 score=settings.score,
-                routing=self._routing(catalogues),
+                routing=routing_of(settings.router, catalogues),
                 share=settings.share,
                 verify=settings.verify,
                 shared_statistics=settings.shared_statistics,
             ),
             courier,
         )
-
-    def _routing(self, catalogues: dict[str, Catalogue]) -> Routing | None:
-        if self.settings.router is None:
-            return None
-        told = {
-            name: Centroids(vectors=one.centroids.numpy(), sizes=one.sizes or [])
-            for name, one in catalogues.items()
-            if one.centroids is not None
-        }
-        return Routing(centroids=told, margin=self.settings.router.margin)

@@ -63,7 +63,7 @@ class CountedFederation:
         told = {name: value for name, value in reply.message.facts.items() if specs[name].fixed}
         known = self._known.setdefault(reply.client, {})
         mark = "OtherCount" if any(known.get(name, value) != value for name, value in told.items()) else ""
-        if self.most_examples is not None and any(_is_of_examples(n) and float(v) > self.most_examples for n, v in told.items()):  # type: ignore[arg-type]
+        if any(_is_of_examples(name) and self._is_too_many(value) for name, value in told.items()):
             mark = "TooManyExamples"
         if any(len(value) != self._length(name, value) for name, value in reply.message.facts.items() if isinstance(value, list)):
             mark = "OtherLength"
@@ -71,6 +71,9 @@ class CountedFederation:
             return replace(reply, message=None, error=ClientFailure(kind="off-manifest", mark=mark))
         known |= told
         return reply
+
+    def _is_too_many(self, value: Fact) -> bool:
+        return self.most_examples is not None and isinstance(value, int | float) and value > self.most_examples
 
     def _length(self, name: str, value: Sequence[object]) -> int:
         return self.lengths.get(name.rpartition(".")[2], len(value))

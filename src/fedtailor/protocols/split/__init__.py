@@ -1,7 +1,8 @@
 """Split learning: a model cut between clients and server."""
 
 from ...messages.wires.table import WIRES, Wire
-from .bound import BoundSplit
-from .split import Split
+from .ready import SplitRun
+from .settings import Split
+from .terms import terms_of
 
-__all__ = ["WIRES", "BoundSplit", "Split", "Wire"]
+__all__ = ["WIRES", "Split", "SplitRun", "Wire", "terms_of"]

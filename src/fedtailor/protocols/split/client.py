@@ -1,7 +1,6 @@
-"""The client half of split learning."""
+"""The client's part of split learning."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ...errors import OffManifest
 from ...learning.client import ClientState
@@ -13,40 +12,50 @@ from ...tasks.shard import Shard
 from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
 from ..personal import Personalize, Personalized, answer_personal
 from .client_turn import ClientTurn
-from .messages import BEGIN, END
-
-if TYPE_CHECKING:
-    from .bound import BoundSplit
-
-__all__ = ["ClientTurn", "SplitClient"]
+from .messages import Ahead, Begin, End, Gradient, Hidden, ToClient, ToServer
+from .terms import Terms
 
 
 @dataclass(kw_only=True)
 class SplitClient:
     """Answers the messages of a round one by one, "evaluate" and "personalize" with figures."""
 
-    protocol: "BoundSplit"
+    terms: Terms
     worker: Worker
     state: ClientState
     personalization: Personalization
     public: Shard | None = None
     on_step: OnStep | None = None
     sent: set[int] = field(default_factory=set, init=False)  # examples whose activations the server keeps
-    _turn: "ClientTurn | None" = field(default=None, init=False)
+    _turn: ClientTurn | None = field(default=None, init=False)
 
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
-        if message.kind in (Evaluate.kind, Personalize.kind):
-            return answer(message, {Evaluate: self._evaluate, Personalize: self._personalize})
-        if message.kind == BEGIN:  # of a new round, or of one that is tried again: what was open is not gone on with
-            self._turn = ClientTurn(self, message)
-        if self._turn is None:
-            raise OffManifest(f"message {message.kind!r} came before {BEGIN!r}")
-        turn = self._turn
-        self._turn = None  # a fault ends the conversation
-        reply = turn.answer(message)
-        self._turn = None if reply.kind == END else turn
-        return reply
+        return answer(
+            message,
+            {
+                Begin: self._begin,
+                Ahead: self._continue,
+                Hidden: self._continue,
+                Gradient: self._continue,
+                Evaluate: self._evaluate,
+                Personalize: self._personalize,
+            },
+        )
+
+    def _begin(self, asked: Begin) -> ToServer:
+        """Begin a new round, or one that is tried again: what was open is dropped."""
+        self._turn = None
+        self._turn = ClientTurn(self.terms, self.worker, self.state, asked, sent=self.sent, on_step=self.on_step)
+        return self._continue(asked)
+
+    def _continue(self, asked: ToClient) -> ToServer:
+        turn, self._turn = self._turn, None  # a fault ends the conversation
+        if turn is None:
+            raise OffManifest(f"message {asked.kind!r} came before {Begin.kind!r}")
+        said = turn.answer(asked)
+        self._turn = None if isinstance(said, End) else turn
+        return said
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         """Measure the received weights, with the client's own of the version that the request names."""
@@ -63,7 +72,7 @@ class SplitClient:
             shared=asked.shared,
             kept=kept,
             version=asked.version,
-            local=self.protocol.local,
+            local=self.terms.local,
             sent=list(asked.shared),
         )
         return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))

@@ -1,45 +1,42 @@
-"""What split learning costs, foretold."""
+"""What split learning costs, estimated."""
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Any
 
-import torch
 from torch import nn
 
 from ...learning.local import LocalTraining
-from ...messages import encode, usual_facts
-from ...messages.length import USUAL
-from ...messages.record import spec_of
-from ...records import Cost, Fact, Message
+from ...messages import Call, Record
+from ...messages.wires.table import TOKENS
+from ...records import Cost, Fact
 from ...tensors import count
-from .layout import CLASSES, TARGETS, Layout
-from .messages import ACTIVATIONS, AHEAD, BEGIN, DRAINED, END, FREE, GRADIENT, HIDDEN, LOSS_GRADIENT, End
+from .layout import Layout
+from .messages import EXAMPLES, Activations, Ahead, Begin, Drained, End, Gradient, Hidden, LossGradient, calls_of
 from .reuse import MARK_CHARACTERS, fresh_share
-
-if TYPE_CHECKING:
-    from .bound import BoundSplit
+from .terms import Terms
 
 SIZEABLE = 64  # tokens more, from which the bytes of one token follow
 
 
-def round_cost(protocol: "BoundSplit", *, examples: int, tokens_per_example: float, rounds: int) -> Cost:
+def round_cost(terms: Terms, *, examples: int, tokens_per_example: float, rounds: int) -> Cost:
     """Return what one client with so many examples spends in one round; with reuse, the mean over so many rounds."""
-    local = protocol.local
+    local = terms.local
     steps = local.steps_per_round(examples)
     seen = _seen(local, examples)
     tokens = seen * tokens_per_example
-    up_bytes, down_bytes = round_bytes(protocol, examples=seen, tokens=tokens, steps=steps)
+    up_bytes, down_bytes = round_bytes(terms, examples=seen, tokens=tokens, steps=steps)
     reused = 0.0
-    if protocol.settings.reuse:
+    if terms.settings.reuse:
         fresh = fresh_share(examples=examples, seen=seen, rounds=rounds)
-        least, _ = round_bytes(protocol, examples=seen, tokens=tokens, steps=steps, known=True)
+        least, _ = round_bytes(terms, examples=seen, tokens=tokens, steps=steps, known=True)
         up_bytes, reused = round(fresh * up_bytes + (1 - fresh) * least), (1 - fresh) * tokens
     return Cost(
         up_bytes=up_bytes,
         down_bytes=down_bytes,
-        train_flops=client_flops(protocol.layout, round(tokens), reused=round(reused)),
-        memory_bytes=client_memory_bytes(protocol),
+        train_flops=client_flops(terms.layout, round(tokens), reused=round(reused)),
+        memory_bytes=client_memory_bytes(terms),
     )
 
 
@@ -54,54 +51,55 @@ def _seen(local: LocalTraining, examples: int) -> float:
     return local.steps * examples / math.ceil(examples / local.batch_size)  # the last batch of an epoch may be short
 
 
-def exchanges(protocol: "BoundSplit", steps: int) -> int:
+def exchanges(terms: Terms, steps: int) -> int:
     """Return how often a client waits for an answer of the server in a round of so many steps.
 
     Once a step, u-shaped twice, and once as the round begins; pipelined once more, to drain what is under way.
     """
-    return steps * (2 if protocol.form.u_shaped else 1) + 1 + int(protocol.settings.pipelined)
+    return steps * (2 if terms.u_shaped else 1) + 1 + int(terms.settings.pipelined)
 
 
-def round_bytes(protocol: "BoundSplit", *, examples: float, tokens: float, steps: int, known: bool = False) -> tuple[int, int]:
+def round_bytes(terms: Terms, *, examples: float, tokens: float, steps: int, known: bool = False) -> tuple[int, int]:
     """Return the bytes that one client sends up and gets down in a round of so many steps.
 
-    Messages of the mean size are truly encoded, so that headers count as they are. With `known` the server has the activations of all
-    examples already.
+    They are those of encoded messages of the mean size, but for the digits of numbers. With `known` the server has the activations of
+    all examples already.
     """
-    per_step, width = tokens / steps, protocol.layout.cut_model.width
+    worker, settings = terms.worker, terms.settings
+    at_this_cut = replace(terms, choices=(terms.layout.cut,), cuts={})
+    calls = calls_of(at_this_cut, {name: param for name, param in worker.params.items() if name not in worker.home})
     texts = max(1, round(examples / steps))
 
-    def table(kind: str, code: Any) -> float:
-        def length(rows: int) -> int:
-            tensors = code.pack(torch.ones(rows, width), 0)
-            facts: dict[str, Fact] = {"step": steps // 2}
-            if kind == GRADIENT:
-                tensors = tensors if protocol.layout.learns_in_front else {}
-                facts |= {} if protocol.form.u_shaped else {"loss": USUAL["float"]}
-            if kind == ACTIVATIONS:
-                facts["lengths"] = [0 if known else max(1, round(tokens / examples))] * texts
-                facts |= {"rows": [round(examples * 0.6)] * texts} if protocol.settings.reuse else {}
-                tensors = {} if known else {**tensors, **_labels(protocol, rows, texts)}
-            return len(encode(Message(kind=kind, tensors=tensors, facts=facts)))
+    def of_step(form: type[Record], **facts: Fact | None) -> float:
+        """Return the bytes of a message whose tensors are as long as a step's tokens."""
+        empty = known and form is Activations
 
+        def length(rows: int) -> int:
+            sized = [call.sized({TOKENS: rows, EXAMPLES: texts}) for call in calls]
+            return _length(sized, form, only=() if empty else None, step=steps // 2, **facts)
+
+        per_step = tokens / steps
         rows = max(1, int(per_step))
         return length(rows) + (per_step - rows) * (length(rows + SIZEABLE) - length(rows)) / SIZEABLE
 
-    u_shaped = protocol.form.u_shaped
-    up = table(ACTIVATIONS, protocol.wire) + (table(LOSS_GRADIENT, protocol.gradient_wire) if u_shaped else 0)
-    down = table(GRADIENT, protocol.gradient_wire) + (table(HIDDEN, protocol.wire) if u_shaped else 0)
-    mine = {name: protocol.worker.params[name].detach().float().cpu() for name in protocol.layout.trained_by("client")}
-    mine = {name: value for name, value in mine.items() if name not in protocol.worker.home}
-    mark = {"kept": "0" * MARK_CHARACTERS} if protocol.settings.reuse else {}
-    begin = Message(kind=BEGIN, tensors=mine, facts={"version": 10, "rate_factor": 1.0, "cut": protocol.layout.cut, **mark})
-    end = Message(
-        kind=END, tensors=mine, facts=usual_facts(spec_of(End, without=[FREE]).facts) | ({FREE: 10**10} if protocol.auto else {})
-    )
-    turned = [
-        len(encode(Message(kind=kind, facts={"step": steps - 1}))) if protocol.settings.pipelined else 0
-        for kind in (DRAINED, AHEAD)
-    ]
-    return round(steps * up) + len(encode(end)) + turned[0], round(steps * down) + len(encode(begin)) + turned[1]
+    lengths: Fact = [0 if known else max(1, round(tokens / examples))] * texts
+    up = of_step(Activations, lengths=lengths, rows=[round(examples * 0.6)] * texts if settings.reuse else None)
+    down = of_step(Gradient)
+    if terms.u_shaped:
+        up, down = up + of_step(LossGradient), down + of_step(Hidden)
+    mark = "0" * MARK_CHARACTERS
+    once_down = _length(calls, Begin, version=10, rate_factor=1.0, cut=terms.layout.cut, kept=mark)
+    once_up = _length(calls, End, free_bytes=10**10)
+    if settings.pipelined:
+        once_up, once_down = (
+            total + _length(calls, form, step=steps - 1) for total, form in ((once_up, Drained), (once_down, Ahead))
+        )
+    return round(steps * up) + once_up, round(steps * down) + once_down
+
+
+def _length(calls: Iterable[Call], form: type[Record], *, only: Collection[str] | None = None, **facts: Fact | None) -> int:
+    call = next(call for call in calls if form in (call.question, *call.answers))
+    return call.length(form, only=only, **facts)
 
 
 def client_flops(layout: Layout, tokens: int, *, reused: int = 0) -> float:
@@ -128,9 +126,9 @@ def server_flops(layout: Layout, tokens: int) -> float:
     return tokens * _flops(layout, lambda name: layout.owner(name) == "server")
 
 
-def client_memory_bytes(protocol: "BoundSplit") -> int:
+def client_memory_bytes(terms: Terms) -> int:
     """Return the bytes of a client's blocks, embeddings and head, of its trained weights, their gradients and moments; activations left out."""
-    layout, worker, local = protocol.layout, protocol.worker, protocol.local
+    layout, worker, local = terms.layout, terms.worker, terms.local
     trained = {id(p) for p in worker.params.values()}
     held = {id(p): p for name, p in _used(worker.model) if layout.owner(name) == "client" and id(p) not in trained}
     moments = 2 if local.optimizer == "adamw" else int(local.momentum > 0)
@@ -161,11 +159,3 @@ def _flops(layout: Layout, counts: Callable[[str], bool]) -> float:
 def _used(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """Return the parameters by name but for the copies of replaced modules that PEFT keeps."""
     return [(name, p) for name, p in model.named_parameters() if ".original_module." not in name]
-
-
-def _labels(protocol: "BoundSplit", rows: int, texts: int) -> dict[str, torch.Tensor]:
-    if protocol.form.u_shaped:
-        return {}
-    if protocol.form.classes:
-        return {CLASSES: torch.zeros(texts, dtype=torch.int32)}
-    return {TARGETS: torch.zeros(rows, dtype=torch.int32)}

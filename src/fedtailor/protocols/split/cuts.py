@@ -5,22 +5,19 @@ both sides, bytes a second between them, and the memory that the client has (`pl
 shorter by more than 5 %, or its part does not fit any more.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...errors import SettingError
-from ...records import ClientId, ClientInfo, Facts, Traffic
+from ...records import ClientId, ClientInfo, Traffic
 from ...tensors import Tensors
 from .cost import client_flops, client_memory_bytes, server_flops, tokens_per_round
-from .messages import FREE, MOMENTS
+from .messages import End
 from .planning import CutCost, Means, Work, choose, cut_costs
-
-if TYPE_CHECKING:
-    from .bound import BoundSplit
+from .side import MOMENTS
+from .terms import Terms
 
 LOST, CUT, MEANS = "lost/", "cut/", "means/"  # in front of a client's id, as is MOMENTS
 
@@ -66,50 +63,42 @@ def without(memory: Tensors, client: ClientId) -> dict[str, Tensor]:
     return {name: value for name, value in memory.items() if name not in whole and not name.startswith(f"{MOMENTS}{client}/")}
 
 
-def decide(protocol: "BoundSplit", info: ClientInfo, past: Past, *, together: int) -> int:
+def decide(terms: Terms, info: ClientInfo, past: Past, *, together: int) -> int:
     """Return where a client is cut in the next round: as the job says, or as its last round makes best.
 
     Args:
         together: clients in the round, which share the server.
     """
-    fixed = protocol.fixed_cut(info.id)
+    fixed = terms.fixed_cut(info.id)
     if fixed is not None:
         return fixed
-    present = past.cut or protocol.layout.cut
+    present = past.cut or terms.layout.cut
     if past.means is None:
         return present
     work = Work(examples=info.examples, tokens_per_example=past.tokens_per_example)
-    costs = {
-        cut: cost for cut, cost in cut_costs(protocol, work, past.means, together=together).items() if cut in protocol.choices
-    }
+    costs = {cut: cost for cut, cost in cut_costs(terms, work, past.means, together=together).items() if cut in terms.choices}
     try:
         return choose(costs, present=present).cut
     except SettingError:  # it fits nowhere: the least part is the best that can be done
         return min(cut for cut, cost in costs.items() if isinstance(cost, CutCost))
 
 
-def told_means(protocol: "BoundSplit", facts: Facts, traffic: Traffic, *, server_seconds: float, past: Past) -> Past:
-    """Return what a client's round told of its means; what it did not tell stays as it was.
+def reported_means(terms: Terms, end: End, traffic: Traffic, *, server_seconds: float, past: Past) -> Past:
+    """Return what a client's round says of its means; what it does not say stays as it was.
 
     Args:
-        protocol: cut as the round was.
-        facts: with which the client ended.
+        terms: cut as the round was.
     """
-    tokens, seconds, examples = int(facts["tokens"]), float(facts["seconds"]), max(1, int(facts["examples"]))  # type: ignore[arg-type]
+    tokens, seconds, examples = end.tokens, end.seconds, max(1, end.examples)
+    assert end.free_bytes is not None  # the manifest requires it where the server chooses the cut
     before = past.means or Means(client_flops=1.0, server_flops=1.0, bandwidth=1.0)
-    spent = client_flops(protocol.layout, tokens)
-    served = server_flops(protocol.layout, tokens)
+    spent = client_flops(terms.layout, tokens)
+    served = server_flops(terms.layout, tokens)
     means = Means(
         client_flops=spent / seconds if spent > 0 and seconds > 0 else before.client_flops,
         server_flops=served / server_seconds if served > 0 and server_seconds > 0 else before.server_flops,
         bandwidth=(traffic.up_bytes + traffic.down_bytes) / traffic.seconds if traffic.seconds > 0 else before.bandwidth,
-        memory_bytes=float(facts[FREE]) + client_memory_bytes(protocol),  # type: ignore[arg-type]
+        memory_bytes=float(end.free_bytes) + client_memory_bytes(terms),
     )
-    seen = tokens_per_round(protocol.local, examples, 1.0)
+    seen = tokens_per_round(terms.local, examples, 1.0)
     return replace(past, means=means, tokens_per_example=tokens / seen)
-
-
-def moved(moments: Tensors, names: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return moments of the weights in `names`, and those of others, by "field/weight"."""
-    inside = {name: value for name, value in moments.items() if name.split("/", 1)[1] in names}
-    return inside, {name: value for name, value in moments.items() if name not in inside}

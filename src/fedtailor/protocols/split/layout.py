@@ -1,13 +1,13 @@
 """Which weights belong to whom, when a model is cut between client and server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import SettingError
+from ...errors import OffManifest, SettingError
 from ...learning.worker import Worker
 from ...models.cut import CutModel, Part, cut_model
 from ...models.kinds import kind_of
@@ -104,6 +104,17 @@ def lay_out(worker: Worker, *, cut: int, labels: Labels) -> Layout:
     by_identity = {id(parameter): name for name, parameter in worker.model.named_parameters()}
     inner = {name: by_identity[id(parameter)] for name, parameter in worker.params.items()}
     return Layout(cut_model=model, cut=1, labels=labels, inner=inner).moved(cut)
+
+
+def check_part(tensors: Collection[str], layout: Layout, home: Collection[str]) -> None:
+    """Raise OffManifest unless these are the names of the weights of the client's part, but for those that stay home.
+
+    Where cuts differ, the manifest allows the weights of any cut: what belongs to this one is checked here.
+    """
+    due = set(layout.trained_by("client")) - set(home)
+    if set(tensors) != due:
+        other = sorted(set(tensors) ^ due)
+        raise OffManifest(f"weights of the first {layout.cut} blocks were due; {len(other)} differ, the first: {other[0]!r}")
 
 
 def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | None = None) -> Batch:

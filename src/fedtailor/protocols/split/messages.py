@@ -12,29 +12,24 @@ Pipelined, the server answers the first activations with ahead, and each later o
 the client computed these; drained stands for activations when the last ones are under way.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from torch import Tensor
+from typing import TypeAlias, TypeVar
 
 from ...errors import OffManifest
 from ...messages import Call, FactSpec, Record, TensorSpec, Trains, specs_of
 from ...messages.facts import MOST_COUNT, asked, loss, whole
 from ...messages.record import Forms, fact, layout_of, tensors
-from ...messages.wires.table import TOKENS, Wire
-from ...records import Message
+from ...messages.wires.table import TOKENS
 from ...tensors import Tensors
 from ..averaging.messages import Train, Trained
-from .layout import CLASSES, TARGETS, Layout
+from .layout import CLASSES, TARGETS
 from .reuse import MARK_CHARACTERS
+from .side import MOMENTS, moment_fields
+from .terms import Terms
 
-MOMENTS, FREE = "moments/", "free_bytes"  # in front of an optimizer's moments of a weight; the fact that tells a client's memory
-BEGIN, ACTIVATIONS, HIDDEN = "split-begin", "split-activations", "split-hidden"
-LOSS_GRADIENT, GRADIENT, END = "split-loss-gradient", "split-gradient", "split-end"
-AHEAD, DRAINED = "split-ahead", "split-drained"  # pipelined: go on with the next step meanwhile; all steps are under way
 EXAMPLES = "examples"  # the name, in a manifest, of the most examples in a message
 
-STEP = asked("step of the round that this belongs to, from 0")
 LENGTHS = FactSpec(
     type="list[int]",
     purpose="tokens of each sequence of the batch; 0 where the server keeps what it needs of it",
@@ -55,7 +50,7 @@ TRAIN, TRAINED = layout_of(Train).facts, layout_of(Trained).facts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begin(Record, kind=BEGIN):
+class Begin(Record, kind="split-begin"):
     """The client's part of the shared weights, to begin a round with."""
 
     version: int = fact(TRAIN["version"])
@@ -67,58 +62,57 @@ class Begin(Record, kind=BEGIN):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activations(Record, kind=ACTIVATIONS):
+class OfStep(Record):
+    """What belongs to one step."""
+
+    step: int = fact(asked("step of the round that this belongs to, from 0"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activations(OfStep, kind="split-activations"):
     """What the client's blocks make of a batch."""
 
-    step: int = fact(STEP)
     lengths: list[int] = fact(LENGTHS)
     rows: list[int] | None = fact(ROWS, sometimes=True)
     activations: Tensors = tensors(reveals="activations")
     labels: Tensors = tensors(reveals="labels", names=(TARGETS, CLASSES))
-    moments: Tensors = tensors(reveals="update", prefix=MOMENTS)
+    moments: Tensors = tensors(reveals="update", prefix=MOMENTS)  # of weights that were the client's before
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hidden(Record, kind=HIDDEN):
+class Hidden(OfStep, kind="split-hidden"):
     """What the server's blocks make of them."""
 
-    step: int = fact(STEP)
     hidden: Tensors = tensors()
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossGradient(Record, kind=LOSS_GRADIENT):
+class LossGradient(OfStep, kind="split-loss-gradient"):
     """The gradient of the loss, of what the server sent."""
 
-    step: int = fact(STEP)
     loss_gradient: Tensors = tensors(reveals="gradients")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gradient(Record, kind=GRADIENT):
+class Gradient(OfStep, kind="split-gradient"):
     """The gradient of the activations."""
 
-    step: int = fact(STEP)
     loss: float | None = fact(loss("mean loss of the step, which the server computed", over="step"), sometimes=True)
     gradient: Tensors = tensors()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ahead(Record, kind=AHEAD):
+class Ahead(OfStep, kind="split-ahead"):
     """The client may begin the next step meanwhile."""
 
-    step: int = fact(STEP)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Drained(Record, kind=DRAINED):
+class Drained(OfStep, kind="split-drained"):
     """All steps of the client are under way."""
 
-    step: int = fact(STEP)
-
 
 @dataclass(frozen=True, kw_only=True)
-class End(Record, kind=END):
+class End(Record, kind="split-end"):
     """What a round has changed in the client's part."""
 
     version: int = fact(TRAINED["version"])
@@ -135,112 +129,86 @@ class End(Record, kind=END):
     delta: Tensors = tensors(reveals="update")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """What the form of messages depends on."""
+ToClient: TypeAlias = Begin | Ahead | Hidden | Gradient
+ToServer: TypeAlias = Activations | LossGradient | Drained | End
+S = TypeVar("S", bound=OfStep)
 
-    layouts: Sequence[Layout]  # one for each cut that a client may have
-    batch_size: int  # most examples in a message
-    longest: int  # most tokens of one of them
-    wire: Wire  # of activations and hidden states
-    gradients: Wire
-    classes: bool  # the loss counts a class of each text, and not tokens
-    reuse: bool = False  # activations of an example are sent once
-    pipelined: bool = False  # a client begins a step before the gradient of the one before has come
-    auto: bool = False  # the cut is chosen by what clients tell of themselves
-    moments: Sequence[str] = ()  # that move with a weight whose owner changes: fields of the optimizer's state
 
-    @property
-    def u_shaped(self) -> bool:
-        return self.layouts[0].labels == "u-shaped"
+def calls_of(terms: Terms, shared: Tensors) -> list[Call]:
+    """Return what the two may say to each other; `shared` are all weights, but for those that stay home."""
+    reuse, u_shaped = terms.settings.reuse, terms.u_shaped
+    lacking = {"kept": reuse, "rows": reuse, "loss": not u_shaped, "free_bytes": terms.auto}
+    forms = _forms(terms, shared)
+    sizes = {TOKENS: terms.local.batch_size * terms.longest, EXAMPLES: terms.local.batch_size}
+    without = frozenset(name for name, has in lacking.items() if not has)
 
-    @property
-    def width(self) -> int:
-        """Of the hidden states."""
-        return self.layouts[0].cut_model.width
+    def call(question: type[Record], *answers: type[Record], trains: Trains = "nothing") -> Call:
+        return Call(question=question, answers=answers, forms=forms, without=without, trains=trains, sizes=sizes)
 
-    def calls(self, shared: Tensors) -> list[Call]:
-        """Return what the two may say to each other; `shared` are all weights, but for those that stay home."""
-        lacking = {"kept": self.reuse, "rows": self.reuse, "loss": not self.u_shaped, "free_bytes": self.auto}
-        forms, sizes = self._forms(shared), {TOKENS: self.batch_size * self.longest, EXAMPLES: self.batch_size}
-        without = frozenset(name for name, has in lacking.items() if not has)
+    pipelined = terms.settings.pipelined
+    found = [call(Begin, Activations, trains="round")]
+    found += [call(Gradient, Activations, Drained, End) if pipelined else call(Gradient, Activations, End)]
+    found += [call(Ahead, Activations, Drained)] if pipelined else []
+    return found + ([call(Hidden, LossGradient)] if u_shaped else [])
 
-        def call(question: type[Record], *answers: type[Record], trains: Trains = "nothing") -> Call:
-            return Call(question=question, answers=answers, forms=forms, without=without, trains=trains, sizes=sizes)
 
-        found = [call(Begin, Activations, trains="round")]
-        found += [call(Gradient, Activations, Drained, End) if self.pipelined else call(Gradient, Activations, End)]
-        found += [call(Ahead, Activations, Drained)] if self.pipelined else []
-        return found + ([call(Hidden, LossGradient)] if self.u_shaped else [])
+def _forms(terms: Terms, shared: Tensors) -> Forms:
+    """Return the forms of the tensors in each field; where cuts differ, of those at any cut."""
+    layouts = [terms.layout.moved(cut) for cut in terms.all_cuts]
+    width, learns = terms.layout.cut_model.width, {layout.learns_in_front for layout in layouts}
+    parts = [{name for name in layout.trained_by("client") if name in shared} for layout in layouts]
+    weights = _weights(shared, parts)
+    gradient = dict(terms.gradient_wire.specs(width)) if True in learns else {}
+    return {
+        "weights": weights,
+        "delta": weights,
+        "moments": _moments(terms, weights),
+        "activations": _maybe(terms.wire.specs(width), terms.settings.reuse),  # the server may have all
+        "labels": _maybe(_labels(terms), terms.settings.reuse),
+        "hidden": terms.wire.specs(width),
+        "loss_gradient": terms.gradient_wire.specs(width),
+        "gradient": _maybe(gradient, len(learns) > 1),  # at some cuts nothing is trained in front
+    }
 
-    def _forms(self, shared: Tensors) -> Forms:
-        width, learns = self.width, {layout.learns_in_front for layout in self.layouts}
-        weights = self._weights(shared)
-        gradient = dict(self.gradients.specs(width)) if True in learns else {}
-        return {
-            "weights": weights,
-            "delta": weights,
-            "moments": self._moments(weights),
-            "activations": _maybe(self.wire.specs(width), self.reuse),  # the server may have all
-            "labels": _maybe(self._labels(), self.reuse),
-            "hidden": self.wire.specs(width),
-            "loss_gradient": self.gradients.specs(width),
-            "gradient": _maybe(gradient, len(learns) > 1),  # at some cuts nothing is trained in front
-        }
 
-    def _weights(self, shared: Tensors) -> dict[str, TensorSpec]:
-        """Return the specs of a client's part; what is not its part at every cut is optional."""
-        of_cuts = [{name for name in layout.trained_by("client") if name in shared} for layout in self.layouts]
-        always = set.intersection(*of_cuts)
-        specs = specs_of({name: shared[name] for name in sorted(set.union(*of_cuts))}, "float32")
-        return {name: replace(spec, optional=name not in always) for name, spec in specs.items()}
+def _weights(shared: Tensors, parts: list[set[str]]) -> dict[str, TensorSpec]:
+    """Return the specs of a client's part, whose names at each cut are given; what is not its part at every cut is optional."""
+    always = set.intersection(*parts)
+    specs = specs_of({name: shared[name] for name in sorted(set.union(*parts))}, "float32")
+    return {name: replace(spec, optional=name not in always) for name, spec in specs.items()}
 
-    def _moments(self, weights: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-        """Return the specs of moments that go with a weight whose owner changes."""
-        return {
-            f"{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
-            for field in self.moments
-            for name, spec in weights.items()
-            if spec.optional
-        }
 
-    def _labels(self) -> Mapping[str, TensorSpec]:
-        if self.u_shaped:
-            return {}
-        name, size = (CLASSES, EXAMPLES) if self.classes else (TARGETS, TOKENS)
-        return {name: TensorSpec(dtype="int32", shape=(size,))}
+def _moments(terms: Terms, weights: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Return the specs of moments that go with a weight whose owner changes."""
+    moves = terms.auto and terms.local.keep_optimizer
+    return {
+        f"{field}/{name}": replace(spec, shape=(), most=MOST_COUNT) if field == "step" else spec
+        for field in (moment_fields(terms.local) if moves else ())
+        for name, spec in weights.items()
+        if spec.optional
+    }
+
+
+def _labels(terms: Terms) -> Mapping[str, TensorSpec]:
+    if terms.u_shaped:
+        return {}
+    name, size = (CLASSES, EXAMPLES) if terms.of_texts else (TARGETS, TOKENS)
+    return {name: TensorSpec(dtype="int32", shape=(size,))}
 
 
 def _maybe(specs: Mapping[str, TensorSpec], optional: bool) -> Mapping[str, TensorSpec]:
     return {name: replace(spec, optional=True) for name, spec in specs.items()} if optional else specs
 
 
-def set_apart(tensors: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the optimizer's moments in a message, by "field/weight", and its other tensors."""
-    moments = {name.removeprefix(MOMENTS): value for name, value in tensors.items() if name.startswith(MOMENTS)}
-    return moments, {name: value for name, value in tensors.items() if not name.startswith(MOMENTS)}
-
-
-def check_part(tensors: Tensors, layout: Layout, home: Collection[str]) -> None:
-    """Raise OffManifest unless these are the weights of the client's part, but for those that stay home.
-
-    Where cuts differ, the manifest allows the weights of any cut: what belongs to this one is checked here.
-    """
-    due = set(layout.trained_by("client")) - set(home)
-    if set(tensors) != due:
-        other = sorted(set(tensors) ^ due)
-        raise OffManifest(f"weights of the first {layout.cut} blocks were due; {len(other)} differ, the first: {other[0]!r}")
-
-
-def expect(message: Message, kind: str, step: int | None = None) -> Message:
-    """Return the message if it is the one that is due.
+def expect(said: Record, form: type[S], step: int) -> S:
+    """Return what was said if it is what is due: of this form, and of this step.
 
     Raises:
-        OffManifest: if another one came.
+        OffManifest: if something else came.
     """
-    if message.kind != kind or (step is not None and message.facts["step"] != step):
+    if not isinstance(said, form) or said.step != step:
+        named = f" of step {said.step}" if isinstance(said, OfStep) else ""
         raise OffManifest(
-            f"message {message.kind!r} of step {message.facts.get('step')} came where {kind!r} of step {step} was due; "
-            "is every message answered once?"
+            f"message {said.kind!r}{named} came where {form.kind!r} of step {step} was due; is every message answered once?"
         )
-    return message
+    return said

@@ -17,7 +17,6 @@ client waits for its answers), and what the output head computes is left out, as
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,9 +26,7 @@ from ...learning.worker import Worker
 from ...records import ClientId
 from ...tasks.shard import Shard, training_batches
 from .cost import client_flops, exchanges, round_cost, server_flops, tokens_per_round
-
-if TYPE_CHECKING:
-    from .bound import BoundSplit
+from .terms import Terms, check_cut
 
 NEAR = 0.05  # share of the least time by which a deeper cut may take longer
 PROFILED_STEPS, PROFILED_SECONDS = 3, 20.0  # what is measured, at most
@@ -84,17 +81,17 @@ class Choice:
     reason: str
 
 
-def cut_costs(protocol: "BoundSplit", work: Work, means: Means, *, together: int = 1) -> dict[int, CutCost | str]:
+def cut_costs(terms: Terms, work: Work, means: Means, *, together: int = 1) -> dict[int, CutCost | str]:
     """Return what a round costs one client at each cut from 1 on, or why a cut cannot be.
 
     Args:
         together: clients in a round, which share the server.
     """
     found: dict[int, CutCost | str] = {}
-    for cut in range(1, protocol.layout.most_cut + 1):
+    for cut in range(1, terms.layout.most_cut + 1):
         try:
-            at = protocol.at_cut(cut)
-            protocol.settings.check_cut(protocol.worker, at.layout)
+            at = terms.at_cut(cut)
+            check_cut(terms.settings, terms.worker, at.layout)
         except SettingError as error:
             found[cut] = str(error)
             continue
@@ -102,19 +99,19 @@ def cut_costs(protocol: "BoundSplit", work: Work, means: Means, *, together: int
     return found
 
 
-def _cost(protocol: "BoundSplit", work: Work, means: Means, together: int) -> CutCost:
-    spent = round_cost(protocol, examples=work.examples, tokens_per_example=work.tokens_per_example, rounds=work.rounds)
-    tokens = tokens_per_round(protocol.local, work.examples, work.tokens_per_example)
+def _cost(terms: Terms, work: Work, means: Means, together: int) -> CutCost:
+    spent = round_cost(terms, examples=work.examples, tokens_per_example=work.tokens_per_example, rounds=work.rounds)
+    tokens = tokens_per_round(terms.local, work.examples, work.tokens_per_example)
     return CutCost(
-        cut=protocol.layout.cut,
+        cut=terms.layout.cut,
         client_seconds=spent.train_flops / means.client_flops,
-        server_seconds=server_flops(protocol.layout, round(tokens)) * together / means.server_flops,
+        server_seconds=server_flops(terms.layout, round(tokens)) * together / means.server_flops,
         link_seconds=(spent.up_bytes + spent.down_bytes) / means.bandwidth
-        + exchanges(protocol, protocol.local.steps_per_round(work.examples)) * means.latency_s,
+        + exchanges(terms, terms.local.steps_per_round(work.examples)) * means.latency_s,
         up_bytes=spent.up_bytes,
         down_bytes=spent.down_bytes,
         memory_bytes=spent.memory_bytes,
-        overlapped=protocol.settings.pipelined,
+        overlapped=terms.settings.pipelined,
         fits=means.memory_bytes is None or spent.memory_bytes <= means.memory_bytes,
     )
 
@@ -166,10 +163,10 @@ def _reason(best: CutCost, fastest: CutCost, possible: Sequence[CutCost], fittin
     return told
 
 
-def measured_flops(protocol: "BoundSplit", shard: Shard) -> float:
+def measured_flops(terms: Terms, shard: Shard) -> float:
     """Return the operations a second that this machine does in training the whole model on batches of `shard`; weights stay as they are."""
-    worker, tokens, seconds = protocol.worker, 0, 0.0
-    sizes, local = shard.sizes_N.tolist(), protocol.local
+    worker, tokens, seconds = terms.worker, 0, 0.0
+    sizes, local = shard.sizes_N.tolist(), terms.local
     draw = stream(worker.seed, "profile")
     device = [worker.device] if worker.device.type == "cuda" else []
     training = worker.model.training
@@ -187,7 +184,7 @@ def measured_flops(protocol: "BoundSplit", shard: Shard) -> float:
     finally:
         worker.model.train(training)
         worker.model.zero_grad(set_to_none=True)
-    whole = client_flops(protocol.layout, tokens) + server_flops(protocol.layout, tokens)
+    whole = client_flops(terms.layout, tokens) + server_flops(terms.layout, tokens)
     return whole / seconds
 
 

@@ -1,6 +1,6 @@
 """One side of the cut at one client: its trained weights, their optimizer, and what it writes and reads."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract
 
 # N tokens without padding, H hidden width
+
+MOMENTS = "moments/"  # in front of the name of an optimizer's moment, which is FIELD/WEIGHT
 
 
 class Side:
@@ -98,6 +100,17 @@ def moment_fields(settings: LocalTraining) -> tuple[str, ...]:
     if settings.optimizer == "adamw":
         return ("exp_avg", "exp_avg_sq", "step")
     return ("momentum_buffer",) if settings.momentum else ()
+
+
+def moments_in(tensors: Tensors) -> dict[str, Tensor]:
+    """Return the optimizer's moments among what a client keeps, by "field/weight"."""
+    return {name.removeprefix(MOMENTS): value for name, value in tensors.items() if name.startswith(MOMENTS)}
+
+
+def moved(moments: Tensors, names: Container[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return moments of the weights in `names`, and those of others, by "field/weight"."""
+    inside = {name: value for name, value in moments.items() if name.split("/", 1)[1] in names}
+    return inside, {name: value for name, value in moments.items() if name not in inside}
 
 
 class Line:

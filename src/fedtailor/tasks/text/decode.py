@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..task import by_instance
+from ..by_instance import by_instance
 from .room import places_in_front
 
 # B sequences that are being written, L tokens of the longest prompt, V vocabulary

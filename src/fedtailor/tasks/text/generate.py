@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ...errors import SettingError
 from ...limits import BatchSize, Few, Length, Number
+from ..by_instance import by_instance
 from ..losses import Progress
 from ..shard import evaluation_batches
-from ..task import by_instance
 from .room import context, places_in_front
 from .ways import choose_way
 

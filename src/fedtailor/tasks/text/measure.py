@@ -7,10 +7,12 @@ from torch import Tensor
 
 from ...metrics.figure import OF_COUNTS, perplexity
 from ...metrics.own import own_score
-from ..evaluation import Measured, Pass, metrics_of, writes_texts
+from ..by_instance import by_instance
+from ..evaluate import metrics_of, writes_texts
+from ..evaluation import Measured, Pass
 from ..losses import Losses, sum_losses
 from ..shard import Batch, Shard, collate, inputs_of, tokens_of
-from ..task import Bench, Objective, TextTask, by_instance, padding_of
+from ..task import Bench, Objective, TextTask, padding_of
 from .written import score_texts, write_texts
 
 

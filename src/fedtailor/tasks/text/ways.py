@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...causes import detail_of
 from ...errors import BackboneError
-from ..task import by_instance
+from ..by_instance import by_instance
 from .decode import (
     Begun,
     Rules,

@@ -9,7 +9,6 @@ numbers of examples; SplitFed averages their gradients in each step. `pipeline: 
 SOSP 2019). Gradients are clipped by the norm of each side alone.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,13 +16,9 @@ from ...aggregation import FedAvg
 from ...errors import SettingError
 from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
-from ...learning.worker import Worker
 from ...limits import Few
 from ...messages.wires.table import Float32Wire, Wire
-from ...records import ClientId
-from .bound import BoundSplit
-from .layout import Labels, Layout, lay_out
-from .reuse import check_reuse
+from .layout import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,59 +97,3 @@ class Split:
                 "local.keep_optimizer is True, which server: sequential does not know, where one server part learns from all; choose server: "
                 "parallel, or leave it out"
             )
-
-    def at(self, worker: Worker, cuts: Mapping[ClientId, int] | None = None) -> BoundSplit:
-        """Return the protocol, cut into the worker's model.
-
-        Args:
-            cuts: of the clients that differ.
-
-        Raises:
-            SettingError: if a cut is not there, or tuning or home weights make no sense across it.
-            BackboneError: if the model cannot be cut.
-        """
-        layout = lay_out(worker, cut=1 if self.cut == "auto" else self.cut, labels=self.labels)
-        if self.cut == "auto" and self.least_cut > layout.most_cut:
-            raise SettingError(
-                f"protocol.least_cut is {self.least_cut}, but this backbone has {layout.blocks} blocks, and with labels: {self.labels} a client holds "
-                f"at most {layout.most_cut} of them; try least_cut: 1"
-            )
-        for client, cut in sorted((cuts or {}).items()):
-            try:
-                self.check_cut(worker, layout.moved(cut))
-            except SettingError as error:
-                raise SettingError(f"clients.overrides.{client}: {error}") from None
-        choices = (layout.cut,) if self.cut != "auto" else self._possible(worker, layout)
-        self.check_cut(worker, layout.moved(choices[0]))
-        return BoundSplit(
-            settings=self, worker=worker, layout=layout.moved(_middle(choices)), choices=choices, cuts=dict(cuts or {})
-        )
-
-    def _possible(self, worker: Worker, layout: Layout) -> tuple[int, ...]:
-        """Return the cuts that a client may have, with cut: auto; if none makes sense, the last one, which then tells why."""
-
-        def makes_sense(cut: int) -> bool:
-            try:
-                self.check_cut(worker, layout.moved(cut))
-            except SettingError:
-                return False
-            return True
-
-        found = range(self.least_cut, layout.most_cut + 1)
-        return tuple(cut for cut in found if makes_sense(cut)) or (found[-1],)
-
-    def check_cut(self, worker: Worker, layout: Layout) -> None:
-        """Raise SettingError if home weights or reuse make no sense at a layout's cut."""
-        strange = sorted(worker.home - set(layout.trained_by("client")))
-        if strange:
-            raise SettingError(
-                f"personalization keeps {len(strange)} weights home that lie in the server's part (first: {strange[0]!r}); name weights of "
-                f"the first {layout.cut} blocks" + (" or of the head" if self.labels == "u-shaped" else "")
-            )
-        if self.reuse:
-            check_reuse(worker, layout)
-
-
-def _middle(choices: Sequence[int]) -> int:
-    """Return the cut that a client has before anything is known of it."""
-    return choices[(len(choices) - 1) // 2]

@@ -1,0 +1,124 @@
+"""Split learning, cut into one model: what a run is carried out with."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...interfaces import Aggregation, Federation
+from ...learning.client import ClientState
+from ...learning.local import LocalTraining
+from ...learning.worker import OnStep, Worker
+from ...ledger import Sizes
+from ...messages import Call
+from ...messages.wires.table import Wire
+from ...personalization import Personalization, Shared
+from ...records import ClientId, Cost, Round, ServerState
+from ...tasks.shard import Shard
+from ...tensors import Tensors
+from ..rounds.sampling import Sampler
+from .client import SplitClient
+from .cost import round_cost
+from .messages import calls_of
+from .server import serve
+from .settings import Split
+from .terms import Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRun:
+    """What a run is carried out with."""
+
+    terms: Terms
+
+    trains: ClassVar[bool] = True  # see `AveragingRun`
+    own_models: ClassVar[bool] = False  # see `AveragingRun`
+    knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
+
+    @property
+    def settings(self) -> Split:
+        return self.terms.settings
+
+    @property
+    def local(self) -> LocalTraining:
+        return self.settings.local
+
+    @property
+    def aggregation(self) -> Aggregation:
+        return self.settings.aggregation
+
+    @property
+    def wire(self) -> Wire:
+        return self.settings.wire
+
+    @property
+    def notice(self) -> str:
+        """What those who own the data should know before a run, in a sentence."""
+        return notice(self.terms)
+
+    def of_client(self, client: ClientId) -> "SplitRun":
+        """Return the protocol as the job cuts it for a client, or as it begins if the server chooses."""
+        return SplitRun(terms=self.terms.of_client(client))
+
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before round 1: the weights that are in place, both parts joined."""
+        return ServerState(version=0, shared=worker.tensors())
+
+    def serve(
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
+    ) -> Generator[Round, None, None]:
+        """Yield after each round; see `server.serve`."""
+        return serve(self.terms, federation, state, sampler, rounds=rounds)
+
+    def client(
+        self,
+        worker: Worker,
+        state: ClientState,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> SplitClient:
+        """Return the part that answers messages at one client; see `AveragingRun.client`."""
+        technique = personalization or Shared()
+        return SplitClient(
+            terms=self.terms, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
+        )
+
+    def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
+        """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
+        return calls_of(self.terms, shared)
+
+    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+        """Return nothing: bytes go by the step, and `cost` knows them."""
+        return {}
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, estimated; with reuse as a mean over `sizes.rounds`."""
+        return round_cost(self.terms, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
+
+
+def notice(terms: Terms) -> str:
+    """Return what those who own the data should know before a run."""
+    kept = "labels go to the server"
+    if terms.u_shaped:
+        kept = "labels are not sent, but who knows the head, as the server does, can tell them from the loss's gradients"
+    if terms.u_shaped and not terms.of_texts:
+        kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
+    least = min(terms.all_cuts)
+    where = f"behind block {least}" if terms.all_cuts == [least] else f"for some behind block {least}"
+    told = (
+        f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here {where} of "
+        f"{terms.layout.blocks}); {kept}"
+    )
+    if terms.settings.reuse:
+        told += "; with reuse the server keeps the activations of every example until the run ends, and is told by number in which steps each takes part"
+    if terms.auto:
+        told += "; with cut: auto the server chooses how deep the cut is, from protocol.least_cut on, and is told how much memory is free at each client"
+    return told

@@ -1,0 +1,26 @@
+"""Catalogues: what clients say of their indexes before the first question."""
+
+from collections.abc import Mapping
+
+from ..errors import SettingError
+from .messages import Catalogue, Describe
+from .router import Centroids, Router, Routing
+
+
+def routing_of(router: Router | None, catalogues: Mapping[str, Catalogue]) -> Routing | None:
+    """Return which clients are asked, by the centroids in their catalogues."""
+    if router is None:
+        return None
+    if len(catalogues) < 2:
+        raise SettingError("router chooses among clients, and there is but one; leave it out")
+    told = {
+        name: Centroids(vectors=one.centroids.numpy(), sizes=one.sizes or [])
+        for name, one in catalogues.items()
+        if one.centroids is not None
+    }
+    return Routing(centroids=told, margin=router.margin)
+
+
+def describe(router: Router | None) -> Describe:
+    """Return what asks for a catalogue, with centroids if clients are chosen by them."""
+    return Describe(count=router.count if router else 0, smallest=router.smallest if router else 1)
