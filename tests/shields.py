@@ -74,8 +74,8 @@ class HalvedSum:
 class Halved:
     """Halves the mean of a round."""
 
-    def on_sum(self, rule, *, clients, rate):
-        assert (clients, rate) == (4, 1.0)
+    def on_sum(self, rule, plan):
+        assert (plan.clients, plan.rate, plan.rounds, plan.expected) == (4, 1.0, 1, 4.0)
         return HalvedSum(inner=rule)
 
 

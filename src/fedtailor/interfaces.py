@@ -145,6 +145,9 @@ class RuleTraits:
     The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
     [out, carry], which start at zero and count with scale 1. They travel down only.
     """
+    any_answers: bool = (
+        False  # a round counts however few answered, and is not tried again: under differential privacy either would be told
+    )
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
     needs_label_counts: bool = False  # of logits: clients report how many of their examples have each label
 
@@ -156,12 +159,28 @@ def traits_of(rule: object) -> RuleTraits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is known of a run before its first round; the same at the server and at all clients."""
+
+    clients: int  # that train
+    rate: float  # share of them that is asked in a round, in (0, 1]
+    rounds: int
+    values: int  # in one client's update
+
+    @property
+    def expected(self) -> float:
+        """How many clients a round asks, on average."""
+        return self.rate * self.clients
+
+
+@dataclass(frozen=True, kw_only=True)
 class Crossing:
     """Where a message is when a protection sees it."""
 
     client: ClientId  # whose border it crosses; "" at the server, where one gate is everybody's
     spec: MessageSpec  # what the manifest says of messages of this kind: which tensors reveal what
     asked: Message | None = None  # the request that it answers, at a client
+    plan: Plan | None = None  # of the run; None where there is none, as when a backbone is sent
 
     def revealing(self, what: TensorsReveal, message: Message) -> Tensors:
         """Return the tensors of the message that reveal `what`; lazy ones stay so."""
@@ -199,13 +218,11 @@ class AroundFederation(Protocol):
 class OnSum(Protocol):
     """The part of a protection that sums a round's updates itself: with noise, a constant divisor, or rounds without answers."""
 
-    def on_sum(self, rule: Aggregation, *, clients: int, rate: float) -> Aggregation:
+    def on_sum(self, rule: Aggregation, plan: Plan) -> Aggregation:
         """Return a rule that sums the updates in this protection's way, and hands `rule` their mean as if one client had sent it.
 
         Args:
             rule: of the job; a weighted mean is all that it needs (`RuleTraits.linear`).
-            clients: that train in this run.
-            rate: share of them that is asked in a round, in (0, 1].
         """
 
 

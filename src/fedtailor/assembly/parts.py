@@ -11,6 +11,7 @@ import torch
 from ..clock import today
 from ..data.divide import Divided
 from ..federation.ranked import RankOf
+from ..interfaces import Plan
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.recompute import check_recomputing
@@ -21,10 +22,10 @@ from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from ..models.kinds import kind_of
 from ..personalization import Dual
-from ..protection import Gate, make_gate
+from ..protection import Budget, Gate, make_gate
 from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
 from ..protocols.personal import personal_length
-from ..protocols.rounds.sampling import Sampler, clients_per_round
+from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
 from ..tasks import Task, Writes, pooling_of
 from ..tasks.evaluate import figure_names
@@ -51,7 +52,7 @@ from .fits import (
 )
 from .memory import within_memory
 from .own_backbones import own_models
-from .protected import summed_protocol
+from .protected import budget_of, coins_of, plan_of, settled, summed_protocol
 from .public import known_examples, load_public, ready_protocol
 from .ranks import Ranks, choose_ranks
 from .texts import report_clock, report_cut
@@ -80,6 +81,8 @@ class Parts:
     own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
     own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+    plan: Plan | None = None
+    budget: Budget | None = None  # of privacy, where a protection spends one
     told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def worker_of(self, client: ClientId) -> Worker:
@@ -88,7 +91,7 @@ class Parts:
 
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
-        return make_gate(self.manifest, self.job.protection, client=client)
+        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan)
 
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
@@ -145,7 +148,7 @@ def assemble(
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
     """
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
-    job = job.decided()
+    job = settled(job, warn)
     doing("reading the data and dividing them among clients")
     keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
     divided = divided or divide_data(job, given)
@@ -196,9 +199,9 @@ def assemble(
         if len(state.train) or client in divided.elsewhere
     ]
     check_sizes(job, infos, warn)
-    per_round = clients_per_round(len(infos), fraction=job.clients.fraction, per_round=job.clients.per_round)
-    share = per_round / max(1, len(infos))
-    settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), clients=len(infos), rate=share)
+    plan = plan_of(job, shared, clients=len(infos))
+    budget = budget_of(job, plan, warn)
+    settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     if isinstance(protocol, DistillationRun):
         for one in (worker, *own_workers.values()):
@@ -206,7 +209,7 @@ def assemble(
         for client, of_client in own_workers.items():
             protocol.check_client(of_client, client)
     validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
-    sizes_of = partial(_sizes, job, protocol, share=share, validated=validated)
+    sizes_of = partial(_sizes, job, protocol, share=plan.rate, validated=validated)
     parts = Parts(
         job=job,
         backbone=backbone,
@@ -214,8 +217,15 @@ def assemble(
         protocol=protocol,
         states=states,
         sampler=Sampler(
-            clients=infos, per_round=per_round, select=job.clients.select, seed=job.seed, most_weight=job.clients.most_weight
+            clients=infos,
+            per_round=round(plan.expected),
+            select=job.clients.select,
+            seed=job.seed,
+            most_weight=job.clients.most_weight,
+            coins=coins_of(budget),
         ),
+        plan=plan,
+        budget=budget,
         server_validation=files["validation"],
         server_test=files["test"],
         divided=divided,

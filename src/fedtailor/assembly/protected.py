@@ -3,19 +3,74 @@
 from dataclasses import replace
 
 from ..errors import SettingError
-from ..interfaces import OnSum, Protection, traits_of
+from ..interfaces import OnSum, Plan, Protection, traits_of
 from ..job import Job
+from ..protection import Budget, Spending, noise
 from ..protocols import Averaging, Distillation, Prompting, Split
+from ..protocols.rounds.sampling import Coins, clients_per_round
+from ..records import ClientId
+from ..tensors import Tensors
+from .fits import Warn
+
+
+def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
+    """Return what is known of a run before its first round.
+
+    Args:
+        shared: the exchanged weights.
+        clients: that train.
+    """
+    trains = job.protocol.aggregation.trains(1) if isinstance(job.protocol, Averaging) else lambda name: True
+    values = sum(tensor.numel() for name, tensor in shared.items() if trains(name))
+    per_round = clients_per_round(clients, fraction=job.clients.fraction, per_round=job.clients.per_round)
+    return Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
+
+
+def settled(given: Job, warn: Warn) -> Job:
+    """Return the job with the numbers that `auto` stands for and without what its protections replace, which is said."""
+    job = given.decided()
+    for name in ("keep", "patience"):
+        then, now = getattr(given.stop, name), getattr(job.stop, name)
+        if then != now:
+            warn(
+                f"protection: stop.{name} is {'null' if now is None else now} here, and not {then}: clients' validation data must not choose a round"
+            )
+    return job
+
+
+def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
+    """Return what counts the privacy that a run spends; None if nothing in the job spends any.
+
+    Raises:
+        SettingError: if the job does not go with what spends it, or several protections do.
+    """
+    spending = [protection for protection in job.protection if isinstance(protection, Spending)]
+    if not spending:
+        return None
+    if len(spending) > 1:
+        raise SettingError(
+            f"protection lists {len(spending)} entries that spend a privacy budget, which would be counted apart; keep one"
+        )
+    for note in spending[0].check(job, plan):
+        warn(note)
+    return spending[0].budget(plan)
+
+
+def coins_of(budget: Budget | None) -> Coins | None:
+    """Return the coins that draw the clients of a round, where who takes part must stay secret; every throw is charged."""
+    if budget is None:
+        return None
+
+    def charge(round: int, asked: list[ClientId]) -> None:
+        budget.charge(asked)
+
+    return Coins(toss=lambda: noise.coin(budget.next.rate, noise.system_bytes), drawn=charge)
 
 
 def summed_protocol(
-    job: Job, protocol: Averaging | Distillation | Split | Prompting, *, clients: int, rate: float
+    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan
 ) -> Averaging | Distillation | Split | Prompting:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
-
-    Args:
-        clients: that train.
-        rate: share of them that is asked in a round.
 
     Raises:
         SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates.
@@ -35,7 +90,7 @@ def summed_protocol(
                 f"{name} does not go with aggregation: {getattr(rule, 'kind', type(rule).__name__)}, which needs more than the sum of all updates; "
                 "choose fedavg, fedavgm, fedadam, ffa-lora or another rule that is linear, or leave the protection out"
             )
-        protocol = replace(protocol, aggregation=protection.on_sum(rule, clients=clients, rate=rate))
+        protocol = replace(protocol, aggregation=protection.on_sum(rule, plan))
     return protocol
 
 

@@ -82,10 +82,22 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
         yield "protocol", f"{settings['protocol']['kind']}, {rule}"
     yield from _prompts(parts)
     yield "personalization", settings["personalization"]["kind"]
+    yield from _protection(job, parts)
     yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+
+
+def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what protects clients, and what a run of all planned rounds spends of its privacy budget."""
+    if not job.protection:
+        return
+    yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
+    if parts.budget is not None:
+        rounds = parts.job.stop.rounds
+        yield "privacy", "; ".join(parts.budget.sentences(ahead=rounds))
+        yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
 
 
 def _prompts(parts: "Parts") -> Iterator[tuple[str, str]]:
@@ -194,8 +206,13 @@ def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[
     rounds, share = planned_rounds(parts), parts.sampler.per_round / max(1, len(costs))
     up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
     flops = sum(cost.train_flops for cost in costs.values()) * share
+    asked = (
+        f"{parts.sampler.per_round} of {len(costs)} clients"
+        if parts.budget is None
+        else f"each of {len(costs)} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
+    )
+    yield "asked a round", f"{asked}, for {rounds} rounds at most"
     work = "training" if parts.protocol.trains else "scoring"
-    yield "asked a round", f"{parts.sampler.per_round} of {len(costs)} clients, for {rounds} rounds at most"
     yield (
         "sent a round",
         f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "

@@ -20,6 +20,7 @@ from ..limits import Few, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
+from ..protection import PROTECTIONS, Spending
 from ..protocols import METHODS, PROTOCOLS, WIRES, Averaging, Distillation, Method, Prompting, Split, Wire
 from ..tasks import TASKS
 from ..tasks.evaluation import Evaluation
@@ -57,7 +58,7 @@ TASK = Registry(what="task", classes=TASKS)
 TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
 PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
-PROTECTION = Registry(what="protection", classes={}, promise=Protection)
+PROTECTION = Registry(what="protection", classes=PROTECTIONS, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
@@ -211,13 +212,15 @@ class Job(BaseModel):
         return write_yaml(self.to_dict())
 
     def decided(self) -> "Job":
-        """Return the job with the usual learning rates of its tuning wherever one is `auto`."""
+        """Return the job with the usual learning rates of its tuning wherever one is `auto`, and what its protections replace."""
         usual = usual_learning_rate(self.tuning, self.task.backbone)
         parts = {name: getattr(self, name) for name in ("protocol", "personalization")}
         decided = {
             name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
         }
-        return self if decided == parts else self.model_copy(update=decided)
+        for protection in self.protection:
+            decided |= protection.settles(self) if isinstance(protection, Spending) else {}
+        return self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":
         """Return the job with one setting changed: `job.replace("tuning.rank", 16)`."""

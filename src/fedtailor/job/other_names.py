@@ -80,6 +80,7 @@ SETTINGS: Mapping[str, str] = {
     "threads": "num_workers dataloader_num_workers num_threads n_jobs torch_num_threads num_cpus",
     "seed": "random_seed data_seed random_state np_seed torch_seed",
     "name": "run_name job_name exp_name experiment_name job_id",
+    "protection: [{kind: dp, epsilon: 8}]": "target_epsilon target_delta dp_noise dp_clip_norm differential_privacy privacy_budget",
 }
 # what has no setting of its own: what to do
 INSTEAD: Mapping[str, str] = {
@@ -91,7 +92,6 @@ INSTEAD: Mapping[str, str] = {
     "trust_remote_code": "code that comes with a model is never run; leave it out",
     "do_sample top_p sampling": "texts are written greedily or by beams, so that a run repeats; leave it out",
     "adam_beta1 adam_beta2 adam_epsilon": "adamw has torch's own moments; leave it out",
-    "noise_multiplier target_epsilon target_delta dp_noise dp_clip_norm differential_privacy privacy_budget": "no protection by noise can be chosen yet; see docs/privacy.md",
     "secure_aggregation secagg use_secagg": "there is no secure aggregation yet; see docs/privacy.md",
     "packing sample_packing group_by_length padding pad_to_max_length": "batches are formed by length by themselves; leave it out",
     "modules_to_save": "a classifier's head is trained with every tuning; leave it out",

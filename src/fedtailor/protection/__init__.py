@@ -1,5 +1,12 @@
 """What may leave a client, and what happens to it before it does."""
 
+from collections.abc import Mapping
+
+from .budget import FILE as BUDGET_FILE
+from .budget import Budget, Spending
+from .dp import Dp
 from .gate import Encoded, Gate, make_gate
 
-__all__ = ["Encoded", "Gate", "make_gate"]
+PROTECTIONS: Mapping[str, type] = {"dp": Dp}
+
+__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Dp", "Encoded", "Gate", "Spending", "make_gate"]

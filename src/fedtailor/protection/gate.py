@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from ..errors import OffManifest
-from ..interfaces import Crossing, OnMessages, Protection
+from ..interfaces import Crossing, OnMessages, Plan, Protection
 from ..messages.codec import encode, read_forms, read_head, read_tensors
 from ..messages.manifest import Direction, Manifest
 from ..messages.stream import Stream
@@ -22,6 +22,7 @@ class Gate:
     manifest: Manifest
     protections: Sequence[OnMessages] = ()
     client: ClientId = ""  # at whose border it stands; "" at the server
+    plan: Plan | None = None  # of the run
 
     def at(self, client: ClientId) -> "Gate":
         """Return the gate at one client's border; the same one where nothing depends on whose it is."""
@@ -67,7 +68,7 @@ class Gate:
     def _crossing(self, message: Message, asked: Message | None = None) -> Crossing | None:
         """Return where a message is that goes up; None if none of its kind may."""
         spec = self.manifest.up.get(message.kind)
-        return None if spec is None else Crossing(client=self.client, spec=spec, asked=asked)
+        return None if spec is None else Crossing(client=self.client, spec=spec, asked=asked, plan=self.plan)
 
     def _read(self, data: Encoded, direction: Direction, due: Sequence[str] | None = None) -> Message:
         """Return a message of one of the kinds that are due; its length and form are looked at before its values are read."""
@@ -95,14 +96,18 @@ class Gate:
         self.manifest.check_values(message, direction)
 
 
-def make_gate(manifest: Manifest, protections: Sequence[Protection] = (), *, client: ClientId = "") -> Gate:
+def make_gate(
+    manifest: Manifest, protections: Sequence[Protection] = (), *, client: ClientId = "", plan: Plan | None = None
+) -> Gate:
     """Return the gate for messages of this manifest; whoever sends or takes messages has made its gate here.
 
     Args:
         protections: of the job, in its order; those that change no messages have no part in a gate.
         client: at whose border it stands; "" at the server.
+        plan: of the run.
     """
-    return Gate(manifest=manifest, protections=tuple(p for p in protections if isinstance(p, OnMessages)), client=client)
+    applied = tuple(protection for protection in protections if isinstance(protection, OnMessages))
+    return Gate(manifest=manifest, protections=applied, client=client, plan=plan)
 
 
 def _encode(message: Message) -> Encoded:

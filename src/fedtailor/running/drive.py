@@ -167,7 +167,9 @@ def _carry_out(
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     _write_settings(parts, folder, environment)
-    federation = ranked(protected(connect(parts, folder, notify), parts), parts, progress.rows["evaluations"] if progress else ())
+    federation = ranked(
+        protected(connect(parts, folder, notify), parts, folder), parts, progress.rows["evaluations"] if progress else ()
+    )
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
     notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
     for text in warnings:
@@ -182,17 +184,17 @@ def _carry_out(
     planned = progress.figures["planned_rounds"]
     wanted = wanted_in(parts, progress)
     rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker, wanted=wanted)
-    while (stopped_by := _stopped(job, progress)) is None:
+    while (stopped_by := _stopped(parts, progress)) is None:
         round = _next_round(rounds, notify)
         if round is None:
             stopped_by = "search"
             break
         _check_state(round, job, notify)
-        progress.absorb(round, parts.sizes_of, full=written(job.tuning).every_weight)
+        _absorb(progress, round, parts)
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
         clock.lap(progress, "server")
-        if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(job, progress)):
+        if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
             _evaluate_round(evaluator, progress, job)
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
@@ -204,6 +206,13 @@ def _carry_out(
         notify("warning", text=nothing_better(summary))
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
+
+
+def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
+    """Add what one round made, cost, and spent of a privacy budget."""
+    progress.absorb(round, parts.sizes_of, full=written(parts.job.tuning).every_weight)
+    if parts.budget is not None:
+        progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
 
 
 def _measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> None:
@@ -255,11 +264,14 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
         evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
 
 
-def _stopped(job: Job, progress: Progress) -> str | None:
-    """Return why the run is over, or None. It follows from the progress and `stop`: a resumed run may be given more."""
+def _stopped(parts: Parts, progress: Progress) -> str | None:
+    """Return why the run is over, or None. It follows from the progress, `stop` and the privacy budget: a resumed run may be given more."""
+    job = parts.job
     if job.stop.patience is not None and progress.figures["without_gain"] >= job.stop.patience:
         return "patience"
-    return "rounds" if progress.state.version >= job.stop.rounds else None
+    if progress.state.version >= job.stop.rounds:
+        return "rounds"
+    return "privacy budget" if parts.budget is not None and not parts.budget.affords() else None
 
 
 def _finish(

@@ -10,6 +10,7 @@ from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
 from ..printable import printable
+from ..protection import BUDGET_FILE
 from ..protocols.rounds.counts import CountedFederation, reported
 from ..records import ClientId
 from .folder import RunFolder
@@ -45,8 +46,10 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
     return LocalFederation({client: half(client) for client in parts.states}, parts.sampler.clients, parts.gate_of(), on_failure)
 
 
-def protected(federation: Federation, parts: Parts) -> Federation:
-    """Return the engine with what the job's protections put around it, the first one outermost."""
+def protected(federation: Federation, parts: Parts, folder: RunFolder) -> Federation:
+    """Return the engine with what the job's protections put around it, the first one outermost; what the run has spent of its budget is read."""
+    if parts.budget is not None:
+        parts.budget.open(folder.path / BUDGET_FILE)
     for protection in reversed(parts.job.protection):
         if isinstance(protection, AroundFederation):
             federation = protection.around(federation)

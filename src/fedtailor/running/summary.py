@@ -51,6 +51,7 @@ def summarize(
         },
         **({} if personal is None else {"personal": personal}),
         **({} if distillation is None else {"distillation": distillation}),
+        **({} if parts.budget is None else {"privacy": parts.budget.summary()}),
         **({"prompting": parts.protocol.outcome(progress.state)} if isinstance(parts.protocol, PromptingRun) else {}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),

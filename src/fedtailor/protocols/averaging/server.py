@@ -50,6 +50,7 @@ def serve(
         TooFewClients: if less than the quorum answered, twice.
     """
     local = settings.local
+    quorum = 0.0 if traits_of(settings.aggregation).any_answers else settings.quorum
     while True:
         index = state.version + 1
         request = Train(
@@ -63,9 +64,7 @@ def serve(
         def ask(state: ServerState = state, request: Train = request) -> Tried[_Attempt]:
             return _attempt(settings, federation, state, sampler, request, worker=worker)
 
-        enough = until_enough(
-            ask, index=index, what="a usable update", quorum=settings.quorum, learning_rate=local.peak_learning_rate
-        )
+        enough = until_enough(ask, index=index, what="a usable update", quorum=quorum, learning_rate=local.peak_learning_rate)
         outcome, collector = enough.found.outcome, enough.found.collector
         step = subtract(outcome.shared, state.shared)
         cosines, mean_cosines = enough.found.likeness.measure(outcome.shared)

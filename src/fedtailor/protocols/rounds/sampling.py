@@ -1,7 +1,7 @@
 """Which clients are asked in a round, and how much one of them may count."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -15,8 +15,16 @@ Select = Literal["uniform", "by-size", "stratified"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coins:
+    """Draws each client by a throw of its own that nobody can repeat (Poisson sampling): a round may have none, and one drawn again has others."""
+
+    toss: Callable[[], bool]
+    drawn: Callable[[int, list[ClientId]], None]  # told of a round's clients before any of them is asked
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Draws the clients of each round from (seed, round) alone, without replacement.
+    """Draws the clients of each round from (seed, round) alone, without replacement; or by coins.
 
     `by-size` draws with probability in proportion to the number of examples; `stratified` orders clients by size, cuts
     the order into as many strata as clients are asked, and draws one from each.
@@ -26,11 +34,16 @@ class Sampler:
     per_round: int
     select: Select = "uniform"
     seed: int = 0
+    coins: Coins | None = None
     most_weight: float = 1.0  # largest share of one client in an average of those that answer
 
     def draw(self, round: int) -> list[ClientId]:
         """Return the ids of the clients asked in `round` (from 1), in the order of ids."""
         ids = sorted(client.id for client in self.clients)
+        if self.coins is not None:
+            ids = [client for client in ids if self.coins.toss()]
+            self.coins.drawn(round, ids)
+            return ids
         if self.per_round >= len(ids):
             return ids
         draw = stream(self.seed, "clients", round)

@@ -22,7 +22,11 @@ from .samples import sample_tables
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
+SOMETIMES = {"prefix_cosine": "prefix cosine", "epsilon": "epsilon"}  # columns of rounds.parquet that only some runs have
+EARLY = {
+    "patience": ", stopped early: no better validation loss",
+    "privacy budget": ", stopped early: the privacy budget is spent",
+}
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -67,7 +71,7 @@ def headline(run: Run) -> Text:
     trained = "" if tuning.get("kind") == "none" else f"{tuning.get('kind', '')}{rank}"
     how = protocol.get("method", {}).get("kind", "")  # of prompting
     names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
-    early = ", stopped early: no better validation loss" if summary.get("stopped_by") == "patience" else ""
+    early = EARLY.get(str(summary.get("stopped_by")), "")
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
@@ -134,7 +138,7 @@ def rounds(run: Run) -> Table | None:
     if not rows:
         return None
     table = plain_table("rounds")
-    compared = [(name, title) for name, title in COSINES.items() if any(name in row for row in rows)]
+    compared = [(name, title) for name, title in SOMETIMES.items() if any(name in row for row in rows)]
     for title in ("training loss", "validation loss", *(title for _, title in compared), "up", "down", "time"):
         table.add_column(title, justify="right")
     kept_round = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else max(row["round"] for row in rows)
@@ -159,9 +163,15 @@ def costs(run: Run) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *_gain_line(run)]:
+    for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *_gain_line(run), *_privacy_lines(run)]:
         table.add_row(name, text)
     return table
+
+
+def _privacy_lines(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what the run promises of privacy, and against whom, if it does."""
+    for text in (run.summary.get("privacy") or {}).get("sentences", []):
+        yield "privacy", text
 
 
 def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
