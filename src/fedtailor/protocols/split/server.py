@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...diverged import Diverged
+from ...diverged import check_loss
 from ...errors import OffManifest
 from ...messages.wires.table import read_table
 from ...records import ClientId, Fact, Message
@@ -145,8 +145,7 @@ class ServerTurn:
             return Message(kind=HIDDEN, tensors=tensors, facts={"step": self._step})
         loss, counted = done
         mean = loss / max(1, counted)
-        if not bool(torch.isfinite(mean)):
-            raise Diverged("training loss", mean.item(), step=self._step + 1)
+        check_loss("training loss", mean.item(), step=self._step + 1)
         if mean.requires_grad:
             mean.backward()  # type: ignore[no-untyped-call]
         return self._learned({"loss": mean.item()})
