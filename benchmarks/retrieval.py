@@ -246,7 +246,7 @@ def catalogue_bytes(federation: Federation) -> int:
     from fedtailor.messages import write as written
     from fedtailor.retrieval.messages import Describe
 
-    told: Sequence[Record] = [half.answer(Describe(count=0)) for half in federation.halves.values()]
+    told: Sequence[Record] = [half.answer(Describe(count=0, smallest=1)) for half in federation.halves.values()]
     assert all(isinstance(one, Catalogue) for one in told)
     return sum(len(encode(written(one))) for one in told)
 

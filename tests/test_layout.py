@@ -26,7 +26,8 @@ job
 protocols
 federation
 personalization
-aggregation, protection, learning, retrieval, prompting
+aggregation, protection, learning, retrieval
+prompting
 tasks, tuning, models, data
 ledger
 interfaces, run_files

@@ -48,3 +48,9 @@ def write_job(tmp_path, tiny_backbone_folder):
         return file
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def no_pages(monkeypatch):
+    """Have runs of commands leave no report.html, which costs a second each; tests/report/page tries it."""
+    monkeypatch.setattr("fedtailor.cli.report.leave_report", lambda run: None)

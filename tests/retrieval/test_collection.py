@@ -159,6 +159,23 @@ def test_commands(folders, tmp_path, capsys, monkeypatch):
     assert "share: scores lets none out" in capsys.readouterr().err
 
 
+def test_a_client_says_in_its_own_file_what_it_allows(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("rag", "index", *folders, "--out", "shops") == 0
+    (tmp_path / "shops" / "south" / "allows.yaml").write_text("share: scores\nper_day: 1\n")
+    assert command("rag", "ask", "shops", "white milk") == 2
+    assert "share: passages is more than client south allows, which is scores" in capsys.readouterr().err
+    assert command("rag", "ask", "shops", "white milk", "--share", "scores") == 0
+    said = capsys.readouterr()
+    assert "[1] south" in said.out
+    assert "cold" not in said.out
+    assert (tmp_path / "shops" / "south" / "queries.jsonl").read_text().count("white milk") == 1
+    assert command("rag", "ask", "shops", "white milk", "--share", "scores") == 0
+    said = capsys.readouterr()
+    assert "[1] north" in said.out
+    assert "client south did not answer" in said.err
+
+
 def test_commands_name_what_is_wrong(folders, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command("rag", "ask", "nothing", "x") == 2

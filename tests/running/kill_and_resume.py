@@ -1,7 +1,7 @@
 """Runs a tiny job in children that are killed at random moments, resumes each, and compares with the unbroken run.
 
-Usage: kill_and_resume.py PROTOCOL BACKBONE FOLDER KILLS SEED. PROTOCOL is averaging, which takes a decoder (a Llama), or distillation or split,
-which take an encoder (a BERT). Children are forked after the imports, so that a try takes a second, not ten.
+Usage: kill_and_resume.py PROTOCOL BACKBONE FOLDER KILLS SEED. PROTOCOL is averaging, or prompting, which take a decoder (a Llama), or distillation
+or split, which take an encoder (a BERT). Children are forked after the imports, so that a try takes a second, not ten.
 """
 
 import json
@@ -18,6 +18,7 @@ import transformers.models.bert.modeling_bert  # so that children need not
 import transformers.models.llama.modeling_llama  # noqa: F401
 from distilling import LEARN, class_data, class_job
 from jobs import tiny_job, tiny_rows
+from prompted import METHOD, place_rows, prompting_job
 from split_shapes import class_rows, split_job
 
 import fedtailor.assembly.parts  # noqa: F401  likewise
@@ -36,6 +37,8 @@ def job_of(protocol: str, backbone: str):
         changes = {"stop__rounds": ROUNDS, "clients__fraction": 0.67}
         local = {"learning_rate": 0.02, "optimizer": "adamw", "clip_norm": 1.0, "steps": 4}
         return split_job(backbone, "bert", changes=changes, local=local, cut=1, wire={"kind": "int4"}), class_rows()
+    if protocol == "prompting":
+        return prompting_job(backbone, protocol__method={**METHOD, "generations": 4}, clients__fraction=0.67), place_rows()
     return tiny_job(backbone, stop__rounds=ROUNDS, protocol__local__keep_optimizer=True, clients__fraction=0.5), tiny_rows()
 
 
@@ -58,6 +61,7 @@ def outcome(folder: Path) -> dict[str, object]:
     """Return the bytes of every file of tensors (result, checkpoints, what clients keep), and the figures of the run."""
     summary = json.loads((folder / "summary.json").read_text())
     files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+    files["found"] = summary.get("prompting")
     own = {name: value for name, value in summary.get("distillation", {}).items() if "seconds" not in name}
     return files | {name: summary[name] for name in ("metrics", "clients", "validation_loss")} | {"own": own}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(("protocol", "kills"), [("averaging", 10), ("distillation", 3), ("split", 3)])
+@pytest.mark.parametrize(("protocol", "kills"), [("averaging", 10), ("distillation", 3), ("split", 3), ("prompting", 3)])
 def test_kill_9_at_random_moments(tiny_backbone_folder, tiny_bert_folder, tmp_path, protocol, kills):
     script = Path(__file__).with_name("kill_and_resume.py")
-    backbone = tiny_backbone_folder if protocol == "averaging" else tiny_bert_folder
+    backbone = tiny_backbone_folder if protocol in ("averaging", "prompting") else tiny_bert_folder
     done = subprocess.run(
         [sys.executable, str(script), protocol, str(backbone), str(tmp_path), str(kills), "0"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

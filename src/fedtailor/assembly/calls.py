@@ -12,6 +12,7 @@ from ..protocols import Ready
 from ..protocols.alone import alone_call
 from ..protocols.evaluation import evaluation_call
 from ..protocols.personal import personal_call
+from ..protocols.prompting.messages import any_prompt
 from ..tensors import Tensors
 
 
@@ -30,7 +31,8 @@ def calls_of(
     calls = protocol.calls(shared, figures, rounds=job.stop.rounds)
     if not measures_gain(job, protocol):
         calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
-    calls = [*calls, evaluation_call({} if protocol.own_models else shared, figures, home=own)]
+    evaluation = evaluation_call({} if protocol.own_models else shared, figures, home=own)
+    calls = [*calls, evaluation if protocol.trains else any_prompt(evaluation)]
     if job.personalization.personal:
         calls += [personal_call(shared, figures)]
         calls += [alone_call(shared, figures)] if job.evaluation.local_only else []

@@ -15,7 +15,7 @@ from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
 from ..models.kinds import kind_of
 from ..personalization import Ditto, Dual
-from ..protocols import Averaging, Distillation, Split
+from ..protocols import Averaging, Distillation, Prompting, Split
 from ..records import ClientInfo
 from ..tasks import Task, pooling_of
 from ..tensors import Tensors
@@ -95,7 +95,7 @@ def attach_second(job: Job, model: nn.Module) -> None:
     job.personalization.attach(model, seed=job.seed)
 
 
-def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation | Split:
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation | Split | Prompting:
     """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
 
     Args:
@@ -105,7 +105,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
         SettingError: naming the pair, if the personalization does not fit the rest of the job.
     """
     technique, protocol = job.personalization, job.protocol
-    if not isinstance(technique, Dual) or isinstance(protocol, Distillation | Split):
+    if not isinstance(technique, Dual) or isinstance(protocol, Distillation | Split | Prompting):
         return protocol
     kind = f"personalization: {technique.kind}"
     try:
@@ -143,7 +143,9 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         home: names of the weights that stay with the clients.
         warn: told of what works, but does little good.
     """
-    if isinstance(job.protocol, Distillation | Split):  # the one works on logits; the other is checked where it is cut
+    if isinstance(
+        job.protocol, Distillation | Split | Prompting
+    ):  # of logits and of scores; the second is checked where it is cut
         return
     rule = job.protocol.aggregation
     name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"

@@ -19,6 +19,7 @@ from ..learning.worker import Worker
 from ..ledger import Sizes
 from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
+from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Gate, make_gate
 from ..protocols import Averaging, BoundSplit, Distillation, DistillationRun, Ready
@@ -260,7 +261,7 @@ def _tuned_worker(
     backbone = load_backbone(
         job.backbone,
         kind=task.backbone,
-        labels=task.labels_of((), job.base),
+        labels=() if kind_of(task.backbone).causal else task.labels_of((), job.base),
         pooling=pooling_of(task),
         # full tuning trains float32 weights: loaded rounded, they would start beside those of the file
         precision="float32" if written(job.tuning).every_weight and precision == "bfloat16" else precision,

@@ -5,12 +5,12 @@ from dataclasses import replace
 from ..errors import SettingError
 from ..interfaces import OnSum, Protection, traits_of
 from ..job import Job
-from ..protocols import Averaging, Distillation, Split
+from ..protocols import Averaging, Distillation, Prompting, Split
 
 
 def summed_protocol(
-    job: Job, protocol: Averaging | Distillation | Split, *, clients: int, rate: float
-) -> Averaging | Distillation | Split:
+    job: Job, protocol: Averaging | Distillation | Split | Prompting, *, clients: int, rate: float
+) -> Averaging | Distillation | Split | Prompting:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
 
     Args:

@@ -10,7 +10,7 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.public_fit import LEAST_ROWS
 from ..learning.worker import Worker
-from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Ready, Split
+from ..protocols import Averaging, AveragingRun, Distillation, DistillationRun, Prompting, PromptingRun, Ready, Split
 from ..protocols.distillation.settings import REST
 from ..records import ClientId, Example
 from ..tasks.task import reads_of
@@ -59,7 +59,7 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
 
 
 def ready_protocol(
-    settings: Averaging | Distillation | Split,
+    settings: Averaging | Distillation | Split | Prompting,
     worker: Worker,
     *,
     job: Job,
@@ -80,6 +80,14 @@ def ready_protocol(
         bound = settings.at(worker, cuts)
         warn(bound.notice)
         return bound
+    if isinstance(settings, Prompting):
+        searching = PromptingRun(settings=settings, worker=worker, base=job.base)
+        if searching.rungs > job.stop.rounds:
+            warn(
+                f"the search takes up to {searching.rungs} rounds, and stop.rounds: {job.stop.rounds} ends it before its finalists are validated; "
+                f"set stop.rounds: {searching.rungs}"
+            )
+        return searching
     if isinstance(settings, Averaging):
         return AveragingRun(settings=settings)
     ready = DistillationRun(settings=settings, worker=worker, examples=public)

@@ -1,6 +1,7 @@
 """What becomes of a job's texts on the way to tokens, reported before anything is done."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ def _cut_text(task: Task, shards: Mapping[str, list[Shard]], cut: Mapping[str, t
     count, tokens = (sum(column) for column in zip(*cut.values(), strict=True))
     parts = ", ".join(f"{cut[part][0]:,} of {sum(map(len, found)):,} {part}" for part, found in shards.items() if cut[part][0])
     examples = "1 example is" if count == 1 else f"{count:,} examples are"
+    other = ", or task.truncate to start, end or drop" if "truncate" in (field.name for field in fields(settings)) else ""
     return (
         f"{examples} longer than task.max_tokens = {settings.max_tokens} ({parts}), and cut at the {LOSES[settings.truncate]} of the input: "
-        f"{tokens:,} of {kept + tokens:,} tokens are left out; set task.max_tokens higher, or task.truncate to start, end or drop"
+        f"{tokens:,} of {kept + tokens:,} tokens are left out; set task.max_tokens higher{other}"
     )

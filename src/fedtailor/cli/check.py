@@ -61,15 +61,35 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
-    yield "learning rate", _learning_rate(job, parts)
-    given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
-    rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
-    yield "protocol", f"{settings['protocol']['kind']}, {rule}"
+    if parts.protocol.trains:
+        yield "learning rate", _learning_rate(job, parts)
+        given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
+        rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
+        yield "protocol", f"{settings['protocol']['kind']}, {rule}"
+    yield from _prompts(parts)
     yield "personalization", settings["personalization"]["kind"]
     yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+
+
+def _prompts(parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what is searched, and what goes down, where the protocol prompts."""
+    from ..protocols import PromptingRun
+
+    if not isinstance(parts.protocol, PromptingRun):
+        return
+    method, pool, few = parts.protocol.method, parts.protocol.pool, parts.protocol.settings.few
+    shown = max(len(prompt.shots) for prompt in pool)
+    examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
+    yield "protocol", f"prompting, {method.kind}"
+    yield "pool", f"{len(pool):,} prompts{examples}; {method.generations} generations in up to {parts.protocol.rungs} rounds"
+    yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+    yield (
+        "comes up",
+        f"for each prompt two sums over at least {few} examples of the client: of losses, and of right answers; no text",
+    )
 
 
 def _learning_rate(job: "Job", parts: "Parts") -> str:
@@ -95,8 +115,8 @@ def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
     for client, state in list(parts.states.items())[:MOST_CLIENTS]:
         cost = costs.get(client)
         counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
-        steps = parts.protocol.local.steps_per_round(len(state.train))
-        table.add_row(client, *counts, f"{steps:,}", bytes_text(cost.up_bytes) if cost else "–")
+        steps = parts.protocol.local.steps_per_round(len(state.train)) if parts.protocol.trains else 0
+        table.add_row(client, *counts, f"{steps:,}" if parts.protocol.trains else "–", bytes_text(cost.up_bytes) if cost else "–")
     if len(parts.states) > MOST_CLIENTS:
         table.add_row(f"and {len(parts.states) - MOST_CLIENTS} more", style="dim")
     return table
@@ -155,14 +175,16 @@ def _fact_names(names: Iterable[str]) -> str:
 
 def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     from ..report.wording import bytes_text, flops_text
+    from ..running.drive import planned_rounds
 
-    rounds, share = job.stop.rounds, parts.sampler.per_round / max(1, len(costs))
+    rounds, share = planned_rounds(parts), parts.sampler.per_round / max(1, len(costs))
     up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
     flops = sum(cost.train_flops for cost in costs.values()) * share
+    work = "training" if parts.protocol.trains else "scoring"
     yield "asked a round", f"{parts.sampler.per_round} of {len(costs)} clients, for {rounds} rounds at most"
     yield (
         "sent a round",
-        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for training alone; "
+        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
         f"{_on_top(job)} on top",
     )
     yield from _last_alignment(job, parts)

@@ -17,18 +17,19 @@ class Format(StrEnum):
     peft = "peft"
     adapter = "adapter"
     pooled = "pooled"
+    prompt = "prompt"
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
     folder: Annotated[Path, typer.Argument(help="Where to write it; absent or empty.", metavar="FOLDER")],
     to: Annotated[
-        Format,
+        Format | None,
         typer.Option(
             help="merged: one whole model for transformers. peft: the adapter alone. With a line of fedtailor's beside: adapter, a bottleneck adapter; "
-            "pooled or adapter, where the head reads the mean."
+            "pooled or adapter, where the head reads the mean. prompt: the text that a search found. Left out: prompt where one was searched, else merged."
         ),
-    ] = Format.merged,
+    ] = None,
 ) -> None:
     """Write the result for other tools, with a model card."""
     from ..export import export as write
@@ -37,7 +38,7 @@ def export(
 
     found = read_run(run)
     with waiting(err(), f"writing {folder}"):
-        place = write(run, to=to.value, folder=folder)
+        place = write(run, to=None if to is None else to.value, folder=folder)
     say("wrote [bold]{place}[/]  [dim]its README.md is the model card[/]", place=place)
     if part := shared_part(found.summary, found.trained):
         say("[yellow]{part}[/]", part=part)

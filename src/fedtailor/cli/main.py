@@ -31,6 +31,7 @@ def make_app() -> typer.Typer:
     from .net import app as net
     from .rag import app as rag
     from .recipe import app as recipe
+    from .report import report
     from .run import run
     from .show import show
     from .site import app as site
@@ -46,7 +47,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, cut, run, sweep, show, compare, tryout, export, schema):
+    for command in (demo, init, check, cut, run, sweep, show, report, compare, tryout, export, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

@@ -109,7 +109,8 @@ class Watcher:
         self.folder, self._plan = str(facts.get("folder", "")), facts
         asked = facts.get("clients_per_round", facts.get("clients", 0))
         who = plural(facts.get("clients", 0), "client") + (f", {asked} in a round" if asked != facts.get("clients") else "")
-        work = f"{plural(facts.get('rounds', 0), 'round')} of {plural(facts.get('steps_per_round', 0), 'step')} at most"
+        steps = f" of {plural(facts.get('steps_per_round', 0), 'step')}" if facts.get("steps_per_round") else ""
+        work = f"{plural(facts.get('rounds', 0), 'round')}{steps} at most"
         self.say(f"{who}  ·  {work}  ·  {facts.get('precision', '')} on {facts.get('device', '')}", "dim")
 
     def on_resume(self, facts: Mapping[str, Any]) -> None:
@@ -119,7 +120,9 @@ class Watcher:
     def on_step(self, facts: Mapping[str, Any]) -> None:
         self._began = self._began or time.monotonic()
         self._steps += 1
-        if self._steps == 2 and not self._foretold:  # the first step also warms up: it is not counted
+        if (
+            self._steps == 2 and not self._foretold and self._plan.get("steps_per_round")
+        ):  # the first step also warms up: it is not counted
             self._foretold = True
             per_step = time.monotonic() - self._began
             rounds = self._plan.get("rounds", 0) - self._plan.get("from_round", 0)
@@ -137,6 +140,8 @@ class Watcher:
         ]
         up, down = facts.get("up_bytes", 0), facts.get("down_bytes", 0)
         sent = [f"{bytes_text(up)} up, {bytes_text(down)} down"] if up or down else []  # a baseline sends nothing
+        if facts.get("candidates") is not None:
+            losses = [_rung(facts)]
         line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, *sent, seconds_text(facts.get("seconds", 0.0))]
         self.say("  ·  ".join(line))
 
@@ -154,6 +159,15 @@ class Watcher:
 
     def on_failure(self, facts: Mapping[str, Any]) -> None:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
+
+
+def _rung(facts: Mapping[str, Any]) -> str:
+    """Return what a round of a search for prompts came to, in a line."""
+    if "best_loss" not in facts:
+        return f"{int(facts['candidates'])} finalists, no validation examples"
+    what = "finalists, validation" if facts.get("validation") else "prompts"
+    losses = f"loss {figure('loss', facts['best_loss'])} best, {figure('loss', facts['median_loss'])} median"
+    return f"{int(facts['candidates'])} {what} on {int(facts['scored'])} examples  ·  {losses}"
 
 
 class Complaints(Watcher):

@@ -128,9 +128,11 @@ def carry_out(
 def show_end(folder: Path, samples: int) -> None:
     """Print the tables of a run that has just ended, and what can be done with it; exit with 1 if nothing better than the start was found."""
     from ..report import read_run, show
+    from .report import leave_report
 
     found = read_run(folder)
     out().print(show(found, samples=samples))
+    leave_report(found)
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
         say("  [dim]next[/]  {after}\n", after=after)

@@ -1,6 +1,7 @@
 """fedtailor try: what the model writes now, beside what it wrote before."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from .progress import waiting
 
 if TYPE_CHECKING:
     from ..export import Customized
+    from ..tasks import LabelLikelihood
 
 MOST_LABELS = 3
 
@@ -45,9 +47,12 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
     from ..clock import today
     from ..export import open_run
     from ..running.resume import recorded_clock
+    from ..tasks import LabelLikelihood
     from ..tasks.task import at_moment
 
     done = open_run(folder)
+    if isinstance(done.job.task, LabelLikelihood):
+        return _labels(done, done.job.task, texts)
     task = at_moment(done.job.task, recorded_clock(folder) or today())
     prompts = _prompts(task, done.backbone.processor, texts, more)
     after = _answer(done, task, done.model, prompts)
@@ -85,6 +90,30 @@ def _answer(done: "Customized", task: Any, model: Any, prompts: list[list[int]])
     return generate(model, tokenizer, prompts, done.job.evaluation.generate, ends=task_ends(task, tokenizer))
 
 
+def _labels(done: "Customized", task: "LabelLikelihood", texts: list[str]) -> tuple[list[str], list[str]]:
+    """Return the likeliest labels without a prompt, and with the one that the run found."""
+    import torch
+
+    from ..prompting import PromptReader, prompt_from_json
+    from ..tuning import prompt_text
+
+    found = prompt_text(done.model)
+    words, reader = prompt_from_json(found).labels, PromptReader(done.model, done.backbone.processor)
+    given = [task.shortened(text, done.backbone.processor) for text in texts]
+
+    def answers(prompt: str) -> list[str]:
+        rows = reader.in_place(prompt, words, calibrate=task.calibrate).scores(given)
+        return [_likeliest(torch.tensor(row).softmax(-1), words) for row in rows]
+
+    return answers(""), answers(found)
+
+
+def _likeliest(shares: Any, names: Sequence[str]) -> str:
+    """Return the likeliest of the names with their probabilities [C]."""
+    best = shares.topk(min(MOST_LABELS, len(shares)))
+    return ", ".join(f"{names[i]} {p:.0%}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
+
+
 def _classes(model: Any, ids: list[int]) -> str:
     """Return the likeliest classes with their probabilities."""
     import torch
@@ -92,10 +121,7 @@ def _classes(model: Any, ids: list[int]) -> str:
     device = next(model.parameters()).device
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([ids], device=device)).logits[0]
-    best = logits.float().softmax(-1).topk(min(MOST_LABELS, len(logits)))
-    return ", ".join(
-        f"{model.config.id2label[i]} {p:.0%}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    )
+    return _likeliest(logits.float().softmax(-1), [model.config.id2label[number] for number in range(len(logits))])
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -23,11 +23,16 @@ def model_card(job: Job, summary: Mapping[str, Any], use: Use) -> str:
         summary: of the run, as in summary.json.
         use: how what was exported is loaded.
     """
+    return card(job, summary, name=use.name, to=use.to, what=prompt_format(job, use), use=usage(job, use))
+
+
+def card(job: Job, summary: Mapping[str, Any], *, name: str, to: str, what: str, use: str) -> str:
+    """Return the card of a result called `name` in the form `to`, with what goes in and comes out, and how it is used."""
     sections = [
-        _header(job, use.to),
-        f"# {use.name}\n\n{_about(job, summary)}",
-        f"## What goes in, and what comes out\n\n{prompt_format(job, use)}",
-        f"## How to use it\n\n{usage(job, use)}",
+        _header(job, to),
+        f"# {name}\n\n{_about(job, summary)}",
+        f"## What goes in, and what comes out\n\n{what}",
+        f"## How to use it\n\n{use}",
         f"## What was measured\n\n{_figures(summary)}",
         f"## Data\n\n{_data(job, summary)}",
         f"## License\n\n{_license(job)}",

@@ -19,8 +19,8 @@ def check_form(to: str) -> None:
     """Raise SettingError unless `to` is a form."""
     if to not in get_args(Form):
         raise SettingError(
-            "to is merged or peft; adapter for bottleneck adapters, and pooled or adapter for heads that read the mean "
-            f"(task.pooling: mean); got {to!r}"
+            "to is merged or peft; adapter for bottleneck adapters, pooled or adapter for heads that read the mean (task.pooling: mean), and prompt "
+            f"for a prompt that was searched; got {to!r}"
         )
 
 
@@ -33,7 +33,7 @@ def check_early(tuning: Tuning, to: Form) -> None:
 def possible_forms(tuning: Tuning, *, pooled: bool) -> tuple[Form, ...]:
     """Return the forms in which the result of a tuning can be written, the usual one first."""
     usual = written(tuning).forms
-    return tuple(POOLED[form] for form in usual) if pooled else usual
+    return tuple(POOLED.get(form, form) for form in usual) if pooled else usual
 
 
 def other_form(tuning: Tuning, to: Form, *, pooled: bool) -> str:

@@ -19,10 +19,11 @@ from ..run_files import check_sealed, how_to_resume
 from ..tasks import pooling_of
 from ..tasks.text.generate import end_tokens
 from ..tasks.text.tokenization import leading_marks
-from ..tuning import Form, Lora, keeps_weights, written
+from ..tuning import Form, Lora, Untrained, keeps_weights, written
 from .card import model_card
 from .check import Reader, Sample, check_loads, take_sample
 from .forms import check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
+from .prompt import write_prompt
 from .usage import Use
 from .write import write_files
 
@@ -48,7 +49,7 @@ class Customized:
             yield _load_backbone(self.job, self.adapter).model
 
 
-def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
+def export(run_folder: Path, *, to: Form | None, folder: Path) -> Path:
     """Write the result of a run to `folder`, with a model card README.md, and return the folder.
 
     What was written is loaded back as somebody without the run would, and compared on a sample; see `check_loads`.
@@ -58,7 +59,7 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
         to: "merged", a model folder that AutoModelForCausalLM (or ...ForSequenceClassification) loads, in float32; "peft", an
             adapter folder that PeftModel.from_pretrained loads onto the backbone. With a line of fedtailor's beside: "adapter", that of a
             bottleneck adapter, for `fedtailor.tuning.load_adapter`; and "pooled" or "adapter", a model or adapter whose head reads the mean,
-            for `fedtailor.models.pool_mean`.
+            for `fedtailor.models.pool_mean`. "prompt", the text that a search found. None: "prompt" where one was searched, else "merged".
         folder: absent or empty; it appears whole or not at all.
 
     Raises:
@@ -67,10 +68,17 @@ def export(run_folder: Path, *, to: Form, folder: Path) -> Path:
         DataError: if `run_folder` is not that of a finished run.
         BackboneError: if the backbone cannot be found, or is another than the run's.
     """
-    check_form(to)
+    if to is not None:
+        check_form(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"the folder to export to, {folder}, is not empty; name another one")
-    check_early(_read_run(run_folder)[0].tuning, to)
+    job, summary, result = _read_run(run_folder)
+    to = to or ("prompt" if isinstance(job.tuning, Untrained) else "merged")
+    check_early(job.tuning, to)
+    if to == "prompt":
+        with whole_folder(folder) as fresh:
+            write_prompt(job, summary, result, fresh, name=folder.name)
+        return folder
     with whole_folder(folder) as fresh, quiet_transformers():
         reader, sample, instead = _write(open_run(run_folder), fresh, to=to, name=folder.name)
         # the run's model is gone by now, and makes room for the one that is loaded back
@@ -152,7 +160,9 @@ def _load_backbone(job: Job, adapter: Path) -> Backbone:
 
 def _read_run(folder: Path) -> tuple[Job, dict[str, Any], Path]:
     _check_there(folder, "job.yaml", "summary.json")
-    check_sealed(folder, ("job.yaml", "summary.json", "adapter", "model"), tip=f"put back a copy, or {how_to_resume(folder)}")
+    check_sealed(
+        folder, ("job.yaml", "summary.json", "adapter", "model", "prompt"), tip=f"put back a copy, or {how_to_resume(folder)}"
+    )
     job = Job.load(folder / "job.yaml")
     result = written(job.tuning)
     _check_there(folder, *(f"{result.folder}/{name}" for name in result.files))

@@ -20,13 +20,14 @@ from ..limits import Few, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
-from ..protocols import PROTOCOLS, WIRES, Averaging, Distillation, Split, Wire
+from ..protocols import METHODS, PROTOCOLS, WIRES, Averaging, Distillation, Method, Prompting, Split, Wire
 from ..tasks import TASKS
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
-from ..tuning import TUNINGS, Lora, usual_head_learning_rate, usual_learning_rate
+from ..tuning import TUNINGS, UNTRAINED, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
+from .prompting import check_prompting, untrained_if_prompting
 from .readers import STRICT, Readers, Registry
 
 
@@ -53,16 +54,19 @@ NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
 __all__ = ["Job", "Stop", "example_job"]
 
 TASK = Registry(what="task", classes=TASKS)
-TUNING = Registry(what="tuning", classes=TUNINGS, promise=Tuning)
+TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
 PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
 PROTECTION = Registry(what="protection", classes={}, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
+METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
 METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
-READERS = Readers((TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, WIRE, METRIC))
+READERS = Readers(
+    (TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, METHOD, WIRE, METRIC)
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging | Distillation | Split, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
+    protocol: Annotated[Averaging | Distillation | Split | Prompting, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
         default_factory=Averaging
     )
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
@@ -116,7 +120,7 @@ class Job(BaseModel):
             SettingError: one paragraph on all that is wrong.
         """
         try:
-            super().__init__(**settings)
+            super().__init__(**untrained_if_prompting(settings))
         except ValidationError as error:
             raise SettingError(
                 explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))
@@ -145,6 +149,7 @@ class Job(BaseModel):
                 f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
                 "of its own already; leave personalization out, or choose protocol: averaging."
             )
+        check_prompting(self.task, self.tuning, self.protocol, self.personalization)
         if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
             raise SettingError(
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."

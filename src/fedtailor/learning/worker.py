@@ -15,6 +15,7 @@ from ..interfaces import Exchanging, Tuning
 from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
+from ..prompting import PromptReader
 from ..tasks import Task
 from ..tasks.evaluation import Evaluation, Measured, Pass, evaluate
 from ..tasks.losses import SAMPLE_ROWS
@@ -22,7 +23,7 @@ from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors, check_same_names, clone, form, is_large
-from ..tuning import begins_elsewhere, head_names, untrained
+from ..tuning import begins_elsewhere, head_names, prompt_text, untrained
 from .seen import Seen
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
@@ -67,6 +68,7 @@ class Worker:
     heads: frozenset[str] = field(init=False)  # names of the trained weights of a classifier's head
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
+    prompts: PromptReader = field(init=False)  # what the model has read, where its weights stay as they are
     _seen: Seen | None = field(init=False, default=None)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
 
@@ -74,6 +76,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
+        self.prompts = PromptReader(self.model, self.processor)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}
 
@@ -91,7 +94,7 @@ class Worker:
         check_same_names(wanted, tensors)
         for name, value in wanted.items():
             found = form(tensors, name).shape
-            if value.shape != found:
+            if value.shape != found and not getattr(self.tuning, "any_length", False):
                 raise ShapeMismatch(
                     f"tensor {name!r} has shape {tuple(found)}, the model has {tuple(value.shape)}; "
                     "were they trained with the same rank?"
@@ -158,6 +161,16 @@ class Worker:
     def batch(self, shard: Shard, rows: Sequence[int]) -> Any:
         """Return the examples numbered `rows` as one batch on the worker's device."""
         return self.task.batch(self, shard, rows)
+
+    def label_scores(self, texts: Sequence[str], labels: Sequence[str], *, calibrate: bool) -> list[list[float]]:
+        """Return, for each text, one score a label behind the prompt in place, in nats; behind none if there is none.
+
+        Raises:
+            SettingError: if the prompt in place is for other labels.
+        """
+        return self.prompts.in_place(prompt_text(self.model), labels, calibrate=calibrate).scores(
+            texts, batch=self.evaluation.batch_size
+        )
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
         """Return the sum of the task's one loss over the counted targets, and their number."""

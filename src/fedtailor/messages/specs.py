@@ -16,6 +16,7 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "figures",
     "public-fit",
     "label-counts",
+    "prompt-scores",
     "scores",
     "answers",
     "passages",
@@ -35,7 +36,8 @@ TensorsReveal = Literal[  # see `Protection`
     "centroids",
     "embeddings",
 ]
-Over = Literal["", "step", "train", "validation", "test", "public"]  # which examples a figure is a mean over
+Over = Literal["", "step", "train", "validation", "test", "public", "rung"]
+"""Which examples a figure is a mean over; rung: those that a prompt is scored on, at least as many as `protocol.few`."""
 Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
 MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite
 

@@ -1,14 +1,18 @@
 """Prompting: prompts as records, edited, scored on texts and chosen by successive halving; weights stay as they are."""
 
-from .halving import Halving, State, add_scores, advance, begin, examples_of, state_from_json
-from .pool import builtin_pool, read_pool
+from .halving import Halving, State, add_scores, advance, begin, examples_of, rungs, state_from_json
+from .pool import builtin_pool, prompt_of, read_pool
 from .prompt import Layout, Prompt, prompt_from_json
-from .score import Score, score_labels, score_references
+from .reader import PromptReader
+from .score import NEUTRAL, Reading, Score, score_labels, score_references
 
 __all__ = [
+    "NEUTRAL",
     "Halving",
     "Layout",
     "Prompt",
+    "PromptReader",
+    "Reading",
     "Score",
     "State",
     "add_scores",
@@ -17,7 +21,9 @@ __all__ = [
     "builtin_pool",
     "examples_of",
     "prompt_from_json",
+    "prompt_of",
     "read_pool",
+    "rungs",
     "score_labels",
     "score_references",
     "state_from_json",

@@ -75,6 +75,16 @@ def examples_of(settings: Halving, state: State) -> int:
     return settings.start * int(settings.factor**state.rung)
 
 
+def rungs(settings: Halving, pool: int) -> int:
+    """Return how many times a search that starts from so many prompts asks for scores at most, the validation of its finalists included."""
+    total = 1
+    for candidates in [pool, *[settings.keep + settings.children] * (settings.generations - 1)]:
+        total += 1
+        while (candidates := max(settings.keep, math.ceil(candidates / settings.factor))) > settings.keep:
+            total += 1
+    return total
+
+
 def advance(settings: Halving, state: State, scores: Sequence[Score], *, seed: int) -> State:
     """Return the state after a rung, from the candidates' scores, each added up over clients in their order.
 

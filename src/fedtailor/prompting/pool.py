@@ -63,10 +63,20 @@ def read_pool(path: Path, labels: Sequence[str] = ()) -> tuple[Prompt, ...]:
     Raises:
         SettingError: if the file is missing, empty, holds something else, or the same prompt twice and nothing besides.
     """
+    raw = read_entries(path)
+    return without_twins([prompt_of(entry, f"{path}, prompt {number}", labels) for number, entry in enumerate(raw, 1)], str(path))
+
+
+def read_entries(path: Path) -> list[Any]:
+    """Return the entries of such a file as they stand there.
+
+    Raises:
+        SettingError: if the file is missing, or holds no list.
+    """
     raw = read_yaml_file(path, "the pool of prompts")
     if not isinstance(raw, list) or not raw:
         raise SettingError(f"{path}: expected a list of instructions, as in '- Classify the text.'; found {str(raw)[:60]!r}.")
-    return without_twins([_read(entry, f"{path}, prompt {number}", labels) for number, entry in enumerate(raw, 1)], str(path))
+    return raw
 
 
 def without_twins(prompts: Sequence[Prompt], where: str) -> tuple[Prompt, ...]:
@@ -81,7 +91,12 @@ def without_twins(prompts: Sequence[Prompt], where: str) -> tuple[Prompt, ...]:
     return apart
 
 
-def _read(entry: Any, where: str, labels: Sequence[str]) -> Prompt:
+def prompt_of(entry: Any, where: str, labels: Sequence[str]) -> Prompt:
+    """Return the prompt of one entry of a pool.
+
+    Raises:
+        SettingError: if it is neither a text nor keys with an instruction.
+    """
     if isinstance(entry, str):
         entry = {"instruction": entry}
     if not isinstance(entry, dict) or not isinstance(entry.get("instruction"), str):

@@ -66,9 +66,9 @@ class Prompt:
         """Return an answer as it follows `tail`: with a blank in front."""
         return " " + label
 
-    def to_json(self) -> str:
-        """Return the file `prompt.json`: the same prompt gives the same bytes."""
-        return json.dumps({"version": VERSION, **asdict(self)}, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return the file `prompt.json`: the same prompt gives the same bytes; without `indent` on one line."""
+        return json.dumps({"version": VERSION, **asdict(self)}, ensure_ascii=False, indent=indent, sort_keys=True) + "\n"
 
 
 def prompt_from_json(text: str, where: str = "prompt.json") -> Prompt:

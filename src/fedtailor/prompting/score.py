@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SettingError
-from ..models.likelihood import Ids, SharedStart
+from ..models.likelihood import SharedStart
 from .prompt import Prompt
 
 NEUTRAL = ("N/A", "...", "hello")
@@ -43,43 +43,59 @@ def score_labels(
     Raises:
         SettingError: if there are fewer than two labels, labels of the same tokens, an unknown label, no example, or no room in the context.
     """
-    if len(prompt.labels) < 2:
-        raise SettingError(f"prompts for classes need at least two labels; found {list(prompt.labels)}.")
-    gold = [_number(prompt.labels, label) for _, label in examples]
-    answers = [_plain(tokenizer, prompt.answer(label)) for label in prompt.labels]
-    if len({tuple(ids) for ids in answers}) < len(answers):
-        raise SettingError("two labels have the same tokens; give each class a name of its own.")
-    rows = label_scores(model, tokenizer, prompt, [text for text, _ in examples], answers, calibrate=calibrate, batch=batch)
-    losses = [_log_sum(row) - row[right] for row, right in zip(rows, gold, strict=True)]
-    hits = sum(row.index(max(row)) == right for row, right in zip(rows, gold, strict=True))
-    return _checked(losses, hits)
+    return Reading(model, tokenizer, prompt, calibrate=calibrate).score(examples, batch=batch)
 
 
-def label_scores(
-    model: Any,
-    tokenizer: Any,
-    prompt: Prompt,
-    texts: Sequence[str],
-    answers: Sequence[Ids],
-    *,
-    calibrate: bool = True,
-    batch: int = 16,
-) -> list[list[float]]:
-    """Return, for each text, one score a label, in nats: the higher, the likelier."""
-    neutral = NEUTRAL if calibrate else ()
-    tails = [_plain(tokenizer, prompt.tail(text)) for text in (*neutral, *texts)]
-    rows = SharedStart(model, head_ids(tokenizer, prompt)).log_likelihoods(tails, [answers] * len(tails), batch=batch)
-    known, rows = rows[: len(neutral)], rows[len(neutral) :]
-    offsets = [sum(column) / len(known) for column in zip(*known, strict=True)] if known else [0.0] * len(answers)
-    return [[value - offset for value, offset in zip(row, offsets, strict=True)] for row in rows]
+class Reading:
+    """A prompt that a model has read once: labels are scored behind it for any number of texts, whoever owns them."""
+
+    def __init__(self, model: Any, tokenizer: Any, prompt: Prompt, *, calibrate: bool = True) -> None:
+        """Read the prompt; with `calibrate` also the texts that say nothing, by themselves, so that scores depend on no other text.
+
+        Raises:
+            SettingError: if there are fewer than two labels, labels of the same tokens, or no room in the context.
+        """
+        if len(prompt.labels) < 2:
+            raise SettingError(f"prompts for classes need at least two labels; found {list(prompt.labels)}.")
+        self.prompt, self._tokenizer = prompt, tokenizer
+        self._answers = [token_ids(tokenizer, prompt.answer(label)) for label in prompt.labels]
+        if len({tuple(ids) for ids in self._answers}) < len(self._answers):
+            raise SettingError("two labels have the same tokens; give each class a name of its own.")
+        head = head_ids(tokenizer, prompt)
+        self._start = SharedStart(model, head)
+        neutral = NEUTRAL if calibrate else ()
+        self.tokens = len(head) + self.tokens_of(neutral)  # computed once, however many texts are scored
+        known = self._rows(neutral, len(NEUTRAL))
+        self._offsets = [sum(column) / len(known) for column in zip(*known, strict=True)] if known else [0.0] * len(self._answers)
+
+    def scores(self, texts: Sequence[str], *, batch: int = 16) -> list[list[float]]:
+        """Return, for each text, one score a label, in nats: the higher, the likelier."""
+        return [[value - offset for value, offset in zip(row, self._offsets, strict=True)] for row in self._rows(texts, batch)]
+
+    def score(self, examples: Sequence[tuple[str, str]], *, batch: int = 16) -> Score:
+        """Return how well the labels fit texts; see `score_labels`."""
+        gold = [_number(self.prompt.labels, label) for _, label in examples]
+        rows = self.scores([text for text, _ in examples], batch=batch)
+        losses = [log_sum(row) - row[right] for row, right in zip(rows, gold, strict=True)]
+        hits = sum(row.index(max(row)) == right for row, right in zip(rows, gold, strict=True))
+        return _checked(losses, hits)
+
+    def tokens_of(self, texts: Sequence[str]) -> int:
+        """Return how many tokens are computed to score these texts."""
+        tails = sum(len(token_ids(self._tokenizer, self.prompt.tail(text))) for text in texts)
+        return tails + len(texts) * sum(map(len, self._answers))
+
+    def _rows(self, texts: Sequence[str], batch: int) -> list[list[float]]:
+        tails = [token_ids(self._tokenizer, self.prompt.tail(text)) for text in texts]
+        return self._start.log_likelihoods(tails, [self._answers] * len(tails), batch=batch)
 
 
 def score_references(
     model: Any, tokenizer: Any, prompt: Prompt, examples: Sequence[tuple[str, str]], *, batch: int = 16
 ) -> Score:
     """Return the loss a token of each example's reference, for tasks whose answers are free text."""
-    tails = [_plain(tokenizer, prompt.tail(text)) for text, _ in examples]
-    answers = [[_plain(tokenizer, prompt.answer(reference))] for _, reference in examples]
+    tails = [token_ids(tokenizer, prompt.tail(text)) for text, _ in examples]
+    answers = [[token_ids(tokenizer, prompt.answer(reference))] for _, reference in examples]
     rows = SharedStart(model, head_ids(tokenizer, prompt)).log_likelihoods(tails, answers, batch=batch)
     return _checked([-row[0] / len(each[0]) for row, each in zip(rows, answers, strict=True)], 0)
 
@@ -88,10 +104,11 @@ def head_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Return the tokens of what stands before every text, begun as the tokenizer begins every text."""
     start = tokenizer.bos_token_id
     begins = start is not None and tokenizer("")["input_ids"][:1] == [start]
-    return ([start] if begins else []) + _plain(tokenizer, prompt.head())
+    return ([start] if begins else []) + token_ids(tokenizer, prompt.head())
 
 
-def _plain(tokenizer: Any, text: str) -> list[int]:
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """Return the tokens of a text without the tokenizer's own marks."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
@@ -101,7 +118,8 @@ def _number(labels: Sequence[str], label: str) -> int:
     return labels.index(label)
 
 
-def _log_sum(row: Sequence[float]) -> float:
+def log_sum(row: Sequence[float]) -> float:
+    """Return the logarithm of the sum of exponentials."""
     most = max(row)
     return most + math.log(sum(math.exp(value - most) for value in row))
 

@@ -5,12 +5,16 @@ from typing import TypeAlias
 
 from .averaging import Averaging, AveragingRun
 from .distillation import Distillation, DistillationRun
+from .prompting import METHODS, Method, Prompting, PromptingRun
 from .split import WIRES, BoundSplit, Split, Wire
 
-PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split}
-Ready: TypeAlias = AveragingRun | DistillationRun | BoundSplit  # a protocol with all that it needs besides its settings
+PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split, "prompting": Prompting}
+Ready: TypeAlias = (
+    AveragingRun | DistillationRun | BoundSplit | PromptingRun
+)  # a protocol with all that it needs besides its settings
 
 __all__ = [
+    "METHODS",
     "PROTOCOLS",
     "WIRES",
     "Averaging",
@@ -18,6 +22,9 @@ __all__ = [
     "BoundSplit",
     "Distillation",
     "DistillationRun",
+    "Method",
+    "Prompting",
+    "PromptingRun",
     "Ready",
     "Split",
     "Wire",

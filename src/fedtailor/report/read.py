@@ -1,16 +1,19 @@
 """A run folder, read back for people."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from ..metrics import directions
 from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
+
+if TYPE_CHECKING:
+    import pyarrow
 
 COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
     "rounds": {"round": int},
@@ -35,6 +38,7 @@ class Run:
 
     folder: Path
     summary: Mapping[str, Any]
+    _read: dict[str, "pyarrow.Table"] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -71,24 +75,41 @@ class Run:
         """The name of the folder of what was trained: adapter, or model where every weight was."""
         return "model" if (self.folder / "model").is_dir() else "adapter"
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table."""
+    def rows(self, name: str, *columns: str, **where: str) -> list[dict[str, Any]]:
+        """Return the rows of rounds, clients, evaluations or partition, without their empty cells; none if the run has no such table.
+
+        Args:
+            columns: those to return, as far as the table has them; all if none is named.
+            where: what stands in some columns of the rows to return.
+        """
+        rows = self._select(name, columns, where).to_pylist()
+        return [{key: value for key, value in row.items() if value is not None and value == value} for row in rows]  # noqa: PLR0124 - NaN
+
+    def distinct(self, name: str, *columns: str, **where: str) -> set[tuple[Any, ...]]:
+        """Return which values of some columns stand together in a row; takes the arguments of `rows`."""
+        found = self._select(name, columns, where)
+        if not found.num_rows:
+            return set()
+        return {tuple(row.values()) for row in found.group_by(found.column_names).aggregate([]).to_pylist()}
+
+    def _select(self, name: str, columns: Sequence[str], where: Mapping[str, str]) -> "pyarrow.Table":
+        import pyarrow.compute
+
+        found = self._table(name)
+        for column, value in where.items():  # the value as Arrow's own: to turn one of Python's into it imports pandas
+            known = found[column].unique() if column in found.column_names else ()
+            value_there = next((one for one in known if one.as_py() == value), None)
+            found = found[:0] if value_there is None else found.filter(pyarrow.compute.equal(found[column], value_there))
+        return found.select([column for column in columns if column in found.column_names]) if columns else found
+
+    def _table(self, name: str) -> "pyarrow.Table":
+        """Return a table of the run, read once; one without rows and columns if there is none."""
         import pyarrow.parquet  # a ParquetFile, no read_table, which imports pandas: twice the time of all else here
 
-        file = self.folder / f"{name}.parquet"
-        if not file.exists():
-            return []
-        try:
-            check_regular(file, WHAT, error=DataError)
-            rows = pyarrow.parquet.ParquetFile(file).read().to_pylist()
-        except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
-            raise _damaged(file, str(error)) from None
-        kept = [{key: value for key, value in row.items() if value is not None and value == value} for row in rows]  # noqa: PLR0124 - NaN
-        for number, row in enumerate(kept, start=1):
-            for column, kind in COLUMNS.get(name, {}).items():
-                if not isinstance(row.get(column), kind):
-                    raise _damaged(file, f"row {number} has no column {column}, or it holds something else than it should")
-        return kept
+        if name not in self._read:
+            file = self.folder / f"{name}.parquet"
+            self._read[name] = pyarrow.table({}) if not file.exists() else _checked(file, name)
+        return self._read[name]
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return the events of some kinds, in order."""
@@ -111,6 +132,24 @@ class Run:
             ]
             found.append(pairs)
         return _spread(found, most)
+
+
+def _checked(file: Path, name: str) -> "pyarrow.Table":
+    """Return a table of a run; raise DataError if it is damaged, or lacks what each row must have."""
+    import pyarrow.parquet
+    from pyarrow import types
+
+    kinds = {int: (types.is_integer,), str: (types.is_string, types.is_large_string)}
+    try:
+        check_regular(file, WHAT, error=DataError)
+        table = pyarrow.parquet.ParquetFile(file).read()
+    except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
+        raise _damaged(file, str(error)) from None
+    for column, kind in COLUMNS.get(name, {}).items():
+        cells = table[column] if column in table.column_names else None
+        if table.num_rows and (cells is None or cells.null_count or not any(fits(cells.type) for fits in kinds[kind])):
+            raise _damaged(file, f"it has no column {column}, or a row has nothing or something else in it than it should")
+    return table
 
 
 def read_run(folder: str | Path) -> Run:

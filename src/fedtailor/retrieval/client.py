@@ -9,6 +9,7 @@ import torch
 
 from ..errors import ClientError, SettingError
 from ..messages import Record
+from .allows import Allows, QueryLog
 from .embedder import Embedder
 from .index import Index
 from .messages import Answered, Ask, Catalogue, Count, Counted, Describe, Fetch, Fetched, Read, Scored
@@ -30,7 +31,8 @@ class RetrievalClient:
     embedder: Embedder
     reader: Reader
     score: Score = field(default_factory=Score)
-    share: str = "passages"  # what the client allows
+    share: str = "passages"  # what is asked for
+    log: QueryLog = field(default_factory=lambda: QueryLog(allows=Allows()))  # what the client allows, and was asked
     seed: int = 0  # of its centroids
     _given: dict[int, tuple[Sequence[str], list[list[Candidate]]]] = field(default_factory=dict)
 
@@ -39,6 +41,7 @@ class RetrievalClient:
 
         Raises:
             SettingError: if it asks for more than the client allows.
+            ClientError: if it asks too often, or for what was never named.
         """
         match asked:
             case Describe():
@@ -58,13 +61,16 @@ class RetrievalClient:
         return fetched(self.index, [self._candidate(exchange, question, place)])[0]
 
     def _describe(self, asked: Describe) -> Catalogue:
-        centroids = find_centroids(self.index.vectors, asked.count, seed=self.seed) if asked.count else None
+        centroids = (
+            find_centroids(self.index.vectors, asked.count, seed=self.seed, smallest=asked.smallest) if asked.count else None
+        )
         vectors = None
-        if self.share == "embeddings":
+        if self.share == "embeddings" and permits(self.log.allows.share, "embeddings"):
             vectors = torch.from_numpy(np.asarray(self.index.vectors, dtype=np.float16))
         return Catalogue(
             passages=self.index.size,
             embedder=self.embedder.sha256,
+            share=self.log.allows.share,
             sizes=None if centroids is None else list(centroids.sizes),
             centroids=None if centroids is None else torch.from_numpy(centroids.vectors),
             vectors=vectors,
@@ -77,6 +83,7 @@ class RetrievalClient:
         return Counted(passages=found.passages, words=found.words, holding=holding)
 
     def _score(self, asked: Ask) -> Scored:
+        self.log.take(asked.questions)
         vectors = self.embedder.embed(asked.questions) if asked.vectors is None else asked.vectors.numpy()
         questions = [Question(text=text, vector=vector) for text, vector in zip(asked.questions, vectors, strict=True)]
         found = best_of_client(self.index, questions, asked.most, self.score, _statistics(asked))
@@ -92,7 +99,7 @@ class RetrievalClient:
         )
 
     def _fetch(self, asked: Fetch) -> Fetched:
-        level = "passages" if permits(self.share, "passages") else "snippets"
+        level = "snippets" if self.share == "snippets" else "passages"
         self._check_allowed(level, "its passages")
         found = self._passages(asked.exchange, asked.questions, asked.places)
         texts = [passage.text if whole else "" for passage, whole in zip(found, asked.whole, strict=True)]
@@ -135,8 +142,9 @@ class RetrievalClient:
         )
 
     def _check_allowed(self, level: str, what: str) -> None:
-        if not permits(self.share, level):
-            raise SettingError(f"the server asked for {what}, and this client shares {self.share} alone")
+        for most in (self.share, self.log.allows.share):
+            if not permits(most, level):
+                raise SettingError(f"the server asked for {what}, and this client shares {most} alone")
 
     def _questions(self, exchange: int) -> Sequence[str]:
         if exchange not in self._given:

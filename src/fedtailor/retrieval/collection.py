@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import DataError, SettingError
 from ..storage import put_in_place, writing
 from ..text_files import read_json, read_text
+from .allows import LOG, QueryLog, read_allows
 from .asking import Found
 from .documents import Columns, Skipped, folder_files, lines_about
 from .embedder import Embedder, MiniLm
@@ -106,10 +107,8 @@ def open_collection(
         SettingError: if settings do not go together.
     """
     place = Path(name)
-    if is_index(place):
-        indexes = {place.name: open_index(place)}
-    else:
-        indexes = {client: open_index(place / client) for client in _clients(place)}
+    folders = {place.name: place} if is_index(place) else {client: place / client for client in _clients(place)}
+    indexes = {client: open_index(folder) for client, folder in folders.items()}
     embedder = embedder or MiniLm()
     return Federation(
         clients=indexes,
@@ -117,6 +116,7 @@ def open_collection(
         score=score or Score(),
         share=share,
         verify=verify,
+        logs={client: QueryLog(allows=read_allows(folder), file=folder / LOG) for client, folder in folders.items()},
         routing=None if router is None else router.over(indexes),
         reader=make_reader(reader, embedder) if share == "answers" else None,
     )

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..errors import SettingError
+from ..errors import ClientError, SettingError
 from ..messages import Record, encode, write
+from .allows import Allows, QueryLog
 from .asking import Found
 from .client import RetrievalClient
 from .embedder import Embedder
@@ -40,8 +41,10 @@ class Federation:
     )
     share: str = "passages"
     verify: bool = False
+    logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
     reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
     traffic: Traffic = field(default_factory=Traffic)
+    faults: dict[str, str] = field(default_factory=dict)  # the last of each client, in its own words
 
     def __post_init__(self) -> None:
         if not self.clients:
@@ -63,14 +66,21 @@ class Federation:
         """The clients' parts."""
         reader = self.reader or BestSentence(embedder=self.embedder)
         return {
-            name: RetrievalClient(index=index, embedder=self.embedder, score=self.score, share=self.share, reader=reader)
+            name: RetrievalClient(
+                index=index,
+                embedder=self.embedder,
+                score=self.score,
+                share=self.share,
+                reader=reader,
+                log=self.logs.get(name) or QueryLog(allows=Allows()),
+            )
             for name, index in self.clients.items()
         }
 
     @cached_property
     def server(self) -> Server:
         """The server's part."""
-        told = self.send({name: Describe(count=0) for name in self.clients})
+        told = self.send({name: Describe(count=0, smallest=1) for name in self.clients})
         return Server(
             catalogues={name: one for name, one in told.items() if isinstance(one, Catalogue)},
             embedder=self.embedder,
@@ -86,8 +96,12 @@ class Federation:
         """Give each client its request, and return the answers."""
         found = {}
         for name, request in requests.items():
-            found[name] = answer = self.halves[name].answer(request)
             self.traffic.down += len(encode(write(request)))
+            try:
+                found[name] = answer = self.halves[name].answer(request)
+            except ClientError as fault:
+                self.faults[name] = str(fault)
+                continue
             self.traffic.up += len(encode(write(answer)))
             self.traffic.texts += sum(map(bool, getattr(answer, "texts", ())))
         return found

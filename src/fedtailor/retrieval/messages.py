@@ -1,5 +1,6 @@
 """What server and clients say to each other when a question is asked: first scores, then what the winners let out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -46,6 +47,7 @@ class Describe(Record, kind="catalogue"):
     """Asks what a client has indexed, once for each version of its index."""
 
     count: int = fact(asked("centroids that are asked for"))
+    smallest: int = fact(asked("passages of a centroid, at least"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class Catalogue(Record, kind="catalogue"):
             type="str", purpose="SHA-256 of its embedder: vectors of others do not compare", most_characters=64, reveals="nothing"
         )
     )
+    share: str = fact(FactSpec(type="str", purpose="the most that the client lets out", most_characters=20, reveals="nothing"))
     sizes: list[int] | None = fact(numbers("passages of each centroid", reveals="centroids", optional=True))
     centroids: Tensor | None = tensor("centroids", reveals="centroids")
     vectors: Tensor | None = tensor("vectors", reveals="embeddings")
@@ -150,3 +153,6 @@ class Answered(Record, kind="answers"):
             reveals="scores",
         )
     )
+
+
+ANSWERS: Mapping[type[Record], type[Record]] = {Describe: Catalogue, Count: Counted, Ask: Scored, Fetch: Fetched, Read: Answered}

@@ -21,7 +21,7 @@ from .messages import MOST_QUESTIONS, Answered, Ask, Catalogue, Count, Counted, 
 from .passages import Passage
 from .router import Routing, choose_clients
 from .search import Score, check_question
-from .share import check_share
+from .share import check_share, permits
 from .standing import Standing
 from .terms import Statistics, words_of
 from .vectors import search_vectors
@@ -49,6 +49,16 @@ class Server:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+        for name, told in self.catalogues.items():
+            if not permits(told.share, self.share):
+                raise SettingError(
+                    f"share: {self.share} is more than client {name} allows, which is {told.share}; ask for share: {told.share}, or leave the client out"
+                )
+            if told.embedder != self.embedder.sha256:
+                raise SettingError(
+                    f"client {name} has another embedder ({told.embedder[:12]}) than the server ({self.embedder.sha256[:12]}): their vectors do not "
+                    "compare; index there with the same one"
+                )
         if self.verify and self.share != "passages":
             raise SettingError(
                 f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"

@@ -16,6 +16,7 @@ LETS_OUT: Mapping[str, str] = {
     "embeddings": "the vectors of all passages leave each client, once: no text, but much of a text can be rebuilt from its vector (arXiv:2310.06816); "
     "questions stay with who asks",
 }
+ANY = "any"  # of a client that allows whatever is asked for
 LEVELS = (
     "scores",
     "answers",
@@ -32,4 +33,4 @@ def check_share(share: str) -> None:
 
 def permits(allowed: str, asked: str) -> bool:
     """Return whether a client that allows one level answers at another."""
-    return asked == allowed or (asked in LEVELS and allowed in LEVELS and LEVELS.index(asked) <= LEVELS.index(allowed))
+    return allowed in (asked, ANY) or (asked in LEVELS and allowed in LEVELS and LEVELS.index(asked) <= LEVELS.index(allowed))

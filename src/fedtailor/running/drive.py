@@ -12,7 +12,7 @@ from ..diverged import advice, wording
 from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
 from ..metrics import COUNTS
-from ..protocols import alone
+from ..protocols import PromptingRun, alone
 from ..records import Round
 from ..tensors import check_finite
 from ..tuning import begins_elsewhere, written
@@ -176,16 +176,7 @@ def _carry_out(
     progress.alone = bool(baseline)
     clock = Clock(progress)
     if fresh:
-        progress.figures["planned_rounds"] = job.stop.rounds
-        if alone.KIND in parts.manifest.down:
-            progress.figures["start_sha256"] = folder.write_start(progress.state.shared)
-            clock.lap(progress, "save")
-        moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
-        progress.figures["before"] = moment.to_dict()
-        if not begins_elsewhere(parts.worker.model):  # else those figures are not of the weights that training begins with
-            progress.judge(moment.validation_loss, 0)
-        clock.lap(progress, "evaluate")
-        clock.save(progress, folder, parts)
+        _measure_start(parts, evaluator, progress, clock)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
     planned = progress.figures["planned_rounds"]
@@ -193,16 +184,19 @@ def _carry_out(
     rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker, wanted=wanted)
     while (stopped_by := _stopped(job, progress)) is None:
         round = _next_round(rounds, notify)
+        if round is None:
+            stopped_by = "search"
+            break
         _check_state(round, job, notify)
         progress.absorb(round, parts.sizes_of, full=written(job.tuning).every_weight)
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
         clock.lap(progress, "server")
-        if round.index % job.evaluation.every == 0 or _stopped(job, progress):
+        if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(job, progress)):
             _evaluate_round(evaluator, progress, job)
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
-        notify("round", rounds=job.stop.rounds, **progress.rows["rounds"][-1])
+        notify("round", rounds=planned_rounds(parts), **progress.rows["rounds"][-1])
         clock.save(progress, folder, parts)
     rounds.close()
     summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
@@ -212,9 +206,24 @@ def _carry_out(
     return Result(folder=path, summary=summary)
 
 
-def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round:
+def _measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> None:
+    """Measure what round 1 begins with, and save it."""
+    progress.figures["planned_rounds"] = parts.job.stop.rounds
+    if alone.KIND in parts.manifest.down:
+        progress.figures["start_sha256"] = evaluator.folder.write_start(progress.state.shared)
+        clock.lap(progress, "save")
+    moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
+    progress.figures["before"] = moment.to_dict()
+    if parts.protocol.trains and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
+        progress.judge(moment.validation_loss, 0)
+    clock.lap(progress, "evaluate")
+    clock.save(progress, evaluator.folder, parts)
+
+
+def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round | None:
+    """Return the next round; None if the protocol has come to its end by itself."""
     try:
-        return next(rounds)
+        return next(rounds, None)
     except TooFewClients as stop:
         notify("stopped", text=str(stop))
         raise
@@ -311,14 +320,21 @@ def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, A
     folder.write_table("partition", parts.divided.table)
 
 
+def planned_rounds(parts: Parts) -> int:
+    """Return how many rounds there are at most: those of the job, or fewer where a search ends by itself."""
+    most = parts.job.stop.rounds
+    return min(most, parts.protocol.rungs) if isinstance(parts.protocol, PromptingRun) else most
+
+
 def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:
     """Return what is ahead, for those who watch."""
     infos = parts.sampler.clients
-    steps = [parts.protocol.local.steps_per_round(info.examples) for info in infos]
+    trains = parts.protocol.trains
+    steps = [parts.protocol.local.steps_per_round(info.examples) if trains else 0 for info in infos]
     return {
         "name": parts.job.name,
         "from_round": 0 if progress is None else progress.state.version,
-        "rounds": parts.job.stop.rounds,
+        "rounds": planned_rounds(parts),
         "clients": len(infos),
         "clients_per_round": parts.sampler.per_round,
         "steps_per_round": round(sum(steps) * parts.sampler.per_round / len(infos)),

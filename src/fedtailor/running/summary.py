@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..assembly import Parts, foretell
+from ..protocols import PromptingRun
 from .measure import Moment
 from .progress import Progress
 
@@ -50,6 +51,7 @@ def summarize(
         },
         **({} if personal is None else {"personal": personal}),
         **({} if distillation is None else {"distillation": distillation}),
+        **({"prompting": parts.protocol.outcome(progress.state)} if isinstance(parts.protocol, PromptingRun) else {}),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),

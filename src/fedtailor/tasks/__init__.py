@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from .classification import Classification
 from .evaluation import Evaluation
 from .generation import Generation
+from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
@@ -14,6 +15,7 @@ TASKS: Mapping[str, type] = {
     "generation": Generation,
     "language-modeling": LanguageModeling,
     "classification": Classification,
+    "label-likelihood": LabelLikelihood,
 }
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Decoding",
     "Evaluation",
     "Generation",
+    "LabelLikelihood",
     "LanguageModeling",
     "LogitsAt",
     "Scores",

@@ -17,11 +17,11 @@ from ..metrics.figure import OF_COUNTS
 from ..metrics.own import own_score
 from ..records import Example
 from ..text_files import expanded
-from .evaluation import Measured, Pass, is_counted, metrics_of
+from .evaluation import Evaluation, Measured, Pass, is_counted, metrics_of
 from .labels import class_numbers, found_labels, read_labels
 from .losses import Losses, sum_losses
 from .shard import Batch, Shard, TokenShard, one_by_one, tokens_of
-from .task import Bench, LogitsAt, Objective, padding_of
+from .task import Bench, LogitsAt, Objective, Task, padding_of
 from .text.markers import Tokens
 from .text.measure import seen_batch, text_objective, token_batch
 from .text.tokenization import Marks, Truncate, check_truncate, encode, flat, marks_of, text_of
@@ -185,20 +185,25 @@ class Classification:
         """Return the loss, and the metrics of the likeliest classes with the counts of those that are no means and were asked for."""
         if how.texts_alone:
             return Measured(figures={}, losses=how.known)
-        evaluation = worker.evaluation
-        losses, labels_N = how.known or self.losses(worker, shard, how), tokens_of(shard).labels_N
-        assert labels_N is not None
-        labels, predicted = labels_N.tolist(), [losses.predicted[row] for row in range(len(shard))]
-        counts = class_counts(predicted, labels, losses.classes)
-        figures: dict[str, float] = {"loss": losses.total / losses.counted, "examples": len(shard)}
-        figures |= {name: metric.of_classes(counts) for name, metric in METRICS.items() if metric.of_classes is not None}
+        losses = how.known or self.losses(worker, shard, how)
         names = [str(name) for name in self.labels or ()] or [str(number) for number in range(losses.classes)]
-        answers, right = [names[said] for said in predicted], [[names[label]] for label in labels]
-        own = {metric.name: own_score(metric, answers, right) for metric in evaluation.own_metrics}
-        counted = [name for name in metrics_of(self, evaluation) if name in figures and is_counted(name, evaluation)]
-        return Measured(figures=figures | own, counts={f"{name}{OF_COUNTS}": counts for name in counted}, losses=losses)
+        return class_figures(self, names, worker.evaluation, shard, losses)
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
         """Return float32 scores [B, C] of the classes, and the numbers of the right ones [B]."""
         assert batch.labels_B is not None
         return self.logits(model, batch), batch.labels_B
+
+
+def class_figures(task: Task, names: Sequence[str], evaluation: Evaluation, shard: Shard, losses: Losses) -> Measured:
+    """Return what follows from the sums of the loss over `shard` and the likeliest class of each row; `names` are those of the classes."""
+    labels_N = tokens_of(shard).labels_N
+    assert labels_N is not None
+    labels, predicted = labels_N.tolist(), [losses.predicted[row] for row in range(len(shard))]
+    counts = class_counts(predicted, labels, losses.classes)
+    figures: dict[str, float] = {"loss": losses.total / losses.counted, "examples": len(shard)}
+    figures |= {name: metric.of_classes(counts) for name, metric in METRICS.items() if metric.of_classes is not None}
+    answers, right = [names[said] for said in predicted], [[names[label]] for label in labels]
+    own = {metric.name: own_score(metric, answers, right) for metric in evaluation.own_metrics}
+    counted = [name for name in metrics_of(task, evaluation) if name in figures and is_counted(name, evaluation)]
+    return Measured(figures=figures | own, counts={f"{name}{OF_COUNTS}": counts for name in counted}, losses=losses)

@@ -97,6 +97,9 @@ class Bench(Protocol):
     def logits_at(self) -> LogitsAt:
         """How logits are computed at some places alone."""
 
+    def label_scores(self, texts: Sequence[str], labels: Sequence[str], *, calibrate: bool) -> list[list[float]]:
+        """Return, for each text, one score a label behind the prompt in place, in nats."""
+
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""
 

@@ -13,6 +13,7 @@ from .lora import Lora
 from .peft import PeftMethod
 from .prefix import Prefix
 from .prompt import Prompt
+from .untrained import Untrained, bytes_tensor, prompt_text, tensor_text
 from .whole import save_whole
 from .written import Form, Written, written
 
@@ -26,8 +27,11 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
+UNTRAINED: Mapping[str, type] = {"none": Untrained}  # what no protocol trains with
+
 __all__ = [
     "TUNINGS",
+    "UNTRAINED",
     "Adapter",
     "FedSB",
     "Form",
@@ -37,14 +41,18 @@ __all__ = [
     "PeftMethod",
     "Prefix",
     "Prompt",
+    "Untrained",
     "Written",
     "attach_saved",
     "begins_elsewhere",
+    "bytes_tensor",
     "head_names",
     "keeps_weights",
     "load_adapter",
     "notes_of",
+    "prompt_text",
     "save_whole",
+    "tensor_text",
     "untrained",
     "usual_head_learning_rate",
     "usual_learning_rate",

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Form: TypeAlias = Literal["merged", "peft", "adapter", "pooled"]
-"""merged: a whole model; peft: PEFT's adapter folder; adapter: what fedtailor.tuning.load_adapter reads; pooled: merged, and its head reads the mean."""
+Form: TypeAlias = Literal["merged", "peft", "adapter", "pooled", "prompt"]
+"""merged: a whole model; peft: PEFT's adapter folder; adapter: what fedtailor.tuning.load_adapter reads; pooled: merged, and its head reads the mean; prompt: the text of
+a prompt, with no weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """What a tuning says of its result, as its attribute `written`; these defaults hold for one that says nothing."""
 
-    folder: Literal["adapter", "model"] = "adapter"  # its name in a run
+    folder: Literal["adapter", "model", "prompt"] = "adapter"  # its name in a run
     files: tuple[str, ...] = ("adapter_config.json", "adapter_model.safetensors")  # without which there is no result
     forms: tuple[Form, ...] = ("merged", "peft")  # in which it can be exported, the usual one first
     reason: str = "that form is for bottleneck adapters, and for heads that read the mean"  # why it has no others

@@ -15,6 +15,12 @@ PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are
 TELLABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
+    "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
+    "scores": "how near its passages are to a question, as numbers",
+    "answers": "short answers from its passages",
+    "passages": "the texts of passages that answer a question",
+    "centroids": "means of the vectors of groups of its passages",
+    "term-counts": "how many of its passages have each word",
     "public-fit": "how well its examples can be told from public ones",
     "label-counts": "how many examples each label has",
     "labels": "the labels or target texts themselves, example by example (split learning with labels at the server)",
@@ -105,21 +111,28 @@ class Policy:
         protocol = job["protocol"]
         if isinstance(job["task"].get("labels"), str) or job["tuning"].get("initial") is not None:
             yield "the job names a file, and no file of this site is opened for a job"
-        listed: list[tuple[str, str, Sequence[str] | None]] = [
+        listed: list[tuple[str, str | None, Sequence[str] | None]] = [
             ("protocol", protocol["kind"], self.protocols),
             ("tuning", job["tuning"]["kind"], self.tunings),
-            ("aggregation", protocol["aggregation"]["kind"], self.aggregations),
+            ("aggregation", protocol.get("aggregation", {}).get("kind"), self.aggregations),
         ]
         for what, asked, permitted in listed:
-            if permitted is not None and asked not in permitted:
+            if permitted is not None and asked is not None and asked not in permitted:
                 yield f"{what} {asked} is not permitted here; permitted: {', '.join(permitted) or 'none'}"
         if job["stop"]["rounds"] > self.rounds:
             yield f"the job asks for {job['stop']['rounds']} rounds, permitted are {self.rounds}"
         missing = [kind for kind in self.protections if kind not in [part["kind"] for part in job["protection"]]]
         if missing:
             yield f"the job lacks protection by {', '.join(missing)}, which is the least here"
+        prompts = protocol["kind"] == "prompting"
+        if prompts and protocol["few"] < self.min_examples:
+            yield (
+                f"the job sums scores of prompts over as few as {protocol['few']} examples (protocol.few), and this site tells nothing that is over fewer "
+                f"than {self.min_examples}"
+            )
         needs = {
             "examples": True,
+            "prompt-scores": prompts,
             "public-fit": protocol.get("public_fit") or protocol.get("refine"),
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",

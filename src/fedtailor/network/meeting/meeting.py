@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import SettingError
 from ...job import Job
 from ...personalization import Dual
-from ...protocols import Distillation
+from ...protocols import Distillation, Prompting
 from ...records import Example, Numeral
 from ..kit.policy import named_classes
 
@@ -38,6 +38,9 @@ def job_to_send(job: Job) -> dict[str, Any]:
     del told["base"]
     if isinstance(job.protocol, Distillation):
         told["protocol"] = {**told["protocol"], "public": SENT}
+    if isinstance(job.protocol, Prompting):  # the pool is the server's, and its prompts come with the messages
+        method = {**told["protocol"]["method"], "pool": None, "shots": None, "shot_counts": [0]}
+        told["protocol"] = {**told["protocol"], "method": method}
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
     return told

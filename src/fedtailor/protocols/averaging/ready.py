@@ -28,6 +28,7 @@ class AveragingRun:
     settings: Averaging = field(default_factory=Averaging)
 
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
+    trains: ClassVar[bool] = True  # whether weights change; else the protocol itself judges what it finds
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
 
     @property

@@ -38,6 +38,7 @@ class DistillationRun:
     terms: Terms = field(init=False)
     start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
 
+    trains: ClassVar[bool] = True  # see `AveragingRun`
     own_models: ClassVar[bool] = True
     knows_gain: ClassVar[bool] = True  # see `AveragingRun`
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 class BoundSplit:
     """The settings of `Split` together with the model that they cut."""
 
+    trains: ClassVar[bool] = True  # see `AveragingRun`
     own_models: ClassVar[bool] = False  # see `AveragingRun`
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,13 +12,12 @@ from ..read import Run
 LENGTH = 240  # most characters shown of one text
 
 
-def samples_of(run: Run, most: int) -> Iterator[RenderableType]:
-    """Yield up to `most` inputs of a run, each with what was wanted, and what was written before and after."""
+def sample_tables(run: Run, most: int) -> Iterator[Table]:
+    """Yield a table for each of up to `most` inputs of a run: what was wanted, and what was written before and after."""
     for row in run.samples(most):
         wanted = row.get("references") or [""]
         who = f"input ({row['client']})" if row["client"] else "input"
         yield sample({who: row.get("input"), "wanted": wanted[0], "before": row["before"], "after": row["after"]})
-        yield ""
 
 
 def sample(texts: Mapping[str, Any]) -> Table:

@@ -9,14 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ...metrics.figure import SAMPLE_LOSS, is_implied
+from ...printable import printable
 from ...run_files import shared_part
 from ..plain import plain_table
 from ..read import Run
 from ..wording import bytes_text, change, figure, flops_text, metric_name, metrics_in, plural, seconds_text
 from .distillation import distillation
+from .figures import PHASES, by_client, client_figures, number_in
 from .personal import personal
-from .samples import samples_of
+from .prompting import prompting
+from .samples import sample_tables
 
+WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
 COSINES = {"prefix_cosine": "prefix cosine"}  # columns of rounds.parquet that only some runs have
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
@@ -24,16 +28,32 @@ SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th perc
 
 def show(run: Run, *, samples: int = 3) -> RenderableType:
     """Return all tables of one run, ready to print."""
-    parts: list[RenderableType] = [headline(run), "", quality(run)]
-    for table in (personal(run), distillation(run), clients(run), rounds(run)):
-        parts += ["", table] if table is not None else []
-    parts += ["", costs(run)]
-    parts += _trouble(run)
-    parts += ["", *samples_of(run, samples)]
+    parts: list[RenderableType] = [headline(run)]
+    for _, table in tables(run):
+        parts += ["", table]
+    parts += ["", *happened] if (happened := trouble(run)) else []
+    parts.append("")
+    for table in sample_tables(run, samples):
+        parts += [table, ""]
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
     if part := shared_part(run.summary, run.trained):
         parts.append(Text(part, style="yellow"))
     return Padding(Group(*parts), (1, 2), expand=False)
+
+
+def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the tables that a run has, each with its title, in the order in which they are read."""
+    made: tuple[tuple[str, RenderableType | None], ...] = (
+        ("Before and after", quality(run)),
+        ("Personal models", personal(run)),
+        ("Distillation", distillation(run)),
+        ("Clients", clients(run)),
+        ("Rounds", prompting(run) or rounds(run)),
+        ("Costs", costs(run)),
+    )
+    for title, table in made:
+        if table is not None:
+            yield title, table
 
 
 def headline(run: Run) -> Text:
@@ -43,8 +63,10 @@ def headline(run: Run) -> Text:
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
-    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way != usual]
-    names = [str(job.get("backbone", "")), f"{tuning.get('kind', '')}{rank}", protocol.get("kind", ""), *told, baseline]
+    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
+    trained = "" if tuning.get("kind") == "none" else f"{tuning.get('kind', '')}{rank}"
+    how = protocol.get("method", {}).get("kind", "")  # of prompting
+    names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
     early = ", stopped early: no better validation loss" if summary.get("stopped_by") == "patience" else ""
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
@@ -72,8 +94,8 @@ def quality(run: Run) -> Table:
 
 def clients(run: Run, most: int = 20) -> Table | None:
     """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
-    figures = _client_figures(run)
-    groups = _by_client(run.rows("clients"))
+    figures = client_figures(run)
+    groups = by_client(run.rows("clients", *WORK))
     names = sorted(groups.keys() | figures.keys())
     if not names:
         return None
@@ -96,8 +118,8 @@ def _work(own: list[dict[str, Any]] | None, figures: list[Text]) -> list[str | T
     """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
     if own is None:
         return ["–", "–", *figures, "–", "–"]
-    examples = max(_number(row, "examples") for row in own)  # 0: it never answered
-    steps, sent, seconds = (sum(_number(row, name) for row in own) for name in ("steps", "up_bytes", "seconds"))
+    examples = max(number_in(row, "examples") for row in own)  # 0: it never answered
+    steps, sent, seconds = (sum(number_in(row, name) for row in own) for name in ("steps", "up_bytes", "seconds"))
     return [f"{int(examples):,}", f"{int(steps):,}", *figures, _sent(sent), seconds_text(seconds)]
 
 
@@ -124,9 +146,9 @@ def rounds(run: Run) -> Table | None:
             name,
             *losses,
             *(figure(name, row.get(name)) for name, _ in compared),
-            _sent(_number(row, "up_bytes")),
-            _sent(_number(row, "down_bytes")),
-            seconds_text(_number(row, "seconds")),
+            _sent(number_in(row, "up_bytes")),
+            _sent(number_in(row, "down_bytes")),
+            seconds_text(number_in(row, "seconds")),
         )
     return table
 
@@ -157,9 +179,9 @@ def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "local gain", "no such column: evaluation.local_gain is off, or clients train but a part of a model"
     if not measured or run.alone:
         return
-    rows = [row for row in run.rows("clients") if all(_number(row, name) for name in GAIN)]
+    rows = [row for row in run.rows("clients", *GAIN) if all(number_in(row, name) for name in GAIN)]
     if rows:
-        mean = sum(_number(row, GAIN[0]) - _number(row, GAIN[1]) for row in rows) / len(rows)
+        mean = sum(number_in(row, GAIN[0]) - number_in(row, GAIN[1]) for row in rows) / len(rows)
         yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"
 
 
@@ -168,7 +190,7 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weights trained", f"{int(summary.get('trainable_parameters', 0)):,}"
     yield "computation", f"{flops_text(summary.get('flops', {}).get('client_total', 0))} of training, all clients together"
     yield "memory", f"{bytes_text(summary.get('memory', {}).get('peak_bytes', 0))} at the peak"
-    phases = ", ".join(f"{name} {seconds_text(seconds[key])}" for key, name in _PHASES if seconds.get(key))
+    phases = ", ".join(f"{name} {seconds_text(seconds[key])}" for key, name in PHASES if seconds.get(key))
     yield "time", seconds_text(seconds.get("total", 0)) + (f" ({phases})" if phases else "")
 
 
@@ -180,43 +202,14 @@ def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "backbone", f"{bytes_text(sum(row['down_bytes'] for row in rows))} sent once by the hub to {sites}, besides"
 
 
-_PHASES = (
-    ("train", "training"),
-    ("evaluate", "measuring"),
-    ("exchange", "exchange"),
-    ("server", "server"),
-    ("save", "saving"),
-    ("alone", "each alone"),
-)
-
-
-def _trouble(run: Run) -> list[RenderableType]:
+def trouble(run: Run, most: int = 5) -> list[Text]:
+    """Return a line for each failure and warning of the run, and how many more there are."""
     events = run.events("failure", "warning", "damaged-checkpoint")
-    lines = [Text(f"{e.get('client', '')} {e.get('text') or e.get('reason', '')}".strip(), style="yellow") for e in events[:5]]
-    more = [Text(f"and {len(events) - 5} more in events.jsonl", style="dim")] if len(events) > 5 else []
-    return ["", *lines, *more] if events else []
-
-
-def _client_figures(run: Run) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
-    """Return each client's figures on its own test part before the first round and in the round that was kept."""
-    rows = [row for row in run.rows("evaluations") if row["scope"] == "client"]
-    kept = run.summary.get("best_round") if run.summary.get("kept", "best") == "best" else None
-    found = {}
-    for client, own in _by_client(rows).items():
-        indices = [row["round"] for row in own]
-        found[client] = (_at(own, min(indices)), _at(own, max(indices)) | _at(own, kept))
-    return found
-
-
-def _by_client(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(str(row["client"]), []).append(row)
-    return groups
-
-
-def _at(rows: list[dict[str, Any]], round: object) -> dict[str, float]:
-    return {str(row["metric"]): _number(row, "value") for row in rows if row["round"] == round and "value" in row}
+    lines = [
+        Text(printable(f"{event.get('client', '')} {event.get('text') or event.get('reason', '')}".strip()), style="yellow")
+        for event in events[:most]
+    ]
+    return lines + [Text(f"and {len(events) - most} more in events.jsonl", style="dim")] * (len(events) > most)
 
 
 def _arrow(metric: str, before: object, after: object) -> Text:
@@ -230,8 +223,3 @@ def _judged(before: object, after: object, higher_is_better: bool) -> Text:
     if not isinstance(before, int | float) or not isinstance(after, int | float) or before == after:
         return Text(change(before, after), style="dim")
     return Text(change(before, after), style="green" if (after > before) == higher_is_better else "red")
-
-
-def _number(row: Mapping[Any, Any], name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,49 @@
+"""Examples that are shown in a prompt: public ones alone, read from a file, drawn by seed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import SettingError
+from ..text_files import read_json, read_text
+
+Pair: TypeAlias = tuple[str, str]  # text and label's words
+
+
+def read_shots(path: Path) -> tuple[Pair, ...]:
+    """Return the examples of a JSON Lines file whose lines have text and label; underscores of labels are read as blanks.
+
+    Raises:
+        SettingError: naming the line, if the file is missing, empty or holds something else.
+    """
+    lines = [line for line in read_text(path, "the file of public examples").split("\n") if line.strip()]
+    if not lines:
+        raise SettingError(f'{path} has no examples; expected lines such as {{"text": "...", "label": "..."}}.')
+    found = []
+    for number, line in enumerate(lines, 1):
+        row: Any = read_json(line, f"{path}, line {number}")
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) and row[key].strip() for key in ("text", "label")):
+            raise SettingError(f"{path}, line {number}: expected a text and a label, both texts; found {line[:60]!r}.")
+        found.append((row["text"], " ".join(row["label"].replace("_", " ").split())))
+    return tuple(found)
+
+
+def draw_shots(public: Sequence[Pair], count: int, draw: np.random.Generator, labels: Sequence[str]) -> tuple[Pair, ...]:
+    """Return `count` of the public examples, of as many labels as there can be.
+
+    Raises:
+        SettingError: if there are fewer, or one has a label that is none of `labels`.
+    """
+    if strange := [label for _, label in public if labels and label not in labels]:
+        raise SettingError(f"a public example has the label {strange[0]!r}; the labels are {', '.join(list(labels)[:10])}.")
+    if count > len(public):
+        raise SettingError(f"prompts are to show {count} public examples, and the file has {len(public)}.")
+    order = draw.permutation(len(public)).tolist()
+    seen: dict[str, int] = {}
+    ranks = {}
+    for row in order:  # how many of its label come before it
+        ranks[row] = seen.setdefault(public[row][1], 0)
+        seen[public[row][1]] += 1
+    return tuple(public[row] for row in sorted(order, key=lambda row: ranks[row])[:count])

@@ -1,0 +1,93 @@
+"""What prompting sends: prompts down, sums of scores up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ...messages import Call, FactSpec, Record
+from ...messages.facts import MOST_COUNT, MOST_LOSS, PEAK, asked, seconds, whole
+from ...messages.record import fact
+from ...prompting import Prompt, prompt_from_json
+from ...prompting.prompt import MOST_CHARACTERS
+from .search import MOST_CANDIDATES
+
+TRAINING, VALIDATION = 0, 1  # the client's parts
+MOST_TEXT = 2 * MOST_CHARACTERS  # characters of one prompt as it is written in a message
+PROMPT_BYTES = "prompt bytes"  # the size of an evaluated prompt, in a manifest
+MOST_BYTES = 2**17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Record, kind="score"):
+    """Prompts to score on the same examples of a client."""
+
+    version: int = fact(asked("rungs behind the run"))
+    part: int = fact(whole("0: the client's training part, 1: its validation part", reveals="nothing", most=VALIDATION))
+    most: int = fact(asked("most examples of the client that count"))
+    prompts: list[str] = fact(
+        FactSpec(
+            type="list[str]",
+            purpose="prompts to score, as the text of prompt.json without labels",
+            reveals="nothing",
+            most_characters=MOST_CANDIDATES * MOST_TEXT,
+            most_items=MOST_CANDIDATES,
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(Record, kind="scored"):
+    """How well each prompt fits a client's examples."""
+
+    version: int = fact(asked("rungs behind the run"))
+    scored: int = fact(whole("examples that the sums are over; 0: the client has fewer than `few`"))
+    loss_sums: list[float] | None = fact(
+        FactSpec(
+            type="list[float]",
+            purpose="for each prompt the sum over these examples of the loss",
+            reveals="prompt-scores",
+            over="rung",
+            least=0.0,
+            most=MOST_LOSS * 1000,
+            most_items=MOST_CANDIDATES,
+            optional=True,
+        )
+    )
+    right: list[int] | None = fact(
+        FactSpec(
+            type="list[int]",
+            purpose="for each prompt how many of these examples it names rightly",
+            reveals="prompt-scores",
+            over="rung",
+            least=0,
+            most=MOST_COUNT,
+            most_items=MOST_CANDIDATES,
+            optional=True,
+        )
+    )
+    forward_tokens: int = fact(whole("tokens computed: operations are counted from it"))
+    seconds: float = fact(seconds("time that scoring took"))
+    peak_bytes: int | None = fact(PEAK)
+
+
+def scoring_call() -> Call:
+    """Return the call of a rung; a site counts it as it counts rounds of training."""
+    return Call(question=Score, answers=(Scored,), trains="round")
+
+
+def any_prompt(call: Call) -> Call:
+    """Return a call whose shared tensor is the text of a prompt, of any length up to MOST_BYTES."""
+    return call.shaped(lambda name, spec: replace(spec, shape=(PROMPT_BYTES,)), {PROMPT_BYTES: MOST_BYTES})
+
+
+def written(prompts: Sequence[Prompt]) -> list[str]:
+    """Return prompts as a message has them: labels are left out, as every client has the task's."""
+    return [replace(prompt, labels=()).to_json(indent=None) for prompt in prompts]
+
+
+def prompts_in(texts: Sequence[str], labels: Sequence[str]) -> list[Prompt]:
+    """Return the prompts of a message, for the task's own labels.
+
+    Raises:
+        SettingError: if one is no prompt, or too long.
+    """
+    return [replace(prompt_from_json(text, "a prompt that came"), labels=tuple(labels)) for text in texts]

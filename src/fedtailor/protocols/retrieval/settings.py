@@ -1,0 +1,56 @@
+"""Retrieval: each client indexes its own documents; a question goes out, scores come back, then the winning passages.
+
+Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clients, with centroids in the place of a trained network;
+`verify` answers Routing Hijacking (arXiv:2605.28112).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...errors import SettingError
+from ...limits import Few, Number
+from ...retrieval.asking import check_top_k
+from ...retrieval.passages import Chunks
+from ...retrieval.router import Router
+from ...retrieval.search import Score
+from ...retrieval.share import LETS_OUT, Share, check_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """Clients index documents of their own, and answer questions with scores first and with the passages that won afterwards."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    top_k: Few = 5  # passages of a question
+    score: Score = field(default_factory=Score)
+    share: Share = (
+        "passages"  # what leaves a client: passages, snippets, answers, scores, embeddings; its own file may allow less
+    )
+    router: Router | None = None  # null: every client is asked
+    verify: bool = False  # the server embeds what came back, and leaves out clients that stated other scores
+    shared_statistics: bool = (
+        False  # words are weighed by their counts over all clients, which clients then say for each question
+    )
+    chunk: Chunks = field(default_factory=Chunks)
+    timeout_s: Number = 10.0  # that an answer is waited for
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        check_share(self.share)
+        if not self.timeout_s > 0:
+            raise SettingError(f"timeout_s is the seconds that an answer is waited for, above 0; got {self.timeout_s!r}")
+        if self.verify and self.share != "passages":
+            raise SettingError(
+                f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"
+            )
+        if self.share == "embeddings" and (self.score.kind != "dense" or self.router):
+            raise SettingError(
+                "share: embeddings searches vectors at the server, where there are no words, and no client is asked; set score: {kind: dense}, and "
+                "leave router out"
+            )
+
+    @property
+    def lets_out(self) -> str:
+        """What leaves a client, in one line."""
+        more = "; how often each word of a question occurs there, too" if self.shared_statistics else ""
+        return LETS_OUT[self.share] + more

@@ -1,0 +1,71 @@
+"""Tables and texts of the terminal as HTML: what is shown in both places is put together once."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ...printable import printable
+
+MEANINGS = {"dim": "quiet", "bold": "strong", "green": "better", "red": "worse", "yellow": "warning"}  # of styles, as classes
+
+
+def html_of(part: RenderableType, caption: str) -> str:
+    """Return tables and lines as HTML; `caption` says what the tables show, read out by screen readers and hidden otherwise."""
+    if isinstance(part, Group):
+        return "".join(html_of(inner, caption) for inner in part.renderables)
+    if isinstance(part, Padding):
+        return html_of(part.renderable, caption)
+    return table_html(part, caption) if isinstance(part, Table) else f"<p>{cell_html(part)}</p>"
+
+
+def table_html(table: Table, caption: str) -> str:
+    """Return a table as HTML; the first cell of a row is its header."""
+    head = "".join(f'<th scope="col"{_side(column.justify)}>{cell_html(column.header)}</th>' for column in table.columns)
+    body = "".join(
+        f"<tr>{''.join(_cells(table, row))}</tr>" for row in zip(*(column.cells for column in table.columns), strict=True)
+    )
+    heading = f"<thead><tr>{head}</tr></thead>" if table.show_header else ""
+    return f'<div class="wide"><table><caption>{escape(printable(caption))}</caption>{heading}<tbody>{body}</tbody></table></div>'
+
+
+def _cells(table: Table, row: Sequence[object]) -> Iterator[str]:
+    for place, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
+        yield f"<{_tag(place)}{_side(column.justify)}>{cell_html(cell)}</{_tag(place).split()[0]}>"
+
+
+def _tag(place: int) -> str:
+    return "td" if place else 'th scope="row"'
+
+
+def _side(justify: str) -> str:
+    return ' class="number"' if justify == "right" else ""
+
+
+def cell_html(cell: object) -> str:
+    """Return what stands in a cell, its styles as classes; a text in plain brackets is no markup."""
+    text = cell if isinstance(cell, Text) else Text(str(cell))
+    whole = _classes(str(text.style))
+    cuts = sorted({0, len(text.plain), *(edge for span in text.spans for edge in (span.start, span.end))})
+    parts = []
+    for start, end in itertools.pairwise(cuts):
+        styles = " ".join(str(span.style) for span in text.spans if span.start <= start and span.end >= end)
+        parts.append(_marked(text.plain[start:end], _classes(styles)))
+    return _spanned("".join(parts), whole)
+
+
+def _classes(styles: str) -> str:
+    words = [] if "not " in styles else styles.split()
+    return " ".join(MEANINGS[word] for word in words if word in MEANINGS)
+
+
+def _marked(text: str, classes: str) -> str:
+    return _spanned(escape(printable(text)).replace("\n", "<br>"), classes)
+
+
+def _spanned(html: str, classes: str) -> str:
+    return f'<span class="{classes}">{html}</span>' if classes and html else html

@@ -1,0 +1,85 @@
+"""The page of one run, made of its folder alone."""
+
+import importlib.util
+from importlib.resources import files
+from pathlib import Path
+
+from ...errors import SettingError
+from ...printable import printable
+from ...run_files import WHAT, shared_part
+from ...storage import put_in_place, writing
+from ...text_files import read_text
+from ..read import Run
+from ..run.samples import sample_tables
+from ..run.tables import headline, tables, trouble
+from .charts import CHARTS
+from .leaving import leaving
+from .markup import html_of, table_html
+from .tiles import tiles
+
+FILE = "report.html"  # in the run folder
+NEEDED = ("jinja2", "matplotlib")
+SAMPLES = 6
+
+
+def check_page() -> None:
+    """Raise SettingError, saying what to install, if there is nothing to make a page with."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingError(f"the page needs {' and '.join(missing)}, not installed here: pip install 'fedtailor[page]'")
+
+
+def write_page(run: Run, file: Path | None = None) -> Path:
+    """Write the page of a run, report.html in its folder unless another file is named, and return where it is.
+
+    Raises:
+        SettingError: if what draws it is not installed.
+        StorageError: if it cannot be written.
+    """
+    check_page()
+    place = file or run.folder / FILE
+    page = page_of(run)
+    with writing(place):
+        fresh = place.with_name(f".{place.name}.fresh")
+        fresh.write_text(page, encoding="utf-8")
+        put_in_place(fresh, place)
+    return place
+
+
+def page_of(run: Run) -> str:
+    """Return the page of a run as HTML; the same folder gives the same text."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    here = files(__package__)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    name, what = headline(run).split("\n")
+    return template.render(
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+        name=name.plain,
+        what=what.plain,
+        tiles=tiles(run),
+        trouble=[line.plain for line in trouble(run)],
+        shared=shared_part(run.summary, run.trained),
+        charts=[(chart, Markup(chart.svg)) for chart in (make(run) for make in CHARTS) if chart is not None],
+        tables={title: Markup(html_of(part, title)) for title, part in tables(run)},
+        samples=[Markup(table_html(table, "one input and what was written for it")) for table in sample_tables(run, SAMPLES)],
+        leaving=leaving(run),
+        files=_files(run),
+    )
+
+
+def _shown(value: object) -> object:
+    """Return a value as it stands in the page: HTML of ours as it is, signs of other texts that a terminal would obey written out."""
+    return value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)
+
+
+def _files(run: Run) -> dict[str, str]:
+    """Return the texts that say how the run can be made again."""
+    found = {}
+    for name in ("job.yaml", "environment.json"):
+        file = run.folder / name
+        if file.is_file():
+            found[name] = read_text(file, WHAT)
+    return found

@@ -1,0 +1,38 @@
+"""What a search for a prompt came to: its rounds, and the prompt that won."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ...printable import printable
+from ..plain import plain_table
+from ..read import Run
+from ..wording import bytes_text, figure, plural, seconds_text
+
+
+def prompting(run: Run) -> RenderableType | None:
+    """Return a row per round, and the prompt; None if none was searched."""
+    section = run.summary.get("prompting")
+    if not isinstance(section, Mapping):
+        return None
+    table = plain_table("rounds")
+    for title in ("generation", "prompts", "examples", "best loss", "median", "worst", "sent", "received", "time"):
+        table.add_column(title, justify="right")
+    for row in run.rows("rounds"):
+        name = f"{int(row['round'])}{' validation' if row.get('validation') else ''}"
+        losses = [figure("loss", row.get(key)) for key in ("best_loss", "median_loss", "worst_loss")]
+        counts = [f"{int(row.get(key, 0)):,}" for key in ("candidates", "scored")]
+        sent = [bytes_text(row.get(key, 0)) for key in ("up_bytes", "down_bytes")]
+        table.add_row(name, f"{int(row.get('generation', 0)) + 1}", *counts, *losses, *sent, seconds_text(row.get("seconds", 0)))
+    return Group(table, Text(), *_prompt(section))
+
+
+def _prompt(section: Mapping[str, Any]) -> list[RenderableType]:
+    tried, pool = int(section.get("candidates", 0)), int(section.get("pool", 0))
+    about = (
+        f"the prompt, the best of {plural(tried, 'prompt')} ({pool} in the pool) by {section.get('chosen_by', 'training')} loss:"
+    )
+    return [Text(about, style="dim"), Padding(Text(printable(str(section.get("prompt", "")))), (0, 0, 0, 2))]
