@@ -1,6 +1,6 @@
 """Does a federated search find a better prompt than the middle of its pool? Held-out loss and accuracy on a few intents of Banking77.
 
-Usage: python benchmarks/prompting.py --data DATA [--seeds 0 1 2] [--intents 4] [--out FOLDER]
+Usage: python benchmarks/prompting.py --data DATA [--seeds 0 1 2] [--intents 4] [--train 24] [--test 10] [--out FOLDER]
 DATA holds banking77/train.parquet, test.parquet (text, label) and labels.json. Each seed draws the intents, the texts and the division. Printed for each seed:
 held-out loss and accuracy of the prompt that was found, of the pool's least, median and greatest, the bytes of a round, and the time; then the difference to
 the pool's median with a paired 95 % bootstrap interval over the texts of all seeds.
@@ -22,7 +22,6 @@ from fedtailor.prompting import PromptReader, prompt_from_json
 from fedtailor.prompting.score import log_sum
 from fedtailor.running import run
 
-TRAIN, TEST = 24, 10  # texts of each intent
 DRAWS = 10_000
 
 
@@ -37,11 +36,11 @@ def rows(data: Path, part: str, intents: list[int], most: int, draw: np.random.G
     return found
 
 
-def search(data: Path, seed: int, intents: int, out: Path) -> dict[str, object]:
+def search(data: Path, seed: int, intents: int, out: Path, *, train_texts: int, test_texts: int) -> dict[str, object]:
     """Search a prompt and measure it and the whole pool on the held-out texts."""
     draw = np.random.default_rng(seed)
     chosen = sorted(draw.choice(77, intents, replace=False).tolist())
-    train, test = rows(data, "train", chosen, TRAIN, draw), rows(data, "test", chosen, TEST, draw)
+    train, test = rows(data, "train", chosen, train_texts, draw), rows(data, "test", chosen, test_texts, draw)
     job = Job.from_dict(
         {
             "name": f"prompting-{seed}",
@@ -51,7 +50,7 @@ def search(data: Path, seed: int, intents: int, out: Path) -> dict[str, object]:
             "clients": {"count": 3, "validation_share": 0.3, "test_share": 0.0, "min_examples": 8},
             "protocol": {"kind": "prompting", "method": {"kind": "search", "keep": 3, "children": 4, "generations": 2}},
             "stop": {"rounds": 20},
-            "precision": "bfloat16",
+            "precision": "float32",
             "threads": 1,
             "seed": seed,
         }
@@ -105,12 +104,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--intents", type=int, default=4)
+    parser.add_argument("--train", type=int, default=24, help="texts of each intent, divided among 3 clients")
+    parser.add_argument("--test", type=int, default=10, help="held-out texts of each intent")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     out = given.out or Path(tempfile.mkdtemp())
     differences: list[float] = []
     for seed in given.seeds:
-        found = search(given.data, seed, given.intents, out)
+        found = search(given.data, seed, given.intents, out, train_texts=given.train, test_texts=given.test)
         pool = found["pool"]
         middle = statistics.median(loss for loss, _ in pool)
         print(

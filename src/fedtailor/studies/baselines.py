@@ -12,7 +12,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.over_clients import pool, pooled_counts, summarize_clients
-from ..protocols import Averaging, AveragingRun
+from ..protocols import Averaging, AveragingRun, Prompting
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -53,8 +53,13 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     stays, as it deals the ranks out.
 
     Raises:
-        SettingError: if clients with backbones of their own are to train alone.
+        SettingError: if clients with backbones of their own are to train alone, or no weight is trained.
     """
+    if isinstance(job.protocol, Prompting):
+        raise SettingError(
+            "a baseline trains in one place or at each client alone, and protocol: prompting trains no weight; for a search on all data in one place set "
+            "clients: {count: 1}."
+        )
     other = next((client for client, own in job.clients.overrides.items() if own.backbone is not None), None)
     if kind == "local" and other is not None:
         raise SettingError(

@@ -15,6 +15,7 @@ from fedtailor.models.tokenizer import load_tokenizer
 from fedtailor.prompting import prompt_from_json, score_labels
 from fedtailor.report import read_run, show
 from fedtailor.running import run
+from fedtailor.studies.baselines import baseline_job
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,6 @@ def test_a_search_ends_by_itself_and_keeps_what_validates_best(done):
     found = made.summary["prompting"]
     assert made.summary["stopped_by"] == "search"
     assert found["chosen_by"] == "validation"
-    assert min(found["finals"]) == found["finals"][[*found["finals"]].index(min(found["finals"]))]
     last = made.history.iloc[-1]
     assert last["validation"] == 1
     assert last["best_loss"] == min(found["finals"])
@@ -97,7 +97,7 @@ def test_show_has_a_row_a_round_and_the_prompt(done):
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(show(read_run(made.folder)))
     shown = console.export_text()
-    assert "5 validation" in shown or "4 validation" in shown or "3 validation" in shown
+    assert f"{len(made.history)} validation" in shown
     assert "the best of" in shown
 
 
@@ -160,3 +160,8 @@ def test_pools_that_cannot_be_used_are_named_before_anything_is_done(tiny_backbo
     with pytest.raises(SettingError, match=match):
         run(prompting_job(tiny_backbone_folder, **changes), data=place_rows(), out=tmp_path / "r")
     assert not (tmp_path / "r" / "job.yaml").exists()
+
+
+def test_there_is_no_baseline_of_a_search(tiny_backbone_folder):
+    with pytest.raises(SettingError, match="protocol: prompting trains no weight"):
+        baseline_job(prompting_job(tiny_backbone_folder), "central")

@@ -1,0 +1,32 @@
+import pytest
+
+from fedtailor.chance import stream
+from fedtailor.errors import SettingError
+from fedtailor.prompting.shots import draw_shots, read_shots
+
+PUBLIC = [("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")]
+
+
+def test_examples_are_of_as_many_labels_as_there_can_be():
+    for seed in range(5):
+        two = draw_shots(PUBLIC, 2, stream(seed, "shots"), ("x", "y"))
+        assert {label for _, label in two} == {"x", "y"}
+    assert draw_shots(PUBLIC, 3, stream(0, "shots"), ("x", "y")) == draw_shots(PUBLIC, 3, stream(0, "shots"), ("x", "y"))
+
+
+def test_files_are_read_and_what_is_wrong_is_named(tmp_path):
+    file = tmp_path / "public.jsonl"
+    file.write_text('{"text": "a", "label": "top_up"}\n\n{"text": "b", "label": "x"}\n')
+    assert read_shots(file) == (("a", "top up"), ("b", "x"))
+    for text, match in (
+        ("", "no examples"),
+        ('{"text": "a"}\n', "line 1"),
+        ('{"text": "a", "label": 3}\n', "a text and a label"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SettingError, match=match):
+            read_shots(file)
+    with pytest.raises(SettingError, match="the file has 4"):
+        draw_shots(PUBLIC, 5, stream(0, "shots"), ("x", "y"))
+    with pytest.raises(SettingError, match="has the label 'y'"):
+        draw_shots(PUBLIC, 1, stream(0, "shots"), ("x", "z"))
