@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
+from fedtailor.data.settings import PARTS
 from fedtailor.records import Example
 
 SITE = "site"  # the column of clients
@@ -91,7 +92,7 @@ def by_client(rows, folder):
     found = {}
     for row in rows:
         found.setdefault(row[SITE], []).append({name: cell for name, cell in row.items() if name != SITE})
-    return found
+    return {"train": found} if set(found) & set(PARTS) else found  # a client may be called as a part is
 
 
 def put(path, content):

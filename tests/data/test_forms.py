@@ -77,6 +77,13 @@ def test_every_form_gives_the_same_examples_labels_and_clients_at_length(tmp_pat
 
 
 @pytest.mark.parametrize("form", [*FILES, *MEMORY])
+def test_a_client_may_be_called_as_a_part_of_the_data(tmp_path, form):
+    rows = [{"text": f"{name} {n}", "label": "x", SITE: name, "note": ""} for name in ("test", "train") for n in range(2)]
+    found = meaning(form, rows, tmp_path)
+    assert found == {name: [(f"{name} {n}", "x") for n in range(2)] for name in ("test", "train")}
+
+
+@pytest.mark.parametrize("form", [*FILES, *MEMORY])
 def test_each_form_by_hand(tmp_path, form):
     rows = [
         {"text": "a; b", "label": "01", SITE: "11", "note": "x"},

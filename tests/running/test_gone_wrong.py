@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from jobs import assert_same_adapter
+from jobs import assert_same_adapter, tiny_job, tiny_rows
 
 from fedtailor.diverged import Diverged, advice, wording
 from fedtailor.errors import ResumeError, RunError, TooFewClients
@@ -26,8 +26,6 @@ SGD = {"protocol__local__optimizer": "sgd", "protocol__local__clip_norm": None}
 @pytest.fixture(scope="module")
 def done(tiny_backbone_folder, tmp_path_factory):
     """Return the folder of a run of two rounds that keeps what clients can keep, and its job; take a copy of it."""
-    from jobs import tiny_job, tiny_rows
-
     folder = tmp_path_factory.mktemp("done") / "r"
     job = tiny_job(tiny_backbone_folder, stop__rounds=2, protocol__local__keep_optimizer=True)
     run(job, data=tiny_rows(), out=folder)
@@ -63,6 +61,7 @@ def test_the_mark_of_a_divergence_is_one_word_that_reads_back():
     assert fault.mark.isidentifier()
     assert wording("not-finite", fault.mark) == "its validation loss became infinite in step 7"
     assert "of round 3 at a learning rate of 0.5" in str(fault)
+    assert wording("not-finite", Diverged("training loss", 1e7, step=2).mark) == "its training loss became too large in step 2"
     assert wording("timeout", "TimedOut") == "timeout (TimedOut)"
     assert "protocol.local.learning_rate=0.05" in advice([fault.mark], rate=0.5)
     assert advice(["TimedOut"], rate=0.5) == ""
@@ -76,21 +75,34 @@ def test_a_loss_that_is_no_number_decides_nothing(strange):
     assert (progress.figures["best_loss"], progress.figures["best_round"], progress.figures["without_gain"]) == (1.5, 3, 0)
 
 
-def test_a_client_whose_figures_are_no_numbers_is_left_out_of_the_evaluation(make_job, rows, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("strange", "said"), [(math.nan, "NaN"), (3e6, "too large")])
+def test_a_client_whose_loss_is_no_number_or_huge_is_left_out(make_job, tmp_path, monkeypatch, strange, said):
     from fedtailor.learning import worker
 
     evaluate, calls = worker.evaluate, []
 
-    def nan_at_the_first(*args, **kwargs):
+    def strange_at_the_first(*args, **kwargs):
         found = evaluate(*args, **kwargs)
         calls.append(found)
-        return type(found)(figures={**found.figures, "loss": math.nan}) if len(calls) == 1 else found
+        return type(found)(figures={**found.figures, "loss": strange}) if len(calls) == 1 else found
 
-    monkeypatch.setattr(worker, "evaluate", nan_at_the_first)
-    summary = run(make_job(stop__rounds=1, stop__patience=1), data=rows, out=tmp_path / "r").summary
+    monkeypatch.setattr(worker, "evaluate", strange_at_the_first)
+    summary = run(make_job(stop__rounds=1, stop__patience=1), data=tiny_rows(), out=tmp_path / "r").summary
     assert summary["best_round"] == 1
     events = (tmp_path / "r" / "events.jsonl").read_text()
-    assert "its validation loss became NaN" in events
+    assert f"its validation loss became {said}" in events
+
+
+def test_a_perplexity_per_word_that_is_beyond_all_bounds_drops_no_client(make_job, tmp_path):
+    rows = [
+        {"input": f"заявка {i}", "target": "достопримечательность рассматривается"} for i in range(24)
+    ]  # 75 bytes of two words
+    job = make_job(stop__rounds=1, clients__count=2, evaluation__metrics=["loss"])
+    summary = run(job, data=rows, out=tmp_path / "r").summary
+    assert math.exp(summary["metrics"]["before"]["loss"] * 76 / 2) > 1e12  # and an end token
+    assert "perplexity" in summary["metrics"]["before"]
+    assert "perplexity_word" not in summary["metrics"]["before"]
+    assert not any("dropped" in line or "failure" in line for line in (tmp_path / "r" / "events.jsonl").open())
 
 
 def test_nothing_better_than_the_start_is_said(make_job, rows, tmp_path):

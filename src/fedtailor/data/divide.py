@@ -175,6 +175,7 @@ def _given_parts(given: object | None) -> Mapping[str, object]:
             raise DataError(
                 f"data in memory has the parts {', '.join(map(str, given))}; expected train, and if you like validation and test"
                 + (f": leave {', '.join(surplus)} out" if surplus else "")
+                + "; if these are names of clients, pass {'train': data}"
             )
         return given
     return {"train": given}

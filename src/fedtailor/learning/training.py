@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..chance import seed_torch, stream, stream_seed
-from ..diverged import Diverged
+from ..diverged import Diverged, check_loss
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
@@ -71,7 +71,7 @@ def train_locally(
         loss_of: the loss on some rows of `shard`; None: the task's own.
 
     Raises:
-        Diverged: if a loss, or a weight after the last step, is NaN or infinite; the weights in place are then of no use.
+        Diverged: if a loss or, after the last step, a weight is NaN, infinite or too large; the weights in place are then of no use.
     """
     trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
     params = {**trained, **(beside or {})}
@@ -95,8 +95,7 @@ def train_locally(
             loss, seen, counted = _step(
                 params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
-            if not np.isfinite(loss):
-                raise Diverged("training loss", loss, round=round, step=step + 1, rate=rate)
+            check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:

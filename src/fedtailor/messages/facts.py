@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from ..diverged import MOST_LOSS
 from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, needs_of
 from .specs import FactSpec, Over, Reveals
 
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
-LEAST_LOSS, MOST_LOSS = -1e-3, 1e6  # cross-entropies and divergences are not negative but for rounding
-MOST_METRIC = 1e12
+LEAST_LOSS = -1e-3  # cross-entropies and divergences are not negative but for rounding
+MOST_METRIC = 1e12  # of either sign
 
 Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diverged import Diverged
+from ..diverged import check_loss
 from ..errors import NotFinite
 from ..interfaces import Federation
 from ..learning.client import ClientState
 from ..learning.worker import Worker
 from ..messages import Call, FactSpec, Record, read, specs_of, write
-from ..messages.facts import Part, asked, metrics, whole
+from ..messages.facts import MOST_METRIC, Part, asked, metrics, whole
 from ..messages.record import Figures, fact, figures, tensors
 from ..metrics.figure import SAMPLE_LOSS
 from ..personalization import OWN
@@ -132,18 +132,19 @@ def part_figures(
 ) -> dict[str, Fact]:
     """Return the figures of the weights in place on one part; texts stay in the client's folder.
 
+    A metric that is larger than can be reported says nothing and is left out, such as the perplexity per word of a model that has not learned.
     Counts that metrics are made of go with the part that the figures over all clients are of: a client's test part, if it has one.
 
     Raises:
-        Diverged: if their loss is not finite.
+        Diverged: if their loss is not finite, or larger than can be reported.
     """
     result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
-    if not math.isfinite(result.figures.get("loss", 0.0)):
-        raise Diverged(f"{part} loss", result.figures["loss"])
+    check_loss(f"{part} loss", result.figures.get("loss", 0.0))
     if part == "test":
         state.write_texts(f"generations-{name}", result.texts)
-    facts: dict[str, Fact] = {figure: value for figure, value in result.figures.items() if math.isfinite(value)}
+    facts: dict[str, Fact] = {figure: value for figure, value in result.figures.items() if abs(value) <= MOST_METRIC}
     if part == "validation" and result.losses is not None and result.losses.sample_loss is not None:
+        check_loss(f"{part} loss", result.losses.sample_loss)
         facts[SAMPLE_LOSS] = result.losses.sample_loss
     if part == "test" or (part == "validation" and not len(state.test)):
         facts |= {figure: list(counts) for figure, counts in result.counts.items()}

@@ -1,13 +1,12 @@
 """The client's part of averaging."""
 
-import math
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from ...diverged import Diverged
+from ...diverged import check_loss
 from ...learning.client import ClientState
 from ...learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ...learning.local import LocalTraining
@@ -132,8 +131,7 @@ class AveragingClient:
         if partial or not len(self.state.validation) or moment not in wanted:
             return None
         loss = self.worker.sample_loss(self.state.validation)
-        if not math.isfinite(loss):
-            raise Diverged(f"validation loss {moment} training", loss)
+        check_loss(f"validation loss {moment} training", loss)
         return loss
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...diverged import check_loss
 from ...errors import ShapeMismatch
 from ...interfaces import traits_of
 from ...learning.client import ClientState
@@ -62,6 +63,8 @@ class DistillationClient:
         wanted = asked.losses or ()
         measuring = Spent(worker)
         before = worker.sample_loss(state.validation) if "before" in wanted and len(state.validation) else None
+        if before is not None:
+            check_loss("validation loss before training", before)
         training = Spent(worker)
         told, extra_tokens = self._tell(recalled)
         if told.keys() - recalled.keys():

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...diverged import MOST_LOSS
 from ...messages import Call, FactSpec, Record
-from ...messages.facts import MOST_COUNT, MOST_LOSS, PEAK, asked, seconds, whole
+from ...messages.facts import MOST_COUNT, PEAK, asked, seconds, whole
 from ...messages.record import fact
 from ...prompting import Prompt, prompt_from_json
 from ...prompting.prompt import MOST_CHARACTERS

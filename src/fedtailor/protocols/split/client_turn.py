@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...chance import stream
-from ...diverged import Diverged
+from ...diverged import check_loss
 from ...errors import OffManifest
 from ...learning.client import ClientState
 from ...learning.training import check_trained
@@ -209,8 +209,7 @@ class ClientTurn:
         return self._terms.run(part, now.batch, now.params, received_BLH, draws)
 
     def _note(self, loss: float) -> None:
-        if not torch.isfinite(torch.tensor(loss)):
-            raise Diverged("training loss", loss, round=self._round, step=self._step + 1)
+        check_loss("training loss", loss, round=self._round, step=self._step + 1)
         self._losses.append(loss)
 
 

@@ -5,7 +5,7 @@ import time
 import torch
 from torch import Tensor
 
-from ...diverged import Diverged
+from ...diverged import check_loss
 from ...errors import OffManifest
 from ...messages import Record
 from ...messages.wires.table import read_table
@@ -129,8 +129,7 @@ class ServerTurn:
             return Hidden(step=self._step, hidden=tensors)
         loss, counted = done
         mean = loss / max(1, counted)
-        if not bool(torch.isfinite(mean)):
-            raise Diverged("training loss", mean.item(), step=self._step + 1)
+        check_loss("training loss", mean.item(), step=self._step + 1)
         if mean.requires_grad:
             mean.backward()  # type: ignore[no-untyped-call]
         return self._learned(mean.item())
