@@ -75,6 +75,27 @@ def test_commands(job, capsys):
     assert "(0 embedded)" in capsys.readouterr().out
 
 
+def test_a_job_says_how_it_is_asked(job, capsys):
+    retrieving.index(RetrievalJob.load(job))
+    assert command("rag", "ask", job, "what is plum corn", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["sources"]) == 2
+    assert command("rag", "ask", job, "what is plum corn", "--json", "--top-k", 1) == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["sources"]) == 1
+    assert command("rag", "ask", job, "what is plum corn", "--share", "scores", "--verify") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "job.yaml is a job, which says itself how its clients are asked: leave out --share and change protocol.share and protocol.verify there"
+        in said
+    )
+    assert command("rag", "ask", job, "what is plum corn", "--top-k", 0) == 2
+    assert "top_k" in capsys.readouterr().err
+    job.write_text(JOB.replace("question-answering}", "question-answering, reader: none}"))
+    assert command("rag", "ask", job, "what is plum corn") == 0
+    assert "The plum is" in capsys.readouterr().out
+    assert command("rag", "evaluate", job, "questions.jsonl") == 0
+    assert "exact_match" not in capsys.readouterr().out
+
+
 def test_a_client_allows_less_than_the_job(job):
     retrieving.index(RetrievalJob.load(job))
     (job.parent / "runs" / "job-index" / "client-01" / "allows.yaml").write_text("share: answers\n")

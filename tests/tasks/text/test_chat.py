@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 
+import psutil
 import pytest
 from shards import counted, example, row, uncounted
 
@@ -334,3 +335,25 @@ def test_a_template_that_loops_for_ever_is_stopped(tiny_backbone_folder, tmp_pat
     with pytest.raises(BackboneError, match=r"has not written a conversation after 0\.3 s.*task.template"):
         Generation(chat=True).prepare([example("Who?", "Me.")], tokenizer, keep_examples=False)
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ 'x' * 3000000000 }}",
+        "{{ 'x' * 10 ** 30 }}",
+        "{{ 'x' | center(3000000000) }}",
+        "{{ '%3000000000d' % 1 }}",
+        "{% set ns = namespace(x='xx') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+        "{% macro m(n, t) %}{% if n %}{{ m(n - 1, t ~ t) }}{% else %}{{ t }}{% endif %}{% endmacro %}{{ m(40, 'xy') }}",
+    ],
+    ids=["times", "power", "center", "width", "doubled", "macro"],
+)
+def test_a_template_that_explodes_is_named_and_takes_no_memory(tiny_backbone_folder, tmp_path, body):
+    tokenizer = with_template(tiny_backbone_folder, tmp_path / "exploding", body)
+    began = psutil.Process().memory_info().rss
+    with pytest.raises(
+        BackboneError, match=r"chat template takes more than 256 MiB of memory|has not written a conversation after 5 s"
+    ):
+        Generation(chat=True).prepare([example("Who?", "Me.")], tokenizer, keep_examples=False)
+    assert psutil.Process().memory_info().rss - began < 2**29

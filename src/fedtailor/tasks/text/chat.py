@@ -9,11 +9,13 @@ from ...clock import ASKS, fixed_clock
 from ...errors import BackboneError, DataError
 from .markers import Markers, Span, markers_of, templates_in
 from .masking import Masked
+from .memory_limit import memory_limit
 from .talk import Talk, Turn, forms_of, has_answer
 from .time_limit import TookTooLong, time_limit
 from .tokenization import Prompt
 
 MOST_SECONDS = 5.0  # for one conversation, which takes a template a millisecond
+MOST_BYTES = 2**28  # of memory for one conversation, which takes kilobytes
 ANSWER = "answer-of-nobody"  # stands for one where only what the template puts behind it is looked for
 
 
@@ -115,7 +117,7 @@ def _check_template(tokenizer: Any) -> None:
 
 def _render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[Turn] | None, moment: datetime | None, *, ask: bool) -> str:
     try:
-        with fixed_clock(moment), time_limit(MOST_SECONDS):
+        with fixed_clock(moment), memory_limit(MOST_BYTES), time_limit(MOST_SECONDS):
             return str(
                 tokenizer.apply_chat_template(
                     [dict(turn) for turn in turns],
@@ -129,6 +131,11 @@ def _render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[Turn] | None,
         raise BackboneError(
             f"the backbone's chat template has not written a conversation after {MOST_SECONDS:g} s: it loops for very long or for ever; correct it, "
             "choose another backbone, or leave task.chat out and set task.template"
+        ) from None
+    except (MemoryError, OverflowError):
+        raise BackboneError(
+            f"the backbone's chat template takes more than {MOST_BYTES / 2**20:g} MiB of memory for one conversation; correct it, choose another "
+            "backbone, or leave task.chat out and set task.template"
         ) from None
 
 
