@@ -26,6 +26,7 @@ from fedtailor.running import run
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("network"),  # one after the other: two networks at once are eleven processes for two processors
     pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'"),
 ]
 
