@@ -90,7 +90,9 @@ def whole_run(tiny_backbone_folder, tmp_path_factory):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gate, "encode", watched)
-            patch.setattr(gate.Gate, "leave_client", lambda self, message: up.append(message) or leave(self, message))
+            patch.setattr(
+                gate.Gate, "leave_client", lambda self, message, asked=None: up.append(message) or leave(self, message, asked)
+            )
             result = run(tiny_job(tiny_backbone_folder, **CHANGES, personalization=settings), data=data(), out=folder)
         return SimpleNamespace(folder=folder, messages=messages, sent_bytes=sent_bytes, up=up, summary=result.summary)
 
