@@ -10,6 +10,7 @@ def test_every_task_names_a_kind_that_there_is():
         "generation": "causal",
         "language-modeling": "causal",
         "classification": "classifier",
+        "label-likelihood": "causal",
     }
 
 
