@@ -65,8 +65,8 @@ class Liar(RetrievalClient):
     """States for each passage the cosine of the question itself, and all words that there can be."""
 
     def _score(self, asked: Ask) -> Any:
-        told = super()._score(asked)
-        return replace(told, cosines=torch.ones_like(told.cosines), bm25=torch.full_like(told.bm25, 30.0))
+        honest = super()._score(asked)
+        return replace(honest, cosines=torch.ones_like(honest.cosines), bm25=torch.full_like(honest.bm25, 30.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +115,9 @@ class Setting:
 def figures(federation: Federation, questions: Sequence[Known], reader: Any = None, top_k: int = TOP_K) -> dict[str, float]:
     """Return the figures of an evaluation."""
     found = evaluate(federation, questions, reader, top_k=top_k)
-    told = {"asked": found.asked, "down_bytes": found.down_bytes, "up_bytes": found.up_bytes, "texts": found.texts}
-    print("   ", {name: round(value, 4) for name, value in (found.metrics | told).items()}, *found.notes[:3], flush=True)
-    return {**found.metrics, **told}
+    spent = {"asked": found.asked, "down_bytes": found.down_bytes, "up_bytes": found.up_bytes, "texts": found.texts}
+    print("   ", {name: round(value, 4) for name, value in (found.metrics | spent).items()}, *found.notes[:3], flush=True)
+    return {**found.metrics, **spent}
 
 
 def firsts(federation: Federation, questions: Sequence[Known]) -> np.ndarray:
@@ -246,9 +246,9 @@ def catalogue_bytes(federation: Federation) -> int:
     from fedtailor.messages import write as written
     from fedtailor.retrieval.messages import Describe
 
-    told: Sequence[Record] = [half.answer(Describe(count=0, smallest=1)) for half in federation.halves.values()]
-    assert all(isinstance(one, Catalogue) for one in told)
-    return sum(len(encode(written(one))) for one in told)
+    catalogues: Sequence[Record] = [half.answer(Describe(count=0, smallest=1)) for half in federation.halves.values()]
+    assert all(isinstance(one, Catalogue) for one in catalogues)
+    return sum(len(encode(written(one))) for one in catalogues)
 
 
 def one_phase(federation: Federation, questions: Sequence[Known]) -> float:
@@ -257,7 +257,7 @@ def one_phase(federation: Federation, questions: Sequence[Known]) -> float:
     for one in questions:
         vectors = torch.from_numpy(federation.embedder.embed([one.question]))
         asked = {name: Ask(exchange=-1, most=5, questions=[one.question], vectors=vectors) for name in federation.clients}
-        counts = {name: told.counts[0] for name, told in federation.send(asked).items()}
+        counts = {name: answer.counts[0] for name, answer in federation.send(asked).items()}
         federation.send({
             name: Fetch(exchange=-1, questions=[0] * n, places=list(range(n)), whole=[1] * n) for name, n in counts.items()
         })  # fmt: skip

@@ -145,9 +145,7 @@ class RuleTraits:
     The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
     [out, carry], which start at zero and count with scale 1. They travel down only.
     """
-    any_answers: bool = (
-        False  # a round counts however few answered, and is not tried again: under differential privacy either would be told
-    )
+    any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would tell of clients
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
     needs_label_counts: bool = False  # of logits: clients report how many of their examples have each label
 

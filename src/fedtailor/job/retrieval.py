@@ -58,7 +58,7 @@ READERS = Readers((Registry(what="partition", classes={"natural": Natural, "iid"
 
 @dataclass(frozen=True)
 class Reads:
-    """Tells pydantic to read a field by a type that `READERS` made."""
+    """Has pydantic read a field by a type that `READERS` made."""
 
     type: Any
 

@@ -24,7 +24,7 @@ from .processes import end_process, engine_process
 
 MOST_SITES = 4
 START_S = 240.0  # that all processes get to find one another
-LOOK_S = 1.0  # between two looks at whether the hub lives
+LOOK_S = 1.0  # between two checks that the hub runs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,11 @@ def short(name: str) -> str:
     return (text if len(text) <= LONG else f"{text[: LONG - 1]}…").replace("$", r"\$")
 
 
+def both_ends(names: Sequence[str]) -> list[str]:
+    """Return the names that are drawn: all, or of many the first and the last ones."""
+    return [*names] if len(names) <= MOST_ROWS else [*names[: MOST_ROWS // 2], *names[-MOST_ROWS // 2 :]]
+
+
 def number(value: object) -> float | None:
     """Return a cell's number; None if there is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -8,7 +8,7 @@ from ....metrics.figure import leading
 from ...read import Run
 from ...run.figures import client_figures
 from ...wording import figure, metric_name, plural
-from .chart import FAINT, INK, MAIN, MOST_ROWS, OTHER, THIRD, Chart, draw, number, short, whole_rounds
+from .chart import FAINT, INK, MAIN, MOST_ROWS, OTHER, THIRD, Chart, both_ends, draw, number, short, whole_rounds
 
 MOST_CELLS = 2_000  # drawn one by one; more become a picture
 PARTS = {"train": MAIN, "validation": OTHER, "test": THIRD}
@@ -27,7 +27,7 @@ def gains(run: Run) -> Chart | None:
         return None
     better = 1 if run.higher_is_better(metric) else -1
     ordered = sorted(known, key=lambda client: better * (known[client][1] - known[client][0]))
-    shown = ordered if len(ordered) <= MOST_ROWS else ordered[: MOST_ROWS // 2] + ordered[-MOST_ROWS // 2 :]
+    shown = both_ends(ordered)
     losers = [client for client in ordered if better * (known[client][1] - known[client][0]) < 0]
 
     def paint(axes: Any) -> None:
@@ -102,7 +102,7 @@ def partition(run: Run) -> Chart | None:
     if len(counts) < 2:
         return None
     ordered = sorted(counts, key=lambda client: -counts[client]["train"])
-    shown = ordered if len(ordered) <= MOST_ROWS else ordered[: MOST_ROWS // 2] + ordered[-MOST_ROWS // 2 :]
+    shown = both_ends(ordered)
     sizes = [counts[client]["train"] for client in ordered]
 
     def paint(axes: Any) -> None:
