@@ -23,7 +23,7 @@ from ..models import Backbone, Precision, choose_device, choose_precision, load_
 from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
+from ..protocols import Averaging, Distillation, Ready
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
@@ -203,11 +203,7 @@ def assemble(
     budget = budget_of(job, plan, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
-    if isinstance(protocol, DistillationRun):
-        for one in (worker, *own_workers.values()):
-            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
-        for client, of_client in own_workers.items():
-            protocol.check_client(of_client, client)
+    protocol.check_models(worker, own_workers)
     validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=plan.rate, validated=validated)
     parts = Parts(
@@ -325,6 +321,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
-        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, SplitRun) else parts.protocol
-        costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
+        costs[info.id] = parts.protocol.of_client(info.id).cost(
+            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens
+        )
     return costs

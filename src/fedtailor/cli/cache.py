@@ -13,7 +13,7 @@ def list_entries() -> None:
     import time
 
     from ..learning.token_cache import SUFFIX, token_folder
-    from ..report.wording import bytes_text, seconds_text
+    from ..units import bytes_text, seconds_text
 
     files = sorted(token_folder().glob(f"*{SUFFIX}"))
     for file in files:

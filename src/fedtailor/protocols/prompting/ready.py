@@ -1,6 +1,6 @@
 """Prompting with a model and a pool: what a run is carried out with."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from ...tasks.shard import Shard
 from ...tasks.text.room import context
 from ...tensors import Tensors
 from ..rounds.sampling import Sampler
+from ..usual import UsualRun
 from .client import PromptingClient
 from .cost import lengths, round_cost
 from .messages import scoring_call
@@ -31,7 +32,7 @@ from .settings import Prompting
 
 
 @dataclass(kw_only=True)
-class PromptingRun:
+class PromptingRun(UsualRun):
     """What a run is carried out with."""
 
     settings: Prompting
@@ -40,7 +41,6 @@ class PromptingRun:
     pool: tuple[Prompt, ...] = field(init=False)
 
     knows_gain: ClassVar[bool] = False
-    own_models: ClassVar[bool] = False
     trains: ClassVar[bool] = False  # whether weights change; the search itself judges what it finds
 
     def __post_init__(self) -> None:
@@ -135,8 +135,32 @@ class PromptingRun:
             answer_tokens=sum(answers),
         )
 
-    def outcome(self, state: ServerState) -> dict[str, Any]:
-        """Return what the search came to, for summary.json."""
+    @property
+    def least_examples(self) -> int:
+        """See `Prompting.few`."""
+        return self.settings.few
+
+    def most_rounds(self, rounds: int) -> int:
+        """Return how many rounds there are at most: those of the job, or fewer where the search ends by itself."""
+        return min(rounds, self.rungs)
+
+    def says(self) -> Iterator[tuple[str, str]]:
+        """Yield what is searched, and what goes down and comes up."""
+        shown = max(len(prompt.shots) for prompt in self.pool)
+        examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
+        yield "protocol", f"prompting, {self.method.kind}"
+        yield "pool", f"{len(self.pool):,} prompts{examples}; {self.method.generations} generations in up to {self.rungs} rounds"
+        yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+        yield (
+            "comes up",
+            f"for each prompt two sums over at least {self.settings.few} examples of the client: of losses, and of right answers; no text",
+        )
+
+    def outcome(self, state: ServerState) -> Mapping[str, Any]:
+        """Return what the search came to."""
+        return {"prompting": self._found(state)}
+
+    def _found(self, state: ServerState) -> dict[str, Any]:
         search = search_of(state)
         leader = search.winner or search.candidates[0]
         return {
