@@ -10,6 +10,7 @@ from ..diverged import advice, wording
 from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
 from ..metrics import COUNTS
+from ..protocols.rounds.shares import who_counts_less
 from ..records import Round
 from ..tensors import check_finite
 from ..tuning import written
@@ -182,6 +183,8 @@ def _rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock
         _absorb(progress, round, parts)
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
+        if less := who_counts_less(round.clients):
+            notify("counted-less", round=round.index, **less)
         clock.lap(progress, "server")
         if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
             _evaluate_round(evaluator, progress, job)
