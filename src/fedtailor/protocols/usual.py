@@ -11,9 +11,14 @@ from ..tensors import Tensors
 class UsualRun:
     """Of what a run is carried out with."""
 
-    trains: ClassVar[bool] = True  # whether weights change; else the protocol itself judges what it finds
+    trains: ClassVar[bool] = True  # whether weights change
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
+
+    @property
+    def validated(self) -> bool:
+        """Whether rounds are judged by validation losses; else the protocol judges what it finds."""
+        return True
 
     @property
     def least_examples(self) -> int:

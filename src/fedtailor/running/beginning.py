@@ -66,7 +66,7 @@ def measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock:
         clock.lap(progress, "save")
     moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
     progress.figures["before"] = moment.to_dict()
-    if parts.protocol.trains and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
+    if parts.protocol.validated and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
         progress.judge(moment.validation_loss, 0)
     clock.lap(progress, "evaluate")
     clock.save(progress, evaluator.folder, parts)

@@ -159,7 +159,7 @@ def _carry_out(
     stopped_by = _rounds(parts, evaluator, progress, clock)
     summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     if summary["better_than_start"] is False:
-        notify("warning", text=nothing_better(summary))
+        notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
 
@@ -186,8 +186,8 @@ def _rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock
         if less := who_counts_less(round.clients):
             notify("counted-less", round=round.index, **less)
         clock.lap(progress, "server")
-        if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
-            _evaluate_round(evaluator, progress, job)
+        if parts.protocol.validated and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
+            _evaluate_round(evaluator, progress, parts)
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
         notify("round", rounds=parts.protocol.most_rounds(job.stop.rounds), **progress.rows["rounds"][-1])
@@ -223,9 +223,9 @@ def _check_state(round: Round, job: Job, notify: Notify) -> None:
         raise RunError(text) from None
 
 
-def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
+def _evaluate_round(evaluator: Evaluator, progress: Progress, parts: Parts) -> None:
     """Evaluate the shared weights of the last round, and let their validation loss judge them."""
-    index = progress.state.version
+    job, index = parts.job, progress.state.version
     generate = job.evaluation.generate_at == "always"
     moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
     progress.judge(moment.validation_loss, index)
@@ -234,7 +234,7 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
         row["validation_loss"] = moment.validation_loss
-    if index == job.evaluation.every and progress.figures["best_round"] == 0:
+    if parts.protocol.trains and index == job.evaluation.every and progress.figures["best_round"] == 0:
         evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
 
 
