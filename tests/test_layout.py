@@ -36,7 +36,7 @@ messages
 metrics
 records, pictures
 yaml_text
-text_files, storage
+text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
 errors, limits, printable
 """

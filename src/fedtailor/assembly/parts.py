@@ -203,7 +203,7 @@ def assemble(
     check_sizes(job, infos, warn)
     plan = plan_of(job, shared, clients=len(infos))
     budget = budget_of(job, plan, warn)
-    settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan)
+    settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan, warn)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
     if isinstance(protocol, DistillationRun):
         for one in (worker, *own_workers.values()):

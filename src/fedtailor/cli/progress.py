@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SILENCE_S = 3.0  # at the start, before a line says what is done
 QUIET = ("loading", "warning", "evaluating")  # events at the start that end no silence
+CLIENTS_NAMED = 5  # of those that an aggregation rule left out
 TENTHS = 10  # of the way of a backbone, a line each
 
 
@@ -159,6 +160,20 @@ class Watcher:
 
     def on_failure(self, facts: Mapping[str, Any]) -> None:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
+
+    def on_counted_less(self, facts: Mapping[str, Any]) -> None:
+        said = [
+            f"{what} {_some(facts[name])}"
+            for name, what in (("left_out", "left out"), ("less_than_half", "counted less than half:"))
+            if facts.get(name)
+        ]
+        self.say(f"round {facts.get('round')}, aggregation: {'; '.join(said)}", "dim")
+
+
+def _some(clients: Sequence[str]) -> str:
+    """Return the first names of a list."""
+    more = f" and {len(clients) - CLIENTS_NAMED} more" if len(clients) > CLIENTS_NAMED else ""
+    return ", ".join(clients[:CLIENTS_NAMED]) + more
 
 
 def _rung(facts: Mapping[str, Any]) -> str:

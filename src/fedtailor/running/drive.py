@@ -13,6 +13,7 @@ from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
 from ..metrics import COUNTS
 from ..protocols import PromptingRun, alone
+from ..protocols.rounds.shares import who_counts_less
 from ..records import Round
 from ..tensors import check_finite
 from ..tuning import begins_elsewhere, written
@@ -193,6 +194,8 @@ def _carry_out(
         _absorb(progress, round, parts)
         for client, failure in round.failures:
             notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
+        if less := who_counts_less(round.clients):
+            notify("counted-less", round=round.index, **less)
         clock.lap(progress, "server")
         if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
             _evaluate_round(evaluator, progress, job)
