@@ -18,9 +18,7 @@ def job(unet_folder):  # noqa: F811
 
 
 def test_it_learns(job, tmp_path):
-    found = run(
-        job(protocol__local__steps=10, protocol__local__learning_rate=0.03), data=ROWS, out=tmp_path / "run"
-    )
+    found = run(job(protocol__local__steps=10, protocol__local__learning_rate=0.03), data=ROWS, out=tmp_path / "run")
     before, after = (found.summary["metrics"][moment]["loss"] for moment in ("before", "after"))
     assert after < 0.8 * before
     assert found.summary["metrics"]["after"]["examples"] == 12

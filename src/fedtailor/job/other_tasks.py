@@ -19,6 +19,6 @@ def check_of_texts(task: Any, protocol: Any, personalization: Any) -> None:
         )
     if isinstance(personalization, Dual):
         raise SettingError(
-            f"personalization: {personalization.kind} does not go with task: {task.kind}: it weighs two adapters by the tokens of a text; choose finetune, "
+            f"personalization: {getattr(personalization, 'kind', '')} does not go with task: {task.kind}: it weighs two adapters by the tokens of a text; choose finetune, "
             "ditto or fedper."
         )
