@@ -88,15 +88,12 @@ def _prompts(parts: "Parts") -> Iterator[tuple[str, str]]:
 
     if not isinstance(parts.protocol, PromptingRun):
         return
-    method, pool, few = parts.protocol.method, parts.protocol.pool, parts.protocol.settings.few
-    shown = max(len(prompt.shots) for prompt in pool)
-    examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
-    yield "protocol", f"prompting, {method.kind}"
-    yield "pool", f"{len(pool):,} prompts{examples}; {method.generations} generations in up to {parts.protocol.rungs} rounds"
-    yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+    few = parts.protocol.settings.few
+    yield "protocol", f"prompting, {parts.protocol.settings.method.kind}"
+    yield from parts.protocol.method.described()
     yield (
         "comes up",
-        f"for each prompt two sums over at least {few} examples of the client: of losses, and of right answers; no text",
+        f"for each candidate two sums over at least {few} examples of the client: of losses, and of right answers; no text",
     )
 
 

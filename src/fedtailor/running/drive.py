@@ -197,8 +197,8 @@ def _carry_out(
         if less := who_counts_less(round.clients):
             notify("counted-less", round=round.index, **less)
         clock.lap(progress, "server")
-        if parts.protocol.trains and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
-            _evaluate_round(evaluator, progress, job)
+        if parts.protocol.validated and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
+            _evaluate_round(evaluator, progress, parts)
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
         notify("round", rounds=planned_rounds(parts), **progress.rows["rounds"][-1])
@@ -206,7 +206,7 @@ def _carry_out(
     rounds.close()
     summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     if summary["better_than_start"] is False:
-        notify("warning", text=nothing_better(summary))
+        notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
 
@@ -226,7 +226,7 @@ def _measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock
         clock.lap(progress, "save")
     moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
     progress.figures["before"] = moment.to_dict()
-    if parts.protocol.trains and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
+    if parts.protocol.validated and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
         progress.judge(moment.validation_loss, 0)
     clock.lap(progress, "evaluate")
     clock.save(progress, evaluator.folder, parts)
@@ -252,9 +252,9 @@ def _check_state(round: Round, job: Job, notify: Notify) -> None:
         raise RunError(text) from None
 
 
-def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
+def _evaluate_round(evaluator: Evaluator, progress: Progress, parts: Parts) -> None:
     """Evaluate the shared weights of the last round, and let their validation loss judge them."""
-    index = progress.state.version
+    job, index = parts.job, progress.state.version
     generate = job.evaluation.generate_at == "always"
     moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
     progress.judge(moment.validation_loss, index)
@@ -263,7 +263,7 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, job: Job) -> None:
     row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
     if moment.validation_loss is not None:
         row["validation_loss"] = moment.validation_loss
-    if index == job.evaluation.every and progress.figures["best_round"] == 0:
+    if parts.protocol.trains and index == job.evaluation.every and progress.figures["best_round"] == 0:
         evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
 
 
@@ -338,7 +338,8 @@ def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, A
 def planned_rounds(parts: Parts) -> int:
     """Return how many rounds there are at most: those of the job, or fewer where a search ends by itself."""
     most = parts.job.stop.rounds
-    return min(most, parts.protocol.rungs) if isinstance(parts.protocol, PromptingRun) else most
+    own = parts.protocol.method.rounds if isinstance(parts.protocol, PromptingRun) else None
+    return most if own is None else min(most, own)
 
 
 def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:

@@ -94,18 +94,19 @@ def kept_weights(parts: Parts, progress: Progress) -> Any:
     return progress.best if _keeps_best(parts, progress) else progress.state.shared
 
 
-def nothing_better(summary: Mapping[str, Any]) -> str:
-    """Return what to say of a run of which no round was better than its start."""
+def nothing_better(summary: Mapping[str, Any], *, trains: bool) -> str:
+    """Return what to say of a run of which no round was better than its start; `trains` says whether weights change."""
     start = summary["validation_loss"]["before"]
     kept = "the result is the start itself, untrained" if summary["kept"] == "best" else "the last round is kept, as the job asks"
-    return (
-        f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try another protocol.local.learning_rate, "
-        "more steps or rounds"
+    return f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try " + (
+        "another protocol.local.learning_rate, more steps or rounds"
+        if trains
+        else "more rounds, or a smaller protocol.method.sigma"
     )
 
 
 def not_fallen(progress: Progress, learning_rate: float) -> str:
-    """Return what to say where the first evaluation finds the loss no smaller than at the start."""
+    """Return what to say where the first evaluation of what was trained finds the loss no smaller than at the start."""
     now, start = progress.rows["rounds"][-1].get("validation_loss"), progress.figures["best_loss"]
     return (
         f"the validation loss has not fallen by the first evaluation: {now:.4g}, and {start:.4g} at the start; if it stays so, try another "

@@ -28,7 +28,8 @@ class AveragingRun:
     settings: Averaging = field(default_factory=Averaging)
 
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
-    trains: ClassVar[bool] = True  # whether weights change; else the protocol itself judges what it finds
+    trains: ClassVar[bool] = True  # whether weights change
+    validated: ClassVar[bool] = True  # whether rounds are judged by validation losses; else the protocol judges what it finds
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
 
     @property

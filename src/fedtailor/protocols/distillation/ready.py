@@ -39,6 +39,7 @@ class DistillationRun:
     start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
 
     trains: ClassVar[bool] = True  # see `AveragingRun`
+    validated: ClassVar[bool] = True
     own_models: ClassVar[bool] = True
     knows_gain: ClassVar[bool] = True  # see `AveragingRun`
 

@@ -31,6 +31,7 @@ class SplitRun:
     terms: Terms
 
     trains: ClassVar[bool] = True  # see `AveragingRun`
+    validated: ClassVar[bool] = True
     own_models: ClassVar[bool] = False  # see `AveragingRun`
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
