@@ -34,7 +34,7 @@ ledger
 interfaces, run_files
 messages
 metrics
-records
+records, pictures
 yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
@@ -54,6 +54,8 @@ EDGES = {
     "nvflare": {"federation"},
     "matplotlib": {"report"},
     "pypdf": {"retrieval"},
+    "diffusers": {"models"},
+    "PIL": {"pictures"},
 }
 
 

@@ -150,13 +150,15 @@ def assemble(
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     job = settled(job, warn)
     doing("reading the data and dividing them among clients")
-    keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
+    keep_tokens = (
+        kind_of(job.task.backbone).of_texts and job.data.cache and given is None and divided is None
+    )  # of files alone, and never at a site of a network
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
     task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     device = choose_device(job.device)
-    precision = choose_precision(job.precision, device)
+    precision = choose_precision(job.precision, device, of_texts=kind_of(task.backbone).of_texts)
     doing(f"loading the backbone {job.backbone}")
     backbone, worker, ranks = _tuned_worker(
         job, task, divided, device=device, precision=precision, begun=begun, trust_times=trust_times
@@ -174,7 +176,7 @@ def assemble(
     models = own_models(job, worker, divided, precision=precision, trust_times=trust_times, warn=warn)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
-    doing("turning texts into tokens")
+    doing("preparing the examples")
     cache = TokenCache.of(worker.task, worker.processor) if keep_tokens else None
     states = {
         client: client_state(
