@@ -28,7 +28,8 @@ class Lora:
 
     learning_rates: ClassVar[Mapping[str, float]] = {
         "causal": 0.003,
-        "classifier": 0.01,
+        "classifier": 0.003,
+        "classifier-head": 0.1,
         "denoiser": 0.003,
     }  # that `auto` stands for
     kind: Literal["lora"] = "lora"
