@@ -11,9 +11,9 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 
 
 @pytest.mark.parametrize("kind", TUNINGS)
-def test_every_tuning_has_one_for_every_kind_of_backbone(kind):
+def test_every_tuning_has_one_for_every_kind_of_text_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
-    assert set(tuning.learning_rates) - {"classifier-head"} == {"causal", "classifier"}
+    assert {"causal", "classifier"} <= set(tuning.learning_rates) <= {"causal", "classifier", "classifier-head", "denoiser"}
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 
@@ -39,8 +39,9 @@ def test_a_job_decides_wherever_it_is_auto_and_keeps_what_is_given():
 def test_it_follows_the_tuning_and_the_task():
     full = job_of(tuning="full")
     assert full.decided().protocol.local.learning_rate == 1e-4
-    assert full.replace("tuning", "prompt").decided().protocol.local.learning_rate == 3e-2
-    assert full.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 3e-4
+    prompt = full.replace("tuning", "prompt")
+    assert prompt.decided().protocol.local.learning_rate == 3e-2
+    assert prompt.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 1e-2
     assert full.differences(full.replace("protocol.local.learning_rate", 1e-4)) == []
 
 
