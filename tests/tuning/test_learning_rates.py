@@ -51,10 +51,6 @@ def test_a_head_has_its_own_where_the_tuning_knows_one_and_nobody_gave_another()
     assert (local.learning_rate, local.head_learning_rate, round(local.head_factor)) == (1e-4, 0.1, 1000)
     given = job_of(tuning="prefix", protocol={"local": {"learning_rate": 0.01}}, **classes).decided().protocol.local
     assert (given.head_learning_rate, given.head_factor) == (None, 1.0)
-    sgd = job_of(tuning="lora", protocol={"local": {"optimizer": "sgd"}}, **classes).decided().protocol.local
-    assert sgd.head_learning_rate is None  # the usual ones are AdamW's
-    scaffold = {"aggregation": {"kind": "scaffold"}, "local": {"optimizer": "sgd"}}
-    assert job_of(tuning="lora", protocol=scaffold, **classes).decided().protocol.local.head_factor == 1
     assert job_of(tuning="prefix").decided().protocol.local.head_learning_rate is None  # a language model has no such head
     own = job_of(tuning="lora", protocol={"local": {"head_learning_rate": 0.05}}, **classes).decided().protocol.local
     assert own.head_learning_rate == 0.05

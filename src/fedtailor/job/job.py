@@ -272,8 +272,7 @@ def _decide(settings: Any, learning_rate: float, of_head: float | None) -> Any:
     changed = {name: _decide(value, learning_rate, of_head) for name, value in found.items() if is_dataclass(value)}
     auto = found.get("learning_rate") == "auto"
     changed |= {"learning_rate": learning_rate} if auto else {}
-    usual_head = of_head if auto and found.get("optimizer") == "adamw" else None  # usual ones are AdamW's
-    changed |= {"head_learning_rate": usual_head} if found.get("head_learning_rate") == "auto" else {}
+    changed |= {"head_learning_rate": of_head if auto else None} if found.get("head_learning_rate") == "auto" else {}
     return replace(settings, **changed) if any(found[name] != value for name, value in changed.items()) else settings
 
 
