@@ -6,7 +6,8 @@ from .budget import FILE as BUDGET_FILE
 from .budget import Budget, Spending
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
+from .needs import needs_of
 
 PROTECTIONS: Mapping[str, type] = {"dp": Dp}
 
-__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Dp", "Encoded", "Gate", "Spending", "make_gate"]
+__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Dp", "Encoded", "Gate", "Spending", "make_gate", "needs_of"]

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from .black_box import BlackBox
 from .method import Method
-from .ready import PromptingRun
+from .ready import PromptingRun, prompting_run
 from .search import Search
 from .settings import Prompting
 
 METHODS: Mapping[str, type] = {"search": Search, "black-box": BlackBox}
 
-__all__ = ["METHODS", "BlackBox", "Method", "Prompting", "PromptingRun", "Search"]
+__all__ = ["METHODS", "BlackBox", "Method", "Prompting", "PromptingRun", "Search", "prompting_run"]

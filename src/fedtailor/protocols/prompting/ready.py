@@ -15,6 +15,7 @@ from ...personalization import Personalization
 from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
+from ..bench import Bench as ReadyBench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import PromptingClient
@@ -122,3 +123,11 @@ class PromptingRun(UsualRun):
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
         """Return what a run came to."""
         return {"prompting": self.method.outcome(state)}
+
+
+def prompting_run(settings: Prompting, bench: ReadyBench) -> PromptingRun:
+    """Return the protocol with the server's model; what its method has to say before a run is said."""
+    run = PromptingRun(settings=settings, worker=bench.worker, base=bench.base)
+    for text in run.method.notes(bench.rounds, bench.patience):
+        bench.warn(text)
+    return run
