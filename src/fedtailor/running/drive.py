@@ -26,7 +26,7 @@ from .measure import Evaluator, Moment, Notify
 from .own_models import align_last
 from .personal import personalize
 from .progress import Progress
-from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
+from .resume import check_left, check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
 from .summary import kept_weights, not_fallen, nothing_better, summarize
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _carry_out(
     notify = _notifier(folder, watcher)
     progress = folder.load(notify)
     resumed = progress is not None
-    warnings += _check_progress(parts, progress)
+    warnings += _check_progress(parts, path, progress)
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     _write_settings(parts, folder, environment)
@@ -304,20 +304,24 @@ def _finish(
     return summary
 
 
-def _check_progress(parts: Parts, progress: Progress | None) -> list[str]:
+def _check_progress(parts: Parts, path: Path, progress: Progress | None) -> list[str]:
     """Return notes on a run that begins here or is resumed.
 
     Raises:
-        ResumeError: if what clients kept is lost or damaged, or all further rounds would train at a learning rate of 0.
+        ResumeError: if what clients kept is lost or damaged, all further rounds would train at a learning rate of 0, or there are none.
     """
-    job, done = parts.job, 0
-    if progress is not None:
-        done = progress.state.version
-        for client, version in progress.figures.get("client_states", {}).items():
-            if client in parts.states:
-                parts.states[client].check(version)
-    planned = job.stop.rounds if progress is None else progress.figures["planned_rounds"]
-    return check_schedule(job.protocol.local, done=done, planned=planned, rounds=job.stop.rounds, resumed=progress is not None)
+    job, local = parts.job, parts.job.protocol.local
+    if progress is None:
+        return check_schedule(local, done=0, planned=job.stop.rounds, rounds=job.stop.rounds, resumed=False)
+    done = progress.state.version
+    for client, version in progress.figures.get("client_states", {}).items():
+        if client in parts.states:
+            parts.states[client].check(version)
+    stopped_by = _stopped(parts, progress) or ("search" if done >= planned_rounds(parts) else None)
+    return [
+        *check_left(job, path, progress, stopped_by),
+        *check_schedule(local, done=done, planned=progress.figures["planned_rounds"], rounds=job.stop.rounds, resumed=True),
+    ]
 
 
 def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, Any]) -> None:
