@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..metrics.figure import shown_in
 from ..printable import printable
-from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
+from ..report.wording import figure, metric_name, plural
+from ..units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,7 +143,7 @@ class Watcher:
         up, down = facts.get("up_bytes", 0), facts.get("down_bytes", 0)
         sent = [f"{bytes_text(up)} up, {bytes_text(down)} down"] if up or down else []  # a baseline sends nothing
         if facts.get("candidates") is not None:
-            losses = [_rung(facts)]
+            losses = [_rung(facts), *losses]
         line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, *sent, seconds_text(facts.get("seconds", 0.0))]
         self.say("  ·  ".join(line))
 
