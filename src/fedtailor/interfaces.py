@@ -146,6 +146,8 @@ class RuleTraits:
     [out, carry], which start at zero and count with scale 1. They travel down only.
     """
     any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would tell of clients
+    alike: bool = False  # all clients count alike, whatever weights they have
+    least: int = 1  # updates of a round that it can work on
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
     needs_label_counts: bool = False  # of logits: clients report how many of their examples have each label
 
@@ -154,6 +156,14 @@ def traits_of(rule: object) -> RuleTraits:
     """Return the traits of a rule; those of one that names none, as a user's own may, are the defaults."""
     traits: RuleTraits = getattr(rule, "traits", RuleTraits())
     return traits
+
+
+class RobustRule(Aggregation, Protocol):
+    """A rule that stands some updates that are anything."""
+
+    @property
+    def traits(self) -> RuleTraits:
+        """With `least`, the fewest updates among which it stands as many hostile ones as it was made for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
 from ..tensors import Tensors
 from .fits import Warn
+from .robust import check_robust
 
 
 def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
@@ -68,13 +69,14 @@ def coins_of(budget: Budget | None) -> Coins | None:
 
 
 def summed_protocol(
-    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan
+    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan, warn: Warn
 ) -> Averaging | Distillation | Split | Prompting:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
 
     Raises:
-        SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates.
+        SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates, or if a round asks too few clients.
     """
+    check_robust(protocol, plan, warn)
     for protection in job.protection:
         if not isinstance(protection, OnSum):
             continue
