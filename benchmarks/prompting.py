@@ -7,14 +7,13 @@ the pool's median with a paired 95 % bootstrap interval over the texts of all se
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from intents import rows
 
 from fedtailor.export import open_run
 from fedtailor.job import Job
@@ -23,17 +22,6 @@ from fedtailor.prompting.score import log_sum
 from fedtailor.running import run
 
 DRAWS = 10_000
-
-
-def rows(data: Path, part: str, intents: list[int], most: int, draw: np.random.Generator) -> list[dict[str, str]]:
-    """Return so many texts of each intent, drawn."""
-    names = json.loads((data / "banking77/labels.json").read_text())
-    table = pd.read_parquet(data / f"banking77/{part}.parquet")
-    found = []
-    for intent in intents:
-        texts = table.text[table.label == intent].tolist()
-        found += [{"text": texts[at], "label": names[intent]} for at in draw.permutation(len(texts))[:most]]
-    return found
 
 
 def search(data: Path, seed: int, intents: int, out: Path, *, train_texts: int, test_texts: int) -> dict[str, object]:

@@ -51,7 +51,17 @@ def _default(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]])
         kind = _kinds(setting, known)
         return f"`{kind[0]}`" if kind else ""
     value = setting["default"]
-    return f"`{value['kind']}`" if isinstance(value, dict) and set(value) == {"kind"} else f"`{_plain(value)}`"
+    return (
+        f"`{value['kind']}`" if isinstance(value, dict) and "kind" in value and _as_it_is(value, known) else f"`{_plain(value)}`"
+    )
+
+
+def _as_it_is(value: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether a technique is given with the settings that it has by itself."""
+    kinds = [
+        found["properties"] for found in known.values() if found["properties"].get("kind", {}).get("const") == value.get("kind")
+    ]
+    return any(all(own.get(name, {}).get("default") == each for name, each in value.items() if name != "kind") for own in kinds)
 
 
 def _meaning(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> str:

@@ -99,6 +99,9 @@ class Outcome:
     state: "Tensors" = field(default_factory=dict)  # of the aggregation, for the next round
     personal: Mapping[ClientId, "Tensors"] = field(default_factory=dict)  # for rules that answer each client differently
     figures: Mapping[str, float] = field(default_factory=dict)  # bias, cosine, ...
+    shares: Mapping[ClientId, float] = field(
+        default_factory=dict
+    )  # of each update in the step, from rules that choose among updates
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,3 +54,9 @@ def write_job(tmp_path, tiny_backbone_folder):
 def no_pages(monkeypatch):
     """Have runs of commands leave no report.html, which costs a second each; tests/report/page tries it."""
     monkeypatch.setattr("fedtailor.cli.report.leave_report", lambda run: None)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep what commands keep in the user's cache out of the home of whoever runs the tests."""
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from fedtailor.learning import token_cache
-from fedtailor.learning.token_cache import TokenCache, token_folder
+from fedtailor.learning.token_cache import TokenCache
 from fedtailor.records import Example
 from fedtailor.tasks.shard import Shard, TokenShard
+from fedtailor.user_cache import token_folder
 
 
 @pytest.fixture

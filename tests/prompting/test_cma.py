@@ -5,8 +5,8 @@ from fedtailor.errors import SettingError
 from fedtailor.prompting.cma import Strategy, ask, start, tell
 
 
-def search(generations, *, n=8, cloud=None, begin=0):
-    strategy = Strategy(dimensions=n, population=12)
+def search(generations, *, n=8, cloud=None, begin=0, covariance="full"):
+    strategy = Strategy(dimensions=n, population=12, covariance=covariance)
     cloud = cloud or start(np.full(n, 2.0), 1.0)
     scale = 10.0 ** np.linspace(0, 2, n)  # a bowl 100 times as steep in one direction as in another
     for generation in range(begin, generations):
@@ -17,6 +17,14 @@ def search(generations, *, n=8, cloud=None, begin=0):
 
 def test_it_finds_the_bottom_of_a_long_bowl():
     assert np.abs(search(300).mean).max() < 1e-5
+
+
+@pytest.mark.parametrize(("covariance", "generations"), [("diagonal", 120), ("none", 1500)])
+def test_less_of_the_covariance_finds_it_too(covariance, generations):
+    cloud = search(generations, covariance=covariance)
+    assert np.abs(cloud.mean).max() < 1e-4
+    assert np.array_equal(cloud.covariance, np.diag(cloud.covariance.diagonal()))
+    assert np.array_equal(cloud.axes, np.eye(8))
 
 
 def test_weights_sum_to_one_and_fall():

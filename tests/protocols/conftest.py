@@ -37,6 +37,7 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         return split_parts(tiny_backbone_folder, "llama", **once)
 
     ranks = {"client-00": {"tuning": {"rank": 1}}}
+    black_box = {"protocol__method": {"kind": "black-box", "length": 2, "dimensions": 6, "population": 6, "examples": 4}}
     shapes: dict[str, Callable[[], Parts]] = {  # of protocols that do not run as `protocol: {kind: NAME}` alone
         "averaging": lambda: tiny(personalization="finetune", evaluation__local_only=True),
         "ranks": lambda: tiny(protocol__aggregation={"kind": "flexlora"}, clients__overrides=ranks),
@@ -44,6 +45,7 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         "split": split,
         "split-reuse": split_once,
         "prompting": lambda: assemble(prompting_job(tiny_backbone_folder), given=place_rows()),
+        "black-box": lambda: assemble(prompting_job(tiny_backbone_folder, **black_box), given=place_rows()),
     }
 
     def of(name: str) -> Phases:

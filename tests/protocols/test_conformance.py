@@ -32,7 +32,9 @@ OPEN = ("nothing", "work")  # what facts may reveal without being asked for
 
 UNEVEN = {"prompting": "a mean over rungs of fewer and fewer prompts"}
 
-every_protocol = pytest.mark.parametrize("kind", sorted(PROTOCOLS))
+METHODS = ("black-box",)  # of prompting, beside its first: their messages are others; see `phases_of`
+
+every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS])
 
 
 @every_protocol

@@ -17,7 +17,7 @@ from fedtailor.protocols.distillation.messages import calls_of
 from fedtailor.protocols.distillation.terms import Terms
 from fedtailor.protocols.evaluation import evaluation_call
 from fedtailor.protocols.personal import personal_call
-from fedtailor.protocols.prompting.messages import any_prompt, scoring_call
+from fedtailor.protocols.prompting.messages import any_prompt, points_call, scoring_call
 
 SHARED = {"m.lora_A.weight": torch.zeros(2, 4), "m.lora_B.weight": torch.zeros(4, 2)}
 FIGURES = ("loss", "perplexity", "bleu", "accuracy", "examples", "tokens", "prompt_score")
@@ -38,7 +38,11 @@ def manifests(tmp_path_factory):
         "distillation": manifest_of([*calls_of(terms, SHARED, FIGURES), measured]),
         "split": manifest_of([*parts.protocol.calls(weights), measured, personal]),
         "prompting": manifest_of(
-            [scoring_call(), any_prompt(evaluation_call({"prompt": torch.zeros(0, dtype=torch.uint8)}, FIGURES))]
+            [
+                scoring_call(),
+                points_call(4, 6),
+                any_prompt(evaluation_call({"prompt": torch.zeros(0, dtype=torch.uint8)}, FIGURES)),
+            ]
         ),
         "split, auto": manifest_of(SplitRun(terms=auto).calls(parts.worker.tensors())),
     }
@@ -57,6 +61,7 @@ def test_each_kind_of_request_says_whether_it_trains(manifests):
         ("split", "personalize"): "once",
         ("split, auto", "split-begin"): "round",
         ("prompting", "score"): "round",
+        ("prompting", "score-points"): "round",
     }
 
 

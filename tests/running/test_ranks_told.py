@@ -13,11 +13,11 @@ from fedtailor.running import run
 def test_check_tells_ranks_before_a_run(make_job, rows):
     from rich.console import Console
 
-    from fedtailor.cli.check import plan
+    from fedtailor.cli.check import plan_of, rendered
 
     job = job_of(make_job)
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    for part in plan(job, assemble(job, given=rows), []):
+    for part in rendered(plan_of(job, assemble(job, given=rows), [])):
         console.print(part)
     ups = {
         client: re.search(rf"{client}\s.*?([\d.]+) kB", console.export_text(clear=False)) for client in ("client-00", LOW, LOWER)

@@ -14,6 +14,8 @@ from .flora import Flora
 from .lora_fair import LoraFair
 from .mean import weighted_mean
 from .raflora import RaFlora
+from .robust import ROBUST, GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
+from .robust.bucketing import Bucketing
 from .rolora import RoLora
 from .running_mean import RunningMean
 from .scaffold import Scaffold
@@ -34,10 +36,14 @@ AGGREGATIONS: Mapping[str, type] = {
     "raflora": RaFlora,
     "flora": Flora,
     "fedex-lora": FedExLora,
+    **ROBUST,
+    "bucketing": Bucketing,
 }
 
 __all__ = [
     "AGGREGATIONS",
+    "ROBUST",
+    "Bucketing",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
@@ -49,10 +55,16 @@ __all__ = [
     "FfaLora",
     "FlexLora",
     "Flora",
+    "GeometricMedian",
+    "Krum",
     "LoraFair",
+    "Median",
+    "MultiKrum",
+    "NormClip",
     "RaFlora",
     "RoLora",
     "RunningMean",
     "Scaffold",
+    "TrimmedMean",
     "weighted_mean",
 ]

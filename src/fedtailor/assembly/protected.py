@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..errors import SettingError
-from ..interfaces import OnSum, Plan, Protection, traits_of
+from ..interfaces import Checking, OnSum, Plan, Protection, traits_of
 from ..job import Job
 from ..protection import Budget, Spending, noise
 from ..protocols import Averaging, Distillation, Prompting, Split
@@ -11,6 +11,7 @@ from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
 from ..tensors import Tensors
 from .fits import Warn
+from .robust import check_robust
 
 
 def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
@@ -44,6 +45,9 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
     Raises:
         SettingError: if the job does not go with what spends it, or several protections do.
     """
+    for protection in job.protection:
+        for note in protection.check(job, plan) if isinstance(protection, Checking) else ():
+            warn(note)
     spending = [protection for protection in job.protection if isinstance(protection, Spending)]
     if not spending:
         return None
@@ -51,8 +55,6 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
         raise SettingError(
             f"protection lists {len(spending)} entries that spend a privacy budget, which would be counted apart; keep one"
         )
-    for note in spending[0].check(job, plan):
-        warn(note)
     return spending[0].budget(plan)
 
 
@@ -68,13 +70,14 @@ def coins_of(budget: Budget | None) -> Coins | None:
 
 
 def summed_protocol(
-    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan
+    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan, warn: Warn
 ) -> Averaging | Distillation | Split | Prompting:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
 
     Raises:
-        SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates.
+        SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates, or if a round asks too few clients.
     """
+    check_robust(protocol, plan, warn)
     for protection in job.protection:
         if not isinstance(protection, OnSum):
             continue

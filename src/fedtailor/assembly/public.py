@@ -92,13 +92,10 @@ def ready_protocol(
         warn(split.notice)
         return split
     if isinstance(settings, Prompting):
-        searching = PromptingRun(settings=settings, worker=worker, base=job.base)
-        if searching.rungs > job.stop.rounds:
-            warn(
-                f"the search takes up to {searching.rungs} rounds, and stop.rounds: {job.stop.rounds} ends it before its finalists are validated; "
-                f"set stop.rounds: {searching.rungs}"
-            )
-        return searching
+        prompting = PromptingRun(settings=settings, worker=worker, base=job.base)
+        for text in prompting.method.notes(job.stop.rounds, job.stop.patience):
+            warn(text)
+        return prompting
     if isinstance(settings, Averaging):
         return AveragingRun(settings=settings)
     ready = DistillationRun(settings=settings, worker=worker, examples=public)

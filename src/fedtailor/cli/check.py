@@ -1,41 +1,51 @@
 """fedtailor check: what a job would do and send, without doing it."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from .console import err, out
+from .kept_plan import Lookup
+from .plan import Facts, Plan, plan_of
 from .progress import waiting
 from .run import JobFile, Overrides
+from .trimmed import collection_paused
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..assembly import Parts
-    from ..job import Job
     from ..job.retrieval import RetrievalJob
-
-MOST_CLIENTS = 30  # shown one by one
 
 
 def check(job: JobFile, settings: Overrides = None) -> None:
     """Validate a job, resolve its data and backbone, and print what would be done and sent."""
-    warnings: list[str] = []
-    with waiting(err(), "reading the job, the data and the backbone"):
+    lookup = Lookup.of(job, settings or [])
+    found = lookup.kept()
+    if found is None:
+        found = _look(job, settings or [], lookup)
+    for part in rendered(found) if found else ():
+        out().print(part)
+
+
+def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
+    """Return what a job comes to, and keep it for the next look; None of a job of retrieval, which is shown at once."""
+    with collection_paused(), waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
         from ..job.retrieval import RetrievalJob, is_retrieval
 
         if is_retrieval(job):
-            _check_retrieval(RetrievalJob.load(job, settings or []))
-            return
-        loaded = Job.load(job, settings or [])
-        parts = assemble(loaded, trust_times=True, warn=warnings.append)
-    for part in plan(loaded, parts, warnings):
-        out().print(part)
+            _show_retrieval(RetrievalJob.load(job, settings))
+            return None
+        loaded = Job.load(job, settings)
+        behind = lookup.behind(loaded)
+        notes: list[str] = []
+        parts = assemble(loaded, trust_times=True, warn=notes.append)
+        found = plan_of(loaded, parts, notes)
+        lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.own_backbones.values())])
+    return found
 
 
-def _check_retrieval(job: "RetrievalJob") -> None:
+def _show_retrieval(job: "RetrievalJob") -> None:
     """Print who would hold how many documents, and what would leave them."""
     from ..running.retrieving import deal
 
@@ -44,235 +54,36 @@ def _check_retrieval(job: "RetrievalJob") -> None:
     out().print(f"  share: {job.protocol.share}: {job.protocol.lets_out}", soft_wrap=True)
 
 
-def plan(job: "Job", parts: "Parts", warnings: list[str]) -> Iterator["RenderableType"]:
-    """Yield what there is to see before a run: the settings, the clients, what leaves them, what it will cost."""
+def rendered(plan: Plan) -> Iterator["RenderableType"]:
+    """Yield the parts of a plan as they are printed."""
     from rich.padding import Padding
     from rich.text import Text
 
-    from ..assembly import foretell
-
-    costs = foretell(parts)
     yield Padding(
-        Text.assemble((job.name, "bold"), ("  is a job that can run; nothing was trained or written", "dim")), (1, 2, 0, 2)
+        Text.assemble((plan.name, "bold"), ("  is a job that can run; nothing was trained or written", "dim")), (1, 2, 0, 2)
     )
-    yield Padding(_facts(_settings(job, parts)), (1, 2, 0, 2), expand=False)
-    yield Padding(_clients(parts, costs), (1, 2, 0, 2), expand=False)
-    yield Padding(_facts(_leaving(parts)), (1, 2, 0, 2), expand=False)
-    yield Padding(_facts(_foretold(job, parts, costs)), (1, 2, 1, 2), expand=False)
-    for text in warnings:
+    yield Padding(_facts(plan.settings), (1, 2, 0, 2), expand=False)
+    yield Padding(_clients(plan), (1, 2, 0, 2), expand=False)
+    yield Padding(_facts(plan.leaving), (1, 2, 0, 2), expand=False)
+    yield Padding(_facts(plan.estimated), (1, 2, 1, 2), expand=False)
+    for text in plan.notes:
         yield Padding(Text(f"note: {text}", style="yellow"), (0, 2, 1, 2), expand=False)
 
 
-def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
-    from ..report.wording import scaled
-
-    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
-    validation, test = len(parts.server_validation), len(parts.server_test)
-    weights = scaled(whole, "", ["", "k", "M", "G"])
-    yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
-    yield "sha256", parts.backbone.hashes.get("weights", "")
-    for client, own in parts.own_backbones.items():
-        yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
-    yield "task", settings["task"]["kind"]
-    yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
-    if parts.protocol.trains:
-        yield "learning rate", _learning_rate(job, parts)
-        given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
-        rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
-        yield "protocol", f"{settings['protocol']['kind']}, {rule}"
-    yield from _prompts(parts)
-    yield "personalization", settings["personalization"]["kind"]
-    yield from _protection(job, parts)
-    yield from _public(parts)
-    yield "clients", _likeness(parts)
-    yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
-    yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
-
-
-def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what protects clients, and what a run of all planned rounds spends of its privacy budget."""
-    if not job.protection:
-        return
-    yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
-    if parts.budget is not None:
-        rounds = parts.job.stop.rounds
-        yield "privacy", "; ".join(parts.budget.sentences(ahead=rounds))
-        yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
-
-
-def _prompts(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what is searched, and what goes down, where the protocol prompts."""
-    from ..protocols import PromptingRun
-
-    if not isinstance(parts.protocol, PromptingRun):
-        return
-    method, pool, few = parts.protocol.method, parts.protocol.pool, parts.protocol.settings.few
-    shown = max(len(prompt.shots) for prompt in pool)
-    examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
-    yield "protocol", f"prompting, {method.kind}"
-    yield "pool", f"{len(pool):,} prompts{examples}; {method.generations} generations in up to {parts.protocol.rungs} rounds"
-    yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
-    yield (
-        "comes up",
-        f"for each prompt two sums over at least {few} examples of the client: of losses, and of right answers; no text",
-    )
-
-
-def _learning_rate(job: "Job", parts: "Parts") -> str:
-    from ..models.kinds import kind_of
-
-    auto = (
-        f" (auto: usual for this tuning of {kind_of(job.task.backbone).title})"
-        if job.protocol.local.learning_rate == "auto"
-        else ""
-    )
-    local = parts.protocol.local
-    head = f", of the head {local.head_learning_rate:g}" if isinstance(local.head_learning_rate, int | float) else ""
-    return f"{local.peak_learning_rate:g}{head}{auto}"
-
-
-def _clients(parts: "Parts", costs: Mapping[str, Any]) -> "RenderableType":
+def _clients(plan: Plan) -> "RenderableType":
     from ..report.plain import plain_table
-    from ..report.wording import bytes_text
 
     table = plain_table("clients")
     for title in ("train", "validation", "test", "steps a round", "up a round"):
         table.add_column(title, justify="right")
-    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
-        cost = costs.get(client)
-        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
-        steps = parts.protocol.local.steps_per_round(len(state.train)) if parts.protocol.trains else 0
-        table.add_row(client, *counts, f"{steps:,}" if parts.protocol.trains else "–", bytes_text(cost.up_bytes) if cost else "–")
-    if len(parts.states) > MOST_CLIENTS:
-        table.add_row(f"and {len(parts.states) - MOST_CLIENTS} more", style="dim")
+    for row in plan.clients:
+        table.add_row(*row)
+    if plan.more_clients:
+        table.add_row(f"and {plan.more_clients} more", style="dim")
     return table
 
 
-def _public(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what everybody speaks of, where the protocol distils."""
-    from ..protocols import DistillationRun
-
-    if isinstance(parts.protocol, DistillationRun):
-        public, wire = parts.protocol.public, parts.protocol.wire
-        places = public.mean_places
-        form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
-        yield (
-            "public set",
-            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {places:,.0f} places a round, {wire.dtype}",
-        )
-        settings = parts.protocol.settings
-        if settings.refine:
-            yield (
-                "refined",
-                f"every {settings.refine_every} rounds a client tells a score of one byte for each public row, by which the "
-                f"{len(public.rows(1)):,} rows of a round are drawn"
-                + (" together with label counts" if settings.label_counts else ""),
-            )
-
-
-def _likeness(parts: "Parts") -> str:
-    """Return how far the clients' data differ."""
-    divided, count = parts.divided, len(parts.states)
-    if divided.divergence is None:
-        return f"{count}"
-    over = f" over {divided.divergence_over}" if divided.divergence_over else ""
-    return f"{count}; their data differ by {divided.divergence:.3f} (Jensen-Shannon{over}: 0 alike, 1 disjoint)"
-
-
-def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield, per kind of message, exactly what may leave a client."""
-    for kind, spec in parts.manifest.up.items():
-        tensors = Counter(tensor.dtype for tensor in spec.tensors.values())
-        values = sum(_size(tensor.shape, parts.manifest.sizes) for tensor in spec.tensors.values())
-        what = [f"{count:,} {dtype} tensors ({values:,} values)" for dtype, count in tensors.items()]
-        what += [_fact_names(spec.facts)] if spec.facts else []
-        yield f"leaves: {kind}", "; ".join(what) or "nothing"
-    yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
-
-
-def _fact_names(names: Iterable[str]) -> str:
-    """Return names of facts; those that begin alike are told together."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        group, dot, fact = name.rpartition(".")
-        groups.setdefault(f"{group}{dot}", []).append(fact)
-    return "; ".join(f"of {group[:-1]}: {', '.join(facts)}" if group else ", ".join(facts) for group, facts in groups.items())
-
-
-def _foretold(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from ..report.wording import bytes_text, flops_text
-    from ..running.drive import planned_rounds
-
-    rounds, share = planned_rounds(parts), parts.sampler.per_round / max(1, len(costs))
-    up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
-    flops = sum(cost.train_flops for cost in costs.values()) * share
-    asked = (
-        f"{parts.sampler.per_round} of {len(costs)} clients"
-        if parts.budget is None
-        else f"each of {len(costs)} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
-    )
-    yield "asked a round", f"{asked}, for {rounds} rounds at most"
-    work = "training" if parts.protocol.trains else "scoring"
-    yield (
-        "sent a round",
-        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
-        f"{_on_top(job)} on top",
-    )
-    yield from _last_alignment(job, parts)
-    yield from _reused(parts)
-    yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
-    yield (
-        "memory",
-        f"about {bytes_text(max((cost.memory_bytes for cost in costs.values()), default=0))} at a client, activations apart",
-    )
-    if job.personalization.personal:
-        own = "what clients train for themselves" + (", and alone," if job.evaluation.local_only else "")
-        yield (
-            "personalization",
-            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
-        )
-
-
-def _on_top(job: "Job") -> str:
-    from ..protocols import Distillation
-
-    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * isinstance(job.protocol, Distillation)
-    return " and ".join(["evaluations", *others]) + " come"
-
-
-def _last_alignment(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what is sent after the last round, where the protocol distils."""
-    from ..protocols import DistillationRun
-    from ..report.wording import bytes_text
-
-    if isinstance(parts.protocol, DistillationRun):
-        clients = len(parts.sampler.clients)
-        down = parts.protocol.last_down(parts.worker.tensors(), rounds=job.stop.rounds)
-        yield "last alignment", f"after the last round {bytes_text(down * clients)} down to {clients} clients, and figures up"
-
-
-def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what it means that activations are sent once, where they are."""
-    from ..protocols import SplitRun
-    from ..protocols.split.cost import kept_bytes
-    from ..report.wording import bytes_text
-
-    if isinstance(parts.protocol, SplitRun) and parts.protocol.settings.reuse:
-        tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
-        kept = kept_bytes(parts.protocol.terms.layout, tokens)
-        yield (
-            "reuse",
-            f"activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
-            f"{bytes_text(kept)} of them in memory, which are data of the clients",
-        )
-
-
-def _last_down(parts: "Parts") -> int:
-    """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
-    return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
-
-
-def _facts(rows: Iterator[tuple[str, str]]) -> "RenderableType":
+def _facts(rows: Facts) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
@@ -282,10 +93,3 @@ def _facts(rows: Iterator[tuple[str, str]]) -> "RenderableType":
     for name, text in rows:
         table.add_row(name, Text(text))
     return table
-
-
-def _size(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> int:
-    product = 1
-    for size in shape:
-        product *= sizes[size] if isinstance(size, str) else size
-    return product

@@ -3,20 +3,22 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..metrics.figure import shown_in
 from ..printable import printable
-from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
+from ..report.wording import figure, metric_name, plural
+from ..units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SILENCE_S = 3.0  # at the start, before a line says what is done
 QUIET = ("loading", "warning", "evaluating")  # events at the start that end no silence
+CLIENTS_NAMED = 5  # of those that an aggregation rule left out
 TENTHS = 10  # of the way of a backbone, a line each
 
 
@@ -141,7 +143,7 @@ class Watcher:
         up, down = facts.get("up_bytes", 0), facts.get("down_bytes", 0)
         sent = [f"{bytes_text(up)} up, {bytes_text(down)} down"] if up or down else []  # a baseline sends nothing
         if facts.get("candidates") is not None:
-            losses = [_rung(facts)]
+            losses = [_rung(facts), *losses]
         line = [f"round {facts.get('round')} of {facts.get('rounds')}", *losses, *sent, seconds_text(facts.get("seconds", 0.0))]
         self.say("  ·  ".join(line))
 
@@ -159,6 +161,20 @@ class Watcher:
 
     def on_failure(self, facts: Mapping[str, Any]) -> None:
         self.say(f"client {facts.get('client', '')} dropped: {facts.get('text', '')}", "yellow")
+
+    def on_counted_less(self, facts: Mapping[str, Any]) -> None:
+        said = [
+            f"{what} {_some(facts[name])}"
+            for name, what in (("left_out", "left out"), ("less_than_half", "counted less than half:"))
+            if facts.get(name)
+        ]
+        self.say(f"round {facts.get('round')}, aggregation: {'; '.join(said)}", "dim")
+
+
+def _some(clients: Sequence[str]) -> str:
+    """Return the first names of a list."""
+    more = f" and {len(clients) - CLIENTS_NAMED} more" if len(clients) > CLIENTS_NAMED else ""
+    return ", ".join(clients[:CLIENTS_NAMED]) + more
 
 
 def _rung(facts: Mapping[str, Any]) -> str:

@@ -44,9 +44,10 @@ def write_prompt(job: Job, summary: Mapping[str, Any], result: Path, folder: Pat
 def _about(prompt: Prompt, calibrate: bool) -> str:
     """Return the prompt as the model reads it, and how an answer is chosen."""
     text = prompt.head() + prompt.tail("{text}")
+    vectors = ", then the vectors that `prompt.json` holds (base64 of float32 values)" if prompt.vectors else ""
     calibrated = ", less what it has behind texts that say nothing" if calibrate else ""
     return (
-        f"The backbone reads, with your text in the place of `{{text}}`:\n\n````\n{text}\n````\n\n"
+        f"The backbone reads, with your text in the place of `{{text}}`{vectors}:\n\n````\n{text}\n````\n\n"
         f"The answer is the one of these that is the likeliest{calibrated}, each with a blank in front:\n\n"
         + "\n".join(f"{number}. {label}" for number, label in enumerate(prompt.labels))
     )

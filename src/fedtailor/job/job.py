@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
 from pydantic_core import CoreSchema
 
-from ..aggregation import AGGREGATIONS
+from ..aggregation import AGGREGATIONS, ROBUST
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS, Clients, Data
 from ..data.partition import Partition
 from ..errors import SettingError
-from ..interfaces import Aggregation, Protection, Tuning
+from ..interfaces import Aggregation, Protection, RobustRule, Settling, Tuning
 from ..limits import Few, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
-from ..protection import PROTECTIONS, Spending
+from ..protection import PROTECTIONS
 from ..protocols import METHODS, PROTOCOLS, WIRES, Averaging, Distillation, Method, Prompting, Split, Wire
 from ..tasks import TASKS
 from ..tasks.evaluation import Evaluation
@@ -28,6 +28,7 @@ from ..text_files import expanded
 from ..tuning import TUNINGS, UNTRAINED, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
+from .other_tasks import check_of_texts
 from .prompting import check_prompting, untrained_if_prompting
 from .readers import STRICT, Readers, Registry
 
@@ -61,12 +62,26 @@ PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, pro
 PROTECTION = Registry(what="protection", classes=PROTECTIONS, promise=Protection)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
+ROBUST_RULE = Registry(what="robust rule of aggregation", classes=ROBUST, promise=RobustRule)
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
 METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
 METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
 READERS = Readers(
-    (TASK, TUNING, PROTOCOL, PERSONALIZATION, PROTECTION, PARTITION, AGGREGATION, LOGIT_AGGREGATION, METHOD, WIRE, METRIC)
+    (
+        TASK,
+        TUNING,
+        PROTOCOL,
+        PERSONALIZATION,
+        PROTECTION,
+        PARTITION,
+        AGGREGATION,
+        ROBUST_RULE,
+        LOGIT_AGGREGATION,
+        METHOD,
+        WIRE,
+        METRIC,
+    )
 )
 
 
@@ -151,6 +166,7 @@ class Job(BaseModel):
                 "of its own already; leave personalization out, or choose protocol: averaging."
             )
         check_prompting(self.task, self.tuning, self.protocol, self.personalization)
+        check_of_texts(self.task, self.protocol, self.personalization)
         if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
             raise SettingError(
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
@@ -219,7 +235,7 @@ class Job(BaseModel):
             name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
         }
         for protection in self.protection:
-            decided |= protection.settles(self) if isinstance(protection, Spending) else {}
+            decided |= protection.settles(self) if isinstance(protection, Settling) else {}
         return self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":

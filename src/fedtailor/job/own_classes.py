@@ -46,6 +46,11 @@ def import_class(name: str) -> type:
     return found
 
 
+def any_imported() -> bool:
+    """Return whether a job has named a class of the user's own in this process."""
+    return bool(_IMPORTED)
+
+
 def under_way() -> str:
     """Return which class of the user's is being imported or built at this moment, in any thread; "" if none is."""
     return _UNDER_WAY[-1] if _UNDER_WAY else ""

@@ -7,8 +7,6 @@ written again. Small parts are not kept: tokenizing them is quicker than looking
 import hashlib
 import json
 import os
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -21,21 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..models.cache import cache_folder
 from ..records import Example
 from ..tasks.shard import Shard, TokenShard
 from ..tasks.task import Task
 from ..tasks.text.markers import templates_in
+from ..user_cache import keep_private, token_folder
 
 LEAST_EXAMPLES = 200
-UNUSED_DAYS = 30  # after which an entry is removed, when another one is written
-PRIVATE_FOLDER, SUFFIX = 0o700, ".safetensors"
+SUFFIX = ".safetensors"
 KEPT = "kept"  # which of the given examples a shard holds, in order
-
-
-def token_folder() -> Path:
-    """Return where tokenized parts are kept."""
-    return cache_folder() / "tokens"
 
 
 @dataclass(frozen=True)
@@ -103,13 +95,7 @@ def _write(file: Path, shard: TokenShard, examples: Sequence[Example]) -> None:
         tensors[KEPT] = torch.tensor([rows[id(example)] for example in shard.examples], dtype=torch.int64)
     about["dropped"] = [list(pair) for pair in shard.dropped]
     text = json.dumps({**about, "sha256": _sha256(tensors, about)})
-    folder = file.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(PRIVATE_FOLDER)
-    _remove_unused(folder)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as fresh:  # readable for this user alone
-        fresh.write(save(tensors, metadata={"about": text}))
-    Path(fresh.name).replace(file)
+    keep_private(file, save(tensors, metadata={"about": text}))
 
 
 def _sha256(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
@@ -118,11 +104,3 @@ def _sha256(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())
     return digest.hexdigest()
-
-
-def _remove_unused(folder: Path) -> None:
-    oldest = time.time() - UNUSED_DAYS * 86400
-    for path in folder.iterdir():
-        with suppress(OSError):
-            if path.stat().st_mtime < oldest:
-                path.unlink()

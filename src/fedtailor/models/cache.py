@@ -1,7 +1,6 @@
 """The user's cache: converted backbones, and hashes of files that are too long to read at every start."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,14 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..storage import sha256_of, text_sha256
+from ..user_cache import cache_folder
 
 Result = TypeVar("Result")
-
-
-def cache_folder() -> Path:
-    """Return FEDTAILOR_CACHE, or ~/.cache/fedtailor; it is made when first written to."""
-    named = os.environ.get("FEDTAILOR_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "fedtailor"
 
 
 @contextmanager

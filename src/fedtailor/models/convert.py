@@ -7,8 +7,9 @@ from typing import Any
 
 from ..causes import UNKNOWN, cause_of, detail_of
 from ..errors import BackboneError
+from ..user_cache import cache_folder
 from .build import bounded_build, check_numbers
-from .cache import cache_folder, file_sha256, whole_folder
+from .cache import file_sha256, whole_folder
 from .faults import is_ours
 from .gguf_file import check_is_gguf, read_gguf
 from .quiet import quiet_transformers

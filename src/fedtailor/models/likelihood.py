@@ -86,6 +86,58 @@ class SharedStart:
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), number)
         return cache
 
+    def behind(self, tails: Sequence[Ids]) -> "ReadTexts":
+        """Return one batch of texts as the model has read them behind the head, each of at least one token."""
+        return ReadTexts(self._model, self._cache(len(tails)), self._length, tails)
+
+
+class ReadTexts:
+    """Texts read once: answers are scored behind vectors that follow each of them, again and again with other vectors."""
+
+    @torch.no_grad()
+    def __init__(self, model: Any, cache: DynamicCache, head: int, tails: Sequence[Ids]) -> None:
+        width = max(map(len, tails))
+        ids_BW, places_BW, sees_BWW = (part.to(model.device) for part in packed(tails, [[]] * len(tails), width))
+        head_BWH = sees_BWW.new_ones(*ids_BW.shape, head)
+        found = model(
+            input_ids=ids_BW,
+            position_ids=places_BW + head,
+            attention_mask=_additive(torch.cat([head_BWH, sees_BWW], dim=2)[:, None], model.dtype),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).past_key_values
+        self._model, self._layers = model, [(layer.keys, layer.values) for layer in found.layers]
+        self._ends_B = torch.tensor([head + len(tail) for tail in tails], device=model.device)
+        text_BW = torch.tensor([[column >= width - len(tail) for column in range(width)] for tail in tails], device=model.device)
+        self._seen_BK = torch.cat([text_BW.new_ones(len(tails), head), text_BW], dim=1)
+
+    def log_likelihoods(self, vectors_PD: Tensor, answers: Sequence[Ids]) -> Tensor:
+        """Return the summed log-likelihood of each answer behind each text and the vectors, float64 [B, answers], in nats.
+
+        Args:
+            vectors_PD: at least one, of the width of the model's embeddings; gradients reach them.
+            answers: the same for all texts, each of at least one token.
+        """
+        # B texts, P vectors, Q vectors and answers, K head and text
+        model, rows, length = self._model, len(self._ends_B), len(vectors_PD)
+        ids_1Q, places_1Q, sees_1QQ = (part.to(model.device) for part in packed([[0] * length], [answers], length))
+        words_QD = model.get_input_embeddings()(ids_1Q[0, length:])
+        rows_QD = torch.cat([vectors_PD.to(words_QD), words_QD])
+        seen_BQK = self._seen_BK[:, None].expand(-1, len(rows_QD), -1)
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(self._layers):
+            cache.update(keys, values, number)
+        logits_BQV = model(
+            inputs_embeds=rows_QD.expand(rows, -1, -1),
+            position_ids=places_1Q + self._ends_B[:, None],
+            attention_mask=_additive(torch.cat([seen_BQK, sees_1QQ.expand(rows, -1, -1)], dim=2)[:, None], model.dtype),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=len(rows_QD) - length + 1,
+        ).logits
+        return torch.stack([torch.stack(_picked(logp_QV, answers)) for logp_QV in logits_BQV.float().log_softmax(-1)])
+
 
 def packed(tails: Sequence[Ids], answers: Sequence[Sequence[Ids]], width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids [B, Q], positions [B, Q] from the head's end, and what sees what [B, Q, Q] of texts with their answers behind them.
@@ -121,11 +173,15 @@ def _additive(sees: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _sums(logp_QV: Tensor, answers: Sequence[Ids]) -> list[float]:
-    """Return each answer's sum; row 0 is the text's last token, the answers' tokens follow it one after another."""
+    return [float(value) for value in _picked(logp_QV, answers)]
+
+
+def _picked(logp_QV: Tensor, answers: Sequence[Ids]) -> list[Tensor]:
+    """Return each answer's sum; row 0 is what stands before the answers, their tokens follow it one after another."""
     sums, begin = [], 1
     for answer in answers:
         rows = torch.tensor([0, *range(begin, begin + len(answer) - 1)], device=logp_QV.device)
         wanted = torch.tensor(list(answer), device=logp_QV.device)
-        sums.append(float(logp_QV[rows, wanted].double().sum()))
+        sums.append(logp_QV[rows, wanted].double().sum())
         begin += len(answer)
     return sums

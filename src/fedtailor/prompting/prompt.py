@@ -35,6 +35,7 @@ class Prompt:
     layout: Layout = field(default_factory=Layout)
     shots: tuple[tuple[str, str], ...] = ()  # (text, answer), public or the client's own
     labels: tuple[str, ...] = ()
+    vectors: str = ""  # a soft prompt between each text and its answer; see `vectors.py`
 
     def __post_init__(self) -> None:
         if len(self.head()) > MOST_CHARACTERS:
@@ -82,14 +83,18 @@ def prompt_from_json(text: str, where: str = "prompt.json") -> Prompt:
         raise SettingError(f"{where} is not a prompt of version {VERSION}; use the file that a prompt search wrote.")
     checked_keys(raw, {"version", *(each.name for each in fields(Prompt))}, where)
     layout, shots, labels = raw.get("layout", {}), raw.get("shots", []), raw.get("labels", [])
+    vectors = raw.get("vectors", "")
     pairs = isinstance(shots, list) and all(isinstance(shot, list) and len(shot) == 2 and _texts(shot) for shot in shots)
-    if not isinstance(raw.get("instruction"), str) or not pairs or not _texts(labels):
-        raise SettingError(f"{where}: expected a text as instruction, pairs of texts as shots and a list of texts as labels.")
+    if not isinstance(raw.get("instruction"), str) or not pairs or not _texts(labels) or not isinstance(vectors, str):
+        raise SettingError(
+            f"{where}: expected a text as instruction, a text as vectors, pairs of texts as shots and a list of texts as labels."
+        )
     return Prompt(
         instruction=raw["instruction"],
         layout=layout_from(layout, where),
         shots=tuple((shot[0], shot[1]) for shot in shots),
         labels=tuple(labels),
+        vectors=vectors,
     )
 
 

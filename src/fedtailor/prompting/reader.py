@@ -5,9 +5,10 @@ from typing import Any
 
 from ..errors import SettingError
 from .prompt import Prompt, prompt_from_json
-from .score import Reading
+from .score import Behind, Reading
 
 MOST = 64  # prompts whose keys and values are kept, the newest: a rung has fewer candidates
+MOST_BEHIND = 16  # clients whose texts' keys and values are kept, the newest
 
 
 class PromptReader:
@@ -16,6 +17,7 @@ class PromptReader:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._read: dict[tuple[Prompt, bool], Reading] = {}
+        self._behind: dict[tuple[Prompt, bool, tuple[tuple[str, str], ...]], Behind] = {}
 
     def read(self, prompt: Prompt, *, calibrate: bool) -> Reading:
         """Return the prompt as the model has read it; it is read once, as long as it is among the newest."""
@@ -24,6 +26,15 @@ class PromptReader:
         self._read[key] = found  # the newest is the last
         if len(self._read) > MOST:
             del self._read[next(iter(self._read))]
+        return found
+
+    def behind(self, prompt: Prompt, examples: Sequence[tuple[str, str]], *, calibrate: bool, batch: int) -> Behind:
+        """Return texts as the model has read them behind a prompt, to be scored with one soft prompt after another."""
+        key = (prompt, calibrate, tuple(examples))
+        found = self._behind.pop(key, None) or self.read(prompt, calibrate=calibrate).behind(examples, batch=batch)
+        self._behind[key] = found
+        if len(self._behind) > MOST_BEHIND:
+            del self._behind[next(iter(self._behind))]
         return found
 
     def in_place(self, text: str, labels: Sequence[str], *, calibrate: bool) -> Reading:

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..errors import SettingError
-from ..models.likelihood import SharedStart
+from ..models.likelihood import ReadTexts, SharedStart
 from .prompt import Prompt
+from .vectors import vectors_of
 
 NEUTRAL = ("N/A", "...", "hello")
 
@@ -63,9 +67,10 @@ class Reading:
             raise SettingError("two labels have the same tokens; give each class a name of its own.")
         head = head_ids(tokenizer, prompt)
         self._start = SharedStart(model, head)
-        neutral = NEUTRAL if calibrate else ()
-        self.tokens = len(head) + self.tokens_of(neutral)  # computed once, however many texts are scored
-        known = self._rows(neutral, len(NEUTRAL))
+        self._vectors = vectors_of(prompt.vectors, model.get_input_embeddings().embedding_dim)
+        self._neutral = NEUTRAL if calibrate else ()
+        self.tokens = len(head) + self.tokens_of(self._neutral)  # computed once, however many texts are scored
+        known = self._rows(self._neutral, len(NEUTRAL))
         self._offsets = [sum(column) / len(known) for column in zip(*known, strict=True)] if known else [0.0] * len(self._answers)
 
     def scores(self, texts: Sequence[str], *, batch: int = 16) -> list[list[float]]:
@@ -80,14 +85,61 @@ class Reading:
         hits = sum(row.index(max(row)) == right for row, right in zip(rows, gold, strict=True))
         return _checked(losses, hits)
 
+    def behind(self, examples: Sequence[tuple[str, str]], *, batch: int = 16) -> "Behind":
+        """Return texts read once, to be scored with one soft prompt after another in the place of the prompt's own."""
+        return Behind(
+            read=tuple(self._behind([text for text, _ in examples], batch)),
+            neutral=tuple(self._behind(self._neutral, len(NEUTRAL))),
+            answers=self._answers,
+            gold=[_number(self.prompt.labels, label) for _, label in examples],
+        )
+
     def tokens_of(self, texts: Sequence[str]) -> int:
         """Return how many tokens are computed to score these texts."""
         tails = sum(len(token_ids(self._tokenizer, self.prompt.tail(text))) for text in texts)
-        return tails + len(texts) * sum(map(len, self._answers))
+        return tails + len(texts) * (len(self._vectors) + sum(map(len, self._answers)))
 
     def _rows(self, texts: Sequence[str], batch: int) -> list[list[float]]:
-        tails = [token_ids(self._tokenizer, self.prompt.tail(text)) for text in texts]
-        return self._start.log_likelihoods(tails, [self._answers] * len(tails), batch=batch)
+        if len(self._vectors):
+            read = self._behind(texts, batch)
+            with torch.inference_mode():
+                return [row for each in read for row in each.log_likelihoods(self._vectors, self._answers).tolist()]
+        return self._start.log_likelihoods(self._tails(texts), [self._answers] * len(texts), batch=batch)
+
+    def _behind(self, texts: Sequence[str], batch: int) -> list[ReadTexts]:
+        tails = self._tails(texts)
+        return [self._start.behind(tails[begin : begin + batch]) for begin in range(0, len(tails), batch)]
+
+    def _tails(self, texts: Sequence[str]) -> list[list[int]]:
+        return [token_ids(self._tokenizer, self.prompt.tail(text)) for text in texts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """Texts that a model has read once, behind which soft prompts are scored."""
+
+    read: Sequence[ReadTexts]
+    neutral: Sequence[ReadTexts]  # texts that say nothing; empty: scores are not calibrated
+    answers: Sequence[Sequence[int]]
+    gold: Sequence[int]  # number of each text's label
+
+    def losses(self, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each text's cross-entropy over labels [N], in nats, and whether its label is the likeliest; gradients reach the vectors."""
+        scores_NA = torch.cat([each.log_likelihoods(vectors_PD, self.answers) for each in self.read])
+        for each in self.neutral:
+            scores_NA = scores_NA - each.log_likelihoods(vectors_PD, self.answers).mean(0)
+        gold_N = torch.tensor(self.gold, device=scores_NA.device)
+        return torch.nn.functional.cross_entropy(scores_NA, gold_N, reduction="none"), scores_NA.argmax(1) == gold_N
+
+    def score(self, vectors_PD: Tensor) -> Score:
+        """Return how well the labels fit the texts behind these vectors.
+
+        Raises:
+            SettingError: if there is no text, or a loss is no finite number.
+        """
+        with torch.inference_mode():
+            losses_N, right_N = self.losses(vectors_PD)
+        return _checked(losses_N.tolist(), int(right_N.sum()))
 
 
 def score_references(

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any
 
 from ..assembly import Parts, foretell
-from ..protocols import PromptingRun
 from .measure import Moment
 from .progress import Progress
 
@@ -18,15 +17,14 @@ def summarize(
     *,
     stopped_by: str,
     baseline: str,
-    personal: Mapping[str, Any] | None = None,
-    distillation: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the summary of a finished run.
 
     `metrics` are those of the public test set, or, where the job names none, pooled over the clients' own test parts
     (`metrics_over` says which); `clients` are over the clients' own test parts;
-    `distillation`, if clients have models of their own, tells of these after their last alignment, and of the public set;
-    `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
+    `sections` are of the phases after the rounds: `distillation`, if clients have models of their own, has these after their last
+    alignment, and the public set; `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
     """
     figures = progress.figures
     before, end = figures["before"], after.to_dict()
@@ -49,10 +47,9 @@ def summarize(
             "before": before["clients"],
             **end["clients"],
         },
-        **({} if personal is None else {"personal": personal}),
-        **({} if distillation is None else {"distillation": distillation}),
+        **sections,
         **({} if parts.budget is None else {"privacy": parts.budget.summary()}),
-        **({"prompting": parts.protocol.outcome(progress.state)} if isinstance(parts.protocol, PromptingRun) else {}),
+        **parts.protocol.outcome(progress.state),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),
@@ -94,18 +91,19 @@ def kept_weights(parts: Parts, progress: Progress) -> Any:
     return progress.best if _keeps_best(parts, progress) else progress.state.shared
 
 
-def nothing_better(summary: Mapping[str, Any]) -> str:
-    """Return what to say of a run of which no round was better than its start."""
+def nothing_better(summary: Mapping[str, Any], *, trains: bool) -> str:
+    """Return what to say of a run of which no round was better than its start; `trains` says whether weights change."""
     start = summary["validation_loss"]["before"]
     kept = "the result is the start itself, untrained" if summary["kept"] == "best" else "the last round is kept, as the job asks"
-    return (
-        f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try another protocol.local.learning_rate, "
-        "more steps or rounds"
+    return f"no round had a smaller validation loss than the start ({start:.4g}): {kept}; try " + (
+        "another protocol.local.learning_rate, more steps or rounds"
+        if trains
+        else "more rounds, or a smaller protocol.method.sigma"
     )
 
 
 def not_fallen(progress: Progress, learning_rate: float) -> str:
-    """Return what to say where the first evaluation finds the loss no smaller than at the start."""
+    """Return what to say where the first evaluation of what was trained finds the loss no smaller than at the start."""
     now, start = progress.rows["rounds"][-1].get("validation_loss"), progress.figures["best_loss"]
     return (
         f"the validation loss has not fallen by the first evaluation: {now:.4g}, and {start:.4g} at the start; if it stays so, try another "

@@ -174,14 +174,14 @@ def test_baselines_train_without_a_public_set(make, tmp_path):
 def test_show_and_check_tell_of_the_public_set(plain, make):
     from rich.console import Console
 
-    from fedtailor.cli.check import plan
+    from fedtailor.cli.check import plan_of, rendered
     from fedtailor.report.read import read_run
     from fedtailor.report.run.tables import show
 
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(show(read_run(plain[0].folder)))
     job = make()
-    for part in plan(job, assemble(job, given=class_data()), []):
+    for part in rendered(plan_of(job, assemble(job, given=class_data()), [])):
         console.print(part)
     text = console.export_text()
     assert "own models: accuracy" in text

@@ -12,7 +12,6 @@ from ...data import Divided
 from ...data.divide import load_public_parts
 from ...job import Job
 from ...protocols import Distillation, Prompting
-from ...protocols.prompting import Search
 from ...records import ClientId, Example
 from ...tasks.task import reads_of
 from ..kit.engine_settings import OURS, SERVER, THEIRS
@@ -87,7 +86,7 @@ def _with_whole_paths(job: Job) -> Job:
     """Return the job with its backbone named by a whole path, if it is one, and what it reads of files of prompts written out."""
     path = job.path(job.backbone)
     job = job.replace("backbone", str(path)) if path.exists() else job
-    if isinstance(job.protocol, Prompting) and isinstance(job.protocol.method, Search):
+    if isinstance(job.protocol, Prompting):
         for name, value in job.protocol.method.inlined(job.base).items():
             job = job.replace(f"protocol.method.{name}", value)
     return job

@@ -38,8 +38,8 @@ def job_to_send(job: Job) -> dict[str, Any]:
     del told["base"]
     if isinstance(job.protocol, Distillation):
         told["protocol"] = {**told["protocol"], "public": SENT}
-    if isinstance(job.protocol, Prompting):  # the pool is the server's, and its prompts come with the messages
-        method = {**told["protocol"]["method"], "pool": None, "shots": None, "shot_counts": [0]}
+    if isinstance(job.protocol, Prompting):  # a pool is the server's, and its prompts come with the messages
+        method = {**told["protocol"]["method"], **job.protocol.method.of_server}
         told["protocol"] = {**told["protocol"], "method": method}
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message

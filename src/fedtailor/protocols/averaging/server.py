@@ -15,6 +15,7 @@ from ..rounds.attempts import Tried, until_enough
 from ..rounds.counts import limited
 from ..rounds.drift import LikenessMeter
 from ..rounds.sampling import Sampler
+from ..rounds.shares import counted_less, with_shares
 from .collect import Collector
 from .messages import Train, Trained, scale_reader, scales_of
 from .settings import Averaging
@@ -50,7 +51,8 @@ def serve(
         TooFewClients: if less than the quorum answered, twice.
     """
     local = settings.local
-    quorum = 0.0 if traits_of(settings.aggregation).any_answers else settings.quorum
+    traits = traits_of(settings.aggregation)
+    quorum = 0.0 if traits.any_answers else settings.quorum
     while True:
         index = state.version + 1
         request = Train(
@@ -64,13 +66,17 @@ def serve(
         def ask(state: ServerState = state, request: Train = request) -> Tried[_Attempt]:
             return _attempt(settings, federation, state, sampler, request, worker=worker)
 
-        enough = until_enough(ask, index=index, what="a usable update", quorum=quorum, learning_rate=local.peak_learning_rate)
+        enough = until_enough(
+            ask, index=index, what="a usable update", quorum=quorum, learning_rate=local.peak_learning_rate, least=traits.least
+        )
         outcome, collector = enough.found.outcome, enough.found.collector
         step = subtract(outcome.shared, state.shared)
         cosines, mean_cosines = enough.found.likeness.measure(outcome.shared)
-        rows = enough.numbered([{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)])
+        rows = enough.numbered(
+            with_shares([{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)], outcome)
+        )
         state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
-        figures = {"update_norm": norm(step), **outcome.figures, **mean_cosines}
+        figures = {"update_norm": norm(step), **outcome.figures, **counted_less(outcome), **mean_cosines}
         yield Round(index=index, state=state, figures=figures, clients=rows, failures=enough.failures)
 
 

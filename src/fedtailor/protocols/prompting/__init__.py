@@ -1,7 +1,13 @@
 """Prompting: the server proposes prompts, clients score them on their own examples."""
 
+from collections.abc import Mapping
+
+from .black_box import BlackBox
+from .method import Method
 from .ready import PromptingRun
-from .search import METHODS, Method, Search
+from .search import Search
 from .settings import Prompting
 
-__all__ = ["METHODS", "Method", "Prompting", "PromptingRun", "Search"]
+METHODS: Mapping[str, type] = {"search": Search, "black-box": BlackBox}
+
+__all__ = ["METHODS", "BlackBox", "Method", "Prompting", "PromptingRun", "Search"]

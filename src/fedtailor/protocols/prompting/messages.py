@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from ...diverged import MOST_LOSS
-from ...messages import Call, FactSpec, Record
+from ...messages import Call, FactSpec, Record, TensorSpec
 from ...messages.facts import MOST_COUNT, PEAK, asked, seconds, whole
-from ...messages.record import fact
+from ...messages.record import fact, tensor
 from ...prompting import Prompt, prompt_from_json
 from ...prompting.prompt import MOST_CHARACTERS
-from .search import MOST_CANDIDATES
 
 TRAINING, VALIDATION = 0, 1  # the client's parts
+MOST_CANDIDATES = 256  # of one rung: what a message may hold
 MOST_TEXT = 2 * MOST_CHARACTERS  # characters of one prompt as it is written in a message
 PROMPT_BYTES = "prompt bytes"  # the size of an evaluated prompt, in a manifest
-MOST_BYTES = 2**17
+MOST_BYTES = 2**22  # the vectors of a soft prompt are written in it
+MOST_POINT = 1e4  # of a coordinate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,15 @@ class Score(Record, kind="score"):
             most_items=MOST_CANDIDATES,
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePoints(Record, kind="score-points"):
+    """Points of the subspace whose vectors are to be scored on the same examples of a client."""
+
+    version: int = fact(asked("rounds behind the run"))
+    most: int = fact(asked("most examples of the client that count"))
+    points: Tensor | None = tensor("points")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +85,12 @@ class Scored(Record, kind="scored"):
 def scoring_call() -> Call:
     """Return the call of a rung; a site counts it as it counts rounds of training."""
     return Call(question=Score, answers=(Scored,), trains="round")
+
+
+def points_call(population: int, dimensions: int) -> Call:
+    """Return the call of a round in which soft prompts are scored."""
+    points = TensorSpec(dtype="float16", shape=(population, dimensions), most=MOST_POINT)
+    return Call(question=ScorePoints, answers=(Scored,), forms={"points": {"points": points}}, trains="round")
 
 
 def any_prompt(call: Call) -> Call:

@@ -6,7 +6,7 @@ Source: Jamieson and Talwalkar, 2016, arXiv:1502.07943, section 3; see `promptin
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from ...chance import stream
 from ...errors import SettingError
@@ -16,20 +16,9 @@ from ...prompting.edits import EDITS
 from ...prompting.pool import read_entries, without_twins
 from ...prompting.shots import Pair, draw_shots, read_shots
 from ...text_files import expanded
-
-MOST_CANDIDATES = 256  # of one rung: what a message may hold
-
-
-class Method(Protocol):
-    """How prompts are found."""
-
-    @property
-    def kind(self) -> str:
-        """The name by which a job chooses it."""
-
-    @property
-    def start(self) -> int:
-        """Fewest examples of a client that a score is a sum over."""
+from .messages import MOST_CANDIDATES
+from .method import Bench
+from .searching import Searching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +41,8 @@ class Search:
     generations: Rounds = 3  # the first is the pool
     edits: Sequence[str] = tuple(EDITS)  # by which children are made: drop, swap, insert, recombine, layout
 
+    of_server: ClassVar[Mapping[str, object]] = {"pool": None, "shots": None, "shot_counts": [0]}
+
     def __post_init__(self) -> None:
         if unknown := [name for name in self.edits if name not in EDITS]:
             raise SettingError(f"there is no edit {unknown[0]!r}; choose from {', '.join(EDITS)}")
@@ -64,6 +55,11 @@ class Search:
         if self.keep + max(0, self.children) > MOST_CANDIDATES:
             raise SettingError(f"keep and children are at most {MOST_CANDIDATES} together; got {self.keep + self.children}")
         _ = self.halving
+
+    @property
+    def fewest(self) -> tuple[str, int]:
+        """The setting that says how many examples of a client a score is a sum over at least."""
+        return "start", self.start
 
     @property
     def halving(self) -> Halving:
@@ -119,5 +115,6 @@ class Search:
             found["shots"] = [list(pair) for pair in self.public_shots(base)]
         return found
 
-
-METHODS: Mapping[str, type] = {"search": Search}
+    def carried(self, bench: Bench) -> Searching:
+        """Return the search with a model; see `Searching`."""
+        return Searching(halving=self.halving, pool=self.prompts(bench.task.words, bench.base, bench.worker.seed), bench=bench)

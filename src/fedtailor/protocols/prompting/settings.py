@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 from ...errors import SettingError
 from ...learning.local import LocalTraining
 from ...limits import Few
-from .search import Method, Search
+from .method import Method
+from .search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Prompting:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
         if self.few < 1:
             raise SettingError(f"few is a number of examples, at least 1; got {self.few}")
-        if self.method.start < self.few:
+        name, fewest = self.method.fewest
+        if fewest < self.few:
             raise SettingError(
-                f"method.start is {self.method.start}, below few: {self.few}; the first rung would be over fewer examples than a sum may be"
+                f"method.{name} is {fewest}, below few: {self.few}; a score would be over fewer examples than a sum may be"
             )

@@ -38,7 +38,9 @@ class Enough(Generic[T]):
         return [*self.spent, *({"attempt": self.attempt, **row} for row in rows)]
 
 
-def until_enough(ask: Callable[[], Tried[T]], *, index: int, what: str, quorum: float, learning_rate: float) -> Enough[T]:
+def until_enough(
+    ask: Callable[[], Tried[T]], *, index: int, what: str, quorum: float, learning_rate: float, least: int = 1
+) -> Enough[T]:
     """Ask until enough clients have answered.
 
     Args:
@@ -47,6 +49,7 @@ def until_enough(ask: Callable[[], Tried[T]], *, index: int, what: str, quorum: 
         what: clients are to send.
         quorum: least share of the asked clients that must answer.
         learning_rate: of local training.
+        least: answers of which anything can be made.
 
     Raises:
         TooFewClients: if less than the quorum answered, ATTEMPTS times.
@@ -67,6 +70,7 @@ def until_enough(ask: Callable[[], Tried[T]], *, index: int, what: str, quorum: 
             asked=tried.asked,
             failures=tried.failures,
             quorum=quorum,
+            least=least,
             attempts=ATTEMPTS,
             rate=learning_rate,
         )

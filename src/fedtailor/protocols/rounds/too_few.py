@@ -16,6 +16,7 @@ def too_few(
     asked: int,
     failures: Mapping[ClientId, ClientFailure],
     quorum: float,
+    least: int = 1,
     attempts: int,
     rate: float,
 ) -> str:
@@ -23,6 +24,7 @@ def too_few(
 
     Args:
         what: clients were to send.
+        least: answers of which the aggregation rule can make anything.
         rate: the learning rate of local training.
     """
     named = list(failures.items())[:REASONS_SHOWN]
@@ -30,7 +32,8 @@ def too_few(
     more = f"; and {len(failures) - len(named)} more" if len(failures) > len(named) else ""
     tip = advice((failure.mark for failure in failures.values()), rate=rate)
     tip = tip or "see clients/ID/log.txt, fix the cause and use fedtailor run --resume RUN"
+    needed = f", and this aggregation rule takes {least} answers at least" if least > 1 else ""
     return (
-        f"round {index}: {answered} of {asked} clients sent {what}, the quorum is {quorum:.0%} (asked {attempts} times). "
+        f"round {index}: {answered} of {asked} clients sent {what}, the quorum is {quorum:.0%}{needed} (asked {attempts} times). "
         f"{reasons}{more}. The state is saved: {tip}"
     )

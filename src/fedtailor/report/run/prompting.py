@@ -8,9 +8,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ...printable import printable
+from ...units import bytes_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import bytes_text, figure, plural, seconds_text
+from ..wording import figure, plural
 
 
 def prompting(run: Run) -> RenderableType | None:
@@ -19,11 +20,15 @@ def prompting(run: Run) -> RenderableType | None:
     if not isinstance(section, Mapping):
         return None
     table = plain_table("rounds")
-    for title in ("generation", "prompts", "examples", "best loss", "median", "worst", "sent", "received", "time"):
+    rows = run.rows("rounds")
+    judged = any(row.get("validation_loss") is not None for row in rows)  # what leads is measured each round
+    measured = ["validation"] if judged else []
+    for title in ("generation", "prompts", "examples", "best loss", "median", "worst", *measured, "sent", "received", "time"):
         table.add_column(title, justify="right")
-    for row in run.rows("rounds"):
+    for row in rows:
         name = f"{int(row['round'])}{' validation' if row.get('validation') else ''}"
         losses = [figure("loss", row.get(key)) for key in ("best_loss", "median_loss", "worst_loss")]
+        losses += [figure("loss", row.get("validation_loss"))] if judged else []
         counts = [f"{int(row.get(key, 0)):,}" for key in ("candidates", "scored")]
         sent = [bytes_text(row.get(key, 0)) for key in ("up_bytes", "down_bytes")]
         table.add_row(name, f"{int(row.get('generation', 0)) + 1}", *counts, *losses, *sent, seconds_text(row.get("seconds", 0)))
@@ -31,8 +36,10 @@ def prompting(run: Run) -> RenderableType | None:
 
 
 def _prompt(section: Mapping[str, Any]) -> list[RenderableType]:
-    tried, pool = int(section.get("candidates", 0)), int(section.get("pool", 0))
-    about = (
-        f"the prompt, the best of {plural(tried, 'prompt')} ({pool} in the pool) by {section.get('chosen_by', 'training')} loss:"
-    )
+    if "vectors" in section:
+        tried, count = int(section.get("evaluations", 0)), int(section["vectors"])
+        about = f"the prompt, with {plural(count, 'vector')} behind each text, found by {plural(tried, 'evaluation')}:"
+    else:
+        tried, pool = int(section.get("candidates", 0)), int(section.get("pool", 0))
+        about = f"the prompt, the best of {plural(tried, 'prompt')} ({pool} in the pool) by {section.get('chosen_by', 'training')} loss:"
     return [Text(about, style="dim"), Padding(Text(printable(str(section.get("prompt", "")))), (0, 0, 0, 2))]

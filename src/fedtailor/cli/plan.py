@@ -1,0 +1,183 @@
+"""What there is to see before a run: the settings, the clients, what leaves them, what it will cost."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..assembly import Parts
+    from ..job import Job
+
+MOST_CLIENTS = 30  # shown one by one
+
+Facts = Sequence[Sequence[str]]  # name and text of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that `fedtailor check` prints, as texts; what a JSON file keeps is equal to it."""
+
+    name: str
+    settings: Facts
+    clients: Sequence[
+        Sequence[str]
+    ]  # a row a client: its name, examples to train, validate and test with, steps and bytes up a round
+    more_clients: int  # that have no row
+    leaving: Facts
+    estimated: Facts
+    notes: Sequence[str]
+
+
+def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
+    """Return what there is to see of a job that was assembled."""
+    from ..assembly import foretell
+
+    costs = foretell(parts)
+    return Plan(
+        name=job.name,
+        settings=[*_settings(job, parts)],
+        clients=[*_clients(parts, costs)],
+        more_clients=max(0, len(parts.states) - MOST_CLIENTS),
+        leaving=[*_leaving(parts)],
+        estimated=[*_estimated(job, parts, costs)],
+        notes=notes,
+    )
+
+
+def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    from ..units import scaled
+
+    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
+    validation, test = len(parts.server_validation), len(parts.server_test)
+    weights = scaled(whole, "", ["", "k", "M", "G"])
+    yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
+    yield "sha256", parts.backbone.hashes.get("weights", "")
+    for client, own in parts.own_backbones.items():
+        yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
+    yield "task", settings["task"]["kind"]
+    yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
+    if parts.protocol.trains:
+        yield "learning rate", _learning_rate(job, parts)
+        given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
+        rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
+        yield "protocol", f"{settings['protocol']['kind']}, {rule}"
+    yield from parts.protocol.says()
+    yield "personalization", settings["personalization"]["kind"]
+    yield from _protection(job, parts)
+    yield "clients", _likeness(parts)
+    yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
+    yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+
+
+def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield what protects clients, and what a run of all planned rounds spends of its privacy budget."""
+    if not job.protection:
+        return
+    yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
+    if parts.budget is not None:
+        rounds = parts.job.stop.rounds
+        yield "privacy", "; ".join(parts.budget.sentences(ahead=rounds))
+        yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
+
+
+def _learning_rate(job: "Job", parts: "Parts") -> str:
+    from ..models.kinds import kind_of
+
+    auto = (
+        f" (auto: usual for this tuning of {kind_of(job.task.backbone).title})"
+        if job.protocol.local.learning_rate == "auto"
+        else ""
+    )
+    local = parts.protocol.local
+    head = f", of the head {local.head_learning_rate:g}" if isinstance(local.head_learning_rate, int | float) else ""
+    return f"{local.peak_learning_rate:g}{head}{auto}"
+
+
+def _clients(parts: "Parts", costs: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    from ..units import bytes_text
+
+    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
+        cost = costs.get(client)
+        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
+        steps = f"{parts.protocol.local.steps_per_round(len(state.train)):,}" if parts.protocol.trains else "–"
+        yield client, *counts, steps, bytes_text(cost.up_bytes) if cost else "–"
+
+
+def _likeness(parts: "Parts") -> str:
+    """Return how far the clients' data differ."""
+    divided, count = parts.divided, len(parts.states)
+    if divided.divergence is None:
+        return f"{count}"
+    over = f" over {divided.divergence_over}" if divided.divergence_over else ""
+    return f"{count}; their data differ by {divided.divergence:.3f} (Jensen-Shannon{over}: 0 alike, 1 disjoint)"
+
+
+def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
+    """Yield, per kind of message, exactly what may leave a client."""
+    for kind, spec in parts.manifest.up.items():
+        tensors = Counter(tensor.dtype for tensor in spec.tensors.values())
+        values = sum(_size(tensor.shape, parts.manifest.sizes) for tensor in spec.tensors.values())
+        what = [f"{count:,} {dtype} tensors ({values:,} values)" for dtype, count in tensors.items()]
+        what += [_fact_names(spec.facts)] if spec.facts else []
+        yield f"leaves: {kind}", "; ".join(what) or "nothing"
+    yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
+
+
+def _fact_names(names: Iterable[str]) -> str:
+    """Return names of facts; those that begin alike are told together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        group, dot, fact = name.rpartition(".")
+        groups.setdefault(f"{group}{dot}", []).append(fact)
+    return "; ".join(f"of {group[:-1]}: {', '.join(facts)}" if group else ", ".join(facts) for group, facts in groups.items())
+
+
+def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from ..units import bytes_text, flops_text
+
+    rounds, share = parts.protocol.most_rounds(job.stop.rounds), parts.sampler.per_round / max(1, len(costs))
+    up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
+    flops = sum(cost.train_flops for cost in costs.values()) * share
+    asked = (
+        f"{parts.sampler.per_round} of {len(costs)} clients"
+        if parts.budget is None
+        else f"each of {len(costs)} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
+    )
+    yield "asked a round", f"{asked}, for {rounds} rounds at most"
+    work = "training" if parts.protocol.trains else "scoring"
+    yield (
+        "sent a round",
+        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
+        f"{_on_top(job, parts)} on top",
+    )
+    tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
+    yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=len(costs), tokens=tokens)
+    yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
+    yield (
+        "memory",
+        f"about {bytes_text(max((cost.memory_bytes for cost in costs.values()), default=0))} at a client, activations apart",
+    )
+    if job.personalization.personal:
+        own = "what clients train for themselves" + (", and alone," if job.evaluation.local_only else "")
+        yield (
+            "personalization",
+            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
+        )
+
+
+def _on_top(job: "Job", parts: "Parts") -> str:
+    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * parts.protocol.own_models
+    return " and ".join(["evaluations", *others]) + " come"
+
+
+def _last_down(parts: "Parts") -> int:
+    """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
+    return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
+
+
+def _size(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> int:
+    product = 1
+    for size in shape:
+        product *= sizes[size] if isinstance(size, str) else size
+    return product

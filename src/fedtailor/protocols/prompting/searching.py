@@ -1,0 +1,199 @@
+"""The method `search` with a model: the server proposes prompts, adds up scores, and proposes better ones."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from ...errors import SettingError
+from ...interfaces import Federation
+from ...ledger import Sizes
+from ...messages import Call
+from ...prompting import NEUTRAL, Halving, Prompt, State, advance, begin, examples_of, state_from_json
+from ...prompting import Score as Sums
+from ...prompting.halving import rungs
+from ...prompting.score import head_ids
+from ...records import Cost, Round, ServerState
+from ...tuning import bytes_tensor, tensor_text
+from ...tuning.none import TENSOR
+from ..rounds.sampling import Sampler
+from .asking import ask_scores, figures, nobody_scored
+from .client import Scoring
+from .cost import lengths, round_cost
+from .messages import TRAINING, VALIDATION, Score, Scored, prompts_in, scoring_call, written
+from .method import Bench, Handlers
+
+SEARCH = "search"  # the bytes of the search's state, in the server's state
+ALL = 2**31  # more examples than a client has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searching:
+    """What a search is carried out with."""
+
+    halving: Halving
+    pool: Sequence[Prompt]
+    bench: Bench
+
+    validated: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        bench = self.bench
+        for prompt in self.pool:
+            if (needed := bench.needed(prompt)) > bench.room:
+                raise SettingError(
+                    f"protocol.method.pool: the prompt that begins {prompt.instruction[:40]!r} needs {needed:,} tokens with its {len(prompt.shots)} "
+                    f"examples, a text of {bench.task.max_tokens} and a label, and the backbone reads {bench.room:,}; shorten it, show fewer examples, or "
+                    "lower task.max_tokens"
+                )
+        bench.worker.prompts.read(
+            self.pool[0], calibrate=False
+        )  # labels and backbone are found fit, or named, before anything is done
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the search takes at most."""
+        return rungs(self.halving, len(self.pool))
+
+    def notes(self, rounds: int, patience: int | None) -> Iterator[str]:
+        """Yield what is to be said before a run of so many rounds."""
+        if self.rounds > rounds:
+            yield (
+                f"the search takes up to {self.rounds} rounds, and stop.rounds: {rounds} ends it before its finalists are validated; "
+                f"set stop.rounds: {self.rounds}"
+            )
+
+    def start(self) -> ServerState:
+        """Return the state before the first rung: the first prompt of the pool leads."""
+        return server_state(begin(self.pool), 0)
+
+    def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
+        """Yield after each rung until the finalists are validated.
+
+        Raises:
+            TooFewClients: if less than the quorum answered, twice.
+            RunError: if no client had enough examples.
+        """
+        search = search_of(state)
+        while search.part in ("train", "validation"):
+            index = state.version + 1
+            request = self._request(search, version=state.version)
+            answered = ask_scores(
+                federation,
+                sampler,
+                request,
+                version=request.version,
+                most=request.most,
+                candidates=len(request.prompts),
+                quorum=self.bench.quorum,
+            )
+            if answered.sums is None and search.part == "train":
+                raise nobody_scored(index, self.bench.few)
+            row = {
+                "candidates": float(len(search.candidates)),
+                "generation": float(search.generation),
+                "rung": float(search.rung),
+                "validation": float(search.part == "validation"),
+                **(figures(answered.sums) if answered.sums else {"scored": 0.0}),
+            }
+            search = advance(self.halving, search, answered.sums or _as_they_stand(search), seed=sampler.seed)
+            if answered.sums is None:  # without validation examples the leading finalist wins by what it scored in training
+                search = replace(search, finals=())
+            search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
+            state = server_state(search, index)
+            yield Round(index=index, state=state, figures=row, clients=answered.rows, failures=answered.failures)
+
+    def _request(self, search: State, *, version: int) -> Score:
+        validation = search.part == "validation"
+        return Score(
+            version=version,
+            part=VALIDATION if validation else TRAINING,
+            most=ALL if validation else examples_of(self.halving, search),
+            prompts=written(search.candidates),
+        )
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Return whether prompt, longest text and longest label fit the model's context; one that does not is scored by nobody."""
+        return self.bench.needed(prompt) <= self.bench.room
+
+    def handlers(self, client: Scoring) -> Handlers:
+        """Return what scores prompts at a client."""
+        return {Score: lambda asked: score_prompts(client, asked)}
+
+    def calls(self) -> list[Call]:
+        """Return what a search sends."""
+        return [scoring_call()]
+
+    def lengths(self) -> tuple[int, int]:
+        """Return the bytes that a client sends and gets in a rung."""
+        return lengths(self.halving, self.pool)
+
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one rung, estimated, on average over the search."""
+        answers = self.bench.answer_tokens()
+        heads = [len(head_ids(self.bench.worker.processor, prompt)) for prompt in self.pool]
+        neutral = len(NEUTRAL) * (sum(answers) + 4) if self.bench.task.calibrate else 0
+        return round_cost(
+            self.halving,
+            sizes,
+            pool=len(self.pool),
+            examples=examples,
+            tokens_per_example=tokens_per_example + 4,  # what the layout puts around a text
+            read_tokens=sum(heads) / len(heads) + neutral,
+            answer_tokens=sum(answers),
+        )
+
+    def outcome(self, state: ServerState) -> dict[str, Any]:
+        """Return what the search came to, for summary.json."""
+        search = search_of(state)
+        leader = search.winner or search.candidates[0]
+        return {
+            "found": leader.to_json(),
+            "prompt": leader.head() + leader.tail("{text}"),
+            "chosen_by": "validation" if search.finals else "training",
+            "finals": list(search.finals),
+            "best_of_pool": None if search.pool_best is None else search.pool_best.head() + search.pool_best.tail("{text}"),
+            "candidates": len(search.seen),
+            "pool": len(self.pool),
+        }
+
+    def described(self) -> Iterator[tuple[str, str]]:
+        """Yield what is searched and what goes down."""
+        shown = max(len(prompt.shots) for prompt in self.pool)
+        examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
+        yield (
+            "pool",
+            f"{len(self.pool):,} prompts{examples}; {self.halving.generations} generations in up to {self.rounds} rounds",
+        )
+        yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+
+
+def score_prompts(client: Scoring, asked: Score) -> Scored:
+    """Return how well prompts fit a client's examples, with the tokens that a client computes which reads the prompts itself."""
+    examples, worker = client.examples(asked.most, asked.part), client.worker
+
+    def score(prompt: Prompt) -> tuple[Sums, int]:
+        reading = worker.prompts.read(prompt, calibrate=client.task.calibrate)
+        found = reading.score(examples, batch=worker.evaluation.batch_size)
+        return found, reading.tokens + reading.tokens_of([text for text, _ in examples])
+
+    return client.scored(prompts_in(asked.prompts, client.task.words), examples, score, version=asked.version)
+
+
+def server_state(search: State, version: int) -> ServerState:
+    """Return a search as the state of a server: the leading prompt is what is shared."""
+    leader = search.winner or search.candidates[0]
+    return ServerState(
+        version=version,
+        shared={TENSOR: bytes_tensor(leader.to_json())},
+        method={SEARCH: bytes_tensor(search.to_json())},
+    )
+
+
+def search_of(state: ServerState) -> State:
+    """Return where a search stands."""
+    return state_from_json(tensor_text(state.method[SEARCH]))
+
+
+def _as_they_stand(search: State) -> list[Sums]:
+    """Return sums by which candidates keep their order."""
+    return [Sums(loss_sum=float(place), right=0, examples=1) for place in range(len(search.candidates))]
