@@ -130,10 +130,8 @@ def _refused_as_pieces(file: Path) -> str | None:
             f"{file.parent} has its tokenizer as {file.name} alone, and no tokenizer.json; reading that needs sentencepiece, which is not "
             "installed: pip install sentencepiece, or take a folder of the model that has a tokenizer.json"
         )
-    from sentencepiece import SentencePieceProcessor
-
     try:
-        SentencePieceProcessor(model_proto=file.read_bytes())
+        importlib.import_module("sentencepiece").SentencePieceProcessor(model_proto=file.read_bytes())
     except BaseException as fault:
         if is_ours(fault):
             raise

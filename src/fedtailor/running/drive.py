@@ -140,7 +140,7 @@ def _carry_out(
     resumed = progress is not None
     warnings += check_progress(parts, progress)
     if progress is not None:
-        warnings += check_left(job, path, progress, _stopped(parts, progress) or _search_ended(parts, progress))
+        warnings += check_left(parts.job, path, progress, _stopped(parts, progress) or _search_ended(parts, progress))
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     write_settings(parts, folder, environment)
