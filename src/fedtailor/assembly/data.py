@@ -50,7 +50,7 @@ def client_state(
     if divided.train[client] and not len(train):
         raise DataError(
             f"client {client!r} has no usable training example: all {len(divided.train[client])} were dropped "
-            f"(first reason: {train.dropped[0][1]}); raise task.max_tokens, or mend its data"
+            f"(first reason: {train.dropped[0][1]}); change what the task says of it, or correct its data"
         )
     return ClientState(
         id=client,
@@ -81,7 +81,7 @@ def tokenize_file(examples: list[Example], worker: Worker, warn: Warn, part: str
     if examples and not len(shard):
         raise DataError(
             f"data.{part}: none of its {len(examples)} examples can be used (first reason: {shard.dropped[0][1]}); "
-            f"raise task.max_tokens, mend the file, or leave data.{part} out"
+            f"change what the task says of them, correct the file, or leave data.{part} out"
         )
     return shard
 

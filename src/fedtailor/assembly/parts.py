@@ -23,7 +23,7 @@ from ..models import Backbone, Precision, choose_device, choose_precision, load_
 from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
+from ..protocols import Averaging, Distillation, Ready
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
@@ -150,13 +150,15 @@ def assemble(
     torch.set_num_threads(USUAL_THREADS if job.threads == "auto" else checked_threads(job.threads))
     job = settled(job, warn)
     doing("reading the data and dividing them among clients")
-    keep_tokens = job.data.cache and given is None and divided is None  # of files alone, and never at a site of a network
+    keep_tokens = (
+        kind_of(job.task.backbone).of_texts and job.data.cache and given is None and divided is None
+    )  # of files alone, and never at a site of a network
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
     task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     device = choose_device(job.device)
-    precision = choose_precision(job.precision, device)
+    precision = choose_precision(job.precision, device, of_texts=kind_of(task.backbone).of_texts)
     doing(f"loading the backbone {job.backbone}")
     backbone, worker, ranks = _tuned_worker(
         job, task, divided, device=device, precision=precision, begun=begun, trust_times=trust_times
@@ -174,7 +176,7 @@ def assemble(
     models = own_models(job, worker, divided, precision=precision, trust_times=trust_times, warn=warn)
     own_workers = {**ranks.workers(worker), **{client: own.worker for client, own in models.items()}}
     of_clients = ranks.of_clients()
-    doing("turning texts into tokens")
+    doing("preparing the examples")
     cache = TokenCache.of(worker.task, worker.processor) if keep_tokens else None
     states = {
         client: client_state(
@@ -203,11 +205,7 @@ def assemble(
     budget = budget_of(job, plan, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan, warn)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
-    if isinstance(protocol, DistillationRun):
-        for one in (worker, *own_workers.values()):
-            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
-        for client, of_client in own_workers.items():
-            protocol.check_client(of_client, client)
+    protocol.check_models(worker, own_workers)
     validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=plan.rate, validated=validated)
     parts = Parts(
@@ -325,6 +323,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
-        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, SplitRun) else parts.protocol
-        costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
+        costs[info.id] = parts.protocol.of_client(info.id).cost(
+            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens
+        )
     return costs

@@ -8,6 +8,7 @@ import torch
 
 from ..job import Job
 from ..learning.client import ClientState
+from ..models.kinds import kind_of
 from ..records import ClientId
 from ..tasks import Task
 from ..tasks.shard import Shard, tokens_of
@@ -28,6 +29,8 @@ def report_cut(
         files: public examples by their part.
         room: most tokens of a prompt that a text is written behind; None where none is written.
     """
+    if not kind_of(task.backbone).of_texts:
+        return
     shards = {
         part: [*(getattr(state, part) for state in states.values()), *([files[part]] if part in files else [])] for part in PARTS
     }

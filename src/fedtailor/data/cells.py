@@ -6,7 +6,7 @@ A cell is a text, None where nothing stands, or a list or mapping as it is. Miss
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -28,6 +28,7 @@ class Unreadable:
     """A cell that is no text and cannot become one."""
 
     what: str
+    value: object = field(default=None, repr=False, compare=False)  # itself, for fields that are no text
 
 
 def cell(value: object) -> object:  # noqa: PLR0911, a table of kinds
@@ -121,7 +122,7 @@ def _bytes_cell(value: bytes) -> object:
     try:
         return value.decode("utf-8") or None
     except UnicodeDecodeError:
-        return Unreadable("bytes that are no UTF-8 text")
+        return Unreadable("bytes that are no UTF-8 text", value)
 
 
 def _other(value: object) -> object:  # noqa: PLR0911, as above
@@ -141,7 +142,7 @@ def _other(value: object) -> object:  # noqa: PLR0911, as above
         return duration((value.days * DAY_S + value.seconds) * 10**9 + value.microseconds * 1000 + nanoseconds, "ns")
     if isinstance(value, UUID | PurePath) or type(value).__name__ in ("Period", "Interval"):
         return str(value)
-    return Unreadable(f"a {type(value).__name__}")
+    return Unreadable(f"a {type(value).__name__}", value)
 
 
 def written(texts: Sequence[object]) -> list[object]:

@@ -15,6 +15,7 @@ from .docstrings import load_docstrings
 from .hub import is_hub_id, read_hub
 from .memory import table_in_memory, tables_of_clients
 from .packed import kind_of, stem_of
+from .picture_folder import picture_table, pictures_in
 from .read import READERS, read_table
 from .rows import to_examples
 from .settings import PACKAGES
@@ -106,6 +107,8 @@ def _docstring_table(packages: Sequence[str], package_limit: int | None) -> Tabl
 def _stored_tables(source: object, base: Path, part: str) -> Iterator[tuple[str, Table]]:
     if isinstance(source, str) and is_hub_id(source, base):
         yield part, table_in_memory(read_hub(source, part), source)
+    elif (folder := _picture_folder(source, base, part)) is not None:
+        yield folder.name, picture_table(folder, pictures_in(folder), part)
     else:
         paths = _files(source, base, part)
         for name, path in zip(_names(paths), paths, strict=True):
@@ -128,6 +131,17 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
         twice = next(path for path in paths if paths.count(path) > 1)
         raise DataError(f"data.{part} names {twice} twice; name each file once")
     return paths
+
+
+def _picture_folder(source: object, base: Path, part: str) -> Path | None:
+    """Return the folder of pictures that a source names: itself, or of folders named train, test and so on that of the part; None if it is none."""
+    folder = expanded(base, fspath(source), f"data.{part}", error=DataError) if isinstance(source, str | PathLike) else None
+    if folder is None or not folder.is_dir() or any(kind_of(path.name) in READERS for path in folder.iterdir()):
+        return None
+    parts = {name: folder / name for names in PART_NAMES.values() for name in names if (folder / name).is_dir()}
+    if "train" in parts:
+        folder = next((parts[name] for name in PART_NAMES[part] if name in parts), folder)
+    return folder if pictures_in(folder) else None
 
 
 def _folder_files(folder: Path, part: str) -> list[Path]:

@@ -1,10 +1,11 @@
-"""A data file as a table: CSV, TSV, JSON, JSON Lines, Parquet, Excel and plain text, also compressed with gzip or zstandard."""
+"""A data file as a table: CSV, TSV, JSON, JSON Lines, Parquet, Excel, NumPy's .npz and plain text, also compressed with gzip or zstandard."""
 
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import DataError
+from .arrays import npz_table
 from .arrow import parquet_table
 from .excel import excel_table
 from .json_rows import json_array, json_lines
@@ -103,5 +104,6 @@ READERS: Mapping[str, Callable[[Path], Table]] = {
     ".ndjson": _in_text(json_lines),
     ".json": _in_text(json_array),
     ".xlsx": _excel,
+    ".npz": npz_table,
     ".txt": _lines,
 }

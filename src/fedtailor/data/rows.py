@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import DataError
+from ..pictures import Picture, notes_on
 from ..records import Example
 from .columns import MESSAGES, Wanted, check_named, check_required, hidden_columns, reads_talks
 from .faults import FILL, Faults
@@ -61,8 +62,14 @@ def to_examples(table: Table, name: str, wanted: Wanted) -> Found:
         examples=[] if faults else list(_examples(table, name, fields, kept, absent=set(maybe))),
         faults=faults.text() if faults else "",
         dropped=Counter(f"rows without a value in column {column}" for column in lacking.values()),
-        notes=notes,
+        notes=[*notes, *_conversions(table, fields)],
     )
+
+
+def _conversions(table: Table, fields: Mapping[str, Sequence[object]]) -> Iterator[str]:
+    """Yield how many pictures of the table were converted, and how."""
+    for values in fields.values():
+        yield from (f"{table.where}: {note}" for note in notes_on([value for value in values if isinstance(value, Picture)]))
 
 
 def _examples(

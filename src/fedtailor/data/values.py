@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..pictures import NotAPicture, Picture, picture_of
 from .cells import Unreadable, written
 from .columns import Wanted
 from .faults import FILL, Faults
@@ -10,6 +11,8 @@ from .structured import LOST_LIST, NO_MESSAGES, NO_REFERENCES, conversation, ref
 
 LONGEST_NAME = 1000  # characters of a label: what is longer comes from another column
 EMPTY = "is empty"
+IMAGE = "image"  # the field whose values are pictures
+AS_BYTES = "give pictures as files in a folder, one subfolder a label, or as bytes or arrays in Parquet or .npz; data.missing: drop leaves these rows out"
 CHARACTERS = {True: "holds the character NUL", False: "holds half of a character, as the data were cut or converted wrongly"}
 
 
@@ -41,6 +44,8 @@ class Check:
 
     def all(self, cells: Sequence[object], faults: Faults, lacking: dict[int, str]) -> list[object]:
         """Return the values of a field, and note rows that lack one or hold what does not fit."""
+        if self.field == IMAGE and IMAGE in self.wanted.required:
+            return [self._picture(row, value, faults, lacking) for row, value in enumerate(cells)]
         needed, empty = self.needed, None if self.optional else ""
         structured = self.talk or self.field == "references" or (self.field == "label" and "label" in self.wanted.required)
         values = list(cells) if structured else written(cells)
@@ -56,6 +61,18 @@ class Check:
             elif structured or not isinstance(value, str):
                 values[row] = self._value(row, value, faults)
         return values
+
+    def _picture(self, row: int, value: object, faults: Faults, lacking: dict[int, str]) -> Picture | None:
+        """Return a picture, or note why a cell holds none."""
+        try:
+            return picture_of(value.value if isinstance(value, Unreadable) else value)
+        except NotAPicture as fault:
+            what = EMPTY if value is None else str(fault)
+        if self.wanted.missing == "drop":
+            lacking.setdefault(row, self.called)
+        else:
+            faults.add(row, self.called, what, AS_BYTES)
+        return None
 
     def _value(self, row: int, value: object, faults: Faults) -> object:
         """Return what the task needs, made of a cell that is more than a text, or note that it does not fit."""

@@ -28,6 +28,7 @@ from ..text_files import expanded
 from ..tuning import TUNINGS, UNTRAINED, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
+from .other_tasks import check_of_texts
 from .prompting import check_prompting, untrained_if_prompting
 from .readers import STRICT, Readers, Registry
 
@@ -165,6 +166,7 @@ class Job(BaseModel):
                 "of its own already; leave personalization out, or choose protocol: averaging."
             )
         check_prompting(self.task, self.tuning, self.protocol, self.personalization)
+        check_of_texts(self.task, self.protocol, self.personalization)
         if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
             raise SettingError(
                 "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."

@@ -109,7 +109,7 @@ def count_body(model: nn.Module) -> int:
     """Return how many weights take part in a matrix product per token: all but embeddings and the output head."""
     inner: Any = model
     apart = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    head = inner.get_output_embeddings()
+    head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     if head is not None:
         apart |= {id(p) for p in head.parameters()}
     return sum(_numel(p) for p in model.parameters() if id(p) not in apart)

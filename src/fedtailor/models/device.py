@@ -30,14 +30,17 @@ def choose_device(wanted: str = "auto") -> torch.device:
     return device
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
+def choose_precision(wanted: str, device: torch.device, *, of_texts: bool = True) -> Precision:
     """Return the precision of this name; auto is bfloat16 where the device computes in it, else float32.
+
+    Args:
+        of_texts: whether the model takes tokens; small convolutions are slower in bfloat16 on a CPU.
 
     Raises:
         SettingError: if the name is unknown, or the device cannot.
     """
     if wanted == "auto":
-        return "bfloat16" if _computes_bfloat16(device) else "float32"
+        return "bfloat16" if _computes_bfloat16(device) and (of_texts or device.type != "cpu") else "float32"
     if wanted not in get_args(Precision):
         raise SettingError(f"precision is auto, {', '.join(get_args(Precision))}; got {wanted!r}")
     if wanted == "4bit":

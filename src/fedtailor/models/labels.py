@@ -121,7 +121,7 @@ def follow(
     if plan.loads_as == plan.labels:
         return None, None
     return None, (
-        f"the head of the backbone names its classes {_some(plan.names)}; its rows are put in the job's order by name: {_some(plan.labels)}"
+        f"the head of the backbone names its classes {some_names(plan.names)}; its rows are put in the job's order by name: {some_names(plan.labels)}"
     )
 
 
@@ -136,10 +136,11 @@ def pick_rows(layer: Any, rows: Sequence[int]) -> None:
 
 def _unused(plan: HeadPlan) -> str:
     return (
-        f"the head of the backbone is for the classes {_some(plan.names)}, the job's are {_some(plan.labels)}: its rows are not used and a new head is "
+        f"the head of the backbone is for the classes {some_names(plan.names)}, the job's are {some_names(plan.labels)}: its rows are not used and a new head is "
         "drawn; where they mean the same, give task.labels the names of the backbone's config.json (id2label), in any order"
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """Return the first five names, and how many there are."""
     return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

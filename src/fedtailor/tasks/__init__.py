@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from .classification import Classification
 from .evaluation import Evaluation
 from .generation import Generation
+from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
@@ -16,6 +17,7 @@ TASKS: Mapping[str, type] = {
     "language-modeling": LanguageModeling,
     "classification": Classification,
     "label-likelihood": LabelLikelihood,
+    "image-generation": ImageGeneration,
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Decoding",
     "Evaluation",
     "Generation",
+    "ImageGeneration",
     "LabelLikelihood",
     "LanguageModeling",
     "LogitsAt",

@@ -32,12 +32,15 @@ class Task(Protocol):
     A task may also say which columns it reads beside its fields, see `reads_of`.
     """
 
-    required: ClassVar[tuple[str, ...]]  # names of fields that each example has
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
     backbone: ClassVar[str]  # the kind that it needs: a name of `models.kinds`
     metrics: ClassVar[tuple[str, ...]]  # what a job may ask for
     default_metrics: ClassVar[tuple[str, ...]]
     figures: ClassVar[tuple[str, ...]]  # every name that an evaluation may report, numbers all
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the fields that each example has."""
 
     def resolve(self, examples: Sequence[Example], base: Path) -> Self:
         """Return the task with all that it takes from the data or from files; relative paths start at `base`."""

@@ -19,7 +19,11 @@ from .written import Written
 class Full:
     """Train every weight, in float32 whatever the backbone's precision; forward passes then run under torch.autocast."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.0001, "classifier": 0.0003}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {
+        "causal": 0.0001,
+        "classifier": 0.0003,
+        "denoiser": 0.001,
+    }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         folder="model",
         files=("config.json",),

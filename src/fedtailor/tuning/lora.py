@@ -15,9 +15,10 @@ from torch import nn
 from ..errors import SettingError
 from ..limits import Number, Width
 from .adapters.files import read_config
-from .adapters.over_peft import attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
+from .adapters.over_peft import ADAPTER, attach_peft, check_bare, factor_scale, restore_tensors, task_settings, trained_by_name
 from .adapters.second import save_active
-from .adapters.targets import attention_targets, check_targets
+from .adapters.targets import all_linear, check_targets, usual_targets
+from .layers.flat import flatten_factors
 from .start import start_from
 
 
@@ -25,12 +26,18 @@ from .start import start_from
 class Lora:
     """Train low-rank factors beside the attention weights, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.003, "classifier": 0.01}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {
+        "causal": 0.003,
+        "classifier": 0.01,
+        "denoiser": 0.003,
+    }  # that `auto` stands for
     kind: Literal["lora"] = "lora"
     rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
     alpha: Number = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
-    targets: tuple[str, ...] | None = None  # last parts of module names, or [all-linear]; None: attention query and value
+    targets: tuple[str, ...] | None = (
+        None  # last parts of module names, or [all-linear]; None: attention query and value; of models that make pictures convolutions too
+    )
     initial: str | None = None  # folder of an existing adapter to start from
 
     def __post_init__(self) -> None:
@@ -48,7 +55,7 @@ class Lora:
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model, in evaluation mode, with A drawn from `seed` and B zero: nothing changes before training.
 
-        A classifier's head is trained whole, and so is what the backbone's folder lacked (`model.fresh_modules`, which
+        Factors beside a convolution are matrices, see `layers.flat`. A classifier's head is trained whole, and so is what the backbone's folder lacked (`model.fresh_modules`, which
         `load_backbone` sets): it is random, so nobody could use the adapter without it.
 
         Args:
@@ -60,6 +67,7 @@ class Lora:
         """
         check_bare(model)
         tuned = attach_peft(model, self._config(model), seed)
+        flatten_factors(tuned, ADAPTER)
         for module in tuned.modules():
             if hasattr(module, "cast_input_dtype_enabled"):
                 vars(module)["cast_input_dtype_enabled"] = (
@@ -107,9 +115,9 @@ class Lora:
         from transformers.pytorch_utils import Conv1D
 
         if self.targets is None:
-            targets: list[str] | str = list(attention_targets(model))
+            targets: list[str] | str = list(usual_targets(model))
         elif self.targets == ("all-linear",):
-            targets = "all-linear"
+            targets = all_linear(model)
         else:
             targets = check_targets(model, self.targets)
         return LoraConfig(

@@ -89,8 +89,8 @@ class PeftMethod:
         """
         check_bare(model)
         sums = weight_sums(model)
-        before = first_answer(model)
         try:
+            before = first_answer(model)
             tuned = self._attach(model, seed)
             after = first_answer(tuned)
         except FedtailorError:

@@ -13,6 +13,7 @@ from ..tensors import Tensors
 from ..text_files import read_json, read_text
 from .adapters.files import WEIGHTS, check_fit, read_config, read_tensors
 from .adapters.over_peft import ADAPTER, HEAD, LABELS, add_note, copy_into, is_classifier
+from .layers.flat import as_matrices
 
 FREE = {  # fields of adapter_config.json that change nothing in a trained adapter, or whose effect stands in the names of its tensors
     "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform",
@@ -48,6 +49,7 @@ def start_from(tuned: nn.Module, wanted: Mapping[str, nn.Parameter], folder: Pat
     if is_classifier(model.get_base_model()):
         _check_pooling(folder, model)
         found = _head_by_name(folder, found, wanted, model)
+    found = as_matrices(found, wanted)
     check_fit(folder / WEIGHTS, found, wanted)
     copy_into(wanted, found)
 

@@ -17,9 +17,15 @@ def save_whole(model: nn.Module, folder: Path) -> None:
     Args:
         model: as `load_backbone` made it, trained or joined with an adapter.
     """
+    whole: Any = model
+    beside = getattr(whole, "files_beside", None)
+    if beside is not None:  # of diffusers
+        whole.save_pretrained(folder)
+        for path in map(Path, beside):
+            shutil.copyfile(path, folder / path.name)
+        return
     from transformers import GenerationConfig
 
-    whole: Any = model
     source, ours = Path(whole.name_or_path), getattr(whole, "generation_config", None)
     try:
         if ours is not None:

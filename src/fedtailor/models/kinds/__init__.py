@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from ...errors import SettingError
 from .causal import Causal
 from .classifier import Classifier
+from .denoiser import Denoiser
 from .kind import Kind, Loaded
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser())}
 
 
 def kind_of(name: str) -> Kind:

@@ -38,6 +38,7 @@ class Kind(Protocol):
     name: ClassVar[str]  # as tasks say it in `backbone`
     title: ClassVar[str]  # of several, in messages
     causal: ClassVar[bool]  # whether the head gives logits at each token, of the next one; else one row for each example
+    of_texts: ClassVar[bool]  # whether what it takes are tokens
     auto: ClassVar[str]  # the class of transformers that loads them
     pipeline: ClassVar[str]  # what model hubs call what they do
 

@@ -29,6 +29,7 @@ class TextKind(Protocol):
     name: ClassVar[str]
     title: ClassVar[str]
     causal: ClassVar[bool]
+    of_texts: ClassVar[bool] = True
     pipeline: ClassVar[str]
     auto: ClassVar[str]
     mapping: ClassVar[str]  # where transformers lists the models that have such a head

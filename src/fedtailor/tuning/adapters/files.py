@@ -8,6 +8,7 @@ from torch import Tensor
 from ...errors import SettingError
 from ...tensors import Tensors
 from ...text_files import check_regular, read_json, read_text
+from ..layers.flat import as_matrices
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -42,7 +43,7 @@ def read_adapter(folder: Path, wanted: Tensors, *, more_in_file: bool = False) -
     if not path.is_file():
         other = "; it has adapter_model.bin, which we do not unpickle" if (folder / "adapter_model.bin").exists() else ""
         raise SettingError(f"{folder} has no {WEIGHTS}{other}; save the adapter again with PEFT's safe_serialization=True")
-    found = read_tensors(path)
+    found = as_matrices(read_tensors(path), wanted)
     if more_in_file:
         found = {name: value for name, value in found.items() if name in wanted}
     check_fit(path, found, wanted)

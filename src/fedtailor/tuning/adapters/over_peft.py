@@ -13,7 +13,9 @@ from ...errors import BackboneError, SettingError
 from ...interfaces import POOLING
 from ...tensors import Tensors
 from ..begin import begin_elsewhere
+from ..layers.flat import as_kernels, plain_name
 from .files import WEIGHTS, read_adapter, read_config, read_tensors
+from .targets import is_denoiser, label_rows
 
 ADAPTER = "default"  # PEFT's name of the one adapter that we attach
 HEADS = ("classifier", "score")  # what PEFT takes for the head of a classifier, and trains whole by itself
@@ -74,11 +76,13 @@ def task_settings(model: nn.Module) -> dict[str, Any]:
     """Return the settings that every PEFT config takes from the model.
 
     What the backbone's folder lacked (`model.fresh_modules`, which `load_backbone` sets) is trained whole: it is random, so
-    nobody could use the result without it. PEFT adds a classifier's head by itself.
+    nobody could use the result without it. PEFT adds a classifier's head by itself. So are the tables of labels of a model that makes pictures.
     """
     classifier = is_classifier(model)
     # parts of a head of several layers (RoBERTa's) go with the whole: wrapped twice, most methods can neither join nor load them
     fresh = [name for name in getattr(model, "fresh_modules", ()) if not (classifier and name.split(".")[0] in HEADS)]
+    if is_denoiser(model):
+        return {"task_type": None, "modules_to_save": list(label_rows(model)) or None}
     return {"task_type": "SEQ_CLS" if classifier else "CAUSAL_LM", "modules_to_save": fresh or None}
 
 
@@ -91,7 +95,7 @@ def trained_by_name(model: nn.Module) -> Mapping[str, nn.Parameter]:
 
 def published_name(name: str) -> str:
     """Return a parameter's name as PEFT's adapter file has it, without PEFT's wrappers and its name of the adapter."""
-    bare = name.replace(f".modules_to_save.{ADAPTER}.", ".").replace(f".{ADAPTER}.", ".").removesuffix(f".{ADAPTER}")
+    bare = plain_name(name).replace(f".modules_to_save.{ADAPTER}.", ".").replace(f".{ADAPTER}.", ".").removesuffix(f".{ADAPTER}")
     return (
         bare.removesuffix(".weight") if bare.endswith(".lora_magnitude_vector.weight") else bare
     )  # DoRA's, named otherwise once
@@ -116,7 +120,11 @@ def save_peft(model: nn.Module, folder: Path, *, tensors: Tensors | None = None)
     tuned: Any = model
     # "auto" embedding layers would ask the hub
     tuned.save_pretrained(
-        str(folder), selected_adapters=[ADAPTER], safe_serialization=True, save_embedding_layers=False, state_dict=tensors
+        str(folder),
+        selected_adapters=[ADAPTER],
+        safe_serialization=True,
+        save_embedding_layers=False,
+        state_dict=as_kernels(tuned) if tensors is None else tensors,
     )
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's form of empty headings; export writes a card with content
     write_labels(tuned.get_base_model(), folder)

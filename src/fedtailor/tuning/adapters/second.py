@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ...chance import stream_seed, torch_draws
 from ...errors import SettingError
+from ..layers.flat import flatten_factors, plain_name
 from .files import CONFIG, WEIGHTS, read_config, read_tensors
 from .over_peft import ADAPTER, factor_scale, published_name, save_peft
 
@@ -61,6 +62,7 @@ def add_adapter(
     )
     with _gradients_kept(model), torch_draws(stream_seed(seed, f"tuning-{name}")):
         tuner.inject_adapter(tuner.model, name)
+    flatten_factors(model, name)
     found = adapter_parameters(model, name)
     for parameter in found.values():
         parameter.data = parameter.data.float()
@@ -74,7 +76,7 @@ def adapter_parameters(model: nn.Module, name: str) -> Mapping[str, nn.Parameter
     """Return the factors of the adapter `name` by stable name, sorted; those of the first adapter if it is "default"."""
     wanted = re.compile(rf"(?P<module>.+)\.lora_(?P<side>[AB])\.{name}\.weight")
     prefix = "lora" if name == ADAPTER else name
-    matches = ((wanted.fullmatch(full), parameter) for full, parameter in model.named_parameters())
+    matches = ((wanted.fullmatch(plain_name(full)), parameter) for full, parameter in model.named_parameters())
     return dict(sorted((f"{m['module']}.{prefix}_{m['side']}.weight", parameter) for m, parameter in matches if m))
 
 
@@ -118,8 +120,13 @@ def save_active(model: nn.Module, folder: Path) -> None:
         parts = [_factors(model, first, rank, scaled=False)]
     tensors = read_tensors(folder / WEIGHTS)
     for module in parts[0]:
-        tensors[f"{module}.lora_A.weight"] = torch.cat([part[module][0] for part in parts])
-        tensors[f"{module}.lora_B.weight"] = torch.cat([part[module][1] for part in parts], 1)
+        for side, joined in (
+            ("A", torch.cat([part[module][0] for part in parts])),
+            ("B", torch.cat([part[module][1] for part in parts], 1)),
+        ):
+            written = tensors[f"{module}.lora_{side}.weight"].shape  # of a convolution a kernel
+            shape = (rank, *written[1:]) if side == "A" else (written[0], rank, *written[2:])
+            tensors[f"{module}.lora_{side}.weight"] = joined.reshape(shape)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
     told = {**read_config(folder), "r": rank, "lora_alpha": alpha}
     (folder / CONFIG).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")

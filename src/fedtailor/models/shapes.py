@@ -1,0 +1,115 @@
+"""Shapes of denoisers that can be made from nothing, by name."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..chance import stream_seed, torch_draws
+from ..errors import SettingError
+from .kinds.denoiser import EMBEDDED, FLOW, LABELS, SCHEDULER, build_denoiser
+
+DIT = "DiTTransformer2DModel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A class of diffusers with its settings, but for the size of pictures and the labels."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    halvings: int  # how often the side of a picture must divide by two
+    learning_rate: float  # that it is usually trained with
+
+
+def _unet(channels: tuple[int, ...], *, layers: int, groups: int, attends: tuple[int, ...]) -> Shape:
+    """Return a UNet; `attends` are the levels with attention, from 0 at the full size."""
+    down = ["AttnDownBlock2D" if level in attends else "DownBlock2D" for level in range(len(channels))]
+    return Shape(
+        kind="UNet2DModel",
+        settings={
+            "in_channels": 3,
+            "out_channels": 3,
+            "block_out_channels": list(channels),
+            "layers_per_block": layers,
+            "norm_num_groups": groups,
+            "down_block_types": down,
+            "up_block_types": [name.replace("Down", "Up") for name in reversed(down)],
+        },
+        halvings=len(channels) - 1,
+        learning_rate=2e-3 if channels[-1] <= 128 else 2e-4,
+    )
+
+
+def _dit(width: int, *, layers: int, heads: int, patch: int) -> Shape:
+    return Shape(
+        kind=DIT,
+        settings={
+            "in_channels": 3,
+            "out_channels": 3,
+            "num_attention_heads": heads,
+            "attention_head_dim": width // heads,
+            "num_layers": layers,
+            "patch_size": patch,
+        },
+        halvings=patch.bit_length() - 1,
+        learning_rate=1e-3 if width <= 128 else 2e-4,
+    )
+
+
+SHAPES: Mapping[str, Shape] = {
+    "unet-tiny": _unet((16, 32, 64), layers=1, groups=8, attends=(2,)),
+    "unet-small": _unet((32, 64, 128), layers=1, groups=8, attends=(2,)),
+    "unet-base": _unet((128, 256, 256, 256), layers=2, groups=32, attends=(1,)),
+    "dit-tiny": _dit(128, layers=4, heads=4, patch=4),
+    "dit-s": _dit(384, layers=12, heads=6, patch=2),
+}
+
+
+def shape_named(name: str) -> Shape:
+    """Return the shape of a name.
+
+    Raises:
+        SettingError: if there is none.
+    """
+    if name not in SHAPES:
+        raise SettingError(
+            f"shape is {name!r}, which is none of {', '.join(SHAPES)}; unet-tiny learns 32 × 32 pictures in minutes on a CPU"
+        )
+    return SHAPES[name]
+
+
+def write_random(name: str, folder: Path, *, size: int, labels: Sequence[str], seed: int) -> None:
+    """Write a denoiser of a named shape with random weights; see `write_denoiser`.
+
+    Raises:
+        SettingError: if the shape is unknown or does not fit the size or the labels.
+    """
+    shape = shape_named(name)
+    if size % 2**shape.halvings:
+        raise SettingError(
+            f"shape {name} halves pictures {shape.halvings} times, and task.size = {size} does not divide by {2**shape.halvings}"
+        )
+    if shape.kind == DIT and not labels:
+        raise SettingError(f"shape {name} always takes a label; set task.condition: class, or choose unet-tiny")
+    write_denoiser(shape, folder, size=size, labels=labels, seed=seed)
+
+
+def write_denoiser(shape: Shape, folder: Path, *, size: int, labels: Sequence[str], seed: int) -> None:
+    """Write a denoiser with random weights, its scheduler and its labels to `folder`, as diffusers loads it.
+
+    Args:
+        size: side of its pictures.
+        labels: names of what it can be asked for; none: it takes no label. A row more stands for no label.
+    """
+    settings: dict[str, Any] = {**shape.settings, "sample_size": size}
+    if labels:
+        settings[EMBEDDED[shape.kind]] = len(labels) + (0 if shape.kind == DIT else 1)  # diffusers adds the row to a DiT itself
+    with torch_draws(stream_seed(seed, "backbone")):
+        model: Any = build_denoiser(shape.kind, settings)
+    model.save_pretrained(folder)
+    scheduler = {"_class_name": FLOW, "num_train_timesteps": 1000, "shift": 1.0}
+    (folder / SCHEDULER).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
+    if labels:
+        (folder / LABELS).write_text(json.dumps(list(labels), ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,178 @@
+"""The task of making pictures like those of the clients, of a class that is asked for or of none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError, SettingError
+from ..limits import Width
+from ..pictures import Canvas, Picture
+from ..records import Example
+from ..text_files import expanded
+from .evaluation import Measured, Pass
+from .images.flow import drawn_like, fixed_noise, fixed_times, flow_losses, velocity_of
+from .images.shard import PictureBatch, PictureShard, picture_batch, pictures_of
+from .labels import class_numbers, found_labels, read_labels
+from .losses import Losses, sum_losses
+from .shard import Shard
+from .task import Bench, Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGeneration:
+    """Noise to pictures, by flow matching."""
+
+    kind: Literal["image-generation"] = "image-generation"
+    size: Width = (
+        32  # side of the square that the model makes, in pixels; larger pictures are made smaller, of others the middle is taken
+    )
+    enlarge: bool = False  # whether pictures smaller than that are made larger; else they are left out
+    condition: Literal["class", "none"] = "class"  # what a picture is asked for by: its label, or nothing
+    labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
+    label_dropout: float = 0.1  # share of the pictures in training whose label is not shown, in [0, 1); guidance needs it
+    flip: bool = True  # whether half of the pictures in training are mirrored; wrong for letters, digits and X-rays
+
+    optional: ClassVar[tuple[str, ...]] = ()
+    context: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[tuple[str, ...]] = ()
+    running: ClassVar[bool] = False
+    backbone: ClassVar[str] = "denoiser"
+    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    default_metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    figures: ClassVar[tuple[str, ...]] = ("loss", "examples")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 4:
+            raise SettingError(f"size is a whole number of pixels, at least 4; got {self.size!r}; 32 is usual for CIFAR-10")
+        if self.condition not in ("class", "none"):
+            raise SettingError(f"condition is class or none, got {self.condition!r}")
+        if (
+            isinstance(self.label_dropout, bool)
+            or not isinstance(self.label_dropout, int | float)
+            or not 0 <= self.label_dropout < 1
+        ):
+            raise SettingError(f"label_dropout is a share from 0 to below 1, got {self.label_dropout!r}; 0.1 is usual")
+        if self.labels is None or isinstance(self.labels, str):
+            return
+        if self.condition == "none":
+            raise SettingError("labels have no use with condition: none; leave them out, or set condition: class")
+        names = tuple(str(name) for name in self.labels)
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise SettingError(f"labels are at least two distinct names, or the path of a file of names; got {self.labels!r}")
+        object.__setattr__(self, "labels", names)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The fields that each example has."""
+        return ("image", "label") if self.condition == "class" else ("image",)
+
+    def resolve(self, examples: Sequence[Example], base: Path) -> Self:
+        """Return the task with its labels written out; see `Classification.resolve`."""
+        return self if self.condition == "none" else replace(self, labels=self.labels_of(examples, base))
+
+    def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
+        """Return the names of the classes in the order of their numbers; none where nothing is asked for."""
+        if self.condition == "none":
+            return ()
+        if isinstance(self.labels, str):
+            return read_labels(expanded(base, self.labels, "task.labels"))
+        return tuple(self.labels) if self.labels is not None else found_labels(examples)
+
+    def prepare(self, examples: Sequence[Example], processor: Canvas, *, keep_examples: bool) -> PictureShard:
+        """Return the pictures at the size of the model, and the numbers of their classes.
+
+        Raises:
+            DataError: if a label is none of the known ones, or an example has no picture.
+            SettingError: if the model is for another size.
+        """
+        if processor.size != self.size:
+            raise SettingError(
+                f"task.size is {self.size}, and the backbone makes pictures of {processor.size} × {processor.size}; set task.size: {processor.size}, or "
+                "name another backbone"
+            )
+        kept: list[Example] = []
+        pixels, seeds, dropped = [], [], []
+        for example in examples:
+            picture = _picture_in(example)
+            if min(picture.width, picture.height) < self.size and not self.enlarge:
+                dropped.append(
+                    (example.id, f"its picture is smaller than task.size = {self.size} (task.enlarge: true makes it larger)")
+                )
+                continue
+            kept.append(example)
+            pixels.append(picture.fitted(self.size))
+            seeds.append(int(picture.sha256[:15], 16))
+        shape = (len(pixels), self.size, self.size, 3)
+        labels = None if self.condition == "none" else torch.tensor(class_numbers(kept, self.labels_of(())), dtype=torch.int64)
+        return PictureShard(
+            pixels_NCHW=torch.from_numpy(np.array(pixels, dtype=np.uint8).reshape(shape)).permute(0, 3, 1, 2).contiguous(),
+            seeds_N=torch.tensor(seeds, dtype=torch.int64),
+            labels_N=labels,
+            examples=tuple(kept) if keep_examples else (),
+            dropped=tuple(dropped),
+        )
+
+    def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> PictureBatch:
+        """Return the pictures numbered `rows` on the worker's device."""
+        return picture_batch(pictures_of(shard), rows, worker.device)
+
+    def objectives(self, worker: Bench) -> list[Objective]:
+        """Return the one loss: of the velocity at drawn times, on pictures some of which are mirrored, some of whose labels are left out."""
+        null = worker.processor.classes
+
+        def loss(batch: PictureBatch) -> tuple[Tensor, int]:
+            pixels_BCHW, label_B = batch.pixels_BCHW, batch.labels_B
+            noise_BCHW, time_B = drawn_like(pixels_BCHW)
+            if self.flip:
+                mirrored_B = torch.rand(len(pixels_BCHW)).to(pixels_BCHW.device) < 0.5
+                pixels_BCHW = torch.where(mirrored_B[:, None, None, None], pixels_BCHW.flip(3), pixels_BCHW)
+            if label_B is not None and self.label_dropout:
+                unseen_B = torch.rand(len(label_B)).to(label_B.device) < self.label_dropout
+                label_B = torch.where(unseen_B, null, label_B)
+            with worker.precision():
+                return flow_losses(velocity_of(worker.model), pixels_BCHW, noise_BCHW, time_B, label_B).sum(), len(pixels_BCHW)
+
+        return [Objective(name="loss", loss=loss)]
+
+    def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
+        """Return the sums of the loss over `shard`, each picture at fixed times and with the noise that follows from its pixels.
+
+        So the figure of two rounds, clients or runs differs by their weights alone. Nothing is mirrored, and every label is shown.
+        """
+        velocity, times_Q = velocity_of(worker.model), fixed_times().to(worker.device)
+
+        def of_rows(rows: Sequence[int]) -> tuple[float, int, None]:
+            batch = picture_batch(pictures_of(shard), rows, worker.device)
+            quantiles = len(times_Q)
+            noise = fixed_noise(batch.seeds_B.tolist(), (quantiles, *batch.pixels_BCHW.shape[1:])).flatten(0, 1).to(worker.device)
+            pixels, time = batch.pixels_BCHW.repeat_interleave(quantiles, 0), times_Q.repeat(len(rows))
+            label = None if batch.labels_B is None else batch.labels_B.repeat_interleave(quantiles)
+            return flow_losses(velocity, pixels, noise, time, label).sum().item() / quantiles, len(rows), None
+
+        return sum_losses(
+            shard,
+            of_rows,
+            batch_size=worker.evaluation.batch_size,
+            progress=how.progress,
+            sampled=how.sampled,
+            sample_alone=how.sample_alone,
+        )
+
+    def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
+        """Return the loss."""
+        if how.texts_alone:
+            return Measured(figures={}, losses=how.known)
+        losses = how.known or self.losses(worker, shard, how)
+        return Measured(figures={"loss": losses.total / losses.counted, "examples": len(shard)}, losses=losses)
+
+
+def _picture_in(example: Example) -> Picture:
+    found = example.fields.get("image")
+    if not isinstance(found, Picture):
+        raise DataError(f"example {example.id} has no picture under 'image', but a {type(found).__name__}; see data.columns")
+    return found

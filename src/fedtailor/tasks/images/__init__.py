@@ -1,0 +1,1 @@
+"""Tasks of pictures: shards, losses and samples."""
