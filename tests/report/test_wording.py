@@ -1,6 +1,7 @@
 import pytest
 
-from fedtailor.report.wording import bytes_text, change, figure, flops_text, plural, seconds_text
+from fedtailor.report.wording import change, figure, plural
+from fedtailor.units import bytes_text, flops_text, seconds_text
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ..models import Backbone, Precision, choose_device, choose_precision, load_
 from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, Distillation, DistillationRun, Ready, SplitRun
+from ..protocols import Averaging, AveragingRun, Distillation, Ready
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
@@ -36,7 +36,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
 from ..tuning import written
-from .calls import calls_of, measures_gain
+from .calls import calls_of, measures_gain, shaped
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -91,7 +91,7 @@ class Parts:
 
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
-        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan)
+        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.states)
 
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
@@ -205,11 +205,7 @@ def assemble(
     budget = budget_of(job, plan, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan, warn)
     protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
-    if isinstance(protocol, DistillationRun):
-        for one in (worker, *own_workers.values()):
-            check_lengths(one.model, task, [protocol.public.shard], of="the public set")
-        for client, of_client in own_workers.items():
-            protocol.check_client(of_client, client)
+    protocol.check_models(worker, own_workers)
     validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=plan.rate, validated=validated)
     parts = Parts(
@@ -317,7 +313,11 @@ def _sizes(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
-        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated),
+        **(
+            protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job))
+            if isinstance(protocol, AveragingRun)
+            else protocol.sizes(shared, rounds=job.stop.rounds, validated=validated)
+        ),
     )
 
 
@@ -327,6 +327,7 @@ def foretell(parts: Parts) -> dict[ClientId, Cost]:
     for info in parts.sampler.clients:
         lengths = parts.states[info.id].train.sizes_N
         tokens = float(lengths.float().mean()) if len(lengths) else 0.0
-        protocol = parts.protocol.of_client(info.id) if isinstance(parts.protocol, SplitRun) else parts.protocol
-        costs[info.id] = protocol.cost(parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens)
+        costs[info.id] = parts.protocol.of_client(info.id).cost(
+            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens
+        )
     return costs

@@ -19,7 +19,7 @@ def list_entries() -> None:
     """List the tokenized parts and the findings of check that are kept, and where."""
     import time
 
-    from ..report.wording import bytes_text, seconds_text
+    from ..units import bytes_text, seconds_text
 
     for what, folder in _folders().items():
         files = _entries(folder)

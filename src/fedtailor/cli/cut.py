@@ -145,7 +145,7 @@ def _shown(
     from rich.padding import Padding
     from rich.text import Text
 
-    from ..report.wording import bytes_text, flops_text
+    from ..units import bytes_text, flops_text
 
     about = (
         f"a round of the slowest client, {parts.sampler.per_round} sharing the server; {flops_text(means.client_flops)}/s at a client, "
@@ -164,7 +164,7 @@ def _shown(
 
 def _table(worst: "Mapping[int, CutCost | str]", choice: "Choice | None", mine: int | None) -> "RenderableType":
     from ..report.plain import plain_table
-    from ..report.wording import bytes_text, seconds_text
+    from ..units import bytes_text, seconds_text
 
     table = plain_table("cut")
     for title in ("client", "link", "server", "in all", "up", "down", "memory"):

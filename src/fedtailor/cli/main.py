@@ -10,6 +10,7 @@ import typer
 
 from ..errors import FedtailorError, JobError
 from .console import complain
+from .trimmed import trim_imports
 
 DONE, FAILED, MEND = 0, 1, 2
 HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    trim_imports()
     app = make_app()
     try:
         if "--version" in given[:1]:

@@ -73,7 +73,7 @@ def status(net: NetFolder) -> None:
 
     from ..network.kit.kits import admin_kit, check_installed, kit_role, last_reported
     from ..report.plain import plain_table
-    from ..report.wording import seconds_text
+    from ..units import seconds_text
 
     check_installed()
     kit = admin_kit(net)

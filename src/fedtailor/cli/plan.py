@@ -46,7 +46,7 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
 
 
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
-    from ..report.wording import scaled
+    from ..units import scaled
 
     settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
     validation, test = len(parts.server_validation), len(parts.server_test)
@@ -62,10 +62,9 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
         given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
         rule = settings["protocol"]["aggregation"]["kind"] if given else getattr(parts.protocol.aggregation, "kind", "")
         yield "protocol", f"{settings['protocol']['kind']}, {rule}"
-    yield from _prompts(parts)
+    yield from parts.protocol.says()
     yield "personalization", settings["personalization"]["kind"]
     yield from _protection(job, parts)
-    yield from _public(parts)
     yield "clients", _likeness(parts)
     yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
     yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
@@ -82,21 +81,6 @@ def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
         yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
 
 
-def _prompts(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what is searched, and what goes down, where the protocol prompts."""
-    from ..protocols import PromptingRun
-
-    if not isinstance(parts.protocol, PromptingRun):
-        return
-    few = parts.protocol.settings.few
-    yield "protocol", f"prompting, {parts.protocol.settings.method.kind}"
-    yield from parts.protocol.method.described()
-    yield (
-        "comes up",
-        f"for each candidate two sums over at least {few} examples of the client: of losses, and of right answers; no text",
-    )
-
-
 def _learning_rate(job: "Job", parts: "Parts") -> str:
     from ..models.kinds import kind_of
 
@@ -111,35 +95,13 @@ def _learning_rate(job: "Job", parts: "Parts") -> str:
 
 
 def _clients(parts: "Parts", costs: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    from ..report.wording import bytes_text
+    from ..units import bytes_text
 
     for client, state in list(parts.states.items())[:MOST_CLIENTS]:
         cost = costs.get(client)
         counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
         steps = f"{parts.protocol.local.steps_per_round(len(state.train)):,}" if parts.protocol.trains else "–"
         yield client, *counts, steps, bytes_text(cost.up_bytes) if cost else "–"
-
-
-def _public(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what everybody speaks of, where the protocol distils."""
-    from ..protocols import DistillationRun
-
-    if isinstance(parts.protocol, DistillationRun):
-        public, wire = parts.protocol.public, parts.protocol.wire
-        places = public.mean_places
-        form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
-        yield (
-            "public set",
-            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {places:,.0f} places a round, {wire.dtype}",
-        )
-        settings = parts.protocol.settings
-        if settings.refine:
-            yield (
-                "refined",
-                f"every {settings.refine_every} rounds a client tells a score of one byte for each public row, by which the "
-                f"{len(public.rows(1)):,} rows of a round are drawn"
-                + (" together with label counts" if settings.label_counts else ""),
-            )
 
 
 def _likeness(parts: "Parts") -> str:
@@ -172,10 +134,9 @@ def _fact_names(names: Iterable[str]) -> str:
 
 
 def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from ..report.wording import bytes_text, flops_text
-    from ..running.drive import planned_rounds
+    from ..units import bytes_text, flops_text
 
-    rounds, share = planned_rounds(parts), parts.sampler.per_round / max(1, len(costs))
+    rounds, share = parts.protocol.most_rounds(job.stop.rounds), parts.sampler.per_round / max(1, len(costs))
     up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
     flops = sum(cost.train_flops for cost in costs.values()) * share
     asked = (
@@ -188,10 +149,10 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
     yield (
         "sent a round",
         f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
-        f"{_on_top(job)} on top",
+        f"{_on_top(job, parts)} on top",
     )
-    yield from _last_alignment(job, parts)
-    yield from _reused(parts)
+    tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
+    yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=len(costs), tokens=tokens)
     yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
     yield (
         "memory",
@@ -205,38 +166,9 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
         )
 
 
-def _on_top(job: "Job") -> str:
-    from ..protocols import Distillation
-
-    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * isinstance(job.protocol, Distillation)
+def _on_top(job: "Job", parts: "Parts") -> str:
+    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * parts.protocol.own_models
     return " and ".join(["evaluations", *others]) + " come"
-
-
-def _last_alignment(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what is sent after the last round, where the protocol distils."""
-    from ..protocols import DistillationRun
-    from ..report.wording import bytes_text
-
-    if isinstance(parts.protocol, DistillationRun):
-        clients = len(parts.sampler.clients)
-        down = parts.protocol.last_down(parts.worker.tensors(), rounds=job.stop.rounds)
-        yield "last alignment", f"after the last round {bytes_text(down * clients)} down to {clients} clients, and figures up"
-
-
-def _reused(parts: "Parts") -> Iterator[tuple[str, str]]:
-    """Yield what it means that activations are sent once, where they are."""
-    from ..protocols import SplitRun
-    from ..protocols.split.cost import kept_bytes
-    from ..report.wording import bytes_text
-
-    if isinstance(parts.protocol, SplitRun) and parts.protocol.settings.reuse:
-        tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
-        kept = kept_bytes(parts.protocol.terms.layout, tokens)
-        yield (
-            "reuse",
-            f"activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
-            f"{bytes_text(kept)} of them in memory, which are data of the clients",
-        )
 
 
 def _last_down(parts: "Parts") -> int:

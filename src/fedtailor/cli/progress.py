@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..metrics.figure import shown_in
 from ..printable import printable
-from ..report.wording import bytes_text, figure, metric_name, plural, seconds_text
+from ..report.wording import figure, metric_name, plural
+from ..units import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -21,7 +21,7 @@ def push_backbone(
     """Send a backbone from the hub to sites that lack it and whose owners permit that; what has arrived is not sent again."""
     from ..network.command.push import push_on
     from ..report.plain import plain_table
-    from ..report.wording import bytes_text, seconds_text
+    from ..units import bytes_text, seconds_text
     from .progress import Deliveries
 
     try:

@@ -7,7 +7,6 @@ from ..metrics import COUNTS, METRICS
 
 DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
 OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
-KILO = 1000
 LARGE = 1e5  # figures from here on are written as 1.0e5
 
 
@@ -43,37 +42,6 @@ def change(before: object, after: object) -> str:
         return ""
     percent = 100 * (after - before) / abs(before)
     return f"× {figure('', after / before)}" if percent > 300 else f"{percent:+.0f} %".replace("-", "−")
-
-
-def bytes_text(count: float) -> str:
-    """Return bytes in a unit that fits: 999 B, 1.8 MB."""
-    return scaled(count, "B", ["", "k", "M", "G", "T", "P"])
-
-
-def scaled(count: float, unit: str, prefixes: list[str]) -> str:
-    """Return a count with three digits and the decimal prefix that fits."""
-    power = 0
-    while count >= KILO and power < len(prefixes) - 1:
-        count, power = count / KILO, power + 1
-    digits = 0 if power == 0 or count >= 100 else 1
-    return f"{count:.{digits}f} {prefixes[power]}{unit}"
-
-
-def flops_text(count: float) -> str:
-    """Return floating-point operations in a unit that fits: 1.2 PFLOP."""
-    return scaled(count, "FLOP", ["", "k", "M", "G", "T", "P", "E"])
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a duration as people say it: 0.4 s, 41 s, 5 min 12 s, 2 h 03 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def plural(count: int, word: str) -> str:

@@ -2,61 +2,35 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..assembly import Parts, assemble
 from ..diverged import advice, wording
 from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
 from ..metrics import COUNTS
-from ..protocols import PromptingRun, alone
 from ..protocols.rounds.shares import who_counts_less
 from ..records import Round
 from ..tensors import check_finite
-from ..tuning import begins_elsewhere, written
+from ..tuning import written
+from .beginning import check_progress, measure_start, plan, write_settings
 from .clock import Clock
 from .engine import Connect, local_federation, protected, ranked
 from .environment import describe_environment
-from .folder import RunFolder, choose_folder, file_text
+from .finish import finish
+from .folder import RunFolder, choose_folder
 from .gain import fill_gain, wanted_in
 from .lock import FolderLock
-from .measure import Evaluator, Moment, Notify
-from .own_models import align_last
-from .personal import personalize
+from .measure import Evaluator, Notify
 from .progress import Progress
-from .resume import check_run_folder, check_same_job, check_same_parts, check_schedule, recorded_clock
-from .summary import kept_weights, not_fallen, nothing_better, summarize
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .result import Result
+from .resume import check_run_folder, check_same_job, check_same_parts, recorded_clock
+from .summary import not_fallen, nothing_better
 
 Watcher = Callable[[str, Mapping[str, object]], None]
 HUB_WAIT_S = 20.0  # that an earlier process of the same run may take to end
 UNRECORDED = ("step", "evaluating", "client")  # events that are shown, but too many to keep
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a run has made."""
-
-    folder: Path
-    summary: dict[str, Any]
-
-    @property
-    def history(self) -> "pd.DataFrame":
-        """A row a round, as in rounds.parquet."""
-        import pandas as pd
-
-        return pd.read_parquet(self.folder / "rounds.parquet")
-
-    def model(self) -> Any:
-        """Return the customized model in float32, ready for a forward pass or `generate`."""
-        from ..export import load_customized
-
-        return load_customized(self.folder)
 
 
 def run(
@@ -157,39 +131,54 @@ def carry_out(
 def _carry_out(
     parts: Parts, path: Path, *, watcher: Watcher | None, warnings: Sequence[str], baseline: str, connect: Connect
 ) -> Result:
-    job, environment = parts.job, describe_environment(parts)
+    environment = describe_environment(parts)
     environment["baseline"] = baseline
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
     notify = _notifier(folder, watcher)
     progress = folder.load(notify)
     resumed = progress is not None
-    warnings += _check_progress(parts, progress)
+    warnings += check_progress(parts, progress)
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
-    _write_settings(parts, folder, environment)
+    write_settings(parts, folder, environment)
     federation = ranked(
         protected(connect(parts, folder, notify), parts, folder), parts, progress.rows["evaluations"] if progress else ()
     )
     evaluator = Evaluator(parts=parts, federation=federation, folder=folder, notify=notify)
-    notify("resume" if resumed else "start", folder=str(path), **_plan(parts, progress))
+    notify("resume" if resumed else "start", folder=str(path), **plan(parts, progress))
     for text in warnings:
         notify("warning", text=text)
     fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
     progress.alone = bool(baseline)
     clock = Clock(progress)
     if fresh:
-        _measure_start(parts, evaluator, progress, clock)
+        measure_start(parts, evaluator, progress, clock)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    planned = progress.figures["planned_rounds"]
-    wanted = wanted_in(parts, progress)
-    rounds = parts.protocol.serve(federation, progress.state, parts.sampler, rounds=planned, worker=parts.worker, wanted=wanted)
+    stopped_by = _rounds(parts, evaluator, progress, clock)
+    summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    if summary["better_than_start"] is False:
+        notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
+    notify("done", folder=str(path), summary=summary)
+    return Result(folder=path, summary=summary)
+
+
+def _rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> str:
+    """Carry out the rounds that are left, each evaluated and saved; return why there are no more."""
+    job, notify = parts.job, evaluator.notify
+    rounds = parts.protocol.serve(
+        evaluator.federation,
+        progress.state,
+        parts.sampler,
+        rounds=progress.figures["planned_rounds"],
+        worker=parts.worker,
+        wanted=wanted_in(parts, progress),
+    )
     while (stopped_by := _stopped(parts, progress)) is None:
         round = _next_round(rounds, notify)
         if round is None:
-            stopped_by = "search"
-            break
+            return "search"
         _check_state(round, job, notify)
         _absorb(progress, round, parts)
         for client, failure in round.failures:
@@ -201,14 +190,10 @@ def _carry_out(
             _evaluate_round(evaluator, progress, parts)
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
-        notify("round", rounds=planned_rounds(parts), **progress.rows["rounds"][-1])
-        clock.save(progress, folder, parts)
+        notify("round", rounds=parts.protocol.most_rounds(job.stop.rounds), **progress.rows["rounds"][-1])
+        clock.save(progress, evaluator.folder, parts)
     rounds.close()
-    summary = _finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
-    if summary["better_than_start"] is False:
-        notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
-    notify("done", folder=str(path), summary=summary)
-    return Result(folder=path, summary=summary)
+    return stopped_by
 
 
 def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
@@ -216,20 +201,6 @@ def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
     progress.absorb(round, parts.sizes_of, full=written(parts.job.tuning).every_weight)
     if parts.budget is not None:
         progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
-
-
-def _measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> None:
-    """Measure what round 1 begins with, and save it."""
-    progress.figures["planned_rounds"] = parts.job.stop.rounds
-    if alone.KIND in parts.manifest.down:
-        progress.figures["start_sha256"] = evaluator.folder.write_start(progress.state.shared)
-        clock.lap(progress, "save")
-    moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
-    progress.figures["before"] = moment.to_dict()
-    if parts.protocol.validated and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
-        progress.judge(moment.validation_loss, 0)
-    clock.lap(progress, "evaluate")
-    clock.save(progress, evaluator.folder, parts)
 
 
 def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round | None:
@@ -275,88 +246,6 @@ def _stopped(parts: Parts, progress: Progress) -> str | None:
     if progress.state.version >= job.stop.rounds:
         return "rounds"
     return "privacy budget" if parts.budget is not None and not parts.budget.affords() else None
-
-
-def _finish(
-    parts: Parts,
-    evaluator: Evaluator,
-    progress: Progress,
-    clock: Clock,
-    *,
-    stopped_by: str,
-    baseline: str,
-) -> dict[str, Any]:
-    """Evaluate the kept weights, let clients make them their own, write the result and the summary."""
-    folder = evaluator.folder
-    shared = kept_weights(parts, progress)
-    index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
-    after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
-    clock.lap(progress, "evaluate")
-    own = personalize(parts, evaluator.federation, progress, shared, after, round=index, notify=evaluator.notify, folder=folder)
-    aligned = align_last(parts, evaluator.federation, progress, round=index, notify=evaluator.notify)
-    clock.lap(progress, "server")
-    parts.worker.load(shared)
-    folder.write_model(written(parts.job.tuning).folder, partial(parts.worker.tuning.save, parts.worker.model))
-    for name, rows in progress.rows.items():
-        folder.write_rows(name, rows)
-    clock.lap(progress, "save")
-    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, personal=own, distillation=aligned)
-    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), written(parts.job.tuning).folder])
-    folder.write_text("summary.json", file_text(summary))
-    folder.seal(["summary.json"])
-    return summary
-
-
-def _check_progress(parts: Parts, progress: Progress | None) -> list[str]:
-    """Return notes on a run that begins here or is resumed.
-
-    Raises:
-        ResumeError: if what clients kept is lost or damaged, or all further rounds would train at a learning rate of 0.
-    """
-    job, done = parts.job, 0
-    if progress is not None:
-        done = progress.state.version
-        for client, version in progress.figures.get("client_states", {}).items():
-            if client in parts.states:
-                parts.states[client].check(version)
-    planned = job.stop.rounds if progress is None else progress.figures["planned_rounds"]
-    return check_schedule(job.protocol.local, done=done, planned=planned, rounds=job.stop.rounds, resumed=progress is not None)
-
-
-def _write_settings(parts: Parts, folder: RunFolder, environment: Mapping[str, Any]) -> None:
-    """Write what the run was asked for and made with, before anything else."""
-    folder.write_settings(
-        {
-            "job.yaml": parts.job.to_yaml(),
-            "environment.json": file_text({**environment, "sealed": True}),
-            "manifest.json": file_text(parts.manifest.to_dict()),
-        }
-    )
-    folder.write_table("partition", parts.divided.table)
-
-
-def planned_rounds(parts: Parts) -> int:
-    """Return how many rounds there are at most: those of the job, or fewer where a search ends by itself."""
-    most = parts.job.stop.rounds
-    own = parts.protocol.method.rounds if isinstance(parts.protocol, PromptingRun) else None
-    return most if own is None else min(most, own)
-
-
-def _plan(parts: Parts, progress: Progress | None) -> dict[str, Any]:
-    """Return what is ahead, for those who watch."""
-    infos = parts.sampler.clients
-    trains = parts.protocol.trains
-    steps = [parts.protocol.local.steps_per_round(info.examples) if trains else 0 for info in infos]
-    return {
-        "name": parts.job.name,
-        "from_round": 0 if progress is None else progress.state.version,
-        "rounds": planned_rounds(parts),
-        "clients": len(infos),
-        "clients_per_round": parts.sampler.per_round,
-        "steps_per_round": round(sum(steps) * parts.sampler.per_round / len(infos)),
-        "precision": parts.precision,
-        "device": str(parts.worker.device),
-    }
 
 
 def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:

@@ -7,98 +7,76 @@ from typing import Any
 from ..assembly import Parts
 from ..diverged import wording
 from ..errors import RunError
-from ..interfaces import Federation
 from ..learning.over_clients import numbers, over_clients
 from ..ledger import train_flops
 from ..protocols import alone
 from ..protocols.personal import KIND, PersonalFigures, Personalized, W, ask_personal, personal_request
 from ..records import ClientId, Message
-from ..tensors import Tensors
 from ..tuning import written
-from .folder import RunFolder
-from .measure import Moment, Notify
+from .ending import End
 from .progress import Progress
 
 Figures = Mapping[ClientId, Mapping[str, Any]]
 SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public"}  # of evaluations.parquet
 
 
-def personalize(
-    parts: Parts,
-    federation: Federation,
-    progress: Progress,
-    shared: Tensors,
-    after: Moment,
-    *,
-    round: int,
-    notify: Notify,
-    folder: RunFolder,
-) -> dict[str, Any] | None:
+def personalize(end: End) -> dict[str, Any] | None:
     """Ask each client that trains to make the weights its own; return the section of the summary, or None if nothing is personal.
 
-    It depends on the shared weights, the version and what clients kept as of then, and changes none of them: a run that is cut
-    off here begins this phase again, to the same bits.
-
-    Args:
-        shared: the weights that the federation ends with.
-        after: their figures.
-        round: that they are of.
-        folder: has the weights before round 1, if clients also train alone.
+    It depends on the shared weights, the version and what clients kept as of then, and changes none of them: a run that is interrupted
+    here begins this phase again, to the same bits.
 
     Raises:
         RunError: if no client could.
     """
+    parts, progress = end.parts, end.progress
     if not parts.job.personalization.personal:
         return None
-    request = personal_request(shared, version=progress.state.version, generate=True, clients=len(federation.clients))
-    found = _ask(parts, federation, request, Personalized, "personalization", notify=notify)
+    request = personal_request(end.shared, version=progress.state.version, generate=True, clients=len(end.federation.clients))
+    found = _ask(end, request, Personalized, "personalization")
     if not found.work:
         kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
         raise RunError(
             f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, fix the "
             "cause and use fedtailor run --resume RUN"
         )
-    _note(progress, found, round, kind=KIND, scope="personal")
+    _note(progress, found, end.round, kind=KIND, scope="personal")
     _count(parts, progress, found)
-    notify("personalized", clients=len(found.work), kept=sum(work.kept for work in found.work.values()))
-    local = _train_alone(parts, federation, progress, notify=notify, folder=folder)
-    return _section(parts, progress, found, after, local)
+    end.notify("personalized", clients=len(found.work), kept=sum(work.kept for work in found.work.values()))
+    return _section(end, found, _train_alone(end))
 
 
-def _train_alone(
-    parts: Parts, federation: Federation, progress: Progress, *, notify: Notify, folder: RunFolder
-) -> PersonalFigures[alone.TrainedAlone]:
+def _train_alone(end: End) -> PersonalFigures[alone.TrainedAlone]:
     """Ask each client, if the job wants it, to train alone for as many rounds as there were; what it costs is no cost of the method."""
+    parts, progress = end.parts, end.progress
     if alone.KIND not in parts.manifest.down:
         return PersonalFigures()
     rounds, planned = progress.state.version, progress.figures["planned_rounds"]
     request = alone.alone_request(
-        folder.read_start(progress.figures["start_sha256"]),
+        end.folder.read_start(progress.figures["start_sha256"]),
         rates=[parts.protocol.local.round_factor(round, planned) for round in range(1, rounds + 1)],
         keep_best=parts.job.stop.keep == "best",
     )
-    found = _ask(parts, federation, request, alone.TrainedAlone, "training alone", notify=notify)
+    found = _ask(end, request, alone.TrainedAlone, "training alone")
     _note(progress, found, rounds, kind=alone.KIND, scope="local")
     seconds = progress.figures["seconds"]
     seconds["alone"] = seconds.get("alone", 0.0) + sum(work.seconds for work in found.work.values())
     return found
 
 
-def _ask(
-    parts: Parts, federation: Federation, request: Message, form: type[W], what: str, *, notify: Notify
-) -> PersonalFigures[W]:
-    """Send the request to each client that trains, and return what came; who failed is told."""
-    asked = [info.id for info in parts.sampler.clients]
+def _ask(end: End, request: Message, form: type[W], what: str) -> PersonalFigures[W]:
+    """Send the request to each client that trains, and return what came; who failed is an event."""
+    asked = [info.id for info in end.parts.sampler.clients]
     replies = count(1)
     found = ask_personal(
-        federation,
+        end.federation,
         asked,
         request,
         form,
-        lambda client: notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
+        lambda client: end.notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
-        notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
+        end.notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
     return found
 
 
@@ -121,20 +99,14 @@ def _count(parts: Parts, progress: Progress, found: PersonalFigures[Personalized
         progress.note_peak(work.peak_bytes or 0)
 
 
-def _section(
-    parts: Parts,
-    progress: Progress,
-    found: PersonalFigures[Personalized],
-    after: Moment,
-    local: PersonalFigures[alone.TrainedAlone],
-) -> dict[str, Any]:
+def _section(end: End, found: PersonalFigures[Personalized], local: PersonalFigures[alone.TrainedAlone]) -> dict[str, Any]:
     """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set.
 
     `shares_a_part` tells whether the shared weights are but a part of each client's model. With them go those of weights trained alone, if there are any: `local` and `local_public`.
     """
-    personal = found.parts["test"]
-    base = {client: own for client, own in _before(progress).items() if client in personal}
-    shared = {client: own for client, own in after.clients.items() if client in personal}
+    parts, personal = end.parts, found.parts["test"]
+    base = {client: own for client, own in _before(end.progress).items() if client in personal}
+    shared = {client: own for client, own in end.after.clients.items() if client in personal}
     columns: dict[str, Figures] = {
         "base": base,
         "local": local.parts["test"],

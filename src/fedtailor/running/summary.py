@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Any
 
 from ..assembly import Parts, foretell
-from ..protocols import PromptingRun
 from .measure import Moment
 from .progress import Progress
 
@@ -18,15 +17,14 @@ def summarize(
     *,
     stopped_by: str,
     baseline: str,
-    personal: Mapping[str, Any] | None = None,
-    distillation: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the summary of a finished run.
 
     `metrics` are those of the public test set, or, where the job names none, pooled over the clients' own test parts
     (`metrics_over` says which); `clients` are over the clients' own test parts;
-    `distillation`, if clients have models of their own, tells of these after their last alignment, and of the public set;
-    `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
+    `sections` are of the phases after the rounds: `distillation`, if clients have models of their own, has these after their last
+    alignment, and the public set; `personal`, if clients ended with weights of their own, sets those beside the base and the shared ones.
     """
     figures = progress.figures
     before, end = figures["before"], after.to_dict()
@@ -49,10 +47,9 @@ def summarize(
             "before": before["clients"],
             **end["clients"],
         },
-        **({} if personal is None else {"personal": personal}),
-        **({} if distillation is None else {"distillation": distillation}),
+        **sections,
         **({} if parts.budget is None else {"privacy": parts.budget.summary()}),
-        **({"prompting": parts.protocol.outcome(progress.state)} if isinstance(parts.protocol, PromptingRun) else {}),
+        **parts.protocol.outcome(progress.state),
         "traffic": {
             "up_bytes": sum(kind["up_bytes"] for kind in traffic.values()),
             "down_bytes": sum(kind["down_bytes"] for kind in traffic.values()),

@@ -17,7 +17,6 @@ from ...data.partition.base import Embed, label_groups
 from ...errors import BackboneError, FedtailorError
 from ...job import Job
 from ...models.packaged import PACKAGED, is_installed
-from ...protocols import PromptingRun
 from ...records import ClientId, Example
 from ...tasks.task import reads_of
 from ..kit.columns import extra_columns, with_columns
@@ -176,7 +175,7 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
         "validation": len(state.validation),
         "test": len(state.test),
         "public": len(parts.server_test),
-        "rung": parts.protocol.settings.few if isinstance(parts.protocol, PromptingRun) else 0,
+        "rung": parts.protocol.least_examples,
     }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ...interfaces import Aggregation, Federation
 from ...learning.client import ClientState
@@ -15,6 +14,7 @@ from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ..rounds.sampling import Sampler
+from ..usual import UsualRun
 from .client import AveragingClient
 from .cost import lengths, round_cost
 from .server import serve
@@ -22,15 +22,10 @@ from .settings import Averaging
 
 
 @dataclass(frozen=True, kw_only=True)
-class AveragingRun:
+class AveragingRun(UsualRun):
     """What a run is carried out with."""
 
     settings: Averaging = field(default_factory=Averaging)
-
-    knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
-    trains: ClassVar[bool] = True  # whether weights change
-    validated: ClassVar[bool] = True  # whether rounds are judged by validation losses; else the protocol judges what it finds
-    own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
 
     @property
     def local(self) -> LocalTraining:
@@ -92,13 +87,16 @@ class AveragingRun:
         """
         return [self.settings.call(shared, rounds)]
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
 
         Args:
             validated: whether clients measure losses on validation parts of their own.
+            shape: gives a call as it is under the job's protections.
         """
-        up, down = lengths(self.settings, shared, rounds=rounds, validated=validated)
+        up, down = lengths(self.settings, shared, rounds=rounds, validated=validated, shape=shape)
         return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:

@@ -1,8 +1,8 @@
 """Distillation with a model and a public set: what a run is carried out with."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...aggregation.logits import LogitAggregation
 from ...errors import SettingError
@@ -17,10 +17,14 @@ from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientId, Cost, Example, Message, Round, ServerState
 from ...tasks.shard import Shard, TokenShard
+from ...tasks.text.room import check_lengths
 from ...tensors import Tensors, clone
+from ...units import bytes_text
 from ..rounds.sampling import Sampler
+from ..usual import UsualRun
 from .client import DistillationClient
 from .cost import last_length, round_cost, round_lengths
+from .fit import public_figures
 from .messages import calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .server import last_request, serve
@@ -29,7 +33,7 @@ from .terms import Terms
 
 
 @dataclass(kw_only=True)
-class DistillationRun:
+class DistillationRun(UsualRun):
     """Distillation with a model and a public set: what a run is carried out with."""
 
     settings: Distillation
@@ -38,10 +42,7 @@ class DistillationRun:
     terms: Terms = field(init=False)
     start_weights: Tensors = field(init=False)  # as the tuning was attached: what every model begins with
 
-    trains: ClassVar[bool] = True  # see `AveragingRun`
-    validated: ClassVar[bool] = True
     own_models: ClassVar[bool] = True
-    knows_gain: ClassVar[bool] = True  # see `AveragingRun`
 
     def __post_init__(self) -> None:
         self.settings.check_task(self.worker)
@@ -120,6 +121,13 @@ class DistillationRun:
             on_step=on_step,
         )
 
+    def check_models(self, server: Worker, own: Mapping[ClientId, Worker]) -> None:
+        """Raise SettingError unless public examples fit every model, and each client's logits speak of what the server's speak of."""
+        for worker in (server, *own.values()):
+            check_lengths(worker.model, worker.task, [self.public.shard], of="the public set")
+        for client, worker in own.items():
+            self.check_client(worker, client)
+
     def check_client(self, worker: Worker, client: ClientId) -> None:
         """Raise SettingError, naming both sides, unless the logits of a client's model speak of what the server's speak of."""
         check_same_words(self.worker, worker, client)
@@ -135,6 +143,31 @@ class DistillationRun:
         """Return the request to align once more after the last round."""
         return write(last_request(self.terms, state, generate=generate))
 
+    def last_section(self, state: ServerState) -> Mapping[str, Any]:
+        """Return what there is to say of the public set after a run."""
+        return {"public_set": public_figures(self.public, state.method)}
+
+    def says(self) -> Iterator[tuple[str, str]]:
+        """Yield what everybody speaks of."""
+        public, wire, settings = self.public, self.wire, self.settings
+        form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
+        yield (
+            "public set",
+            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {public.mean_places:,.0f} places a round, {wire.dtype}",
+        )
+        if settings.refine:
+            yield (
+                "refined",
+                f"every {settings.refine_every} rounds a client tells a score of one byte for each public row, by which the "
+                f"{len(public.rows(1)):,} rows of a round are drawn"
+                + (" together with label counts" if settings.label_counts else ""),
+            )
+
+    def estimates(self, shared: Tensors, *, rounds: int, clients: int, tokens: int) -> Iterator[tuple[str, str]]:
+        """Yield what is sent after the last round."""
+        down = last_length(self.terms, shared, rounds=rounds) * clients
+        yield "last alignment", f"after the last round {bytes_text(down)} down to {clients} clients, and figures up"
+
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
         return calls_of(self.terms, shared, figures)
@@ -143,10 +176,6 @@ class DistillationRun:
         """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `AveragingRun.sizes`."""
         up, down = round_lengths(self.terms, shared, rounds=rounds, validated=validated)
         return {"up_bytes": up, "down_bytes": down}
-
-    def last_down(self, shared: Tensors, *, rounds: int) -> int:
-        """Return the bytes that each client gets after the last of so many rounds, for its last alignment, estimated."""
-        return last_length(self.terms, shared, rounds=rounds)
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated, on average over rounds."""

@@ -1,6 +1,6 @@
 """Prompting with a model: what a run is carried out with, whatever the method."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,13 +16,14 @@ from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ..rounds.sampling import Sampler
+from ..usual import UsualRun
 from .client import PromptingClient
 from .method import Bench, Carried
 from .settings import Prompting
 
 
 @dataclass(kw_only=True)
-class PromptingRun:
+class PromptingRun(UsualRun):
     """What a run is carried out with."""
 
     settings: Prompting
@@ -32,8 +33,7 @@ class PromptingRun:
     method: Carried = field(init=False)
 
     knows_gain: ClassVar[bool] = False
-    own_models: ClassVar[bool] = False
-    trains: ClassVar[bool] = False  # whether weights change
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.bench = Bench(worker=self.worker, base=self.base, few=self.settings.few, quorum=self.settings.quorum)
@@ -100,6 +100,25 @@ class PromptingRun:
         """Return what one client with so many examples spends in one round, estimated."""
         return self.method.cost(sizes, examples=examples, tokens_per_example=tokens_per_example)
 
-    def outcome(self, state: ServerState) -> dict[str, Any]:
-        """Return what a run came to, for summary.json."""
-        return self.method.outcome(state)
+    @property
+    def least_examples(self) -> int:
+        """See `Prompting.few`."""
+        return self.settings.few
+
+    def most_rounds(self, rounds: int) -> int:
+        """Return how many rounds there are at most: those of the job, or fewer where the method ends by itself."""
+        own = self.method.rounds
+        return rounds if own is None else min(rounds, own)
+
+    def says(self) -> Iterator[tuple[str, str]]:
+        """Yield what is searched, and what goes down and comes up."""
+        yield "protocol", f"prompting, {self.settings.method.kind}"
+        yield from self.method.described()
+        yield (
+            "comes up",
+            f"for each candidate two sums over at least {self.settings.few} examples of the client: of losses, and of right answers; no text",
+        )
+
+    def outcome(self, state: ServerState) -> Mapping[str, Any]:
+        """Return what a run came to."""
+        return {"prompting": self.method.outcome(state)}

@@ -1,6 +1,6 @@
 """Split learning, cut into one model: what a run is carried out with."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,9 +15,11 @@ from ...personalization import Personalization, Shared
 from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
+from ...units import bytes_text
 from ..rounds.sampling import Sampler
+from ..usual import UsualRun
 from .client import SplitClient
-from .cost import round_cost
+from .cost import kept_bytes, round_cost
 from .messages import calls_of
 from .server import serve
 from .settings import Split
@@ -25,14 +27,11 @@ from .terms import Terms
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitRun:
+class SplitRun(UsualRun):
     """What a run is carried out with."""
 
     terms: Terms
 
-    trains: ClassVar[bool] = True  # see `AveragingRun`
-    validated: ClassVar[bool] = True
-    own_models: ClassVar[bool] = False  # see `AveragingRun`
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
     @property
@@ -103,6 +102,15 @@ class SplitRun:
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated; with reuse as a mean over `sizes.rounds`."""
         return round_cost(self.terms, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
+
+    def estimates(self, shared: Tensors, *, rounds: int, clients: int, tokens: int) -> Iterator[tuple[str, str]]:
+        """Yield what it means that activations are sent once, where they are."""
+        if self.settings.reuse:
+            yield (
+                "reuse",
+                "activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
+                f"{bytes_text(kept_bytes(self.terms.layout, tokens))} of them in memory, which are data of the clients",
+            )
 
 
 def notice(terms: Terms) -> str:

@@ -6,8 +6,8 @@ from math import prod
 from typing import Any
 
 from ...run_files import read_json_file
+from ...units import bytes_text
 from ..read import Run
-from ..wording import bytes_text
 
 
 @dataclass(frozen=True, kw_only=True)

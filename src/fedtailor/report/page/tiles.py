@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...metrics.figure import leading
+from ...units import bytes_text, seconds_text
 from ..read import Run
 from ..run.figures import client_figures
-from ..wording import bytes_text, change, figure, metric_name, seconds_text
+from ..wording import change, figure, metric_name
 
 
 @dataclass(frozen=True, kw_only=True)

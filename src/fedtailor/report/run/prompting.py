@@ -8,9 +8,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ...printable import printable
+from ...units import bytes_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import bytes_text, figure, plural, seconds_text
+from ..wording import figure, plural
 
 
 def prompting(run: Run) -> RenderableType | None:

@@ -11,9 +11,10 @@ from rich.text import Text
 from ...metrics.figure import SAMPLE_LOSS, is_implied
 from ...printable import printable
 from ...run_files import shared_part
+from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import bytes_text, change, figure, flops_text, metric_name, metrics_in, plural, seconds_text
+from ..wording import change, figure, metric_name, metrics_in, plural
 from .distillation import distillation
 from .figures import PHASES, by_client, client_figures, number_in
 from .personal import personal

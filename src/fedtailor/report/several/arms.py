@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ...metrics import directions
+from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
-from ..wording import bytes_text, flops_text, plural, seconds_text
+from ..wording import plural
 from .crossover import SENT, Crossover
 from .sweep import cost_text, failed_cells, spread_text, title_of, value_of
 

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ...metrics.figure import is_implied
+from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import bytes_text, figure, flops_text, metric_name, metrics_in, seconds_text
+from ..wording import figure, metric_name, metrics_in
 
 COSTS = (
     ("sent by clients", ("traffic", "up_bytes"), bytes_text),

@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ...metrics import METRICS, directions
+from ...units import bytes_text, seconds_text
 from ..plain import plain_table
-from ..wording import bytes_text, figure, metric_name, plural, seconds_text
+from ..wording import figure, metric_name, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,9 +3,9 @@
 from itertools import accumulate
 from typing import Any
 
+from ....units import bytes_text, seconds_text
 from ...read import Run
 from ...run.figures import PHASES
-from ...wording import bytes_text, seconds_text
 from .chart import COLOURS, FAINT, INK, MAIN, OTHER, Chart, columns, draw, marks, number, whole_rounds
 
 SIDES = {"up_bytes": ("sent by clients", MAIN, 1), "down_bytes": ("sent to clients", OTHER, -1)}

@@ -1,0 +1,57 @@
+"""What a run does after its last round: it evaluates the kept weights, carries its phases out, and writes the result and the summary."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ..assembly import Parts
+from ..tuning import written
+from .aligning import align_last
+from .clock import Clock
+from .ending import End, Phase
+from .folder import file_text
+from .measure import Evaluator, Moment
+from .personal import personalize
+from .progress import Progress
+from .summary import kept_weights, summarize
+
+PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
+
+
+def finish(
+    parts: Parts,
+    evaluator: Evaluator,
+    progress: Progress,
+    clock: Clock,
+    *,
+    stopped_by: str,
+    baseline: str,
+) -> dict[str, Any]:
+    """Evaluate the kept weights, let clients make them their own, write the result and the summary."""
+    folder = evaluator.folder
+    shared = kept_weights(parts, progress)
+    index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
+    after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    clock.lap(progress, "evaluate")
+    end = End(
+        parts=parts,
+        federation=evaluator.federation,
+        progress=progress,
+        shared=shared,
+        after=after,
+        round=index,
+        folder=folder,
+        notify=evaluator.notify,
+    )
+    sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
+    clock.lap(progress, "server")
+    parts.worker.load(shared)
+    folder.write_model(written(parts.job.tuning).folder, partial(parts.worker.tuning.save, parts.worker.model))
+    for name, rows in progress.rows.items():
+        folder.write_rows(name, rows)
+    clock.lap(progress, "save")
+    summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, sections=sections)
+    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), written(parts.job.tuning).folder])
+    folder.write_text("summary.json", file_text(summary))
+    folder.seal(["summary.json"])
+    return summary
