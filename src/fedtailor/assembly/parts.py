@@ -23,7 +23,7 @@ from ..models import Backbone, Precision, choose_device, choose_precision, load_
 from ..models.kinds import kind_of
 from ..personalization import Dual
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, Distillation, Ready
+from ..protocols import Averaging, AveragingRun, Distillation, Ready
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
@@ -36,7 +36,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
 from ..tuning import written
-from .calls import calls_of, measures_gain
+from .calls import calls_of, measures_gain, shaped
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -91,7 +91,7 @@ class Parts:
 
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
-        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan)
+        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.states)
 
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
@@ -313,7 +313,11 @@ def _sizes(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
-        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated),
+        **(
+            protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job))
+            if isinstance(protocol, AveragingRun)
+            else protocol.sizes(shared, rounds=job.stop.rounds, validated=validated)
+        ),
     )
 
 

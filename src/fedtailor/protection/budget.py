@@ -21,12 +21,6 @@ FILE = "privacy.json"  # in the run folder
 class Spending(Protocol):
     """The part of a protection that spends a privacy budget: each client is drawn by a coin of its own, and every round is counted."""
 
-    def settles(self, job: Any) -> Mapping[str, Any]:
-        """Return the sections of a job that it replaces, by name: those by which a round would be chosen by private data."""
-
-    def check(self, job: Any, plan: Plan) -> Sequence[str]:
-        """Return what is to be said of a run before it; raise SettingError if it is not possible."""
-
     def budget(self, plan: Plan) -> "Budget":
         """Return what counts the rounds of a run."""
 
