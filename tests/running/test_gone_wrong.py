@@ -1,5 +1,6 @@
 """A run that goes wrong says what, and can be resumed with what was changed."""
 
+import json
 import math
 import re
 import shutil
@@ -272,3 +273,15 @@ def test_what_the_server_makes_of_updates_must_be_finite(make_job, rows, tmp_pat
     monkeypatch.setattr(FedAvg, "combine", infinite)
     with pytest.raises(RunError, match="every update was finite, and what the server made of them is not"):
         run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+
+
+def test_a_process_that_was_killed_between_two_files_of_settings_leaves_a_run_that_can_be_resumed(done, copy_of, rows, tmp_path):
+    folder = tmp_path / "begun"
+    folder.mkdir()
+    shutil.copy(copy_of / "job.yaml", folder)
+    sealed = json.loads((copy_of / "hashes.json").read_text())
+    begun = {name: ["", *sealed[name]] for name in ("job.yaml", "environment.json", "manifest.json")}
+    (folder / "hashes.json").write_text(json.dumps(begun))
+    run(done[1], data=rows, resume=folder)
+    assert_same_adapter(done[0], folder)
+    assert "" not in json.loads((folder / "hashes.json").read_text())["manifest.json"]
