@@ -25,7 +25,7 @@ from fedtailor.aggregation.robust.bucketing import Bucketing
 from fedtailor.interfaces import Aggregation
 from fedtailor.records import Update
 
-CLIENTS, ROWS, HOSTILE, STEPS, RATE = 20, 250, 4, 3, 8.0
+CLIENTS, ROWS, HOSTILE, STEPS, RATE = 20, 250, 4, 3, 32.0
 RULES = {
     "fedavg": FedAvg(),
     "median": Median(),
@@ -58,7 +58,7 @@ def main() -> None:
     args = parser.parse_args()
     train, test = (pd.read_parquet(args.data / "banking77" / f"{part}.parquet") for part in ("train", "test"))
     known, asked = (torch.from_numpy(_unit(vectors(part["text"].tolist())["mean"])) for part in (train, test))
-    labels, answers = (torch.tensor(part["label"].to_numpy()) for part in (train, test))
+    labels, answers = (torch.tensor(part["label"].to_numpy()).long() for part in (train, test))
     found: dict[str, dict[str, list[float]]] = {}
     for dealt in ("iid", "dirichlet 0.3"):
         for name in args.rules:

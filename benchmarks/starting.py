@@ -30,12 +30,14 @@ main(["net", "status", sys.argv[1]])
 FIRST_STEP = """
 import os, sys, tempfile
 from pathlib import Path
-from fedtailor.job import Job
-from fedtailor.running import run
-def watch(kind, facts):
+from fedtailor.cli import main, progress
+event = progress.Watcher.__call__
+def watch(watcher, kind, facts):
     if kind == "step":
         os._exit(0)
-run(Job.load(sys.argv[1]), out=Path(tempfile.mkdtemp()) / "r", watcher=watch)
+    event(watcher, kind, facts)
+progress.Watcher.__call__ = watch
+main(["run", sys.argv[1], "--out", str(Path(tempfile.mkdtemp()) / "r")])
 """
 
 

@@ -116,7 +116,6 @@ def serve(listener: socket.socket) -> None:
 if __name__ == "__main__":
     import peft.tuners  # noqa: F401
     import pyarrow.parquet  # noqa: F401
-    import rouge_score.rouge_scorer  # noqa: F401
     import sacrebleu  # noqa: F401
     import transformers.models.bert.modeling_bert
     import transformers.models.gpt2.modeling_gpt2

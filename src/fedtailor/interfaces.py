@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from .messages import Call, MessageSpec
 from .messages.specs import TensorsReveal
@@ -213,18 +213,49 @@ class Plan:
         return self.rate * self.clients
 
 
+class Kept(Protocol):
+    """What a client keeps from round to round."""
+
+    def recall(self, version: int, part: str = "") -> Tensors:
+        """Return what was kept of a part when the shared weights had `version`, or last before it."""
+
+    def keep(self, version: int, tensors: Tensors, part: str = "") -> None:
+        """Keep the tensors as a part of the state that goes with `version`; the other parts stay."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Crossing:
     """Where a message is when a protection sees it."""
 
     client: ClientId  # whose border it crosses; "" at the server, where one gate is everybody's
-    spec: MessageSpec  # what the manifest says of messages of this kind: which tensors reveal what
+    spec: MessageSpec  # what the manifest says of messages of this kind, before any code: which tensors reveal what
     asked: Message | None = None  # the request that it answers, at a client
     plan: Plan | None = None  # of the run; None where there is none, as when a backbone is sent
+    kept: Kept | None = None  # of the client; None at the server
 
     def revealing(self, what: TensorsReveal, message: Message) -> Tensors:
         """Return the tensors of the message that reveal `what`; lazy ones stay so."""
         return pick(message.tensors, lambda name: name in self.spec.tensors and self.spec.tensors[name].reveals == what)
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """The part of a protection that replaces settings of its job before anything is made of it."""
+
+    def settles(self, job: Any) -> Mapping[str, Any]:
+        """Return the sections of a job that it replaces, by name."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """The part of a protection that looks at the whole job before a run."""
+
+    def check(self, job: Any, plan: Plan) -> Sequence[str]:
+        """Return what is to be said of a run before it.
+
+        Raises:
+            SettingError: naming what does not go together.
+        """
 
 
 @runtime_checkable

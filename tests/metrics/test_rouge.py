@@ -3,9 +3,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 
-from fedtailor.metrics.rouge import WordsOfAnyScript, rouge
+from fedtailor.metrics.rouge import rouge, words_of
 
 WORDS = {  # worked out by hand: words are parted by spaces and signs; scripts without spaces give one token a letter
     "Заявка принята, ждите": ["заявка", "принята", "ждите"],
@@ -23,7 +24,7 @@ WORDS = {  # worked out by hand: words are parted by spaces and signs; scripts w
 
 @pytest.mark.parametrize(("text", "words"), WORDS.items())
 def test_words_of_every_script(text, words):
-    assert WordsOfAnyScript().tokenize(text) == words
+    assert words_of(text) == words
 
 
 @pytest.mark.parametrize("text", ["заявка принята", "日本語の文", "ภาษาไทย", "हिन्दी में", "ελληνικά", "العربية", "עברית", "አማርኛ"])
@@ -34,7 +35,13 @@ def test_a_text_that_equals_its_reference_scores_one(text, kind):
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_ascii_texts_have_the_tokens_of_rouge_score(text):
-    assert WordsOfAnyScript().tokenize(text) == tokenize(text, None)
+    assert words_of(text) == tokenize(text, None)
+
+
+@given(st.lists(st.text("ab ", max_size=12), min_size=1, max_size=3), st.text("ab ", max_size=12))
+@pytest.mark.parametrize("kind", ["rouge1", "rouge2", "rougeL"])
+def test_figures_are_those_of_rouge_score_to_the_bit(kind, references, text):
+    assert rouge(kind, [text], [references]) == RougeScorer([kind]).score_multi(references, text)[kind].fmeasure
 
 
 def test_pairs_of_words_and_the_best_reference():

@@ -37,9 +37,14 @@ def calls_of(
         calls += [personal_call(shared, figures)]
         calls += [alone_call(shared, figures)] if job.evaluation.local_only else []
     calls = calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
+    return [shaped(job, call) for call in calls]
+
+
+def shaped(job: Job, call: Call) -> Call:
+    """Return a call as it is under the job's protections."""
     for protection in job.protection:
-        calls = [protection.shape(call) for call in calls] if isinstance(protection, Shaping) else calls
-    return calls
+        call = protection.shape(call) if isinstance(protection, Shaping) else call
+    return call
 
 
 def measures_gain(job: Job, protocol: Ready) -> bool:

@@ -36,7 +36,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors, count, size_bytes
 from ..tuning import written
-from .calls import calls_of, measures_gain
+from .calls import calls_of, measures_gain, shaped
 from .cuts import own_cuts
 from .data import client_state, divide_data, tokenize_file
 from .fits import (
@@ -91,7 +91,7 @@ class Parts:
 
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
-        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan)
+        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.states)
 
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
@@ -321,7 +321,7 @@ def _sizes(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
-        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated),
+        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job)),
     )
 
 

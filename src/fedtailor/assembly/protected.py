@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import OnSum, Plan, Protection
+from ..interfaces import Checking, OnSum, Plan, Protection
 from ..job import Job
 from ..job.together import check_job
 from ..protection import Budget, Spending, noise
@@ -45,6 +45,9 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
     Raises:
         SettingError: if the job does not go with what spends it, or several protections do.
     """
+    for protection in job.protection:
+        for note in protection.check(job, plan) if isinstance(protection, Checking) else ():
+            warn(note)
     spending = [protection for protection in job.protection if isinstance(protection, Spending)]
     if not spending:
         return None
@@ -52,8 +55,6 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
         raise SettingError(
             f"protection lists {len(spending)} entries that spend a privacy budget, which would be counted apart; keep one"
         )
-    for note in spending[0].check(job, plan):
-        warn(note)
     return spending[0].budget(plan)
 
 

@@ -8,6 +8,7 @@ from .kept_plan import Lookup
 from .plan import Facts, Plan, plan_of
 from .progress import waiting
 from .run import JobFile, Overrides
+from .trimmed import collection_paused
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,7 +28,7 @@ def check(job: JobFile, settings: Overrides = None) -> None:
 
 def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
     """Return what a job comes to, and keep it for the next look; None of a job of retrieval, which is shown at once."""
-    with waiting(err(), "reading the job, the data and the backbone"):
+    with collection_paused(), waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
         from ..job.retrieval import RetrievalJob, is_retrieval

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import FedtailorError, JobError
 from .console import complain
+from .trimmed import trim_imports
 
 DONE, FAILED, MEND = 0, 1, 2
 HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
@@ -29,6 +30,7 @@ def make_app() -> typer.Typer:
     from .init import init, schema
     from .models import app as models
     from .net import app as net
+    from .pretrain import pretrain
     from .rag import app as rag
     from .recipe import app as recipe
     from .report import report
@@ -47,7 +49,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, cut, run, sweep, show, report, compare, tryout, export, schema):
+    for command in (demo, init, check, cut, run, sweep, show, report, compare, tryout, export, pretrain, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")
@@ -76,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    trim_imports()
     app = make_app()
     try:
         if "--version" in given[:1]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import complain, err, note, out, print_json, say
+from .trimmed import collection_paused
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -65,13 +66,15 @@ def run(  # noqa: PLR0917 - Typer passes all by name
             f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
-    if job is not None and resume is None and _is_retrieval(job):
+    with collection_paused(keep=True), waiting(err(), "reading the job"):
+        searched = job if job is not None and resume is None and _is_retrieval(job) else None
+        loaded = None if searched else _job(job, settings or [], resume)
+    if searched:
         from .rag_job import run_job
 
-        run_job(job, settings or [], as_json=as_json, refused={"--baseline": baseline, "--on": on, "--out": out_folder})
+        run_job(searched, settings or [], as_json=as_json, refused={"--baseline": baseline, "--on": on, "--out": out_folder})
         return
-    with waiting(err(), "reading the job"):
-        loaded = _job(job, settings or [], resume)
+    assert loaded is not None
     result = carry_out(
         loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
     )
@@ -91,6 +94,7 @@ def _is_retrieval(job: Path) -> bool:
 
 def _job(job: Path | None, settings: list[str], resume: Path | None) -> "Job":
     """Return the job of a file, or, of a run that is resumed, its own; where the file says something else, that is said."""
+    from .. import running  # noqa: F401  while no garbage is looked for
     from ..errors import SettingError
     from ..job import Job
 
@@ -124,11 +128,17 @@ def carry_out(
     without: Sequence[str] = (),
 ) -> "Result":
     """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given."""
-    from .progress import watch
+    from .progress import QUIET, watch
 
-    with watch(err(), quiet=quiet) as watcher:
+    with watch(err(), quiet=quiet) as watcher, collection_paused() as begun:
+
+        def see(kind: str, facts: Mapping[str, Any]) -> None:
+            if kind not in QUIET:
+                begun()
+            watcher(kind, facts)
+
         try:
-            return _start(job, out_folder, resume, baseline, watcher, network, without)
+            return _start(job, out_folder, resume, baseline, see, network, without)
         except KeyboardInterrupt:
             folder = watcher.folder or resume
             there = f" --on {network}" if network else ""

@@ -15,12 +15,12 @@ from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS, Clients, Data
 from ..data.partition import Partition
 from ..errors import SettingError
-from ..interfaces import Aggregation, Protection, RobustRule, Tuning
+from ..interfaces import Aggregation, Protection, RobustRule, Settling, Tuning
 from ..limits import Few, Rounds
 from ..metrics import OwnMetric
 from ..metrics.figure import scores_answers
 from ..personalization import PERSONALIZATIONS, Personalization, Shared
-from ..protection import PROTECTIONS, Spending
+from ..protection import PROTECTIONS
 from ..protocols import METHODS, PROTOCOLS, WIRES, Averaging, Distillation, Method, Prompting, Split, Wire
 from ..tasks import TASKS
 from ..tasks.evaluation import Evaluation
@@ -224,7 +224,7 @@ class Job(BaseModel):
             name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
         }
         for protection in self.protection:
-            decided |= protection.settles(self) if isinstance(protection, Spending) else {}
+            decided |= protection.settles(self) if isinstance(protection, Settling) else {}
         return self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from ..errors import DataError, ResumeError
 from ..printable import json_text
@@ -17,6 +19,7 @@ from ..tasks.shard import Shard
 from ..tensors import Tensors
 
 HASHES = "states.json"  # of the files of a client's state, by version
+PART = "//"  # between the name of a part of a client's state and that of a tensor
 VERSIONS_KEPT = 3  # of the two checkpoints that are kept, and of a round under way: a client that is ahead rolls back
 
 
@@ -33,16 +36,14 @@ class ClientState:
     _listed: dict[str, list[str]] | None = None  # as in HASHES, once it was read
     _sure: set[int] = field(default_factory=set)  # versions whose files are known to be whole
 
-    def recall(self, version: int) -> Tensors:
-        """Return what the client kept when the shared weights had `version`, or last before it; empty if nothing."""
-        known = [v for v in self._versions() if v <= version]
-        if not known:
-            return {}
-        if self.folder is None:
-            return self._memory[known[-1]]
-        self.check(known[-1])
-        kept: Tensors = load_file(self._path(known[-1]))
-        return kept
+    def recall(self, version: int, part: str = "") -> Tensors:
+        """Return what the client kept when the shared weights had `version`, or last before it; empty if nothing.
+
+        Args:
+            part: whose it is: "" for the protocol, a name for what stands at the client's border.
+        """
+        kept = self._read(version, lambda name: name.rpartition(PART)[0] == part)
+        return {name.rpartition(PART)[2]: value for name, value in kept.items()}
 
     def kept_at(self, version: int) -> int | None:
         """Return the version of what `recall(version)` returns; None if nothing is kept."""
@@ -67,8 +68,14 @@ class ClientState:
             )
         self._sure.add(version)
 
-    def keep(self, version: int, tensors: Tensors) -> None:
-        """Keep `tensors` as the state that goes with `version` of the shared weights; older ones but one are let go."""
+    def keep(self, version: int, tensors: Tensors, part: str = "") -> None:
+        """Keep `tensors` as the state that goes with `version` of the shared weights; older ones but one are let go.
+
+        Args:
+            part: whose they are; what others kept at this version, or last before it, stays.
+        """
+        others = self._read(version, lambda name: name.rpartition(PART)[0] != part)
+        tensors = others | {f"{part}{PART}{name}" if part else name: value for name, value in tensors.items()}
         stale = [v for v in self._versions() if v != version][: -(VERSIONS_KEPT - 1)]
         if self.folder is None:
             self._memory[version] = tensors
@@ -124,6 +131,17 @@ class ClientState:
         save(fresh)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(fresh, target)
+
+    def _read(self, version: int, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+        """Return the wanted tensors of what was kept when the shared weights had `version`, or last before it."""
+        known = self.kept_at(version)
+        if known is None:
+            return {}
+        if self.folder is None:
+            return {name: value for name, value in self._memory[known].items() if wanted(name)}
+        self.check(known)
+        with safe_open(self._path(known), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118 (it is no mapping)
 
     def _path(self, version: int) -> Path:
         assert self.folder is not None

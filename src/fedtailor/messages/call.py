@@ -57,9 +57,18 @@ class Call:
             given: facts by name, in the place of numbers of usual length; None: absent. Lists are there only if they are given.
         """
         spec = self.spec(form)
-        tensors = {name: found for name, found in spec.tensors.items() if only is None or name in only}
+        coded = {name: _of_payload(found, only) for name, found in spec.tensors.items() if found.coded}
+        tensors = {
+            name: coded.get(name, found) for name, found in spec.tensors.items() if name in coded or only is None or name in only
+        }
         facts = {**usual_facts(spec.facts), **{name: value for name, value in given.items() if name in spec.facts}}
         return length_of(form.kind, tensors, {name: value for name, value in facts.items() if value is not None})
+
+
+def _of_payload(spec: TensorSpec, only: Collection[str] | None) -> TensorSpec:
+    """Return a payload's form with the bytes that it takes with some of its tensors."""
+    sizes = [coded.size_bytes for name, coded in spec.coded.items() if only is None or name in only]
+    return replace(spec, shape=(-(-len(spec.coded) // 8) + sum(sizes),))
 
 
 def manifest_of(calls: Iterable[Call]) -> Manifest:

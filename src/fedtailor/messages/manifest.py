@@ -71,6 +71,10 @@ class Manifest:
         for spec in [*values["up"].values(), *values["down"].values()]:
             for tensor in spec["tensors"].values():
                 del tensor["reveals"]
+                if not tensor["coded"]:
+                    del tensor["coded"]
+                for inner in tensor.get("coded", {}).values():
+                    del inner["spec"]["reveals"], inner["spec"]["coded"]
         return values
 
     @cached_property

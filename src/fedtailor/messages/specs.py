@@ -1,7 +1,7 @@
 """What one fact, one tensor and one message look like: what a manifest is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -17,6 +17,7 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "public-fit",
     "label-counts",
     "prompt-scores",
+    "critiques",
     "scores",
     "answers",
     "passages",
@@ -43,6 +44,14 @@ MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and log
 
 
 @dataclass(frozen=True, kw_only=True)
+class Coded:
+    """One tensor among those that a payload stands for."""
+
+    spec: "TensorSpec"
+    size_bytes: int  # that it takes in the payload, or is expected to
+
+
+@dataclass(frozen=True, kw_only=True)
 class TensorSpec:
     """Form of one tensor; a size given by name is at most what `Manifest.sizes` says."""
 
@@ -51,6 +60,7 @@ class TensorSpec:
     most: float = MOST_VALUE  # of the absolute values, of floats
     optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
     reveals: TensorsReveal = "nothing"  # of a client: protections go by it
+    coded: Mapping[str, Coded] = field(default_factory=dict)  # of a payload: the tensors that its receiver makes of it, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +93,14 @@ class MessageSpec:
     facts: Mapping[str, FactSpec] = field(default_factory=dict)
     trains: Trains = "nothing"  # of a request: how it makes a client train, which a site counts against its bound of rounds
     answers: tuple[str, ...] = ()  # of a request: the kinds of message that may answer it; empty: its own kind
+
+    def plain(self) -> "MessageSpec":
+        """Return the form of the message before codes were applied to it."""
+        tensors: dict[str, TensorSpec] = {}
+        for name, spec in self.tensors.items():
+            inside = {inner: replace(coded.spec, reveals=spec.reveals) for inner, coded in spec.coded.items()}
+            tensors |= inside or {name: spec}
+        return replace(self, tensors=tensors)
 
     def rounds_in(self, message: Message) -> int:
         """Return how many rounds of training a request asks for."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from .budget import FILE as BUDGET_FILE
 from .budget import Budget, Spending
+from .codec import Codec
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
 from .needs import needs_of
 
-PROTECTIONS: Mapping[str, type] = {"dp": Dp}
+PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec}
 
-__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Dp", "Encoded", "Gate", "Spending", "make_gate", "needs_of"]
+__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Codec", "Dp", "Encoded", "Gate", "Spending", "make_gate", "needs_of"]

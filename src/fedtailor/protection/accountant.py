@@ -17,8 +17,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.special import ndtr
 
 Floats: TypeAlias = NDArray[np.float64]
 FINE, COARSE = 5e-4, 2e-3  # steps of the grid of losses: of what is reported, and of what searches for a noise multiplier
@@ -68,6 +66,8 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
     Source: Balle and Wang, 2018, arXiv:1805.06530, theorem 8, with sensitivity over standard deviation mu = 1 / noise_multiplier:
     delta = Phi(mu / 2 - epsilon / mu) - exp(epsilon) Phi(-mu / 2 - epsilon / mu).
     """
+    from scipy.special import ndtr  # here and below: scipy takes a third of a second to load, and few jobs have an accountant
+
     mu = 1 / noise_multiplier
 
     def delta_at(epsilon: float) -> float:
@@ -163,6 +163,8 @@ def _losses(noise: float, rate: float, step: float, *, added: bool) -> _Losses:
 
 def _delta(epsilon: Floats, noise: float, rate: float, *, added: bool) -> Floats:
     """Return the least delta of one release at each epsilon."""
+    from scipy.special import ndtr
+
     odds = np.exp(-epsilon if added else epsilon) - (1 - rate)
     with np.errstate(divide="ignore"):
         x = np.where(odds > 0, noise**2 * np.log(np.maximum(odds, 1e-300) / rate) + 0.5, -np.inf)
@@ -175,6 +177,8 @@ def _delta(epsilon: Floats, noise: float, rate: float, *, added: bool) -> Floats
 
 def _composed(losses: Sequence[tuple[_Losses, int]], step: float, low: float, high: float) -> tuple[int, Floats, float]:
     """Return the first index, the masses and the infinite mass of the sum of all losses, each counted so many times; it lies from -low to high."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
     first = math.floor(-low / step)
     length = next_fast_len(math.ceil((high + low) / step) + 2, real=True)
     product = np.ones(length // 2 + 1, dtype=np.complex128)

@@ -11,7 +11,7 @@ from ..errors import DataError, ResumeError, RunError
 from ..interfaces import Plan
 from ..records import ClientId
 from ..run_files import read_json_file
-from ..storage import put_in_place, writing
+from ..storage import write_text
 from .accountant import Release, epsilon_of
 
 FILE = "privacy.json"  # in the run folder
@@ -20,12 +20,6 @@ FILE = "privacy.json"  # in the run folder
 @runtime_checkable
 class Spending(Protocol):
     """The part of a protection that spends a privacy budget: each client is drawn by a coin of its own, and every round is counted."""
-
-    def settles(self, job: Any) -> Mapping[str, Any]:
-        """Return the sections of a job that it replaces, by name: those by which a round would be chosen by private data."""
-
-    def check(self, job: Any, plan: Plan) -> Sequence[str]:
-        """Return what is to be said of a run before it; raise SettingError if it is not possible."""
 
     def budget(self, plan: Plan) -> "Budget":
         """Return what counts the rounds of a run."""
@@ -127,10 +121,7 @@ class Budget:
             ],
             "clients": dict(sorted(self.taken.items())),
         }
-        with writing(file.parent):
-            fresh = file.with_name(f".{file.name}.new")
-            fresh.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-            put_in_place(fresh, file)
+        write_text(file, json.dumps(told, indent=2) + "\n")
 
 
 def _merged(releases: Sequence[Release]) -> list[Release]:

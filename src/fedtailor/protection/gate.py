@@ -1,11 +1,11 @@
 """The one way in and out of a client: checked, protected, encoded, counted; and the same backwards."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..errors import OffManifest
-from ..interfaces import Crossing, OnMessages, Plan, Protection
+from ..interfaces import Crossing, Kept, OnMessages, Plan, Protection
 from ..messages.codec import encode, read_forms, read_head, read_tensors
 from ..messages.manifest import Direction, Manifest
 from ..messages.stream import Stream
@@ -23,6 +23,7 @@ class Gate:
     protections: Sequence[OnMessages] = ()
     client: ClientId = ""  # at whose border it stands; "" at the server
     plan: Plan | None = None  # of the run
+    kept: Mapping[ClientId, Kept] = field(default_factory=dict)  # what clients keep, of those whose border this may be
 
     def at(self, client: ClientId) -> "Gate":
         """Return the gate at one client's border; the same one where nothing depends on whose it is."""
@@ -68,7 +69,9 @@ class Gate:
     def _crossing(self, message: Message, asked: Message | None = None) -> Crossing | None:
         """Return where a message is that goes up; None if none of its kind may."""
         spec = self.manifest.up.get(message.kind)
-        return None if spec is None else Crossing(client=self.client, spec=spec, asked=asked, plan=self.plan)
+        if spec is None:
+            return None
+        return Crossing(client=self.client, spec=spec.plain(), asked=asked, plan=self.plan, kept=self.kept.get(self.client))
 
     def _read(self, data: Encoded, direction: Direction, due: Sequence[str] | None = None) -> Message:
         """Return a message of one of the kinds that are due; its length and form are looked at before its values are read."""
@@ -97,7 +100,12 @@ class Gate:
 
 
 def make_gate(
-    manifest: Manifest, protections: Sequence[Protection] = (), *, client: ClientId = "", plan: Plan | None = None
+    manifest: Manifest,
+    protections: Sequence[Protection] = (),
+    *,
+    client: ClientId = "",
+    plan: Plan | None = None,
+    kept: Mapping[ClientId, Kept] | None = None,
 ) -> Gate:
     """Return the gate for messages of this manifest; whoever sends or takes messages has made its gate here.
 
@@ -105,9 +113,10 @@ def make_gate(
         protections: of the job, in its order; those that change no messages have no part in a gate.
         client: at whose border it stands; "" at the server.
         plan: of the run.
+        kept: what clients keep from round to round, of those whose border this may be.
     """
     applied = tuple(protection for protection in protections if isinstance(protection, OnMessages))
-    return Gate(manifest=manifest, protections=applied, client=client, plan=plan)
+    return Gate(manifest=manifest, protections=applied, client=client, plan=plan, kept=kept or {})
 
 
 def _encode(message: Message) -> Encoded:

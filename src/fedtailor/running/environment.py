@@ -12,7 +12,7 @@ from ..assembly import Parts
 from ..tasks.text.chat import writes_time
 from .resume import READING, data_hash
 
-PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu", "rouge-score")
+PACKAGES = ("fedtailor", "torch", "transformers", "peft", "safetensors", "tokenizers", "numpy", "sacrebleu")
 
 
 def describe_environment(parts: Parts) -> dict[str, Any]:

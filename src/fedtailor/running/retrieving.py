@@ -26,7 +26,7 @@ from ..retrieval.documents import Document, Reading, SourceFile
 from ..retrieval.embedder import Embedder, MiniLm
 from ..retrieval.evaluate import Evaluation, evaluate, read_questions
 from ..retrieval.update import update_index
-from ..storage import text_sha256, writing
+from ..storage import text_sha256, write_text
 
 
 def index_folder(job: RetrievalJob) -> Path:
@@ -153,6 +153,5 @@ def run_retrieval(
         "up_bytes": found.up_bytes,
         "share": job.protocol.share,
     }
-    with writing(index_folder(job)):
-        (index_folder(job) / "summary.json").write_text(json_text(summary, indent=2), encoding="utf-8")
+    write_text(index_folder(job) / "summary.json", json_text(summary, indent=2))
     return found, index_folder(job)

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...errors import OffManifest, SettingError
+from ...limits import Few
 from ...tensors import Tensors
 from .. import TensorSpec
 
 # N tokens without padding, H hidden width, G groups of a row, S values in a group, K channels that are kept
 
 TOKENS = "tokens"  # the name, in a manifest, of the most tokens in a message
-GROUP = 32  # values that share a scale in int4
+GROUP = 32  # values that share a scale in int4, usually
 INT4_LEVELS, INT8_LEVELS = 7, 127
 
 
@@ -86,7 +87,7 @@ class Int8Wire:
     exact = False
 
     def pack(self, values_NH: Tensor, seed: int) -> dict[str, Tensor]:
-        scale_N1 = _scale(values_NH, INT8_LEVELS)
+        scale_N1 = scale_of(values_NH, INT8_LEVELS)
         steps_NH = (values_NH / _divisor(scale_N1)).round()
         return {"values": steps_NH.to(torch.int8), "scale": scale_N1.squeeze(-1)}
 
@@ -102,18 +103,25 @@ class Int8Wire:
 
 @dataclass(frozen=True, kw_only=True)
 class Int4Wire:
-    """A scale for 32 values of a token and half a byte a value, rounded up or down by chance so that the mean is right.
+    """A scale for a group of values of a token and half a byte a value, rounded up or down by chance so that the mean is right.
 
     Source: Alistarh et al., 2017, arXiv:1610.02132, QSGD, section 3.1, with the largest absolute value of a group in the place of
     the Euclidean norm of the whole.
     """
 
     kind: Literal["int4"] = "int4"
+    group: Few = GROUP  # values that share a scale, an even number
     exact = False
 
+    def __post_init__(self) -> None:
+        if self.group < 2 or self.group % 2:
+            raise SettingError(
+                f"group is how many values share a scale, an even number from 2; got {self.group}; {GROUP} is usual"
+            )
+
     def pack(self, values_NH: Tensor, seed: int) -> dict[str, Tensor]:
-        grouped_NGS = _groups(values_NH)
-        scale_NG1 = _scale(grouped_NGS, INT4_LEVELS)
+        grouped_NGS = _groups(values_NH, self.group)
+        scale_NG1 = scale_of(grouped_NGS, INT4_LEVELS)
         draw = torch.rand(grouped_NGS.shape, generator=torch.Generator().manual_seed(seed))
         steps_NGS = (grouped_NGS / _divisor(scale_NG1) + draw).floor().clamp(-INT4_LEVELS, INT4_LEVELS) + INT4_LEVELS
         flat_NS = steps_NGS.reshape(len(values_NH), -1).to(torch.uint8)
@@ -122,13 +130,13 @@ class Int4Wire:
     def unpack(self, tensors: Tensors, width: int) -> Tensor:
         packed, scale_NG = tensors["values"], tensors["scale"].float()
         steps = torch.stack((packed & 15, packed >> 4), dim=-1).float() - INT4_LEVELS
-        values_NGS = steps.reshape(*scale_NG.shape, GROUP) * scale_NG[..., None]
+        values_NGS = steps.reshape(*scale_NG.shape, self.group) * scale_NG[..., None]
         return values_NGS.reshape(len(packed), -1)[:, :width]
 
     def specs(self, width: int) -> Mapping[str, TensorSpec]:
-        groups = math.ceil(width / GROUP)
+        groups = math.ceil(width / self.group)
         return {
-            "values": TensorSpec(dtype="uint8", shape=(TOKENS, groups * GROUP // 2)),
+            "values": TensorSpec(dtype="uint8", shape=(TOKENS, groups * self.group // 2)),
             "scale": TensorSpec(dtype="bfloat16", shape=(TOKENS, groups)),
         }
 
@@ -188,7 +196,7 @@ def read_table(wire: Wire, tensors: Tensors, width: int, tokens: int) -> Tensor:
     return values_NH
 
 
-def _scale(values: Tensor, levels: int) -> Tensor:
+def scale_of(values: Tensor, levels: int) -> Tensor:
     """Return the largest absolute value over the last dimension, kept as 1, divided by `levels`, as bfloat16; rounded up."""
     exact = values.abs().amax(-1, keepdim=True).float() / levels
     rounded = exact.to(torch.bfloat16)
@@ -200,7 +208,7 @@ def _divisor(scale: Tensor) -> Tensor:
     return torch.where(scale == 0, 1.0, scale.float())  # all values are zero
 
 
-def _groups(values_NH: Tensor) -> Tensor:
-    """Return the rows in groups of 32 values [N, G, 32], the last filled up with zeros."""
-    short = -values_NH.shape[1] % GROUP
-    return pad(values_NH, (0, short)).reshape(len(values_NH), -1, GROUP)
+def _groups(values_NH: Tensor, size: int) -> Tensor:
+    """Return the rows in groups of so many values [N, G, S], the last filled up with zeros."""
+    short = -values_NH.shape[1] % size
+    return pad(values_NH, (0, short)).reshape(len(values_NH), -1, size)

@@ -1,10 +1,12 @@
 """What a round of averaging costs a client, estimated."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from ...aggregation.factors.lowrank import modules_of
 from ...learning.local import LocalTraining
 from ...ledger import Sizes, client_memory, train_flops
+from ...messages import Call
 from ...messages.work import GAIN
 from ...records import Cost, Fact
 from ...tensors import Tensors
@@ -12,15 +14,18 @@ from .messages import EXTRA, Train, Trained
 from .settings import Averaging
 
 
-def lengths(settings: Averaging, shared: Tensors, *, rounds: int, validated: bool) -> tuple[int, int]:
+def lengths(
+    settings: Averaging, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+) -> tuple[int, int]:
     """Return the bytes of what one client sends and gets in a round, on average over `rounds`.
 
     They are those of encoded messages, but for the digits of numbers.
 
     Args:
         validated: whether clients measure losses on validation parts of their own, in each round.
+        shape: gives the call as it is under the job's protections.
     """
-    call = settings.call(shared, rounds)
+    call = shape(settings.call(shared, rounds))
     call = call if validated else call.lacking(GAIN)
     known = settings.wire == "float32"  # the losses of what was received are known then: else it was rounded
     told: dict[str, Fact | None] = {"scale": [2.0] * len(modules_of(shared)) or None}

@@ -88,13 +88,16 @@ class AveragingRun(UsualRun):
         """
         return [self.settings.call(shared, rounds)]
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
 
         Args:
             validated: whether clients measure losses on validation parts of their own.
+            shape: gives a call as it is under the job's protections.
         """
-        up, down = lengths(self.settings, shared, rounds=rounds, validated=validated)
+        up, down = lengths(self.settings, shared, rounds=rounds, validated=validated, shape=shape)
         return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:

@@ -174,7 +174,9 @@ class DistillationRun(UsualRun):
         """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
         return calls_of(self.terms, shared, figures)
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `AveragingRun.sizes`."""
         up, down = round_lengths(self.terms, shared, rounds=rounds, validated=validated)
         return {"up_bytes": up, "down_bytes": down}

@@ -92,7 +92,9 @@ class PromptingRun(UsualRun):
         """Return what this protocol sends."""
         return self.method.calls()
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return the bytes that a client sends and gets in a round."""
         up, down = self.method.lengths()
         return {"up_bytes": up, "down_bytes": down}

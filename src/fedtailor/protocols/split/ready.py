@@ -96,7 +96,9 @@ class SplitRun(UsualRun):
         """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
         return calls_of(self.terms, shared)
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return nothing: bytes go by the step, and `cost` knows them."""
         return {}
 
