@@ -213,6 +213,16 @@ def test_template_that_takes_arguments_as_text_gets_them_so(chatty):
         assert texts(chatty(joins), talk)[1] == '[call]{"city": "Ulm"}<|im_end|>'
 
 
+def test_arguments_with_a_name_twice_stay_as_they_are_written_and_tools_are_refused(chatty):
+    twice = '{"city": "Ulm", "city": "Bonn"}'
+    assert (
+        r"\"city\": \"Ulm\", \"city\": \"Bonn\""
+        in texts(chatty(CALL_TEMPLATE), conversation({"role": "user", "content": "Rain?"}, call(twice)))[1]
+    )
+    with pytest.raises(DataError, match="in the column 'tools'"):
+        texts(chatty(CALL_TEMPLATE), conversation({"role": "user", "content": "Rain?"}, call("{}"), tools=f"[{twice}]"))
+
+
 @pytest.mark.parametrize(
     ("template", "match"),
     [
