@@ -7,6 +7,7 @@ from jobs import adapter, assert_same_adapter
 from fedtailor.aggregation import AGGREGATIONS
 from fedtailor.assembly import assemble
 from fedtailor.errors import JobError, SettingError
+from fedtailor.interfaces import traits_of
 from fedtailor.running import run
 
 ROWS = picture_rows()
@@ -33,7 +34,8 @@ QUICK = ("flora", "fedex-lora", "flexlora")  # they multiply factors, stack them
 )
 def test_every_rule_takes_the_factors_of_convolutions(job, tmp_path, rule):
     local = {"protocol__local__optimizer": "sgd", "protocol__local__learning_rate": 0.1} if rule == "scaffold" else {}
-    found = run(job(**local, protocol__aggregation={"kind": rule}, stop__rounds=1), data=ROWS, out=tmp_path / "run")
+    clients = max(3, traits_of(AGGREGATIONS[rule]()).least)
+    found = run(job(**local, protocol__aggregation={"kind": rule}, clients__count=clients, stop__rounds=1), data=ROWS, out=tmp_path / "run")
     assert found.summary["metrics"]["after"]["loss"] < found.summary["metrics"]["before"]["loss"]
 
 

@@ -36,7 +36,7 @@ class FedSB:
 
     learning_rates: ClassVar[Mapping[str, float]] = {
         "causal": 0.03,
-        "classifier": 0.03,
+        "classifier": 0.01,
         "classifier-head": 0.1,
     }  # that `auto` stands for
     kind: Literal["fed-sb"] = "fed-sb"
