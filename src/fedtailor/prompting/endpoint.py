@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import RunError, SettingError
 from ..printable import printable
-from ..storage import put_in_place
+from ..storage import write_text
 from ..yaml_text import read_yaml_file
 
 VARIABLE = "FEDTAILOR_ENDPOINT"
@@ -81,9 +81,7 @@ class Endpoint:
             text, fault = self._once(data)
             if fault is None:
                 self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-                fresh = kept.with_suffix(".new")
-                fresh.write_text(text, encoding="utf-8")
-                put_in_place(fresh, kept)
+                write_text(kept, text)
                 return text
             if pause is None or not fault.startswith("again: "):
                 raise EndpointError(f"the endpoint {given.url} {fault.removeprefix('again: ')}{TIP}")

@@ -26,7 +26,12 @@ class Talk:
     @property
     def calls(self) -> bool:
         """Whether a tool is called in it."""
-        return any(turn.get("tool_calls") for turn in (*self.before, self.answer))
+        return any(called_in(turn) for turn in (*self.before, self.answer))
+
+
+def called_in(turn: Turn) -> str:
+    """Return the field of a turn that calls tools: tool_calls, or the one of older data; empty if it calls none."""
+    return next((name for name in ("tool_calls", "function_call") if turn.get(name)), "")
 
 
 def talk_of(example: Example) -> Talk:
