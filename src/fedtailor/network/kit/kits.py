@@ -106,18 +106,13 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     authority = folder / AUTHORITY
     write_private(project := authority / "project.json", json.dumps(_project(network)))  # YAML reads JSON
     authority.chmod(0o700)
-    done = subprocess.run(
-        [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted((authority / network.name).glob("prod_*"))
     if done.returncode or not made:
         raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
-    names = {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}
     fresh: list[Path] = []
-    for theirs, ours in names.items():
+    for theirs, ours in {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}.items():
         if (folder / ours).exists():
             _describe(network, folder / ours, ours)
         else:
