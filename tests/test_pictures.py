@@ -111,7 +111,7 @@ def test_fitted_takes_the_middle_and_means_of_areas():
 
 def test_grid(tmp_path):
     write_grid(np.stack([RAMP, 255 - RAMP, RAMP]), tmp_path / "grid.png", columns=2, scale=2)
-    sheet = np.asarray(Image.open(tmp_path / "grid.png"))[::2, ::2]
+    sheet = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))[::2, ::2]
     assert sheet.shape == (14, 14, 3)
     assert (sheet[2:6, 8:12] == 255 - RAMP).all()
     assert (sheet[8:12, 8:12] == 255).all()

@@ -84,16 +84,25 @@ def picture_of(value: object) -> Picture:
     return _picture(image, bytes(value), note)
 
 
-def write_grid(pictures: Any, path: Path, *, columns: int, scale: int = 1) -> None:
-    """Write pictures uint8 [N, height, width, 3] as one PNG, row by row, each pixel `scale` wide and high."""
+def write_grid(pictures: Any, path: Path, *, columns: int, scale: int = 1, middle: int | None = None) -> None:
+    """Write pictures uint8 [N, height, width, 3] as one PNG, row by row, each pixel `scale` wide and high.
+
+    Args:
+        middle: a column before which there is a wider gap.
+    """
     count, height, width = pictures.shape[:3]
     rows = -(-count // columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, dtype=np.uint8)
+    wider = 0 if middle is None else 3 * GAP
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP + wider, 3), 255, dtype=np.uint8)
     for place, picture in enumerate(pictures):
-        top, left = GAP + place // columns * (height + GAP), GAP + place % columns * (width + GAP)
+        row, column = divmod(place, columns)
+        top, left = (
+            GAP + row * (height + GAP),
+            GAP + column * (width + GAP) + (wider if middle is not None and column >= middle else 0),
+        )
         sheet[top : top + height, left : left + width] = picture
     sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
-    _pillow().fromarray(sheet).save(path, format="PNG", optimize=True)
+    _pillow().fromarray(sheet).quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes
 
 
 def notes_on(pictures: Sequence[Picture]) -> list[str]:

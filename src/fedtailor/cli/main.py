@@ -30,6 +30,7 @@ def make_app() -> typer.Typer:
     from .init import init, schema
     from .models import app as models
     from .net import app as net
+    from .pretrain import pretrain
     from .rag import app as rag
     from .recipe import app as recipe
     from .report import report
@@ -48,7 +49,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, cut, run, sweep, show, report, compare, tryout, export, schema):
+    for command in (demo, init, check, cut, run, sweep, show, report, compare, tryout, export, pretrain, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

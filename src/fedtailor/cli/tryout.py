@@ -1,4 +1,4 @@
-"""fedtailor try: what the model writes now, beside what it wrote before."""
+"""fedtailor try: what the model writes or draws now, beside what it did before."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MOST_LABELS = 3
 
 
-def tryout(
+def tryout(  # noqa: PLR0917 - Typer passes all by name
     run: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
     texts: Annotated[
         list[str] | None,
@@ -26,11 +26,22 @@ def tryout(
     field: Annotated[
         list[str] | None, typer.Option(help="A value for another column of the template.", metavar="COLUMN=VALUE")
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--out", help="Of a model that makes pictures: the PNG; left out: samples.png in the run's folder."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of a model that makes pictures: steps from noise to a picture.")] = 20,
+    guidance: Annotated[float, typer.Option(help="Of a model that makes pictures: 1, or more for more typical ones.")] = 1.0,
+    count: Annotated[int, typer.Option(help="Of a model that makes pictures: how many for each label, before and after.")] = 8,
 ) -> None:
-    """Give the model a text: the base model's answer beside the customized one's."""
+    """Give the model a text, or of one that makes pictures the names of labels: the base model's answer beside the customized one's."""
     from ..errors import SettingError
     from ..report.run.samples import sample
+    from .draw import draw, makes_pictures
 
+    if makes_pictures(run):
+        draw(run, texts or [], picture or run / "samples.png", steps=steps, guidance=guidance, count=count)
+        return
     given = texts or [line.strip() for line in sys.stdin if line.strip()]
     if not given:
         raise SettingError(f'there is no text to try; write one: fedtailor try {run} "def mean(values)"')

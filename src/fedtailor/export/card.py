@@ -53,7 +53,7 @@ def _header(job: Job, to: str) -> str:
     license = PACKAGED[job.backbone].license if job.backbone in PACKAGED else "other"
     facts = {
         "base_model": base_name(job),
-        "library_name": {"merged": "transformers", "peft": "peft"}.get(to, "fedtailor"),
+        "library_name": {"merged": kind_of(job.task.backbone).library, "peft": "peft"}.get(to, "fedtailor"),
         "license": license,
         "pipeline_tag": kind_of(job.task.backbone).pipeline,
         "tags": ["fedtailor", "federated", settings["tuning"]["kind"]],

@@ -15,6 +15,7 @@ from ..job import Job
 from ..models import Backbone, load_backbone, reads_mean
 from ..models.cache import whole_folder
 from ..models.quiet import quiet_transformers
+from ..pictures import Canvas
 from ..run_files import check_sealed, how_to_resume
 from ..tasks import pooling_of
 from ..tasks.text.generate import end_tokens
@@ -37,6 +38,11 @@ class Customized:
     backbone: Backbone  # its model is the one below
     model: nn.Module  # with the tuning in place, in float32, in evaluation mode
     adapter: Path  # the folder of what was trained: an adapter's, or with full tuning a model's
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes in the order of their numbers; none if there are no classes."""
+        return _labels(self.adapter)
 
     @contextmanager
     def untuned(self) -> Iterator[nn.Module]:
@@ -108,14 +114,19 @@ def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Read
         bottleneck=reader.bottleneck,
         pooled=pooled,
         config=reader.config,
-        marks=leading_marks(tokenizer),
-        ends=end_tokens(base, tokenizer),
-        pad=tokenizer.pad_token_id,
+        **_of_text(base, tokenizer),
     )
     sample = take_sample(done.model, done.backbone)
     write_files(done.model, done.adapter, done.backbone.folder, folder, to=to)
     (folder / "README.md").write_text(model_card(done.job, done.summary, use), encoding="utf-8")
     return reader, sample, other_form(tuning, to, pooled=pooled)
+
+
+def _of_text(base: nn.Module, processor: Any) -> dict[str, Any]:
+    """Return what code needs to know of tokens, and of a canvas its size."""
+    if isinstance(processor, Canvas):
+        return {"size": processor.size}
+    return {"marks": leading_marks(processor), "ends": end_tokens(base, processor), "pad": processor.pad_token_id}
 
 
 def load_customized(run_folder: Path) -> nn.Module:

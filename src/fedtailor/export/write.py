@@ -54,6 +54,8 @@ def _untie(tuned: Any) -> None:
     Joined with the one, it would change the other too.
     """
     base = tuned.get_base_model()
+    if not hasattr(base, "get_output_embeddings"):  # of diffusers
+        return
     head, embeddings = (getattr(base, f"get_{side}_embeddings")() for side in ("output", "input"))
     if head is None or embeddings is None or not (_is_tuned(head) or _is_tuned(embeddings)):
         return

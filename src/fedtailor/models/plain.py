@@ -1,11 +1,10 @@
-"""Models and their files as transformers alone reads them: what somebody without fedtailor gets."""
+"""Models and their files as their own libraries read them: what somebody without fedtailor gets."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from .kinds import kind_of
@@ -18,24 +17,15 @@ TOKENIZER_FILES = (  # what tokenizers and their chat templates are read from
 
 
 def load_plain(folder: Path, *, kind: str, labels: Sequence[str] = (), **changes: Any) -> nn.Module:
-    """Return the model of a folder as transformers loads it, in float32 on the CPU, in evaluation mode.
+    """Return the model of a folder as its own library loads it, in float32 on the CPU, in evaluation mode.
 
     Args:
         kind: a name of `models.kinds`.
         labels: of a classifier whose folder may have no head, or one for other classes, which an adapter brings along.
         changes: fields of its config.json to be read otherwise.
     """
-    import transformers
-
-    more = dict(changes)
-    if labels:
-        more |= {"num_labels": len(labels), "ignore_mismatched_sizes": True}
-    loader = getattr(transformers, kind_of(kind).auto)
     with quiet_transformers():
-        model: nn.Module = loader.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **more
-        )
-    return model.eval()
+        return kind_of(kind).plain(folder, labels, changes).eval()
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

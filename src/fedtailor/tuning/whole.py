@@ -23,6 +23,8 @@ def save_whole(model: nn.Module, folder: Path) -> None:
         whole.save_pretrained(folder)
         for path in map(Path, beside):
             shutil.copyfile(path, folder / path.name)
+        if whole.label_names:
+            (folder / "labels.json").write_text(json.dumps(list(whole.label_names), ensure_ascii=False) + "\n", encoding="utf-8")
         return
     from transformers import GenerationConfig
 

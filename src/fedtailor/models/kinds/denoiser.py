@@ -22,7 +22,7 @@ from ..whole import check_numbers_of
 from .kind import Files, Loaded
 
 SCHEDULER, LABELS = "scheduler_config.json", "labels.json"
-BESIDE = (SCHEDULER, LABELS, "pretrain.json")  # files of a denoiser's folder that belong to its weights
+BESIDE = (SCHEDULER,)  # files of a denoiser's folder that belong to its weights, whatever these become
 FLOW = "FlowMatchEulerDiscreteScheduler"
 EMBEDDED = {
     "UNet2DModel": "num_class_embeds",
@@ -38,6 +38,7 @@ class Denoiser:
     causal: ClassVar[bool] = False
     of_texts: ClassVar[bool] = False
     auto: ClassVar[str] = "AutoModel"
+    library: ClassVar[str] = "diffusers"
     pipeline: ClassVar[str] = "unconditional-image-generation"
 
     def check_labels(self, labels: Sequence[str]) -> None:
@@ -103,8 +104,18 @@ class Denoiser:
         model = (
             nn.Module.to(model, device, dtype).requires_grad_(False).eval()
         )  # diffusers' own warns of a dtype, whichever it is
+        vars(model)["label_names"] = tuple(labels)  # what tunings write beside the weights
         vars(model)["files_beside"] = tuple(str(folder / name) for name in BESIDE if (folder / name).is_file())
         return Loaded(model=model, processor=canvas, fresh=(), note=None)
+
+    def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
+        """Return the model as diffusers loads it; see `load_plain`."""
+        import diffusers
+
+        model: nn.Module = diffusers.AutoModel.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
+        )
+        return model
 
     def _check_scheduler(self, folder: Path) -> None:
         """Raise BackboneError unless the folder says that the model answers with velocities of straight flows."""

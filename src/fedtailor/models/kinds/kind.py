@@ -39,7 +39,8 @@ class Kind(Protocol):
     title: ClassVar[str]  # of several, in messages
     causal: ClassVar[bool]  # whether the head gives logits at each token, of the next one; else one row for each example
     of_texts: ClassVar[bool]  # whether what it takes are tokens
-    auto: ClassVar[str]  # the class of transformers that loads them
+    auto: ClassVar[str]  # the class of their library that loads them
+    library: ClassVar[str]  # that they are of
     pipeline: ClassVar[str]  # what model hubs call what they do
 
     def check_labels(self, labels: Sequence[str]) -> None:
@@ -68,3 +69,6 @@ class Kind(Protocol):
         Raises:
             BackboneError: if it cannot be loaded, or has another kind of head.
         """
+
+    def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
+        """Return the model as its own library loads it, in float32 on the CPU; see `load_plain`."""

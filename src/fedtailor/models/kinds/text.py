@@ -1,6 +1,6 @@
 """How models of texts are loaded, whatever their head: by transformers, from checked files, with a tokenizer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -30,6 +30,7 @@ class TextKind(Protocol):
     title: ClassVar[str]
     causal: ClassVar[bool]
     of_texts: ClassVar[bool] = True
+    library: ClassVar[str] = "transformers"
     pipeline: ClassVar[str]
     auto: ClassVar[str]
     mapping: ClassVar[str]  # where transformers lists the models that have such a head
@@ -74,6 +75,16 @@ class TextKind(Protocol):
         model.eval()
         vars(model)["padding_side"] = find_padding(model, tokenizer, causal=self.causal, what=f"backbone folder {place.folder}")
         return Loaded(model=model, processor=tokenizer, fresh=fresh, note=note)
+
+    def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
+        """Return the model as transformers loads it; see `load_plain`."""
+        import transformers
+
+        more = {**changes, **({"num_labels": len(labels), "ignore_mismatched_sizes": True} if labels else {})}
+        model: nn.Module = getattr(transformers, self.auto).from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **more
+        )
+        return model
 
     def check_head(self, config: Any, folder: Path) -> None:
         """Raise BackboneError if the folder is of a model with a head of no use."""

@@ -7,7 +7,8 @@ from .method import Method
 from .ready import PromptingRun
 from .search import Search
 from .settings import Prompting
+from .textual import TextualGradient
 
-METHODS: Mapping[str, type] = {"search": Search, "black-box": BlackBox}
+METHODS: Mapping[str, type] = {"search": Search, "black-box": BlackBox, "textual-gradient": TextualGradient}
 
-__all__ = ["METHODS", "BlackBox", "Method", "Prompting", "PromptingRun", "Search"]
+__all__ = ["METHODS", "BlackBox", "Method", "Prompting", "PromptingRun", "Search", "TextualGradient"]

@@ -151,6 +151,9 @@ def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
 
 def write_labels(model: nn.Module, folder: Path) -> None:
     """Write labels.json, the names of the classes in the order of their numbers, and head.json, what their head reads, if there are classes."""
+    known: tuple[str, ...] = getattr(model, "label_names", ())
+    if known:  # of what pictures are asked for by
+        (folder / LABELS).write_text(json.dumps(list(known), ensure_ascii=False) + "\n", encoding="utf-8")
     if is_classifier(model):
         config: Any = model.config
         names = json.dumps([config.id2label[i] for i in sorted(config.id2label)], ensure_ascii=False)
