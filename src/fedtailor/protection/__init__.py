@@ -7,8 +7,21 @@ from .budget import Budget, Spending
 from .codec import Codec
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
+from .needs import needs_of
 from .secure import SecureAggregation
 
 PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec, "secure-aggregation": SecureAggregation}
 
-__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Codec", "Dp", "Encoded", "Gate", "SecureAggregation", "Spending", "make_gate"]
+__all__ = [
+    "BUDGET_FILE",
+    "PROTECTIONS",
+    "Budget",
+    "Codec",
+    "Dp",
+    "Encoded",
+    "Gate",
+    "SecureAggregation",
+    "Spending",
+    "make_gate",
+    "needs_of",
+]
