@@ -323,8 +323,8 @@ def test_it_goes_with_differential_privacy(make_job, rows, tmp_path, noise):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"protocol__aggregation": "krum"}, "secure-aggregation does not go with aggregation: krum"),
-        ({"protocol__aggregation": "flexlora"}, "secure-aggregation does not go with aggregation: flexlora"),
+        ({"protocol__aggregation": "krum"}, "secure-aggregation does not go with protocol.aggregation: krum"),
+        ({"protocol__aggregation": "flexlora"}, "secure-aggregation does not go with protocol.aggregation: flexlora"),
         ({"protocol": {"kind": "split", "cut": 1}}, "secure-aggregation does not go with protocol: split"),
         ({"clients__fraction": 0.5}, "takes 3 to 1,000 clients in a round, and a round asks 2"),
         ({"protocol__weights": "targets"}, "protocol.weights: targets"),
