@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import random
 import struct
@@ -84,8 +85,8 @@ def save_family(name: str, folder: Path) -> Path:
     return folder
 
 
-def save_gguf(path: Path) -> Path:
-    """Write a GGUF file with a tiny Llama and a tokenizer of bytes."""
+def save_gguf(path: Path, **changed: Any) -> Path:
+    """Write a GGUF file with a tiny Llama and a tokenizer of bytes; `changed` has other values for entries of its header, None for none."""
     import gguf
     import numpy as np
 
@@ -100,7 +101,7 @@ def save_gguf(path: Path) -> Path:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(1e4)
     writer.add_vocab_size(40)
-    tokens = ["<unk>", "<s>", "</s>", *(chr(97 + n) for n in range(26)), *(f"a{chr(97 + n)}" for n in range(11))]
+    tokens = ["<|endoftext|>", "<s>", "</s>", *(chr(97 + n) for n in range(26)), *(f"a{chr(97 + n)}" for n in range(11))]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
     writer.add_token_list(tokens)
@@ -108,6 +109,11 @@ def save_gguf(path: Path) -> Path:
     writer.add_token_merges([f"a {chr(97 + n)}" for n in range(11)])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
+    for key, value in changed.items():
+        if value is None:
+            del writer.kv_data[0][key]
+        else:
+            writer.kv_data[0][key].value = value
     shapes = {"token_embd": (40, 32), "output_norm": (32,), "output": (40, 32)}
     for name, shape in {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}.items():
         shapes[f"blk.0.{name}"] = shape
@@ -126,6 +132,119 @@ def save_gguf(path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+GGUF_ODD: dict[str, tuple[Any, ...]] = {  # by entry of the header
+    **dict.fromkeys(
+        [
+            f"llama.{name}"
+            for name in "block_count context_length embedding_length feed_forward_length attention.head_count attention.head_count_kv "
+            "vocab_size".split()
+        ],
+        (None, 0, 1, 3, 7, 41, 2**20, 2**31, 2**32 - 1),
+    ),
+    **dict.fromkeys(
+        ("llama.attention.layer_norm_rms_epsilon", "llama.rope.freq_base"), (None, 0.0, -1.0, math.nan, math.inf, 1e38)
+    ),
+    "general.architecture": ("", "abc", "x" * 3000, "clip", "bert", "gemma", "whisper"),
+    "tokenizer.ggml.model": (None, "", "llama", "t5", "bert", "abc", "\0"),
+    "tokenizer.ggml.pre": (None, "", "llama-bpe", "abc"),
+    "tokenizer.ggml.tokens": (None, ["a"], ["a"] * 40, ["\0"] * 40, [""] * 40, [str(n) for n in range(400)]),
+    "tokenizer.ggml.token_type": (None, [3], [9] * 40, [4] * 40, [-1] * 400),
+    "tokenizer.ggml.merges": (None, ["a"], ["a b c"] * 9, ["no such"], [" "] * 5, ["a z"] * 5000),
+    "tokenizer.ggml.bos_token_id": (None, 0, 40, 2**31, 2**32 - 1),
+    "tokenizer.ggml.eos_token_id": (None, 0, 40, 2**31, 2**32 - 1),
+}
+
+
+def damage_gguf(path: Path, whole: bytes, draw: random.Random) -> str:
+    """Write a damaged GGUF file, and return how."""
+    how = draw.choice(["entry", "entry", "entry", "number", "number", "flip", "cut", "text", "bytes", "place"])
+    if how == "entry":
+        key = draw.choice(sorted(GGUF_ODD))
+        value = draw.choice(GGUF_ODD[key])
+        save_gguf(path, **{key: value})
+        return f"{key} is {value!r:.60}"
+    content, header = bytearray(whole), whole.index(b"token_embd")
+    if how == "number":
+        begin, form = draw.randrange(4, header + 900), draw.choice(["<I", "<Q"])
+        content[begin : begin + struct.calcsize(form)] = struct.pack(form, draw.choice([0, 1, 9, 13, 2**16, 2**31, 2**32 - 1]))
+        how = f"another number at {begin}"
+    if how == "flip":
+        for _ in range(draw.choice([1, 3, 30])):
+            content[draw.randrange(4, draw.choice([header, header + 900, len(content)]))] = draw.randrange(256)
+    if how == "cut":
+        content = content[: draw.randrange(4, len(content))]
+    if how == "text":
+        word = draw.choice(
+            [b"llama.block_count", b"tokenizer.ggml.tokens", b"blk.0.attn_q.weight", b"output_norm", b"general.architecture"]
+        )
+        how = f"{word.decode()} is called otherwise"
+        content = content.replace(word, word[:-2] + bytes(draw.choices(b"ABC\0\xff", k=2)))
+    path.write_bytes(content)
+    return {"bytes": _bytes, "place": _place}[how](path, draw) if how in ("bytes", "place") else how
+
+
+def save_pieces(folder: Path) -> Path:
+    """Save a tiny Llama whose tokenizer is a sentencepiece model alone: BPE with a fallback to bytes, of 300 pieces."""
+    from transformers.utils import sentencepiece_model_pb2_new as pieces
+
+    save_family("llama", folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    model = pieces.ModelProto()
+    words = ["▁", *map(chr, range(97, 123)), *(f"▁{chr(97 + n)}" for n in range(14))]
+    for piece, kind in [
+        ("<unk>", 2),
+        ("<s>", 3),
+        ("</s>", 3),
+        *((f"<0x{n:02X}>", 6) for n in range(256)),
+        *((word, 1) for word in words),
+    ]:
+        model.pieces.add(piece=piece, score=-len(model.pieces), type=kind)
+    model.trainer_spec.model_type, model.trainer_spec.byte_fallback = 2, True
+    model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id, model.trainer_spec.pad_id = 0, 1, 2, -1
+    (folder / "tokenizer.model").write_bytes(model.SerializeToString())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})
+    )
+    return folder
+
+
+def damage_pieces(folder: Path, draw: random.Random) -> str:
+    """Damage a tokenizer that is a sentencepiece model: its bytes, one of its fields, or what the settings beside it say."""
+    from transformers.utils import sentencepiece_model_pb2_new as pieces
+
+    path, how = folder / "tokenizer.model", draw.choice(["bytes", "place", "settings", "field", "field", "text"])
+    if how == "settings":
+        return _value(folder / "tokenizer_config.json", draw)
+    if how in ("bytes", "place"):
+        return {"bytes": _bytes, "place": _place}[how](path, draw)
+    if how == "text":
+        path.write_bytes(
+            draw.choice([b"", b"YQ== 0\nYg== 1\n", b"<html>not found", b"version https://git-lfs.github.com/spec/v1\n"])
+        )
+        return "another text"
+    model = pieces.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    piece, how = (
+        draw.choice(model.pieces),
+        draw.choice(["gone", "few", "twice", "type", "score", "empty", "unknown", "model_type", "charsmap"]),
+    )
+    changes: dict[str, Callable[[], Any]] = {
+        "gone": lambda: model.pieces.remove(piece),
+        "few": lambda: model.pieces.__delitem__(slice(draw.randrange(300), None)),
+        "twice": lambda: setattr(piece, "piece", model.pieces[5].piece),
+        "type": lambda: setattr(piece, "type", draw.randrange(1, 7)),
+        "score": lambda: setattr(piece, "score", draw.choice([math.nan, math.inf, 1e38])),
+        "empty": lambda: setattr(piece, "piece", draw.choice(["", "\0", "x" * 3000])),
+        "unknown": lambda: setattr(model.trainer_spec, "unk_id", draw.choice([-1, 7, 10**6, 2**31 - 1])),
+        "model_type": lambda: setattr(model.trainer_spec, "model_type", draw.choice([1, 3, 4])),
+        "charsmap": lambda: setattr(model.normalizer_spec, "precompiled_charsmap", draw.randbytes(40)),
+    }
+    changes[how]()
+    path.write_bytes(model.SerializeToString())
+    return f"{how} of {piece.piece!r:.20}"
 
 
 ODD: tuple[Any, ...] = (

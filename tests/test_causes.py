@@ -12,6 +12,7 @@ import yaml
 from safetensors import SafetensorError
 
 from fedtailor.causes import RULES, UNKNOWN, cause_of, detail_of
+from fedtailor.storage import StorageError, writing
 
 
 def caught(work):
@@ -97,6 +98,15 @@ def test_what_a_fault_says_is_one_short_line_without_control_characters():
             raise KeyError
 
     assert detail_of(Broken()) == "Broken"
+
+
+def test_sentences_go_on_behind_what_a_cause_advises():
+    for rule in RULES:
+        assert rule.what[-1].isalnum(), rule.name
+        assert rule.advice[-1] not in ".?!;,", rule.name
+    with pytest.raises(StorageError) as caught_, writing(Path("runs/r")):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert str(caught_.value).endswith("moved, renamed or deleted. What is saved so far is whole")
 
 
 def test_names_are_distinct():

@@ -38,6 +38,7 @@ records, pictures
 yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
+pairs
 errors, limits, printable, units
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
@@ -356,3 +357,35 @@ def test_help_answers_at_once(arguments):
     done = subprocess.run([sys.executable, "-c", HELP, *arguments], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "fedtailor" in done.stdout
+
+
+FAMILIES = {
+    "Dual Ditto Finetune FedPer FedRep FedSaLora FedDpa FedAlt Shared FineTune": "personalization",
+    "Averaging AveragingRun": "protocols.averaging",
+    "Distillation DistillationRun": "protocols.distillation",
+    "Split SplitRun": "protocols.split",
+    "Prompting PromptingRun": "protocols.prompting",
+    "Retrieval RetrievalRun": "protocols.retrieval",
+    "Lora FedSB Full Adapter Prefix Prompt PeftMethod Untrained": "tuning",
+    "Generation LanguageModeling Classification LabelLikelihood ImageGeneration": "tasks protocols.prompting",
+    "Dp": "protection",
+}  # techniques, and the packages that may ask for them by class; what others must know a technique says in `gives`, `needs` or a method
+HOME = {name: packages.split() for names, packages in FAMILIES.items() for name in names.split()}
+
+
+def questions_of_class(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and class of every question whether something is of a technique's class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}:
+            names = [part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)]
+            yield from ((node.lineno, name) for name in names if name in HOME)
+
+
+def test_nobody_asks_for_a_technique_by_its_class_outside_its_family():
+    found = [
+        f"{file.relative_to(ROOT)}:{line} asks for {name}"
+        for file in FILES
+        for line, name in questions_of_class(tree_of(file))
+        if not any(".".join(module_of(file)).startswith(f"fedtailor.{home}") for home in HOME[name])
+    ]
+    assert found == []

@@ -190,7 +190,10 @@ RULES = (
         "check address, port, proxy and firewall, then try again",
     ),
     _Rule(
-        "missing", _is("FileNotFoundError"), "a file or folder is missing", "check the path; was it moved, renamed or deleted?"
+        "missing",
+        _is("FileNotFoundError"),
+        "a file or folder is missing",
+        "check the path; it may have been moved, renamed or deleted",
     ),
     _Rule(
         "wrong kind of file",

@@ -1,9 +1,10 @@
-"""The moment that a chat template may write into a prompt, fixed for a run.
+"""What a chat template may write into a prompt of its own accord, fixed for a run: the moment, and chance.
 
 Templates of Llama 3.1 and Granite write today's date, which transformers asks the machine for. A run that is resumed tomorrow, or
-carried out in two time zones, would then train on other prompts.
+carried out in two time zones, would then train on other prompts. Jinja's `random` and `lipsum` draw from Python's own stream.
 """
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,18 @@ def fixed_clock(moment: datetime | None) -> Iterator[None]:
             yield
         finally:
             known.datetime = usual
+
+
+@contextmanager
+def fixed_chance() -> Iterator[None]:
+    """Let what is drawn from Python's own stream in this block be the same each time; the stream is left as it was."""
+    with _RENDERING:
+        before = random.getstate()
+        random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(before)
 
 
 class _Fixed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from .messages import Call, MessageSpec
 from .messages.specs import TensorsReveal
+from .pairs import Need
 from .records import ClientId, ClientInfo, Message, Outcome, Reply, Update
 from .tensors import Tensors, pick
 
@@ -114,6 +115,27 @@ class Aggregation(Protocol):
         """Turn one round's updates into the next shared tensors and state; arguments are left as they were."""
 
 
+NEEDS_OF_CARRYING = (
+    Need(
+        word="factors",
+        why="it carries LoRA factors beside the trained ones",
+        remedy="choose tuning: lora, or aggregation: fedavg, which takes any tuning",
+    ),
+    Need(
+        word="shared-adapter",
+        why="what it carries beside the trained factors belongs to those that all share",
+        remedy="choose personalization: finetune, or aggregation: lora-fair",
+    ),
+)
+NEEDS_OF_REFACTORING = (
+    Need(
+        word="no-pull",
+        why="it factors the shared adapter anew each round, and a pull of a client's own factors towards other factors of the same product leads nowhere",
+        remedy="choose aggregation: fedavg, lora-fair or fedrot-lora, or personalization: finetune",
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleTraits:
     """What a rule of aggregation, of updates or of logits, needs or does beside the usual, as its attribute `traits`; a rule without one has these."""
@@ -150,6 +172,16 @@ class RuleTraits:
     least: int = 1  # updates of a round that it can work on
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
     needs_label_counts: bool = False  # of logits: clients report how many of their examples have each label
+
+    @property
+    def gives(self) -> Mapping[str, bool | str]:
+        """See `pairs`. Who counts clients keeps of each what it sent last, or its control variate: more than a sum."""
+        return {"sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates"}
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """See `pairs`."""
+        return (*(NEEDS_OF_CARRYING if self.carry else ()), *(NEEDS_OF_REFACTORING if self.refactors else ()))
 
 
 def traits_of(rule: object) -> RuleTraits:

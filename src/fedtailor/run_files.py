@@ -13,6 +13,7 @@ from .text_files import check_regular, read_text
 
 WHAT = "a file of a run"
 SEALS = "hashes.json"  # of the files of a run that must not change
+ABSENT = ""  # among the hashes of a file that may not be there yet
 MOST_BYTES = 1 << 28  # of a text file of a run: a summary has rows for each client
 
 
@@ -43,7 +44,7 @@ def read_json_file(file: Path) -> Any:
 def sealed_hashes(folder: Path) -> dict[str, list[str]]:
     """Return the SHA-256 of the files that a run has sealed, by path within its folder; empty for runs of older versions.
 
-    A file has two while it is being replaced.
+    A file has two while it is being replaced; of one that is written for the first time, the other is ABSENT.
 
     Raises:
         DataError: if the list is damaged, or lost where the run wrote one.
@@ -80,7 +81,7 @@ def check_sealed(folder: Path, names: Iterable[str], *, tip: str, may_lack: Coll
     for name in wanted:
         file = folder / name
         if not file.exists():
-            if name in may_lack:
+            if name in may_lack or ABSENT in sealed[name]:
                 continue
             raise DataError(f"{file} is missing, which the run wrote; {tip}.")
         check_regular(file, WHAT, error=DataError)

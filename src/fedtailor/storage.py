@@ -5,8 +5,9 @@ A fault here is no fault of a client, though it may arise while one is served.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .causes import UNKNOWN, cause_of
@@ -55,6 +56,36 @@ def put_in_place(fresh: Path, target: Path) -> None:
     sync_file(fresh)
     os.replace(fresh, target)
     sync_folder(target.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file as a whole.
+
+    Raises:
+        StorageError: if it cannot be written; what was there stays.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    with writing(path):
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            put_in_place(fresh, path)
+        except OSError:
+            with suppress(OSError):
+                fresh.unlink()
+            raise
+
+
+def copy_whole(source: Path, target: Path, *, last: str) -> None:
+    """Copy all files of a folder into another one; the file `last`, if there is one, comes when all others are there.
+
+    Raises:
+        StorageError: if one cannot be written; `last` is not there then.
+    """
+    with writing(target):
+        (target / last).unlink(missing_ok=True)
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=lambda folder, _: [last] if Path(folder) == source else [])
+    if (source / last).is_file():
+        write_text(target / last, (source / last).read_text(encoding="utf-8"))
 
 
 def text_sha256(text: str) -> str:

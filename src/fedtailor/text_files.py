@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,23 @@ SORTS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
+
+
+class Twice(ValueError):
+    """A name stands twice in one object of a JSON text; its text is that name."""
+
+
+def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of a JSON text, for `json.loads(text, object_pairs_hook=once_each)`; json itself would keep the last of equal names.
+
+    Raises:
+        Twice: if a name stands there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise Twice(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def expanded(base: Path, name: str | Path, what: str, *, error: type[JobError] = SettingError) -> Path:
@@ -92,19 +109,13 @@ def read_json(text: str, where: str, *, error: type[JobError] = SettingError) ->
         JobError: of the type `error`; `where` says whose text it is.
     """
 
-    def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name in found:
-                raise error(f"{where}: the name {name[:60]!r} stands twice in one object; leave one of them out.")
-            found[name] = value
-        return found
-
     def no_number(name: str) -> float:
         raise error(f"{where}: {name} is no value of JSON; write a finite number or null.")
 
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=no_number)
+        return json.loads(text, object_pairs_hook=once_each, parse_constant=no_number)
+    except Twice as fault:
+        raise error(f"{where}: the name {str(fault)[:60]!r} stands twice in one object; leave one of them out.") from None
     except json.JSONDecodeError as fault:
         raise error(f"{where}, line {fault.lineno}: this is not JSON: {fault.msg} at character {fault.colno}.") from None
     except RecursionError:

@@ -374,6 +374,16 @@ def test_conversations_may_stand_in_csv(tmp_path):
     assert fields(load("x.csv", tmp_path)) == [{"input": "Hi", "target": "Hello", "messages": talk}]
 
 
+def test_a_key_that_stands_twice_in_a_cell_is_refused_as_in_a_file_of_json(tmp_path):
+    talk = '[{"role": "user", "role": "system", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]'
+    write(tmp_path, "x.csv", [{"messages": talk}])
+    with pytest.raises(DataError, match=r"'messages' holds an object that has a key twice in 1 row \(row 2 holds 'role' twice\)"):
+        load("x.csv", tmp_path)
+    (tmp_path / "x.jsonl").write_text(f'{{"messages": {talk}}}\n')
+    with pytest.raises(DataError, match=r"line 1 has an object with the key 'role' twice"):
+        load("x.jsonl", tmp_path)
+
+
 class Chunks:
     """What pyarrow, polars and duckdb have in common."""
 

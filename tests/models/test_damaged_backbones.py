@@ -1,5 +1,7 @@
 """Whatever is wrong with a backbone's folder: it loads, or one paragraph names the folder or file and what to do; in bounded time and memory."""
 
+import errno
+import importlib.util
 import itertools
 import json
 import random
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from damaged import FAMILIES, damage, save_family, save_gguf
+from damaged import FAMILIES, damage, damage_gguf, damage_pieces, save_family, save_gguf, save_pieces
 
 from fedtailor.errors import JobError
 from fedtailor.models import load_backbone
@@ -155,20 +157,64 @@ def test_code_that_a_folder_brings_is_never_run_and_nobody_is_asked(whole, tmp_p
     assert not (tmp_path / "ran").exists()
 
 
-def test_damaged_gguf_files_end_in_one_paragraph(tmp_path):
-    whole = save_gguf(tmp_path / "whole.gguf").read_bytes()
-    draw = random.Random(0)
-    for number in range(12):
-        content = bytearray(whole)
-        if number % 3 == 0:
-            content = content[: draw.randrange(4, len(whole))]
-        elif number % 3 == 1:
-            for _ in range(3):
-                content[draw.randrange(4, 1500)] = draw.randrange(256)
+PACKED_SMALL, PACKED_LARGE = 20, 300  # files
+
+
+def fuzz_packed(tmp_path: Path, kind: str, count: int, seed: int) -> int:
+    """Load damaged files of a kind that packs a model or its tokenizer; return how many were refused."""
+    path = save_gguf(tmp_path / "whole.gguf") if kind == "gguf" else save_pieces(tmp_path / "whole")
+    content, faults, refused = path.read_bytes() if kind == "gguf" else b"", [], 0
+    for number in range(count):
+        draw, place = random.Random(f"{kind}-{seed}-{number}"), tmp_path / f"{kind}-{number}"
+        if kind == "gguf":
+            place = place.with_suffix(".gguf")
+            how = damage_gguf(place, content, draw)
         else:
-            begin = draw.randrange(8, 24)
-            content[begin : begin + 8] = (2**60).to_bytes(8, "little")
-        path = tmp_path / f"damaged-{number}.gguf"
-        path.write_bytes(content)
-        said = attempt(path, "causal")
-        assert said is None or not complaints(said, tmp_path), f"{number}: {said}"
+            how = damage_pieces(shutil.copytree(path, place), draw)
+        try:
+            said = attempt(place, "causal")
+            wrong = complaints(said, tmp_path) if said is not None else []
+        except BaseException as fault:
+            if isinstance(fault, KeyboardInterrupt | SystemExit):
+                raise
+            said, wrong = f"{type(fault).__name__}: {fault}", ["unforeseen"]
+        refused += said is not None
+        if wrong:
+            faults.append(f"{number} {how}: {wrong}: {said[:400]}")
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    assert not faults, "\n".join([f"{len(faults)} of {count}:", *faults])
+    return refused
+
+
+@pytest.mark.parametrize("kind", ["gguf", "sentencepiece"])
+def test_some_damaged_files_end_in_one_paragraph(tmp_path, kind):
+    assert fuzz_packed(tmp_path, kind, PACKED_SMALL, seed=0) > PACKED_SMALL // 3
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("kind", ["gguf", "sentencepiece"])
+def test_many_damaged_files_end_in_one_paragraph(tmp_path, kind):
+    assert fuzz_packed(tmp_path, kind, PACKED_LARGE, seed=1) > PACKED_LARGE // 3
+
+
+def test_the_files_load_as_they_are_or_say_what_to_install(tmp_path):
+    assert attempt(save_gguf(tmp_path / "whole.gguf"), "causal") is None
+    said = attempt(save_pieces(tmp_path / "whole"), "causal")
+    if importlib.util.find_spec("sentencepiece"):
+        assert said is None
+    else:
+        assert "as tokenizer.model alone" in said
+        assert "pip install sentencepiece" in said
+
+
+def test_a_gguf_file_that_finds_no_room_is_not_blamed(tmp_path, monkeypatch):
+    path = save_gguf(tmp_path / "whole.gguf")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    said = attempt(path, "causal")
+    assert f"whole.gguf could not be converted to safetensors in {tmp_path / 'cache'}: the disk is full" in said
+    assert said.endswith("; free some space, or write to another disk; FEDTAILOR_CACHE names another folder to write to")
+    assert "another GGUF file" not in said

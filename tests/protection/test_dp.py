@@ -162,12 +162,12 @@ REFUSED = [
     ({}, {"clients__select": "by-size"}, "does not go with clients.select: by-size"),
     ({}, {"clients__count": 2}, "hides one client among others, and there are 2"),
     ({}, {"protocol__aggregation": {"kind": "rolora"}}, "rolora, which trains other tensors in each round"),
-    ({}, {"protocol__aggregation": {"kind": "flexlora"}}, "does not go with aggregation: flexlora"),
+    ({}, {"protocol__aggregation": {"kind": "flexlora"}}, "does not go with protocol.aggregation: flexlora"),
     ({}, {"protocol": {"kind": "split", "cut": 1}}, "does not go with protocol: split"),
     (
         {},
         {"protocol": {"aggregation": "scaffold", "local": {"optimizer": "sgd", "learning_rate": 0.1}}},
-        "does not go with aggregation: scaffold",
+        "does not go with protocol.aggregation: scaffold",
     ),
 ]
 

@@ -121,7 +121,7 @@ def test_a_protection_on_sums_stands_between_the_updates_and_the_rule(make_job, 
     [
         (
             {"protocol__aggregation": {"kind": "flexlora"}},
-            "protection: Halved does not go with aggregation: flexlora, which needs more",
+            "protection: Halved does not go with protocol.aggregation: flexlora, which needs more",
         ),
         (
             {"protocol": {"kind": "split", "cut": 1}},

@@ -131,8 +131,8 @@ def test_the_bits_on_the_wire_may_be_half(rule, make_job, rows, tmp_path):
     [
         ({"protocol__aggregation": {"kind": "flora", "carry": 0}}, r"carry is the rank.*got 0.*16 to 256"),
         ({"tuning": {"kind": "prompt", "length": 3}}, r"flora does not go with tuning: prompt.*tuning: lora.*fedavg"),
-        ({"personalization": {"kind": "ditto"}}, r"personalization: ditto does not go with.*flora.*finetune.*lora-fair"),
-        ({"personalization": {"kind": "fedsa-lora"}}, r"personalization: fedsa-lora does not go with.*flora"),
+        ({"personalization": {"kind": "ditto"}}, r"flora does not go with personalization: ditto.*finetune.*lora-fair"),
+        ({"personalization": {"kind": "fedsa-lora"}}, r"flora does not go with personalization: fedsa-lora"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_written(changes, text, make_job, rows, tmp_path):

@@ -1,6 +1,8 @@
 """A run that goes wrong says what, and can be resumed with what was changed."""
 
+import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -127,6 +129,39 @@ def test_a_schedule_that_has_ended_is_refused_before_training(make_job, rows, tm
     assert pd.read_parquet(folder / "rounds.parquet")["update_norm"].min() > 0
 
 
+def test_a_run_without_a_round_left_says_so_before_training(done, copy_of, rows):
+    said: list[str] = []
+
+    def listen(kind, facts):
+        said.append(facts["text"] if kind == "warning" else kind)
+
+    left = r"has no round left to train: it has done 2 rounds, and stop\.rounds is 2; to train more, add stop\.rounds=3 or more"
+    before = (copy_of / "job.yaml").read_bytes()
+    for idle in ("protocol.local.learning_rate=0.001", "protocol.local.clip_norm=3", "evaluation.every=2"):
+        with pytest.raises(ResumeError, match=rf"{left}\. {idle.split('=')[0]} would change nothing"):
+            run(job_of_run(copy_of, [idle]), data=rows, resume=copy_of)
+    assert (copy_of / "job.yaml").read_bytes() == before
+    run(job_of_run(copy_of, ["threads=2"]), data=rows, resume=copy_of, watcher=listen)
+    assert re.search(left, " ".join(said[: said.index("done")]))
+    with pytest.raises(ResumeError, match=r"has done 2 rounds, and stop\.rounds is 1; .* stop\.rounds=3"):
+        run(job_of_run(copy_of, ["stop.rounds=1", "protocol.local.learning_rate=0.001"]), data=rows, resume=copy_of)
+    said.clear()
+    run(job_of_run(copy_of, ["stop.rounds=3", "protocol.local.learning_rate=0.001"]), data=rows, resume=copy_of, watcher=listen)
+    assert "no round left" not in " ".join(said)
+    assert "round" in said
+
+
+def test_a_run_that_patience_ended_names_patience(make_job, rows, tmp_path):
+    still = {"protocol__local__learning_rate": 1e-30, "protocol__local__optimizer": "sgd"}
+    run(make_job(stop__rounds=3, stop__patience=1, **still), data=rows, out=tmp_path / "r")
+    with pytest.raises(
+        ResumeError, match=r"has not fallen since round 0, and stop\.patience is 1; to train more, add stop\.patience=null\. "
+    ):
+        run(job_of_run(tmp_path / "r", ["protocol.local.learning_rate=0.02"]), data=rows, resume=tmp_path / "r")
+    more = job_of_run(tmp_path / "r", ["protocol.local.learning_rate=0.02", "stop.patience=null", "protocol.local.clip_norm=1"])
+    assert run(more, data=rows, resume=tmp_path / "r").summary["rounds"] == 3
+
+
 def test_the_runs_own_job_needs_no_override_and_other_settings_are_refused(done, copy_of, rows):
     assert job_of_run(copy_of).differences(done[1]) == []
     with pytest.raises(ResumeError, match=r"tuning\.rank differ; on --resume may change: stop, protocol\.local\.learning_rate"):
@@ -238,3 +273,15 @@ def test_what_the_server_makes_of_updates_must_be_finite(make_job, rows, tmp_pat
     monkeypatch.setattr(FedAvg, "combine", infinite)
     with pytest.raises(RunError, match="every update was finite, and what the server made of them is not"):
         run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r")
+
+
+def test_a_process_that_was_killed_between_two_files_of_settings_leaves_a_run_that_can_be_resumed(done, copy_of, rows, tmp_path):
+    folder = tmp_path / "begun"
+    folder.mkdir()
+    shutil.copy(copy_of / "job.yaml", folder)
+    sealed = json.loads((copy_of / "hashes.json").read_text())
+    begun = {name: ["", *sealed[name]] for name in ("job.yaml", "environment.json", "manifest.json")}
+    (folder / "hashes.json").write_text(json.dumps(begun))
+    run(done[1], data=rows, resume=folder)
+    assert_same_adapter(done[0], folder)
+    assert "" not in json.loads((folder / "hashes.json").read_text())["manifest.json"]

@@ -55,7 +55,9 @@ def test_whole_titles_are_dealt_evenly(job):
 
 def test_commands(job, capsys):
     assert command("check", job) == 0
-    assert "share: passages: raw text leaves each client" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "share passages: raw text leaves each client" in said
+    assert "questions 12" in said
     assert command("run", job) == 0
     said = capsys.readouterr().out
     assert "recall@1" in said
@@ -65,6 +67,19 @@ def test_commands(job, capsys):
     assert summary["metrics"]["recall@1"] == pytest.approx(expected.metrics["recall@1"])
     assert summary["asked"] <= 3
     assert summary["up_bytes"] > 0
+    assert set(summary["alone"]) == set(summary["clients"])
+    assert "each alone: mean" in said
+    folder = job.parent / "runs" / "job-index"
+    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert events == ["start", "indexed", "indexed", "indexed", "done"]
+    assert command("show", folder) == 0
+    shown = capsys.readouterr().out
+    assert "recall@1" in shown
+    assert "client-02" in shown
+    assert command("report", folder) == 2
+    assert "which has no page; fedtailor show" in " ".join(capsys.readouterr().err.split())
+    assert command("run", "--resume", folder) == 2
+    assert "run the job again, without --resume" in " ".join(capsys.readouterr().err.split())
     assert command("rag", "ask", job, "what is plum corn") == 0
     assert "The plum is" in capsys.readouterr().out
     assert command("rag", "evaluate", job, "questions.jsonl", "--reader", "none") == 0

@@ -70,6 +70,19 @@ def test_the_first_setting_changes_slowest(job):
     assert cells[1].name == "tuning.rank=2_seed=0_central"
 
 
+def test_settings_of_one_value_are_in_no_name_where_others_have_several(job):
+    for settings, names in (
+        (["data.train=b.jsonl", "tuning.rank=2,4", "seed=3"], ["tuning.rank=2", "tuning.rank=4"]),
+        (["tuning={kind: lora, rank: 2}", "seed=0,1"], ["seed=0", "seed=1"]),
+        (["data.train=b.jsonl", "seed=3"], ["data.train=b.jsonl_seed=3"]),
+    ):
+        assert [cell.name for cell in make_grid(job, settings)[1]] == names
+    _, cells = make_grid(job, ["data.train=b.jsonl", "protocol.aggregation=fedavg,fedadam"], ["central"])
+    assert [cell.name for cell in cells if cell.run == "central"] == ["central"]
+    with pytest.raises(SettingError, match=r"the cell tuning\.rank=0 is no job"):
+        make_grid(job, ["data.train=b.jsonl", "tuning.rank=2,0"])
+
+
 def test_names_of_cells_are_short_plain_and_distinct():
     values = [
         {"kind": "skew", "share": 0.4},

@@ -91,7 +91,7 @@ def test_failed_cells_are_named_and_do_not_hold_the_others_up(job, tmp_path):
     assert list(swept.table["status"]) == ["done", "failed"]
     assert swept.failed == 1
     assert "400" in swept.table.loc[1, "error"]
-    assert (tmp_path / "s" / "errors" / "clients.count=400_stop.rounds=1.txt").exists()
+    assert (tmp_path / "s" / "errors" / "clients.count=400.txt").exists()
     means = spread(swept.table, swept.axes)
     assert list(means["n"]) == [1, 0]
     assert list(means["of"]) == [1, 1]

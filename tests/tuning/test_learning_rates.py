@@ -11,9 +11,9 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 
 
 @pytest.mark.parametrize("kind", TUNINGS)
-def test_every_tuning_has_one_for_every_kind_of_backbone(kind):
+def test_every_tuning_has_one_for_every_kind_of_text_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
-    assert set(tuning.learning_rates) - {"classifier-head"} == {"causal", "classifier"}
+    assert {"causal", "classifier"} <= set(tuning.learning_rates) <= {"causal", "classifier", "classifier-head", "denoiser"}
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 
@@ -39,8 +39,9 @@ def test_a_job_decides_wherever_it_is_auto_and_keeps_what_is_given():
 def test_it_follows_the_tuning_and_the_task():
     full = job_of(tuning="full")
     assert full.decided().protocol.local.learning_rate == 1e-4
-    assert full.replace("tuning", "prompt").decided().protocol.local.learning_rate == 3e-2
-    assert full.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 3e-4
+    prompt = full.replace("tuning", "prompt")
+    assert prompt.decided().protocol.local.learning_rate == 3e-2
+    assert prompt.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 1e-2
     assert full.differences(full.replace("protocol.local.learning_rate", 1e-4)) == []
 
 
@@ -50,7 +51,6 @@ def test_a_head_has_its_own_where_the_tuning_knows_one_and_nobody_gave_another()
     assert (local.learning_rate, local.head_learning_rate, round(local.head_factor)) == (1e-4, 0.1, 1000)
     given = job_of(tuning="prefix", protocol={"local": {"learning_rate": 0.01}}, **classes).decided().protocol.local
     assert (given.head_learning_rate, given.head_factor) == (None, 1.0)
-    assert job_of(tuning="lora", **classes).decided().protocol.local.head_learning_rate is None
     assert job_of(tuning="prefix").decided().protocol.local.head_learning_rate is None  # a language model has no such head
     own = job_of(tuning="lora", protocol={"local": {"head_learning_rate": 0.05}}, **classes).decided().protocol.local
     assert own.head_learning_rate == 0.05

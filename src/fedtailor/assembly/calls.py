@@ -7,7 +7,7 @@ from ..interfaces import Shaping
 from ..job import Job
 from ..messages import Call
 from ..messages.work import GAIN
-from ..personalization import Dual
+from ..personalization import goes_with_last_round
 from ..protocols import Ready
 from ..protocols.alone import alone_call
 from ..protocols.evaluation import evaluation_call
@@ -27,7 +27,7 @@ def calls_of(
         home: whether clients have weights of their own, not among `shared`.
         most_rank: the largest rank of LoRA, if ranks differ among clients.
     """
-    own = home or protocol.own_models or _with_last_round(job)
+    own = home or protocol.own_models or goes_with_last_round(job.personalization)
     calls = protocol.calls(shared, figures, rounds=job.stop.rounds)
     if not measures_gain(job, protocol):
         calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
@@ -49,9 +49,4 @@ def shaped(job: Job, call: Call) -> Call:
 
 def measures_gain(job: Job, protocol: Ready) -> bool:
     """Return whether a round's gain is measured: not where it is switched off, nor where what is trained is but a part of a client's model."""
-    return job.evaluation.local_gain and protocol.knows_gain and not _with_last_round(job)
-
-
-def _with_last_round(job: Job) -> bool:
-    technique = job.personalization
-    return isinstance(technique, Dual) and technique.last_round
+    return job.evaluation.local_gain and protocol.knows_gain and not goes_with_last_round(job.personalization)

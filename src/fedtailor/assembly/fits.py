@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 
 from torch import nn
 
@@ -15,8 +14,9 @@ from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
 from ..models.kinds import kind_of
 from ..models.kinds.denoiser import made_of
-from ..personalization import Ditto, Dual
-from ..protocols import Averaging, Distillation, Prompting, Split
+from ..pairs import technique
+from ..personalization import dual_of
+from ..protocols import Settings
 from ..records import ClientInfo, Example
 from ..tasks import Task, pooling_of
 from ..tensors import Tensors
@@ -25,7 +25,6 @@ from ..tuning import notes_of
 Warn = Callable[[str], None]
 DOMINANT = 0.9  # share of all examples from which one client decides nearly every average
 WHY = {REPEATED: "they repeat an earlier one (of the same client, where the data name the clients)"}  # reasons, said in full
-ACROSS_A_CUT = ("none", "fedper")  # personalizations that train only what the protocol trains
 
 
 def checked_threads(threads: int) -> int:
@@ -47,33 +46,23 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
     Raises:
         SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
     """
-    kind = f"personalization: {job.personalization.kind}"
-    if isinstance(job.protocol, Split) and job.personalization.kind not in ACROSS_A_CUT:
-        raise SettingError(
-            f"{kind} does not go with protocol: split: a client has only a part of the model to train; choose personalization: fedper with "
-            "home weights of the client's part (client halves of their own, as in SplitFed V3), or none"
-        )
-    if isinstance(job.protocol, Split) and job.personalization.personal and job.evaluation.local_only:
-        raise SettingError(
-            "evaluation.local_only does not go with protocol: split: a client has only a part of the model to train alone; leave it out, and run "
-            "--baseline local beside"
-        )
     names = list(worker.tensors())
     try:
         home = job.personalization.stays_home(names)
         job.personalization.check(own_validation=divided.may_have("validation"))
     except SettingError as error:
-        raise SettingError(f"{kind}, tuning: {job.tuning.kind}: {error}") from None
+        raise SettingError(f"personalization: {job.personalization.kind}, tuning: {job.tuning.kind}: {error}") from None
     if not home:
         return home
     if set(names) != set(worker.params):
         raise SettingError(
-            f"{kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
+            f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
             "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
         )
+    rule = technique("aggregation", job.protocol.aggregation)
     if traits_of(job.protocol.aggregation).control:
         raise SettingError(
-            f"{kind} does not go with aggregation: {job.protocol.aggregation.kind}: control variates belong to weights that "  # type: ignore[union-attr]
+            f"personalization: {job.personalization.kind} does not go with {rule.name}: control variates belong to weights that "
             "everybody shares; choose aggregation: fedavg, or personalization: finetune"
         )
     _check_judged(job, divided)
@@ -81,22 +70,13 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
 
 
 def attach_second(job: Job, model: nn.Module) -> None:
-    """Put a second adapter beside the first, if the personalization has one.
-
-    Raises:
-        SettingError: naming the pair, if the tuning is no plain LoRA.
-    """
-    if not isinstance(job.personalization, Dual):
-        return
-    if job.tuning.kind != "lora":
-        raise SettingError(
-            f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}: it puts a second LoRA beside the first; "
-            "choose tuning: lora, or personalization: ditto"
-        )
-    job.personalization.attach(model, seed=job.seed)
+    """Put a second adapter beside the first, if the personalization has one."""
+    dual = dual_of(job.personalization)
+    if dual is not None:
+        dual.attach(model, seed=job.seed)
 
 
-def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Averaging | Distillation | Split | Prompting:
+def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) -> Settings:
     """Return the job's protocol, with the aggregation that the personalization needs, if it needs one of its own.
 
     Args:
@@ -105,17 +85,17 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
     Raises:
         SettingError: naming the pair, if the personalization does not fit the rest of the job.
     """
-    technique, protocol = job.personalization, job.protocol
-    if not isinstance(technique, Dual) or isinstance(protocol, Distillation | Split | Prompting):
+    dual, protocol = dual_of(job.personalization), job.protocol
+    if dual is None:
         return protocol
-    kind = f"personalization: {technique.kind}"
+    kind = f"personalization: {job.personalization.kind}"
     try:
-        technique.fits(task=task, tuning=job.tuning, local=protocol.local, wire=protocol.wire, clients=clients)
+        dual.fits(task=task, tuning=job.tuning, local=protocol.local, wire=protocol.dtype, clients=clients)
     except SettingError as error:
         raise SettingError(f"{kind}: {error}") from None
-    if technique.last_round:
+    if dual.last_round:
         _check_judged(job, divided)
-    rule = technique.rule(clients)
+    rule = dual.rule(clients)
     if rule is None:
         return protocol
     if not traits_of(protocol.aggregation).plain_mean:
@@ -123,7 +103,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
             f"{kind} does not go with aggregation: {getattr(protocol.aggregation, 'kind', '')}: it has a rule of its own; leave "
             "protocol.aggregation out, or choose personalization: ditto"
         )
-    return replace(protocol, aggregation=rule)
+    return protocol.with_rule(rule)
 
 
 def _check_judged(job: Job, divided: Divided) -> None:
@@ -144,10 +124,6 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         home: names of the weights that stay with the clients.
         warn: told of what works, but does little good.
     """
-    if isinstance(
-        job.protocol, Distillation | Split | Prompting
-    ):  # of logits and of scores; the second is checked where it is cut
-        return
     rule = job.protocol.aggregation
     name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"
     try:
@@ -157,11 +133,6 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         raise SettingError(f"{name} does not go with {pair}; {error}") from None
     if not traits_of(rule).refactors:
         return
-    if isinstance(job.personalization, Ditto):
-        raise SettingError(
-            f"{name} does not go with personalization: ditto: it factors the shared adapter anew each round, and a pull of a client's own factors "
-            "towards other factors of the same product leads nowhere; choose aggregation: fedavg, lora-fair or fedrot-lora, or personalization: finetune"
-        )
     if job.protocol.local.keep_optimizer:
         warn(
             f"{name} factors the shared adapter anew each round: the moments that keep_optimizer keeps are those of other factors"

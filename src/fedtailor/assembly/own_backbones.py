@@ -6,12 +6,10 @@ from typing import Any
 
 from ..data.divide import Divided
 from ..errors import FedtailorError, SettingError
-from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, load_backbone, unround
 from ..models.device import Precision
-from ..protocols import Distillation
 from ..records import ClientId
 from ..tasks import pooling_of
 from ..tasks.text.room import context
@@ -64,7 +62,7 @@ def own_models(
 def _named(job: Job) -> dict[ClientId, str]:
     """Return the backbones that `clients.overrides` names; that its clients exist is checked with their ranks."""
     named = {client: own.backbone for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None}
-    if not named or (isinstance(job.protocol, Distillation) and not traits_of(job.protocol.aggregation).needs_weights):
+    if not named or job.protocol.apart:
         return named
     client, name = next(iter(named.items()))
     settings = job.to_dict()["protocol"]

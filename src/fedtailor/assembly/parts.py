@@ -21,9 +21,9 @@ from ..ledger import Sizes
 from ..messages import Manifest, manifest_of
 from ..models import Backbone, Precision, choose_device, choose_precision, load_backbone, unround
 from ..models.kinds import kind_of
-from ..personalization import Dual
+from ..personalization import dual_of, goes_with_last_round
 from ..protection import Budget, Gate, make_gate
-from ..protocols import Averaging, AveragingRun, Distillation, Ready
+from ..protocols import Bench, Ready, ready_protocol
 from ..protocols.personal import personal_length
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, ClientInfo, Cost, Example
@@ -53,7 +53,7 @@ from .fits import (
 from .memory import within_memory
 from .own_backbones import own_models
 from .protected import budget_of, coins_of, plan_of, settled, summed_protocol
-from .public import known_examples, load_public, ready_protocol
+from .public import known_examples, load_public
 from .ranks import Ranks, choose_ranks
 from .texts import report_clock, report_cut
 
@@ -106,7 +106,7 @@ class Parts:
     @property
     def shares_a_part(self) -> bool:
         """Whether the shared weights are but a part of every client's model, and the rest of it is the client's own."""
-        return bool(self.worker.home) or isinstance(self.job.personalization, Dual)
+        return bool(self.worker.home) or dual_of(self.job.personalization) is not None
 
     @property
     def measures_gain(self) -> bool:
@@ -116,8 +116,7 @@ class Parts:
     @property
     def goes_with_last_round(self) -> bool:
         """Whether clients keep weights of their own that belong to the last round's shared ones, and to those of no earlier round."""
-        technique = self.job.personalization
-        return self.protocol.own_models or bool(self.worker.home) or (isinstance(technique, Dual) and technique.last_round)
+        return self.protocol.own_models or bool(self.worker.home) or goes_with_last_round(self.job.personalization)
 
 
 def assemble(
@@ -204,7 +203,19 @@ def assemble(
     plan = plan_of(job, shared, clients=len(infos))
     budget = budget_of(job, plan, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(infos)), plan, warn)
-    protocol = ready_protocol(settings, worker, job=job, public=public, divided=divided, cuts=cuts, warn=warn)
+    bench = Bench(
+        worker=worker,
+        base=job.base,
+        rounds=job.stop.rounds,
+        patience=job.stop.patience,
+        keeps_best=job.stop.keep == "best",
+        public=public,
+        tested=bool(divided.server_test),
+        fewest=min(map(len, divided.train.values()), default=0),
+        cuts=cuts,
+        warn=warn,
+    )
+    protocol = ready_protocol(settings, bench)
     protocol.check_models(worker, own_workers)
     validated = any(len(state.validation) for state in states.values()) and measures_gain(job, protocol)
     sizes_of = partial(_sizes, job, protocol, share=plan.rate, validated=validated)
@@ -257,10 +268,7 @@ def assemble(
 
 def _evaluation_of(job: Job) -> Evaluation:
     """Return what is measured; where clients distil, and do not report their label counts as they are, metrics come without counts of classes."""
-    protocol = job.protocol
-    if isinstance(protocol, Distillation) and (not protocol.label_counts or protocol.label_epsilon is not None):
-        return replace(job.evaluation, class_counts=False)
-    return job.evaluation
+    return job.evaluation if job.protocol.class_counts else replace(job.evaluation, class_counts=False)
 
 
 def _tuned_worker(
@@ -282,7 +290,7 @@ def _tuned_worker(
     context(backbone.model)  # measured before anything is attached to it
     tuning: Any = job.tuning
     if getattr(tuning, "initial", None) is not None:
-        tuning = replace(tuning, initial=None if begun and isinstance(job.protocol, Averaging) else str(job.path(tuning.initial)))
+        tuning = replace(tuning, initial=None if begun and job.protocol.in_checkpoint else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
     with within_memory(ranks.shared, job.protocol.local, device):
         model = ranks.shared.attach(backbone.model, job.seed)
@@ -298,7 +306,7 @@ def _tuned_worker(
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,
-        remember=isinstance(job.personalization, Dual),
+        remember=dual_of(job.personalization) is not None,
     )
     return backbone, worker, ranks
 
@@ -313,11 +321,7 @@ def _sizes(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
-        **(
-            protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job))
-            if isinstance(protocol, AveragingRun)
-            else protocol.sizes(shared, rounds=job.stop.rounds, validated=validated)
-        ),
+        **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job)),
     )
 
 

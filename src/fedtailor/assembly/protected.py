@@ -1,12 +1,13 @@
 """What the protections of a job make of its protocol."""
 
-from dataclasses import replace
+from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import Checking, OnSum, Plan, Protection, traits_of
+from ..interfaces import Checking, OnSum, Plan, Protection
 from ..job import Job
+from ..job.together import check_job
 from ..protection import Budget, Spending, noise
-from ..protocols import Averaging, Distillation, Prompting, Split
+from ..protocols import Settings
 from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
 from ..tensors import Tensors
@@ -21,8 +22,7 @@ def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
         shared: the exchanged weights.
         clients: that train.
     """
-    trains = job.protocol.aggregation.trains(1) if isinstance(job.protocol, Averaging) else lambda name: True
-    values = sum(tensor.numel() for name, tensor in shared.items() if trains(name))
+    values = sum(shared[name].numel() for name in job.protocol.sent(shared, 1))
     per_round = clients_per_round(clients, fraction=job.clients.fraction, per_round=job.clients.per_round)
     return Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
 
@@ -69,31 +69,18 @@ def coins_of(budget: Budget | None) -> Coins | None:
     return Coins(toss=lambda: noise.coin(budget.next.rate, noise.system_bytes), drawn=charge)
 
 
-def summed_protocol(
-    job: Job, protocol: Averaging | Distillation | Split | Prompting, plan: Plan, warn: Warn
-) -> Averaging | Distillation | Split | Prompting:
+def summed_protocol(job: Job, protocol: Settings, plan: Plan, warn: Warn) -> Settings:
     """Return the protocol, with the sums of its rounds made in the way of those protections that have a part there.
 
     Raises:
         SettingError: naming the pair, if what the server makes of a round is no weighted sum of updates, or if a round asks too few clients.
     """
     check_robust(protocol, plan, warn)
+    check_job(job, protocol.aggregation)
     for protection in job.protection:
-        if not isinstance(protection, OnSum):
-            continue
-        name = f"protection: {name_of(protection)}"
-        if not isinstance(protocol, Averaging):
-            raise SettingError(
-                f"{name} does not go with protocol: {protocol.kind}: it is of sums of updates; choose protocol: averaging, or leave the protection out"
-            )
-        rule = protocol.aggregation
-        traits = traits_of(rule)
-        if not traits.linear or traits.counts_clients:  # the latter keep of each client what it sent last, or its control variate
-            raise SettingError(
-                f"{name} does not go with aggregation: {getattr(rule, 'kind', type(rule).__name__)}, which needs more than the sum of all updates; "
-                "choose fedavg, fedavgm, fedadam, ffa-lora or another rule that is linear, or leave the protection out"
-            )
-        protocol = replace(protocol, aggregation=protection.on_sum(rule, plan))
+        if isinstance(protection, OnSum):
+            rule: Any = protocol.aggregation
+            protocol = protocol.with_rule(protection.on_sum(rule, plan))
     return protocol
 
 

@@ -1,6 +1,6 @@
 """The public examples of a job that distils: loaded, held against the data of its owners."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..chance import stream
 from ..data.columns import Reads, wanted_columns
@@ -8,22 +8,8 @@ from ..data.divide import Divided
 from ..data.load import Loaded, load
 from ..errors import DataError, SettingError
 from ..job import Job
-from ..learning.public_fit import LEAST_ROWS
-from ..learning.worker import Worker
-from ..protocols import (
-    Averaging,
-    AveragingRun,
-    Distillation,
-    DistillationRun,
-    Prompting,
-    PromptingRun,
-    Ready,
-    Split,
-    SplitRun,
-)
 from ..protocols.distillation.settings import REST
-from ..protocols.split import terms_of
-from ..records import ClientId, Example
+from ..records import Example
 from ..tasks.task import reads_of
 
 OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
@@ -36,13 +22,13 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
         DataError: if they are missing, or lack a column that the task needs.
         SettingError: if they are to be the rest of the training rows, and there is none.
     """
-    settings = job.protocol
-    if not isinstance(settings, Distillation):
+    wanted = job.protocol.public_examples
+    if wanted is None:
         return []
     if divided.public is not None:
         return list(divided.public)
-    key = job.task.required[0]
-    if settings.public == REST:
+    key, (source, limit) = job.task.required[0], wanted
+    if source == REST:
         if not divided.rest:
             raise SettingError(
                 "protocol.public: rest stands for the training rows that data.limit.train leaves out, and it leaves none out; set data: "
@@ -62,74 +48,11 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
                 "stands in validation or test data too; lower data.limit.train, or name a file of public examples"
             )
     else:
-        examples = _load(job, settings.public, warn)
+        examples = _load(job, source, warn)
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
         if shared:
             warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
-    return _limited(examples, settings.public_limit, job.seed, warn)
-
-
-def ready_protocol(
-    settings: Averaging | Distillation | Split | Prompting,
-    worker: Worker,
-    *,
-    job: Job,
-    public: Sequence[Example],
-    divided: Divided,
-    cuts: Mapping[ClientId, int],
-    warn: Callable[[str], None],
-) -> Ready:
-    """Return the job's protocol with all that it needs besides its `settings`.
-
-    Args:
-        cuts: of the clients whose model is cut elsewhere than the job's.
-
-    Raises:
-        SettingError: if it does not go with the task, or no public example can be used.
-    """
-    if isinstance(settings, Split):
-        split = SplitRun(terms=terms_of(settings, worker, cuts))
-        warn(split.notice)
-        return split
-    if isinstance(settings, Prompting):
-        prompting = PromptingRun(settings=settings, worker=worker, base=job.base)
-        for text in prompting.method.notes(job.stop.rounds, job.stop.patience):
-            warn(text)
-        return prompting
-    if isinstance(settings, Averaging):
-        return AveragingRun(settings=settings)
-    ready = DistillationRun(settings=settings, worker=worker, examples=public)
-    if job.stop.keep == "best":
-        warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")
-    if not divided.server_test:
-        warn(
-            "protocol: distillation: without data.test the server's own model is measured nowhere; figures are those of the clients' models"
-        )
-    dropped = ready.public.shard.dropped
-    if dropped:
-        warn(f"{len(dropped)} of {len(public)} public examples cannot be used and are left out; the first: {dropped[0][1]}")
-    _check_use(ready, divided, warn)
-    return ready
-
-
-def _check_use(ready: DistillationRun, divided: Divided, warn: Callable[[str], None]) -> None:
-    """Raise SettingError if nothing can be learned from the public examples, and tell which settings come to nothing."""
-    settings, public = ready.settings, ready.public
-    if settings.weight == 0 and not public.labelled:
-        raise SettingError(
-            f"protocol.weight: 0 learns from the labels of public examples alone, and none of the {len(public.shard):,} has one; set weight: "
-            "0.5 or 1 to learn from logits, or give the public examples labels"
-        )
-    if settings.weight == 0 and public.labelled < len(public.shard):
-        warn(f"protocol.weight: 0 learns from labels alone: {len(public.shard) - public.labelled:,} public examples have none")
-    if settings.refine_every != Distillation.refine_every and not settings.refine:
-        warn("protocol.refine_every does nothing without refine: label-statistics")
-    least = min([len(public.shard), *map(len, divided.train.values())])
-    if settings.refine and least < LEAST_ROWS:
-        warn(
-            f"protocol.refine: rows are scored from {LEAST_ROWS} examples on, of a client's own and of public ones, and somebody has {least}: "
-            + ("label counts alone count there" if settings.label_counts else "such a client has no say in the draw")
-        )
+    return _limited(examples, limit, job.seed, warn)
 
 
 def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:

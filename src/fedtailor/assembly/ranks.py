@@ -10,10 +10,10 @@ from ..federation.ranked import RankOf
 from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
-from ..personalization import Dual, FineTune, Shared
-from ..protocols import Distillation
+from ..pairs import technique
+from ..personalization import dual_of
 from ..records import ClientId
-from ..tuning import Lora, LoraAmong
+from ..tuning import LoraAmong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,10 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
         tuning: the job's, with `initial` as a path.
 
     Raises:
-        SettingError: if an override names no client, does not fit the tuning, or the aggregation needs equal ranks; or if the rule carries
-            factors and the tuning or the personalization cannot.
+        SettingError: if an override names no client, does not fit the tuning, or the aggregation needs equal ranks.
     """
     rule: Any = job.protocol.aggregation
     carry = traits_of(rule).carry
-    if carry:
-        _check_carrying(job)
     overrides = _overrides(job, divided)
     if not overrides:
         return Ranks(shared=LoraAmong(tuning=tuning, carry=carry) if carry else tuning)
@@ -80,7 +77,7 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
         )
     tuning: Any = job.tuning
     ranks_differ = any((own.tuning.rank, own.tuning.alpha) != (None, None) for own in job.clients.overrides.values())
-    if ranks_differ and not isinstance(tuning, Lora):
+    if ranks_differ and technique("tuning", tuning).lack("factors") is not None:
         raise SettingError(
             f"clients.overrides does not go with tuning: {tuning.kind}: rank and alpha are those of tuning: lora; choose it, or leave the "
             "overrides out"
@@ -98,16 +95,13 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             )
         if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
             found[client] = (rank, float(alpha))
-    if found and isinstance(job.personalization, Dual):
+    if found and dual_of(job.personalization):
         raise SettingError(
             f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
             "overrides out, or choose personalization: finetune"
         )
     rule: Any = job.protocol.aggregation
-    apart = (
-        isinstance(job.protocol, Distillation) and not traits_of(job.protocol.aggregation).needs_weights
-    )  # nobody's weights meet another's
-    if found and not apart and not traits_of(rule).any_ranks:
+    if found and not job.protocol.apart and not traits_of(rule).any_ranks:
         client, (rank, alpha) = next(iter(found.items()))
         raise SettingError(
             f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "
@@ -115,18 +109,3 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             "or flora, or leave the overrides out"
         )
     return found
-
-
-def _check_carrying(job: Job) -> None:
-    """Raise SettingError unless tuning and personalization go with factors that are carried."""
-    kind = getattr(job.protocol.aggregation, "kind", "")
-    if not isinstance(job.tuning, Lora):
-        raise SettingError(
-            f"protocol.aggregation: {kind} does not go with tuning: {job.tuning.kind}: it carries LoRA factors beside the trained ones; choose "
-            "tuning: lora, or aggregation: fedavg, which takes any tuning"
-        )
-    if not isinstance(job.personalization, Shared | FineTune):
-        raise SettingError(
-            f"personalization: {job.personalization.kind} does not go with protocol.aggregation: {kind}: what is carried beside the trained factors "
-            "belongs to those that all share; choose personalization: finetune, or aggregation: lora-fair"
-        )

@@ -1,23 +1,24 @@
 """Whether a robust rule has the clients that it takes."""
 
 import math
+from typing import Any
 
 from ..errors import SettingError
 from ..interfaces import Plan, traits_of
-from ..protocols import Averaging
+from ..pairs import technique
 from .fits import Warn
 
 
-def check_robust(protocol: object, plan: Plan, warn: Warn) -> None:
+def check_robust(protocol: Any, plan: Plan, warn: Warn) -> None:
     """Report that a rule counts all clients alike where the job weights them.
 
     Raises:
         SettingError: if a round asks fewer clients than the rule can work on.
     """
-    if not isinstance(protocol, Averaging):
+    if technique("protocol", protocol).lack("updates") is not None:
         return
     traits, asked = traits_of(protocol.aggregation), round(plan.expected)
-    name = f"protocol.aggregation: {getattr(protocol.aggregation, 'kind', type(protocol.aggregation).__name__)}"
+    name = technique("aggregation", protocol.aggregation, path="protocol.aggregation").name
     if asked < traits.least:
         hostile = getattr(protocol.aggregation, "hostile", None)
         why = f" with hostile: {hostile} (2 f + 3)" if hostile else ""

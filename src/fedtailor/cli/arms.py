@@ -54,12 +54,13 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     """Write the means and the plots, and print the table."""
     from ..report.plots.arms_plot import plot_against_bytes, plot_crossover
     from ..report.several.arms import show_arms, with_lost
+    from ..storage import write_text
     from ..studies.arms import ARM
     from ..studies.sweep_figures import directions_in, spread
 
     own = directions_in(swept.table, swept.folder)
     means = with_lost(spread(swept.table, swept.axes), metric=recipe.metric, base=recipe.base, own=own)
-    (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
+    write_text(swept.folder / "means.csv", means.to_csv(index=False))
     settings = [axis.name for axis in swept.axes if axis.name not in (ARM, "seed")]
     crossover = _crossover(recipe, means)
     plot_against_bytes(means, settings=settings, metric=recipe.metric, folder=swept.folder)

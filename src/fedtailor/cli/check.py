@@ -47,11 +47,25 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
 
 def _show_retrieval(job: "RetrievalJob") -> None:
     """Print who would hold how many documents, and what would leave them."""
+    from ..retrieval.evaluate import read_questions
     from ..running.retrieving import deal
 
-    for client, documents in deal(job).items():
+    dealt, protocol = deal(job), job.protocol
+    router = "every client is asked" if protocol.router is None else f"{protocol.router.count} centroids a client"
+    questions = (
+        "none: nothing is measured" if job.data.questions is None else f"{len(read_questions(job.path(job.data.questions))):,}"
+    )
+    out().print(f"  {job.name}  is a job that can run; nothing was indexed or written", soft_wrap=True)
+    facts = [
+        ("protocol", f"retrieval, {protocol.score.kind}, top_k {protocol.top_k}; {router}"),
+        ("embedder", job.backbone),
+        ("reader", job.task.reader),
+        ("questions", questions),
+        ("share", f"{protocol.share}: {protocol.lets_out}"),
+    ]
+    out().print(_facts(facts))
+    for client, documents in dealt.items():
         out().print(f"  {client}: {len(documents):,} documents")
-    out().print(f"  share: {job.protocol.share}: {job.protocol.lets_out}", soft_wrap=True)
 
 
 def rendered(plan: Plan) -> Iterator["RenderableType"]:

@@ -79,13 +79,13 @@ def _assembled(job: JobFile, settings: Overrides) -> "Parts":
     """Return the parts of a split job; raise SettingError if it is another."""
     from ..errors import SettingError
     from ..job import Job
-    from ..protocols import Split
+    from ..pairs import technique
 
     loaded = Job.load(job, settings or [])
-    if not isinstance(loaded.protocol, Split):
-        kind = loaded.to_dict()["protocol"]["kind"]
+    protocol = technique("protocol", loaded.protocol)
+    if protocol.lack("cut") is not None:
         raise SettingError(
-            f"fedtailor cut is for jobs with protocol: split, and this one has protocol: {kind}; add 'protocol={{kind: split, cut: 1}}' to see "
+            f"fedtailor cut is for jobs with protocol: split, and this one has {protocol.name}; add 'protocol={{kind: split, cut: 1}}' to see "
             "what cuts of its backbone would cost"
         )
     with waiting(err(), "reading the data and the backbone"):
@@ -123,10 +123,9 @@ def _costs(parts: "Parts", means: "Means") -> "dict[str, dict[int, CutCost | str
 
 
 def _terms(parts: "Parts") -> "Terms":
-    from ..protocols import SplitRun
-
-    assert isinstance(parts.protocol, SplitRun)
-    return parts.protocol.terms
+    protocol: Any = parts.protocol  # of split learning: `_assembled` has seen to it
+    found: Terms = protocol.terms
+    return found
 
 
 def _as_json(worst: "Mapping[int, CutCost | str]", choice: "Choice | None", means: "Means") -> dict[str, Any]:

@@ -17,12 +17,13 @@ def init(
     """Write an example job with a comment on every setting."""
     from ..errors import SettingError
     from ..job import example_job
+    from ..storage import write_text
 
     if file.exists() and not force:
         raise SettingError(f"{file} exists already; name another file, or add --force to replace it.")
     if not file.parent.is_dir():
         raise SettingError(f"the folder {file.parent} does not exist; make it first, or name a file in another folder.")
-    file.write_text(example_job(), encoding="utf-8")
+    write_text(file, example_job())
     say("\n  wrote [bold]{file}[/], a job that would run as it is\n", file=file)
     say("  [dim]look   [/] fedtailor check {file}\n  [dim]start  [/] fedtailor run {file}\n", file=file)
 
@@ -32,10 +33,11 @@ def schema(
 ) -> None:
     """Print the JSON schema of job files, for completion and checks in editors."""
     from ..job import Job
+    from ..storage import write_text
 
     text = json.dumps(Job.schema(), indent=2, ensure_ascii=False) + "\n"
     if file is None:
         sys.stdout.write(text)
         return
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
     out().print(f"wrote {file}; put this first in a job file:  # yaml-language-server: $schema={file}", soft_wrap=True)

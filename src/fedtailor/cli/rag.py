@@ -7,7 +7,7 @@ import typer
 
 from .console import err, note, out, print_json
 from .progress import waiting
-from .rag_show import bar, record, show_answer, show_evaluation
+from .rag_show import bar, show_answer, show_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +105,7 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     """Ask a collection: the answer, its sources, and their scores."""
     with waiting(err(), "looking"):
         from ..retrieval import ask as asked
+        from ..retrieval.answered import record
         from ..retrieval.share import LETS_OUT
 
         given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
@@ -116,6 +117,35 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     note(f"  share: {federation.share}: {LETS_OUT[federation.share]}")
     for one in found:
         show_answer(one, with_question=len(found) > 1)
+
+
+@app.command()
+def serve(  # noqa: PLR0917 - Typer passes all by name
+    name: Collection,
+    socket: Annotated[
+        Path | None, typer.Option(help="The socket's file; left out: ask.sock in the folder of the indexes.", metavar="FILE")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option(help="Listen on loopback too: 127.0.0.1:PORT; port 0 takes a free one.", metavar="HOST:PORT")
+    ] = None,
+    top_k: TopK = None,
+    reader: ReaderName = None,
+    score: ScoreKind = None,
+    share: Share = None,
+    verify: Verify = False,
+    router: Routed = None,
+    margin: Margin = None,
+) -> None:
+    """Answer questions until Ctrl-C: POST /ask and POST /v1/chat/completions, on a socket that you alone may open."""
+    from .rag_serve import serve_until_stopped
+
+    with waiting(err(), "loading the embedder and the indexes"):
+        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+        federation, most, reads = _opened(name, given, top_k, reader)
+        folder = _folder_of(name)
+    serve_until_stopped(
+        federation, folder, top_k=most, reader="best-sentence" if reads == NO_READER else reads, socket=socket, http=http
+    )
 
 
 @app.command()
@@ -134,6 +164,8 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
     limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
 ) -> None:
     """Print recall of passages, F1 of answers, and what was sent; beside them the figures of each client's own index alone."""
+    from dataclasses import asdict
+
     from ..retrieval import evaluate as evaluated
     from ..retrieval.collection import make_reader
     from ..retrieval.evaluate import evaluate_alone, read_questions
@@ -149,7 +181,7 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
             if len(federation.clients) > 1
             else {}
         )
-    show_evaluation(found, alone, clients=len(federation.clients), share=federation.share)
+    show_evaluation({**asdict(found), "alone": alone, "clients": list(federation.clients), "share": federation.share})
 
 
 def _opened(name: Path, given: "Mapping[str, Any]", top_k: int | None, reader: str | None) -> tuple["Federation", int, str]:
@@ -179,3 +211,11 @@ def _opened(name: Path, given: "Mapping[str, Any]", top_k: int | None, reader: s
         reader=read if said.get("share") == "answers" and read != NO_READER else "best-sentence",
     )
     return federation, 5 if top_k is None else top_k, read
+
+
+def _folder_of(name: Path) -> Path:
+    """Return where the indexes of a collection or a job are."""
+    from ..job.retrieval import RetrievalJob, is_retrieval
+    from ..running.retrieving import index_folder
+
+    return index_folder(RetrievalJob.load(name)) if is_retrieval(name) else name

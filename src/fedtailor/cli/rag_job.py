@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import out, print_json
-from .rag_show import bar, show_evaluation
+from .rag_show import bar, show_retrieved
 
 if TYPE_CHECKING:
     from ..job.retrieval import RetrievalJob
@@ -15,7 +15,6 @@ def run_job(job: Path, settings: list[str], *, as_json: bool, refused: "Mapping[
     """Carry a job of retrieval out: index at each client, and ask its questions."""
     from ..errors import SettingError
     from ..job.retrieval import RetrievalJob
-    from ..retrieval.share import LETS_OUT
     from ..running.retrieving import run_retrieval
 
     loaded = RetrievalJob.load(job, settings)
@@ -24,14 +23,12 @@ def run_job(job: Path, settings: list[str], *, as_json: bool, refused: "Mapping[
             f"{given[0]} does not go with protocol: retrieval, which trains nothing and runs on this machine; leave it out"
         )
     with bar() as progress:
-        found, folder = run_retrieval(loaded, progress=progress)
+        found = run_retrieval(loaded, progress=progress)
     if as_json:
-        print_json({} if found is None else {"metrics": found.metrics, "asked": found.asked, "up_bytes": found.up_bytes})
+        print_json(found.summary)
         return
-    if found is not None:
-        show_evaluation(found, {}, clients=len([path for path in folder.iterdir() if path.is_dir()]), share=loaded.protocol.share)
-    else:
-        out().print(f"  share: {loaded.protocol.share}: {LETS_OUT[loaded.protocol.share]}", soft_wrap=True)
+    show_retrieved(found.summary)
+    out().print(f"  result  {found.folder}", soft_wrap=True)
     out().print(f'  ask them: fedtailor rag ask {job} "…"', soft_wrap=True, style="dim")
 
 

@@ -2,40 +2,66 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from .console import err, note, out
 
-if TYPE_CHECKING:
-    from ..retrieval.evaluate import Evaluation
 
+def show_evaluation(found: "Mapping[str, Any]") -> None:
+    """Print the figures of all clients beside those of each alone, and what was sent.
 
-def show_evaluation(found: "Evaluation", alone: "Mapping[str, Mapping[str, float]]", *, clients: int, share: str) -> None:
-    """Print the figures of all clients beside those of each alone, and what was sent."""
+    Args:
+        found: what an evaluation came to, as plain values, with `clients` and `share`; `alone` may be empty.
+    """
     from rich.table import Table
 
     from ..retrieval.share import LETS_OUT
 
-    out().print(f"  {found.questions:,} questions, {found.answerable:,} of them with a passage that a client holds")
-    table = Table("", "all clients", "each alone: mean", "best", box=None, padding=(0, 2))
-    for metric, value in found.metrics.items():
+    alone, clients, asked = found.get("alone", {}), len(found["clients"]), found["asked"]
+    out().print(f"  {found['questions']:,} questions, {found['answerable']:,} of them with a passage that a client holds")
+    table = Table("", "all clients", *(["each alone: mean", "best"] if alone else []), box=None, padding=(0, 2))
+    for metric, value in found["metrics"].items():
         values = [one[metric] for one in alone.values() if metric in one]
-        own = [f"{sum(values) / len(values):.3f}", f"{max(values):.3f}"] if values else ["", ""]
+        own = [f"{sum(values) / len(values):.3f}", f"{max(values):.3f}"] if values else []
         table.add_row(metric, f"{value:.3f}", *own)
     out().print(table)
-    saved = (
-        ""
-        if found.asked < clients * 0.75 or found.asked in (0, clients)
-        else ": documents are not separable, routing saves little"
-    )
-    out().print(f"  a question: {found.asked:.1f} of {clients} clients asked{saved}", soft_wrap=True)
+    saved = "" if asked < clients * 0.75 or asked in (0, clients) else ": documents are not separable, routing saves little"
+    out().print(f"  a question: {asked:.1f} of {clients} clients asked{saved}", soft_wrap=True)
     out().print(
-        f"              {found.down_bytes:,.0f} bytes to clients, {found.up_bytes:,.0f} from clients, {found.texts:.1f} texts of theirs",
+        f"              {found['down_bytes']:,.0f} bytes to clients, {found['up_bytes']:,.0f} from clients, {found['texts']:.1f} texts of theirs",
         soft_wrap=True,
     )
-    out().print(f"  share: {share}: {LETS_OUT[share]}", soft_wrap=True)
-    for line in found.notes:
+    out().print(f"  share: {found['share']}: {found.get('lets_out') or LETS_OUT[found['share']]}", soft_wrap=True)
+    for line in found.get("notes", ()):
         note(f"  {line}")
+
+
+def show_retrieved(summary: "Mapping[str, Any]") -> None:
+    """Print what a job of retrieval came to, from its summary.json."""
+    from rich.table import Table
+
+    table = Table("clients", "documents", "passages", box=None, padding=(0, 2))
+    for client, counts in summary["clients"].items():
+        table.add_row(client, f"{counts['documents']:,}", f"{counts['passages']:,}")
+    out().print(f"  {summary['job_name']} · retrieval", soft_wrap=True)
+    out().print(table)
+    if "metrics" in summary:
+        show_evaluation(summary)
+    else:
+        out().print(f"  share: {summary['share']}: {summary['lets_out']}", soft_wrap=True)
+
+
+def retrieval_summary(folder: Path) -> dict[str, Any] | None:
+    """Return what a job of retrieval came to, from its folder; None if it is not one of these."""
+    from ..errors import DataError
+    from ..run_files import read_json_file
+
+    try:
+        found = read_json_file(folder / "summary.json")
+    except DataError:
+        return None
+    return found if isinstance(found, dict) and found.get("protocol") == "retrieval" else None
 
 
 def show_answer(one: Any, *, with_question: bool) -> None:
@@ -68,35 +94,6 @@ def show_answer(one: Any, *, with_question: bool) -> None:
         for client, id in hit.twins:
             console.print(Text(f"      the same text: {client}: {id}", style="dim"))
     console.print()
-
-
-def record(one: Any) -> dict[str, Any]:
-    """Return an answer as a value for JSON."""
-    sources = [
-        {
-            "client": hit.client,
-            "id": hit.passage.id,
-            "file": hit.passage.file,
-            "page": hit.passage.page or None,
-            "title": hit.passage.title,
-            "score": hit.score,
-            "cosine": hit.cosine,
-            "bm25": hit.bm25,
-            "text": hit.passage.text,
-            "twins": [list(twin) for twin in hit.twins],
-        }
-        for hit in one.found.hits
-    ]
-    cited = [evidence.hit + 1 for evidence in one.answer.evidence[:1]]
-    return {
-        "question": one.found.question,
-        "answer": one.answer.text,
-        "supported": one.answer.supported,
-        "cited": cited,
-        "sources": sources,
-        "asked": list(one.found.asked),
-        "notes": list(one.found.notes),
-    }
 
 
 @contextmanager

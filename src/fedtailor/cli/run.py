@@ -66,6 +66,10 @@ def run(  # noqa: PLR0917 - Typer passes all by name
             f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
+    if resume is not None and (resume / "collection.json").is_file():
+        raise SettingError(
+            f"{resume} has the indexes of a job of retrieval: run the job again, without --resume, and only what has changed is indexed"
+        )
     with collection_paused(keep=True), waiting(err(), "reading the job"):
         searched = job if job is not None and resume is None and _is_retrieval(job) else None
         loaded = None if searched else _job(job, settings or [], resume)

@@ -61,10 +61,11 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
 def _write_means(swept: "Swept", *, metric: str, plot: bool) -> list[Path]:
     """Write the means over seeds and the plot; return the files of the plot."""
     from ..report.plots.plot import plot_sweep
+    from ..storage import write_text
     from ..studies.sweep_figures import spread
 
     means = spread(swept.table, swept.axes)
-    (swept.folder / "means.csv").write_text(means.to_csv(index=False), encoding="utf-8")
+    write_text(swept.folder / "means.csv", means.to_csv(index=False))
     along, others = _first_swept(swept.axes)
     if not plot or along == "seed":
         return []

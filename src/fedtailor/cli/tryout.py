@@ -12,7 +12,6 @@ from .progress import waiting
 
 if TYPE_CHECKING:
     from ..export import Customized
-    from ..tasks import LabelLikelihood
 
 MOST_LABELS = 3
 
@@ -57,12 +56,12 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
     """Return what the base model and the customized one answer to each text."""
     from ..clock import today
     from ..export import open_run
+    from ..pairs import technique
     from ..running.resume import recorded_clock
-    from ..tasks import LabelLikelihood
     from ..tasks.task import at_moment
 
     done = open_run(folder)
-    if isinstance(done.job.task, LabelLikelihood):
+    if technique("protocol", done.job.protocol).lack("prompts") is None:
         return _labels(done, done.job.task, texts)
     task = at_moment(done.job.task, recorded_clock(folder) or today())
     prompts = _prompts(task, done.backbone.processor, texts, more)
@@ -101,7 +100,7 @@ def _answer(done: "Customized", task: Any, model: Any, prompts: list[list[int]])
     return generate(model, tokenizer, prompts, done.job.evaluation.generate, ends=task_ends(task, tokenizer))
 
 
-def _labels(done: "Customized", task: "LabelLikelihood", texts: list[str]) -> tuple[list[str], list[str]]:
+def _labels(done: "Customized", task: Any, texts: list[str]) -> tuple[list[str], list[str]]:
     """Return the likeliest labels without a prompt, and with the one that the run found."""
     import torch
 

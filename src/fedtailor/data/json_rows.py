@@ -1,17 +1,12 @@
 """Tables as JSON: a list of objects, or an object a line."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 from ..errors import DataError
+from ..text_files import Twice, once_each
 from .table import FROM_1, Row, Table, from_rows, numbered_from_1
 
 EXAMPLE = '{"input": ..., "target": ...}'
-
-
-class _Twice(ValueError):
-    """An object has a key twice."""
 
 
 def json_lines(text: str, where: str) -> Table:
@@ -47,12 +42,12 @@ def json_array(text: str, where: str) -> Table:
 def _parsed(text: str, where: str) -> object:
     try:
         try:
-            return json.loads(text, object_pairs_hook=_once_each)
-        except (json.JSONDecodeError, _Twice):
+            return json.loads(text, object_pairs_hook=once_each)
+        except (json.JSONDecodeError, Twice):
             raise
         except ValueError:  # a whole number of more digits than Python reads; nobody may need it
-            return json.loads(text, object_pairs_hook=_once_each, parse_int=_digits)
-    except _Twice as error:
+            return json.loads(text, object_pairs_hook=once_each, parse_int=_digits)
+    except Twice as error:
         raise DataError(
             f"{where} has an object with the key {str(error)!r} twice; rename one of them, so that each name comes once"
         ) from None
@@ -63,14 +58,6 @@ def _parsed(text: str, where: str) -> object:
         raise DataError(
             f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: was the file cut off?"
         ) from error
-
-
-def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
-    return found
 
 
 def _digits(text: str) -> int | str:

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from ..text_files import Twice, once_each
 from .cells import cell
 
 NO_MESSAGES = "holds no list of two or more {role, content}, none empty, the last one of role assistant,"
@@ -47,10 +48,16 @@ def _written_list(text: str) -> object:
 
 
 def conversation(value: object) -> dict[str, object] | None:
-    """Return input, target and messages of a conversation: the last answer, and all that was said before it; None if it is none."""
+    """Return input, target and messages of a conversation: the last answer, and all that was said before it; None if it is none.
+
+    Raises:
+        Twice: if it is a JSON text with an object that has a name twice.
+    """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=once_each)
+        except Twice:
+            raise
         except (ValueError, RecursionError):
             return None
     said = value if isinstance(value, list) else []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..pictures import NotAPicture, Picture, picture_of
+from ..text_files import Twice
 from .cells import Unreadable, written
 from .columns import Wanted
 from .faults import FILL, Faults
@@ -77,10 +78,7 @@ class Check:
     def _value(self, row: int, value: object, faults: Faults) -> object:
         """Return what the task needs, made of a cell that is more than a text, or note that it does not fit."""
         if self.talk:
-            talk = conversation(value)
-            if talk is None:
-                faults.add(row, self.called, NO_MESSAGES, "correct or delete these rows", _shown(value))
-            return Talk(talk or {})
+            return self._conversation(row, value, faults)
         if self.field == "references":
             return self._references(row, value, faults)
         if self.field == "label" and isinstance(value, str):
@@ -92,6 +90,16 @@ class Check:
             what = "holds no label" if self.field == "label" else "holds no text"
             faults.add(row, self.called, what, "convert the column to text, or name another one in data.columns", _shown(value))
         return None if isinstance(value, Unreadable) else value
+
+    def _conversation(self, row: int, value: object, faults: Faults) -> Talk:
+        said, found = NO_MESSAGES, _shown(value)
+        try:
+            talk = conversation(value)
+        except Twice as fault:
+            talk, said, found = None, "holds an object that has a key twice", f"{str(fault)!r} twice"
+        if talk is None:
+            faults.add(row, self.called, said, "correct or delete these rows", found)
+        return Talk(talk or {})
 
     def _references(self, row: int, value: object, faults: Faults) -> list[str] | None:
         try:

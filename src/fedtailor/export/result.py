@@ -20,7 +20,7 @@ from ..run_files import check_sealed, how_to_resume
 from ..tasks import pooling_of
 from ..tasks.text.generate import end_tokens
 from ..tasks.text.tokenization import leading_marks
-from ..tuning import Form, Lora, Untrained, keeps_weights, written
+from ..tuning import Form, as_saved, keeps_weights, written
 from .card import model_card
 from .check import Reader, Sample, check_loads, take_sample
 from .forms import check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
@@ -79,7 +79,7 @@ def export(run_folder: Path, *, to: Form | None, folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingError(f"the folder to export to, {folder}, is not empty; name another one")
     job, summary, result = _read_run(run_folder)
-    to = to or ("prompt" if isinstance(job.tuning, Untrained) else "merged")
+    to = to or written(job.tuning).usual
     check_early(job.tuning, to)
     if to == "prompt":
         with whole_folder(folder) as fresh:
@@ -149,7 +149,7 @@ def open_run(run_folder: Path) -> Customized:
         tuning = replace(tuning, initial=None)
     with quiet_transformers():
         try:
-            tuning = tuning.as_saved(adapter) if isinstance(tuning, Lora) else tuning
+            tuning = as_saved(tuning, adapter)
             model = tuning.attach(backbone.model, job.seed)
             tuning.restore(model, adapter)
         except (SettingError, OSError, ValueError, RuntimeError, KeyError) as fault:

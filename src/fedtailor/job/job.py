@@ -28,9 +28,8 @@ from ..text_files import expanded
 from ..tuning import TUNINGS, UNTRAINED, Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
-from .other_tasks import check_of_texts
-from .prompting import check_prompting, untrained_if_prompting
 from .readers import STRICT, Readers, Registry
+from .together import check_job, with_usual_tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,7 @@ class Job(BaseModel):
             SettingError: one paragraph on all that is wrong.
         """
         try:
-            super().__init__(**untrained_if_prompting(settings))
+            super().__init__(**with_usual_tuning(settings))
         except ValidationError as error:
             raise SettingError(
                 explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))
@@ -160,17 +159,7 @@ class Job(BaseModel):
                 )
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
-        if isinstance(self.protocol, Distillation) and not isinstance(self.personalization, Shared):
-            raise SettingError(
-                f"personalization: {self.personalization.kind} does not go with protocol: distillation, where each client has a model "
-                "of its own already; leave personalization out, or choose protocol: averaging."
-            )
-        check_prompting(self.task, self.tuning, self.protocol, self.personalization)
-        check_of_texts(self.task, self.protocol, self.personalization)
-        if isinstance(self.protocol, Split) and self.protocol.local.checkpointing:
-            raise SettingError(
-                "protocol.local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out."
-            )
+        check_job(self)
         allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
         if self.evaluation.own_metrics and not scores_answers(self.task.figures):
             raise SettingError(

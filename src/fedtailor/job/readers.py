@@ -219,7 +219,7 @@ def _add_notes(cls: type, schema: dict[str, Any]) -> None:
 
 
 def field_notes(cls: type) -> dict[str, str]:
-    """Return the comment behind each field in the source of `cls`, so that editors and hints can show it.
+    """Return the comment behind each field in the source of `cls` and its bases, so that editors and hints can show it.
 
     It stands on a line of the field: where a long one is wrapped, on the line of its default.
     """
@@ -230,7 +230,7 @@ def field_notes(cls: type) -> dict[str, str]:
         return {}
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string.lstrip("# ").strip() for token in tokens if token.type == tokenize.COMMENT}
-    notes: dict[str, str] = {}
+    notes = {name: note for base in cls.__bases__ if is_dataclass(base) for name, note in field_notes(base).items()}
     for item in body:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id in field_names(cls):
             lines = range(item.lineno, (item.end_lineno or item.lineno) + 1)

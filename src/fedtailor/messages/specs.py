@@ -17,6 +17,7 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "public-fit",
     "label-counts",
     "prompt-scores",
+    "critiques",
     "scores",
     "answers",
     "passages",

@@ -5,7 +5,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from ..causes import cause_of
+from ..causes import UNKNOWN, cause_of, detail_of
 from ..errors import BackboneError
 from ..user_cache import cache_folder
 from .build import bounded_build, check_numbers
@@ -15,6 +15,8 @@ from .gguf_file import check_is_gguf, read_gguf
 from .quiet import quiet_transformers
 
 FORM = "v1"  # changes when the conversion does
+OF_THE_FILE = (UNKNOWN, "damaged", "number", "nesting", "code", "version")  # causes against which another form of the model helps
+OF_THE_PLACE = ("disk full", "file too large", "read-only", "permission", "disk fault", "name too long", "missing")
 
 
 def converted(source: Path) -> Path:
@@ -34,10 +36,18 @@ def converted(source: Path) -> Path:
             with whole_folder(target) as fresh:
                 _convert(source, fresh)
     except OSError as fault:
-        raise BackboneError(
-            str(cause_of(fault, f"{source} could not be converted to safetensors in {cache_folder()}"))
-        ) from fault
+        raise _fault(source, fault) from fault
     return target
+
+
+def _fault(source: Path, fault: BaseException) -> BackboneError:
+    """Return what a conversion that failed says: what to do against its cause, which may be the file's or the place's that is written to."""
+    where = f"{source} could not be converted to safetensors in {cache_folder()}"
+    cause = cause_of(fault, where)
+    if cause.name in OF_THE_FILE:
+        found = f"{where}: transformers does not read it so ({detail_of(fault)})" if cause.name == UNKNOWN else cause.sentence
+        return BackboneError(f"{found}; use the model's folder or hub id, or another GGUF file of it")
+    return BackboneError(f"{cause}{'; FEDTAILOR_CACHE names another folder to write to' if cause.name in OF_THE_PLACE else ''}")
 
 
 def _convert(source: Path, folder: Path) -> None:
@@ -63,8 +73,7 @@ def _convert(source: Path, folder: Path) -> None:
     except BaseException as fault:  # a panic of tokenizers is no Exception
         if is_ours(fault):
             raise
-        cause = cause_of(fault, f"{source} could not be converted to safetensors")
-        raise BackboneError(f"{cause.sentence}; use the model's folder or hub id, or another GGUF file of it") from fault
+        raise _fault(source, fault) from fault
 
 
 def _is_quantized(source: Path) -> bool:

@@ -1,5 +1,6 @@
 """What a failed load says: the key or the file that is at fault, its value, and what to do."""
 
+import importlib.util
 import json
 import shutil
 import tempfile
@@ -90,6 +91,9 @@ def tokenizer_fault(fault: BaseException, folder: Path) -> BackboneError:
     file = folder / "tokenizer.json"
     if file.is_file() and (said := _refused_by_tokenizers(file)) is not None:
         return BackboneError(f"{file} cannot be read as a tokenizer ({said}); {AGAIN}")
+    model = next(iter(sorted(folder.glob("*.model"))), None)
+    if model is not None and not file.is_file() and (said := _refused_as_pieces(model)) is not None:
+        return BackboneError(said)
     path = folder / "tokenizer_config.json"
     settings = read_mapping(path) if path.is_file() else {}
     for key in list(settings)[:MOST_TRIED]:
@@ -116,6 +120,22 @@ def _refused_by_tokenizers(file: Path) -> str | None:
         if is_ours(fault):
             raise
         return detail_of(fault)
+    return None
+
+
+def _refused_as_pieces(file: Path) -> str | None:
+    """Return what hinders the reading of a tokenizer that is a sentencepiece model alone; None if nothing does."""
+    if importlib.util.find_spec("sentencepiece") is None:
+        return (
+            f"{file.parent} has its tokenizer as {file.name} alone, and no tokenizer.json; reading that needs sentencepiece, which is not "
+            "installed: pip install sentencepiece, or take a folder of the model that has a tokenizer.json"
+        )
+    try:
+        importlib.import_module("sentencepiece").SentencePieceProcessor(model_proto=file.read_bytes())
+    except BaseException as fault:
+        if is_ours(fault):
+            raise
+        return f"{file} cannot be read as a sentencepiece model ({detail_of(fault)}); {AGAIN}"
     return None
 
 

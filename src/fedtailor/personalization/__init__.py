@@ -11,7 +11,7 @@ from .fedsa_lora import FedSaLora
 from .finetune import FineTune
 from .none import Shared
 from .pairs.pair import load_personal
-from .technique import OWN, Dual, Personal, Personalization, Turn
+from .technique import OWN, Dual, Personal, Personalization, Turn, dual_of, goes_with_last_round
 
 PERSONALIZATIONS: Mapping[str, type] = {
     "none": Shared,
@@ -39,5 +39,7 @@ __all__ = [
     "Personalization",
     "Shared",
     "Turn",
+    "dual_of",
+    "goes_with_last_round",
     "load_personal",
 ]

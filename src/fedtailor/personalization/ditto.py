@@ -6,9 +6,9 @@ the gradient of any optimizer, before clipping.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..errors import SettingError
 from ..learning.corrections import proximal
@@ -23,6 +23,7 @@ from .technique import Personal, Turn
 class Ditto:
     """All weights are shared, and each client trains a second set of its own, drawn towards the shared one."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"no-pull": False}
     kind: Literal["ditto"] = "ditto"
     pull: Number = 0.1  # the paper's lambda, at least 0: 0 is training alone; it tries 0.05 to 2
     epochs: Epochs | None = None  # passes over the training part for the client's own weights; null: as protocol.local

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -26,13 +26,14 @@ from ..interfaces import Aggregation, Tuning
 from ..learning.local import LocalTraining
 from ..learning.training import Trained
 from ..learning.worker import Worker
+from ..pairs import Need
 from ..tasks import Task
 from ..tensors import Tensors, clone
 from ..tuning.adapters.mixture import load_factors, settings_of
 from ..tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter
 from .pairs.gate import Gates
 from .pairs.pair import save_pair
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_PAIRS, Personal, Turn
 
 WORLD = "world"  # name of the adapter that is the others'
 
@@ -41,6 +42,7 @@ WORLD = "world"  # name of the adapter that is the others'
 class FedAlt:
     """Each client keeps its own LoRA and trains it on, beside a frozen mean of the others', mixed by a gate of its own."""
 
+    needs: ClassVar[Sequence[Need]] = NEEDS_OF_PAIRS
     kind: Literal["fedalt"] = "fedalt"
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -24,6 +24,7 @@ from ..learning.training import Trained
 from ..learning.worker import Worker
 from ..limits import Count, Epochs, LearningRate, Number, Steps, Width
 from ..models.kinds import kind_of
+from ..pairs import Need
 from ..tasks import Task, Writes
 from ..tensors import Tensors, clone
 from ..tuning.adapters.mixture import draw_adapter, dropout_of, load_factors, mixed, save_joined, settings_of
@@ -31,7 +32,7 @@ from ..tuning.adapters.second import activate, active_adapters, adapter_paramete
 from .own_training import check_own, own_local
 from .pairs.instance import InstanceShare, share_of_inputs
 from .pairs.pair import CENTROID, save_pair
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_PAIRS, Personal, Turn
 
 OWN = "own"  # name of the local adapter
 
@@ -40,6 +41,7 @@ OWN = "own"  # name of the local adapter
 class FedDpa:
     """Beside the federated LoRA each client trains a local one; at inference both are mixed, by how alike the input is to its own."""
 
+    needs: ClassVar[Sequence[Need]] = NEEDS_OF_PAIRS
     kind: Literal["feddpa"] = "feddpa"
     variant: Literal["F", "T"] = (
         "F"  # F: the local adapter is trained after the last round; T: in each round, before the global one

@@ -7,9 +7,10 @@ layers of a network that is trained whole; clients start from one draw of these 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..learning.training import Trained
+from ..pairs import USUAL_NEEDS, Need
 from ..tensors import Tensors
 from .home import check_patterns, matching
 from .technique import Personal, Turn
@@ -19,6 +20,7 @@ from .technique import Personal, Turn
 class FedPer:
     """Named weights stay with each client, which trains them together with the shared ones."""
 
+    needs: ClassVar[Sequence[Need]] = tuple(need for need in USUAL_NEEDS["personalization"] if need.word != "whole-model")
     kind: Literal["fedper"] = "fedper"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
 

@@ -6,9 +6,9 @@ Differences: the paper gives neither epochs, rate nor optimizer, so these are ou
 validation loss does not get less keeps the shared weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..errors import SettingError
 from ..learning.local import LocalTraining
@@ -22,6 +22,7 @@ from .technique import Personal, Turn
 class FineTune:
     """After the rounds, each client trains the shared weights on its own examples and keeps the result."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True}
     kind: Literal["finetune"] = "finetune"
     epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used

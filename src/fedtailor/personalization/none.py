@@ -1,10 +1,11 @@
 """No personalization."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..learning.training import Trained
+from ..pairs import Need
 from ..tensors import Tensors
 from .technique import Personal, Turn
 
@@ -13,6 +14,8 @@ from .technique import Personal, Turn
 class Shared:
     """Nothing is personal: every client uses the shared weights."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True}
+    needs: ClassVar[Sequence[Need]] = ()
     kind: Literal["none"] = "none"
 
     @property

@@ -13,9 +13,15 @@ from ..learning.client import ClientState
 from ..learning.local import LocalTraining
 from ..learning.training import Correction, Trained, train_locally
 from ..learning.worker import OnStep, Worker
+from ..pairs import USUAL_NEEDS, Need
 from ..tasks import Task
 from ..tensors import Tensors
 
+NEEDS_OF_PAIRS: Sequence[Need] = (
+    *USUAL_NEEDS["personalization"],
+    Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
+    Need(word="tokens", why="it weighs two adapters by the tokens of a text", remedy="choose finetune, ditto or fedper"),
+)  # of a technique with two adapters
 OWN = "own/"  # a client keeps tensors of its own under their names with this in front
 
 
@@ -172,3 +178,14 @@ class Dual(Protocol):
 
     def placed(self, turn: Turn) -> AbstractContextManager[None]:
         """Let the client's model be the one that `turn.kept` and the shared weights make, inside the block."""
+
+
+def dual_of(technique: Personalization) -> Dual | None:
+    """Return the technique as one that puts a second adapter beside the first; None if it does not."""
+    return technique if isinstance(technique, Dual) else None
+
+
+def goes_with_last_round(technique: Personalization) -> bool:
+    """Return whether what clients keep belongs to the last round's shared weights, and to those of no earlier round."""
+    dual = dual_of(technique)
+    return dual is not None and dual.last_round

@@ -7,7 +7,8 @@ from .budget import Budget, Spending
 from .codec import Codec
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
+from .needs import needs_of
 
 PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec}
 
-__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Codec", "Dp", "Encoded", "Gate", "Spending", "make_gate"]
+__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Codec", "Dp", "Encoded", "Gate", "Spending", "make_gate", "needs_of"]

@@ -11,7 +11,7 @@ from ..errors import DataError, ResumeError, RunError
 from ..interfaces import Plan
 from ..records import ClientId
 from ..run_files import read_json_file
-from ..storage import put_in_place, writing
+from ..storage import write_text
 from .accountant import Release, epsilon_of
 
 FILE = "privacy.json"  # in the run folder
@@ -121,10 +121,7 @@ class Budget:
             ],
             "clients": dict(sorted(self.taken.items())),
         }
-        with writing(file.parent):
-            fresh = file.with_name(f".{file.name}.new")
-            fresh.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-            put_in_place(fresh, file)
+        write_text(file, json.dumps(told, indent=2) + "\n")
 
 
 def _merged(releases: Sequence[Release]) -> list[Release]:

@@ -1,17 +1,41 @@
 """What server and clients say to each other."""
 
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from .averaging import Averaging, AveragingRun
-from .distillation import Distillation, DistillationRun
-from .prompting import METHODS, Method, Prompting, PromptingRun
-from .split import WIRES, Split, SplitRun, Wire
+from .averaging import Averaging, AveragingRun, averaging_run
+from .bench import Bench
+from .distillation import Distillation, DistillationRun, distillation_run
+from .prompting import METHODS, Method, Prompting, PromptingRun, prompting_run
+from .split import WIRES, Split, SplitRun, Wire, split_run
 
-PROTOCOLS: Mapping[str, type] = {"averaging": Averaging, "distillation": Distillation, "split": Split, "prompting": Prompting}
+Settings: TypeAlias = Averaging | Distillation | Split | Prompting
 Ready: TypeAlias = (
     AveragingRun | DistillationRun | SplitRun | PromptingRun
 )  # a protocol with all that it needs besides its settings
+
+PROTOCOLS: Mapping[str, type[Settings]] = {
+    "averaging": Averaging,
+    "distillation": Distillation,
+    "split": Split,
+    "prompting": Prompting,
+}
+MAKERS: Mapping[str, Callable[[Any, Bench], Ready]] = {
+    "averaging": averaging_run,
+    "distillation": distillation_run,
+    "split": split_run,
+    "prompting": prompting_run,
+}
+
+
+def ready_protocol(settings: Settings, bench: Bench) -> Ready:
+    """Return a protocol with all that it needs besides its settings; what somebody should know before a run is said.
+
+    Raises:
+        SettingError: if it does not go with the task or the model.
+    """
+    return MAKERS[settings.kind](settings, bench)
+
 
 __all__ = [
     "METHODS",
@@ -19,13 +43,16 @@ __all__ = [
     "WIRES",
     "Averaging",
     "AveragingRun",
+    "Bench",
     "Distillation",
     "DistillationRun",
     "Method",
     "Prompting",
     "PromptingRun",
     "Ready",
+    "Settings",
     "Split",
     "SplitRun",
     "Wire",
+    "ready_protocol",
 ]

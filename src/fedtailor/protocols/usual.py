@@ -1,11 +1,76 @@
 """What holds of a protocol that says nothing else of itself: of its settings, and of what a run is carried out with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from ..errors import SettingError
 from ..learning.worker import Worker
 from ..records import ClientId, Message, ServerState
 from ..tensors import Tensors
+
+
+class UsualSettings:
+    """Of the settings; see `pairs` for what it gives and needs."""
+
+    kind: Any
+    gives: ClassVar[Mapping[str, bool | str]] = {}
+    own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
+    tuning: ClassVar[str] = "lora"  # of a job that names none
+    in_checkpoint: ClassVar[bool] = (
+        False  # whether a checkpoint holds all trained weights, so that what they began with is not needed any more
+    )
+
+    @property
+    def apart(self) -> bool:
+        """Whether nobody's weights meet another's, so that models and ranks may differ among clients as they like."""
+        return False
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights in messages."""
+        return "float32"
+
+    @property
+    def class_counts(self) -> bool:
+        """Whether evaluations may report counts of classes."""
+        return True
+
+    @property
+    def public_examples(self) -> tuple[object, int | None] | None:
+        """The source of examples that everybody speaks of, and how many of them are taken at most; None where there are none."""
+        return None
+
+    def sent(self, shared: Tensors, round: int) -> list[str]:
+        """Return the names of the tensors that clients train and send in `round`, counted from 1."""
+        return list(shared)
+
+    def check(self, shared: Tensors, trained: Collection[str]) -> None:
+        """Raise SettingError if the aggregation does not fit the exchanged tensors, or these not the names of the trained weights."""
+
+    def check_cuts(self, cuts: Mapping[ClientId, int]) -> None:
+        """Raise SettingError if some clients' models cannot be cut elsewhere than the job's."""
+        for client, cut in cuts.items():
+            raise SettingError(
+                f"clients.overrides.{client}.protocol.cut is {cut}, and protocol: {self.kind} cuts no model; choose protocol: split, or leave it out"
+            )
+
+    def with_rule(self, rule: Any) -> Self:
+        """Return the protocol with another rule of aggregation."""
+        return replace(self, aggregation=rule)  # type: ignore[type-var]
+
+    def inlined(self, base: Path) -> Mapping[str, Any]:
+        """Return the settings that name files, by dotted name, with what the files hold in their place: for a server that has not the files.
+
+        Args:
+            base: that their paths are relative to.
+        """
+        return {}
+
+    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+        """Return the settings as sites get them, without what is the server's own; `sent` stands for data that come with messages."""
+        return told
 
 
 class UsualRun:

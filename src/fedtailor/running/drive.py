@@ -25,7 +25,7 @@ from .lock import FolderLock
 from .measure import Evaluator, Notify
 from .progress import Progress
 from .result import Result
-from .resume import check_run_folder, check_same_job, check_same_parts, recorded_clock
+from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
 from .summary import not_fallen, nothing_better
 
 Watcher = Callable[[str, Mapping[str, object]], None]
@@ -139,6 +139,8 @@ def _carry_out(
     progress = folder.load(notify)
     resumed = progress is not None
     warnings += check_progress(parts, progress)
+    if progress is not None:
+        warnings += check_left(parts.job, path, progress, _stopped(parts, progress) or _search_ended(parts, progress))
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     write_settings(parts, folder, environment)
@@ -236,6 +238,11 @@ def _evaluate_round(evaluator: Evaluator, progress: Progress, parts: Parts) -> N
         row["validation_loss"] = moment.validation_loss
     if parts.protocol.trains and index == job.evaluation.every and progress.figures["best_round"] == 0:
         evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
+
+
+def _search_ended(parts: Parts, progress: Progress) -> str | None:
+    """Return "search" if the protocol has come to its own end, which a run notices only when it asks for the next round."""
+    return "search" if progress.state.version >= parts.protocol.most_rounds(parts.job.stop.rounds) else None
 
 
 def _stopped(parts: Parts, progress: Progress) -> str | None:

@@ -17,8 +17,8 @@ from ..causes import detail_of
 from ..errors import DataError, ResumeError
 from ..printable import json_text
 from ..records import ServerState
-from ..run_files import SEALS, WHAT, finite, read_json_file, sealed_hashes
-from ..storage import StorageError, put_in_place, sha256_of, sync_file, sync_folder, text_sha256, writing
+from ..run_files import ABSENT, SEALS, WHAT, finite, read_json_file, sealed_hashes
+from ..storage import StorageError, put_in_place, sha256_of, sync_file, sync_folder, text_sha256, write_text, writing
 from ..tensors import Tensors
 from ..text_files import check_regular
 from .lock import NAME as LOCK
@@ -65,9 +65,7 @@ class RunFolder:
         with self.writing():
             target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            fresh = target.with_name(f".{target.name}.new")
-            fresh.write_text(text, encoding="utf-8")
-            put_in_place(fresh, target)
+            write_text(target, text)
 
     def write_settings(self, texts: Mapping[str, str]) -> None:
         """Replace files that must not change between two starts; their hashes are sealed, and nothing else is any more.
@@ -75,7 +73,7 @@ class RunFolder:
         Killed at any moment, the folder's seals fit its files, the old or the new ones.
         """
         fresh = {name: [text_sha256(text)] for name, text in texts.items()}
-        before = sealed_hashes(self.path)
+        before = {name: [ABSENT] for name in texts if not (self.path / name).exists()} | sealed_hashes(self.path)
         self.write_json(SEALS, {name: [*before.get(name, []), *hashes] for name, hashes in fresh.items()})
         for name, text in texts.items():
             self.write_text(name, text)

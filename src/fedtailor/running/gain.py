@@ -47,7 +47,7 @@ def _known(parts: Parts, progress: Progress, round: int) -> dict[str, float]:
     where round 0 was measured of the backbone alone."""
     if round == 0 and begins_elsewhere(parts.worker.model):
         return {}
-    if not parts.protocol.own_models and getattr(parts.protocol, "wire", "float32") != "float32":
+    if not parts.protocol.own_models and parts.protocol.settings.dtype != "float32":
         return {}
     return _measured(progress, round)
 

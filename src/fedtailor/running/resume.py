@@ -11,6 +11,7 @@ from ..errors import DataError, ResumeError
 from ..job import Job
 from ..learning.local import LocalTraining
 from ..run_files import check_sealed, read_json_file
+from .progress import Progress
 
 READING = 2  # raised when the same files give other examples, clients or parts; runs before it was noted have none
 NOTED_SINCE = (
@@ -39,6 +40,7 @@ MAY_CHANGE = (  # on --resume: what changes neither the data nor what the weight
     "device",
     "data.cache",
 )
+OF_NO_ROUND = ("stop", "threads", "device", "data.cache")  # of these: what a run may be given that has no round left
 SEALED = ("job.yaml", "environment.json", "manifest.json")
 SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # else the figures agree, the bits may not
 
@@ -82,7 +84,7 @@ def check_same_job(job: Job, path: Path) -> list[str]:
     check_run_folder(path)
     before = Job.load(path / "job.yaml")
     differing = job.differences(before)
-    wrong = [key for key in differing if not any(key == one or key.startswith(f"{one}.") for one in MAY_CHANGE)]
+    wrong = _outside(differing, MAY_CHANGE)
     if wrong:
         raise ResumeError(
             f"the run in {path} was started with other settings: {', '.join(wrong)} differ; on --resume may change: "
@@ -90,6 +92,33 @@ def check_same_job(job: Job, path: Path) -> list[str]:
         )
     old, new = before.to_dict(), job.to_dict()
     return [f"{key} is {_at(new, key)} from here on; it was {_at(old, key)}" for key in differing]
+
+
+def check_left(job: Job, path: Path, progress: Progress, stopped_by: str | None) -> list[str]:
+    """Return a note if the run in `path` has no round left to train, with the setting that gives it some.
+
+    Args:
+        stopped_by: why no round is left: rounds, patience, privacy budget or search; None if there are some.
+
+    Raises:
+        ResumeError: if none is left, and settings were changed that only a further round would use.
+    """
+    done = progress.state.version
+    if stopped_by is None:
+        return []
+    more = f"stop.rounds={done + 1} or more"
+    why, remedy = {
+        "rounds": (f"it has done {done} rounds, and stop.rounds is {job.stop.rounds}", f"add {more}"),
+        "patience": (
+            f"its validation loss has not fallen since round {progress.figures['best_round']}, and stop.patience is {job.stop.patience}",
+            f"add stop.patience=null{f' and {more}' if done >= job.stop.rounds else ''}",
+        ),
+    }.get(stopped_by, (f"its {stopped_by} is at its end", "start a new run"))
+    said = f"the run in {path} has no round left to train: {why}; to train more, {remedy}"
+    idle = _outside(job.differences(Job.load(path / "job.yaml")), OF_NO_ROUND)
+    if idle:
+        raise ResumeError(f"{said}. {', '.join(idle)} would change nothing otherwise")
+    return [said]
 
 
 def check_schedule(local: LocalTraining, *, done: int, planned: int, rounds: int, resumed: bool) -> list[str]:
@@ -155,6 +184,11 @@ def _other_reading(before: dict[str, Any], path: Path) -> ResumeError:
         "read and divided data otherwise, so this version would continue it with other examples; fedtailor show, compare, try and export "
         f"still read it; to train with this version, begin anew: fedtailor run {path / 'job.yaml'} --out FOLDER"
     )
+
+
+def _outside(keys: Sequence[str], sections: Sequence[str]) -> list[str]:
+    """Return the dotted names that are none of these settings, and in none of these sections."""
+    return [key for key in keys if not any(key == one or key.startswith(f"{one}.") for one in sections)]
 
 
 def _is_as_noted(before: Any, now: Any) -> bool:

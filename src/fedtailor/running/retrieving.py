@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from ..job.retrieval import RetrievalJob
 from ..messages import manifest_of
 from ..printable import json_text
 from ..protection import make_gate
-from ..protocols.retrieval import Courier, RetrievalHalf, RetrievalRun
+from ..protocols.retrieval import Courier, Retrieval, RetrievalHalf, RetrievalRun
 from ..records import ClientId, ClientInfo
 from ..retrieval import Federation
 from ..retrieval.client import RetrievalClient
 from ..retrieval.collection import make_reader, open_folders, save_collection
 from ..retrieval.documents import Document, Reading, SourceFile
 from ..retrieval.embedder import Embedder, MiniLm
-from ..retrieval.evaluate import Evaluation, evaluate, read_questions
+from ..retrieval.evaluate import evaluate, evaluate_alone, read_questions
 from ..retrieval.update import update_index
-from ..storage import text_sha256, writing
+from ..storage import text_sha256
+from .folder import RunFolder
 
 
 def index_folder(job: RetrievalJob) -> Path:
@@ -125,34 +127,49 @@ def _through_gate(run: RetrievalRun, clients: Mapping[str, RetrievalClient]) -> 
     return Courier(federation=local, timeout_s=run.settings.timeout_s)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retrieved:
+    """What a job of retrieval came to."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
 def run_retrieval(
     job: RetrievalJob,
     *,
     embedder: Embedder | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, of: None,
-) -> tuple[Evaluation | None, Path]:
-    """Index, ask all questions of the job, and write summary.json beside the indexes."""
-    index(job, embedder=embedder, progress=progress)
-    federation = connect(job, embedder=embedder)
-    if job.data.questions is None:
-        return None, index_folder(job)
-    reader = None if job.task.reader == "none" else make_reader(job.task.reader, federation.embedder)
-    found = evaluate(
-        federation,
-        read_questions(job.path(job.data.questions)),
-        reader,
-        top_k=job.protocol.top_k,
-        progress=lambda done, of: progress("questions", done, of),
-    )
-    summary = {
-        "questions": found.questions,
-        "answerable": found.answerable,
-        "metrics": found.metrics,
-        "asked": found.asked,
-        "down_bytes": found.down_bytes,
-        "up_bytes": found.up_bytes,
+) -> Retrieved:
+    """Index, ask all questions of the job, and write summary.json beside the indexes, and events.jsonl as it goes.
+
+    Run again, only what has changed is indexed: that is how an interrupted one continues.
+    """
+    done = index(job, embedder=embedder, progress=progress)
+    folder = RunFolder(index_folder(job))
+    folder.event("start", name=job.name, share=job.protocol.share, lets_out=job.protocol.lets_out)
+    for client, did in done.items():
+        folder.event("indexed", client=client, documents=did.documents, passages=did.passages, embedded=did.embedded)
+    summary: dict[str, Any] = {
+        "protocol": Retrieval.kind,
+        "job_name": job.name,
         "share": job.protocol.share,
+        "lets_out": job.protocol.lets_out,
+        "clients": {client: {"documents": did.documents, "passages": did.passages} for client, did in done.items()},
     }
-    with writing(index_folder(job)):
-        (index_folder(job) / "summary.json").write_text(json_text(summary, indent=2), encoding="utf-8")
-    return found, index_folder(job)
+    if job.data.questions is not None:
+        summary |= _measured(job, connect(job, embedder=embedder), progress)
+    folder.write_text("summary.json", json_text(summary, indent=2))
+    folder.event("done", metrics=summary.get("metrics", {}))
+    return Retrieved(folder=folder.path, summary=summary)
+
+
+def _measured(job: RetrievalJob, federation: Federation, progress: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Return the figures of all clients together, and of each one's own index alone."""
+    known = read_questions(job.path(job.data.questions))
+    reader = None if job.task.reader == "none" else make_reader(job.task.reader, federation.embedder)
+    most = job.protocol.top_k
+    found = evaluate(federation, known, reader, top_k=most, progress=partial(progress, "questions"))
+    several = len(federation.clients) > 1
+    alone = evaluate_alone(federation, known, reader, top_k=most, progress=partial(progress, "clients alone")) if several else {}
+    return {**asdict(found), "alone": alone}

@@ -12,7 +12,8 @@ from ..errors import SettingError
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.over_clients import pool, pooled_counts, summarize_clients
-from ..protocols import Averaging, AveragingRun, Prompting
+from ..pairs import technique
+from ..protocols import Bench, ready_protocol
 from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
@@ -55,9 +56,10 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     Raises:
         SettingError: if clients with backbones of their own are to train alone, or no weight is trained.
     """
-    if isinstance(job.protocol, Prompting):
+    protocol_of_job = technique("protocol", job.protocol)
+    if protocol_of_job.lack("training") is not None:
         raise SettingError(
-            "a baseline trains in one place or at each client alone, and protocol: prompting trains no weight; for a search on all data in one place set "
+            f"a baseline trains in one place or at each client alone, and {protocol_of_job.name} trains no weight; for a search on all data in one place set "
             "clients: {count: 1}."
         )
     other = next((client for client, own in job.clients.overrides.items() if own.backbone is not None), None)
@@ -73,7 +75,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
         "local": settings["protocol"]["local"],
     }  # nobody talks: local training is left
     of_ranks = [client for client, own in job.clients.overrides.items() if kind == "local" and own.tuning != OwnTuning()]
-    if isinstance(job.protocol, Averaging) and of_ranks:
+    if protocol_of_job.lack("updates") is None and of_ranks:
         protocol["aggregation"] = settings["protocol"]["aggregation"]
     if kind != "local":
         protocol["local"] = {**protocol["local"], "proximal": 0.0}
@@ -89,11 +91,11 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
 
 def _together(parts: Parts, kind: Baseline) -> Parts:
     """Return the parts with one client that trains on everything; the others are evaluated, and train no more."""
-    assert isinstance(parts.protocol, AveragingRun)  # `run_baseline` has seen to it
+    settings: Any = parts.protocol.settings  # of averaging: `baseline_job` has seen to it
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.prepare(examples, parts.worker.processor, keep_examples=False)
-    local = replace(parts.protocol.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
+    local = replace(settings.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
     if kind == "central-steps":
         steps = max(local.steps_per_round(info.examples) for info in infos)
         local = replace(local, steps=steps, accumulate=local.accumulate * asked)
@@ -110,7 +112,9 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     return replace(
         parts,
         job=parts.job,
-        protocol=replace(parts.protocol, settings=replace(parts.protocol.settings, local=local)),
+        protocol=ready_protocol(
+            replace(settings, local=local), Bench(worker=parts.worker, base=parts.job.base, rounds=parts.job.stop.rounds)
+        ),
         states={**parts.states, name: state},
         sampler=replace(parts.sampler, clients=[info], per_round=1),
         ranks={},  # there is one adapter, of the job's rank, and everybody's figures are its

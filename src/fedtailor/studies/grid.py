@@ -102,7 +102,7 @@ def make_grid(job: Path, settings: Sequence[str], baselines: Sequence[str] = ())
         if kind not in get_args(Baseline):
             raise SettingError(f"there is no baseline {kind!r}; choose one of {', '.join(get_args(Baseline))}")
     axes = read_axes(settings)
-    return axes, make_cells(axes, partial(Job.load, job), runs=(FEDERATED, *dict.fromkeys(baselines)))
+    return axes, make_cells(axes, partial(Job.load, job), runs=(FEDERATED, *dict.fromkeys(baselines)), constants=False)
 
 
 def read_axes(settings: Sequence[str]) -> tuple[Axis, ...]:
@@ -122,13 +122,19 @@ def read_axes(settings: Sequence[str]) -> tuple[Axis, ...]:
 
 
 def make_cells(
-    axes: Sequence[Axis], load: Callable[[Sequence[str]], Job], *, runs: Sequence[str] = (FEDERATED,), prefix: str = ""
+    axes: Sequence[Axis],
+    load: Callable[[Sequence[str]], Job],
+    *,
+    runs: Sequence[str] = (FEDERATED,),
+    prefix: str = "",
+    constants: bool = True,
 ) -> list[Cell]:
     """Return a cell for each combination of values and each of `runs`: the first setting changes slowest.
 
     Args:
         load: makes the job with some settings put on top, such as tuning.rank=2.
         prefix: goes in front of the cells' names.
+        constants: whether names have settings of one value, where others have several.
 
     Raises:
         SettingError: if one of the jobs is wrong; the cell is named then.
@@ -142,7 +148,8 @@ def make_cells(
         {axis: place for axis, place in zip(axes, chosen, strict=True)}
         for chosen in itertools.product(*(range(len(axis.values)) for axis in axes))
     ]
-    jobs = [_load(load, picked, prefix) for picked in combinations]
+    several = [axis.name for axis in axes if constants or len(axis.values) > 1] or [axis.name for axis in axes]
+    jobs = [_load(load, picked, prefix, several) for picked in combinations]
     labels = {axis.name: _labels(axis, combinations, jobs) for axis in axes}
     made: dict[tuple[str, str], Cell] = {}
     for number, (picked, job) in enumerate(zip(combinations, jobs, strict=True)):
@@ -154,7 +161,7 @@ def make_cells(
             cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=told, job=job)
             same = {name: value for name, value in settings.items() if cell.settings[name] == value}
             made[key] = replace(cell, settings=dict.fromkeys(settings) | same)
-    return [replace(cell, name=_name(cell, prefix, several=len(runs) > 1)) for cell in made.values()]
+    return [replace(cell, name=_name(cell, several, prefix, beside=len(runs) > 1)) for cell in made.values()]
 
 
 def carried_out(job: Job, run: str) -> Job:
@@ -162,21 +169,21 @@ def carried_out(job: Job, run: str) -> Job:
     return job if run == FEDERATED else baseline_job(job, cast(Baseline, run))
 
 
-def _load(load: Callable[[Sequence[str]], Job], picked: Mapping[Axis, int], prefix: str) -> Job:
+def _load(load: Callable[[Sequence[str]], Job], picked: Mapping[Axis, int], prefix: str, names: Sequence[str]) -> Job:
     try:
         return load([f"{axis.name}={axis.texts[place]}" for axis, place in picked.items()])
     except SettingError as error:
-        name = prefix + cell_name({axis.name: axis.values[place] for axis, place in picked.items()})
+        name = prefix + cell_name({axis.name: axis.values[place] for axis, place in picked.items() if axis.name in names})
         raise SettingError(f"the cell {name} is no job that can run: {error}") from None
 
 
-def _name(cell: Cell, prefix: str, *, several: bool) -> str:
-    """Return the name of a cell's folder: prefix, what the cell depends on, and which of several runs it is."""
-    baseline = several and cell.run != FEDERATED
+def _name(cell: Cell, names: Sequence[str], prefix: str, *, beside: bool) -> str:
+    """Return the name of a cell's folder: prefix, those of the settings that the cell depends on, and which of several runs it is."""
+    baseline = beside and cell.run != FEDERATED
     counting = {
         name: Label(cell.labels[name]) if isinstance(value, dict) else value
         for name, value in cell.settings.items()
-        if not baseline or value is not None
+        if name in names and (not baseline or value is not None)
     }
     return prefix + "_".join([*([cell_name(counting)] if counting else []), *([cell.run] if baseline else [])])
 

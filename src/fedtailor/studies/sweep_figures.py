@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..job import Job
-from ..protocols import Distillation
 from .grid import Axis
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def possible_figures(jobs: Iterable[Job]) -> list[str]:
         metrics |= dict.fromkeys(("loss", *job.task.metrics, *job.evaluation.directions))
         if job.personalization.personal:
             scopes = [*scopes, *(scope for scope in PERSONAL if scope not in scopes)]
-        if isinstance(job.protocol, Distillation):
+        if job.protocol.own_models:
             scopes, public = [*scopes, *(scope for scope in DISTILLED if scope not in scopes)], [*PUBLIC]
     return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [*COSTS, *LEARNING, *public, *COUNTS]
 

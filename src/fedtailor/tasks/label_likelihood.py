@@ -12,6 +12,7 @@ import torch
 
 from ..errors import DataError, SettingError
 from ..limits import Length
+from ..pairs import Need
 from ..records import Example
 from ..text_files import expanded
 from .classification import class_figures
@@ -28,6 +29,7 @@ from .text.tokenization import encode, flat, text_of
 class LabelLikelihood:
     """Text to one of several classes, by a language model without a head: the label whose words are the likeliest behind a prompt."""
 
+    needs: ClassVar[Sequence[Need]] = (Need(word="prompts", remedy="choose protocol: prompting, or task: classification"),)
     kind: Literal["label-likelihood"] = "label-likelihood"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
     max_tokens: Length = 128  # of a text; a longer one loses its end

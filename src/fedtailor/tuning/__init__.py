@@ -9,7 +9,7 @@ from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
 from .learning_rates import usual_head_learning_rate, usual_learning_rate
-from .lora import Lora
+from .lora import Lora, as_saved
 from .none import Untrained, bytes_tensor, prompt_text, tensor_text
 from .peft import PeftMethod
 from .prefix import Prefix
@@ -43,6 +43,7 @@ __all__ = [
     "Prompt",
     "Untrained",
     "Written",
+    "as_saved",
     "attach_saved",
     "begins_elsewhere",
     "bytes_tensor",

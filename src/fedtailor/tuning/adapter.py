@@ -35,7 +35,11 @@ FORMAT = "fedtailor-adapter"
 class Adapter:
     """Train small bottleneck layers behind the sublayers of each block, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.001, "classifier": 0.003}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {
+        "causal": 0.001,
+        "classifier": 0.001,
+        "classifier-head": 0.1,
+    }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         forms=("adapter",), reason="bottleneck layers are not linear, so they join no weights, and PEFT has no such method"
     )

@@ -34,7 +34,11 @@ FILE = "fed_sb.safetensors"  # beside PEFT's files, which hold A and B R
 class FedSB:
     """Train a square matrix between frozen low-rank factors beside the attention weights, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.03, "classifier": 0.03}  # that `auto` stands for
+    learning_rates: ClassVar[Mapping[str, float]] = {
+        "causal": 0.03,
+        "classifier": 0.03,
+        "classifier-head": 0.1,
+    }  # that `auto` stands for
     kind: Literal["fed-sb"] = "fed-sb"
     rank: Width = 64  # sides of the squares: weights trained and bytes sent grow with its square
     alpha: Number = 64  # the product counts alpha / rank

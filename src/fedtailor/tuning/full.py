@@ -21,7 +21,8 @@ class Full:
 
     learning_rates: ClassVar[Mapping[str, float]] = {
         "causal": 0.0001,
-        "classifier": 0.0003,
+        "classifier": 0.0001,
+        "classifier-head": 0.1,
         "denoiser": 0.001,
     }  # that `auto` stands for
     written: ClassVar[Written] = Written(

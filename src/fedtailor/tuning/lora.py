@@ -28,9 +28,11 @@ class Lora:
 
     learning_rates: ClassVar[Mapping[str, float]] = {
         "causal": 0.003,
-        "classifier": 0.01,
+        "classifier": 0.003,
+        "classifier-head": 0.1,
         "denoiser": 0.003,
     }  # that `auto` stands for
+    gives: ClassVar[Mapping[str, bool | str]] = {"factors": True}
     kind: Literal["lora"] = "lora"
     rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
     alpha: Number = 16  # the factors' product counts alpha / rank
@@ -101,15 +103,6 @@ class Lora:
         """
         restore_tensors(self.parameters(model), folder)
 
-    def as_saved(self, folder: Path) -> "Lora":
-        """Return this tuning at the rank and alpha of the adapter in `folder`, which may hold joined factors; it starts from nothing.
-
-        Raises:
-            SettingError: if there is no adapter, or it cannot be read.
-        """
-        config = read_config(folder)
-        return replace(self, rank=config.get("r", self.rank), alpha=config.get("lora_alpha", self.alpha), initial=None)
-
     def _config(self, model: nn.Module) -> Any:
         from peft import LoraConfig
         from transformers.pytorch_utils import Conv1D
@@ -135,3 +128,15 @@ def _names(targets: object) -> tuple[str, ...]:
     if not isinstance(named, tuple | list) or not named or not all(isinstance(name, str) and name for name in named):
         raise SettingError(f"targets is a list of module names such as [q_proj, v_proj], or null, got {targets!r}")
     return tuple(named)
+
+
+def as_saved(tuning: Any, folder: Path) -> Any:
+    """Return a tuning as it was saved in `folder`: LoRA at the rank and alpha of the adapter there, which may hold joined factors.
+
+    Raises:
+        SettingError: if there is no adapter, or it cannot be read.
+    """
+    if not isinstance(tuning, Lora):
+        return tuning
+    config = read_config(folder)
+    return replace(tuning, rank=config.get("r", tuning.rank), alpha=config.get("lora_alpha", tuning.alpha), initial=None)

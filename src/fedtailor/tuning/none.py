@@ -1,6 +1,6 @@
 """No weight is trained: what is exchanged, measured and saved is the text of a prompt, byte for byte."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..pairs import Need
 from ..tensors import Tensors
 from .adapters.over_peft import check_bare
 from .written import Written
@@ -24,8 +25,13 @@ class Untrained:
     learning_rates: ClassVar[Mapping[str, float]] = {}
     any_length: ClassVar[bool] = True  # what is exchanged is as long as the text
     written: ClassVar[Written] = Written(
-        folder="prompt", files=(FILE,), forms=("prompt",), reason="no weight was trained; the result is the text of a prompt"
+        folder="prompt",
+        files=(FILE,),
+        forms=("prompt",),
+        usual="prompt",
+        reason="no weight was trained; the result is the text of a prompt",
     )
+    needs: ClassVar[Sequence[Need]] = (Need(word="prompts", remedy="choose protocol: prompting, or tuning: lora"),)
     kind: Literal["none"] = "none"
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:

@@ -76,8 +76,9 @@ class PeftMethod:
 
     @property
     def learning_rates(self) -> Mapping[str, float]:
-        """What `auto` stands for; tried with IA3."""
-        return {"causal": 3e-2, "classifier": 3e-2}
+        """What `auto` stands for; tried with IA3, LoHa and VeRA."""
+        rate = 3e-2 if self.type == "IA3" else 1e-2
+        return {"causal": rate, "classifier": rate, "classifier-head": 0.1}
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return PEFT's wrapper around the model, in evaluation mode, with the method's weights drawn from `seed`.

@@ -14,7 +14,8 @@ class Written:
 
     folder: Literal["adapter", "model", "prompt"] = "adapter"  # its name in a run
     files: tuple[str, ...] = ("adapter_config.json", "adapter_model.safetensors")  # without which there is no result
-    forms: tuple[Form, ...] = ("merged", "peft")  # in which it can be exported, the usual one first
+    forms: tuple[Form, ...] = ("merged", "peft")  # in which it can be exported
+    usual: Form = "merged"  # the form that is written where none is named
     reason: str = "that form is for bottleneck adapters, and for heads that read the mean"  # why it has no others
     every_weight: bool = False  # all weights of the backbone are trained, in float32
     in_front: bool = False  # what is trained stands before the text, and goes through every block

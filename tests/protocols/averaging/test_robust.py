@@ -58,7 +58,7 @@ def test_who_is_left_out_is_named(make_job, rows, tmp_path):
         ({"protocol__aggregation": {"kind": "bucketing", "rule": "median"}}, "bucketing takes 5"),
         (
             {"protocol__aggregation": "krum", "protection": [{"kind": "dp", "clip": 1.0, "force": True}]},
-            "dp does not go with aggregation: krum",
+            "dp does not go with protocol.aggregation: krum",
         ),
         ({"protocol__aggregation": "median", "personalization": "fedalt"}, "does not go with aggregation: median"),
     ],

@@ -93,7 +93,11 @@ def test_nothing_is_drawn_between_categories_and_what_does_not_depend_on_them_go
     )
     assert [line.get_linestyle() for line in points] == ["None"]
     assert [list(line.get_ydata()) for line in across] == [[0.5, 0.5]]
-    numbers = [{"run": "federated", "along": value, "loss": 1.0, "n": 1} for value in (8, 2)]
+    numbers = [{"run": "federated", "along": value, "loss": 5.73 + value / 1e6, "n": 1} for value in (8, 2)]
     plot_sweep(pd.DataFrame(numbers), along="along", others=["run"], metric="loss", folder=tmp_path)
     (line,) = [line for line in drawn[-1].axes[0].lines if line.get_marker() == "o"]
     assert (line.get_linestyle(), list(line.get_xdata())) == ("-", [2.0, 8.0])
+    drawn[-1].canvas.draw()
+    ticks = drawn[-1].axes[0].yaxis
+    assert ticks.get_offset_text().get_text() == ""
+    assert all(label.get_text().startswith("5.7300") for label in ticks.get_ticklabels())

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import random
 import shutil
 import time
 
@@ -213,6 +214,16 @@ def test_template_that_takes_arguments_as_text_gets_them_so(chatty):
         assert texts(chatty(joins), talk)[1] == '[call]{"city": "Ulm"}<|im_end|>'
 
 
+def test_arguments_with_a_name_twice_stay_as_they_are_written_and_tools_are_refused(chatty):
+    twice = '{"city": "Ulm", "city": "Bonn"}'
+    assert (
+        r"\"city\": \"Ulm\", \"city\": \"Bonn\""
+        in texts(chatty(CALL_TEMPLATE), conversation({"role": "user", "content": "Rain?"}, call(twice)))[1]
+    )
+    with pytest.raises(DataError, match="in the column 'tools'"):
+        texts(chatty(CALL_TEMPLATE), conversation({"role": "user", "content": "Rain?"}, call("{}"), tools=f"[{twice}]"))
+
+
 @pytest.mark.parametrize(
     ("template", "match"),
     [
@@ -266,6 +277,32 @@ def test_clock_of_the_template_is_that_of_the_task(chatty):
     for wrong in ("yesterday", "2026-02-03T00:00:00+01:00", 3):
         with pytest.raises(SettingError, match="clock is a date such as"):
             Generation(chat=True, clock=wrong)
+
+
+def test_calls_of_older_data_are_written_or_refused(chatty):
+    asked, called = {"role": "user", "content": "Rain?"}, {"name": "weather", "arguments": '{"city": "Ulm"}'}
+    talk = conversation(asked, {"role": "assistant", "content": "I look.", "function_call": called}, tools=None)
+    with pytest.raises(DataError, match="example e-1 has tool calls, which the backbone's chat template leaves out"):
+        texts(chatty(CALL_TEMPLATE), talk)
+    writes = CALL_TEMPLATE.replace(
+        "{{ '<|im_end|>\n' }}{% endfor", "{{ '[f]' + m.function_call.name if m.function_call }}{{ '<|im_end|>\n' }}{% endfor", 1
+    )
+    assert texts(chatty(writes), talk)[1] == "I look.[f]weather<|im_end|>"
+    with pytest.raises(DataError, match="tools or tool calls, which only a chat template can write"):
+        Generation().prepare([talk], chatty(), keep_examples=False)
+
+
+def test_what_a_template_draws_is_the_same_each_time_and_draws_from_nobody(chatty):
+    draws = "{{ range(90000) | random }} {{ lipsum(1) }} " + CALL_TEMPLATE
+    random.seed(5)
+    before = random.getstate()
+    one = texts(chatty(draws), example("Who?", "Me."))
+    random.seed(6)
+    assert texts(chatty(draws), example("Who?", "Me.")) == one
+    assert one[1] == "Me.<|im_end|>"
+    random.seed(5)
+    texts(chatty(draws), example("Who?", "Me."))
+    assert random.getstate() == before
 
 
 def test_truncate_says_which_end_goes(chatty):

@@ -5,7 +5,7 @@ import torch
 from tuning_shapes import FOLDERS, disturb, load, logits
 
 from fedtailor.errors import SettingError
-from fedtailor.tuning import Full, Lora, PeftMethod
+from fedtailor.tuning import Full, Lora, PeftMethod, as_saved
 from fedtailor.tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter, further_adapters
 
 TUNING = Lora(rank=2, alpha=4)
@@ -113,16 +113,16 @@ def test_several_are_saved_as_one_plain_adapter_of_the_same_output(model, folder
             parameter.data[:, 2:] = 0
     add(model, "empty", rank=5)  # B is zero: nothing of it is written
     TUNING.save(model, tmp_path / "a")
-    saved = TUNING.as_saved(tmp_path / "a")
+    saved = as_saved(TUNING, tmp_path / "a")
     assert (saved.rank, saved.alpha) == (4, 4)
     alone = saved.attach(load(folder), 1)
     saved.restore(alone, tmp_path / "a")
     torch.testing.assert_close(logits(alone), logits(model), atol=1e-5, rtol=1e-5)
     activate(model, ("own",))
     TUNING.save(model, tmp_path / "own")
-    assert TUNING.as_saved(tmp_path / "own") == Lora(rank=3, alpha=1.5)
+    assert as_saved(TUNING, tmp_path / "own") == Lora(rank=3, alpha=1.5)
     own_only = Lora(rank=3, alpha=1.5).attach(load(folder), 1)
-    TUNING.as_saved(tmp_path / "own").restore(own_only, tmp_path / "own")
+    as_saved(TUNING, tmp_path / "own").restore(own_only, tmp_path / "own")
     torch.testing.assert_close(logits(own_only), logits(model), atol=1e-5, rtol=1e-5)
 
 

@@ -11,7 +11,6 @@ from ...assembly.public import load_public
 from ...data import Divided
 from ...data.divide import load_public_parts
 from ...job import Job
-from ...protocols import Distillation, Prompting
 from ...records import ClientId, Example
 from ...tasks.task import reads_of
 from ..kit.engine_settings import OURS, SERVER, THEIRS
@@ -66,8 +65,6 @@ def settings_of(job: Job) -> dict[str, Any]:
 
 
 def _public(job: Job, parts: Mapping[str, list[Example]]) -> Sequence[Example]:
-    if not isinstance(job.protocol, Distillation):
-        return []
     nothing = Divided(
         train={},
         validation={},
@@ -86,7 +83,6 @@ def _with_whole_paths(job: Job) -> Job:
     """Return the job with its backbone named by a whole path, if it is one, and what it reads of files of prompts written out."""
     path = job.path(job.backbone)
     job = job.replace("backbone", str(path)) if path.exists() else job
-    if isinstance(job.protocol, Prompting):
-        for name, value in job.protocol.method.inlined(job.base).items():
-            job = job.replace(f"protocol.method.{name}", value)
+    for name, value in job.protocol.inlined(job.base).items():
+        job = job.replace(f"protocol.{name}", value)
     return job

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from ...job import Job
 from ...records import ClientId
 from ...running import Result, Watcher
 from ...running.folder import choose_folder
+from ...storage import copy_whole, write_text
 from ..kit.kits import LAST_RUN, admin_kit, check_installed, kit_role
 from ..meeting.meeting import check_for_network
 from .job_folder import settings_of
@@ -64,8 +64,8 @@ def run_on(
             path=path,
             expected=role["sites"],
         ).to_the_end()
-        shutil.copytree(outcome.folder, path, dirs_exist_ok=True)
-    shutil.copyfile(path / "network.json", kit / LAST_RUN)
+        copy_whole(outcome.folder, path, last="summary.json")
+    write_text(kit / LAST_RUN, (path / "network.json").read_text(encoding="utf-8"))
     return Result(folder=path, summary=json.loads((path / "summary.json").read_text(encoding="utf-8")))
 
 

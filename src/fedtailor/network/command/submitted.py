@@ -3,7 +3,6 @@
 import json
 import math
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from ...federation.nvflare.line import HubAway, NetError
 from ...job import Job
 from ...records import ClientId
 from ...running import Watcher
+from ...storage import copy_whole, write_text, writing
 from .job_folder import job_folder
 
 if TYPE_CHECKING:
@@ -220,11 +220,12 @@ class Handed:
         """Write down what --resume needs to find the run at the hub again; a folder that was resumed has it."""
         if self._path is None or (self._path / "network.json").is_file():
             return
-        self._path.mkdir(parents=True, exist_ok=True)
-        (self._path / "job.yaml").write_text(Job.from_dict(self._settings["job"]).to_yaml(), encoding="utf-8")
-        (self._path / "network.json").write_text(json.dumps({"run": self._settings["run"]}), encoding="utf-8")
+        with writing(self._path):
+            self._path.mkdir(parents=True, exist_ok=True)
+        write_text(self._path / "job.yaml", Job.from_dict(self._settings["job"]).to_yaml())
+        write_text(self._path / "network.json", json.dumps({"run": self._settings["run"]}))
 
     def _keep_what_there_is(self, outcome: Outcome) -> None:
         """Bring the state of a run that cannot go on."""
         if outcome.folder.is_dir() and self._path is not None:
-            shutil.copytree(outcome.folder, self._path, dirs_exist_ok=True)
+            copy_whole(outcome.folder, self._path, last="summary.json")

@@ -1,6 +1,7 @@
 """Kits: what the hub, each site and the administrator need to know one another. NVFlare makes the certificates."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
+from ...storage import write_text, writing
 from ...yaml_text import read_yaml_file
 from .engine_settings import SERVER
 from .site_file import write_private
@@ -101,10 +103,11 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     check_installed()
     _check_folder(network, folder)
     authority = folder / AUTHORITY
-    authority.mkdir(parents=True, exist_ok=True)
-    authority.chmod(0o700)
+    with writing(authority):
+        authority.mkdir(parents=True, exist_ok=True)
+        authority.chmod(0o700)
     project = authority / "project.json"
-    project.write_text(json.dumps(_project(network)), encoding="utf-8")  # YAML reads JSON
+    write_text(project, json.dumps(_project(network)))  # YAML reads JSON
     done = subprocess.run(
         [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"],
         capture_output=True,
@@ -118,14 +121,24 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     fresh: list[Path] = []
     for theirs, ours in names.items():
         if not (folder / ours).exists():
-            shutil.copytree(made[-1] / theirs, folder / ours)
-            (folder / ours).chmod(0o700)
+            _copy_private(made[-1] / theirs, folder / ours)
             fresh.append(folder / ours)
         _describe(network, folder / ours, ours)
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
-    (folder / FILE).write_text(json.dumps(_told(network)) + "\n", encoding="utf-8")
-    (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # the kits hold keys
+    write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    """Copy a folder as a whole; only its owner may read it."""
+    fresh = target.with_name(f".{target.name}.new")
+    with writing(target):
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        shutil.copytree(source, fresh, dirs_exist_ok=True)
+        fresh.chmod(0o700)
+        os.replace(fresh, target)
 
 
 def kit_role(kit: Path) -> dict[str, Any]:

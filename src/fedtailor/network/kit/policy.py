@@ -16,6 +16,7 @@ TELLABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
     "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
+    "critiques": "what its own language model says of prompts after seeing examples, scrubbed of spans of these",
     "scores": "how near its passages are to a question, as numbers",
     "answers": "short answers from its passages",
     "passages": "the texts of passages that answer a question",

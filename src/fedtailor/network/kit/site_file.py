@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BackboneError, SettingError
+from ...storage import put_in_place, writing
 from .columns import column_refusals
 from .policy import Policy
 
@@ -109,11 +110,12 @@ def sent_backbone(kit: Path, name: str) -> Path | None:
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file as a whole; only its owner may read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(fresh, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        put_in_place(fresh, path)
 
 
 class Meter:

@@ -6,8 +6,8 @@ from typing import Any
 
 from ...errors import SettingError
 from ...job import Job
-from ...personalization import Dual
-from ...protocols import Distillation, Prompting
+from ...personalization import dual_of
+from ...protocols.distillation.settings import REST
 from ...records import Example, Numeral
 from ..kit.policy import named_classes
 
@@ -36,11 +36,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
     own = {site: _named(override) for site, override in told["clients"]["overrides"].items()}
     told["clients"] = {**told["clients"], "partition": "iid", "overrides": own}
     del told["base"]
-    if isinstance(job.protocol, Distillation):
-        told["protocol"] = {**told["protocol"], "public": SENT}
-    if isinstance(job.protocol, Prompting):  # a pool is the server's, and its prompts come with the messages
-        method = {**told["protocol"]["method"], **job.protocol.method.of_server}
-        told["protocol"] = {**told["protocol"], "method": method}
+    told["protocol"] = job.protocol.for_sites(told["protocol"], sent=SENT)
     if getattr(job.tuning, "initial", None) is not None:
         told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
     return told
@@ -74,15 +70,16 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             "on a network task.labels must be listed in the job: sites do not tell theirs; write task: {kind: classification, labels: [...]}"
         )
-    if isinstance(job.protocol, Distillation) and job.protocol.public == "rest":
+    public = job.protocol.public_examples
+    if public is not None and public[0] == REST:
         raise SettingError(
             "on a network protocol.public: rest has no meaning: the hub has no training rows; name a file of public examples"
         )
-    if getattr(job.tuning, "initial", None) is not None and isinstance(job.protocol, Distillation):
+    if getattr(job.tuning, "initial", None) is not None and job.protocol.own_models:
         raise SettingError(
-            "on a network tuning.initial does not go with protocol: distillation, whose models start at the sites; leave it out, or choose averaging"
+            f"on a network tuning.initial does not go with protocol: {job.protocol.kind}, whose models start at the sites; leave it out, or choose averaging"
         )
-    if getattr(job.tuning, "initial", None) is not None and isinstance(job.personalization, Dual):
+    if getattr(job.tuning, "initial", None) is not None and dual_of(job.personalization) is not None:
         raise SettingError(
             f"on a network tuning.initial does not go with personalization: {job.personalization.kind}, whose start is made at the sites; leave "
             "it out, or choose personalization: finetune"

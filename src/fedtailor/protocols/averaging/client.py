@@ -14,7 +14,7 @@ from ...learning.training import Correction
 from ...learning.training import Trained as LocallyTrained
 from ...learning.worker import OnStep, Spent, Worker
 from ...messages import answer
-from ...personalization import OWN, Dual, Personalization, Turn
+from ...personalization import OWN, Personalization, Turn, dual_of, goes_with_last_round
 from ...records import Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, cast, check_finite, scale, subtract
@@ -99,7 +99,7 @@ class AveragingClient:
         version = asked.own_version
         kept = {} if version is None else own_of(self.state.recall(version))
         self.worker.load(asked.shared, home=kept if self.worker.home else None)
-        dual = self.personalization if version is not None and isinstance(self.personalization, Dual) else None
+        dual = None if version is None else dual_of(self.personalization)
         with nullcontext() if dual is None else dual.placed(self._turn(asked.shared, kept, version or 0, asked.clients)):
             return answer_evaluation(self.worker, self.state, asked)
 
@@ -127,8 +127,7 @@ class AveragingClient:
 
     def _validation(self, moment: str, wanted: Collection[str]) -> float | None:
         """Return the loss of the weights in place on the client's validation part, if it is wanted and they are not but a part of its model."""
-        partial = isinstance(self.personalization, Dual) and self.personalization.last_round
-        if partial or not len(self.state.validation) or moment not in wanted:
+        if goes_with_last_round(self.personalization) or not len(self.state.validation) or moment not in wanted:
             return None
         loss = self.worker.sample_loss(self.state.validation)
         check_loss(f"validation loss {moment} training", loss)

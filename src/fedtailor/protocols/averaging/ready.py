@@ -13,6 +13,7 @@ from ...personalization import Personalization, Shared
 from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
+from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import AveragingClient
@@ -102,3 +103,8 @@ class AveragingRun(UsualRun):
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated."""
         return round_cost(self.local, sizes, examples=examples, tokens_per_example=tokens_per_example)
+
+
+def averaging_run(settings: Averaging, bench: Bench) -> AveragingRun:
+    """Return the protocol with all that a run needs of it."""
+    return AveragingRun(settings=settings)

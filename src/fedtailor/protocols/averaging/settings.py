@@ -5,7 +5,7 @@ Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1, with any aggregatio
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ...aggregation import FedAvg
 from ...errors import SettingError
@@ -13,13 +13,15 @@ from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
 from ...messages import Call
 from ...tensors import Tensors
+from ..usual import UsualSettings
 from .messages import training_call
 
 
 @dataclass(frozen=True, kw_only=True)
-class Averaging:
+class Averaging(UsualSettings):
     """Clients train the shared weights on their own examples; the server averages what changed."""
 
+    in_checkpoint: ClassVar[bool] = True
     kind: Literal["averaging"] = "averaging"
     aggregation: Aggregation = field(default_factory=FedAvg)
     local: LocalTraining = field(default_factory=LocalTraining)
@@ -32,6 +34,11 @@ class Averaging:
             raise SettingError(f"quorum is a share of the asked clients, in (0, 1]; got {self.quorum}")
         if traits_of(self.aggregation).control:
             check_control(self.local, self.wire)
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights in messages."""
+        return self.wire
 
     @property
     def counts_clients(self) -> bool:

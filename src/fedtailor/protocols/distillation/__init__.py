@@ -1,6 +1,6 @@
 """Distillation on public examples."""
 
-from .ready import DistillationRun
+from .ready import DistillationRun, distillation_run
 from .settings import Distillation
 
-__all__ = ["Distillation", "DistillationRun"]
+__all__ = ["Distillation", "DistillationRun", "distillation_run"]

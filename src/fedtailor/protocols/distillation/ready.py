@@ -10,6 +10,7 @@ from ...interfaces import Federation
 from ...learning.client import ClientState
 from ...learning.distil import classes_of
 from ...learning.local import LocalTraining
+from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
 from ...messages import Call, write
@@ -20,6 +21,7 @@ from ...tasks.shard import Shard, TokenShard
 from ...tasks.text.room import check_lengths
 from ...tensors import Tensors, clone
 from ...units import bytes_text
+from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import DistillationClient
@@ -172,7 +174,9 @@ class DistillationRun(UsualRun):
         """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
         return calls_of(self.terms, shared, figures)
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return the bytes that a client sends and gets in a round, on average over `rounds`; see `AveragingRun.sizes`."""
         up, down = round_lengths(self.terms, shared, rounds=rounds, validated=validated)
         return {"up_bytes": up, "down_bytes": down}
@@ -180,3 +184,45 @@ class DistillationRun(UsualRun):
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated, on average over rounds."""
         return round_cost(self.terms, sizes, examples=examples, tokens_per_example=tokens_per_example)
+
+
+def distillation_run(settings: Distillation, bench: Bench) -> DistillationRun:
+    """Return the protocol with the server's model and the public set; what comes to nothing is said.
+
+    Raises:
+        SettingError: if it does not go with the task, or no public example can be used.
+    """
+    run = DistillationRun(settings=settings, worker=bench.worker, examples=bench.public)
+    if bench.keeps_best:
+        bench.warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")
+    if not bench.tested:
+        bench.warn(
+            "protocol: distillation: without data.test the server's own model is measured nowhere; figures are those of the clients' models"
+        )
+    dropped = run.public.shard.dropped
+    if dropped:
+        bench.warn(
+            f"{len(dropped)} of {len(bench.public)} public examples cannot be used and are left out; the first: {dropped[0][1]}"
+        )
+    _check_use(run, bench)
+    return run
+
+
+def _check_use(run: DistillationRun, bench: Bench) -> None:
+    """Raise SettingError if nothing can be learned from the public examples, and tell which settings come to nothing."""
+    settings, public, warn = run.settings, run.public, bench.warn
+    if settings.weight == 0 and not public.labelled:
+        raise SettingError(
+            f"protocol.weight: 0 learns from the labels of public examples alone, and none of the {len(public.shard):,} has one; set weight: "
+            "0.5 or 1 to learn from logits, or give the public examples labels"
+        )
+    if settings.weight == 0 and public.labelled < len(public.shard):
+        warn(f"protocol.weight: 0 learns from labels alone: {len(public.shard) - public.labelled:,} public examples have none")
+    if settings.refine_every != Distillation.refine_every and not settings.refine:
+        warn("protocol.refine_every does nothing without refine: label-statistics")
+    least = min(len(public.shard), bench.fewest)
+    if settings.refine and least < LEAST_ROWS:
+        warn(
+            f"protocol.refine: rows are scored from {LEAST_ROWS} examples on, of a client's own and of public ones, and somebody has {least}: "
+            + ("label counts alone count there" if settings.label_counts else "such a client has no say in the draw")
+        )

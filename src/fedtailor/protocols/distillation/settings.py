@@ -6,9 +6,9 @@ KL; repeat. Our own reading: a round is one exchange, so a client aligns to the 
 last round each aligns once more. FedMD (arXiv:1910.03581) sends the clients' consensus back in place of the server's own logits: `back: consensus`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from ...aggregation.logits import LogitAggregation, Mean
 from ...errors import SettingError
@@ -19,14 +19,21 @@ from ...learning.worker import Worker
 from ...limits import Count, Length, Number, Rounds
 from ...messages.wires.logits import LogitsWire
 from ...tasks import Scores
+from ..usual import UsualSettings
 
 REST = "rest"  # of the training rows: those that data.limit leaves out
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(UsualSettings):
     """Clients tune models of their own and tell what these say of public examples; the server's model learns from all, and they from it."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {
+        "one-model": "where each client has a model of its own already",
+        "updates": False,
+        "any-model": "whose logits are of classes or words",
+    }
+    own_models: ClassVar[bool] = True
     kind: Literal["distillation"] = "distillation"
     public: (
         object  # the public examples: a file, a list of files, a hub id, or rest (training rows that data.limit.train leaves out)
@@ -85,6 +92,25 @@ class Distillation:
                 f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be told by label_counts: true "
                 "(with noise: label_epsilon: 1), or choose aggregation: {kind: entropy-weights}"
             )
+
+    @property
+    def apart(self) -> bool:
+        """Whether nobody's weights meet another's: with a rule that needs weights, they do."""
+        return not traits_of(self.aggregation).needs_weights
+
+    @property
+    def class_counts(self) -> bool:
+        """Whether clients report counts of their labels as they are; else metrics come without them."""
+        return self.label_counts and self.label_epsilon is None
+
+    @property
+    def public_examples(self) -> tuple[object, int | None]:
+        """The source of the public examples, and how many of them are taken at most."""
+        return self.public, self.public_limit
+
+    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+        """Return the settings without the name of a file: public examples come with messages."""
+        return {**told, "public": sent}
 
     def scores_in(self, round: int) -> bool:
         """Return whether clients score the public rows in `round` (from 1), from which those of the rounds after it are drawn."""

@@ -11,6 +11,7 @@ from ...messages.facts import MOST_COUNT, PEAK, asked, seconds, whole
 from ...messages.record import fact, tensor
 from ...prompting import Prompt, prompt_from_json
 from ...prompting.prompt import MOST_CHARACTERS
+from ...prompting.scrub import MOST_CHARACTERS as SCRUBBED
 
 TRAINING, VALIDATION = 0, 1  # the client's parts
 MOST_CANDIDATES = 256  # of one rung: what a message may hold
@@ -80,6 +81,34 @@ class Scored(Record, kind="scored"):
     forward_tokens: int = fact(whole("tokens computed: operations are counted from it"))
     seconds: float = fact(seconds("time that scoring took"))
     peak_bytes: int | None = fact(PEAK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criticise(Record, kind="criticise"):
+    """A prompt that the client's own model is to criticise."""
+
+    version: int = fact(asked("rounds behind the run"))
+    most: int = fact(asked("most examples of the client that its model sees"))
+    prompt: str = fact(
+        FactSpec(type="str", purpose="the prompt, as the text of prompt.json", reveals="nothing", most_characters=MOST_TEXT)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critique(Record, kind="critique"):
+    """What the client's own model finds wrong with it; nothing if it has none, or if it would repeat its examples."""
+
+    version: int = fact(asked("rounds behind the run"))
+    critique: str | None = fact(
+        FactSpec(
+            type="str",
+            purpose="what its model finds wrong with the prompt, without spans of the client's examples",
+            reveals="critiques",
+            over="rung",
+            most_characters=SCRUBBED,
+            optional=True,
+        )
+    )
 
 
 def scoring_call() -> Call:

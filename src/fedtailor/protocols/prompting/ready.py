@@ -15,6 +15,7 @@ from ...personalization import Personalization
 from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
+from ..bench import Bench as ReadyBench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import PromptingClient
@@ -91,7 +92,9 @@ class PromptingRun(UsualRun):
         """Return what this protocol sends."""
         return self.method.calls()
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return the bytes that a client sends and gets in a round."""
         up, down = self.method.lengths()
         return {"up_bytes": up, "down_bytes": down}
@@ -122,3 +125,11 @@ class PromptingRun(UsualRun):
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
         """Return what a run came to."""
         return {"prompting": self.method.outcome(state)}
+
+
+def prompting_run(settings: Prompting, bench: ReadyBench) -> PromptingRun:
+    """Return the protocol with the server's model; what its method has to say before a run is said."""
+    run = PromptingRun(settings=settings, worker=bench.worker, base=bench.base)
+    for text in run.method.notes(bench.rounds, bench.patience):
+        bench.warn(text)
+    return run

@@ -1,8 +1,8 @@
 """The method `search` with a model: the server proposes prompts, adds up scores, and proposes better ones."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ...errors import SettingError
 from ...interfaces import Federation
@@ -12,7 +12,7 @@ from ...prompting import NEUTRAL, Halving, Prompt, State, advance, begin, exampl
 from ...prompting import Score as Sums
 from ...prompting.halving import rungs
 from ...prompting.score import head_ids
-from ...records import Cost, Round, ServerState
+from ...records import ClientId, Cost, Round, ServerState
 from ...tuning import bytes_tensor, tensor_text
 from ...tuning.none import TENSOR
 from ..rounds.sampling import Sampler
@@ -27,12 +27,38 @@ ALL = 2**31  # more examples than a client has
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """Prompts that somebody proposes, and what it cost to find them."""
+
+    prompts: Sequence[Prompt]
+    traffic: Mapping[ClientId, tuple[int, int]]  # bytes up and down
+    critiques: int
+
+
+class Proposer(Protocol):
+    """Who proposes further candidates of a generation, beside the edits."""
+
+    def check(self) -> None:
+        """Raise SettingError if it cannot."""
+
+    def propose(self, federation: Federation, sampler: Sampler, search: State, *, version: int) -> Proposed:
+        """Return prompts made of the leading candidate."""
+
+    def handlers(self, client: Scoring) -> Handlers:
+        """Return what it asks clients for."""
+
+    def calls(self) -> list[Call]:
+        """Return what it sends."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Searching:
     """What a search is carried out with."""
 
     halving: Halving
     pool: Sequence[Prompt]
     bench: Bench
+    proposer: Proposer | None = None
 
     validated: ClassVar[bool] = False
 
@@ -64,6 +90,8 @@ class Searching:
 
     def start(self) -> ServerState:
         """Return the state before the first rung: the first prompt of the pool leads."""
+        if self.proposer is not None:
+            self.proposer.check()
         return server_state(begin(self.pool), 0)
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
@@ -95,12 +123,20 @@ class Searching:
                 "validation": float(search.part == "validation"),
                 **(figures(answered.sums) if answered.sums else {"scored": 0.0}),
             }
+            generation = search.generation
             search = advance(self.halving, search, answered.sums or _as_they_stand(search), seed=sampler.seed)
             if answered.sums is None:  # without validation examples the leading finalist wins by what it scored in training
                 search = replace(search, finals=())
+            rows = answered.rows
+            if self.proposer is not None and search.generation > generation and search.part == "train":
+                proposed = self.proposer.propose(federation, sampler, search, version=state.version)
+                young = tuple(prompt for prompt in dict.fromkeys(proposed.prompts) if prompt not in search.seen)
+                search = replace(search, candidates=(*search.candidates, *young), seen=(*search.seen, *young))
+                row |= {"critiques": float(proposed.critiques), "proposed": float(len(young))}
+                rows = _with_traffic(rows, proposed.traffic)
             search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
             state = server_state(search, index)
-            yield Round(index=index, state=state, figures=row, clients=answered.rows, failures=answered.failures)
+            yield Round(index=index, state=state, figures=row, clients=rows, failures=answered.failures)
 
     def _request(self, search: State, *, version: int) -> Score:
         validation = search.part == "validation"
@@ -117,11 +153,12 @@ class Searching:
 
     def handlers(self, client: Scoring) -> Handlers:
         """Return what scores prompts at a client."""
-        return {Score: lambda asked: score_prompts(client, asked)}
+        more = {} if self.proposer is None else self.proposer.handlers(client)
+        return {Score: lambda asked: score_prompts(client, asked), **more}
 
     def calls(self) -> list[Call]:
         """Return what a search sends."""
-        return [scoring_call()]
+        return [scoring_call(), *([] if self.proposer is None else self.proposer.calls())]
 
     def lengths(self) -> tuple[int, int]:
         """Return the bytes that a client sends and gets in a rung."""
@@ -164,7 +201,14 @@ class Searching:
             "pool",
             f"{len(self.pool):,} prompts{examples}; {self.halving.generations} generations in up to {self.rounds} rounds",
         )
-        yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+        if self.proposer is None:
+            yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
+            return
+        yield "goes down", "the texts of prompts, made of the pool and of critiques"
+        yield (
+            "critiques",
+            "texts that each client's own model writes of its examples, scrubbed of spans of them, leave a client that has a model",
+        )
 
 
 def score_prompts(client: Scoring, asked: Score) -> Scored:
@@ -197,3 +241,12 @@ def search_of(state: ServerState) -> State:
 def _as_they_stand(search: State) -> list[Sums]:
     """Return sums by which candidates keep their order."""
     return [Sums(loss_sum=float(place), right=0, examples=1) for place in range(len(search.candidates))]
+
+
+def _with_traffic(rows: Sequence[Mapping[str, Any]], traffic: Mapping[ClientId, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return rows of clients with the bytes of one more exchange, each counted once."""
+    left, found = dict(traffic), []
+    for row in reversed(rows):  # the last attempt counts
+        up, down = left.pop(row["client"], (0, 0))
+        found.append({**row, "up_bytes": row["up_bytes"] + up, "down_bytes": row["down_bytes"] + down})
+    return found[::-1]

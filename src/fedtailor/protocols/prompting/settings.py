@@ -1,19 +1,28 @@
 """Prompting: the server proposes prompts, clients score them on examples of their own; only prompts and sums of scores travel."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
 from ...learning.local import LocalTraining
 from ...limits import Few
+from ..usual import UsualSettings
 from .method import Method
 from .search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompting:
+class Prompting(UsualSettings):
     """Prompts go down, sums of scores come up; no weight is trained."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {
+        "training": "which trains no weight",
+        "updates": False,
+        "prompts": True,
+    }
+    tuning: ClassVar[str] = "none"
     kind: Literal["prompting"] = "prompting"
     method: Method = field(default_factory=Search)
     few: Few = 4  # least examples that a client's sum may be over; a client that has fewer scores nothing
@@ -32,3 +41,11 @@ class Prompting:
             raise SettingError(
                 f"method.{name} is {fewest}, below few: {self.few}; a score would be over fewer examples than a sum may be"
             )
+
+    def inlined(self, base: Path) -> Mapping[str, Any]:
+        """Return the settings that name files of prompts, with what the files hold in their place."""
+        return {f"method.{name}": value for name, value in self.method.inlined(base).items()}
+
+    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+        """Return the settings without a pool: it is the server's, and its prompts come with the messages."""
+        return {**told, "method": {**told["method"], **self.method.of_server}}

@@ -16,6 +16,7 @@ from ...records import ClientId, Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ...units import bytes_text
+from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import SplitClient
@@ -23,7 +24,7 @@ from .cost import kept_bytes, round_cost
 from .messages import calls_of
 from .server import serve
 from .settings import Split
-from .terms import Terms
+from .terms import Terms, terms_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,9 @@ class SplitRun(UsualRun):
         """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
         return calls_of(self.terms, shared)
 
-    def sizes(self, shared: Tensors, *, rounds: int, validated: bool) -> Mapping[str, int]:
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
         """Return nothing: bytes go by the step, and `cost` knows them."""
         return {}
 
@@ -111,6 +114,13 @@ class SplitRun(UsualRun):
                 "activations of each example go up once: figures are means over the run, the first rounds send more and later ones less; the server keeps up to "
                 f"{bytes_text(kept_bytes(self.terms.layout, tokens))} of them in memory, which are data of the clients",
             )
+
+
+def split_run(settings: Split, bench: Bench) -> SplitRun:
+    """Return the protocol, cut into the server's model; what owners of data should know is said."""
+    run = SplitRun(terms=terms_of(settings, bench.worker, bench.cuts))
+    bench.warn(run.notice)
+    return run
 
 
 def notice(terms: Terms) -> str:

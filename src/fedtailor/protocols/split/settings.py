@@ -9,8 +9,9 @@ numbers of examples; SplitFed averages their gradients in each step. `pipeline: 
 SOSP 2019). Gradients are clipped by the norm of each side alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ...aggregation import FedAvg
 from ...errors import SettingError
@@ -18,13 +19,21 @@ from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
 from ...limits import Few
 from ...messages.wires.table import Float32Wire, Wire
+from ...records import ClientId
+from ..usual import UsualSettings
 from .layout import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Split(UsualSettings):
     """Clients hold the first blocks of the model, the server the rest; each step crosses the cut."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {
+        "whole-model": "where a client has only a part of the model to train",
+        "updates": False,
+        "cut": True,
+        "any-model": "which cuts a model that is a row of blocks",
+    }
     kind: Literal["split"] = "split"
     cut: Few | Literal["auto"]  # blocks that a client holds: more tell less of its texts and cost more; auto: chosen each round
     least_cut: Few = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
@@ -53,6 +62,10 @@ class Split:
             raise SettingError(
                 f"local.accumulate is {self.local.accumulate}, which protocol: split does not know; leave it out, and choose a larger local.batch_size"
             )
+        if self.local.checkpointing:
+            raise SettingError(
+                "local.checkpointing does not go with protocol: split, which runs the blocks of each side itself; leave it out"
+            )
         if self.server == "sequential":
             self._check_sequential()
         if self.pipeline != "none" and self.labels == "u-shaped":
@@ -65,6 +78,17 @@ class Split:
     def pipelined(self) -> bool:
         """Whether a client begins a step before the gradient of the one before has come."""
         return self.pipeline == "weight-stashing"
+
+    def check_cuts(self, cuts: Mapping[ClientId, int]) -> None:
+        """Raise SettingError if one server part is for all clients, and their cuts differ."""
+        if (
+            self.server == "sequential"
+            and (other := next((client for client in cuts if cuts[client] != self.cut), None)) is not None
+        ):
+            raise SettingError(
+                f"clients.overrides.{other}.protocol.cut is {cuts[other]}, which does not go with server: sequential, where one server part, with one cut, "
+                "is for all; choose server: parallel, or leave the override out"
+            )
 
     def _check_cuts(self) -> None:
         """Raise SettingError if a cut is none, or what chooses it does not go with the rest."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import SettingError
 from ...printable import printable
 from ...run_files import WHAT, shared_part
-from ...storage import put_in_place, writing
+from ...storage import write_text
 from ...text_files import read_text
 from ..read import Run
 from ..run.samples import sample_tables
@@ -39,10 +39,7 @@ def write_page(run: Run, file: Path | None = None) -> Path:
     check_page()
     place = file or run.folder / FILE
     page = page_of(run)
-    with writing(place):
-        fresh = place.with_name(f".{place.name}.fresh")
-        fresh.write_text(page, encoding="utf-8")
-        put_in_place(fresh, place)
+    write_text(place, page)
     return place
 
 

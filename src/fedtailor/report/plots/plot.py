@@ -15,7 +15,11 @@ APART = 0.12  # between markers of one category
 DASHES = ("--", ":", "-.")  # of what does not depend on the setting along the bottom
 WIDTH = 70  # characters that fit side by side below the plot
 WIDE = 8  # largest over least value from which an axis of numbers is logarithmic
-STYLE = {"svg.hashsalt": "fedtailor", "svg.fonttype": "none"}  # the same figures give the same file
+STYLE = {
+    "svg.hashsalt": "fedtailor",  # the same figures give the same file
+    "svg.fonttype": "none",
+    "axes.formatter.useoffset": False,  # a tick says its own value: 5.73001, not 1e-5 beside 5.73
+}
 
 
 def check_plots() -> None:

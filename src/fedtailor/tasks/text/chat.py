@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ...clock import ASKS, fixed_clock
+from ...clock import ASKS, fixed_chance, fixed_clock
 from ...errors import BackboneError, DataError
 from .markers import Markers, Span, markers_of, templates_in
 from .masking import Masked
 from .memory_limit import memory_limit
-from .talk import Talk, Turn, forms_of, has_answer
+from .talk import Talk, Turn, called_in, forms_of, has_answer
 from .time_limit import TookTooLong, time_limit
 from .tokenization import Prompt
 
@@ -75,7 +75,7 @@ def _whole(talk: Talk, tokenizer: Any, moment: datetime | None) -> str:
     except BackboneError:
         raise
     except Exception:
-        if talk.answer.get("tool_calls"):
+        if called_in(talk.answer):
             raise
         return ""  # a text is trained as it stands where the template writes prompts alone
 
@@ -117,7 +117,7 @@ def _check_template(tokenizer: Any) -> None:
 
 def _render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[Turn] | None, moment: datetime | None, *, ask: bool) -> str:
     try:
-        with fixed_clock(moment), memory_limit(MOST_BYTES), time_limit(MOST_SECONDS):
+        with fixed_clock(moment), fixed_chance(), memory_limit(MOST_BYTES), time_limit(MOST_SECONDS):
             return str(
                 tokenizer.apply_chat_template(
                     [dict(turn) for turn in turns],
@@ -158,8 +158,8 @@ def _check_written(talk: Talk, tokenizer: Any, moment: datetime | None, prompt: 
     if talk.tools and _render(tokenizer, talk.before, None, moment, ask=True) == prompt:
         raise _left_out(talk, "tools")
     for number, turn in enumerate(turns):
-        if turn.get("tool_calls"):
-            silent = [{**one, "tool_calls": []} if place == number else one for place, one in enumerate(turns)]
+        if called := called_in(turn):
+            silent = [{**one, called: []} if place == number else one for place, one in enumerate(turns)]
             try:
                 without = _render(tokenizer, silent, talk.tools, moment, ask=not whole)
             except BackboneError:
@@ -183,7 +183,7 @@ def _answer(talk: Talk, prompt: str, whole: str, end: int | None, markers: Marke
     more = any(value for name, value in talk.answer.items() if name not in ("role", "content"))
     tail = whole[len(prompt) :] if whole.startswith(prompt) else None
     if tail is None:
-        if talk.answer.get("tool_calls"):
+        if called_in(talk.answer):
             raise DataError(
                 f"example {talk.id} has tool calls in its answer, which the backbone's chat template does not write behind the prompt that it makes; "
                 "leave such examples out, or choose another backbone"

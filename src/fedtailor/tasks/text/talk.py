@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ...errors import DataError
 from ...records import Example
+from ...text_files import once_each
 from .tokenization import text_of
 
 Turn: TypeAlias = Mapping[str, Any]
@@ -25,7 +26,12 @@ class Talk:
     @property
     def calls(self) -> bool:
         """Whether a tool is called in it."""
-        return any(turn.get("tool_calls") for turn in (*self.before, self.answer))
+        return any(called_in(turn) for turn in (*self.before, self.answer))
+
+
+def called_in(turn: Turn) -> str:
+    """Return the field of a turn that calls tools: tool_calls, or the one of older data; empty if it calls none."""
+    return next((name for name in ("tool_calls", "function_call") if turn.get(name)), "")
 
 
 def talk_of(example: Example) -> Talk:
@@ -100,8 +106,8 @@ def _tools(example: Example) -> list[Turn] | None:
     given = example.fields.get("tools")
     if isinstance(given, str) and given.strip():
         try:
-            given = json.loads(given)
-        except ValueError:
+            given = json.loads(given, object_pairs_hook=once_each)
+        except (ValueError, RecursionError):
             raise _wrong_tools(example) from None
     if not given or isinstance(given, float):  # an empty cell
         return None
@@ -135,8 +141,8 @@ def _call(call: Any, change: Callable[[Any], Any]) -> Any:
 
 def _read(arguments: Any) -> Any:
     try:
-        return json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
+        return json.loads(arguments, object_pairs_hook=once_each) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):  # it stays as it is written
         return arguments
 
 

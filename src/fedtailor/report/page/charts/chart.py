@@ -33,6 +33,7 @@ STYLE = {
     "grid.color": FAINT,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "axes.formatter.useoffset": False,  # a tick says its own value: 5.73001, not 1e-5 beside 5.73
 }
 LONG = 22  # characters of a client's name on an axis
 

@@ -1,0 +1,54 @@
+"""Whether the techniques of a job go together: what each gives and needs is data, see `pairs`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..interfaces import traits_of
+from ..models.kinds import KINDS
+from ..pairs import USUAL_NEEDS, Need, Technique, check_together, technique
+from ..protection import needs_of
+from ..protocols import PROTOCOLS
+
+ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
+TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
+
+
+def check_job(job: Any, rule: object = None) -> None:
+    """Hold the techniques of a job against each other.
+
+    Args:
+        rule: of aggregation, if it is another than the job's.
+
+    Raises:
+        SettingError: naming both sides of the first pair that does not go together, why, and what to write instead.
+    """
+    check_together([*techniques_of(job, job.protocol.aggregation if rule is None else rule)])
+
+
+def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
+    """Yield what a job has chosen, as far as others must know it."""
+    yield task_technique(job.task)
+    yield technique("tuning", job.tuning)
+    yield technique("protocol", job.protocol)
+    yield technique("personalization", job.personalization)
+    yield technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
+    for protection in job.protection:
+        yield Technique(section="protection", name=technique("protection", protection).name, gives={}, needs=needs_of(protection))
+    if job.evaluation.local_only and job.personalization.personal:
+        yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+
+
+def task_technique(task: Any) -> Technique:
+    """Return a task; what it reads follows from the kind of its backbone."""
+    found = technique("task", task)
+    if task.backbone not in KINDS or KINDS[task.backbone].of_texts:
+        return found
+    return Technique(section="task", name=found.name, gives={"tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
+
+
+def with_usual_tuning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a job with the tuning that its protocol usually has, where they name none."""
+    protocol = settings.get("protocol")
+    kind = protocol.get("kind") if isinstance(protocol, Mapping) else getattr(protocol, "kind", protocol)
+    usual = PROTOCOLS.get(kind) if isinstance(kind, str) else None
+    return dict(settings) if usual is None else {"tuning": usual.tuning, **settings}

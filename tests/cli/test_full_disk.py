@@ -1,0 +1,116 @@
+"""Whatever cannot be written is named with its cause, ends in exit 2, and leaves nothing behind that passes for whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from full_disk import FAULTS, Disk
+from jobs import assert_same_adapter
+
+SMALL = ("protocol.local.steps=1", "stop.rounds=1", "protocol.local.keep_optimizer=true", "evaluation.metrics=[loss,bleu]")
+
+
+@pytest.fixture(params=["some", pytest.param("each", marks=pytest.mark.attack)])
+def sweep(fedtailor, monkeypatch, tmp_path, request):
+    """Return a way to let writes of a command fail, one at a time, a few of them or each."""
+
+    def over(words, clean, after, few=5):
+        with Disk(tmp_path).failing(monkeypatch) as disk:
+            code, _, said = fedtailor(*words)
+        assert code == 0, said
+        clean()
+        count = len(disk.writes)
+        assert count
+        for at in range(count)[:: -1 if request.param == "each" else -max(1, count // few)]:
+            with Disk(tmp_path, at, FAULTS[at % len(FAULTS)]).failing(monkeypatch) as failing:
+                code, printed, said = fedtailor(*words)
+            where = f"{failing.writes[at : at + 1]} ({at} of {count}): exit {code}: {said}"
+            assert code in (0, 2), where
+            assert "foresee" not in said, where
+            assert "Traceback" not in said + printed, where
+            if code == 2:
+                assert said.count("error  ") == 1, where
+                assert any(part in said for part in (str(tmp_path), tmp_path.name)), where
+            after(code, where)
+            clean()
+
+    return over
+
+
+@pytest.fixture
+def done(fedtailor, write_job, tmp_path):
+    """Return the folder of a run that has ended."""
+    assert fedtailor("run", write_job(), *SMALL, "--out", tmp_path / "done")[0] == 0
+    return tmp_path / "done"
+
+
+def gone(*folders: Path):
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_run(fedtailor, write_job, tmp_path, sweep, done):
+    job, out = write_job(), tmp_path / "out"
+
+    def after(code, where):
+        if code == 2:
+            again = ["--resume", out] if (out / "job.yaml").exists() else [job, *SMALL, "--out", out]
+            code, _, said = fedtailor("run", *again)
+            assert code == 0, f"{where}\nthen: {said}"
+        assert_same_adapter(done, out)
+        assert json.loads((out / "summary.json").read_text())["rounds"] == 1, where
+
+    sweep(["run", job, *SMALL, "--out", out], lambda: gone(out), after)
+
+
+@pytest.mark.parametrize("form", ["merged", "peft"])
+def test_export(tmp_path, sweep, done, form):
+    out = tmp_path / "exported"
+
+    def after(code, where):
+        assert code == 2, where
+        assert not out.exists(), where
+
+    sweep(["export", done, out, "--to", form], lambda: gone(out), after, few=3)
+
+
+def test_report_and_other_single_files(tmp_path, sweep, done, fedtailor):
+    page = done / "report.html"
+
+    def after(code, where):
+        assert code == 2, where
+        assert not page.exists(), where
+
+    sweep(["report", done], lambda: page.unlink(missing_ok=True), after)
+    for words in (["init"], ["schema"]):
+        file = tmp_path / "new.yaml"
+
+        def nothing(code, where, file=file):
+            assert code == 2, where
+            assert not file.exists(), where
+
+        sweep([*words, file], lambda file=file: file.unlink(missing_ok=True), nothing)
+
+
+def test_check_writes_into_the_cache_alone_and_needs_none(tmp_path, sweep, write_job, monkeypatch):
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path / "cache"))
+
+    def after(code, where):
+        assert code == 0, where
+
+    sweep(["check", write_job()], lambda: gone(tmp_path / "cache"), after)
+
+
+def test_index(tmp_path, sweep, fedtailor):
+    (tmp_path / "notes").mkdir()
+    for number in range(3):
+        (tmp_path / "notes" / f"{number}.txt").write_text(f"Note {number}: the inn by the river is number {number}.")
+    index = tmp_path / "index"
+
+    def after(code, where):
+        if code == 2 and index.exists():
+            again, _, said = fedtailor("rag", "index", tmp_path / "notes", "--out", index)
+            assert again == 0, f"{where}\nthen: {said}"
+
+    sweep(["rag", "index", tmp_path / "notes", "--out", index], lambda: gone(index), after)

@@ -1,0 +1,83 @@
+"""Write docs/pairs.md anew from what techniques say that they give and need, so that the page cannot age."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fedtailor.aggregation import AGGREGATIONS
+from fedtailor.interfaces import traits_of
+from fedtailor.job.together import task_technique
+from fedtailor.pairs import WORDS, Technique, technique
+from fedtailor.personalization import PERSONALIZATIONS
+from fedtailor.protection import PROTECTIONS, needs_of
+from fedtailor.protocols import PROTOCOLS
+from fedtailor.tasks import TASKS
+from fedtailor.tuning import TUNINGS, UNTRAINED
+
+PAGE = Path(__file__).parents[1] / "docs" / "pairs.md"
+HEAD = """# What goes with what
+
+Everything that is not in the table goes together, as far as the model allows it: some pairs are known only once the backbone is loaded (a head
+that is its embedding, layers that a method of PEFT has no form for), and are refused then in the same way. `fedtailor check job.yaml` says it
+before anything is done. This page is made from what each technique gives and needs (`make tables`).
+
+| | does not go with | since | instead |
+|---|---|---|---|
+"""
+SECTIONS: Mapping[str, Mapping[str, type]] = {
+    "task": TASKS,
+    "tuning": {**TUNINGS, **UNTRAINED},
+    "protocol": PROTOCOLS,
+    "personalization": PERSONALIZATIONS,
+    "aggregation": AGGREGATIONS,
+    "protection": PROTECTIONS,
+}
+
+
+def techniques() -> Iterator[Technique]:
+    """Yield every technique that a job can name, with what its class says of it."""
+    for section, kinds in SECTIONS.items():
+        for kind, cls in kinds.items():
+            yield _technique(section, kind, cls)
+
+
+def _technique(section: str, kind: str, cls: Any) -> Technique:
+    if section == "task":
+        return task_technique(cls)
+    if section == "aggregation":
+        return technique(section, cls, traits=traits_of(cls()))
+    if section == "protection":
+        return Technique(section=section, name=f"{section}: {kind}", gives={}, needs=needs_of(cls()))
+    return technique(section, cls)
+
+
+def page() -> str:
+    """Return the page: a row for each need of a technique that others do not meet."""
+    known = list(techniques())
+    rows = {}
+    for each in known:
+        for need in each.needs:
+            word = WORDS[need.word]
+            lacking = [
+                other.name.split(": ", 1)[1]
+                for other in known
+                if other.section == word.section and other.lack(need.word) is not None
+            ]
+            if lacking:
+                key = (
+                    word.section,
+                    tuple(lacking),
+                    f"it needs {'an' if word.section[0] in 'aeiou' else 'a'} {word.section} that {word.means}",
+                    need.remedy,
+                )
+                rows.setdefault(key, []).append(each.name)
+    return HEAD + "".join(
+        f"| {', '.join(f'`{name}`' for name in names)} | {section}: {', '.join(f'`{name}`' for name in lacking)} | {why} | {remedy} |\n"
+        for (section, lacking, why, remedy), names in rows.items()
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"wrote {PAGE.name}\n")
