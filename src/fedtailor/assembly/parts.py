@@ -172,7 +172,7 @@ def assemble(
     check_lengths(model, task)
     room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
     tell_what_is_missing(divided, warn)
-    advise(job, backbone, model, warn)
+    advise(job, backbone, model, divided, warn)
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
