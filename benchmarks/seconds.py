@@ -19,8 +19,9 @@ from typing import Any
 import pandas as pd
 
 from fedtailor.job import Job
-from fedtailor.learning import evaluate, worker
 from fedtailor.running import run
+from fedtailor.tasks import generation
+from fedtailor.tasks.text import measure
 
 SMALL = ("data.limit.train=240", "protocol.local.steps=4", "evaluation.metrics=[loss]")
 JOBS = {
@@ -77,22 +78,22 @@ def line(name: str, summary: dict[str, Any], clients: pd.DataFrame, passes: "Cou
 def counted_passes() -> Iterator["Counter[tuple[str, str]]"]:
     """Count the passes over sets of rows inside the block, by the weights in place and the rows."""
     passes: Counter[tuple[str, str]] = Counter()
-    measure = evaluate.measure
+    losses = measure.token_losses
 
-    def counted(model: Any, task: Any, shard: Any, **settings: Any) -> Any:
+    def counted(task: Any, worker: Any, shard: Any, how: Any) -> Any:
         weights = hashlib.sha256()
-        for parameter in model.parameters():
+        for parameter in worker.model.parameters():
             if parameter.requires_grad:
                 weights.update(parameter.detach().cpu().numpy().data)
-        rows = hashlib.sha256(shard.tokens_T.numpy().data).hexdigest() + str(settings.get("sample_alone", False))
+        rows = hashlib.sha256(shard.tokens_T.numpy().data).hexdigest() + str(how.sample_alone)
         passes[weights.hexdigest(), rows] += 1
-        return measure(model, task, shard, **settings)
+        return losses(task, worker, shard, how)
 
-    evaluate.measure = worker.measure = counted  # type: ignore[attr-defined]
+    measure.token_losses = generation.token_losses = counted  # type: ignore[attr-defined]
     try:
         yield passes
     finally:
-        evaluate.measure = worker.measure = measure  # type: ignore[attr-defined]
+        measure.token_losses = generation.token_losses = losses  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ COMMAND = "import sys; from fedtailor.cli import main; main(sys.argv[1:])"
 UNTIL_IT_CONNECTS = """
 import os, sys
 from fedtailor.cli import main
-import fedtailor.network.kit.kits as kits
+try:
+    import fedtailor.network.kit.kits as kits
+except ModuleNotFoundError:  # 540d97f
+    import fedtailor.network.kits as kits
 role = kits.kit_role
 def and_the_hub(kit):
     found = role(kit)

@@ -187,12 +187,12 @@ def damage_gguf(path: Path, whole: bytes, draw: random.Random) -> str:
 
 def save_pieces(folder: Path) -> Path:
     """Save a tiny Llama whose tokenizer is a sentencepiece model alone: BPE with a fallback to bytes, of 300 pieces."""
-    from transformers.utils import sentencepiece_model_pb2_new as pieces
+    from transformers.convert_slow_tokenizer import import_protobuf  # sentencepiece's own form where that is installed
 
     save_family("llama", folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (folder / name).unlink()
-    model = pieces.ModelProto()
+    model = import_protobuf().ModelProto()
     words = ["▁", *map(chr, range(97, 123)), *(f"▁{chr(97 + n)}" for n in range(14))]
     for piece, kind in [
         ("<unk>", 2),
@@ -213,7 +213,7 @@ def save_pieces(folder: Path) -> Path:
 
 def damage_pieces(folder: Path, draw: random.Random) -> str:
     """Damage a tokenizer that is a sentencepiece model: its bytes, one of its fields, or what the settings beside it say."""
-    from transformers.utils import sentencepiece_model_pb2_new as pieces
+    from transformers.convert_slow_tokenizer import import_protobuf  # sentencepiece's own form where that is installed
 
     path, how = folder / "tokenizer.model", draw.choice(["bytes", "place", "settings", "field", "field", "text"])
     if how == "settings":
@@ -225,7 +225,7 @@ def damage_pieces(folder: Path, draw: random.Random) -> str:
             draw.choice([b"", b"YQ== 0\nYg== 1\n", b"<html>not found", b"version https://git-lfs.github.com/spec/v1\n"])
         )
         return "another text"
-    model = pieces.ModelProto()
+    model = import_protobuf().ModelProto()
     model.ParseFromString(path.read_bytes())
     piece, how = (
         draw.choice(model.pieces),

@@ -43,6 +43,7 @@ CASES = {  # what the case is of -> file: tests
     "an adapter that PiSSA or OLoRA began": {
         "tuning/test_start.py": ["test_what_peft_itself_wrote_is_what_peft_loads_or_refused"],
         "running/test_before.py": ["test_before_is_the_backbone", "test_try_shows_what_the_plain_backbone_writes"],
+        "tuning/test_peft_and_full.py": ["test_a_start_that_wants_a_pass_over_the_data_is_refused"],
     },
     "texts longer than the context": {
         "assembly/test_parts.py": ["test_texts_longer_than_the_context_are_refused_before_anything_is_trained"],

@@ -91,6 +91,7 @@ def test_what_it_was_raised_from_counts():
 def test_what_a_fault_says_is_one_short_line_without_control_characters():
     assert detail_of(ValueError("a\n\tb\x1b[31m c\x00")) == "ValueError: a b [31m c"
     assert detail_of(ValueError()) == "ValueError"
+    assert detail_of(ValueError("See README.md..")) == "ValueError: See README.md"
     assert len(detail_of(ValueError("x" * 10_000))) < 400
 
     class Broken(Exception):

@@ -321,7 +321,7 @@ for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name.split(".")[0] not in {"nvflare"}:  # an extra, known to the modules of a network alone
+        if error.name.split(".")[0] not in {"nvflare", "cryptography"}:  # extras, known to the modules of a network, and to those of secure sums
             print(f"{name}: {error}")
     except Exception as error:
         print(f"{name}: {type(error).__name__}: {error}")

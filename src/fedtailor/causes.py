@@ -51,12 +51,14 @@ def cause_of(fault: BaseException, where: str) -> Cause:
 
 
 def detail_of(fault: BaseException) -> str:
-    """Return the kind of an exception and what it says, on one line without control characters, cut after `LONGEST_DETAIL`."""
+    """Return the kind of an exception and what it says, on one line without control characters and a full stop, cut after `LONGEST_DETAIL`."""
     try:
         said = str(fault)
     except Exception:  # an exception's own text may be what is broken
         said = ""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in said).split()).rstrip(
+        "."
+    )  # a sentence continues behind it
     short = line if len(line) <= LONGEST_DETAIL else f"{line[:LONGEST_DETAIL]} …"
     return f"{type(fault).__name__}: {short}" if short else type(fault).__name__
 

@@ -167,6 +167,7 @@ class RuleTraits:
     The shared tensors then hold, beside the factors under training, MODULE.carried_A.weight [carry, in] and MODULE.carried_B.weight
     [out, carry], which start at zero and count with scale 1. They travel down only.
     """
+    summed: bool = False  # each update that it gets is the mean of all, as no single one is known
     any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would tell of clients
     alike: bool = False  # all clients count alike, whatever weights they have
     least: int = 1  # updates of a round that it can work on
@@ -221,6 +222,10 @@ class Kept(Protocol):
 
     def keep(self, version: int, tensors: Tensors, part: str = "") -> None:
         """Keep the tensors as a part of the state that goes with `version`; the other parts stay."""
+
+    @property
+    def brief(self) -> dict[str, Any]:
+        """What it holds for the length of a round, in memory and nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +288,24 @@ class AroundFederation(Protocol):
 
     def around(self, federation: Federation) -> Federation:
         """Return a federation around this one."""
+
+
+class Answering(Protocol):
+    """What answers messages at a client."""
+
+    def answer(self, message: Message) -> Message:
+        """Return the answer to a message."""
+
+
+@runtime_checkable
+class AtClient(Protocol):
+    """The part of a protection that answers messages of its own at a client."""
+
+    def at_client(self, half: Answering, client: ClientId, kept: Kept) -> Answering:
+        """Return what answers these messages, and hands all others to `half`."""
+
+    def calls(self) -> Sequence[Call]:
+        """Return the exchanges that they belong to."""
 
 
 @runtime_checkable

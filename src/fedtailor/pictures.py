@@ -108,7 +108,7 @@ def write_grid(pictures: Any, path: Path, *, columns: int, scale: int = 1, middl
 def notes_on(pictures: Sequence[Picture]) -> list[str]:
     """Return in sentences how many pictures were converted, and how."""
     kinds = [picture.note for picture in pictures if picture.note]
-    return [f"{kinds.count(kind):,} pictures {kind}" for kind in dict.fromkeys(kinds)]
+    return [f"pictures that {kind}: {kinds.count(kind):,}" for kind in dict.fromkeys(kinds)]
 
 
 @cache
@@ -160,7 +160,7 @@ def _in_colour(image: Any, frames: int) -> tuple[Any, str]:
         layer = image.convert("RGBA")
         sheet = _pillow().new("RGBA", layer.size, (255, 255, 255, 255))
         return _pillow().alpha_composite(sheet, layer).convert("RGB"), note or "are partly transparent, and were put on white"
-    kind = "grey" if image.mode in ("L", "1") else "of another colour space"
+    kind = {"L": "grey", "1": "black and white", "P": "of a palette"}.get(image.mode, "of another colour space")
     return image.convert("RGB"), note or f"are {kind}, and were made red-green-blue"
 
 

@@ -2,11 +2,17 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from full_disk import FAULTS, Disk
 from jobs import assert_same_adapter
+from prompted import place_rows, prompting_job
+
+from fedtailor.network.kit.kits import kit_role
+
+needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
 
 SMALL = ("protocol.local.steps=1", "stop.rounds=1", "protocol.local.keep_optimizer=true", "evaluation.metrics=[loss,bleu]")
 
@@ -73,6 +79,45 @@ def test_export(tmp_path, sweep, done, form):
         assert not out.exists(), where
 
     sweep(["export", done, out, "--to", form], lambda: gone(out), after, few=3)
+
+
+def test_a_search_for_a_prompt_and_its_export(fedtailor, tmp_path, sweep, tiny_backbone_folder):
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in place_rows()))
+    job, out, place = tmp_path / "search.yaml", tmp_path / "out", tmp_path / "exported"
+    job.write_text(prompting_job(tiny_backbone_folder, data__train=str(tmp_path / "train.jsonl")).to_yaml())
+    assert fedtailor("run", job, "--out", tmp_path / "done")[0] == 0
+    want = (tmp_path / "done" / "prompt" / "prompt.json").read_bytes()
+
+    def after(code, where):
+        if code == 2:
+            again = ["--resume", out] if (out / "job.yaml").exists() else [job, "--out", out]
+            code, _, said = fedtailor("run", *again)
+            assert code == 0, f"{where}\nthen: {said}"
+        assert (out / "prompt" / "prompt.json").read_bytes() == want, where
+
+    sweep(["run", job, "--out", out], lambda: gone(out), after, few=3)
+
+    def none(code, where):
+        assert code == 2, where
+        assert not place.exists(), where
+
+    sweep(["export", tmp_path / "done", place], lambda: gone(place), none, few=3)
+
+
+@needs_engine
+def test_kits_of_a_network(fedtailor, tmp_path, sweep):
+    file, out = tmp_path / "net.yaml", tmp_path / "net"
+    file.write_text("{hub: localhost, sites: [north]}")
+
+    def after(code, where):
+        assert code == 2, where
+        code, _, said = fedtailor("net", "init", file, "--out", out)
+        assert code == 0, f"{where}\nthen: {said}"
+        for kit in ("hub", "admin", "north"):
+            assert kit_role(out / kit)["kit"] == kit, where
+            assert (out / kit).stat().st_mode & 0o077 == 0, where
+
+    sweep(["net", "init", file, "--out", out], lambda: gone(out), after, few=2)
 
 
 def test_report_and_other_single_files(tmp_path, sweep, done, fedtailor):

@@ -1,6 +1,7 @@
 """The same rows under the same weights are scored once, each second is given to one part, and figures add up."""
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -9,8 +10,11 @@ import pytest
 from distilling import LEARN, class_data, class_job
 from jobs import tiny_rows
 
+from fedtailor.assembly import assemble
+from fedtailor.data import read
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
+from fedtailor.models import cache
 from fedtailor.report import read_run, show
 from fedtailor.running import run
 from fedtailor.studies.baselines import run_baseline
@@ -188,3 +192,36 @@ def test_macro_f1_of_all_clients_is_that_of_all_their_examples(tiny_bert_folder,
     assert done.summary["metrics"]["after"]["macro_f1"] == pytest.approx(sum(scores) / len(scores))
     assert sum(counts[classes : 2 * classes]) == done.summary["metrics"]["after"]["examples"]
     assert "length" in done.summary["metrics"]["after"]
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Count how often each file of data is read, and each file of a backbone is hashed."""
+    found = Counter()
+
+    def counting(function):
+        def counted(path, *given):
+            found[function.__name__, path.name] += 1
+            return function(path, *given)
+
+        return counted
+
+    monkeypatch.setattr(read, "content_of", counting(read.content_of))
+    monkeypatch.setattr(cache, "sha256_of", counting(cache.sha256_of))
+    return found
+
+
+@pytest.mark.parametrize("trust_times", [False, True], ids=["run", "check"])
+def test_files_are_read_once_and_hashed_once(make_job, tmp_path, reads, trust_times, monkeypatch):
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path / "cache"))
+    for part, rows in (("train", tiny_rows()[:36]), ("validation", tiny_rows()[36:42]), ("test", tiny_rows()[42:])):
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {f"data__{part}": str(tmp_path / f"{part}.jsonl") for part in ("train", "validation", "test")}
+    job = make_job(stop__rounds=1, **files)
+    run(job, out=tmp_path / "r") if not trust_times else assemble(job, trust_times=True)
+    assert {"train.jsonl", "model.safetensors", "tokenizer.json", "config.json"} <= {name for _, name in reads}
+    assert set(reads.values()) == {1}
+    if trust_times:
+        reads.clear()
+        assemble(job, trust_times=True)
+        assert {how for how, _ in reads} == {"content_of"}  # sizes and times stand for the hashes

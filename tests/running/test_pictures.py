@@ -35,7 +35,11 @@ QUICK = ("flora", "fedex-lora", "flexlora")  # they multiply factors, stack them
 def test_every_rule_takes_the_factors_of_convolutions(job, tmp_path, rule):
     local = {"protocol__local__optimizer": "sgd", "protocol__local__learning_rate": 0.1} if rule == "scaffold" else {}
     clients = max(3, traits_of(AGGREGATIONS[rule]()).least)
-    found = run(job(**local, protocol__aggregation={"kind": rule}, clients__count=clients, stop__rounds=1), data=ROWS, out=tmp_path / "run")
+    found = run(
+        job(**local, protocol__aggregation={"kind": rule}, clients__count=clients, stop__rounds=1),
+        data=ROWS,
+        out=tmp_path / "run",
+    )
     assert found.summary["metrics"]["after"]["loss"] < found.summary["metrics"]["before"]["loss"]
 
 

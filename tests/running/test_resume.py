@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+FEW = [("averaging", 10), ("distillation", 3), ("split", 3), ("prompting", 3)]
+MANY = [pytest.param(protocol, 30, marks=pytest.mark.attack) for protocol, _ in FEW]
 
-@pytest.mark.parametrize(("protocol", "kills"), [("averaging", 10), ("distillation", 3), ("split", 3), ("prompting", 3)])
+
+@pytest.mark.parametrize(("protocol", "kills"), [*FEW, *MANY])
 def test_kill_9_at_random_moments(tiny_backbone_folder, tiny_bert_folder, tmp_path, protocol, kills):
     script = Path(__file__).with_name("kill_and_resume.py")
     backbone = tiny_backbone_folder if protocol in ("averaging", "prompting") else tiny_bert_folder
     done = subprocess.run(
-        [sys.executable, str(script), protocol, str(backbone), str(tmp_path), str(kills), "0"],
+        [sys.executable, str(script), protocol, str(backbone), str(tmp_path), str(kills), str(kills)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

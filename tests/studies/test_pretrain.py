@@ -40,7 +40,9 @@ def test_a_job_can_start_from_it(job, tmp_path):
     assert told["held_out_loss"] < 0.8 * steps[0][1]
     assert (told["pictures"], told["held_out"], len(told["sha256"])) == (36, 4, 40)
     assert json.loads((tmp_path / "made" / "pretrain.json").read_text()) == told
-    parts = assemble(job)
+    notes = []
+    parts = assemble(job, warn=notes.append)
+    assert any("was made of 40 of the pictures of clients" in note for note in notes)
     assert parts.backbone.processor.classes == 3  # of all labels, also those that it has not seen
 
 

@@ -27,6 +27,14 @@ def test_wrong_settings_of_peft_are_named(settings, text):
         PeftMethod(**settings)
 
 
+@pytest.mark.parametrize("start", ["eva", "corda", "lora_ga", "EVA"])
+def test_a_start_that_wants_a_pass_over_the_data_is_refused(start):
+    with pytest.raises(
+        SettingError, match=rf"^arguments\.init_lora_weights: {start} begins with what a pass over the data finds"
+    ):
+        PeftMethod(type="LORA", arguments={"r": 2, "init_lora_weights": start})
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("shape", ["llama", "bert"])
 def test_peft_loads_the_folder_without_us(name, shape, request, tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..federation.ranked import any_rank
-from ..interfaces import Shaping
+from ..interfaces import AtClient, Shaping
 from ..job import Job
 from ..messages import Call
 from ..messages.work import GAIN
@@ -37,7 +37,8 @@ def calls_of(
         calls += [personal_call(shared, figures)]
         calls += [alone_call(shared, figures)] if job.evaluation.local_only else []
     calls = calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
-    return [shaped(job, call) for call in calls]
+    besides = [call for protection in job.protection if isinstance(protection, AtClient) for call in protection.calls()]
+    return [*(shaped(job, call) for call in calls), *besides]
 
 
 def shaped(job: Job, call: Call) -> Call:

@@ -1,7 +1,7 @@
 """Whether the parts of a job go together, found out before anything is done."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from torch import nn
 
@@ -13,10 +13,11 @@ from ..job import Job
 from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
 from ..models.kinds import kind_of
+from ..models.kinds.denoiser import made_of
 from ..pairs import technique
 from ..personalization import dual_of
 from ..protocols import Settings
-from ..records import ClientInfo
+from ..records import ClientInfo, Example
 from ..tasks import Task, pooling_of
 from ..tensors import Tensors
 from ..tuning import notes_of
@@ -138,7 +139,15 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         )
 
 
-def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
+def everybodys(divided: Divided) -> Iterator[Example]:
+    """Yield all examples of clients and of public files."""
+    for part in (divided.train, divided.validation, divided.test):
+        for own in part.values():
+            yield from own
+    yield from (*divided.server_validation, *divided.server_test)
+
+
+def advise(job: Job, backbone: Backbone, model: nn.Module, divided: Divided, warn: Warn) -> None:
     """Report a setting that does nothing, one that would suit the backbone better, and what was done with heads and starts.
 
     Args:
@@ -159,6 +168,10 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, warn: Warn) -> None:
         warn(f"{backbone.name} was written with task.pooling: mean, and is read so here too")
     if backbone.note:
         warn(f"{backbone.name}: {backbone.note}")
+    if (known := made_of(backbone.folder)) and (seen := sum(str(e.fields.get("image")) in known for e in everybodys(divided))):
+        warn(
+            f"{backbone.name} was made of {seen:,} of the pictures of clients and test files too: its figures before and after flatter it"
+        )
     for note in notes_of(model):
         warn(note)
 

@@ -11,7 +11,7 @@ import torch
 from ..clock import today
 from ..data.divide import Divided
 from ..federation.ranked import RankOf
-from ..interfaces import Plan
+from ..interfaces import Answering, AtClient, Plan
 from ..job import Job
 from ..learning.client import ClientState
 from ..learning.recompute import check_recomputing
@@ -93,6 +93,12 @@ class Parts:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
         return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.states)
 
+    def behind(self, client: ClientId, half: Answering) -> Answering:
+        """Return what answers at a client: its part of the protocol, and those of protections that have one."""
+        for protection in self.job.protection:
+            half = protection.at_client(half, client, self.states[client]) if isinstance(protection, AtClient) else half
+        return half
+
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
         return self.own_sizes.get(client, self.sizes)
@@ -166,7 +172,7 @@ def assemble(
     check_lengths(model, task)
     room = check_room(model, job.evaluation.generate) if isinstance(task, Writes) else None
     tell_what_is_missing(divided, warn)
-    advise(job, backbone, model, warn)
+    advise(job, backbone, model, divided, warn)
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)

@@ -100,9 +100,9 @@ def main(arguments: list[str] | None = None) -> None:
         if (known := _foreseen(error)) is not None:
             complain(known)
             sys.exit(MEND)
-        complain(
-            f"something went wrong that fedtailor did not foresee: {type(error).__name__}: {error}. Add --debug to see where."
-        )
+        from ..causes import detail_of
+
+        complain(f"something went wrong that fedtailor did not foresee: {detail_of(error)}. Add --debug to see where.")
         sys.exit(FAILED)
 
 

@@ -26,12 +26,12 @@ def serve_until_stopped(
     with ExitStack() as stack:
         place = socket or folder / "ask.sock"
         servers: list[Any] = [stack.enter_context(local_socket(service, place))]
+        servers += [] if http is None else [stack.enter_context(loopback(service, http))]
         out().print(
             f"  {len(federation.clients)} clients  ·  share: {federation.share}: {LETS_OUT[federation.share]}", soft_wrap=True
         )
         out().print(f"  socket  {place}", soft_wrap=True, markup=False)
         if http is not None:
-            servers.append(stack.enter_context(loopback(service, http)))
             address = f"http://127.0.0.1:{servers[1].server_address[1]}"
             out().print(f"  http    {address}/ask and {address}/v1/chat/completions", soft_wrap=True, markup=False)
         out().print("  Ctrl-C ends it", style="dim")

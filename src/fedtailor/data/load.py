@@ -20,7 +20,9 @@ from .read import READERS, read_table
 from .rows import to_examples
 from .settings import PACKAGES
 from .table import Table, from_rows
+from .values import IMAGE
 
+HOLD_PICTURES = (".parquet", ".npz")  # kinds of data files whose cells may be pictures
 PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",), "public": ("public",)}
 
 
@@ -86,7 +88,7 @@ def load(
     elif source == "docstrings":
         tables = iter([("docstrings", _docstring_table(packages, package_limit))])
     else:
-        tables = _stored_tables(source, base, part)
+        tables = _stored_tables(source, base, part, pictures=IMAGE in wanted.required)
     found = [to_examples(table, name, wanted) for name, table in tables]
     if faults := [one.faults for one in found if one.faults]:
         raise DataError("; ".join(faults))
@@ -104,10 +106,10 @@ def _docstring_table(packages: Sequence[str], package_limit: int | None) -> Tabl
     return from_rows(rows, "docstrings", lambda row: found[row].id, ids=[example.id for example in found])
 
 
-def _stored_tables(source: object, base: Path, part: str) -> Iterator[tuple[str, Table]]:
+def _stored_tables(source: object, base: Path, part: str, *, pictures: bool) -> Iterator[tuple[str, Table]]:
     if isinstance(source, str) and is_hub_id(source, base):
         yield part, table_in_memory(read_hub(source, part), source)
-    elif (folder := _picture_folder(source, base, part)) is not None:
+    elif pictures and (folder := _picture_folder(source, base, part)) is not None:
         yield folder.name, picture_table(folder, pictures_in(folder), part)
     else:
         paths = _files(source, base, part)
@@ -136,8 +138,8 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
 def _picture_folder(source: object, base: Path, part: str) -> Path | None:
     """Return the folder of pictures that a source names: itself, or of folders named train, test and so on that of the part; None if it is none."""
     folder = expanded(base, fspath(source), f"data.{part}", error=DataError) if isinstance(source, str | PathLike) else None
-    if folder is None or not folder.is_dir() or any(kind_of(path.name) in READERS for path in folder.iterdir()):
-        return None
+    if folder is None or not folder.is_dir() or any(kind_of(path.name) in HOLD_PICTURES for path in folder.iterdir()):
+        return None  # notes.txt or labels.json beside pictures are no data
     parts = {name: folder / name for names in PART_NAMES.values() for name in names if (folder / name).is_dir()}
     if "train" in parts:
         folder = next((parts[name] for name in PART_NAMES[part] if name in parts), folder)

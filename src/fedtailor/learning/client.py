@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -32,6 +33,7 @@ class ClientState:
     validation: Shard
     test: Shard
     folder: Path | None = None
+    brief: dict[str, Any] = field(default_factory=dict)  # what it holds for the length of a round, in memory and nowhere else
     _memory: dict[int, Tensors] = field(default_factory=dict)
     _listed: dict[str, list[str]] | None = None  # as in HASHES, once it was read
     _sure: set[int] = field(default_factory=set)  # versions whose files are known to be whole

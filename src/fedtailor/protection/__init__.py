@@ -8,7 +8,20 @@ from .codec import Codec
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
 from .needs import needs_of
+from .secure import SecureAggregation
 
-PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec}
+PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec, "secure-aggregation": SecureAggregation}
 
-__all__ = ["BUDGET_FILE", "PROTECTIONS", "Budget", "Codec", "Dp", "Encoded", "Gate", "Spending", "make_gate", "needs_of"]
+__all__ = [
+    "BUDGET_FILE",
+    "PROTECTIONS",
+    "Budget",
+    "Codec",
+    "Dp",
+    "Encoded",
+    "Gate",
+    "SecureAggregation",
+    "Spending",
+    "make_gate",
+    "needs_of",
+]

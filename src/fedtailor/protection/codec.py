@@ -12,13 +12,11 @@ from typing import Any, Literal
 from ..chance import stream_seed
 from ..errors import SettingError
 from ..interfaces import Crossing, OnMessages, Plan, traits_of
-from ..messages import Call, TensorSpec
+from ..messages import Call
 from ..messages.bounds import check_values
 from ..messages.glance import Versioned, glance
-from ..messages.record import layout_of
-from ..messages.specs import Coded
 from ..records import Message
-from .payload import Payload
+from .payload import Payload, as_payload, updates_in, without
 
 PAYLOAD, SIZE = "codec/payload", "codec/bytes"  # the tensor in a message; the name of its most bytes in a manifest
 PART = "codec"  # of a client's state: what the code has lost so far
@@ -98,11 +96,8 @@ class Codec:
 
     def shape(self, call: Call) -> Call:
         """Return the call with one payload in the place of the tensors of each update."""
-        groups = [group for form in call.answers for group in layout_of(form).groups.items()]
-        fields = [name for name, group in groups if group.reveals == "update" and call.forms.get(name)]
-        for field in fields:
-            call = self._shaped(call, field)
-        return call
+        most = replace(self._payload, share=1.0).size_bytes
+        return as_payload(call, (PAYLOAD, SIZE), size=self._payload.size_bytes, most=most, protection=self.kind)
 
     def leave(self, message: Message, crossing: Crossing) -> Message:
         """Return the message with its update as a payload; what that loses is kept."""
@@ -113,11 +108,10 @@ class Codec:
         kept = crossing.kept if self.feedback else None
         lost = kept.recall(version, PART) if kept else {}
         owed = {name: value.float() + lost[name] if name in lost else value.float() for name, value in update.items()}
-        payload, made = self._payload.write(owed, _updates(crossing), stream_seed(0, "codec", version, crossing.client))
+        payload, made = self._payload.write(owed, updates_in(crossing), stream_seed(0, "codec", version, crossing.client))
         if kept:
             kept.keep(version + 1, {**lost, **{name: value - made[name].float() for name, value in owed.items()}}, PART)
-        others = {name: value for name, value in message.tensors.items() if name not in update}
-        return replace(message, tensors={**others, PAYLOAD: payload})
+        return without(message, update, {PAYLOAD: payload})
 
     def arrive(self, message: Message, crossing: Crossing) -> Message:
         """Return the message with the tensors that its payload stands for.
@@ -127,29 +121,16 @@ class Codec:
         """
         if PAYLOAD not in message.tensors:
             return message
-        specs = _updates(crossing)
+        specs = updates_in(crossing)
         found = self._payload.read(message.tensors[PAYLOAD], specs)
         for name, value in found.items():
             check_values(value, specs[name].most, f"message {message.kind!r} up: tensor {name!r} in its payload")
-        others = {name: value for name, value in message.tensors.items() if name != PAYLOAD}
-        return replace(message, tensors={**others, **found})
+        return without(message, [PAYLOAD], found)
 
     @property
     def _payload(self) -> Payload:
         assert self.code != "auto"  # `settles` has seen to it
         return Payload(code=self.code, share=self.share)
-
-    def _shaped(self, call: Call, field: str) -> Call:
-        forms = call.forms[field]
-        if any(isinstance(size, str) for spec in forms.values() for size in spec.shape):
-            raise SettingError(
-                "protection: codec does not go with clients.overrides of ranks: all clients must send the same tensors; leave the overrides or the codec out"
-            )
-        coded = {name: Coded(spec=spec, size_bytes=self._payload.size_bytes(spec)) for name, spec in forms.items()}
-        whole = replace(self._payload, share=1.0)
-        most = -(-len(forms) // 8) + sum(whole.size_bytes(spec) for spec in forms.values())
-        payload = TensorSpec(dtype="uint8", shape=(SIZE,), coded=coded)
-        return replace(call, forms={**call.forms, field: {PAYLOAD: payload}}, sizes={**call.sizes, SIZE: most})
 
     def _notes(self, name: str, job: Any) -> list[str]:
         adamw = job.protocol.local.optimizer == "adamw"
@@ -160,8 +141,3 @@ class Codec:
         if self.code in FEEDBACK and not self.feedback:
             return [f"{name}: code: {self.code} without feedback loses much of each update for good; int4 loses little without"]
         return []
-
-
-def _updates(crossing: Crossing) -> dict[str, TensorSpec]:
-    """Return the forms of the tensors that reveal an update."""
-    return {name: spec for name, spec in crossing.spec.tensors.items() if spec.reveals == "update"}

@@ -4,19 +4,23 @@ First a bit for each tensor that there may be, in the order of names; then the t
 code's `Wire` writes them. Lengths follow from the forms in the manifest, so nothing in a payload says how long anything is but the counts of top-k.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ClientError, OffManifest
-from ..messages import TensorSpec
+from ..errors import ClientError, OffManifest, SettingError
+from ..interfaces import Crossing
+from ..messages import Call, TensorSpec
+from ..messages.record import layout_of
+from ..messages.specs import Coded
 from ..messages.wires.few_bits import SignWire, TernaryWire
 from ..messages.wires.table import TOKENS, BFloat16Wire, Int4Wire, Int8Wire, Wire
 from ..messages.wires.top_values import COUNTS, KEPT, TopValuesWire
+from ..records import Message
 from ..tensors import Tensors
 
 Code = Literal["bfloat16", "int8", "int4", "ternary", "sign", "top-k"]
@@ -51,9 +55,9 @@ class Payload:
             specs: the forms that they had.
             seed: of a code that draws.
         """
-        wire, names = self._wire_for(tensors), sorted(specs)
-        parts, made = [np.packbits([name in tensors for name in names]).tobytes()], {}
-        for name in names:
+        wire, made = self._wire_for(tensors), {}
+        parts = [named(tensors, specs)]
+        for name in sorted(specs):
             if name in tensors:
                 packed = wire.pack(self._rows(tensors[name]), seed)
                 parts += [_bytes(packed[inner]) for inner in wire.specs(self.width)]
@@ -88,7 +92,7 @@ class Payload:
         return TopValuesWire(threshold=float(lengths.kthvalue(lengths.numel() - kept + 1).values))
 
     def _row_count(self, spec: TensorSpec) -> int:
-        return -(-_count(spec) // self.width)
+        return -(-count(spec) // self.width)
 
     def _rows(self, values: Tensor) -> Tensor:
         """Return the values in rows; the last one is filled up with the first values, which moves its scale least."""
@@ -98,20 +102,13 @@ class Payload:
 
     def _values(self, rows: Tensor, spec: TensorSpec) -> Tensor:
         """Return a tensor of this form from its rows."""
-        return rows.reshape(-1)[: _count(spec)].reshape(_shape(spec, {})).to(getattr(torch, spec.dtype))
+        return rows.reshape(-1)[: count(spec)].reshape(_shape(spec, {})).to(getattr(torch, spec.dtype))
 
     def _read(self, data: bytes, specs: Mapping[str, TensorSpec]) -> Iterator[tuple[str, Tensor]]:
-        begin = -(-len(specs) // 8)
-        present = np.unpackbits(np.frombuffer(data[:begin], dtype=np.uint8))
-        if len(present) < len(specs) or present[len(specs) :].any():
-            raise OffManifest("a payload does not begin with a bit for each tensor")
-        wire = WIRES[self.code]
-        for name, bit in zip(sorted(specs), present, strict=False):
-            if bit:
-                packed, begin = self._take(data, begin, rows=self._row_count(specs[name]))
-                yield name, self._values(wire.unpack(packed, self.width), specs[name])
-            elif not specs[name].optional:
-                raise OffManifest(f"a payload lacks the tensor {name!r}")
+        names, begin = names_in(data, specs)
+        for name in names:
+            packed, begin = self._take(data, begin, rows=self._row_count(specs[name]))
+            yield name, self._values(WIRES[self.code].unpack(packed, self.width), specs[name])
         if begin != len(data):
             raise OffManifest(f"a payload has {len(data) - begin} bytes too many")
 
@@ -132,11 +129,73 @@ class Payload:
         return found, begin
 
 
+def named(tensors: Collection[str], specs: Mapping[str, TensorSpec]) -> bytes:
+    """Return a bit for each name in `specs`, in their order: whether it is there."""
+    return np.packbits([name in tensors for name in sorted(specs)]).tobytes()
+
+
+def names_in(data: bytes, specs: Mapping[str, TensorSpec]) -> tuple[list[str], int]:
+    """Return the names of the tensors in a payload, and where their values begin.
+
+    Raises:
+        OffManifest: if it does not begin with a bit for each tensor, or lacks one that must be there.
+    """
+    begin = -(-len(specs) // 8)
+    bits = np.unpackbits(np.frombuffer(data[:begin], dtype=np.uint8))
+    if len(bits) < len(specs) or bits[len(specs) :].any():
+        raise OffManifest("a payload does not begin with a bit for each tensor")
+    names = [name for name, bit in zip(sorted(specs), bits, strict=False) if bit]
+    missing = [name for name, spec in specs.items() if not spec.optional and name not in names]
+    if missing:
+        raise OffManifest(f"a payload lacks the tensor {missing[0]!r}")
+    return names, begin
+
+
+def as_payload(
+    call: Call, payload: tuple[str, str], *, size: Callable[[TensorSpec], int], most: Callable[[TensorSpec], int], protection: str
+) -> Call:
+    """Return a call with one payload in the place of the tensors of each update.
+
+    Args:
+        payload: the name of its tensor, and that of its most bytes.
+        size: gives the bytes of a tensor in it, as expected.
+        most: gives the most bytes of one.
+        protection: whose it is, by name.
+
+    Raises:
+        SettingError: if clients send tensors of different shapes.
+    """
+    groups = [group for form in call.answers for group in layout_of(form).groups.items()]
+    for field in [name for name, group in groups if group.reveals == "update" and call.forms.get(name)]:
+        forms, (tensor, bound) = call.forms[field], payload
+        if any(isinstance(each, str) for spec in forms.values() for each in spec.shape):
+            raise SettingError(
+                f"protection: {protection} does not go with clients.overrides of ranks: all clients must send the same tensors; leave the overrides or "
+                "the protection out"
+            )
+        coded = {name: Coded(spec=spec, size_bytes=size(spec)) for name, spec in forms.items()}
+        largest = -(-len(forms) // 8) + sum(map(most, forms.values()))
+        spec = TensorSpec(dtype="uint8", shape=(bound,), coded=coded)
+        call = replace(call, forms={**call.forms, field: {tensor: spec}}, sizes={**call.sizes, bound: largest})
+    return call
+
+
+def updates_in(crossing: Crossing) -> dict[str, TensorSpec]:
+    """Return the forms of the tensors that reveal an update."""
+    return {name: spec for name, spec in crossing.spec.tensors.items() if spec.reveals == "update"}
+
+
+def without(message: Message, names: Collection[str], found: Tensors) -> Message:
+    """Return a message with other tensors in the place of some."""
+    return replace(message, tensors={**{name: value for name, value in message.tensors.items() if name not in names}, **found})
+
+
 def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> Sequence[int]:
     return [sizes[size] if isinstance(size, str) else size for size in spec.shape]
 
 
-def _count(spec: TensorSpec) -> int:
+def count(spec: TensorSpec) -> int:
+    """Return the number of values of a tensor of this form."""
     return int(np.prod(_shape(spec, {}), dtype=np.int64))
 
 

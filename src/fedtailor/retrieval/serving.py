@@ -42,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
+    wbufsize = -1  # head and body leave together: apart, the second waits 40 ms for the first to be acknowledged
     server: Any
 
     def do_GET(self) -> None:

@@ -41,7 +41,7 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
             on_step=on_step,
         )
         share = parts.job.clients.failure_share
-        return Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able
+        return parts.behind(client, Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able)
 
     return LocalFederation({client: half(client) for client in parts.states}, parts.sampler.clients, parts.gate_of(), on_failure)
 

@@ -24,6 +24,7 @@ from ..limits import BatchSize, Steps
 from ..models import choose_device, load_backbone
 from ..models.cache import whole_folder
 from ..models.kinds import kind_of
+from ..models.kinds.denoiser import ORIGIN
 from ..models.shapes import shape_named, write_random
 from ..records import Example
 from ..tasks.task import reads_of
@@ -109,7 +110,7 @@ def pretrain(
             "sha256": sorted(str(example.fields["image"]) for example in chosen),
         }
         Full().save(worker.model, fresh)
-        (fresh / "pretrain.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (fresh / ORIGIN).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return told
 
 

@@ -37,6 +37,11 @@ FROM_THE_BACKBONE = {  # arguments with which a method begins as the backbone, w
     "FOURIERFT": {"init_weights": True},
     "C3A": {"init_weights": True},
 }
+FROM_DATA = (
+    "eva",
+    "corda",
+    "lora_ga",
+)  # starts that PEFT makes of a pass over the data before training, and leaves out without one
 INSTEAD = {  # methods that are refused, and what to use
     "PREFIX_TUNING": "tuning: prefix",
     "PROMPT_TUNING": "tuning: prompt",
@@ -69,6 +74,12 @@ class PeftMethod:
             if isinstance(value, int) and abs(value) > MOST_SIZE and not any(word in name for word in ("seed", "key")):
                 raise SettingError(f"arguments.{name} must be at most {MOST_SIZE:,}; got {value}")
         self._check_names()
+        start = self.arguments.get("init_lora_weights")
+        if str(start).lower() in FROM_DATA:
+            raise SettingError(
+                f"arguments.init_lora_weights: {start} begins with what a pass over the data finds, and no client makes one before training, so that "
+                "it would be a plain LoRA; leave it out, or choose pissa, olora or orthogonal"
+            )
         try:
             self._config(task_type="CAUSAL_LM")
         except Exception as fault:  # whatever PEFT makes of them

@@ -21,7 +21,7 @@ from ..pooling import Pooling
 from ..whole import check_numbers_of
 from .kind import Files, Loaded
 
-SCHEDULER, LABELS = "scheduler_config.json", "labels.json"
+SCHEDULER, LABELS, ORIGIN = "scheduler_config.json", "labels.json", "pretrain.json"
 BESIDE = (SCHEDULER,)  # files of a denoiser's folder that belong to its weights, whatever these become
 FLOW = "FlowMatchEulerDiscreteScheduler"
 EMBEDDED = {
@@ -162,6 +162,15 @@ def _canvas(folder: Path, settings: Mapping[str, Any], labels: Sequence[str]) ->
             "name one that was made for these labels"
         )
     return Canvas(size=size, classes=len(labels))
+
+
+def made_of(folder: Path) -> frozenset[str]:
+    """Return the SHA-256 of the pixels of each picture that a folder's model was made of, as fedtailor pretrain notes them; none if unknown."""
+    path = folder / ORIGIN
+    if not path.is_file():
+        return frozenset()
+    found = read_mapping(path).get("sha256")
+    return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()
 
 
 def _known_labels(folder: Path) -> list[str]:

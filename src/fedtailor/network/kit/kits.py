@@ -101,44 +101,39 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         SettingError: if `folder` holds something else, or the network there has another hub.
     """
     check_installed()
+    _remove_unfinished(folder)
     _check_folder(network, folder)
     authority = folder / AUTHORITY
-    with writing(authority):
-        authority.mkdir(parents=True, exist_ok=True)
-        authority.chmod(0o700)
-    project = authority / "project.json"
-    write_text(project, json.dumps(_project(network)))  # YAML reads JSON
-    done = subprocess.run(
-        [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    write_private(project := authority / "project.json", json.dumps(_project(network)))  # YAML reads JSON
+    authority.chmod(0o700)
+    command = [sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project), "-w", str(authority), "--force"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted((authority / network.name).glob("prod_*"))
     if done.returncode or not made:
         raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
-    names = {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}
     fresh: list[Path] = []
-    for theirs, ours in names.items():
-        if not (folder / ours).exists():
-            _copy_private(made[-1] / theirs, folder / ours)
-            fresh.append(folder / ours)
-        _describe(network, folder / ours, ours)
+    for theirs, ours in {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}.items():
+        if (folder / ours).exists():
+            _describe(network, folder / ours, ours)
+        else:
+            fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
     write_text(folder / FILE, json.dumps(_told(network)) + "\n")
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
 
 
-def _copy_private(source: Path, target: Path) -> None:
-    """Copy a folder as a whole; only its owner may read it."""
-    fresh = target.with_name(f".{target.name}.new")
-    with writing(target):
+def _new_kit(network: Network, source: Path, kit: Path) -> Path:
+    """Make a kit as a whole; only its owner may read it."""
+    fresh = kit.with_name(f".{kit.name}.new")
+    with writing(kit):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         shutil.copytree(source, fresh, dirs_exist_ok=True)
         fresh.chmod(0o700)
-        os.replace(fresh, target)
+        _describe(network, fresh, kit.name)
+        os.replace(fresh, kit)
+    return kit
 
 
 def kit_role(kit: Path) -> dict[str, Any]:
@@ -223,6 +218,17 @@ def _describe(network: Network, kit: Path, name: str) -> None:
     if name not in (HUB, ADMIN):
         del told["sites"], told["user"]
     write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what an earlier call left that did not come to its end: its keys were never given to anybody."""
+    if (folder / FILE).exists() or not (folder / AUTHORITY).is_dir():
+        return
+    found = list(folder.iterdir())
+    if all(path.name == AUTHORITY or path.name.endswith(".new") or (path / FILE).is_file() for path in found):
+        with writing(folder):
+            for path in found:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _check_folder(network: Network, folder: Path) -> None:

@@ -158,7 +158,7 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
         parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
     )
     return Guarded(
-        half=half,
+        half=parts.behind(site, half),
         gate=parts.gate_of(site),
         policy=file.policy,
         rounds=parts.job.stop.rounds,

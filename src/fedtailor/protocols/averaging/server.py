@@ -73,7 +73,10 @@ def serve(
         step = subtract(outcome.shared, state.shared)
         cosines, mean_cosines = enough.found.likeness.measure(outcome.shared)
         rows = enough.numbered(
-            with_shares([{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(step)], outcome)
+            with_shares(
+                [{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(None if traits.summed else step)],
+                outcome,
+            )
         )
         state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
         figures = {"update_norm": norm(step), **outcome.figures, **counted_less(outcome), **mean_cosines}

@@ -1,0 +1,5 @@
+"""Secure aggregation."""
+
+from .settings import SecureAggregation
+
+__all__ = ["SecureAggregation"]

@@ -1,0 +1,189 @@
+"""Secure aggregation: the server learns the sum of a round's updates, and of no single one.
+
+Source: Bonawitz et al., 2017, Practical Secure Aggregation for Privacy-Preserving Machine Learning, figure 4, against a server that is honest but
+curious, with clients that drop out. Each two clients agree on a mask that one adds and the other subtracts; each adds a mask of its own besides. The
+secrets of both are shared among all, and of each client the server learns one: of those that answered that of the own mask, of those that
+dropped out that of the masks with others.
+Differences: shares are delivered before training, so that a client that fails while it trains is one that dropped out; no round in which clients
+compare what the server told them, so it protects against a server that keeps to the protocol; masks are AES-256 in counter mode.
+
+What it hides is which client sent what. The sum itself says as much as it ever did.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ...errors import OffManifest, SettingError
+from ...interfaces import Aggregation, Answering, Crossing, Federation, Kept, OnMessages, Plan
+from ...limits import ClientCount, Number
+from ...messages import Call, Record
+from ...messages.facts import examples
+from ...messages.glance import glance
+from ...messages.record import fact
+from ...records import ClientId, Message
+from ..payload import as_payload, count, named, names_in, updates_in, without
+from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS
+from .words import FixedPoint
+
+PAYLOAD, SIZE = "secure/payload", "secure/bytes"  # the tensor in a message; the name of its most bytes in a manifest
+WORD_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Record):
+    """An answer with a number of examples."""
+
+    examples: int | None = fact(replace(examples("training examples of the client"), optional=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecureAggregation:
+    """Secure aggregation: the server sees the sum of updates alone."""
+
+    kind: Literal["secure-aggregation"] = "secure-aggregation"
+    threshold: ClientCount | None = None  # clients that must be there to the end, above half of those asked; null: half and one
+    most: Number = 16.0  # largest value in an update; a client with a larger one is dropped, as it would run over in the sum
+    weights: Literal["examples", "uniform"] | None = None  # how clients count; null: as protocol.weights says, uniform with dp
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and self.threshold < 2:
+            raise SettingError(f"threshold is a number of clients, at least 2; got {self.threshold}")
+        if not self.most > 0:
+            raise SettingError(f"most is the largest value in an update, above 0; got {self.most}")
+
+    def settles(self, job: Any) -> Mapping[str, Any]:
+        """Return the job's protections with how clients count."""
+        private = any(getattr(part, "kind", "") == "dp" for part in job.protection)
+        asked = "uniform" if private else getattr(job.protocol, "weights", "uniform")
+        known: Mapping[str, Literal["examples", "uniform"]] = {"examples": "examples", "uniform": "uniform"}
+        settled = replace(self, weights=self.weights or known.get(asked))
+        return {"protection": tuple(settled if part is self else part for part in job.protection)}
+
+    def check(self, job: Any, plan: Plan) -> list[str]:
+        """Return what is to be said of a run before it.
+
+        Raises:
+            SettingError: naming what does not go together.
+        """
+        name, asked = "protection: secure-aggregation", round(plan.expected)
+        if find_spec("cryptography") is None:
+            raise SettingError(f"{name} needs the package cryptography; install it with: pip install 'fedtailor[secure]'")
+        if job.protocol.kind != "averaging":
+            raise SettingError(
+                f"{name} does not go with protocol: {job.protocol.kind}: it is of sums of updates; choose protocol: averaging, or leave the protection out"
+            )
+        if any(getattr(part, "kind", "") == "codec" for part in job.protection):
+            raise SettingError(
+                f"{name} does not go with protection: codec: masked updates add up only as whole words, and a code has none that do; leave one of them out"
+            )
+        if [part for part in job.protection if isinstance(part, OnMessages)][-1] is not self:
+            raise SettingError(
+                f"{name} must be the last of the protections that change messages: nothing can be done with a masked update; list it last"
+            )
+        if any(getattr(part, "clip", "") == "adaptive" for part in job.protection):
+            raise SettingError(
+                f"{name} does not go with protection: dp with clip: adaptive: the server would count the updates that are shorter, and sees none; give clip as a number"
+            )
+        if self.weights is None:
+            raise SettingError(
+                f"{name} does not go with protocol.weights: targets, which are known after training; choose examples or uniform"
+            )
+        if job.clients.most_weight < 1:
+            raise SettingError(
+                f"{name} does not go with clients.most_weight: shares cannot be changed after the sum; leave it out, or choose weights: uniform"
+            )
+        if not LEAST <= asked <= MOST_CLIENTS:
+            raise SettingError(f"{name} takes {LEAST} to {MOST_CLIENTS:,} clients in a round, and a round asks {asked}")
+        if self.threshold is not None and not asked < 2 * self.threshold <= 2 * asked:
+            raise SettingError(
+                f"{name}: threshold is {self.threshold}, and must be above half of the {asked} clients of a round and no more than they are: two halves could "
+                "each open what the other must not"
+            )
+        return []
+
+    def shape(self, call: Call) -> Call:
+        """Return the call with one payload of words in the place of the tensors of each update."""
+
+        def size(spec: Any) -> int:
+            return WORD_BYTES * count(spec)
+
+        return as_payload(call, (PAYLOAD, SIZE), size=size, most=size, protection=self.kind)
+
+    def calls(self) -> Sequence[Call]:
+        """Return the exchanges around a round's own."""
+        return CALLS
+
+    def at_client(self, half: Answering, client: ClientId, kept: Kept) -> Answering:
+        """Return what takes part in sums for a client."""
+        from .around import Behind  # here and below, as not everybody has installed what masks are made with
+
+        return Behind(half=half, client=client, kept=kept)
+
+    def around(self, federation: Federation) -> Federation:
+        """Return a federation that opens the sum of a round's updates, and hands it on as if each client had sent the mean."""
+        from .around import SummedFederation
+
+        return SummedFederation(inner=federation, factor=self.factor, most=self.most, threshold=self.threshold)
+
+    def on_sum(self, rule: Aggregation, plan: Plan) -> Aggregation:
+        """Return the rule, which gets the mean of all from each client."""
+        from .around import OfSum
+
+        return OfSum(inner=rule)
+
+    def leave(self, message: Message, crossing: Crossing) -> Message:
+        """Return the message with its update as masked words.
+
+        Raises:
+            OffManifest: if no secrets were shared before.
+        """
+        from .member import Member
+
+        update = crossing.revealing("update", message)
+        if not update:
+            return message
+        member = None if crossing.kept is None else crossing.kept.brief.get(MEMBER)
+        if not isinstance(member, Member):
+            raise OffManifest("an update was asked for before secrets were shared, and would leave unmasked")
+        factor = self.factor(message, member.most_examples)
+        words = FixedPoint(most=self.most, clients=len(member.clients)).encode(update, factor)
+        data = named(update, updates_in(crossing)) + member.mask(words).astype("<u4").tobytes()
+        return without(message, update, {PAYLOAD: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
+
+    def arrive(self, message: Message, crossing: Crossing) -> Message:
+        """Return the message with its masked words as tensors of whole numbers, by the names of the update.
+
+        Raises:
+            OffManifest: if the payload has another length.
+        """
+        if PAYLOAD not in message.tensors:
+            return message
+        specs, data = updates_in(crossing), message.tensors[PAYLOAD].numpy().tobytes()
+        names, begin = names_in(data, specs)
+        if len(data) != begin + WORD_BYTES * sum(count(specs[name]) for name in names):
+            raise OffManifest(f"a masked update of {len(data)} bytes came, which is not that of {len(names)} tensors")
+        words, found = np.frombuffer(data, dtype="<i4", offset=begin), {}
+        for name in names:
+            found[name] = torch.from_numpy(words[: count(specs[name])].astype(np.int32)).reshape(
+                [int(size) for size in specs[name].shape]
+            )
+            words = words[count(specs[name]) :]
+        return without(message, [PAYLOAD], found)
+
+    def factor(self, message: Message, most_examples: int) -> float:
+        """Return what a client's update counts, of at most 1.
+
+        Raises:
+            OffManifest: if it has more examples than the largest client.
+        """
+        told = glance(message, Counted).examples
+        if self.weights != "examples" or told is None:
+            return 1.0
+        if told > most_examples:
+            raise OffManifest(f"a client has {told} examples, and the largest one was said to have {most_examples}")
+        return told / most_examples
