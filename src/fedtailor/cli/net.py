@@ -54,6 +54,7 @@ def serve(
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
     from ..network.command.processes import serve as run_engine
+    from ..network.kit.certificates import check_certificates
     from ..network.kit.engine_settings import SERVER
     from ..network.kit.kits import FILE, HUB, check_installed, kit_role
 
@@ -62,6 +63,7 @@ def serve(
     if told["kit"] != HUB:
         raise SettingError(f"{kit} is the kit of {told['kit']}; the hub's is beside it, in {HUB}/")
     check_installed()
+    check_certificates(kit, told, SERVER)
     err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
     run_engine(kit.resolve(), SERVER, lambda text: err().print(text, markup=False, soft_wrap=True))
 

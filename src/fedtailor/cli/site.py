@@ -75,8 +75,12 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         return
     check_installed()
     from ..network.command.processes import Tail, serve
+    from ..network.kit.certificates import check_certificates, check_server
     from ..network.site.site import DIARY
 
+    check_certificates(kit, told, "site")
+    if missing := check_server(kit, told):
+        _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
     serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))
 

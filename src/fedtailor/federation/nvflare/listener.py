@@ -30,7 +30,7 @@ def install(address: str) -> None:
             if self.ssl_context:
                 self.socket.do_handshake_on_connect = False  # of those that are accepted
 
-        def server_bind(self) -> None:
+        def server_bind(self: Any) -> None:
             host, port = self.server_address
             self.server_address = (host or address, port)
             super().server_bind()
