@@ -114,7 +114,7 @@ def test_a_constructor_that_does_not_return_is_named(write_module, make_job, mon
         if kind in text:
             sys.modules[kind.partition(":")[0]].opened.set()
 
-    silence = progress.Silence(say)
+    silence = waiting.Silence(say)
     silence.begin("reading the job")
     make_job().replace("tuning", {"kind": kind})
     silence.end()
