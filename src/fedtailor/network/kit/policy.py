@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from ...errors import SettingError
+from .peft_arguments import argument_refusals
 
 if TYPE_CHECKING:
     from ...messages import FactSpec  # loads what trains
@@ -69,7 +70,7 @@ class Policy:
         try:
             if own := named_classes(job):
                 return [f"the job names the class {own[0]}, and only techniques that come with fedtailor run here"]
-            return list(self._differences(job))
+            return argument_refusals(job) or list(self._differences(job))
         except (KeyError, TypeError, AttributeError) as fault:
             return [f"the job is not in the form that fedtailor writes ({type(fault).__name__})"]
 
