@@ -58,3 +58,13 @@ def test_a_kit_is_served_once_at_a_time(tmp_path, monkeypatch):
     processes.serve(tmp_path, "site", print)
     processes.serve(tmp_path, "site", print)  # the lock ended with the first
     assert served == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("hub.example.org", "")])
+def test_a_server_named_localhost_listens_there_alone(tmp_path, monkeypatch, host, address):
+    started = []
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.append(command))
+    (tmp_path / "network.json").write_text(json.dumps({"kit": "hub", "hub": host, "port": 8102}))
+    processes.engine_process(tmp_path, SERVER)
+    module = started[0].index(processes.LISTENER)
+    assert started[0][module + 1 : module + 3] == [address, f"{processes.ENGINE}server.server_train"]

@@ -21,6 +21,7 @@ from ..kit.kits import kit_role
 
 MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
 ENGINE = "nvflare.private.fed.app."  # its modules
+LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
 CALM_S = 60.0  # a process that lived so long may be started anew at once
@@ -35,7 +36,8 @@ def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
     told = kit_role(kit)
     names = ["org=hub"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
     config = "fed_server.json" if role == SERVER else "fed_client.json"
-    command = [sys.executable, "-u", "-m", f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
+    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["hub"]) else ""] if role == SERVER else ["-m"]
+    command = [sys.executable, "-u", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
             [*command, "--set", "secure_train=true", *names, "config_folder=config"],
@@ -106,7 +108,7 @@ def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[],
 
 def _check_port(told: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], "localhost" if told["hub"] == "localhost" else ""
+    port, place = told["port"], "localhost" if _is_here_alone(told["hub"]) else ""
     with socket.socket() as ours:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended hub has left does not count
         try:
@@ -116,6 +118,11 @@ def _check_port(told: Mapping[str, Any]) -> None:
                 f"port {port} of this machine cannot be served ({fault.strerror}); end the program that uses it (ss -ltnp shows which), or make the network "
                 "anew in another folder, with another port in its file"
             ) from None
+
+
+def _is_here_alone(host: str) -> bool:
+    """Return whether a server of this name is reached from its own machine alone, and listens there alone."""
+    return host.lower() == "localhost" or host.startswith("127.")
 
 
 class Tail:
