@@ -22,6 +22,7 @@ from fedtailor.aggregation.logits import LOGIT_AGGREGATIONS
 from fedtailor.assembly import assemble, foretell
 from fedtailor.data import PARTITIONS
 from fedtailor.errors import JobError
+from fedtailor.interfaces import traits_of
 from fedtailor.job import Job
 from fedtailor.personalization import PERSONALIZATIONS
 from fedtailor.tuning import TUNINGS
@@ -104,8 +105,11 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
         **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in TUNINGS},
         **{f"personal {kind}": {"personalization": {"kind": kind} | NEEDED.get(kind, {})} for kind in PERSONALIZATIONS},
         **{
-            f"rule {kind}": {"protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd", "learning_rate": 0.1}}}
-            for kind in AGGREGATIONS
+            f"rule {kind}": {
+                "clients": {"count": max(4, traits_of(rule()).least), "min_examples": 2},
+                "protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd", "learning_rate": 0.1}},
+            }
+            for kind, rule in AGGREGATIONS.items()
         },
         **{
             f"logits {kind}": classes | {"protocol": distilled | {"aggregation": kind, "label_counts": kind == "label-counts"}}

@@ -49,7 +49,7 @@ def test_two_runs_of_one_seed_and_a_resumed_one_have_the_same_bits(dated, rows, 
     assert all((value == adapter(tmp_path / "b")[name]).all() for name, value in adapter(tmp_path / "a").items())
     moment = json.loads((tmp_path / "a" / "environment.json").read_text())["clock"]
     assert moment == today() == recorded_clock(tmp_path / "a")
-    monkeypatch.setattr("fedtailor.assembly.parts.today", lambda: "2031-01-01T00:00:00")
+    monkeypatch.setattr("fedtailor.assembly.pipeline.today", lambda: "2031-01-01T00:00:00")
     for folder, out in (("a", None), (None, tmp_path / "c")):
         resumed = {"resume": tmp_path / folder} if folder else {"out": out}
         run(job.replace("stop.rounds", 3), data=rows, **resumed)

@@ -121,7 +121,7 @@ if __name__ == "__main__":
     import transformers.models.gpt2.modeling_gpt2
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import fedtailor.assembly.parts
+    import fedtailor.assembly.pipeline
     import fedtailor.network.site.model_process  # noqa: F401
 
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -5,7 +5,7 @@ import torch
 from jobs import tiny_job
 
 from fedtailor.assembly import assemble
-from fedtailor.assembly.parts import USUAL_THREADS
+from fedtailor.assembly.pipeline import USUAL_THREADS
 from fedtailor.errors import SettingError
 from fedtailor.running import run
 

@@ -95,13 +95,13 @@ def test_a_damaged_checkpoint_is_told():
 
 
 def test_a_line_comes_after_a_while_of_silence_and_only_then(monkeypatch):
-    from fedtailor.cli import progress
+    from fedtailor.cli import waiting
 
-    monkeypatch.setattr(progress, "SILENCE_S", 0.05)
+    monkeypatch.setattr(waiting, "SILENCE_S", 0.05)
     console = Console(width=80, force_terminal=False, file=io.StringIO())
-    with progress.waiting(console, "reading the data"):
+    with waiting.waiting(console, "reading the data"):
         pass
     assert console.file.getvalue() == ""
-    with progress.waiting(console, "reading the data"):
+    with waiting.waiting(console, "reading the data"):
         time.sleep(0.3)
     assert console.file.getvalue() == "reading the data …\n"

@@ -79,9 +79,8 @@ def test_every_kind_of_tuning_and_task_is_here():
     from fedtailor.tasks import TASKS as KINDS
 
     assert {tuning["kind"] for tuning in TUNED.values()} == set(TUNINGS)
-    assert {task["kind"] for task in TASKS.values()} == set(KINDS) - {
-        "label-likelihood"
-    }  # its result is a prompt: protocols/prompting
+    elsewhere = {"label-likelihood", "image-generation"}  # a prompt: protocols/prompting; pictures: export/test_pictures
+    assert {task["kind"] for task in TASKS.values()} == set(KINDS) - elsewhere
 
 
 @pytest.mark.parametrize("case", PAIRS, ids="-".join)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from fedtailor.assembly import assemble
-from fedtailor.cli import progress
+from fedtailor.cli import waiting
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.job.own_classes import blame
@@ -106,7 +106,7 @@ class Own:
 
 
 def test_a_constructor_that_does_not_return_is_named(write_module, make_job, monkeypatch):
-    monkeypatch.setattr(progress, "SILENCE_S", 0.1)
+    monkeypatch.setattr(waiting, "SILENCE_S", 0.1)
     kind, said = write_module("waits", WAITS), []
 
     def say(text):
@@ -114,7 +114,7 @@ def test_a_constructor_that_does_not_return_is_named(write_module, make_job, mon
         if kind in text:
             sys.modules[kind.partition(":")[0]].opened.set()
 
-    silence = progress.Silence(say)
+    silence = waiting.Silence(say)
     silence.begin("reading the job")
     make_job().replace("tuning", {"kind": kind})
     silence.end()

@@ -21,7 +21,7 @@ from jobs import tiny_job, tiny_rows
 from prompted import METHOD, place_rows, prompting_job
 from split_shapes import class_rows, split_job
 
-import fedtailor.assembly.parts  # noqa: F401  likewise
+import fedtailor.assembly.pipeline  # noqa: F401  likewise
 from fedtailor.running import run
 
 ROUNDS = 6

@@ -10,7 +10,7 @@ from tuning_shapes import disturb, load, logits
 from fedtailor.errors import SettingError
 from fedtailor.models import load_backbone, pool_mean
 from fedtailor.tuning import Lora, notes_of
-from fedtailor.tuning.lora import attention_targets
+from fedtailor.tuning.adapters.targets import attention_targets
 
 LABELS = ("card", "transfer", "rate")  # as `load` names them
 PATTERNS = {"alpha_pattern": {"q_proj": 8}, "rank_pattern": {"q_proj": 4}}

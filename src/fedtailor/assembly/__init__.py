@@ -1,5 +1,7 @@
 """Turns a job into its parts."""
 
-from .parts import Parts, assemble, foretell
+from .estimates import foretell
+from .parts import Parts
+from .pipeline import assemble
 
 __all__ = ["Parts", "assemble", "foretell"]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from .console import err, out
 from .kept_plan import Lookup
 from .plan import Facts, Plan, plan_of
-from .progress import waiting
 from .run import JobFile, Overrides
 from .trimmed import collection_paused
+from .waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out, print_json
-from .progress import waiting
 from .run import JobFile, Overrides
+from .waiting import waiting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

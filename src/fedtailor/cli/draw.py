@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .console import err, say
-from .progress import waiting
+from .waiting import waiting
 
 MOST = 100  # pictures for each label
 SHOWN = 10  # labels, where none is named

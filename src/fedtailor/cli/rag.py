@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, note, out, print_json
-from .progress import waiting
 from .rag_show import bar, show_answer, show_evaluation
+from .waiting import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

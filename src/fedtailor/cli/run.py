@@ -59,7 +59,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
 ) -> None:
     """Carry out a job: train, measure, and keep the result in a run folder."""
     from ..errors import SettingError
-    from .progress import waiting
+    from .waiting import waiting
 
     if resume is not None and out_folder is not None:
         raise SettingError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out
-from .progress import waiting
+from .waiting import waiting
 
 if TYPE_CHECKING:
     from ..export import Customized

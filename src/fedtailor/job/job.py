@@ -10,78 +10,27 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, Strict, ValidationError
 from pydantic_core import CoreSchema
 
-from ..aggregation import AGGREGATIONS, ROBUST
-from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
-from ..data import PARTITIONS, Clients, Data
-from ..data.partition import Partition
+from ..data import Clients, Data
 from ..errors import SettingError
-from ..interfaces import Aggregation, Protection, RobustRule, Settling, Tuning
-from ..limits import Few, Rounds
-from ..metrics import OwnMetric
+from ..interfaces import Protection, Settling, Tuning
+from ..limits import Few
 from ..metrics.figure import scores_answers
-from ..personalization import PERSONALIZATIONS, Personalization, Shared
-from ..protection import PROTECTIONS
-from ..protocols import METHODS, PROTOCOLS, WIRES, Averaging, Distillation, Method, Prompting, Split, Wire
-from ..tasks import TASKS
+from ..personalization import Personalization, Shared
+from ..protocols import Averaging, Distillation, Prompting, Split
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
-from ..tuning import TUNINGS, UNTRAINED, Lora, usual_head_learning_rate, usual_learning_rate
+from ..tuning import Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
-from .readers import STRICT, Readers, Registry
+from .readers import STRICT
+from .registries import PERSONALIZATION, PROTECTION, PROTOCOL, READERS, TASK, TUNING
+from .stop import Stop
 from .together import check_job, with_usual_tuning
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """When a run ends, and which round it keeps."""
-
-    rounds: Rounds = 10  # most rounds
-    patience: Rounds | None = 3  # evaluations on the validation set without a better loss before the run ends; null: never
-    keep: Literal["best", "last"] = "best"  # the round that becomes the result: least validation loss, or the last one
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise SettingError(f"rounds must be at least 1; got {self.rounds}")
-        if self.patience is not None and self.patience < 1:
-            raise SettingError(
-                f"patience counts evaluations and must be at least 1, or null for no early stop; got {self.patience}"
-            )
-
 
 MOST_NAME = 100  # characters; the run folder adds the time
 NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
 
 __all__ = ["Job", "Stop", "example_job"]
-
-TASK = Registry(what="task", classes=TASKS)
-TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
-PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
-PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
-PROTECTION = Registry(what="protection", classes=PROTECTIONS, promise=Protection)
-PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
-AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
-ROBUST_RULE = Registry(what="robust rule of aggregation", classes=ROBUST, promise=RobustRule)
-LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
-METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
-WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
-METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
-READERS = Readers(
-    (
-        TASK,
-        TUNING,
-        PROTOCOL,
-        PERSONALIZATION,
-        PROTECTION,
-        PARTITION,
-        AGGREGATION,
-        ROBUST_RULE,
-        LOGIT_AGGREGATION,
-        METHOD,
-        WIRE,
-        METRIC,
-    )
-)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from ..assembly import Parts
 from ..protocols import alone
 from ..tuning import begins_elsewhere
 from .clock import Clock
-from .folder import RunFolder, file_text
+from .folder import RunFolder
+from .folder_files import file_text
 from .measure import Evaluator
 from .progress import Progress
 from .resume import check_schedule

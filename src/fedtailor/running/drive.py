@@ -1,32 +1,25 @@
 """Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..assembly import Parts, assemble
-from ..diverged import advice, wording
-from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
-from ..metrics import COUNTS
-from ..protocols.rounds.shares import who_counts_less
-from ..records import Round
-from ..tensors import check_finite
-from ..tuning import written
 from .beginning import check_progress, measure_start, plan, write_settings
 from .clock import Clock
 from .engine import Connect, local_federation, protected, ranked
 from .environment import describe_environment
 from .finish import finish
 from .folder import RunFolder, choose_folder
-from .gain import fill_gain, wanted_in
 from .lock import FolderLock
 from .measure import Evaluator, Notify
 from .progress import Progress
 from .result import Result
 from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
-from .summary import not_fallen, nothing_better
+from .rounds import carry_out_rounds, why_over
+from .summary import nothing_better
 
 Watcher = Callable[[str, Mapping[str, object]], None]
 HUB_WAIT_S = 20.0  # that an earlier process of the same run may take to end
@@ -140,7 +133,7 @@ def _carry_out(
     resumed = progress is not None
     warnings += check_progress(parts, progress)
     if progress is not None:
-        warnings += check_left(parts.job, path, progress, _stopped(parts, progress) or _search_ended(parts, progress))
+        warnings += check_left(parts.job, path, progress, why_over(parts, progress))
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     write_settings(parts, folder, environment)
@@ -158,101 +151,12 @@ def _carry_out(
         measure_start(parts, evaluator, progress, clock)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    stopped_by = _rounds(parts, evaluator, progress, clock)
+    stopped_by = carry_out_rounds(parts, evaluator, progress, clock)
     summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     if summary["better_than_start"] is False:
         notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
     notify("done", folder=str(path), summary=summary)
     return Result(folder=path, summary=summary)
-
-
-def _rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> str:
-    """Carry out the rounds that are left, each evaluated and saved; return why there are no more."""
-    job, notify = parts.job, evaluator.notify
-    rounds = parts.protocol.serve(
-        evaluator.federation,
-        progress.state,
-        parts.sampler,
-        rounds=progress.figures["planned_rounds"],
-        worker=parts.worker,
-        wanted=wanted_in(parts, progress),
-    )
-    while (stopped_by := _stopped(parts, progress)) is None:
-        round = _next_round(rounds, notify)
-        if round is None:
-            return "search"
-        _check_state(round, job, notify)
-        _absorb(progress, round, parts)
-        for client, failure in round.failures:
-            notify("failure", client=client, round=round.index, text=wording(failure.kind, failure.mark))
-        if less := who_counts_less(round.clients):
-            notify("counted-less", round=round.index, **less)
-        clock.lap(progress, "server")
-        if parts.protocol.validated and (round.index % job.evaluation.every == 0 or _stopped(parts, progress)):
-            _evaluate_round(evaluator, progress, parts)
-        fill_gain(parts, progress, round.index)
-        clock.lap(progress, "evaluate")
-        notify("round", rounds=parts.protocol.most_rounds(job.stop.rounds), **progress.rows["rounds"][-1])
-        clock.save(progress, evaluator.folder, parts)
-    rounds.close()
-    return stopped_by
-
-
-def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
-    """Add what one round made, cost, and spent of a privacy budget."""
-    progress.absorb(round, parts.sizes_of, full=written(parts.job.tuning).every_weight)
-    if parts.budget is not None:
-        progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
-
-
-def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round | None:
-    """Return the next round; None if the protocol has come to its end by itself."""
-    try:
-        return next(rounds, None)
-    except TooFewClients as stop:
-        notify("stopped", text=str(stop))
-        raise
-
-
-def _check_state(round: Round, job: Job, notify: Notify) -> None:
-    """Raise RunError if what the server made of the updates is not finite: the checkpoint before it is the last good one."""
-    try:
-        check_finite(round.state.shared, "the shared weights")
-    except NotFinite as fault:
-        tip = advice([NotFinite.__name__], rate=job.protocol.local.peak_learning_rate)
-        text = f"round {round.index}: every update was finite, and what the server made of them is not ({fault}). The state is saved: {tip}"
-        notify("stopped", text=text)
-        raise RunError(text) from None
-
-
-def _evaluate_round(evaluator: Evaluator, progress: Progress, parts: Parts) -> None:
-    """Evaluate the shared weights of the last round, and let their validation loss judge them."""
-    job, index = parts.job, progress.state.version
-    generate = job.evaluation.generate_at == "always"
-    moment = evaluator.measure(progress, progress.state.shared, round=index, name=f"round-{index}", generate=generate, own=True)
-    progress.judge(moment.validation_loss, index)
-    progress.forget_counts()
-    row = progress.rows["rounds"][-1]
-    row |= {f"test_{name}": value for name, value in moment.test.items() if name not in COUNTS}
-    if moment.validation_loss is not None:
-        row["validation_loss"] = moment.validation_loss
-    if parts.protocol.trains and index == job.evaluation.every and progress.figures["best_round"] == 0:
-        evaluator.notify("warning", text=not_fallen(progress, job.protocol.local.peak_learning_rate))
-
-
-def _search_ended(parts: Parts, progress: Progress) -> str | None:
-    """Return "search" if the protocol has come to its own end, which a run notices only when it asks for the next round."""
-    return "search" if progress.state.version >= parts.protocol.most_rounds(parts.job.stop.rounds) else None
-
-
-def _stopped(parts: Parts, progress: Progress) -> str | None:
-    """Return why the run is over, or None. It follows from the progress, `stop` and the privacy budget: a resumed run may be given more."""
-    job = parts.job
-    if job.stop.patience is not None and progress.figures["without_gain"] >= job.stop.patience:
-        return "patience"
-    if progress.state.version >= job.stop.rounds:
-        return "rounds"
-    return "privacy budget" if parts.budget is not None and not parts.budget.affords() else None
 
 
 def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:

@@ -9,7 +9,7 @@ from ..tuning import written
 from .aligning import align_last
 from .clock import Clock
 from .ending import End, Phase
-from .folder import file_text
+from .folder_files import file_text
 from .measure import Evaluator, Moment
 from .personal import personalize
 from .progress import Progress

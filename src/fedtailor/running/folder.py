@@ -17,10 +17,10 @@ from ..causes import detail_of
 from ..errors import DataError, ResumeError
 from ..printable import json_text
 from ..records import ServerState
-from ..run_files import ABSENT, SEALS, WHAT, finite, read_json_file, sealed_hashes
+from ..run_files import ABSENT, SEALS, finite, read_json_file, sealed_hashes
 from ..storage import StorageError, put_in_place, sha256_of, sync_file, sync_folder, text_sha256, write_text, writing
 from ..tensors import Tensors
-from ..text_files import check_regular
+from .folder_files import cut_torn_line, file_text, files_at, hashes_in, identity, replace_table, rows_in, sync_all
 from .lock import NAME as LOCK
 from .progress import TABLES, Progress
 
@@ -36,8 +36,8 @@ class RunFolder:
         self.path = path
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            self._identity = _identity(path)
-            _cut_torn_line(path / "events.jsonl")
+            self._identity = identity(path)
+            cut_torn_line(path / "events.jsonl")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -47,7 +47,7 @@ class RunFolder:
             StorageError: if the disk is full or read-only, or the folder is no longer where it was.
         """
         with writing(self.path):
-            if _identity(self.path) != self._identity:
+            if identity(self.path) != self._identity:
                 raise StorageError(
                     f"{self.path} is another folder than when the run began: it was moved, deleted or replaced meanwhile; the run stops. "
                     "Where the folder was moved to, fedtailor run --resume FOLDER continues it"
@@ -82,7 +82,7 @@ class RunFolder:
     def seal(self, names: Iterable[str]) -> None:
         """Seal further files, and all files of further folders, as they are now."""
         with self.writing():
-            paths = [path for name in names for path in _files_at(self.path / name)]
+            paths = [path for name in names for path in files_at(self.path / name)]
             for path in paths:
                 sync_file(path)
             hashes = {path.relative_to(self.path).as_posix(): [sha256_of(path)] for path in paths}
@@ -104,7 +104,7 @@ class RunFolder:
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace one Parquet file as a whole."""
         with self.writing():
-            _write_table(self.path / f"{name}.parquet", table)
+            replace_table(self.path / f"{name}.parquet", table)
 
     def write_rows(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Replace one Parquet file as a whole by these rows."""
@@ -142,10 +142,10 @@ class RunFolder:
         told = {"version": version, "figures": progress.figures, "has_best": progress.best is not None}
         (fresh / "progress.json").write_text(json.dumps(told))
         for name in TABLES:
-            _write_table(fresh / f"{name}.parquet", pd.DataFrame(progress.rows[name]))
+            replace_table(fresh / f"{name}.parquet", pd.DataFrame(progress.rows[name]))
             self.write_rows(name, progress.rows[name])
-        (fresh / "hashes.json").write_text(json.dumps(_hashes(fresh)))
-        _sync(fresh)
+        (fresh / "hashes.json").write_text(json.dumps(hashes_in(fresh)))
+        sync_all(fresh)
         target = home / f"{version:06d}"
         if target.exists():  # a stop that was finished is written again under the same version
             shutil.rmtree(target)
@@ -163,7 +163,7 @@ class RunFolder:
         """
         for path in reversed(self._checkpoints()):
             try:
-                if read_json_file(path / "hashes.json") == _hashes(path):
+                if read_json_file(path / "hashes.json") == hashes_in(path):
                     progress = _read(path)
                     if path in self._checkpoints()[-CHECKPOINTS_KEPT:]:
                         self._remove_old()
@@ -174,7 +174,7 @@ class RunFolder:
             notify("damaged-checkpoint", text=f"checkpoint {path.name} is damaged ({reason}); the one before it is used")
         if self._checkpoints():
             raise ResumeError(f"all checkpoints in {self.path / 'checkpoint'} are damaged; start a new run in another folder")
-        if _rows_in(self.path / "rounds.parquet"):
+        if rows_in(self.path / "rounds.parquet"):
             raise ResumeError(
                 f"{self.path} has rounds behind it, and its checkpoints are gone from {self.path / 'checkpoint'}; put back a copy, or start a new run "
                 "in another folder"
@@ -244,62 +244,3 @@ def _read(path: Path) -> Progress:
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows, without the empty cells that a row never had."""
     return [{str(k): v for k, v in row.items() if v is not None and v == v} for row in table.to_dict("records")]  # noqa: PLR0124
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    table.to_parquet(fresh, index=False)
-    os.replace(fresh, path)
-
-
-def file_text(value: object) -> str:
-    """Return a value as the text of a JSON file."""
-    return json_text(finite(value), indent=2, default=str, allow_nan=False) + "\n"
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.name != "hashes.json")
-    for path in files:
-        check_regular(path, WHAT, error=DataError)  # a pipe would be waited at
-    return {path.name: sha256_of(path) for path in files}
-
-
-def _sync(folder: Path) -> None:
-    """Ask the system to put the files on disk before the folder gets its name."""
-    for path in folder.iterdir():
-        sync_file(path)
-    sync_folder(folder)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _cut_torn_line(file: Path) -> None:
-    """Drop what a process that was killed while it wrote left behind the last whole line."""
-    if not file.exists():
-        return
-    check_regular(file, WHAT, error=ResumeError)  # a pipe would be waited at
-    content = file.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(file, whole)
-
-
-def _files_at(path: Path) -> list[Path]:
-    """Return a file, or all files in a folder; none if there is nothing."""
-    return sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path] if path.is_file() else []
-
-
-def _rows_in(file: Path) -> int:
-    """Return how many rows a table has; 0 if it is not there or cannot be read."""
-    import pyarrow.parquet
-
-    try:
-        return int(pyarrow.parquet.ParquetFile(file).metadata.num_rows) if file.is_file() else 0
-    except (OSError, ValueError):
-        return 0

@@ -10,6 +10,7 @@ from distilling import LEARN, assert_same_run, class_data, class_job, weights
 from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import ResumeError, TooFewClients
 from fedtailor.protection import gate
+from fedtailor.protocols.distillation.cost import last_length
 from fedtailor.running import run
 
 
@@ -90,7 +91,7 @@ def test_what_is_foretold_is_what_was_sent(plain, make, tmp_path):
     first, later = (clients[clients["round"] == index]["down_bytes"].mean() for index in (1, 2))
     assert first < 100 < logits < later
     last = result.summary["traffic"]["by_kind"]["align"]["down_bytes"]
-    assert 3 * parts.protocol.last_down(parts.worker.tensors(), rounds=2) == last
+    assert 3 * last_length(parts.protocol.terms, parts.worker.tensors(), rounds=2) == last
     rounds = 2 * sum(each.train_flops for each in foretell(parts).values())
     assert result.summary["flops"]["client_total"] == pytest.approx(rounds, rel=0.01)  # the fit and the last alignment among them
 

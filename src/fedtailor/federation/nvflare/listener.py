@@ -23,6 +23,7 @@ def install(address: str) -> None:
     theirs: Any = tcp_driver.TcpStreamServer
 
     class Listener(theirs):  # type: ignore[misc]
+        server_address: Any
         request_queue_size = 128  # connections that wait to be accepted; theirs is 5
 
         def __init__(self, driver: Any, connector: Any) -> None:

@@ -113,7 +113,7 @@ class Denoiser:
         import diffusers
 
         model: nn.Module = diffusers.AutoModel.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
+            str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, torch_dtype=torch.float32
         )
         return model
 

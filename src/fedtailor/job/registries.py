@@ -1,0 +1,43 @@
+"""Every kind of technique that a job names, and how its settings are read."""
+
+from ..aggregation import AGGREGATIONS, ROBUST
+from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
+from ..data import PARTITIONS
+from ..data.partition import Partition
+from ..interfaces import Aggregation, Protection, RobustRule, Tuning
+from ..metrics import OwnMetric
+from ..personalization import PERSONALIZATIONS, Personalization
+from ..protection import PROTECTIONS
+from ..protocols import METHODS, PROTOCOLS, WIRES, Method, Wire
+from ..tasks import TASKS
+from ..tuning import TUNINGS, UNTRAINED
+from .readers import Readers, Registry
+
+TASK = Registry(what="task", classes=TASKS)
+TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
+PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
+PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
+PROTECTION = Registry(what="protection", classes=PROTECTIONS, promise=Protection)
+PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
+AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
+ROBUST_RULE = Registry(what="robust rule of aggregation", classes=ROBUST, promise=RobustRule)
+LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
+METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
+WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
+METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
+READERS = Readers(
+    (
+        TASK,
+        TUNING,
+        PROTOCOL,
+        PERSONALIZATION,
+        PROTECTION,
+        PARTITION,
+        AGGREGATION,
+        ROBUST_RULE,
+        LOGIT_AGGREGATION,
+        METHOD,
+        WIRE,
+        METRIC,
+    )
+)
