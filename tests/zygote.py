@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FDS = 3  # standard input, output and error
-MODEL_PROCESS = ["-m", "fedtailor.network.site.model_process"]
+MODEL_PROCESS = ["-P", "-m", "fedtailor.network.site.model_process"]
 
 
 class Zygote:
@@ -29,16 +29,16 @@ class Zygote:
             listener.listen()
             self._process = subprocess.Popen([sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()])
 
-    def popen(self, command: list[str], *, stderr: Any, env: dict[str, str], **pipes: Any) -> Any:
+    def popen(self, command: list[str], *, stderr: Any, env: dict[str, str], cwd: Any, **pipes: Any) -> Any:
         """Return a fork that does what `python -m fedtailor.network.site.model_process` does; other commands are started as they are."""
         if command[1:] != MODEL_PROCESS:
-            return subprocess.Popen(command, stderr=stderr, env=env, **pipes)
+            return subprocess.Popen(command, stderr=stderr, env=env, cwd=cwd, **pipes)
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         line = socket.socket(socket.AF_UNIX)
         line.connect(self._path)
         socket.send_fds(line, [b"fork"], [theirs_in, theirs_out, stderr.fileno()])
-        line.sendall(json.dumps(env).encode() + b"\n")
+        line.sendall(json.dumps({"env": env, "cwd": str(cwd)}).encode() + b"\n")
         os.close(theirs_in)
         os.close(theirs_out)
         return Forked(line, int(line.recv(32)), os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb"))
@@ -91,7 +91,7 @@ def serve(listener: socket.socket) -> None:
         line, _ = listener.accept()
         _, fds, _, _ = socket.recv_fds(line, 4, FDS)
         with line.makefile("rb") as told:
-            env = json.loads(told.readline())
+            how = json.loads(told.readline())
         child = os.fork()
         if child:
             line.sendall(f"{child:32d}".encode())
@@ -101,7 +101,8 @@ def serve(listener: socket.socket) -> None:
             continue
         listener.close()
         os.environ.clear()
-        os.environ.update(env)
+        os.environ.update(how["env"])
+        os.chdir(how["cwd"])
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
             os.close(fd)

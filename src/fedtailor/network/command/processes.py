@@ -17,6 +17,7 @@ import psutil
 
 from ...errors import RunError
 from ..kit.engine_settings import SERVER, prepare
+from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
 
 MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
@@ -37,7 +38,7 @@ def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
     names = ["org=hub"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
     config = "fed_server.json" if role == SERVER else "fed_client.json"
     listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["hub"]) else ""] if role == SERVER else ["-m"]
-    command = [sys.executable, "-u", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
+    command = [sys.executable, "-Pu", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
             [*command, "--set", "secure_train=true", *names, "config_folder=config"],
@@ -171,7 +172,7 @@ def end_leftovers(kit: Path) -> None:
 
 
 def _environment(kit: Path) -> dict[str, str]:
-    """Return the environment of an engine: temporary files beside the kit, few threads kept, no telemetry of libraries.
+    """Return the environment of an engine, and so of all that it starts: temporary files beside the kit, few threads kept, no telemetry of libraries.
 
     A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
     remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
@@ -179,7 +180,7 @@ def _environment(kit: Path) -> dict[str, str]:
     Once a job has ended at the hub, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
     """
     return {
-        **os.environ,
+        **clean_environment(kit),
         "TMPDIR": str(kit / "work" / "tmp"),
         "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "15",
         "NVFLARE_STREAMING_RETRY_WAIT": "14",

@@ -1,7 +1,6 @@
 """Keeps the process that holds a site's model: starts it, hands messages over, starts it anew when it dies."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import Any
 
 from ...errors import FedtailorError
 from ...protection import Encoded
+from ..kit.environment import clean_environment
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 
 DIED = "ModelProcessDied"  # what the hub is told of it
@@ -99,11 +99,12 @@ class ModelKeeper:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedtailor.network.site.model_process"],
+                [sys.executable, "-P", "-m", "fedtailor.network.site.model_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+                cwd=self._log.parent,
+                env={**clean_environment(Path(self._opening["kit"])), "TOKENIZERS_PARALLELISM": "false"},
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
