@@ -21,6 +21,8 @@ from ...tensors import Tensors, pieces
 from ..mean import take_step
 from .updates import Updates, hold
 
+LEAST_SHARE = 1e-6  # one of as many clients as a job can have
+
 
 @dataclass(frozen=True, kw_only=True)
 class Median:
@@ -52,12 +54,12 @@ class TrimmedMean:
     """Take the mean of each value without its largest and smallest ones."""
 
     kind: Literal["trimmed-mean"] = "trimmed-mean"
-    share: float = 0.2  # of a round's clients that is cut off at each end of each value, above 0 and below 0.5
+    share: float = 0.2  # of a round's clients that is cut off at each end of each value, below 0.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 0.5:
+        if not LEAST_SHARE <= self.share < 0.5:
             raise SettingError(
-                f"share is cut off at both ends, above 0 and below 0.5; got {self.share}; 0.5 is aggregation: median"
+                f"share is cut off at both ends, at least {LEAST_SHARE:g} and below 0.5; got {self.share}; 0.5 is aggregation: median"
             )
 
     @property
