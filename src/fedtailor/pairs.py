@@ -31,6 +31,9 @@ WORDS: Mapping[str, Word] = {
     "tokens": Word(section="task", means="is of texts"),
     "factors": Word(section="tuning", means="trains plain LoRA", usual=False),
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
+    "no-control": Word(section="aggregation", means="has no control variates"),
+    "same-factors": Word(section="aggregation", means="keeps the factors of the shared adapter from round to round"),
+    "whole-words": Word(section="protection", means="leaves updates as numbers that add up"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),
 }

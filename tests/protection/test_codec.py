@@ -220,10 +220,10 @@ def test_auto_is_what_fits_the_optimizer_and_the_rule(make_job, changes, code, f
     ("changes", "words"),
     [
         ({"protection": [{"kind": "codec", "code": "sign"}, "shields:Times"]}, "must be the last"),
-        ({"protocol": {"kind": "split", "cut": 1}}, "protocol: split sends none of that sort"),
+        ({"protocol": {"kind": "split", "cut": 1}}, "protocol: split: it is for updates"),
         (
             {"protocol__aggregation": "fedsvd", "protection": [{"kind": "codec", "code": "sign", "feedback": True}]},
-            "fedsvd, which factors",
+            "fedsvd: it factors",
         ),
         (
             {

@@ -88,7 +88,11 @@ class RuleTraits:
     @property
     def gives(self) -> Mapping[str, bool | str]:
         """See `pairs`. Who counts clients keeps of each what it sent last, or its control variate: more than a sum."""
-        return {"sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates"}
+        return {
+            "sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates",
+            "no-control": not self.control,
+            "same-factors": not self.refactors,
+        }
 
     @property
     def needs(self) -> Sequence[Need]:

@@ -33,7 +33,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield technique("personalization", job.personalization)
     yield technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
     for protection in job.protection:
-        yield Technique(section="protection", name=technique("protection", protection).name, gives={}, needs=needs_of(protection))
+        found = technique("protection", protection)
+        yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
 

@@ -5,9 +5,9 @@ Karimireddy et al., 2019, arXiv:1901.09847, algorithm 1: e <- e + D - C(e + D), 
 nothing from anyone. It comes last, after clipping and noise, so that those hold for what arrives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ..chance import stream_seed
 from ..errors import SettingError
@@ -15,6 +15,7 @@ from ..interfaces import Crossing, OnMessages, Plan, traits_of
 from ..messages import Call
 from ..messages.bounds import check_values
 from ..messages.glance import Versioned, glance
+from ..pairs import Need
 from ..records import Message
 from .payload import Payload, as_payload, updates_in, without
 
@@ -24,10 +25,31 @@ FEEDBACK = ("ternary", "sign", "top-k")  # codes that lose too much without it
 LEAST_RATE = 0.25  # share of the rounds that a client takes part in, below which what it kept is of weights long gone
 
 
+NEEDS = (
+    Need(
+        word="updates", why="it is for updates", remedy="choose the protocol's own wire where it has one, or leave the codec out"
+    ),
+    Need(
+        word="no-control",
+        why="the server adds up changes of control variates, and coded ones part from those that clients keep",
+        remedy="choose fedavg, or leave the codec out",
+    ),
+)
+OF_FEEDBACK = (
+    Need(
+        word="same-factors",
+        name="protection: codec with feedback: true",
+        why="it factors the shared adapter anew each round, and what was kept is of other factors",
+        remedy="set feedback: false",
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Codec:
     """Fewer bytes up: updates in a few bits a value."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"whole-words": False}
     kind: Literal["codec"] = "codec"
     code: Literal["auto", "bfloat16", "int8", "int4", "ternary", "sign", "top-k"] = (
         "auto"  # auto: sign with AdamW, top-k with SGD, int4 where nothing may be kept
@@ -55,6 +77,11 @@ class Codec:
         settled = replace(self, code=code, feedback=feedback)
         return {"protection": tuple(settled if part is self else part for part in job.protection)}
 
+    @property
+    def needs(self) -> Sequence[Need]:
+        """See `pairs`; what is kept for error feedback is of the factors of its round."""
+        return NEEDS + OF_FEEDBACK if self.feedback else NEEDS
+
     def check(self, job: Any, plan: Plan) -> list[str]:
         """Return what is to be said of a run before it.
 
@@ -62,10 +89,6 @@ class Codec:
             SettingError: naming what does not go together.
         """
         name = "protection: codec"
-        if job.protocol.kind != "averaging":
-            raise SettingError(
-                f"{name} is for updates, and protocol: {job.protocol.kind} sends none of that sort; choose its own wire where it has one, or leave the codec out"
-            )
         if [part for part in job.protection if isinstance(part, OnMessages)][-1] is not self:
             raise SettingError(
                 f"{name} must be the last of the protections that change messages: what comes after a code would undo it; list it last"
@@ -74,18 +97,6 @@ class Codec:
             raise SettingError(
                 f"{name} does not go with protection: dp with noise: shares: the shares of the noise add up only where updates are summed as they were sent; "
                 "choose noise: server, or leave the codec out"
-            )
-        rule = job.protocol.aggregation
-        traits, rule_name = traits_of(rule), f"aggregation: {getattr(rule, 'kind', type(rule).__name__)}"
-        if traits.control:
-            raise SettingError(
-                f"{name} does not go with {rule_name}: the server adds up changes of control variates, and coded ones part from those that clients keep; "
-                "choose fedavg, or leave the codec out"
-            )
-        if self.feedback and traits.refactors:
-            raise SettingError(
-                f"{name} with feedback: true does not go with {rule_name}, which factors the shared adapter anew each round: what was kept is of other factors; "
-                "leave feedback out"
             )
         if self.feedback and plan.rate < LEAST_RATE:
             raise SettingError(

@@ -13,7 +13,7 @@ What it hides is which client sent what. The sum itself says as much as it ever 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ...messages import Call, Record
 from ...messages.facts import examples
 from ...messages.glance import glance
 from ...messages.record import fact
+from ...pairs import Need
 from ...records import ClientId, Message
 from ..payload import as_payload, count, named, names_in, updates_in, without
 from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS
@@ -45,6 +46,13 @@ class Counted(Record):
 class SecureAggregation:
     """Secure aggregation: the server sees the sum of updates alone."""
 
+    needs: ClassVar[Sequence[Need]] = (
+        Need(
+            word="whole-words",
+            why="masked updates add up only as whole words, and a code has none that do",
+            remedy="leave one of them out",
+        ),
+    )
     kind: Literal["secure-aggregation"] = "secure-aggregation"
     threshold: ClientCount | None = None  # clients that must be there to the end, above half of those asked; null: half and one
     most: Number = 16.0  # largest value in an update; a client with a larger one is dropped, as it would run over in the sum
@@ -73,14 +81,6 @@ class SecureAggregation:
         name, asked = "protection: secure-aggregation", round(plan.expected)
         if find_spec("cryptography") is None:
             raise SettingError(f"{name} needs the package cryptography; install it with: pip install 'fedtailor[secure]'")
-        if job.protocol.kind != "averaging":
-            raise SettingError(
-                f"{name} does not go with protocol: {job.protocol.kind}: it is of sums of updates; choose protocol: averaging, or leave the protection out"
-            )
-        if any(getattr(part, "kind", "") == "codec" for part in job.protection):
-            raise SettingError(
-                f"{name} does not go with protection: codec: masked updates add up only as whole words, and a code has none that do; leave one of them out"
-            )
         if [part for part in job.protection if isinstance(part, OnMessages)][-1] is not self:
             raise SettingError(
                 f"{name} must be the last of the protections that change messages: nothing can be done with a masked update; list it last"
