@@ -115,10 +115,12 @@ def _likeness(parts: "Parts") -> str:
 
 def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield, per kind of message, exactly what may leave a client."""
+    from ..report.wording import plural
+
     for kind, spec in parts.manifest.up.items():
         tensors = Counter(tensor.dtype for tensor in spec.tensors.values())
         values = sum(_size(tensor.shape, parts.manifest.sizes) for tensor in spec.tensors.values())
-        what = [f"{count:,} {dtype} tensors ({values:,} values)" for dtype, count in tensors.items()]
+        what = [f"{plural(count, f'{dtype} tensor')} ({values:,} values)" for dtype, count in tensors.items()]
         what += [_fact_names(spec.facts)] if spec.facts else []
         yield f"leaves: {kind}", "; ".join(what) or "nothing"
     yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
