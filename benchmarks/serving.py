@@ -40,8 +40,8 @@ def measure(way: str, connection: Callable[[], http.client.HTTPConnection], ques
         inside.append(found["seconds"])
     opened.close()
     parts = {"request": np.array(whole), "in the service": np.array(inside), "overhead": np.array(whole) - np.array(inside)}
-    told = ", ".join(f"{name} {np.median(a) * 1e3:.1f} / {np.quantile(a, 0.95) * 1e3:.1f}" for name, a in parts.items())
-    print(f"{way}: {len(questions)} questions, ms p50 / p95: {told}", flush=True)
+    figures = ", ".join(f"{name} {np.median(a) * 1e3:.1f} / {np.quantile(a, 0.95) * 1e3:.1f}" for name, a in parts.items())
+    print(f"{way}: {len(questions)} questions, ms p50 / p95: {figures}", flush=True)
 
 
 def main() -> None:

@@ -223,7 +223,7 @@ def test_auto_is_what_fits_the_optimizer_and_the_rule(make_job, changes, code, f
         ({"protocol": {"kind": "split", "cut": 1}}, "protocol: split: it is for updates"),
         (
             {"protocol__aggregation": "fedsvd", "protection": [{"kind": "codec", "code": "sign", "feedback": True}]},
-            "fedsvd: it factors",
+            "fedsvd: it refactors",
         ),
         (
             {

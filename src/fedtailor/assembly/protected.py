@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import Checking, OnSum, Plan, Protection
+from ..interfaces import Checking, OnSum, Plan
 from ..job import Job
 from ..job.together import check_job
 from ..protection import Budget, Spending, noise
@@ -82,8 +82,3 @@ def summed_protocol(job: Job, protocol: Settings, plan: Plan, warn: Warn) -> Set
             rule: Any = protocol.aggregation
             protocol = protocol.with_rule(protection.on_sum(rule, plan))
     return protocol
-
-
-def name_of(protection: Protection) -> str:
-    """Return the name by which a job chooses it, or that of its class."""
-    return str(getattr(protection, "kind", type(protection).__name__))

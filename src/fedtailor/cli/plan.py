@@ -127,7 +127,7 @@ def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
 
 
 def _fact_names(names: Iterable[str]) -> str:
-    """Return names of facts; those that begin alike are told together."""
+    """Return names of facts; those that begin alike stand together."""
     groups: dict[str, list[str]] = {}
     for name in names:
         group, dot, fact = name.rpartition(".")

@@ -10,8 +10,6 @@ from .rag_show import bar, show_answer, show_evaluation
 from .waiting import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..retrieval import Federation
 
 app = typer.Typer(
@@ -108,8 +106,9 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
         from ..retrieval.answered import record
         from ..retrieval.share import LETS_OUT
 
-        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
-        federation, most, reads = _opened(name, given, top_k, reader)
+        federation, most, reads = _opened(
+            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
+        )
         found = asked(federation, questions, top_k=most, reader="best-sentence" if reads == NO_READER else reads)
     if as_json:
         print_json([record(one) for one in found])
@@ -140,8 +139,9 @@ def serve(  # noqa: PLR0917 - Typer passes all by name
     from .rag_serve import serve_until_stopped
 
     with waiting(err(), "loading the embedder and the indexes"):
-        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
-        federation, most, reads = _opened(name, given, top_k, reader)
+        federation, most, reads = _opened(
+            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
+        )
         folder = _folder_of(name)
     serve_until_stopped(
         federation, folder, top_k=most, reader="best-sentence" if reads == NO_READER else reads, socket=socket, http=http
@@ -172,8 +172,9 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 
     known = read_questions(questions)[:limit]
     with bar() as progress:
-        given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
-        federation, most, named = _opened(name, given, top_k, reader)
+        federation, most, named = _opened(
+            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
+        )
         reads = None if named == NO_READER else make_reader(named, federation.embedder)
         found = evaluated(federation, known, reads, top_k=most, progress=lambda done, of: progress("questions", done, of))
         alone = (
@@ -184,7 +185,7 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
     show_evaluation({**asdict(found), "alone": alone, "clients": list(federation.clients), "share": federation.share})
 
 
-def _opened(name: Path, given: "Mapping[str, Any]", top_k: int | None, reader: str | None) -> tuple["Federation", int, str]:
+def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> tuple["Federation", int, str]:
     """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
     from ..errors import SettingError
     from ..job.retrieval import RetrievalJob, is_retrieval

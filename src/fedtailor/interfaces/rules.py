@@ -41,7 +41,7 @@ NEEDS_OF_CARRYING = (
 NEEDS_OF_REFACTORING = (
     Need(
         word="no-pull",
-        why="it factors the shared adapter anew each round, and a pull of a client's own factors towards other factors of the same product leads nowhere",
+        why="it refactors the shared adapter each round, and a pull of a client's own factors towards other factors of the same product leads nowhere",
         remedy="choose aggregation: fedavg, lora-fair or fedrot-lora, or personalization: finetune",
     ),
 )

@@ -39,7 +39,7 @@ OF_FEEDBACK = (
     Need(
         word="same-factors",
         name="protection: codec with feedback: true",
-        why="it factors the shared adapter anew each round, and what was kept is of other factors",
+        why="it refactors the shared adapter each round, and what was kept is of other factors",
         remedy="set feedback: false",
     ),
 )

@@ -1,4 +1,4 @@
-"""Carries a job out: drives the rounds, evaluates, keeps the run folder, and can go on after a stop."""
+"""Carries a job out: drives the rounds, keeps the run folder, and resumes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

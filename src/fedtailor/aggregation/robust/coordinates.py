@@ -1,13 +1,13 @@
 """The median and the trimmed mean of each value by itself.
 
 Source: Yin, Chen, Ramchandran and Bartlett, 2018, arXiv:1803.01498, definitions 1 and 2. Of each value the largest and the smallest of all clients
-are cut off, and the mean of the rest is taken; the median cuts all but the middle one, or the middle two.
+are trimmed, and the mean of the rest is taken; the median trims all but the middle one, or the middle two.
 LoRA factors are taken one by one, as they were sent. Where clients' data differ, the median of each value is far from their mean even without an
 attack (docs/results.md).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,25 +19,17 @@ from ...interfaces import RuleTraits
 from ...records import Outcome, Update
 from ...tensors import Tensors, pieces
 from ..mean import take_step
-from .updates import Updates, hold
+from .updates import Stateless, Updates, hold
 
 LEAST_SHARE = 1e-6  # one of as many clients as a job can have
 
 
 @dataclass(frozen=True, kw_only=True)
-class Median:
+class Median(Stateless):
     """Take the median of each value."""
 
     kind: Literal["median"] = "median"
     traits: ClassVar[RuleTraits] = RuleTraits(alike=True, least=3)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the median of the deltas, value by value.
@@ -50,36 +42,28 @@ class Median:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrimmedMean:
+class TrimmedMean(Stateless):
     """Take the mean of each value without its largest and smallest ones."""
 
     kind: Literal["trimmed-mean"] = "trimmed-mean"
-    share: float = 0.2  # of a round's clients that is cut off at each end of each value, below 0.5
+    share: float = 0.2  # of a round's clients that is trimmed at each end of each value, below 0.5
 
     def __post_init__(self) -> None:
         if not LEAST_SHARE <= self.share < 0.5:
             raise SettingError(
-                f"share is cut off at both ends, at least {LEAST_SHARE:g} and below 0.5; got {self.share}; 0.5 is aggregation: median"
+                f"share is trimmed at both ends, at least {LEAST_SHARE:g} and below 0.5; got {self.share}; 0.5 is aggregation: median"
             )
 
     @property
     def traits(self) -> RuleTraits:
-        """What the rule does beside averaging; with fewer clients nobody would be cut off."""
+        """What the rule does beside averaging; with fewer clients nobody would be trimmed."""
         return RuleTraits(alike=True, least=max(3, math.ceil(1 / self.share - 1e-9)))
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the trimmed mean of the deltas, value by value.
 
         Raises:
-            EmptyRound: if so few updates came that none would be cut off.
+            EmptyRound: if so few updates came that none would be trimmed.
         """
         held = hold(updates, params, self.traits)
         return _trimmed(held, cut=int(self.share * len(held.all) + 1e-9))

@@ -6,7 +6,7 @@ step and not K d, since m is a mean of the updates and distances to it follow fr
 products (`updates.py`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ...interfaces import RuleTraits
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import hold, squared_distances
+from .updates import Stateless, hold, squared_distances
 
 STEPS = 1000  # at most; some dozens are usual
 STILL = 1e-7  # relative change of any share below which the rest is not worth a step
@@ -23,19 +23,11 @@ SMOOTH = 1e-6  # nu, of the median length
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeometricMedian:
+class GeometricMedian(Stateless):
     """Take the point that is closest to all updates together; whoever is far off counts little."""
 
     kind: Literal["geometric-median"] = "geometric-median"
     traits: ClassVar[RuleTraits] = RuleTraits(alike=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the median.

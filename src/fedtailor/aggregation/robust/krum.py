@@ -6,7 +6,7 @@ Differences: m is K - f, where the paper's proof has m < K - 2f - 2: all who may
 by products (`updates.py`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +18,11 @@ from ...interfaces import RuleTraits
 from ...limits import ClientCount
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import hold, squared_distances
+from .updates import Stateless, hold, squared_distances
 
 
 @dataclass(frozen=True, kw_only=True)
-class Krum:
+class Krum(Stateless):
     """Take the one update that lies closest to its neighbours."""
 
     kind: Literal["krum"] = "krum"
@@ -38,14 +38,6 @@ class Krum:
         """What the rule does beside averaging."""
         return RuleTraits(alike=True, least=least_of(self.hostile))
 
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
-
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the chosen delta.
 
@@ -57,7 +49,7 @@ class Krum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiKrum:
+class MultiKrum(Stateless):
     """Take the mean of the updates that lie closest to their neighbours."""
 
     kind: Literal["multi-krum"] = "multi-krum"
@@ -72,14 +64,6 @@ class MultiKrum:
     def traits(self) -> RuleTraits:
         """What the rule does beside averaging."""
         return RuleTraits(alike=True, least=least_of(self.hostile))
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the mean of the K - f best deltas.

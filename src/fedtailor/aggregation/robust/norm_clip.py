@@ -5,7 +5,7 @@ round's updates, as half of the clients or more are honest. It stops an update t
 Differences: no noise; LoRA is measured by products (`updates.py`), and its factors are scaled by what that gives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,11 +16,11 @@ from ...interfaces import RuleTraits
 from ...limits import Number
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import hold
+from .updates import Stateless, hold
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormClip:
+class NormClip(Stateless):
     """Shorten long updates, and take the mean."""
 
     kind: Literal["norm-clip"] = "norm-clip"
@@ -30,14 +30,6 @@ class NormClip:
     def __post_init__(self) -> None:
         if self.norm != "median" and not self.norm > 0:
             raise SettingError(f"norm is the largest length of an update, above 0, or median; got {self.norm}")
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the mean of deltas that are no longer than the bound.

@@ -5,7 +5,7 @@ not do: (c B)(A / c) is the same product at any distance, and where B = 0 a chan
 <B_k A_k, B_j A_j> = sum((B_k' B_j) * (A_k A_j')) over the entries of two r x r matrices. All in float64.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,18 @@ from ...tensors import Tensors, pieces, scale
 from ..factors.held import Held
 from ..factors.lowrank import OneScale, others_than_factors
 from ..mean import take_step, weighted_mean
+
+
+class Stateless:
+    """What rules that keep nothing between rounds have in common."""
+
+    def init(self, params: Tensors) -> Tensors:
+        """Return nothing: the rule keeps no state."""
+        return {}
+
+    def trains(self, round: int) -> Callable[[str], bool]:
+        """Return that every tensor is trained in every round."""
+        return lambda name: True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +65,10 @@ class Updates:
         Args:
             shares: of each update in the step [K].
         """
-        told = shares.tolist()
-        mean = weighted_mean((update.delta, share) for update, share in zip(self.all, told, strict=True) if share > 0)
-        shared = take_step(self.params, scale(mean, sum(told)))
-        return Outcome(shared=shared, shares=dict(zip(self.clients, told, strict=True)))
+        each = shares.tolist()
+        mean = weighted_mean((update.delta, share) for update, share in zip(self.all, each, strict=True) if share > 0)
+        shared = take_step(self.params, scale(mean, sum(each)))
+        return Outcome(shared=shared, shares=dict(zip(self.clients, each, strict=True)))
 
 
 def hold(updates: Iterable[Update], params: Tensors, traits: RuleTraits) -> Updates:
