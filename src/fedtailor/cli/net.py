@@ -53,9 +53,9 @@ def serve(
 ) -> None:
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
+    from ..federation.nvflare.app import SERVER
     from ..network.command.processes import serve as run_engine
     from ..network.kit.certificates import check_certificates
-    from ..network.kit.engine_settings import SERVER
     from ..network.kit.kits import FILE, HUB, check_installed, kit_role
 
     kit = kit / HUB if (kit / HUB / FILE).is_file() else kit
@@ -65,7 +65,7 @@ def serve(
     check_installed()
     check_certificates(kit, told, SERVER)
     err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
-    run_engine(kit.resolve(), SERVER, lambda text: err().print(text, markup=False, soft_wrap=True))
+    run_engine(kit.resolve(), lambda text: err().print(text, markup=False, soft_wrap=True))
 
 
 @app.command()

@@ -74,7 +74,8 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     if only_write:
         return
     check_installed()
-    from ..network.command.processes import Tail, serve
+    from ..network.command.processes import Tail
+    from ..network.command.site_processes import LOG, Refusals, serve_site
     from ..network.kit.certificates import check_certificates, check_server
     from ..network.site.site import DIARY
 
@@ -82,7 +83,13 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     if missing := check_server(kit, told):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
-    serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))
+    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Refusals(_say))
+
+    def watch() -> None:
+        notes()
+        refusals()
+
+    serve_site(kit.resolve(), _say, watch)
 
 
 def _site_file(kit: Path, data: list[Path] | None, given: dict[str, Any], policy: dict[str, Any]) -> Any:

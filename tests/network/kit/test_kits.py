@@ -9,7 +9,8 @@ from fedtailor.errors import SettingError
 from fedtailor.network.command import processes
 from fedtailor.network.command.job_folder import job_folder
 from fedtailor.network.kit import kits
-from fedtailor.network.kit.engine_settings import OURS, SERVER, THEIRS, prepare
+from fedtailor.network.kit.engine_settings import prepare
+from fedtailor.federation.nvflare.app import OURS, SERVER, THEIRS, prepare
 from fedtailor.network.kit.kits import Network, NetworkMissing, admin_kit, kit_role, make_kits, read_network
 
 needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
@@ -87,34 +88,31 @@ def paths_in(told):
 
 
 @pytest.mark.parametrize("role", [SERVER, "site"])
-def test_the_engine_starts_with_fresh_settings_and_keeps_all_files_beside_the_kit(tmp_path, monkeypatch, role):
+def test_the_engine_has_fresh_settings_and_all_its_files_beside_the_kit(tmp_path, role):
     kit = tmp_path / "a kit"
     (kit / "local").mkdir(parents=True)
-    (kit / "network.json").write_text(
-        json.dumps({"network": "n", "hub": "h", "port": 1, "kit": "hub" if role == SERVER else "a"})
-    )
     (kit / "local" / "resources.json").write_text('{"class_allow_list": ["os.system"], "allow_log_streaming": true}')
     (kit / "local" / "authorization.json").write_text('{"permissions": {"project_admin": "any"}}')
-    started = {}
-
-    def start(command, **settings):
-        started.update(settings, command=command)
-
-    monkeypatch.setattr(processes.subprocess, "Popen", start)
-    monkeypatch.setenv("TMPDIR", "/tmp/of-the-system")
-    processes.engine_process(kit, role)
+    prepare(kit, role)
     resources = json.loads((kit / "local" / "resources.json").read_text())
     assert resources["class_allow_list"] == [OURS[role], THEIRS[role]]
     assert resources["allow_log_streaming"] is False
     assert json.loads((kit / "local" / "authorization.json").read_text())["permissions"]["project_admin"]["byoc"] == "none"
-    assert started["env"]["TMPDIR"] == str(kit / "work" / "tmp")
     assert (kit / "work" / "tmp").is_dir()
-    assert started["stdout"].name == str(kit / "engine.log")
     assert all(path.startswith(str(kit)) for path in paths_in(resources))
     assert len(list(paths_in(resources))) == (2 if role == SERVER else 0)  # snapshots and jobs
-    assert started["command"][started["command"].index("-m", 3) + 1] == str(
-        kit
-    )  # the engine's workspace, with the folders of jobs
+
+
+def test_the_servers_engine_keeps_temporary_files_and_its_words_in_the_kit(tmp_path, monkeypatch):
+    kit, started = tmp_path / "a kit", {}
+    kit.mkdir()
+    (kit / "network.json").write_text(json.dumps({"network": "n", "hub": "h", "port": 1, "kit": "hub"}))
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.update(settings, command=command))
+    monkeypatch.setenv("TMPDIR", "/tmp/of-the-system")
+    processes.engine_process(kit)
+    assert started["env"]["TMPDIR"] == str(kit / "work" / "tmp")
+    assert started["stdout"].name == str(kit / "engine.log")
+    assert started["command"][started["command"].index("-m", 3) + 1] == str(kit)  # the workspace, with the folders of jobs
 
 
 def test_what_is_handed_in_is_settings_and_no_code(tmp_path):

@@ -15,12 +15,11 @@ from ...errors import RunError, SettingError
 from ...federation.nvflare.line import NetError
 from ...job import Job
 from ...printable import printable
-from ..kit.engine_settings import SERVER
 from ..kit.kits import ADMIN, HUB, Network, check_installed, kit_role, make_kits
 from ..kit.policy import TELLABLE, Policy
 from ..kit.site_file import SiteFile
 from ..meeting.meeting import backbone_name, plain_examples
-from .processes import end_process, engine_process
+from .processes import end_process, engine_process, site_process
 
 MOST_SITES = 4
 START_S = 240.0  # that all processes get to find one another
@@ -82,7 +81,7 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
             _wait_for_port(world.network.port)
             for site in world.network.sites:
                 say(f"starting {site}")
-                sites.append((engine_process(world.folder / site, "site"), world.folder / site))
+                sites.append((site_process(world.folder / site), world.folder / site))
             wait_until_up(world)
             yield
         finally:
@@ -94,7 +93,7 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
 def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Run the hub's engine inside the block, in place of each one that dies another."""
     say("starting the hub")
-    hub, over = engine_process(kit, SERVER), threading.Event()
+    hub, over = engine_process(kit), threading.Event()
 
     def watch() -> None:
         nonlocal hub
@@ -103,7 +102,7 @@ def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
                 say(
                     f"the hub's engine ended with {hub.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
                 )
-                hub = engine_process(kit, SERVER)
+                hub = engine_process(kit)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SettingError
-from .engine_settings import SERVER
+from ...federation.nvflare.app import SERVER
 
 PROBE_S = 5.0  # for the server to answer, and again for what it says to our certificate
 RENEW = "make the network again at the server (fedtailor net init FILE --out FOLDER), and take the new kit from there"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
+from ...federation.nvflare.app import SERVER
 from ...storage import write_text, writing
 from ...yaml_text import read_yaml_file
-from .engine_settings import SERVER
 from .site_file import write_private
 
 PORT = 8102
