@@ -3,15 +3,15 @@
 import os
 import socket
 
-from ..federation.nvflare.flare import CollabLine, HubPart, SitePart
+from ..federation.nvflare.flare import CollabLine, ServerPart, SitePart
 from ..federation.nvflare.line import AGENT, Places
 from ..records import ClientId
 from .server.server import Diary, work
 from .site.engine_end import EngineEnd
 
 
-class AtHub(HubPart):
-    """The hub's end."""
+class AtServer(ServerPart):
+    """The server's end."""
 
     def work(self, line: CollabLine, places: Places) -> None:
         """Carry the job out, and answer those who watch it."""

@@ -106,7 +106,9 @@ def test_a_restricted_process_ends_with_who_started_it():
 
 def test_a_system_without_landlock_is_refused_unless_its_owner_says_so(monkeypatch):
     monkeypatch.setattr(landlock, "abi", lambda: 0)
-    with pytest.raises(SettingError, match="Landlock is missing.*start with --sandbox none: then whoever takes over the engine can read"):
+    with pytest.raises(
+        SettingError, match=r"Landlock is missing.*start with --sandbox none: then whoever takes over the engine can read"
+    ):
         check_sandbox("full")
     check_sandbox("none")
     assert "files and TCP connections are not restricted" in missing()[0]

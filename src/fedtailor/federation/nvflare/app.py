@@ -3,7 +3,7 @@
 from typing import Any
 
 SERVER = "server"  # the server's name in certificates
-OURS = {SERVER: "fedtailor.network.job_ends.AtHub", "site": "fedtailor.network.job_ends.AtSite"}
+OURS = {SERVER: "fedtailor.network.job_ends.AtServer", "site": "fedtailor.network.job_ends.AtSite"}
 THEIRS = {
     SERVER: "nvflare.collab.runtime.controller.CollabController",
     "site": "nvflare.collab.runtime.executor.CollabExecutor",

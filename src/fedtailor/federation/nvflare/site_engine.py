@@ -111,7 +111,9 @@ def main() -> None:
     sys.argv = sys.argv[1:]
     install_internal()
     install_outward()
-    authenticator._get_client_ip = lambda: "127.0.0.1"  # theirs opens a socket for it, and the site's address is no business of the server's
+    authenticator._get_client_ip = lambda: (
+        "127.0.0.1"
+    )  # theirs opens a socket for it, and the site's address is no business of the server's
     client_req_processors.ClientRequestProcessors.request_processors = processors()
     job_launcher_utils.add_custom_dir_to_path = lambda folder, environment: (
         None

@@ -15,8 +15,7 @@ from typing import Any
 import psutil
 
 from ...errors import RunError
-from ...federation.nvflare.app import SERVER
-from ..kit.engine_settings import prepare
+from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
 
@@ -35,22 +34,12 @@ def engine_process(kit: Path) -> "subprocess.Popen[bytes]":
     kit = kit.resolve()
     end_leftovers(kit)
     prepare(kit, SERVER)
-    address = "127.0.0.1" if _is_here_alone(kit_role(kit)["hub"]) else ""
-    command = [
-        sys.executable,
-        "-Pu",
-        "-m",
-        LISTENER,
-        address,
-        f"{ENGINE}server.server_train",
-        "-m",
-        str(kit),
-        "-s",
-        "fed_server.json",
-    ]
+    address = "127.0.0.1" if _is_here_alone(kit_role(kit)["server"]) else ""
+    listening = [LISTENER, address, f"{ENGINE}server.server_train"]
+    command = [sys.executable, "-Pu", "-m", *listening, "-m", str(kit), "-s", "fed_server.json"]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
-            [*command, "--set", "secure_train=true", "org=hub", "config_folder=config"],
+            [*command, "--set", "secure_train=true", f"org={ORG}", "config_folder=config"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -131,9 +120,9 @@ def pause_after(deaths: int, lived_s: float) -> tuple[int, float]:
 
 def _check_port(told: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], "localhost" if _is_here_alone(told["hub"]) else ""
+    port, place = told["port"], "localhost" if _is_here_alone(told["server"]) else ""
     with socket.socket() as ours:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended hub has left does not count
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended server has left does not count
         try:
             ours.bind((place, port))
         except OSError as fault:
@@ -204,7 +193,7 @@ def engine_environment(kit: Path, temporary: Path, given: Mapping[str, str] = os
     A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
     remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
     or links that are busy for a while. WINDOW is what may be under way: at 5 Mbit/s 13 s of it, so that nothing is sent twice for slowness.
-    Once a job has ended at the hub, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
+    Once a job has ended at the server, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
     """
     return {
         **clean_environment(kit, given),

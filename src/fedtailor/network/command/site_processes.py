@@ -103,7 +103,7 @@ class SiteProcesses:
         return self._popen(rules.command(command), self._kit / "agent.log", environment, self._kit, number)
 
     def _start_forwarder(self) -> "subprocess.Popen[bytes]":
-        number, host, port = self._ends.fileno(), self._role["hub"], str(self._role["port"])
+        number, host, port = self._ends.fileno(), self._role["server"], str(self._role["port"])
         command = [sys.executable, "-Pu", "-m", "fedtailor.network.site.forwarder", host, port, str(number)]
         rules = forwarder_rules(int(port), sandbox=self._sandbox)
         return self._popen(rules.command(command), self._kit / LOG, self._engine_environment(), Path("/"), number)

@@ -7,6 +7,9 @@ from typing import Any
 from ...federation.nvflare.app import OURS, SERVER, THEIRS
 from .site_file import write_private
 
+__all__ = ["ORG", "OURS", "SERVER", "THEIRS", "prepare"]
+ORG = "hub"  # the organisation in certificates; those of earlier networks stay valid
+
 
 def prepare(kit: Path, role: str) -> None:
     """Write the engine's settings of a kit, for the place where it lies now: ours alone may run, logs are quiet, nothing is streamed.
