@@ -22,6 +22,7 @@ from ..kit.environment import ENDPOINT, clean_environment
 from ..kit.kits import kit_role
 from ..kit.site_file import read_site_file
 from ..sandbox.restrictions import check_sandbox
+from ..site.calls import pair_for_calls
 from .processes import ENGINE, alone, end_group, end_leftovers, engine_environment, pause_after, until_stopped
 from .site_rules import ENGINE_FOLDER, agent_rules, engine_excess, engine_rules, forwarder_rules
 
@@ -51,7 +52,7 @@ class SiteProcesses:
         """Take the site's folder, and who is told in a line what happens."""
         self._kit, self._say, self._role = kit, say, kit_role(kit)
         self._sandbox = read_site_file(kit).sandbox != "none"
-        self._agent, self._engine = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._agent, self._engine = pair_for_calls()
         self._ends, self._hand = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         starts = {"agent": self._start_agent, "forwarder": self._start_forwarder, "engine": self._start_engine}
         self._siblings = [Sibling(name=name, start=start) for name, start in starts.items()]

@@ -159,7 +159,7 @@ def wait_until_up(world: World) -> None:
             time.sleep(0.5)
     if missing:
         raise RunError(
-            f"{', '.join(sorted(missing))} did not reach the server in {START_S:.0f} s; see engine.log and log.txt in {world.folder}"
+            f"{', '.join(sorted(missing))} did not reach the server in {START_S:.0f} s; see the logs of each kit in {world.folder}"
         )
 
 

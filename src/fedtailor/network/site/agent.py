@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psutil
 
 from .calls import SESSION_BITS, Arrived, Calls
 from .engine_end import FRESH
+from .pipe import Ended
 from .site import Site
 
 SHARE = 4  # a message may take so much of the memory that is free: one part in SHARE
@@ -37,10 +39,11 @@ class Agent:
         self._session, self._strays, self._told_at = -1, 0, -QUIET_S
 
     def work(self) -> None:
-        """Answer until the process is ended."""
+        """Answer until nobody holds the other end."""
         self._calls.put(FRESH, {"fresh": True})
-        while True:
-            self.take(self._calls.get())
+        with suppress(Ended):
+            while True:
+                self.take(self._calls.get())
 
     def take(self, arrived: Arrived) -> None:
         """Answer one call, or have a worker do it."""

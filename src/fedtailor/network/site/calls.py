@@ -5,6 +5,7 @@ is ever unpickled.
 """
 
 import json
+import select
 import socket
 import struct
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...protection import Encoded
+from .pipe import Ended
 
 HEAD = struct.Struct("!BQ")  # kind of a packet, and the number of its call
 BEGIN, PIECE = 1, 2
@@ -21,7 +23,7 @@ SESSION_BITS = 32  # of the number of a call: who asks; the others count
 MOST_MESSAGES = 16  # that may arrive at the same time
 
 
-def family_of_packets() -> tuple[socket.socket, socket.socket]:
+def pair_for_calls() -> tuple[socket.socket, socket.socket]:
     """Return a pair of connected sockets for calls."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -62,9 +64,18 @@ class Calls:
                 self._send(PIECE, call, view[begin : begin + PIECE_BYTES])
 
     def get(self) -> Arrived:
-        """Return the next message that is whole, or that is not taken."""
+        """Return the next message that is whole, or that is not taken.
+
+        Raises:
+            Ended: if nobody holds the other end any more.
+        """
         while True:
-            packet = self._connection.recv(HEAD.size + PIECE_BYTES + 1)
+            try:
+                packet = self._connection.recv(HEAD.size + PIECE_BYTES + 1)
+            except OSError:
+                raise Ended from None
+            if not packet and _is_closed(self._connection):  # an empty packet looks like the end
+                raise Ended
             if not HEAD.size <= len(packet) <= HEAD.size + PIECE_BYTES:
                 self._stray(f"a packet of {len(packet)} bytes")
                 continue
@@ -111,3 +122,9 @@ class Calls:
     def _send(self, kind: int, call: int, payload: bytes | memoryview) -> None:
         with self._sending:
             self._connection.sendmsg([HEAD.pack(kind, call), payload])
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, 0)  # an end that is gone is always reported
+    return bool(poll.poll(0))

@@ -12,6 +12,7 @@ from ...federation.nvflare.line import Packed, Told
 from ...federation.nvflare.packing import pack, unpack
 from ...protection import Encoded
 from .calls import SESSION_BITS, Arrived, Calls
+from .pipe import Ended
 
 ALIVE_S = 2.0  # that the agent may take to answer whether it is there
 OPENED_S = 300.0  # that an agent which was started again may take to open the job again
@@ -37,7 +38,9 @@ class EngineEnd:
         self._lock, self._opened = threading.Lock(), threading.Event()
         self._opening: bytes | None = None
         self._opened.set()
+        self._met = False  # whether an agent has answered: only then can another one have taken its place
         threading.Thread(target=self._read, daemon=True).start()
+        self._calls.put(self._number(), {"do": "alive"})
 
     def open(self, told: Told) -> Told:
         """Return what the agent answers to a job before it begins."""
@@ -90,10 +93,14 @@ class EngineEnd:
 
     def _read(self) -> None:
         while True:
-            arrived = self._calls.get()
-            if arrived.call == FRESH:
+            try:
+                arrived = self._calls.get()
+            except Ended:  # the process is ended
+                return
+            if arrived.call == FRESH and self._met:
                 self._come_back()
-            elif waiting := self._waiting.get(arrived.call):
+            self._met = self._met or arrived.call != FRESH
+            if waiting := self._waiting.get(arrived.call):
                 waiting.put(arrived)
 
     def _come_back(self) -> None:
