@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # that stand together are one idea and may.
 ORDER = """
 cli
-report, studies
+report diagnoses, studies
 network
 running
 export
@@ -57,6 +57,9 @@ EDGES = {
     "pypdf": {"retrieval"},
     "diffusers": {"models"},
     "PIL": {"pictures"},
+    "starlette": {"report"},
+    "uvicorn": {"report"},
+    "sse_starlette": {"report"},
 }
 
 

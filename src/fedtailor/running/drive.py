@@ -15,6 +15,7 @@ from .finish import finish
 from .folder import RunFolder, choose_folder
 from .lock import FolderLock
 from .measure import Evaluator, Notify
+from .now import Now
 from .progress import Progress
 from .result import Result
 from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
@@ -160,7 +161,10 @@ def _carry_out(
 
 
 def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:
+    now = Now(folder.path)
+
     def notify(kind: str, **facts: object) -> None:
+        now.see(kind, facts)
         if kind not in UNRECORDED:
             folder.event(kind, **{name: value for name, value in facts.items() if name != "summary"})
         if watcher is not None:
