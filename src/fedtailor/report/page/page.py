@@ -60,20 +60,11 @@ def live_page_of(run: Run, nonce: str) -> str:
 
 
 def _render(template: str, run: Run, **more: str) -> str:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-        loader=FunctionLoader(_file),
-    )
     name, what = headline(run).split("\n")
-    return environment.get_template(template).render(
-        style=Markup(_file("page.css")),
+    return render(
+        template,
         name=name.plain,
         what=what.plain,
         tiles=tiles(run),
@@ -87,6 +78,22 @@ def _render(template: str, run: Run, **more: str) -> str:
         files=_files(run),
         **more,
     )
+
+
+def render(template: str, **values: object) -> str:
+    """Return a template of this folder with some values in it; texts are escaped, but for markup of ours."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+        loader=FunctionLoader(_file),
+    )
+    return environment.get_template(template).render(style=Markup(_file("page.css")), **values)
 
 
 def _file(name: str) -> str:

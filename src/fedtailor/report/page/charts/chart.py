@@ -58,12 +58,16 @@ def draw(
     *,
     height: float = 3.0,
     panels: int = 1,
+    across: int = 0,
+    above: int = 1,
     names: Mapping[int, Sequence[str]] | None = None,
 ) -> str:
     """Return what `paint` draws on its axes, side by side, as SVG; the same drawing is the same text.
 
     Args:
         height: in inches.
+        across: most panels side by side; 0: all.
+        above: lines of a legend above a panel.
         names: by panel, what stands along its side where that is no scale of numbers: it gets room.
     """
     import matplotlib as mpl
@@ -72,32 +76,40 @@ def draw(
     with mpl.rc_context({**STYLE, "svg.hashsalt": f"fedtailor-{name}"}):
         figure = Figure(figsize=(WIDTH, height))
         figure.patch.set_alpha(0.0)
-        axes = list(figure.subplots(1, panels, squeeze=False)[0])
+        across = min(across or panels, panels)
+        axes = list(figure.subplots(-(-panels // across), across, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.remove()
+        axes = axes[:panels]
         for one in axes:
             one.patch.set_alpha(0.0)
         paint(*axes)
-        _place(axes, height, names or {})
+        _place(axes, height, across, above, names or {})
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _in_a_page(file.getvalue(), name)
 
 
-def _place(panels: Sequence[Any], height: float, names: Mapping[int, Sequence[str]]) -> None:
-    """Put the panels side by side, with room for what stands around them.
+def _place(panels: Sequence[Any], height: float, across: int, lines: int, names: Mapping[int, Sequence[str]]) -> None:
+    """Put the panels side by side, and in rows, with room for what stands around them.
 
     By the number of letters: matplotlib's own layouts draw all twice to measure it, in letters that the browser replaces anyway.
     """
-    wide = WIDTH / len(panels)
+    rows = -(-len(panels) // across)
+    wide, high = WIDTH / across, height / rows
     for place, axes in enumerate(panels):
+        row, column = divmod(place, across)
         longest = max(map(len, names[place]), default=0) if place in names else DIGITS
         left = LETTER * longest + 0.12 + (LINE if axes.get_ylabel() else 0.0)
-        above = LINE * (bool(axes.get_title()) + (axes.get_legend() is not None and axes.get_legend()._loc == ABOVE)) + 0.12
+        legend = axes.get_legend()
+        above = LINE * (bool(axes.get_title()) + (lines if legend is not None and legend._loc == ABOVE else 0)) + 0.12
         below = 2 * LINE + 0.08
-        inner = (left / WIDTH, below / height, (wide - left - 0.15) / WIDTH, (height - below - above) / height)
+        inner = (left / WIDTH, below / height, (wide - left - 0.15) / WIDTH, (high - below - above) / height)
         if len(panels) == 1:  # leaves a colour bar its share
             axes.figure.subplots_adjust(left=inner[0], bottom=inner[1], right=inner[0] + inner[2], top=inner[1] + inner[3])
         else:
-            axes.set_position((place * wide / WIDTH + inner[0], *inner[1:]))
+            up = (rows - 1 - row) * high / height
+            axes.set_position((column * wide / WIDTH + inner[0], up + inner[1], *inner[2:]))
 
 
 def legend_above(axes: Any) -> None:
