@@ -34,7 +34,7 @@ ledger
 interfaces, run_files
 messages
 metrics
-records, pictures
+records, pictures, tracking
 yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
@@ -58,6 +58,10 @@ EDGES = {
     "diffusers": {"models"},
     "PIL": {"pictures"},
     "starlette": {"report"},
+    "tensorboardX": {"tracking"},
+    "mlflow": {"tracking"},
+    "wandb": {"tracking"},
+    "trackio": {"tracking"},
     "uvicorn": {"report"},
     "sse_starlette": {"report"},
 }
