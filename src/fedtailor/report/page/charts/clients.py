@@ -74,7 +74,11 @@ def losses_by_client(run: Run) -> Chart | None:
         axes.set_facecolor(FAINT)
         axes.patch.set_alpha(0.35)
         image = axes.pcolormesh(
-            [*rounds, rounds[-1] + 1], np.arange(len(shown) + 1), grid, cmap="cividis", rasterized=grid.size > 2_000
+            [*(round - 0.5 for round in rounds), rounds[-1] + 0.5],
+            np.arange(len(shown) + 1),
+            grid,
+            cmap="cividis",
+            rasterized=grid.size > 2_000,
         )
         axes.figure.colorbar(image, ax=axes, label="training loss")
         axes.set_yticks(np.arange(len(shown)) + 0.5, [short(client) for client in shown], fontsize=8)
