@@ -157,3 +157,34 @@ def test_what_is_wrong_is_named(job, tiny_backbone_folder):
     )
     with pytest.raises(SettingError, match="is a job of protocol: averaging, which asks no documents"):
         retrieving.asking_job(job.parent / "train.yaml")
+
+
+def test_questions_are_embedded_by_a_trained_run(job, tiny_bert_folder, capsys):
+    pairs = [
+        {"question": row["question"], "text": text["text"]} for row, text in zip(question_rows(), document_rows(), strict=True)
+    ]
+    pd.DataFrame(pairs * 2).to_json("pairs.jsonl", orient="records", lines=True)
+    training = Job.from_dict(
+        {
+            "backbone": str(tiny_bert_folder),
+            "task": {"kind": "retrieval"},
+            "data": {"train": "pairs.jsonl"},
+            "clients": {"count": 2, "min_examples": 2},
+            "protocol": {"kind": "averaging", "local": {"learning_rate": 0.05, "batch_size": 4, "epochs": 4}},
+            "stop": {"rounds": 2, "keep": "last"},
+            "precision": "float32",
+            "threads": 1,
+        },
+        base=job.parent,
+    )
+    run(training, out=job.parent / "trained")
+    dense = Job.load(job, ["protocol.score={kind: dense}", "protocol.verify=true"])
+    before = run(dense, out=job.parent / "before").summary["retrieval"]["metrics"]
+    after = run(dense.replace("protocol.query", "trained"), out=job.parent / "after").summary["retrieval"]
+    assert after["metrics"]["mrr"] > before["mrr"]
+    assert after["notes"] == []  # what clients state is what the trained questions have
+    assert command("rag", "ask", job, "what is plum corn") == 0
+    with pytest.raises(SettingError, match="after is a run of task: question-answering, which trains no questions"):
+        run(dense.replace("protocol.query", "after"), out=job.parent / "wrong")
+    with pytest.raises(SettingError, match=r"protocol.query names the folder of a run of task: retrieval"):
+        run(dense.replace("protocol.query", "nowhere"), out=job.parent / "wrong")

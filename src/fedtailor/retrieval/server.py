@@ -40,6 +40,7 @@ class Server:
     embedder: Embedder
     send: Send
     score: Score = field(default_factory=Score)
+    asks: Embedder | None = None  # of questions, where a run has trained one; None: that of passages
     routing: Routing | None = None
     share: str = "passages"
     verify: bool = False  # embed the passages that came, and leave out clients that stated wrong cosines
@@ -77,7 +78,7 @@ class Server:
         return found
 
     def _search(self, texts: Sequence[str], top_k: int) -> list[Found]:
-        vectors = self.embedder.embed(texts)
+        vectors = (self.asks or self.embedder).embed(texts)
         if self.share == "embeddings":
             return search_vectors(self.catalogues, texts, vectors, top_k)
         asking = Asking(exchange=next(self.exchanges), texts=texts, vectors=vectors, top_k=top_k, chosen=self._chosen(vectors))

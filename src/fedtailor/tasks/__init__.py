@@ -9,6 +9,7 @@ from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
 from .question_answering import QuestionAnswering
+from .retrieval import PassageRetrieval
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
 from .text.generate import Decoding
@@ -20,6 +21,7 @@ TASKS: Mapping[str, type] = {
     "label-likelihood": LabelLikelihood,
     "image-generation": ImageGeneration,
     "question-answering": QuestionAnswering,
+    "retrieval": PassageRetrieval,
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "LabelLikelihood",
     "LanguageModeling",
     "LogitsAt",
+    "PassageRetrieval",
     "QuestionAnswering",
     "Scores",
     "Shard",
