@@ -16,7 +16,7 @@ def test_every_tuning_has_one_for_every_kind_of_text_backbone(kind):
     assert (
         {"causal", "classifier"}
         <= set(tuning.learning_rates)
-        <= {"causal", "classifier", "classifier-head", "denoiser", "embedder"}
+        <= {"causal", "classifier", "classifier-head", "denoiser", "embedder", "reader"}
     )
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 

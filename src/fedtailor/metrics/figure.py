@@ -110,6 +110,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(name="recall@1", title="recall@1", higher_is_better=True, shown="title"),
         Metric(name="recall@5", title="recall@5", higher_is_better=True),
+        Metric(name="f1", title="F1 of words", higher_is_better=True, shown="title"),
+        Metric(name="exact_match", title="exact match", higher_is_better=True),
         Metric(name="accuracy", title="accuracy", higher_is_better=True, of_classes=accuracy, shown="title"),
         Metric(
             name="macro_f1",

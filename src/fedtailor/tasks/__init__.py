@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from .classification import Classification
 from .evaluation import Evaluation
+from .extraction import Extraction
 from .generation import Generation
 from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
@@ -21,6 +22,7 @@ TASKS: Mapping[str, type] = {
     "label-likelihood": LabelLikelihood,
     "image-generation": ImageGeneration,
     "question-answering": QuestionAnswering,
+    "extraction": Extraction,
     "retrieval": PassageRetrieval,
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "Classification",
     "Decoding",
     "Evaluation",
+    "Extraction",
     "Generation",
     "ImageGeneration",
     "LabelLikelihood",

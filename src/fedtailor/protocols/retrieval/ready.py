@@ -229,7 +229,7 @@ def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
         asks=asks_of(settings, str(worker.model.name_or_path), bench.base) if bench.site is None else None,
         seed=worker.seed,
         questions=[known_of(example) for example in bench.test],
-        reader=task.reader,
+        reader=task.reads,
         indexes=bench.base / "runs" / f"{bench.name}-index",
         site=bench.site,
     )
