@@ -159,14 +159,14 @@ class Generation:
         """Return the text before the target of `example`, the target, and the token that ends it if it is not the tokenizer's.
 
         Raises:
-            DataError: if it has tools or calls, and there is no chat template to write them.
+            DataError: if it has tools, calls or thoughts, and there is no chat template to write them.
         """
         if self.chat:
             return write(talk_of(example), tokenizer, self._moment)
         if needs_chat(example):
             raise DataError(
-                f"example {example.id} has tools or tool calls, which only a chat template can write; set task.chat: true, or take them out of "
-                "the data"
+                f"example {example.id} has tools, tool calls or reasoning, which only a chat template can write; set task.chat: true, or take them "
+                "out of the data"
             )
         return Written(prompt=fill(self.template, example), answer=Prompt(text=text_of(example, "target"), input=()), end=None)
 
