@@ -140,7 +140,7 @@ def test_natural_leaves_out_the_small_and_keeps_the_largest():
 @pytest.mark.parametrize("other", ["north ", "no\u200brth", "north\u00a0"])
 def test_natural_refuses_names_that_look_alike(other):
     examples = [Example(id=f"e-{n}", fields={"ward": ("north", other)[n % 2]}) for n in range(8)]
-    with pytest.raises(DataError, match="column 'ward' has the names 'north' and .* which look alike"):
+    with pytest.raises(DataError, match=r"column 'ward' has the names 'north' and .* which look alike"):
         Natural(by="ward").divide(examples, None, np.random.default_rng(0), 1)
 
 
