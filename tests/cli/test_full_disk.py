@@ -22,7 +22,7 @@ SMALL = ("protocol.local.steps=1", "stop.rounds=1", "protocol.local.keep_optimiz
 def sweep(fedtailor, monkeypatch, tmp_path, request):
     """Return a way to let writes of a command fail, one at a time, a few of them or each."""
 
-    def over(words, clean, after, few=5, ends=(2,), only=lambda write: True):
+    def over(words, clean, after, *, few=5, ends=(2,), only=lambda write: True):
         with Disk(tmp_path).failing(monkeypatch) as disk:
             code, _, said = fedtailor(*words)
         assert code == 0, said
