@@ -1,6 +1,7 @@
 """Networks and kits."""
 
 import json
+import os
 from importlib.util import find_spec
 
 import pytest
@@ -166,3 +167,26 @@ def test_a_network_made_when_the_server_was_called_a_hub_is_read_and_grows(tmp_p
     assert kit_role(folder / "a")["server"] == "localhost"
     assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
     assert kit_role(folder / "hub") == {**kit_role(folder / "admin"), "kit": SERVER}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "this is not JSON"),
+        ("[1]", "network is missing or no str"),
+        ('{"network": "n", "server": "localhost", "port": "8102", "kit": "north"}', "port is missing or no int"),
+        ('{"network": "n", "server": "localhost", "port": 8102, "kit": 5}', "kit is missing or no str"),
+        ('{"network": "n", "port": 8102, "kit": "north"}', "server is missing or no str"),
+        ("\udcff", "is not UTF-8 text"),
+    ],
+)
+def test_a_damaged_kit_is_named(tmp_path, text, words):
+    file = tmp_path / "network.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(SettingError, match=words) as refused:
+        kit_role(tmp_path)
+    assert str(file) in str(refused.value)
+    file.unlink()
+    os.mkfifo(file)  # nobody writes to it
+    with pytest.raises(SettingError, match="is a named pipe"):
+        kit_role(tmp_path)

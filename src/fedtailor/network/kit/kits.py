@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
 from ...old_names import with_new_names
 from ...storage import write_text, writing
+from ...text_files import read_json, read_text
 from .engine_settings import ORG, SERVER
 from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
 from .site_file import write_private
@@ -83,12 +85,8 @@ def kit_role(kit: Path) -> dict[str, Any]:
     Raises:
         SettingError: if the folder is no kit.
     """
-    try:
-        told = _read(kit)
-        known = "kit" in told  # the network's own folder has none
-    except (OSError, ValueError):
-        known = False
-    if not known:
+    told = _read(kit) if (kit / FILE).exists() else {}
+    if "kit" not in told:  # the network's own folder has none
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
     return told
 
@@ -100,8 +98,19 @@ def server_kit(network: Path) -> Path:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what is written of a network or kit, by the names of today."""
-    found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
+    """Return what is written of a network or kit, by the names of today.
+
+    Raises:
+        SettingError: if the file is missing, or not as fedtailor wrote it.
+    """
+    file = folder / FILE
+    raw = read_json(read_text(file, "the file of a kit"), str(file))
+    found = with_new_names("network", raw) if isinstance(raw, Mapping) else {}
+    wanted = {"network": str, "server": str, "port": int} | {name: str for name in ("kit", "user") if name in found}
+    if wrong := next((name for name, kind in wanted.items() if not isinstance(found.get(name), kind)), None):
+        raise SettingError(
+            f"{file} is damaged: {wrong} is missing or no {wanted[wrong].__name__}; take the folder again from where it was made"
+        )
     return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
 
 
@@ -188,10 +197,9 @@ def _check_folder(network: Network, folder: Path) -> None:
     """Raise SettingError unless `folder` is new, empty, or of this very network."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    try:
-        told = _read(folder)
-    except (OSError, ValueError):
-        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
+    if not (folder / FILE).exists():
+        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out")
+    told = _read(folder)
     if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
         raise SettingError(
             f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
