@@ -7,7 +7,7 @@ terminal, a page or a log, and are kept as they are everywhere else.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # control characters but tab and line end, marks that turn the direction of writing, halves of surrogate pairs, line ends of Unicode, tags
@@ -28,6 +28,20 @@ def look_alike(names: Iterable[str]) -> tuple[str, str] | None:
         if other != name:
             return other, name
     return None
+
+
+def unfit_character(value: object) -> str:
+    """Return what no text may hold, NUL or half of a surrogate pair, if a cell holds it; else nothing."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "\0"
+        half = None if value.isascii() else re.search("[\ud800-\udfff]", value)
+        return half[0] if half else ""
+    if isinstance(value, list):
+        return next((bad for one in value if (bad := unfit_character(one))), "")
+    if isinstance(value, Mapping):
+        return next((bad for pair in value.items() for one in pair if (bad := unfit_character(one))), "")
+    return ""
 
 
 def json_text(value: Any, **options: Any) -> str:

@@ -37,6 +37,8 @@ from .text.tokenization import (
     text_of,
 )
 
+MOST_CHARACTERS = 32  # of a template for each token of an example; a token of text stands for about four
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
@@ -85,6 +87,11 @@ class Generation:
         if self.clock is not None:
             parse_moment(self.clock)
         check_template(self.template)
+        if len(self.template) > MOST_CHARACTERS * self.max_tokens:
+            raise SettingError(
+                f"template has {len(self.template):,} characters, more than {MOST_CHARACTERS} for each of max_tokens: {self.max_tokens}, so no example would "
+                "fit behind it; shorten it, or raise max_tokens"
+            )
 
     def resolve(self, examples: Sequence[Example], base: Path) -> Self:
         """Return the task itself: it takes nothing from the data."""
