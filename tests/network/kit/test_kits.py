@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from importlib.util import find_spec
 
 import pytest
@@ -12,6 +13,7 @@ from fedtailor.network.command.job_folder import job_folder
 from fedtailor.network.kit.engine_settings import OURS, SERVER, THEIRS, prepare
 from fedtailor.network.kit.kits import NetworkMissing, admin_kit, kit_role, make_kits, server_kit
 from fedtailor.network.kit.network_file import PORT, Network, read_network
+from fedtailor.storage import StorageError
 
 needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
 
@@ -190,3 +192,11 @@ def test_a_damaged_kit_is_named(tmp_path, text, words):
     os.mkfifo(file)  # nobody writes to it
     with pytest.raises(SettingError, match="is a named pipe"):
         kit_role(tmp_path)
+
+
+@needs_engine
+def test_a_disk_that_is_full_while_certificates_are_made_is_named(tmp_path, monkeypatch):
+    said = "Traceback ...\n  with open(path) as file:\nOSError: [Errno 28] No space left on device\n"
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 1, stdout="", stderr=said))
+    with pytest.raises(StorageError, match=f"{tmp_path / 'net'} cannot be written: the disk is full"):
+        make_kits(Network(name="net", sites=("north",)), tmp_path / "net")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 from ...errors import JobError, SettingError
 from ...old_names import with_new_names
-from ...storage import write_text, writing
+from ...storage import StorageError, write_text, writing
 from ...text_files import read_json, read_text
 from .engine_settings import ORG, SERVER
 from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
@@ -20,6 +21,7 @@ from .site_file import write_private
 FILE = "network.json"  # in the network's folder, and in each kit
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 INSTALL = "pip install 'fedtailor[net]'"
+ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 class NetworkMissing(JobError):
@@ -53,7 +55,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted((authority / network.name).glob("prod_*"))
     if done.returncode or not made:
-        raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise _not_made(folder, done.stderr or done.stdout)
     fresh: list[Path] = []
     for theirs, ours in {SERVER: server_kit(folder).name, network.user: ADMIN, **{site: site for site in network.sites}}.items():
         if (folder / ours).exists():
@@ -64,6 +66,18 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     write_text(folder / FILE, json.dumps(_told(network)) + "\n")
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
+
+
+def _not_made(folder: Path, said: str) -> JobError:
+    """Return why NVFlare has made no certificates: a fault of the disk by its cause, as its own text is a traceback."""
+    if found := ERRNO.search(said):
+        number = int(found[1])
+        try:
+            with writing(folder):
+                raise OSError(number, os.strerror(number))
+        except StorageError as fault:
+            return fault
+    return SettingError(f"the certificates could not be made: {' '.join(said.split())[-500:]}")
 
 
 def _new_kit(network: Network, source: Path, kit: Path) -> Path:
