@@ -24,9 +24,11 @@ ROOMS = {
     "network/site/receiver.py": "what arrives in pieces is counted and hashed before it gets its name",
     "network/command/job_folder.py models/faults.py": "into a temporary folder that nobody reads if it is not whole",
     "network/server/server.py": "a copy of a run beside the run",
+    "running/now.py": "beside, put in place; a page reads it again a second later",
+    "network/command/site_processes.py": "logs, and a folder of the engine that is made again at each start",
     "running/engine.py network/site/site.py network/site/model_keeper.py network/command/processes.py retrieval/allows.py": "logs, line by line",
     "running/lock.py retrieval/update.py": "locks, which hold nothing",
-    "cli/main.py ledger.py": "devices of the system",
+    "cli/main.py ledger.py network/sandbox/landlock.py": "devices of the system, and paths that are opened to be named",
 }
 PLACES = [place for places in ROOMS for place in places.split()]
 
