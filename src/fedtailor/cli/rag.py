@@ -61,13 +61,13 @@ def index(  # noqa: PLR0917 - Typer passes all by name
 ) -> None:
     """Index documents: text, Markdown, HTML, PDF, Parquet, JSON Lines, CSV. Run it again and only what has changed is read."""
     with waiting(err(), "starting"):
-        from ..job.retrieval import RetrievalJob, is_retrieval
         from ..retrieval import Chunks, Columns, index_folders
+        from ..running.retrieving import asking_job, is_job
 
-    if folders and is_retrieval(folders[0]):
+    if folders and is_job(folders[0]):
         from .rag_job import index_job
 
-        index_job(RetrievalJob.load(folders[0], folders[1:]), folders[0])
+        index_job(asking_job(folders[0], folders[1:]), folders[0])
         return
     columns = Columns(text=text_column, title=title_column, id=id_column)
     with bar() as progress:
@@ -99,23 +99,25 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     router: Routed = None,
     margin: Margin = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+    on: Annotated[Path | None, typer.Option(help="Ask the sites of a network: the folder of net init.", metavar="NET")] = None,
 ) -> None:
-    """Ask a collection: the answer, its sources, and their scores."""
-    with waiting(err(), "looking"):
-        from ..retrieval import ask as asked
-        from ..retrieval.answered import record
-        from ..retrieval.share import LETS_OUT
+    """Ask a collection, or the clients of a job: the answer, its sources, and their scores. A service that runs for it is asked in its place."""
+    from .rag_ask import answers_here, answers_of_service, answers_on
 
-        federation, most, reads = _opened(
-            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
-        )
-        found = asked(federation, questions, top_k=most, reader="best-sentence" if reads == NO_READER else reads)
+    given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+    with waiting(err(), "looking"):
+        if on is not None:
+            found = answers_on(name, on, questions, top_k=top_k, reader=reader, given=given)
+        elif reader is None and not any(given.values()) and (said := answers_of_service(_folder_of(name), questions, top_k)):
+            found = said
+        else:
+            found = answers_here(_opened(name, top_k, reader, **given), questions, no_reader=NO_READER)
     if as_json:
-        print_json([record(one) for one in found])
+        print_json(found["answers"])
         return
-    note(f"  share: {federation.share}: {LETS_OUT[federation.share]}")
-    for one in found:
-        show_answer(one, with_question=len(found) > 1)
+    note(f"  share: {found['share']}: {found['lets_out']}")
+    for one in found["answers"]:
+        show_answer(one, with_question=len(found["answers"]) > 1)
 
 
 @app.command()
@@ -188,19 +190,18 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> tuple["Federation", int, str]:
     """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
     from ..errors import SettingError
-    from ..job.retrieval import RetrievalJob, is_retrieval
     from ..retrieval import Router, Score, open_collection
-    from ..running.retrieving import connect
+    from ..running.retrieving import asking, asking_job, connect, is_job
 
     said = {option: value for option, value in given.items() if value is not None}
-    if is_retrieval(name):
+    if is_job(name):
         if said:
             settings = " and ".join(f"protocol.{OF_A_JOB[option]}" for option in said)
             raise SettingError(
                 f"{name} is a job, which says itself how its clients are asked: leave out --{next(iter(said))} and change {settings} there"
             )
-        job = RetrievalJob.load(name)
-        return connect(job), job.protocol.top_k if top_k is None else top_k, reader or job.task.reader
+        job = asking_job(name)
+        return connect(job), asking(job).top_k if top_k is None else top_k, reader or job.task.reader
     read = reader or "best-sentence"
     router = Router(count=said["router"], margin=said.get("margin", 0.2)) if said.get("router") else None
     federation = open_collection(
@@ -216,7 +217,6 @@ def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> 
 
 def _folder_of(name: Path) -> Path:
     """Return where the indexes of a collection or a job are."""
-    from ..job.retrieval import RetrievalJob, is_retrieval
-    from ..running.retrieving import index_folder
+    from ..running.retrieving import asking_job, index_folder, is_job
 
-    return index_folder(RetrievalJob.load(name)) if is_retrieval(name) else name
+    return index_folder(asking_job(name)) if is_job(name) else name
