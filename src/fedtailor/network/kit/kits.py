@@ -48,6 +48,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     check_installed()
     _remove_unfinished(folder)
     _check_folder(network, folder)
+    admitted = read_folder(folder)["sites"] if (folder / FILE).is_file() else []
     authority = folder / AUTHORITY
     write_private(project := authority / "project.json", json.dumps(_project(network)))  # YAML reads JSON
     authority.chmod(0o700)
@@ -64,6 +65,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
     write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
 
@@ -99,10 +101,30 @@ def kit_role(kit: Path) -> dict[str, Any]:
     Raises:
         SettingError: if the folder is no kit.
     """
-    told = _read(kit) if (kit / FILE).exists() else {}
+    told = read_kit(kit) if (kit / FILE).exists() else {}
     if "kit" not in told:  # the network's own folder has none
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
     return told
+
+
+def read_folder(network: Path) -> dict[str, Any]:
+    """Return what a network's folder says of itself: network, server, port, sites and user.
+
+    Raises:
+        SettingError: if it is none.
+    """
+    told = read_kit(network) if (network / FILE).exists() else {}
+    if "kit" in told or not isinstance(told.get("sites"), list):
+        raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
+    return told
+
+
+def set_sites(network: Path, sites: list[str]) -> None:
+    """Write down which sites a network has, in its folder and in the kits of its server and administrator."""
+    told = {**read_folder(network), "sites": sites}
+    write_text(network / FILE, json.dumps(told) + "\n")
+    for kit in (server_kit(network), network / ADMIN):
+        write_private(kit / FILE, json.dumps({**told, "kit": kit.name}) + "\n")
 
 
 def server_kit(network: Path) -> Path:
@@ -111,7 +133,7 @@ def server_kit(network: Path) -> Path:
     return old if (old / FILE).is_file() else network / SERVER
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_kit(folder: Path) -> dict[str, Any]:
     """Return what is written of a network or kit, by the names of today.
 
     Raises:
@@ -213,7 +235,7 @@ def _check_folder(network: Network, folder: Path) -> None:
         return
     if not (folder / FILE).exists():
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out")
-    told = _read(folder)
+    told = read_kit(folder)
     if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
         raise SettingError(
             f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
