@@ -50,10 +50,10 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     from ..network.kit.kits import check_installed, kit_role
     from ..network.kit.network_file import ADMIN
 
-    told = kit_role(kit)
-    if told["kit"] in (SERVER, ADMIN):
+    about = kit_role(kit)
+    if about["kit"] in (SERVER, ADMIN):
         raise SettingError(
-            f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
+            f"{kit} is the {about['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
         )
     given: dict[str, Any] = {
         "columns": _pairs(column, "--column"),
@@ -72,7 +72,7 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
     }
     file = _site_file(kit, data, given, policy)
-    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **told)
+    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **about)
     for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
         say("  [dim]·[/] {line}", line=line)
     say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
@@ -83,8 +83,8 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     from ..network.kit.certificates import check_certificates, check_server
     from ..network.site.site import DIARY
 
-    check_certificates(kit, told, "site")
-    if missing := check_server(kit, told):
+    check_certificates(kit, about, "site")
+    if missing := check_server(kit, about):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
     serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))

@@ -13,7 +13,7 @@ class AtServer(ServerPart):
     def work(self, line: CollabLine, places: Places) -> None:
         """Carry the job out, and answer those who watch it."""
         diary = Diary()
-        self.tell(diary.answer)
+        self.register(diary.answer)
         work(line, places, diary)
 
 

@@ -14,7 +14,7 @@ from .recipes import Recipe, part_arm
 from .sweep import is_done
 from .sweep_figures import at
 
-ARM = "arm"  # the column that tells which system a cell is of
+ARM = "arm"  # the column that says which system a cell is of
 
 
 def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str] = ()) -> tuple[tuple[Axis, ...], list[Cell]]:

@@ -17,7 +17,7 @@ from ..yaml_text import apply_override, read_yaml, write_yaml
 from .baselines import Baseline, baseline_job
 
 FEDERATED = "federated"  # the job itself, beside its baselines
-MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is cut off goes into a hash
+MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is left out goes into a hash
 MOST_OF_A_LABEL = 64  # likewise, where a section is named by what differs
 MOST_OF_A_NAME = 150
 MOST_CELLS = 10_000  # of one sweep
@@ -157,8 +157,8 @@ def make_cells(
         for run in runs:
             once = run != FEDERATED and len(runs) > 1  # a baseline that a setting does not change runs once for all its values
             key = (run, json.dumps(carried_out(job, run).to_dict(), sort_keys=True) if once else str(number))
-            told = {axis.name: labels[axis.name][place] for axis, place in picked.items()}
-            cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=told, job=job)
+            named = {axis.name: labels[axis.name][place] for axis, place in picked.items()}
+            cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=named, job=job)
             same = {name: value for name, value in settings.items() if cell.settings[name] == value}
             made[key] = replace(cell, settings=dict.fromkeys(settings) | same)
     return [replace(cell, name=_name(cell, several, prefix, beside=len(runs) > 1)) for cell in made.values()]
@@ -221,7 +221,7 @@ def _at(section: Any, path: Sequence[str]) -> Any:
 
 
 def cell_name(settings: dict[str, Any]) -> str:
-    """Return a name for a folder that tells the settings: tuning.rank=2_seed=0; equal settings have equal names."""
+    """Return a name for a folder that says the settings: tuning.rank=2_seed=0; equal settings have equal names."""
     name = "_".join(f"{key}={_slug(value)}" for key, value in settings.items())
     return name if len(name) <= MOST_OF_A_NAME else f"{name[: MOST_OF_A_NAME - 9]}-{_mark(name)}"
 

@@ -1,4 +1,4 @@
-"""A run that is handed in: what Ctrl-C and a server that fails leave for `--resume`, and the names that it is called by."""
+"""A run that is submitted: what Ctrl-C and a server that fails leave for `--resume`, and the names that it is called by."""
 
 import json
 

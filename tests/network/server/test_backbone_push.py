@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from nets import SITES, DirectLine, handed_in
+from nets import SITES, DirectLine, submitted
 
 from fedtailor.messages import decode, encode, write
 from fedtailor.network.kit.policy import Policy
@@ -38,7 +38,7 @@ def place(tmp_path, tiny_backbone_folder, monkeypatch):
                 before(client, seen.count(client))
 
         line.before = note
-        done = handed_in({"push": name, "run": "push-1"}, line, tmp_path)
+        done = submitted({"push": name, "run": "push-1"}, line, tmp_path)
         rows = {row["site"]: SimpleNamespace(**row) for row in done.sites or []}
         return SimpleNamespace(ended=done.ended, text=done.text, rows=rows, messages=seen, events=done.events)
 
@@ -204,7 +204,7 @@ def test_a_folder_with_more_than_a_backbone_is_not_sent_in_part(place, name):
 
 
 def offered(place):
-    return make_offer(str(place.backbone), {}, place.folder)[0].told()
+    return make_offer(str(place.backbone), {}, place.folder)[0].plain()
 
 
 def piece(file="config.json", offset=0, size=3):

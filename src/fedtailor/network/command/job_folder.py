@@ -1,4 +1,4 @@
-"""What is handed in at a server: settings and public examples. No code is among them, and nothing of a site's."""
+"""What is submitted at a server: settings and public examples. No code is among them, and nothing of a site's."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SYNC_S = 120  # that the processes of all sites may take to start, and a run wai
 
 
 def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[ClientId]) -> Path:
-    """Write what is handed in: three files for the engine, and the job with its public examples. No code is among them.
+    """Write what is submitted: three files for the engine, and the job with its public examples. No code is among them.
 
     Returns:
         The folder.
@@ -47,10 +47,10 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
             "components": [{"id": "_client", "path": OURS["site"], "args": {}}],
         },
     }
-    for name, told in files.items():
+    for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(told), encoding="utf-8")
+        file.write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Runs the engine's process of a kit, and starts it anew when it dies."""
+"""Runs the engine's process of a kit, and starts it again when it dies."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ ENGINE = "nvflare.private.fed.app."  # its modules
 LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
-CALM_S = 60.0  # a process that lived so long may be started anew at once
+CALM_S = 60.0  # a process that lived so long may be started again at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
 
 
@@ -34,10 +34,10 @@ def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
     kit = kit.resolve()
     end_leftovers(kit)
     prepare(kit, role)
-    told = kit_role(kit)
-    names = [f"org={ORG}"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
+    about = kit_role(kit)
+    names = [f"org={ORG}"] if role == SERVER else [f"uid={about['kit']}", f"org=org_{about['kit'].replace('-', '_')}"]
     config = "fed_server.json" if role == SERVER else "fed_client.json"
-    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["server"]) else ""] if role == SERVER else ["-m"]
+    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(about["server"]) else ""] if role == SERVER else ["-m"]
     command = [sys.executable, "-Pu", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
@@ -51,10 +51,10 @@ def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
 
 
 def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], None] = lambda: None) -> None:
-    """Run a kit's engine until Ctrl-C or SIGTERM; one that dies is started anew.
+    """Run a kit's engine until Ctrl-C or SIGTERM; one that dies is started again.
 
     Args:
-        say: told in a line what happens.
+        say: called with a line on what happens.
         watch: called about twice a second.
 
     Raises:
@@ -100,16 +100,16 @@ def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[],
             break
         deaths = 0 if time.monotonic() - began > CALM_S else deaths + 1
         pause = PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
-        say(f"the engine ended with {process.returncode}; it starts anew in {pause:.0f} s (its words: {kit / 'engine.log'})")
+        say(f"the engine ended with {process.returncode}; it starts again in {pause:.0f} s (its words: {kit / 'engine.log'})")
         waited = time.monotonic() + pause
         while not stop and time.monotonic() < waited:
             time.sleep(0.2)
     watch()
 
 
-def _check_port(told: Mapping[str, Any]) -> None:
+def _check_port(about: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], "localhost" if _is_here_alone(told["server"]) else ""
+    port, place = about["port"], "localhost" if _is_here_alone(about["server"]) else ""
     with socket.socket() as ours:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended server has left does not count
         try:
@@ -117,7 +117,7 @@ def _check_port(told: Mapping[str, Any]) -> None:
         except OSError as fault:
             raise RunError(
                 f"port {port} of this machine cannot be served ({fault.strerror}); end the program that uses it (ss -ltnp shows which), or make the network "
-                "anew in another folder, with another port in its file"
+                "again in another folder, with another port in its file"
             ) from None
 
 
@@ -130,7 +130,7 @@ class Tail:
     """Passes on the lines that are added to a file; called again and again."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        """Take the file, which need not be there yet, and who is told; lines that are there already are old."""
+        """Take the file, which need not be there yet, and what is called with its lines; lines that are there already are old."""
         self._path, self._say = path, say
         self._seen = path.stat().st_size if path.is_file() else 0
 

@@ -59,7 +59,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         else:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
-    write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    write_text(folder / FILE, json.dumps(_description(network)) + "\n")
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
 
@@ -84,13 +84,13 @@ def kit_role(kit: Path) -> dict[str, Any]:
         SettingError: if the folder is no kit.
     """
     try:
-        told = _read(kit)
-        known = "kit" in told  # the network's own folder has none
+        about = _read(kit)
+        known = "kit" in about  # the network's own folder has none
     except (OSError, ValueError):
         known = False
     if not known:
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
-    return told
+    return about
 
 
 def server_kit(network: Path) -> Path:
@@ -156,7 +156,7 @@ def _project(network: Network) -> dict[str, Any]:
     }
 
 
-def _told(network: Network) -> dict[str, Any]:
+def _description(network: Network) -> dict[str, Any]:
     return {
         "network": network.name,
         "server": network.host,
@@ -167,10 +167,10 @@ def _told(network: Network) -> dict[str, Any]:
 
 
 def _describe(network: Network, kit: Path, name: str) -> None:
-    told = _told(network)
+    about = _description(network)
     if name not in (SERVER, OLD_SERVER, ADMIN):
-        del told["sites"], told["user"]
-    write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+        del about["sites"], about["user"]
+    write_private(kit / FILE, json.dumps({**about, "kit": name}) + "\n")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -189,11 +189,11 @@ def _check_folder(network: Network, folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        told = _read(folder)
+        about = _read(folder)
     except (OSError, ValueError):
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
-    if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
+    if (about["network"], about["server"], about["port"]) != (network.name, network.host, network.port):
         raise SettingError(
-            f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
+            f"{folder} is of network {about['network']} with its server at {about['server']}:{about['port']}, asked for was {network.name} at "
             f"{network.host}:{network.port}; certificates name the server, so take a new folder with --out"
         )

@@ -139,7 +139,7 @@ class Collector:
             return False
         if self._due_scale is None:
             return True
-        told = trained.scale or ()
-        return len(told) == len(self._due_scale) and all(
-            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(told, self._due_scale, strict=True)
+        scale = trained.scale or ()
+        return len(scale) == len(self._due_scale) and all(
+            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(scale, self._due_scale, strict=True)
         )

@@ -101,7 +101,7 @@ def by_transformers(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, e
 
 
 def by_transformers_uncached(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
-    """Return the same; the model reads each text anew for each token."""
+    """Return the same; the model reads each text again for each token."""
     found = transformers_generate(model, ids_BL, mask_BL, rules, ends, use_cache=False)
     texts: list[list[int]] = found[:, ids_BL.shape[1] :].tolist()
     return texts
@@ -143,7 +143,7 @@ def transformers_generate(
 
 @contextmanager
 def _own_settings_away(model: Any) -> Iterator[Any]:
-    """Give the model an empty generation_config inside the block, and the caller its class: `generate` fills in from it what it is not told."""
+    """Give the model an empty generation_config inside the block, and the caller its class: `generate` fills in from it what it is not given."""
     base = bare(model)
     own = base.generation_config
     base.generation_config = type(own)()

@@ -10,11 +10,11 @@ from ....printable import printable
 
 WIDTH = 7.0  # inches
 INK, FAINT = "#1a1b1e", "#8b9099"
-MAIN, OTHER, THIRD, FOURTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7"  # Okabe and Ito: told apart by the colour-blind
+MAIN, OTHER, THIRD, FOURTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7"  # Okabe and Ito: distinguished by the colour-blind
 COLOURS = (MAIN, OTHER, THIRD, FOURTH)
 VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)"}  # so that a dark page has light lines
 MOST_LINES = 12  # in one chart; of more, the band from best to worst
-MOST_MARKS = 60  # points of a line, or columns, that are told apart
+MOST_MARKS = 60  # points of a line, or columns, that are distinguished
 MOST_ROWS = 30  # of clients in one chart
 STYLE = {
     "svg.fonttype": "none",  # text stays text
