@@ -138,7 +138,7 @@ def _rung(facts: Mapping[str, Any]) -> str:
 
 
 class Complaints(Watcher):
-    """Tells warnings and failures alone, a plain line each, for those who read the output by program."""
+    """Prints warnings and failures alone, a plain line each, for those who read the output by program."""
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Take one event."""

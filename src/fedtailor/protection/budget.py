@@ -42,7 +42,7 @@ class Budget:
     _file: Path | None = None
 
     def open(self, file: Path) -> None:
-        """Go on with what was spent by the run that this file belongs to, if it is there, and write there from now on.
+        """Continue with what was spent by the run that this file belongs to, if it is there, and write there from now on.
 
         Raises:
             ResumeError: if the file is damaged.

@@ -128,7 +128,7 @@ def test_a_file_that_changes_on_the_way_is_dropped_and_named(place):
 
     done = place.push(before=change)
     assert {row.state for row in done.rows.values()} == {"failed"}
-    assert "another SHA-256 than was told" in done.rows["site-1"].text
+    assert "another SHA-256 than was announced" in done.rows["site-1"].text
     assert not (arriving(place) / "model.safetensors").exists()
     assert not (place.kits["site-1"] / "backbones" / "llama").exists()
 

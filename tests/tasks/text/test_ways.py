@@ -9,7 +9,7 @@ from conftest import save_tiny
 
 from fedtailor.errors import BackboneError
 from fedtailor.models import load_backbone
-from fedtailor.tasks.text.decode import by_reading_anew, by_transformers, greedy, read_whole
+from fedtailor.tasks.text.decode import by_reading_again, by_transformers, greedy, read_whole
 from fedtailor.tasks.text.generate import Decoding, generate
 from fedtailor.tasks.text.ways import choose_way
 
@@ -165,7 +165,7 @@ def test_a_wrong_cache_is_noticed(tiny_backbone_folder):
     way = choose_way(model, Decoding())
     assert not way.together
     assert way.write not in (greedy, by_transformers)
-    assert choose_way(model, Decoding()).write is not by_reading_anew  # transformers without a cache agrees
+    assert choose_way(model, Decoding()).write is not by_reading_again  # transformers without a cache agrees
 
 
 ODD = {

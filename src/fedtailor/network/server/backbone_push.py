@@ -107,7 +107,7 @@ def _deliver(line: ServerLine, under_way: Mapping[ClientId, Pieces], ledger: Led
     federation = NetFederation(line, infos, make_gate(MANIFEST), patience)
     rows, left = {site: ledger.row(site) for site in under_way}, set(under_way)
 
-    def go_on(site: ClientId) -> None:
+    def send_next(site: ClientId) -> None:
         message = under_way[site].next()
         if message is None:  # all was sent, and the site does not say that all fits
             rows[site] = replace(rows[site], state="failed", text=TEXTS["HashDiffers"])
@@ -117,14 +117,14 @@ def _deliver(line: ServerLine, under_way: Mapping[ClientId, Pieces], ledger: Led
 
     try:
         for site in under_way:
-            go_on(site)
+            send_next(site)
         shares = dict.fromkeys(under_way, 0)
         while left:
             reply = federation.next_reply()
             site = reply.client
             rows[site] = _counted(rows[site], reply)
             if rows[site].state == ON_THE_WAY:
-                go_on(site)
+                send_next(site)
             else:
                 left.discard(site)
             share = 100 * under_way[site].sent_bytes // max(1, under_way[site].of_bytes)

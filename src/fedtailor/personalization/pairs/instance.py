@@ -54,7 +54,7 @@ class InstanceShare:
         self.share_B = self.scale * (unit_BH @ self.centroid_H.to(unit_BH.device)).clamp(0, 1)
 
     def keep(self, rows_N: Tensor) -> None:
-        """Go on with these rows alone."""
+        """Continue with these rows alone."""
         assert isinstance(self.share_B, Tensor)
         self.share_B = self.share_B[rows_N.to(self.share_B.device)]
 

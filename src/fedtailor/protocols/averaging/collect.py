@@ -9,7 +9,7 @@ from ...tensors import Tensors
 from ..rounds.drift import DriftMeter
 from .messages import Trained
 
-TOLD = (  # columns of clients.parquet
+REPORTED = (  # columns of clients.parquet
     "examples",
     "steps",
     "tokens",
@@ -104,7 +104,7 @@ class Collector:
             self.failures[reply.client] = failure
             row["error"] = f"{failure.kind}: {failure.mark}"
             return
-        row |= {name: value for name in TOLD if (value := getattr(trained, name)) is not None}
+        row |= {name: value for name in REPORTED if (value := getattr(trained, name)) is not None}
         self.answered.append(reply.client)
         self._drift.add(reply.client, trained.delta)
         yield Update(

@@ -59,8 +59,8 @@ class RetrievalRun:
         """
         settings = self.settings
         courier = Courier(federation=federation, timeout_s=settings.timeout_s)
-        told = courier.send({info.id: describe(settings.router) for info in federation.clients})
-        catalogues = {name: one for name, one in told.items() if isinstance(one, Catalogue)}
+        answers = courier.send({info.id: describe(settings.router) for info in federation.clients})
+        catalogues = {name: one for name, one in answers.items() if isinstance(one, Catalogue)}
         if not catalogues:
             raise TooFewClients("no client gave a catalogue of its index; look at the clients' logs")
         return (

@@ -49,7 +49,7 @@ class Begun:
         return logits_BV
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone."""
+        """Continue with these rows alone."""
         keep_B = torch.tensor(rows, device=self._mask_BL.device)
         self._output.past_key_values.batch_select_indices(keep_B)
         if self._instance is not None:
@@ -107,7 +107,7 @@ def by_transformers_uncached(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules:
     return texts
 
 
-def by_reading_anew(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
+def by_reading_again(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
     """Return the likeliest next token again and again of one text, which the model reads as in training: whole, without cache or positions."""
     text: list[int] = []
     while len(text) < rules.max_new_tokens and (not text or text[-1] not in ends):
