@@ -37,7 +37,7 @@ MAY = {
         "network/kit/engine_settings.py": "the organisation in certificates that exist",
         "network/kit/site_file.py": "a hub of models",
         "network/meeting/meeting.py": "names on the wire",
-        "causes.py": "errors of huggingface_hub",
+        "known_causes.py": "errors of huggingface_hub",
         "cli/kept_plan.py": "backbones of it",
     },
     "told": {

@@ -45,9 +45,39 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
+    about = _site_of(kit)
+    given: dict[str, Any] = {
+        "columns": _pairs(column, "--column"),
+        "backbones": _pairs(backbone, "--backbone", whole_paths=True),
+        "validation_share": validation_share,
+        "test_share": test_share,
+    }
+    policy = {
+        "protocols": permit,
+        "reports": reports,
+        "backbone_from_server": backbone_from_server,
+        "rounds": rounds,
+        "min_examples": min_examples,
+        "bytes_per_day": _bytes_of(gigabytes),
+    }
+    file = _site_file(kit, data, given, policy)
+    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **about)
+    for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
+        say("  [dim]·[/] {line}", line=line)
+    say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
+    if not only_write:
+        _take_part(kit, about)
+
+
+def _site_of(kit: Path) -> dict[str, Any]:
+    """Return what a site's kit says of itself.
+
+    Raises:
+        SettingError: if it is the kit of somebody else.
+    """
     from ..errors import SettingError
     from ..network.kit.engine_settings import SERVER
-    from ..network.kit.kits import check_installed, kit_role
+    from ..network.kit.kits import kit_role
     from ..network.kit.network_file import ADMIN
 
     about = kit_role(kit)
@@ -55,34 +85,27 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         raise SettingError(
             f"{kit} is the {about['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
         )
-    given: dict[str, Any] = {
-        "columns": _pairs(column, "--column"),
-        "backbones": _pairs(backbone, "--backbone", whole_paths=True),
-        "validation_share": validation_share,
-        "test_share": test_share,
-    }
-    if gigabytes is not None and not 0 < gigabytes < 1e9:
+    return about
+
+
+def _bytes_of(gigabytes: float | None) -> int | None:
+    from ..errors import SettingError
+
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < 1e9:
         raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
-    policy = {
-        "protocols": permit,
-        "reports": reports,
-        "backbone_from_server": backbone_from_server,
-        "rounds": rounds,
-        "min_examples": min_examples,
-        "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
-    }
-    file = _site_file(kit, data, given, policy)
-    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **about)
-    for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
-        say("  [dim]·[/] {line}", line=line)
-    say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
-    if only_write:
-        return
-    check_installed()
+    return int(gigabytes * 1e9)
+
+
+def _take_part(kit: Path, about: dict[str, Any]) -> None:
+    """Run the site's engine until Ctrl-C."""
     from ..network.command.processes import Tail, serve
     from ..network.kit.certificates import check_certificates, check_server
+    from ..network.kit.kits import check_installed
     from ..network.site.site import DIARY
 
+    check_installed()
     check_certificates(kit, about, "site")
     if missing := check_server(kit, about):
         _say(f"{missing}; this site tries on until it answers")

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import SettingError
 from ..job import Job
-from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
+from .cell_names import value_text
+from .grid import FEDERATED, Axis, Cell, make_cells, read_axes
 from .recipes import Recipe, part_arm
 from .sweep import is_done
 from .sweep_figures import at

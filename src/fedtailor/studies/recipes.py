@@ -13,7 +13,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
-from .grid import value_text
+from .cell_names import value_text
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -14,7 +14,8 @@ from ..errors import DataError, FedtailorError, ResumeError
 from ..job import Job
 from ..running import RunFolder, Watcher, run
 from .baselines import Baseline, run_baseline
-from .grid import FEDERATED, Axis, Cell, carried_out, value_text
+from .cell_names import value_text
+from .grid import FEDERATED, Axis, Cell, carried_out
 from .sweep_figures import cell_figures
 
 if TYPE_CHECKING:

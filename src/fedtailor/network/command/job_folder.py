@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...assembly.public import load_public
 from ...data import Divided
-from ...data.divide import load_public_parts
+from ...data.parts import load_public_parts
 from ...job import Job
 from ...records import ClientId, Example
 from ...tasks.task import reads_of
