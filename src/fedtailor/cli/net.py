@@ -69,7 +69,7 @@ def serve(
     err().print(
         f"serving {about['network']} on port {about['port']} for {', '.join(about['sites'])}; Ctrl-C ends it", style="dim"
     )
-    run_engine(kit.resolve(), SERVER, lambda text: err().print(text, markup=False, soft_wrap=True))
+    run_engine(kit.resolve(), lambda text: err().print(text, markup=False, soft_wrap=True))
 
 
 @app.command()

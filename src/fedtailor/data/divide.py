@@ -83,26 +83,27 @@ def divide(
     """
     task = Reads(**reads)
     running, parts = task.is_running, given_parts(given)
-    partition = partition_of(clients.partition, parts.get("train"))
+    partition = partition_of(clients.partition, parts.get("train"), whole=task.whole)
     loaded = load_parts(data, parts, ("train",), base, wanted_columns(data, task, partition))
-    loaded |= load_parts(data, parts, ("validation", "test"), base, wanted_columns(data, task))
+    loaded |= load_parts(data, parts, ("validation", "test"), base, wanted_columns(data, task, public=True))
     dropped = dict(loaded["train"].dropped)
     everything = with_owners(loaded["train"].examples, partition, data.missing, dropped)
     whose = owners(partition, everything)
-    once = everything if running else distinct(everything, task.required, whose, dropped)
+    once = everything if running or task.whole else distinct(everything, task.required, whose, dropped)
     train = limited(once, data.limit.get("train"), seed, "train", dropped, running=running)
     remembered = _remembering(embed)
     try:
-        rows = partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
+        least = 1 if task.whole else clients.min_examples
+        rows = partition.divide(train, clients.count, stream(seed, "partition"), least, remembered)
         _check_partition(rows, len(train))
         _check_clients(clients, list(rows))
         shares = {"validation": 0.0 if loaded["validation"].examples else clients.validation_share, "test": clients.test_share}
+        shares = dict.fromkeys(shares, 0.0) if task.whole else shares
         owned = {name: [train[row] for row in own] for name, own in rows.items()}
         sides = split_running(owned, shares) if running else split_by_input(owned, shares, key, seed, apart=whose is not None)
     except DataError as error:
         raise DataError(f"{repeats(dropped, len(everything))}{error}") from None
-    count_left_out(partition, train, rows, clients.min_examples, dropped)
-    # the same state of chance as above, so that clusters are the same
+    count_left_out(partition, train, rows, least, dropped)
     groups = _groups(partition, train, seed, remembered)
     public = {part: limited(loaded[part].examples, data.limit.get(part), seed, part, running=running) for part in PARTS[1:]}
     return Divided(
@@ -160,6 +161,7 @@ def _remembering(embed: Embed | None) -> Embed | None:
 
 
 def _groups(partition: Partition, train: Sequence[Example], seed: int, embed: Embed | None) -> tuple[str, list[str]] | None:
+    """Return by what the divergence of clients is taken, and its value for each example; drawn as the partition drew, so that clusters are the same."""
     own = getattr(partition, "groups", None)  # a partition of the user's may do without
     found: tuple[str, list[str]] | None = own(train, stream(seed, "partition"), embed) if own else label_groups(train)
     return found

@@ -1,6 +1,7 @@
 """The parts of a job's data: training, validation and test examples, from files or from memory."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ from ..records import Example
 from .columns import Reads, Wanted, wanted_columns
 from .left_out import limited
 from .load import Loaded, load
-from .partition import Files, Iid, Partition
+from .partition import Files, Iid, Natural, Partition
 from .settings import PARTS, Data
 
 
 def load_public_parts(data: Data, *, base: Path, seed: int, **reads: Any) -> dict[str, list[Example]]:
     """Return the public examples of a job alone, of validation and test, as `divide` returns them at the server; see there."""
     task = Reads(**reads)
-    loaded = load_parts(data, {}, ("validation", "test"), base, wanted_columns(data, task))
+    loaded = load_parts(data, {}, ("validation", "test"), base, wanted_columns(data, task, public=True))
     return {
         part: limited(found.examples, data.limit.get(part), seed, part, running=task.is_running) for part, found in loaded.items()
     }
@@ -61,14 +62,14 @@ def given_parts(given: object | None) -> Mapping[str, object]:
     return {"train": given}
 
 
-def partition_of(partition: Partition, given: object) -> Partition:
-    """Return the job's partition; a mapping from names of clients to examples makes these clients.
+def partition_of(partition: Partition, given: object, *, whole: bool) -> Partition:
+    """Return the job's partition; a mapping from names of clients to examples makes these clients, and rows that stay whole are all dealt.
 
     Raises:
         SettingError: if the job divides the data in another way.
     """
     if not isinstance(given, Mapping) or isinstance(partition, Files):
-        return partition
+        return replace(partition, deal=True) if whole and isinstance(partition, Natural) else partition
     if partition != Iid():  # which is also what stands for nothing chosen
         raise SettingError(
             f"data in memory is a mapping of {len(given)} names of clients to their examples, and clients.partition divides them in another way; "

@@ -58,7 +58,7 @@ def summarize(
         "flops": {"client_total": figures["flops"]},
         "memory": {
             "peak_bytes": figures["peak_bytes"],
-            "client_foretold_bytes": max((cost.memory_bytes for cost in estimate(parts).values()), default=0),
+            "client_estimated_bytes": max((cost.memory_bytes for cost in estimate(parts).values()), default=0),
         },
         "seconds": figures["seconds"],
         "trainable_parameters": parts.sizes.trained,

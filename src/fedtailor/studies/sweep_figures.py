@@ -40,7 +40,7 @@ COSTS = {
     "down_bytes": ("traffic", "down_bytes"),
     "flops": ("flops", "client_total"),
     "peak_bytes": ("memory", "peak_bytes"),
-    "client_memory_bytes": ("memory", "client_foretold_bytes"),
+    "client_memory_bytes": ("memory", "client_estimated_bytes"),
     "seconds": ("seconds", "total"),
 }
 PUBLIC = {  # of the public set, where clients distil -> where the summary's section has it

@@ -80,6 +80,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, opening: Mapping[str, 
         job,
         divided=_divided(site, file, job, opening),
         clients_folder=run_folder(kit, str(opening["run"])),
+        site=kit,
         warn=warn,
     )
     wrong = backbone_refusals(named, parts.backbone.hashes, opening[SERVERS]["backbone"])
