@@ -45,6 +45,7 @@ MAY = {
         "protocols/distillation": "names in checkpoints and summaries",
         "report/run/distillation.py": "a name in summaries",
         "studies/sweep_figures.py": "a name in summaries",
+        "diagnoses/public_set.py": "a name in summaries",
     },
     "tell": {"prompting/cma.py": "ask and tell, CMA-ES's own words", "protocols/prompting/evolving.py": "the same"},
     "mend": {"network/meeting/meeting.py": "a name on the wire"},
