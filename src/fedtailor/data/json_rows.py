@@ -59,7 +59,7 @@ def _parsed(text: str, where: str) -> object:
         raise DataError(f"{where} is nested too deep to be read; expected an object with named fields in each row") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, " if error.lineno > 1 else ""
-        advice = "take off the comma behind it" if text.rstrip().endswith("},") else "was the file cut off?"
+        advice = "take off the comma behind it" if text.rstrip().endswith("},") else "is the file incomplete?"
         raise DataError(
             f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: {advice}"
         ) from error
