@@ -22,6 +22,7 @@ report, studies
 network
 running
 export
+planning
 assembly
 job
 protocols
