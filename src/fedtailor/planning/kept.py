@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from ..assembly import Parts
@@ -16,18 +15,13 @@ from ..errors import BackboneError
 from ..learning.worker import Worker
 from ..storage import text_sha256
 from ..tasks.shard import Shard
-from ..user_cache import cache_folder, keep_private
+from ..user_cache import count_folder, keep_private
 from .means import Speed
 from .shapes import Operations
 from .speed import measure_speed
 from .step import Count, Size, StepCount, batches_size, count_step, longest_rows
 
 FORM = "1"  # of an entry
-
-
-def count_folder() -> Path:
-    """Return where counts are kept."""
-    return cache_folder() / "counts"
 
 
 def counts_of(parts: Parts, *, fresh: bool = True, warn: Callable[[str], None] = lambda text: None) -> dict[int, StepCount]:
