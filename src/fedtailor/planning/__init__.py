@@ -1,8 +1,19 @@
 """What a run will cost, estimated before it: bytes, operations, seconds and memory."""
 
-from .estimate import ClientEstimate, Estimate, estimate
+from .estimate import ClientEstimate, Counts, Estimate, estimate
 from .kept import counts_of, speed_of
 from .means import Means, Speed
 from .memory import Memory, program_bytes
 
-__all__ = ["ClientEstimate", "Estimate", "Means", "Memory", "Speed", "counts_of", "estimate", "program_bytes", "speed_of"]
+__all__ = [
+    "ClientEstimate",
+    "Counts",
+    "Estimate",
+    "Means",
+    "Memory",
+    "Speed",
+    "counts_of",
+    "estimate",
+    "program_bytes",
+    "speed_of",
+]

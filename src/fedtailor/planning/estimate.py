@@ -48,6 +48,7 @@ class Estimate:
     ]  # of clients in training and evaluation, of the server's evaluations; `formula` is training by formula
     seconds: Mapping[str, float | None]
     clients: Mapping[ClientId, ClientEstimate]
+    partial: bool = False  # whether some clients' examples are not here, so that what they compute is not known
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -127,6 +128,7 @@ def estimate(
         flops=flops,
         seconds=_seconds(basis, rounds, clients, traffic, flops),
         clients=clients,
+        partial=any(not len(parts.states[client].train) for client in clients if client in parts.states),
         notes=tuple(_notes(parts, writes)),
     )
 
