@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SettingError
 from .console import err, out, print_json
 from .kept_plan import Lookup
 from .means import AtOnce, Bandwidth, ClientFlops, ClientMemory, Latency, means_of
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..assembly import Parts
-    from ..job.retrieval import RetrievalJob
     from ..planning import Estimate, Means
 
 
@@ -41,17 +39,15 @@ def check(  # noqa: PLR0917 - Typer passes all by name
     found = lookup.kept()
     if found is None:
         found = _look(job, settings or [], lookup, means if counted else None)
-    if as_json and found is None:
-        raise SettingError("fedtailor check --json has no estimate of a job of retrieval; leave --json out")
-    if as_json and found is not None:
+    if as_json:
         print_json(found.numbers)
         return
-    for part in rendered(found) if found else ():
+    for part in rendered(found):
         out().print(part)
 
 
-def _look(job: JobFile, settings: list[str], lookup: Lookup, means: "Means | None") -> Plan | None:
-    """Return what a job comes to, and keep it for the next look; None of a job of retrieval, which is shown at once.
+def _look(job: JobFile, settings: list[str], lookup: Lookup, means: "Means | None") -> Plan:
+    """Return what a job comes to, and keep it for the next look.
 
     Args:
         means: what clients have, where steps are to be counted and timed; None: nothing that takes time is done.
@@ -59,20 +55,16 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup, means: "Means | Non
     with collection_paused(), waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
-        from ..job.retrieval import RetrievalJob, is_retrieval
 
-        if is_retrieval(job):
-            if means is not None:
-                raise SettingError(
-                    "what a job of retrieval costs is not estimated: fedtailor check without options shows what would leave each client, and "
-                    "summary.json of a run has what it took"
-                )
-            _show_retrieval(RetrievalJob.load(job, settings))
-            return None
         loaded = Job.load(job, settings)
         behind = lookup.behind(loaded)
         notes: list[str] = []
         parts = assemble(loaded, trust_times=True, warn=notes.append)
+    if means is not None and not parts.protocol.evaluates:
+        raise SettingError(
+            "memory and seconds of a job with protocol: retrieval are not estimated; fedtailor check without options shows what would leave each client, "
+            "and summary.json of a run has what it took"
+        )
     estimate = None if means is None else _estimate(parts, means, notes)
     found = plan_of(loaded, parts, notes, estimate)
     lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.own_backbones.values())])
@@ -91,29 +83,6 @@ def _estimate(parts: "Parts", means: "Means", notes: list[str]) -> "Estimate":
         with waiting(err(), "timing a few steps"):
             speed = speed_of(parts, counts)
     return estimate(parts, means=means, counts=counts, speed=speed, program=program)
-
-
-def _show_retrieval(job: "RetrievalJob") -> None:
-    """Print who would hold how many documents, and what would leave them."""
-    from ..retrieval.evaluate import read_questions
-    from ..running.retrieving import deal
-
-    dealt, protocol = deal(job), job.protocol
-    router = "every client is asked" if protocol.router is None else f"{protocol.router.count} centroids a client"
-    questions = (
-        "none: nothing is measured" if job.data.questions is None else f"{len(read_questions(job.path(job.data.questions))):,}"
-    )
-    out().print(f"  {job.name}  is a job that can run; nothing was indexed or written", soft_wrap=True)
-    facts = [
-        ("protocol", f"retrieval, {protocol.score.kind}, top_k {protocol.top_k}; {router}"),
-        ("embedder", job.backbone),
-        ("reader", job.task.reader),
-        ("questions", questions),
-        ("share", f"{protocol.share}: {protocol.lets_out}"),
-    ]
-    out().print(_facts(facts))
-    for client, documents in dealt.items():
-        out().print(f"  {client}: {len(documents):,} documents")
 
 
 def rendered(plan: Plan) -> Iterator["RenderableType"]:

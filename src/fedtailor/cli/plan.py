@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..planning import Estimate
 
 MOST_CLIENTS = 30  # shown one by one
+TEXTS = {"passages", "answers"}  # what a fact may reveal that is text of a client
 
 Facts = Sequence[Sequence[str]]  # name and text of each
 
@@ -82,8 +83,9 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     yield "personalization", settings["personalization"]["kind"]
     yield from _protection(job, parts)
     yield "clients", _likeness(parts)
-    yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
-    yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+    if parts.protocol.evaluates:
+        yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
+        yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
 
 
 def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
@@ -139,7 +141,9 @@ def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
         what = [f"{plural(count, f'{dtype} tensor')} ({values:,} values)" for dtype, count in tensors.items()]
         what += [_fact_names(spec.facts)] if spec.facts else []
         yield f"leaves: {kind}", "; ".join(what) or "nothing"
-    yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
+    of_clients = {spec.revealed for message in parts.manifest.up.values() for spec in message.facts.values()} & TEXTS
+    kept = "what the clients' texts hold beyond that" if of_clients else "examples, texts generated from them"
+    yield "never leaves", f"{kept}, and anything that is not listed here"
 
 
 def _fact_names(names: Iterable[str]) -> str:

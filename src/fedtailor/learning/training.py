@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,22 @@ class Trained:
     rates: float  # sum of the learning rates of all steps
     optimizer: Tensors  # the moments, if they are to be kept
     losses: Sequence[float]  # mean loss of each step, over its counted targets
+    norms: Sequence[float] = ()  # of the gradient of each step, before clipping
+    clip_norm: float | None = None  # that longer gradients were cut to
     tokens: int  # seen, without padding
     targets: int  # counted by the loss
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The mean norm of the steps' gradients, before clipping."""
+        return fmean(self.norms) if self.norms else None
+
+    @property
+    def clipped(self) -> float | None:
+        """The share of steps whose gradient was clipped, in [0, 1]; None if none would be."""
+        if self.clip_norm is None or not self.norms:
+            return None
+        return fmean(norm > self.clip_norm for norm in self.norms)
 
 
 def train_locally(
@@ -80,7 +95,7 @@ def train_locally(
     restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
     groups = step_batches(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
-    losses, tokens, targets, rates = [], 0, 0, 0.0
+    losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
     worker.model.train()
     with (
@@ -92,11 +107,12 @@ def train_locally(
         for step in range(steps):
             rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             set_rate(engine, rate)
-            loss, seen, counted = _step(
+            loss, norm, seen, counted = _step(
                 params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
             )
             check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
+            norms.append(norm)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:
                 on_step(step + 1, steps, loss)
@@ -108,7 +124,16 @@ def train_locally(
         delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
     else:
         delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
-    return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+    return Trained(
+        delta=delta,
+        rates=rates,
+        optimizer=kept,
+        losses=losses,
+        norms=norms,
+        clip_norm=settings.clip_norm,
+        tokens=tokens,
+        targets=targets,
+    )
 
 
 def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None = None) -> None:
@@ -191,8 +216,8 @@ def _step(
     *,
     clip_norm: float | None,
     corrections: Sequence[Correction],
-) -> tuple[float, int, int]:
-    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, tokens and targets."""
+) -> tuple[float, float, int, int]:
+    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, the gradient's norm, tokens and targets."""
     engine.zero_grad(set_to_none=True)
     total, tokens, targets = 0.0, 0, 0
     for rows in batches:
@@ -205,10 +230,11 @@ def _step(
     )  # a sum over all batches becomes their mean
     for correct in corrections:
         correct(params)
+    norm = torch.nn.utils.get_total_norm([param.grad for param in weights if param.grad is not None])
     if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
     engine.step()
-    return total / targets, tokens, targets
+    return total / targets, norm.item(), tokens, targets
 
 
 def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:

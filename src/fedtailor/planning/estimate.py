@@ -188,7 +188,7 @@ def _training(cost: Cost, work: Work, count: StepCount | None, parts: Parts, cli
 def _evaluation(work: Work, count: StepCount | None, parts: Parts, client: ClientId) -> tuple[float, float]:
     """Return the operations of one evaluation, and of its texts, each as long as it may be."""
     sizes, state = parts.sizes_of(client), parts.states.get(client)
-    if state is None:
+    if state is None or not parts.protocol.evaluates:
         return 0.0, 0.0
     tokens = sum(int(part.sizes_N.sum()) for part in (state.validation, state.test) if len(part))
     plain = count.evaluate.flops(work.evaluation) if count else forward_flops(tokens, sizes)
@@ -200,6 +200,8 @@ def _evaluation(work: Work, count: StepCount | None, parts: Parts, client: Clien
 
 def _server_evaluation(parts: Parts, counts: Counts) -> float:
     """Return the operations of one evaluation on the public sets."""
+    if not parts.protocol.evaluates:
+        return 0.0
     shards, count = [part for part in (parts.server_validation, parts.server_test) if len(part)], counts.get(id(parts.worker))
     if count is None:
         return sum(forward_flops(int(part.sizes_N.sum()), parts.sizes) for part in shards)
@@ -248,6 +250,8 @@ def _rounds_seconds(parts: Parts, rounds: int, each: Mapping[ClientId, float], a
 
 def _notes(parts: Parts, writes: int) -> list[str]:
     notes = []
+    if not parts.protocol.evaluates:
+        notes.append("catalogues and passages of a retrieval are not among bytes, and its operations are not counted")
     if writes:
         notes.append(
             "operations of generated texts are those of texts as long as evaluation.generate.max_new_tokens allows; seconds of them are too few: a text is written token by token"

@@ -58,6 +58,8 @@ class Moments:
 
 def moments_of(parts: Parts, rounds: int) -> Moments:
     """Return the evaluations of a run of so many rounds: before the first, after each that is evaluated, and of the weights that are kept."""
+    if not parts.protocol.evaluates:
+        return Moments(whole=0, writing=0, texts_alone=0)
     job, every = parts.job, parts.job.evaluation.every
     texts = writes_texts(parts.worker.task, job.evaluation)
     always = texts and job.evaluation.generate_at == "always"
@@ -85,7 +87,8 @@ def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
             Bytes(),
         )
     }
-    found[EVALUATE] = _evaluations(parts, moments_of(parts, rounds))
+    if parts.protocol.evaluates:
+        found[EVALUATE] = _evaluations(parts, moments_of(parts, rounds))
     clients = [info.id for info in parts.sampler.clients]
     if parts.job.personalization.personal:
         found[PERSONALIZE] = _personal(parts, clients)

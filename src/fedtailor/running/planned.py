@@ -24,7 +24,8 @@ class Planned:
 
     def __init__(self, parts: Parts, folder: RunFolder, notify: Notify, *, alone: bool) -> None:
         """Estimate what the cache allows, and write it to the folder; a baseline has no messages and no plan."""
-        self._parts, self._folder, self._notify, self._alone = parts, folder, notify, alone
+        self._parts, self._folder, self._notify = parts, folder, notify
+        alone = alone or not parts.protocol.evaluates  # what a retrieval takes is not estimated
         self._said: set[str] = set()
         self._program = program_bytes(parts)
         self._counts: Counts = {} if alone else counts_of(parts, fresh=False)
