@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import SettingError
 from .console import err, out, print_json
 from .kept_plan import Lookup
 from .means import AtOnce, Bandwidth, ClientFlops, ClientMemory, Latency, means_of
