@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
+from .storage import write_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM")  # others are not tried: each is a parser of bytes from anywhere
 MOST_BYTES = 64 << 20  # of one file
@@ -102,7 +103,9 @@ def write_grid(pictures: Any, path: Path, *, columns: int, scale: int = 1, middl
         )
         sheet[top : top + height, left : left + width] = picture
     sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
-    _pillow().fromarray(sheet).quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes
+    coded = io.BytesIO()
+    _pillow().fromarray(sheet).quantize(256).save(coded, format="PNG", optimize=True)  # a third of the bytes
+    write_bytes(path, coded.getvalue())
 
 
 def notes_on(pictures: Sequence[Picture]) -> list[str]:
@@ -144,7 +147,7 @@ def _decode(content: bytes) -> tuple[Any, str]:
     except library.DecompressionBombError:
         raise NotAPicture(f"holds a picture of more than {MOST_PIXELS:,} pixels") from None
     except BAD_PICTURE:  # whatever a parser makes of damaged bytes
-        raise NotAPicture("holds a picture that is cut off or damaged") from None
+        raise NotAPicture("holds a picture that is incomplete or damaged") from None
 
 
 def _in_colour(image: Any, frames: int) -> tuple[Any, str]:
@@ -152,7 +155,7 @@ def _in_colour(image: Any, frames: int) -> tuple[Any, str]:
     note = "have several frames, of which the first is read" if frames > 1 else ""
     if image.mode == "RGB":
         return image, note
-    if image.mode.startswith(("I;16", "I")):  # 16 bits of grey: Pillow's own conversion would cut off all above 255
+    if image.mode.startswith(("I;16", "I")):  # 16 bits of grey: Pillow's own conversion would drop all above 255
         deep = np.asarray(image).astype(np.int64)
         grey = _pillow().fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8))
         return grey.convert("RGB"), note or "are grey of 16 bits, and were read with 8"
@@ -169,7 +172,7 @@ def _from_pillow(image: Any) -> Picture:
         image.load()
         plain, note = _in_colour(image, getattr(image, "n_frames", 1))
     except BAD_PICTURE:
-        raise NotAPicture("holds a picture that is cut off or damaged") from None
+        raise NotAPicture("holds a picture that is incomplete or damaged") from None
     return _picture(plain, _png(plain), note)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..assembly import Parts, foretell
+from ..assembly import Parts
+from ..assembly import estimate as costs_of_round
 from ..ledger import forward_flops, train_flops
 from ..records import ClientId, Cost
 from ..tasks.evaluate import writes_texts
@@ -107,7 +108,7 @@ def estimate(
     rounds = parts.protocol.most_rounds(parts.job.stop.rounds) if rounds is None else rounds
     if speed is None and means.client_flops:
         speed = Speed(train=means.client_flops, evaluate=means.client_flops)
-    costs, asked = foretell(parts), asked_in(parts, rounds)
+    costs, asked = costs_of_round(parts), asked_in(parts, rounds)
     program = program_bytes(parts) if program is None else program
     basis = Basis(parts=parts, means=means, counts=counts, speed=speed, program=program)
     clients = {client: _client(basis, client, cost) for client, cost in costs.items()}

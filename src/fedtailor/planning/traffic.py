@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ..assembly import Parts, foretell
+from ..assembly import Parts
+from ..assembly import estimate as costs_of_round
 from ..assembly.calls import shaped
 from ..messages import Call
 from ..messages.work import figure_specs
@@ -80,7 +81,7 @@ def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
 
     They are those of encoded messages, but for the digits of numbers. Messages of secure aggregation beside the updates are not among them.
     """
-    costs, asked = foretell(parts), asked_in(parts, rounds)
+    costs, asked = costs_of_round(parts), asked_in(parts, rounds)
     found = {
         TRAIN: sum(
             (Bytes(up=cost.up_bytes, down=cost.down_bytes, exchanges=1) * asked[client] for client, cost in costs.items()),

@@ -45,11 +45,11 @@ def run(
             data set, or a mapping with the keys train, validation and test of these.
         out: the run folder, absent or empty; runs/NAME-TIME if left out.
         resume: a run folder to resume from its last checkpoint; `resume.MAY_CHANGE` has what may differ from its job.
-        watcher: told of every event (kind, facts) as it happens.
+        watcher: called with every event (kind, facts) as it happens.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
-        RunError: if the run cannot go on; its state is saved.
+        RunError: if the run cannot continue; its state is saved.
     """
     if resume is None:
         path = choose_folder(None if out is None else Path(out), job.name)
@@ -94,7 +94,7 @@ def _run(
 
 
 def _doing(watcher: Watcher | None) -> Callable[[str], None]:
-    """Return what tells those who watch what is under way before the run has a folder."""
+    """Return what shows those who watch what is under way before the run has a folder."""
     return lambda what: None if watcher is None else watcher("loading", {"what": what})
 
 
@@ -111,7 +111,7 @@ def carry_out(
     """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end.
 
     Args:
-        watcher: told of every event.
+        watcher: called with every event.
         warnings: of the assembly: they become events.
         baseline: its name, if it is none of the job's own runs.
         connect: gives the engine that carries messages to the clients.
@@ -138,6 +138,7 @@ def _carry_out(
     warnings += check_progress(parts, progress)
     if progress is not None:
         warnings += check_left(parts.job, path, progress, why_over(parts, progress))
+    start = parts.protocol.start(parts.worker) if progress is None else progress.state  # what cannot start writes nothing
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     write_settings(parts, folder, environment)
@@ -148,7 +149,7 @@ def _carry_out(
     notify("resume" if resumed else "start", folder=str(path), **plan(parts, progress))
     for text in warnings:
         notify("warning", text=text)
-    fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
+    fresh, progress = progress is None, progress or Progress(state=start)
     progress.alone = bool(baseline)
     clock = Clock(progress)
     planned = Planned(parts, folder, notify, alone=bool(baseline))

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
 from ...old_names import with_new_names
-from ...storage import write_text, writing
+from ...storage import StorageError, write_text, writing
+from ...text_files import read_json, read_text
 from .engine_settings import ORG, SERVER
 from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
 from .site_file import write_private
@@ -18,6 +21,7 @@ from .site_file import write_private
 FILE = "network.json"  # in the network's folder, and in each kit
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 INSTALL = "pip install 'fedtailor[net]'"
+ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 class NetworkMissing(JobError):
@@ -52,7 +56,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted((authority / network.name).glob("prod_*"))
     if done.returncode or not made:
-        raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise _not_made(folder, done.stderr or done.stdout)
     fresh: list[Path] = []
     for theirs, ours in {SERVER: server_kit(folder).name, network.user: ADMIN, **{site: site for site in network.sites}}.items():
         if (folder / ours).exists():
@@ -60,10 +64,22 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         else:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
-    write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    write_text(folder / FILE, json.dumps(_description(network)) + "\n")
     set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
+
+
+def _not_made(folder: Path, said: str) -> JobError:
+    """Return why NVFlare has made no certificates: a fault of the disk by its cause, as its own text is a traceback."""
+    if found := ERRNO.search(said):
+        number = int(found[1])
+        try:
+            with writing(folder):
+                raise OSError(number, os.strerror(number))
+        except StorageError as fault:
+            return fault
+    return SettingError(f"the certificates could not be made: {' '.join(said.split())[-500:]}")
 
 
 def _new_kit(network: Network, source: Path, kit: Path) -> Path:
@@ -85,14 +101,10 @@ def kit_role(kit: Path) -> dict[str, Any]:
     Raises:
         SettingError: if the folder is no kit.
     """
-    try:
-        told = read_kit(kit)
-        known = "kit" in told  # the network's own folder has none
-    except (OSError, ValueError):
-        known = False
-    if not known:
+    about = read_kit(kit) if (kit / FILE).exists() else {}
+    if "kit" not in about:  # the network's own folder has none
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
-    return told
+    return about
 
 
 def read_folder(network: Path) -> dict[str, Any]:
@@ -101,22 +113,18 @@ def read_folder(network: Path) -> dict[str, Any]:
     Raises:
         SettingError: if it is none.
     """
-    try:
-        told = read_kit(network)
-        known = "kit" not in told and isinstance(told["sites"], list)
-    except (OSError, ValueError, KeyError):
-        known = False
-    if not known:
+    about = read_kit(network) if (network / FILE).exists() else {}
+    if "kit" in about or not isinstance(about.get("sites"), list):
         raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
-    return told
+    return about
 
 
 def set_sites(network: Path, sites: list[str]) -> None:
     """Write down which sites a network has, in its folder and in the kits of its server and administrator."""
-    told = {**read_folder(network), "sites": sites}
-    write_text(network / FILE, json.dumps(told) + "\n")
+    about = {**read_folder(network), "sites": sites}
+    write_text(network / FILE, json.dumps(about) + "\n")
     for kit in (server_kit(network), network / ADMIN):
-        write_private(kit / FILE, json.dumps({**told, "kit": kit.name}) + "\n")
+        write_private(kit / FILE, json.dumps({**about, "kit": kit.name}) + "\n")
 
 
 def server_kit(network: Path) -> Path:
@@ -126,8 +134,19 @@ def server_kit(network: Path) -> Path:
 
 
 def read_kit(folder: Path) -> dict[str, Any]:
-    """Return what is written of a network or kit, by the names of today."""
-    found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
+    """Return what is written of a network or kit, by the names of today.
+
+    Raises:
+        SettingError: if the file is missing, or not as fedtailor wrote it.
+    """
+    file = folder / FILE
+    raw = read_json(read_text(file, "the file of a kit"), str(file))
+    found = with_new_names("network", raw) if isinstance(raw, Mapping) else {}
+    wanted = {"network": str, "server": str, "port": int} | {name: str for name in ("kit", "user") if name in found}
+    if wrong := next((name for name, kind in wanted.items() if not isinstance(found.get(name), kind)), None):
+        raise SettingError(
+            f"{file} is damaged: {wrong} is missing or no {wanted[wrong].__name__}; take the folder again from where it was made"
+        )
     return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
 
 
@@ -182,7 +201,7 @@ def _project(network: Network) -> dict[str, Any]:
     }
 
 
-def _told(network: Network) -> dict[str, Any]:
+def _description(network: Network) -> dict[str, Any]:
     return {
         "network": network.name,
         "server": network.host,
@@ -193,10 +212,10 @@ def _told(network: Network) -> dict[str, Any]:
 
 
 def _describe(network: Network, kit: Path, name: str) -> None:
-    told = _told(network)
+    about = _description(network)
     if name not in (SERVER, OLD_SERVER, ADMIN):
-        del told["sites"], told["user"]
-    write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+        del about["sites"], about["user"]
+    write_private(kit / FILE, json.dumps({**about, "kit": name}) + "\n")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -214,12 +233,11 @@ def _check_folder(network: Network, folder: Path) -> None:
     """Raise SettingError unless `folder` is new, empty, or of this very network."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    try:
-        told = read_kit(folder)
-    except (OSError, ValueError):
-        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
-    if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
+    if not (folder / FILE).exists():
+        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out")
+    about = read_kit(folder)
+    if (about["network"], about["server"], about["port"]) != (network.name, network.host, network.port):
         raise SettingError(
-            f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
+            f"{folder} is of network {about['network']} with its server at {about['server']}:{about['port']}, asked for was {network.name} at "
             f"{network.host}:{network.port}; certificates name the server, so take a new folder with --out"
         )
