@@ -30,6 +30,19 @@ class Want(StrEnum):
     seconds = "seconds"
 
 
+Seconds = Annotated[float | None, typer.Option(help="Seconds that the run may take.")]
+Public = Annotated[
+    Path | None, typer.Option(help="A file of public examples: with it, distillation is a candidate.", metavar="FILE")
+]
+Evidence = Annotated[Path | None, typer.Option(help="A table of finished runs, as --collect writes it.", metavar="FILE")]
+Collect = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Add finished runs below this folder to the evidence, which --evidence names; may be given again.", metavar="RUNS"
+    ),
+]
+
+
 def advise(  # noqa: PLR0917 - Typer passes all by name
     job: JobFile,
     settings: Overrides = None,
@@ -38,33 +51,18 @@ def advise(  # noqa: PLR0917 - Typer passes all by name
     client_memory: ClientMemory = None,
     client_flops: ClientFlops = None,
     at_once: AtOnce = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds that the run may take.")] = None,
-    public: Annotated[
-        Path | None, typer.Option(help="A file of public examples: with it, distillation is a candidate.", metavar="FILE")
-    ] = None,
+    seconds: Seconds = None,
+    public: Public = None,
     want: Annotated[Want, typer.Option(help="What comes first among all that fits.")] = Want.accuracy,
-    evidence: Annotated[
-        Path | None, typer.Option(help="A table of finished runs, as --collect writes it.", metavar="FILE")
-    ] = None,
-    collect: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Add finished runs below this folder to the evidence, which --evidence names; may be given again.",
-            metavar="RUNS",
-        ),
-    ] = None,
+    evidence: Evidence = None,
+    collect: Collect = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON alone.")] = False,
 ) -> None:
     """Compare techniques for a job: those that fit its limits, in the order of what finished runs measured; nothing is trained."""
     means = means_of(
         bandwidth=bandwidth, latency=latency, client_memory=client_memory, client_flops=client_flops, at_once=at_once
     )
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise SettingError(f"--seconds is a number above 0, such as 3600; got {seconds}")
-    if seconds is not None and bandwidth is None:
-        raise SettingError("--seconds is held against the time of computing and sending; give --bandwidth too, in bytes a second")
-    if public is not None and not public.is_file():
-        raise SettingError(f"--public {public} is no file; give one with the columns of the job's data")
+    _check_given(seconds, bandwidth, public)
     from ..job import Job
     from ..studies.advice import Search, candidates_of, papers_rule, scores
 
@@ -86,6 +84,16 @@ def advise(  # noqa: PLR0917 - Typer passes all by name
         out().print(part)
     for each in fits[:SHOWN]:  # whole lines, to be copied
         out().print(f"  {shlex.join(['fedtailor', 'run', str(job), *(settings or []), *each.overrides])}", soft_wrap=True)
+
+
+def _check_given(seconds: float | None, bandwidth: float | None, public: Path | None) -> None:
+    """Raise SettingError if a limit makes no sense, or the public file is not there."""
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise SettingError(f"--seconds is a number above 0, such as 3600; got {seconds}")
+    if seconds is not None and bandwidth is None:
+        raise SettingError("--seconds is held against the time of computing and sending; give --bandwidth too, in bytes a second")
+    if public is not None and not public.is_file():
+        raise SettingError(f"--public {public} is no file; give one with the columns of the job's data")
 
 
 def _evidence(file: Path | None, folders: Sequence[Path]) -> Any:

@@ -53,24 +53,11 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (
-        demo,
-        init,
-        check,
-        advise,
-        cut,
-        run,
-        sweep,
-        show,
-        report,
-        watch,
-        diagnose,
-        compare,
-        tryout,
-        export,
-        pretrain,
-        schema,
-    ):
+    first, then = (
+        (demo, init, check, advise, cut, run, sweep),
+        (show, report, watch, diagnose, compare, tryout, export, pretrain, schema),
+    )
+    for command in (*first, *then):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

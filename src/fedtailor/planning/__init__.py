@@ -1,6 +1,7 @@
 """What a run will cost, estimated before it: bytes, operations, seconds and memory."""
 
-from .estimate import ClientEstimate, Counts, Estimate, estimate
+from .client import ClientEstimate, Counts
+from .estimate import Estimate, estimate
 from .kept import counts_of, speed_of
 from .means import Means, Speed
 from .memory import Memory, program_bytes

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ..assembly import Parts
 from ..units import bytes_text, seconds_text
-from .estimate import ClientEstimate, Estimate
+from .client import ClientEstimate
+from .estimate import Estimate
 from .traffic import EVALUATE, TRAIN
 
 LARGE = 0.25  # share of all bytes, or of the time of a round, from which something is worth a word
@@ -43,10 +44,10 @@ def _memory(parts: Parts, found: Estimate) -> Iterator[Remark]:
     least = min((peak for _, peak in tips), default=None)
     if least is not None and least > limit:
         text += "; none of these is enough alone: choose a smaller backbone, or split learning, with which a client holds a part of it"
-    told = [f"{override} (about {bytes_text(peak)})" for override, peak in tips]
+    said = [f"{override} (about {bytes_text(peak)})" for override, peak in tips]
     yield Remark(
         exceeds=True,
-        text=f"{text}. Try {'; or '.join(told)}" if told else text,
+        text=f"{text}. Try {'; or '.join(said)}" if said else text,
         overrides=tuple(override for override, _ in tips),
     )
 

@@ -29,7 +29,7 @@ def counts_of(parts: Parts, *, fresh: bool = True, warn: Callable[[str], None] =
 
     Args:
         fresh: whether what is not in the cache is counted, which takes seconds; else it is left out.
-        warn: told why a worker cannot be counted.
+        warn: called with the reason why a worker cannot be counted.
     """
     found: dict[int, StepCount] = {}
     if not parts.protocol.trains:

@@ -134,11 +134,11 @@ def _figures_length(parts: Parts, client: ClientId, call: Call, *, texts: bool, 
     state = parts.states.get(client)
     have = {"validation": losses and (state is None or len(state.validation) > 0), "test": state is None or len(state.test) > 0}
     names = call.spec(Evaluated).facts
-    told: dict[str, Fact | None] = dict.fromkeys(names)
+    facts: dict[str, Fact | None] = dict.fromkeys(names)
     for part in (part for part, there in have.items() if there):
         mine = _reported(parts, texts=texts and part == "test", losses=losses, counts=part == "test" or not have["test"])
-        told |= {f"{part}.{name}": value for name, value in mine.items() if f"{part}.{name}" in names}
-    return call.length(Evaluated, only=None, **told)
+        facts |= {f"{part}.{name}": value for name, value in mine.items() if f"{part}.{name}" in names}
+    return call.length(Evaluated, only=None, **facts)
 
 
 def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[str, Fact]:
@@ -183,7 +183,7 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
         "test": state is None or len(state.test) > 0,
         "public": len(parts.server_test) > 0,
     }
-    told: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, ""))
+    facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, ""))
     for part in (part for part, there in have.items() if there):
         mine: Mapping[str, Fact] = _reported(
             parts,
@@ -191,5 +191,5 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
             losses=True,
             counts=part == "test",
         )
-        told |= {f"{part}.{name}": value for name, value in mine.items()}
-    return call.length(form, only=None, **told)
+        facts |= {f"{part}.{name}": value for name, value in mine.items()}
+    return call.length(form, only=None, **facts)
