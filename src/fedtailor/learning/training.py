@@ -94,7 +94,7 @@ def train_locally(
     engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard))
-    groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
+    groups = step_batches(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
     worker.model.train()
@@ -175,7 +175,7 @@ def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group[FACTOR]
 
 
-def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
+def step_batches(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
     lengths = shard.sizes_N.tolist()
     while True:
