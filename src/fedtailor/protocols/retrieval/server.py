@@ -9,10 +9,10 @@ from ...errors import OffManifest, SettingError, TooFewClients
 from ...interfaces import Federation
 from ...messages import Record, read, write
 from ...records import ClientFailure, ClientId, Traffic
-from ...retrieval.catalogue import describe, routing_of
+from ...retrieval.catalogue import describe, routing_of, unfit
 from ...retrieval.embedder import Embedder
 from ...retrieval.messages import ANSWERS, Catalogue
-from ...retrieval.server import Server, unfit
+from ...retrieval.server import Server
 from ...retrieval.standing import Standing
 from .settings import Retrieval
 
