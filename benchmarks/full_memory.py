@@ -111,7 +111,7 @@ def measure(optimizer: str, count: int) -> dict[str, float]:
             note("training")
             return answer
 
-    halves = {client: Noting(parts.protocol.client(parts.worker, each)) for client, each in parts.states.items()}
+    halves = {client: Noting(parts.protocol.client(each)) for client, each in parts.clients.items()}
     federation = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: print(fault))
     round = next(parts.protocol.serve(federation, state, parts.sampler, rounds=1, worker=parts.worker))
     assert len(round.clients) == count
@@ -129,7 +129,7 @@ def _step_alone(parts, meter) -> int:
     """
     import psutil
 
-    worker, shard = parts.worker, next(iter(parts.states.values())).train
+    worker, shard = parts.worker, next(iter(parts.clients.values())).train
     for _ in range(2):
         gc.collect()
         before = psutil.Process().memory_info().rss

@@ -164,14 +164,13 @@ class Phases:
         halves = {
             client: Recording(
                 self.parts.protocol.client(
-                    self.parts.worker_of(client),
-                    state,
+                    own,
                     personalization=self.parts.job.personalization,
                     public=self.parts.server_test,
                 ),
                 gate,
             )
-            for client, state in self.parts.states.items()
+            for client, own in self.parts.clients.items()
         }
         outcome = self.phases[name](ranked(self._local(halves), self.parts))
         assert outcome.failures == {}, outcome.failures

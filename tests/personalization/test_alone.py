@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from fedtailor.errors import ResumeError
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.report import read_run, show
 from fedtailor.running import run
 from fedtailor.studies.baselines import run_baseline
@@ -116,7 +116,7 @@ def test_a_damaged_start_is_told(make_job, rows, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ClientState, "write_model", killed)
+        patch.setattr(Store, "write_model", killed)
         with pytest.raises(KeyboardInterrupt):
             run(make_job(**LOCAL, stop__rounds=1), data=rows, out=tmp_path / "r")
     start = tmp_path / "r" / "checkpoint" / "start.safetensors"

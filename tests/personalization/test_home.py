@@ -68,10 +68,10 @@ def test_fedper_by_hand_after_one_round_of_one_sgd_step(make_job, rows, tmp_path
     parts = assemble(make_job(tuning__dropout=0.0, **job), given=rows)
     found = adapters(tmp_path / "r")
     assert len(found) == 4
-    for client, state in parts.states.items():
+    for client, own in parts.clients.items():
         parts.worker.model.zero_grad()
         parts.worker.model.train()
-        total, counted = parts.worker.loss(parts.worker.batch(state.train, list(range(len(state.train)))))
+        total, counted = parts.worker.loss(parts.worker.batch(own.train, list(range(len(own.train)))))
         total.backward()
         for name, param in parts.worker.params.items():
             if "lora_B" in name:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import ClientError, OffManifest, SettingError
 from fedtailor.interfaces import Crossing
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.messages import MessageSpec, TensorSpec
 from fedtailor.protection import Codec
 from fedtailor.protection.codec import PAYLOAD
@@ -163,7 +163,7 @@ def test_what_was_lost_is_sent_the_next_time(code):
     codec, specs, state = (
         Codec(code=code, feedback=True),
         specs_of(a=(3, 90)),
-        ClientState(id="north", train=[], validation=[], test=[]),
+        Store(id="north"),
     )
     total, read = torch.zeros(3, 90), torch.zeros(3, 90)
     for version in range(3):

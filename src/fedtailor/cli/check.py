@@ -41,7 +41,7 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
         notes: list[str] = []
         parts = assemble(loaded, trust_times=True, warn=notes.append)
         found = plan_of(loaded, parts, notes)
-        lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.own_backbones.values())])
+        lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.clients.backbones.values())])
     return found
 
 

@@ -38,7 +38,7 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
         name=job.name,
         settings=[*_settings(job, parts)],
         clients=[*_clients(parts, costs)],
-        more_clients=max(0, len(parts.states) - MOST_CLIENTS),
+        more_clients=max(0, len(parts.clients) - MOST_CLIENTS),
         leaving=[*_leaving(parts)],
         estimated=[*_estimated(job, parts, costs)],
         notes=notes,
@@ -48,12 +48,12 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     from ..units import scaled
 
-    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
+    settings, sizes, whole = job.to_dict(), parts.clients.alike.sizes, parts.backbone.parameters
     validation, test = len(parts.server_validation), len(parts.server_test)
     weights = scaled(whole, "", ["", "k", "M", "G"])
     yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
     yield "sha256", parts.backbone.hashes.get("weights", "")
-    for client, own in parts.own_backbones.items():
+    for client, own in parts.clients.backbones.items():
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
@@ -97,16 +97,16 @@ def _learning_rate(job: "Job", parts: "Parts") -> str:
 def _clients(parts: "Parts", costs: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     from ..units import bytes_text
 
-    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
+    for client, has in list(parts.clients.amounts.items())[:MOST_CLIENTS]:
         cost = costs.get(client)
-        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
-        steps = f"{parts.protocol.local.steps_per_round(len(state.train)):,}" if parts.protocol.trains else "–"
+        counts = [f"{amount:,}" for amount in (has.train, has.validation, has.test)]
+        steps = f"{parts.protocol.local.steps_per_round(has.train):,}" if parts.protocol.trains else "–"
         yield client, *counts, steps, bytes_text(cost.up_bytes) if cost else "–"
 
 
 def _likeness(parts: "Parts") -> str:
     """Return how far the clients' data differ."""
-    divided, count = parts.divided, len(parts.states)
+    divided, count = parts.divided, len(parts.clients)
     if divided.divergence is None:
         return f"{count}"
     over = f" over {divided.divergence_over}" if divided.divergence_over else ""
@@ -153,7 +153,7 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
         f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
         f"{_on_top(job, parts)} on top",
     )
-    tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
+    tokens = sum(parts.clients.amounts[info.id].tokens for info in parts.sampler.clients)
     yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=len(costs), tokens=tokens)
     yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
     yield (
@@ -175,7 +175,7 @@ def _on_top(job: "Job", parts: "Parts") -> str:
 
 def _last_down(parts: "Parts") -> int:
     """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
-    return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
+    return sum(parts.clients.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
 
 
 def _size(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> int:

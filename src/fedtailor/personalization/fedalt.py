@@ -116,7 +116,7 @@ class FedAlt:
         """Put the client's own weights and those of the others in place, and return the gates."""
         own, model = self._own(turn), turn.worker.model
         turn.worker.load(own)
-        if not len(turn.state.train):  # it is none of the N: all of them are the rest of its world
+        if not len(turn.client.train):  # it is none of the N: all of them are the rest of its world
             load_factors(model, WORLD, {name: turn.shared[_first(name)] for name in adapter_parameters(model, WORLD)})
             return Gates(model, WORLD, turn.kept)
         world = {

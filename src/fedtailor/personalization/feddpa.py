@@ -151,12 +151,12 @@ class FedDpa:
         worker = turn.worker
         if not isinstance(self.weight, str):
             return FixedMixture(worker=worker, share=float(self.weight))
-        count = len(turn.state.train)
-        chosen = stream(worker.seed, "centroid", client=turn.state.id).permutation(count)[: self.samples]
+        count = len(turn.client.train)
+        chosen = stream(worker.seed, "centroid", client=turn.client.id).permutation(count)[: self.samples]
         share = share_of_inputs(
             worker,
             OWN,
-            turn.state.train,
+            turn.client.train,
             sorted(chosen.tolist()),
             scale=self.scale,
             pooled=not kind_of(worker.task.backbone).causal,

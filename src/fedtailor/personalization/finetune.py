@@ -84,6 +84,6 @@ class FineTune:
 
 def _validation_loss(turn: Turn) -> float | None:
     """Return the loss of the weights in place on the client's own validation part, if it has one."""
-    if not len(turn.state.validation):
+    if not len(turn.client.validation):
         return None
-    return turn.worker.evaluate(turn.state.validation, generate=False).figures["loss"]
+    return turn.worker.evaluate(turn.client.validation, generate=False).figures["loss"]

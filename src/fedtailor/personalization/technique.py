@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from ..interfaces import Aggregation, Tuning
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.local import LocalTraining
 from ..learning.training import Correction, Trained, train_locally
 from ..learning.worker import OnStep, Worker
@@ -32,8 +32,7 @@ class Turn:
     When a technique is given it, what the client starts from is in place in the worker's model.
     """
 
-    worker: Worker
-    state: ClientState
+    client: Client
     shared: Tensors  # as received
     kept: Tensors  # what the technique kept at this client, as of the version received; empty at first
     version: int  # of the shared weights
@@ -45,6 +44,11 @@ class Turn:
     on_step: OnStep | None = None
     clients: int = 0  # of the federation, those that are never asked too; 0 where nobody told
     done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is told
+
+    @property
+    def worker(self) -> Worker:
+        """What the client works with."""
+        return self.client.worker
 
     def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
         """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.
@@ -87,10 +91,10 @@ class Turn:
     ) -> Trained:
         trained = train_locally(
             self.worker,
-            self.state.train,
+            self.client.train,
             settings,
             round=self.version + 1,
-            client=self.state.id,
+            client=self.client.id,
             rate_factor=self.rate_factor,
             optimizer=optimizer,
             corrections=corrections,

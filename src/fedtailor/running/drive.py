@@ -149,8 +149,7 @@ def _carry_out(
     clock = Clock(progress)
     if fresh:
         measure_start(parts, evaluator, progress, clock)
-    for state in parts.states.values():
-        state.roll_back(progress.state.version)
+    parts.clients.roll_back(progress.state.version)
     stopped_by = carry_out_rounds(parts, evaluator, progress, clock)
     summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
     if summary["better_than_start"] is False:

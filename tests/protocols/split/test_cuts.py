@@ -154,7 +154,7 @@ def test_a_client_refuses_a_cut_that_the_job_does_not_allow(folders):
     parts = split_parts(folders["bert"], "bert", changes=overrides(client_00=3))
     parts.protocol.terms.check_allowed("client-00", 3)
     parts.protocol.terms.check_allowed("client-01", 2)
-    half = parts.protocol.client(parts.worker, parts.states["client-00"])
+    half = parts.protocol.client(parts.clients["client-00"])
     assert isinstance(half, SplitClient)
     begin = Message(kind="split-begin", tensors={}, facts={"version": 0, "rate_factor": 1.0, "cut": 2})
     with pytest.raises(OffManifest, match="asks client-00 to hold 2 blocks; the job allows 3"):

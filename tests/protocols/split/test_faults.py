@@ -26,7 +26,7 @@ def folders(tmp_path_factory):
 def ask(parts, federation, start=None):
     talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
-    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
+    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
 
 
 def failing(monkeypatch, client, step, how):

@@ -50,9 +50,9 @@ def test_a_server_that_knows_the_head_tells_the_labels_from_the_gradients_of_the
     heard = federation._halves[CLIENT] = Heard(federation._halves[CLIENT])
     talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
-    list(talks.ask(dict.fromkeys(sorted(parts.states), request)))
-    rows = next(_batches(parts.worker, parts.states[CLIENT], parts.protocol.local.batch_size, 1))
-    truth = parts.states[CLIENT].train.labels_N[rows].tolist()
+    list(talks.ask(dict.fromkeys(sorted(parts.clients), request)))
+    rows = next(_batches(parts.clients[CLIENT], parts.protocol.local.batch_size, 1))
+    truth = parts.clients[CLIENT].train.labels_N[rows].tolist()
     assert len(set(truth)) > 1
     weights = {name: start[name] for name in parts.protocol.terms.layout.trained_by("client")}
     assert told_labels(parts, weights, heard.said) == truth

@@ -56,7 +56,7 @@ def _open(told: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
     with fedtailors_classes_alone():
         parts = site_parts(site, kit, file, told["told"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
     if not told["anew"]:
-        parts.states[site].roll_back(int(told["told"]["version"]))
+        parts.clients.stores[site].roll_back(int(told["told"]["version"]))
     return guarded(site, parts, file), describe(site, parts, file)
 
 

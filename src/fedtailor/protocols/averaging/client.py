@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ...diverged import check_loss
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ...learning.local import LocalTraining
 from ...learning.training import Correction
@@ -30,8 +30,7 @@ class AveragingClient:
     """Answers "train" with an update, all else with figures."""
 
     settings: Averaging
-    worker: Worker
-    state: ClientState
+    client: Client
     personalization: Personalization
     public: Shard | None = None
     on_step: OnStep | None = None
@@ -44,8 +43,9 @@ class AveragingClient:
         )
 
     def _train(self, asked: Train) -> Trained:
-        worker, state, local = self.worker, self.state, self.settings.local
-        recalled = state.recall(asked.version)
+        client, local = self.client, self.settings.local
+        worker = client.worker
+        recalled = client.store.recall(asked.version)
         own, kept_own = kept_control(recalled, asked.control), own_of(recalled)
         worker.load(asked.shared, home=kept_own if worker.home else None)
         measured = worker.peak.reset()
@@ -66,11 +66,11 @@ class AveragingClient:
         if kept:
             for found in (trained.delta, change, kept):  # what is not sent must not be kept either
                 check_finite(found, "weights after training")
-            state.keep(asked.version + 1, kept)
+            client.store.keep(asked.version + 1, kept)
         dtype = getattr(torch, self.settings.wire)
         return Trained(
             version=asked.version,
-            examples=len(state.train),
+            examples=len(client.train),
             targets=trained.targets,
             tokens=sum(each.tokens for each in turn.done),
             steps=sum(len(each.losses) for each in turn.done),
@@ -97,25 +97,24 @@ class AveragingClient:
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         """Measure the received weights, with the client's own of the version that the request names."""
         version = asked.own_version
-        kept = {} if version is None else own_of(self.state.recall(version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        kept = {} if version is None else own_of(self.client.store.recall(version))
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         dual = None if version is None else dual_of(self.personalization)
         with nullcontext() if dual is None else dual.placed(self._turn(asked.shared, kept, version or 0, asked.clients)):
-            return answer_evaluation(self.worker, self.state, asked)
+            return answer_evaluation(self.client, asked)
 
     def _personalize(self, asked: Personalize) -> Personalized:
-        kept = own_of(self.state.recall(asked.version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        kept = own_of(self.client.store.recall(asked.version))
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = self._turn(asked.shared, kept, asked.version, asked.clients)
         return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))
 
     def _train_alone(self, asked: alone.TrainAlone) -> alone.TrainedAlone:
-        return alone.answer_alone(self.settings.local, self.worker, self.state, asked, public=self.public, on_step=self.on_step)
+        return alone.answer_alone(self.settings.local, self.client, asked, public=self.public, on_step=self.on_step)
 
     def _turn(self, shared: Tensors, kept: Tensors, version: int, clients: int | None) -> Turn:
         return Turn(
-            worker=self.worker,
-            state=self.state,
+            client=self.client,
             shared=shared,
             kept=kept,
             version=version,
@@ -127,9 +126,9 @@ class AveragingClient:
 
     def _validation(self, moment: str, wanted: Collection[str]) -> float | None:
         """Return the loss of the weights in place on the client's validation part, if it is wanted and they are not but a part of its model."""
-        if goes_with_last_round(self.personalization) or not len(self.state.validation) or moment not in wanted:
+        if goes_with_last_round(self.personalization) or not len(self.client.validation) or moment not in wanted:
             return None
-        loss = self.worker.sample_loss(self.state.validation)
+        loss = self.client.worker.sample_loss(self.client.validation)
         check_loss(f"validation loss {moment} training", loss)
         return loss
 

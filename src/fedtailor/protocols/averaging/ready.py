@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...interfaces import Aggregation, Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -60,8 +60,7 @@ class AveragingRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -74,9 +73,7 @@ class AveragingRun(UsualRun):
             public: the public test set, if there is one.
         """
         technique = personalization or Shared()
-        return AveragingClient(
-            settings=self.settings, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
-        )
+        return AveragingClient(settings=self.settings, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends.

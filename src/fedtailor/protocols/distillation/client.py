@@ -9,12 +9,12 @@ from torch import Tensor
 from ...diverged import check_loss
 from ...errors import ShapeMismatch
 from ...interfaces import traits_of
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
 from ...learning.public_fit import row_scores, told_apart
 from ...learning.training import Trained, train_locally
-from ...learning.worker import OnStep, Spent, Worker
+from ...learning.worker import OnStep, Spent
 from ...messages import answer
 from ...messages.wires.logits import LogitsWire
 from ...personalization import OWN
@@ -38,8 +38,7 @@ class DistillationClient:
     """Answers "train" with logits of its own model on public examples, "evaluate" and "align" with figures of that model."""
 
     protocol: Distillation
-    worker: Worker
-    state: ClientState
+    client: Client
     public: PublicSet  # as tokens of the worker
     wire: LogitsWire
     start: Tensors  # trained weights that the client begins with
@@ -52,31 +51,32 @@ class DistillationClient:
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         assert asked.own_version is not None  # what is measured is the client's own model
-        self._load(self.state.recall(asked.own_version))
-        return answer_evaluation(self.worker, self.state, asked)
+        self._load(self.client.store.recall(asked.own_version))
+        return answer_evaluation(self.client, asked)
 
     def _learn(self, asked: Learn) -> Said:
-        worker, state, settings = self.worker, self.state, self.protocol.local
-        recalled = state.recall(asked.version)
+        client, settings = self.client, self.protocol.local
+        worker = client.worker
+        recalled = client.store.recall(asked.version)
         self._load(recalled)
         measured = worker.peak.reset()
         wanted = asked.losses or ()
         measuring = Spent(worker)
-        before = worker.sample_loss(state.validation) if "before" in wanted and len(state.validation) else None
+        before = worker.sample_loss(client.validation) if "before" in wanted and len(client.validation) else None
         if before is not None:
             check_loss("validation loss before training", before)
         training = Spent(worker)
         told, extra_tokens = self._tell(recalled)
         if told.keys() - recalled.keys():
-            state.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
+            client.store.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
         scores, scored_tokens = self._scores(asked.version + 1)
         aligned = self._align(asked)
         trained = train_locally(
             worker,
-            state.train,
+            client.train,
             settings,
             round=asked.version + 1,
-            client=state.id,
+            client=client.id,
             rate_factor=asked.rate_factor,
             optimizer={name: value for name, value in recalled.items() if not name.startswith((OWN, TOLD))},
             corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
@@ -87,10 +87,10 @@ class DistillationClient:
         seconds, peak = training.working, worker.peak.read() if measured else None
         kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
         check_finite(kept, "weights after training")
-        state.keep(asked.version + 1, kept)
+        client.store.keep(asked.version + 1, kept)
         return Said(
             version=asked.version,
-            examples=len(state.train),
+            examples=len(client.train),
             targets=trained.targets,
             tokens=trained.tokens + (aligned.tokens if aligned else 0),
             forward_tokens=int(shard.sizes_N.sum()) + extra_tokens + scored_tokens,
@@ -112,19 +112,19 @@ class DistillationClient:
     def _align(self, asked: Lesson) -> Trained | None:
         """Fit the weights in place to the logits that came, or take the weights that came; None if nothing was trained."""
         if asked.weights:
-            self.worker.load(asked.weights)
+            self.client.worker.load(asked.weights)
         if not asked.logits:
             return None
         self.wire.check(asked.logits, self.public.places(asked.version, asked.before))
         return distil(
-            self.worker,
+            self.client.worker,
             self.public.slice(asked.version, asked.before),
             lambda places: self.wire.decode(asked.logits, places),
             self.protocol.align,
             temperature=self.protocol.temperature,
             weight=self.protocol.weight,
             round=asked.version + 1,
-            client=self.state.id,
+            client=self.client.id,
             purpose="align-",
         )
 
@@ -133,15 +133,15 @@ class DistillationClient:
 
         What the client keeps between rounds is left as it was, so that a run may go on.
         """
-        worker, state = self.worker, self.state
-        self._load(state.recall(asked.version))
+        client, worker = self.client, self.client.worker
+        self._load(client.store.recall(asked.version))
         measured = worker.peak.reset()
         aligning = Spent(worker)
         aligned = self._align(asked)
         seconds, peak = aligning.working, worker.peak.read() if measured else None
         check_finite(dict(worker.params), "weights after the last alignment")
-        figures = measure_parts(worker, state, self.test, generate=bool(asked.generate), name="aligned")
-        state.write_model(lambda folder: worker.tuning.save(worker.model, folder), written(worker.tuning).folder)
+        figures = measure_parts(client, self.test, generate=bool(asked.generate), name="aligned")
+        client.store.write_model(lambda folder: worker.tuning.save(worker.model, folder), written(worker.tuning).folder)
         return Aligned(
             steps=len(aligned.losses) if aligned else 0,
             tokens=aligned.tokens if aligned else 0,
@@ -154,11 +154,11 @@ class DistillationClient:
     def _load(self, kept: Tensors) -> None:
         """Put the client's own weights in place: those it kept, or the ones that everybody starts from."""
         own = own_of(kept) or dict(self.start)
-        if isinstance(self.worker.tuning, LoraAmong):  # its adapter takes part in the place of other clients'
-            self.worker.tuning.attach(self.worker.model, self.worker.seed)
-        check_same_names(self.worker.params, own)
+        if isinstance(self.client.worker.tuning, LoraAmong):  # its adapter takes part in the place of other clients'
+            self.client.worker.tuning.attach(self.client.worker.model, self.client.worker.seed)
+        check_same_names(self.client.worker.params, own)
         with torch.no_grad():
-            for name, param in self.worker.params.items():
+            for name, param in self.client.worker.params.items():
                 if param.shape != own[name].shape:
                     raise ShapeMismatch(
                         f"the client kept {name!r} with shape {tuple(own[name].shape)}, its model has {tuple(param.shape)}"
@@ -173,7 +173,7 @@ class DistillationClient:
         told = {name: value for name, value in kept.items() if name.startswith(TOLD)}
         tokens = 0
         if self.protocol.public_fit and FIT not in told:
-            area, tokens = told_apart(self.worker, self.state.train, self.public.shard, client=self.state.id)
+            area, tokens = told_apart(self.client.worker, self.client.train, self.public.shard, client=self.client.id)
             told[FIT] = torch.tensor([] if area is None else [area], dtype=torch.float64)
         if self.protocol.label_counts and COUNTS not in told:
             told[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
@@ -183,10 +183,10 @@ class DistillationClient:
         """Return how like its own each public row looks to the client, where the round asks for it, and the tokens that this took."""
         if not self.protocol.scores_in(round):
             return None, 0
-        return row_scores(self.worker, self.state.train, self.public.shard, round=round, client=self.state.id)
+        return row_scores(self.client.worker, self.client.train, self.public.shard, round=round, client=self.client.id)
 
     def _label_counts(self) -> list[int]:
-        assert self.state.train.labels_N is not None
-        counts = torch.bincount(self.state.train.labels_N, minlength=self.wire.classes).tolist()
+        assert self.client.train.labels_N is not None
+        counts = torch.bincount(self.client.train.labels_N, minlength=self.wire.classes).tolist()
         epsilon = self.protocol.label_epsilon
         return counts if epsilon is None else noised_counts(counts, epsilon, random.SystemRandom())

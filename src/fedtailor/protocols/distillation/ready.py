@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ...aggregation.logits import LogitAggregation
 from ...errors import SettingError
 from ...interfaces import Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.distil import classes_of
 from ...learning.local import LocalTraining
 from ...learning.public_fit import LEAST_ROWS
@@ -95,8 +95,7 @@ class DistillationRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -108,14 +107,14 @@ class DistillationRun(UsualRun):
             personalization: none; each client has a model of its own anyway.
             public: the public test set as the server's tokens, if there is one.
         """
+        worker = client.worker
         mine = replace(self.public, shard=self._public_of(worker))
         start = self.start_weights if worker is self.worker else clone(worker.params)
         if public is not None and worker.processor is not self.worker.processor:
             public = worker.task.prepare(public.examples, worker.processor, keep_examples=True)
         return DistillationClient(
             protocol=self.settings,
-            worker=worker,
-            state=state,
+            client=client,
             public=mine,
             wire=self.wire,
             start=start,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...chance import stream
-from ...learning.client import ClientState
-from ...learning.worker import OnStep, Worker
+from ...learning.client import Client
+from ...learning.worker import OnStep
 from ...messages import Record, answer
 from ...prompting import Score as Sums
 from ...records import Message
@@ -21,16 +21,15 @@ class Scoring:
     """One client's examples and model, for methods to score candidates with."""
 
     task: LabelLikelihood
-    worker: Worker
-    state: ClientState
+    client: Client
     few: int  # least examples that a sum may be over
     on_step: OnStep | None = None
     began: float = field(default_factory=time.perf_counter)
 
     def examples(self, most: int, part: int = 0) -> list[tuple[str, str]]:
         """Return text and label of the first `most` of the client's one order, so that those of a round are among those of a larger one."""
-        shard = self.state.validation if part == VALIDATION else self.state.train
-        order = stream(self.worker.seed, "scored-examples", 0, self.state.id).permutation(len(shard))
+        shard = self.client.validation if part == VALIDATION else self.client.train
+        order = stream(self.client.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard))
         return self.task.pairs(shard, sorted(order[:most].tolist()))
 
     def scored(
@@ -48,10 +47,10 @@ class Scoring:
         """
         if len(examples) < self.few:
             return Scored(version=version, scored=0, forward_tokens=0, seconds=time.perf_counter() - self.began)
-        measured = self.worker.peak.reset()
+        measured = self.client.worker.peak.reset()
         sums, tokens = [], 0
         for number, candidate in enumerate(candidates, start=1):
-            with self.worker.precision():
+            with self.client.worker.precision():
                 found, spent = score(candidate)
             sums.append(found)
             tokens += spent
@@ -64,7 +63,7 @@ class Scoring:
             right=[one.right for one in sums],
             forward_tokens=tokens,
             seconds=time.perf_counter() - self.began,
-            peak_bytes=self.worker.peak.read() if measured else None,
+            peak_bytes=self.client.worker.peak.read() if measured else None,
         )
 
 
@@ -75,15 +74,14 @@ class PromptingClient:
     handlers: Callable[[Scoring], Mapping[type[Record], Callable[[Any], Record]]]
     task: LabelLikelihood
     few: int
-    worker: Worker
-    state: ClientState
+    client: Client
     on_step: OnStep | None = None
 
     def answer(self, message: Message) -> Message:
         """Return the reply to one message."""
-        scoring = Scoring(task=self.task, worker=self.worker, state=self.state, few=self.few, on_step=self.on_step)
+        scoring = Scoring(task=self.task, client=self.client, few=self.few, on_step=self.on_step)
         return answer(message, {**self.handlers(scoring), Evaluate: self._evaluate})
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
-        self.worker.load(asked.shared)
-        return answer_evaluation(self.worker, self.state, asked)
+        self.client.worker.load(asked.shared)
+        return answer_evaluation(self.client, asked)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from ...errors import OffManifest
-from ...learning.client import ClientState
-from ...learning.worker import OnStep, Worker
+from ...learning.client import Client
+from ...learning.worker import OnStep
 from ...messages import answer
 from ...personalization import Personalization, Turn
 from ...records import Message
@@ -21,8 +21,7 @@ class SplitClient:
     """Answers the messages of a round one by one, "evaluate" and "personalize" with figures."""
 
     terms: Terms
-    worker: Worker
-    state: ClientState
+    client: Client
     personalization: Personalization
     public: Shard | None = None
     on_step: OnStep | None = None
@@ -46,7 +45,7 @@ class SplitClient:
     def _begin(self, asked: Begin) -> ToServer:
         """Begin a new round, or one that is tried again: what was open is dropped."""
         self._turn = None
-        self._turn = ClientTurn(self.terms, self.worker, self.state, asked, sent=self.sent, on_step=self.on_step)
+        self._turn = ClientTurn(self.terms, self.client, asked, sent=self.sent, on_step=self.on_step)
         return self._continue(asked)
 
     def _continue(self, asked: ToClient) -> ToServer:
@@ -59,16 +58,15 @@ class SplitClient:
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         """Measure the received weights, with the client's own of the version that the request names."""
-        kept = {} if asked.own_version is None else own_of(self.state.recall(asked.own_version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
-        return answer_evaluation(self.worker, self.state, asked)
+        kept = {} if asked.own_version is None else own_of(self.client.store.recall(asked.own_version))
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
+        return answer_evaluation(self.client, asked)
 
     def _personalize(self, asked: Personalize) -> Personalized:
-        kept = own_of(self.state.recall(asked.version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        kept = own_of(self.client.store.recall(asked.version))
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = Turn(
-            worker=self.worker,
-            state=self.state,
+            client=self.client,
             shared=asked.shared,
             kept=kept,
             version=asked.version,
