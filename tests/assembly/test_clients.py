@@ -16,7 +16,10 @@ CLIENTS = [f"client-0{number}" for number in range(4)]
 
 def test_examples_of_more_clients_than_are_held_are_prepared_again_and_said_once(make_job, rows, tmp_path, monkeypatch):
     odd = [{**row, "input": "x" * 900} if number % 12 == 0 else row for number, row in enumerate(rows)]
-    job, notes = make_job(task={"kind": "generation", "truncate": "drop", "max_tokens": 200}, stop__rounds=2), {}
+    job, notes = (
+        make_job(task={"kind": "generation", "truncate": "drop", "max_tokens": 200}, stop__rounds=2, stop__keep="last"),
+        {},
+    )
     prepared: list[int] = []
     prepare = Generation.prepare
     monkeypatch.setattr(Generation, "prepare", lambda *given, **more: prepared.append(1) or prepare(*given, **more))
@@ -69,11 +72,11 @@ def test_a_client_may_have_a_task_of_its_own(make_job, rows, tmp_path, monkeypat
         return {"client-01": OwnModel(backbone=model, worker=replace(worker, task=task))}
 
     monkeypatch.setattr(server_model, "own_models", other_task)
-    parts = assemble(make_job(stop__rounds=1), given=rows, clients_folder=tmp_path / "r" / "clients")
+    parts = assemble(make_job(stop__rounds=1, stop__keep="last"), given=rows, clients_folder=tmp_path / "r" / "clients")
     texts = {client: parts.worker.processor.decode(own.train.tokens_T.tolist()) for client, own in parts.clients.items()}
     assert [client for client, text in texts.items() if "is said to be" in text] == ["client-01"]
     result = carry_out(parts, tmp_path / "r")
     assert result.summary["rounds"] == 1
-    run(make_job(stop__rounds=1), data=rows, out=tmp_path / "alike")
+    run(make_job(stop__rounds=1, stop__keep="last"), data=rows, out=tmp_path / "alike")
     with pytest.raises(AssertionError):
         assert_same_adapter(tmp_path / "r", tmp_path / "alike")
