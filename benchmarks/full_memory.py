@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.ledger import PeakMemory
 
 MOMENTS = {"sgd": 0, "adamw": 2}
@@ -107,7 +108,7 @@ def measure(optimizer: str, count: int) -> dict[str, float]:
 
         def answer(self, message):
             note("down" if not phases["training"] else "up")  # what came before: the first request, or an answer and the next
-            answer = self.half.answer(message)
+            answer = one_by_one(self.half.answer(message))
             note("training")
             return answer
 

@@ -21,6 +21,7 @@ from timing import alternate, ratio, write
 from fedtailor import Job
 from fedtailor.assembly import Parts, assemble
 from fedtailor.learning.training import train_locally
+from fedtailor.learning.work import Training
 
 SETS: dict[str, dict[str, Any]] = {
     "e2e": {"backbone": "smollm2-135m", "task": {"kind": "generation"}, "batch_size": 8, "steps": 50, "limit": 4000},
@@ -85,7 +86,9 @@ def ours(parts: Parts, steps: int) -> Callable[[int], float]:
 
     def run(pair: int) -> float:
         began = time.perf_counter()
-        trained = train_locally(parts.worker, own.train, parts.protocol.local, round=pair + 1, client=own.id)
+        trained = train_locally(
+            Training(worker=parts.worker, shard=own.train, settings=parts.protocol.local, round=pair + 1, client=own.id)
+        )
         assert len(trained.losses) == steps
         return time.perf_counter() - began
 

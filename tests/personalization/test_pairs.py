@@ -160,20 +160,20 @@ def test_gates_start_at_half_and_learn(make_job, rows, tmp_path):
 
 
 def test_the_others_rest_while_a_client_trains(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
     seen = []
-    train = technique.train_locally
+    train = training.train_locally
 
-    def spy(worker, shard, settings, **kwargs):
-        world = adapter_parameters(worker.model, WORLD)
+    def spy(work):
+        world = adapter_parameters(work.worker.model, WORLD)
         before = {name: value.detach().clone() for name, value in world.items()}
-        result = train(worker, shard, settings, **kwargs)
+        result = train(work)
         seen.append(all(torch.equal(before[name], world[name]) for name in world))
         assert not any(value.requires_grad for value in world.values())
         return result
 
-    monkeypatch.setattr(technique, "train_locally", spy)
+    monkeypatch.setattr(training, "train_locally", spy)
     run(make_job(personalization=FEDALT, stop__rounds=2), data=rows, out=tmp_path / "r")
     assert seen == [True] * 8
 

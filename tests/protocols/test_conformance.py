@@ -19,6 +19,7 @@ from fedtailor.assembly import foretell
 from fedtailor.errors import RunError
 from fedtailor.federation import LocalFederation
 from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode, encode
 from fedtailor.network.kit.policy import TELLABLE, Policy
 from fedtailor.network.site.guarded import Guarded
@@ -147,7 +148,7 @@ class Speaking:
         self.half = half
 
     def answer(self, message):
-        return decode(self.half.answer(message))
+        return decode(one_by_one(self.half.answer(message)))
 
 
 class AtSite:

@@ -14,6 +14,7 @@ from fedtailor.aggregation import FedAvg
 from fedtailor.aggregation.mean import mean_delta
 from fedtailor.assembly import assemble
 from fedtailor.federation import LocalFederation
+from fedtailor.learning.training import one_by_one
 from fedtailor.protection import Gate
 from fedtailor.protocols import AveragingRun
 from fedtailor.running import run
@@ -98,7 +99,7 @@ def one_round(folder, spoil=None, *, asked=None, aggregation=None):
             self.client, self.half = client, protocol.client(parts.clients[client])
 
         def answer(self, message):
-            answer = self.half.answer(message)
+            answer = one_by_one(self.half.answer(message))
             if spoil is not None:
                 spoil(self.client, parts.worker)
             if asked is not None and self.client not in asked:

@@ -1,6 +1,6 @@
 """What the parts promise each other."""
 
-from .federation import Answering, Asking, Federation
+from .federation import Answer, Answering, Asking, Federation
 from .protections import (
     AroundFederation,
     AtClient,
@@ -21,6 +21,7 @@ __all__ = [
     "CARRIED",
     "POOLING",
     "Aggregation",
+    "Answer",
     "Answering",
     "AroundFederation",
     "Asking",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ..tensors import Tensors, map_tensors, subtract, zeros_like
-from .training import Correction
+from .work import Correction
 
 KEPT = "control/"  # a client keeps its control variates under the names of the weights with this in front
 

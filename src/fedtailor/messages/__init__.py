@@ -4,7 +4,7 @@ from .call import Call, manifest_of
 from .codec import decode, encode
 from .length import length_of, usual_facts
 from .manifest import Manifest
-from .record import Record, answer, read, write
+from .record import Record, answer, read, result_of, write
 from .specs import FactSpec, MessageSpec, Reveals, TensorSpec, Trains, specs_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "length_of",
     "manifest_of",
     "read",
+    "result_of",
     "specs_of",
     "usual_facts",
     "write",

@@ -3,7 +3,7 @@
 A record is written to a message and read back by its fields; its form in a manifest, its length and what it reveals come from the same fields.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -163,14 +163,20 @@ def read_any(message: Message, forms: Iterable[type[R]]) -> R:
     return read(message, _form_of(message, forms))
 
 
-def answer(message: Message, handlers: Mapping[type[Record], Callable[[Any], Record]]) -> Message:
-    """Return the reply of the handler whose record a message is.
+def answer(message: Message, handlers: Mapping[type[Record], Callable[[Any], Any]]) -> Generator[Any, Any, Message]:
+    """Return the reply of the handler whose record a message is; what a handler asks for on its way (a training) is asked for here.
 
     Raises:
         OffManifest: if there is none.
     """
     form = _form_of(message, handlers)
-    return write(handlers[form](read(message, form)))
+    reply = yield from result_of(handlers[form](read(message, form)))
+    return write(reply)
+
+
+def result_of(found: Any) -> Generator[Any, Any, Any]:
+    """Return what a call came to: what it returned, or, of a generator, what that returns when all it asks for was given."""
+    return (yield from found) if isinstance(found, Generator) else found
 
 
 def _form_of(message: Message, forms: Iterable[type[R]]) -> type[R]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..pairs import USUAL_NEEDS, Need
 from ..tensors import Tensors
 from .home import check_patterns, matching
@@ -36,9 +36,10 @@ class FedPer:
         """Return the names that `home` matches."""
         return matching(self.home, names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train shared and home weights together; the latter are kept."""
-        return turn.train_shared(with_home=True), turn.worker.home_tensors()
+        trained = yield from turn.train_shared(with_home=True)
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights with the client's own."""

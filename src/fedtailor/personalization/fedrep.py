@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..limits import Epochs, LearningRate, Steps
 from ..tensors import Tensors
 from .home import check_patterns, matching
@@ -39,11 +39,12 @@ class FedRep:
         """Return the names that `home` matches."""
         return matching(self.home, names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the home weights, then the shared ones; the former are kept."""
         settings = own_local(turn.local, epochs=self.home_epochs, steps=self.home_steps, learning_rate=self.home_learning_rate)
-        turn.train_own(settings, only=turn.worker.home)
-        return turn.train_shared(), turn.worker.home_tensors()
+        yield from turn.train_own(settings, only=turn.worker.home)
+        trained = yield from turn.train_shared()
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights with the client's own."""

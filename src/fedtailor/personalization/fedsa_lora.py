@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import SettingError
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..tensors import Tensors
 from .home import matching
 from .technique import Personal, Turn
@@ -41,9 +41,10 @@ class FedSaLora:
             )
         return matching((B,), names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train both factors together; B is kept."""
-        return turn.train_shared(with_home=True), turn.worker.home_tensors()
+        trained = yield from turn.train_shared(with_home=True)
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared A with the client's own B."""

@@ -11,7 +11,7 @@ from torch import nn
 from ..interfaces import Aggregation, Tuning
 from ..learning.client import Client
 from ..learning.local import LocalTraining
-from ..learning.training import Correction, Trained, train_locally
+from ..learning.work import Correction, Trained, Training, Working
 from ..learning.worker import OnStep, Worker
 from ..pairs import USUAL_NEEDS, Need
 from ..tasks import Task
@@ -29,7 +29,8 @@ OWN = "own/"  # a client keeps tensors of its own under their names with this in
 class Turn:
     """One client's turn: its own weights and the shared ones, and the training loop to work on them with.
 
-    When a technique is given it, what the client starts from is in place in the worker's model.
+    When a technique is given it, what the client starts from is in place in the worker's model. Trainings are asked for: `yield from` gives what came
+    of them.
     """
 
     client: Client
@@ -50,7 +51,7 @@ class Turn:
         """What the client works with."""
         return self.client.worker
 
-    def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
+    def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Working[Trained]:
         """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.
 
         They must be in place as received; with full tuning the delta is read from the weights that are left in place.
@@ -74,7 +75,7 @@ class Turn:
         only: Collection[str] | None = None,
         corrections: Sequence[Correction] = (),
         beside: Mapping[str, nn.Parameter] | None = None,
-    ) -> Trained:
+    ) -> Working[Trained]:
         """Train the weights in place, and those beside, for the client itself; its draws are not those of shared training."""
         return self._train(settings, only=only, optimizer={}, corrections=corrections, beside=beside, purpose="own-")
 
@@ -88,18 +89,18 @@ class Turn:
         beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
         received: Tensors | None = None,
-    ) -> Trained:
-        trained = train_locally(
-            self.worker,
-            self.client.train,
-            settings,
+    ) -> Working[Trained]:
+        trained = yield Training(
+            worker=self.worker,
+            shard=self.client.train,
+            settings=settings,
             round=self.version + 1,
             client=self.client.id,
             rate_factor=self.rate_factor,
             optimizer=optimizer,
             corrections=corrections,
             only=only,
-            beside=beside,
+            beside=beside or {},
             received=received,
             purpose=purpose,
             on_step=self.on_step,
@@ -146,13 +147,13 @@ class Personalization(Protocol):
             SettingError: if a name or pattern of the settings matches nothing, or all would stay home.
         """
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Carry out one client's training in a round; return that of the shared weights, and what the client keeps of its own.
 
         Tensors are kept by version, and come back as `Turn.kept`. The weights left in place are those that were trained as shared.
         """
 
-    def finish(self, turn: Turn) -> Personal:
+    def finish(self, turn: Turn) -> Working[Personal] | Personal:
         """Return the client's weights after the last round, when nothing is sent any more but figures."""
 
     def check(self, *, own_validation: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..learning.client import Client
 from ..learning.corrections import proximal
 from ..learning.local import LocalTraining
-from ..learning.training import Trained, train_locally
+from ..learning.work import Trained, Training, Working
 from ..learning.worker import OnStep, Spent, Worker
 from ..messages import Call, Record, specs_of, write
 from ..messages.facts import flag, shares
@@ -58,7 +58,7 @@ def answer_alone(
     *,
     public: Shard | None,
     on_step: OnStep | None = None,
-) -> TrainedAlone:
+) -> Working[TrainedAlone]:
     """Train from the received weights on the client's own examples, round after round, and return the figures.
 
     Raises:
@@ -73,7 +73,7 @@ def answer_alone(
     done: list[Trained] = []
     for round, rate in enumerate(asked.rates, start=1):
         moments = done[-1].optimizer if done else {}
-        done.append(_train_round(local, client, round=round, rate=rate, moments=moments, on_step=on_step))
+        done.append((yield _training(local, client, round=round, rate=rate, moments=moments, on_step=on_step)))
         shared, home = _weights(worker)
         worker.load(shared, home=home)  # what was trained may differ from what it is exchanged as
         if not keep_best:
@@ -105,7 +105,7 @@ def alone_call(start: Tensors, figures: Iterable[str]) -> Call:
     )
 
 
-def _train_round(
+def _training(
     local: LocalTraining,
     client: Client,
     *,
@@ -113,12 +113,12 @@ def _train_round(
     rate: float,
     moments: Tensors,
     on_step: OnStep | None,
-) -> Trained:
-    """Train all weights, whatever rests in this round of the federation under its rule."""
-    return train_locally(
-        client.worker,
-        client.train,
-        local,
+) -> Training:
+    """Return the training of all weights, whatever rests in this round of the federation under its rule."""
+    return Training(
+        worker=client.worker,
+        shard=client.train,
+        settings=local,
         round=round,
         client=client.id,
         rate_factor=rate,

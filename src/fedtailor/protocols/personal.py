@@ -11,12 +11,13 @@ from typing import Any, Generic, TypeVar
 
 from ..interfaces import Federation
 from ..learning.client import Client
+from ..learning.work import Working
 from ..learning.worker import Spent
-from ..messages import Call, Record, read, specs_of, write
+from ..messages import Call, Record, read, result_of, specs_of, write
 from ..messages.facts import asked, flag
 from ..messages.record import fact, tensors
 from ..messages.work import PARTS, Work, figure_specs
-from ..personalization import Personalization, Turn
+from ..personalization import Personal, Personalization, Turn
 from ..records import ClientFailure, ClientId, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
@@ -93,7 +94,7 @@ def ask_personal(
     return found
 
 
-def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | None, generate: bool) -> Personalized:
+def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | None, generate: bool) -> Working[Personalized]:
     """Let the technique finish at one client, keep the result in its folder, and return its figures.
 
     Args:
@@ -106,7 +107,7 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     worker = turn.worker
     measured = worker.peak.reset()
     finishing = Spent(worker)
-    personal = technique.finish(turn)
+    personal: Personal = yield from result_of(technique.finish(turn))
     seconds = finishing.working
     peak = worker.peak.read() if measured else None
     check_finite({**personal.shared, **personal.home}, "personal weights")

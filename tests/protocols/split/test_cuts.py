@@ -11,6 +11,7 @@ from split_shapes import class_rows, federation_of, random_shared, save_family, 
 
 from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import OffManifest, SettingError
+from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split import conversations
 from fedtailor.protocols.split.client import SplitClient
 from fedtailor.protocols.split.cuts import Past, decide, reported_means, without
@@ -158,10 +159,10 @@ def test_a_client_refuses_a_cut_that_the_job_does_not_allow(folders):
     assert isinstance(half, SplitClient)
     begin = Message(kind="split-begin", tensors={}, facts={"version": 0, "rate_factor": 1.0, "cut": 2})
     with pytest.raises(OffManifest, match="asks client-00 to hold 2 blocks; the job allows 3"):
-        half.answer(begin)
+        one_by_one(half.answer(begin))
     begin = replace(begin, facts={**begin.facts, "cut": 3})
     with pytest.raises(OffManifest, match="weights of the first 3 blocks were due"):  # else those in the model would be trained
-        half.answer(begin)
+        one_by_one(half.answer(begin))
     with pytest.raises(OffManifest, match="the job allows 2, 3"):
         split_parts(folders["bert"], "bert", cut="auto", least_cut=2).protocol.terms.check_allowed("client-00", 1)
 

@@ -9,6 +9,7 @@ import torch
 from jobs import tiny_rows
 from split_shapes import federation_of, random_shared, save_family, split_job, split_parts
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split.client_turn import ClientTurn
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.records import Message
@@ -92,7 +93,7 @@ class Lying:
         self.half, self.change = half, change
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         return self.change(reply) if reply.kind == "split-activations" else reply
 
 

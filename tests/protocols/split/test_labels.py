@@ -3,6 +3,7 @@
 import torch
 from split_shapes import federation_of, random_shared, save_family, split_parts
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages.wires.table import read_table
 from fedtailor.protocols.split.client_turn import _batches
 from fedtailor.protocols.split.conversations import Conversations
@@ -20,7 +21,7 @@ class Heard:
         self.half, self.said = half, {}
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         for each in (message, reply):
             self.said.setdefault(each.kind, each)  # the first of its kind
         return reply

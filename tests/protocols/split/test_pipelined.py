@@ -8,6 +8,7 @@ from split_shapes import class_rows, federation_of, random_shared, save_family, 
 from fedtailor.assembly import assemble, foretell
 from fedtailor.chance import stream, stream_seed
 from fedtailor.errors import NotFinite, OffManifest, SettingError
+from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.cost import exchanges
 from fedtailor.protocols.split.planning import Means, Work, cut_costs
@@ -32,7 +33,7 @@ class Heard:
         self.half, self.log = half, log
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         self.log.append(
             (message.kind.removeprefix("split-"), reply.kind.removeprefix("split-"), int(reply.facts.get("step", -1)))
         )
@@ -186,10 +187,10 @@ def test_messages_out_of_turn_are_refused(folder):
     )
     client = parts.protocol.client(parts.clients["client-00"])
     ahead = Message(kind="split-ahead", facts={"step": 0})
-    client.answer(begin)
-    client.answer(ahead)
+    one_by_one(client.answer(begin))
+    one_by_one(client.answer(ahead))
     with pytest.raises(OffManifest, match="one step ahead"):
-        client.answer(ahead)
+        one_by_one(client.answer(ahead))
 
 
 def test_a_pipelined_run_is_foretold_and_lasts_as_long_as_the_slower_side(folder, tmp_path):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from ...diverged import check_loss
+from ...interfaces import Answer
 from ...learning.client import Client
 from ...learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
 from ...learning.local import LocalTraining
-from ...learning.training import Correction
-from ...learning.training import Trained as LocallyTrained
+from ...learning.work import Correction, Working
+from ...learning.work import Trained as LocallyTrained
 from ...learning.worker import OnStep, Spent, Worker
 from ...messages import answer
 from ...personalization import OWN, Personalization, Turn, dual_of, goes_with_last_round
@@ -35,14 +36,14 @@ class AveragingClient:
     public: Shard | None = None
     on_step: OnStep | None = None
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         return answer(
             message,
             {Train: self._train, Evaluate: self._evaluate, Personalize: self._personalize, alone.TrainAlone: self._train_alone},
         )
 
-    def _train(self, asked: Train) -> Trained:
+    def _train(self, asked: Train) -> Working[Trained]:
         client, local = self.client, self.settings.local
         worker = client.worker
         recalled = client.store.recall(asked.version)
@@ -57,7 +58,7 @@ class AveragingClient:
         turn.sent, turn.rate_factor = self.settings.sent(asked.shared, asked.version + 1), asked.rate_factor
         turn.optimizer = {name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)}
         turn.corrections = _corrections(worker, local, asked.control, own)
-        trained, own_weights = self.personalization.train(turn)
+        trained, own_weights = yield from self.personalization.train(turn)
         seconds, peak = training.working, worker.peak.read() if measured else None
         after = self._validation("after", wanted)
         change, renewed = self._next_control(asked, own, trained)
@@ -103,13 +104,13 @@ class AveragingClient:
         with nullcontext() if dual is None else dual.placed(self._turn(asked.shared, kept, version or 0, asked.clients)):
             return answer_evaluation(self.client, asked)
 
-    def _personalize(self, asked: Personalize) -> Personalized:
+    def _personalize(self, asked: Personalize) -> Working[Personalized]:
         kept = own_of(self.client.store.recall(asked.version))
         self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = self._turn(asked.shared, kept, asked.version, asked.clients)
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))
+        return (yield from answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate)))
 
-    def _train_alone(self, asked: alone.TrainAlone) -> alone.TrainedAlone:
+    def _train_alone(self, asked: alone.TrainAlone) -> Working[alone.TrainedAlone]:
         return alone.answer_alone(self.settings.local, self.client, asked, public=self.public, on_step=self.on_step)
 
     def _turn(self, shared: Tensors, kept: Tensors, version: int, clients: int | None) -> Turn:

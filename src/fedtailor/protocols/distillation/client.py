@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ...diverged import check_loss
 from ...errors import ShapeMismatch
-from ...interfaces import traits_of
+from ...interfaces import Answer, traits_of
 from ...learning.client import Client
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
 from ...learning.public_fit import row_scores, told_apart
-from ...learning.training import Trained, train_locally
+from ...learning.work import Trained, Training, Working
 from ...learning.worker import OnStep, Spent
 from ...messages import answer
 from ...messages.wires.logits import LogitsWire
@@ -45,7 +45,7 @@ class DistillationClient:
     test: Shard | None = None  # the public test set
     on_step: OnStep | None = None
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         return answer(message, {Learn: self._learn, Evaluate: self._evaluate, Align: self._align_last})
 
@@ -54,7 +54,7 @@ class DistillationClient:
         self._load(self.client.store.recall(asked.own_version))
         return answer_evaluation(self.client, asked)
 
-    def _learn(self, asked: Learn) -> Said:
+    def _learn(self, asked: Learn) -> Working[Said]:
         client, settings = self.client, self.protocol.local
         worker = client.worker
         recalled = client.store.recall(asked.version)
@@ -70,11 +70,11 @@ class DistillationClient:
         if told.keys() - recalled.keys():
             client.store.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
         scores, scored_tokens = self._scores(asked.version + 1)
-        aligned = self._align(asked)
-        trained = train_locally(
-            worker,
-            client.train,
-            settings,
+        aligned = yield from self._align(asked)
+        trained = yield Training(
+            worker=worker,
+            shard=client.train,
+            settings=settings,
             round=asked.version + 1,
             client=client.id,
             rate_factor=asked.rate_factor,
@@ -109,26 +109,28 @@ class DistillationClient:
             scores=scores,
         )
 
-    def _align(self, asked: Lesson) -> Trained | None:
+    def _align(self, asked: Lesson) -> Working[Trained | None]:
         """Fit the weights in place to the logits that came, or take the weights that came; None if nothing was trained."""
         if asked.weights:
             self.client.worker.load(asked.weights)
         if not asked.logits:
             return None
         self.wire.check(asked.logits, self.public.places(asked.version, asked.before))
-        return distil(
-            self.client.worker,
-            self.public.slice(asked.version, asked.before),
-            lambda places: self.wire.decode(asked.logits, places),
-            self.protocol.align,
-            temperature=self.protocol.temperature,
-            weight=self.protocol.weight,
-            round=asked.version + 1,
-            client=self.client.id,
-            purpose="align-",
+        return (
+            yield distil(
+                self.client.worker,
+                self.public.slice(asked.version, asked.before),
+                lambda places: self.wire.decode(asked.logits, places),
+                self.protocol.align,
+                temperature=self.protocol.temperature,
+                weight=self.protocol.weight,
+                round=asked.version + 1,
+                client=self.client.id,
+                purpose="align-",
+            )
         )
 
-    def _align_last(self, asked: Align) -> Aligned:
+    def _align_last(self, asked: Align) -> Working[Aligned]:
         """Align once more after the last round, keep the model in the client's folder, and return its figures.
 
         What the client keeps between rounds is left as it was, so that a run may go on.
@@ -137,7 +139,7 @@ class DistillationClient:
         self._load(client.store.recall(asked.version))
         measured = worker.peak.reset()
         aligning = Spent(worker)
-        aligned = self._align(asked)
+        aligned = yield from self._align(asked)
         seconds, peak = aligning.working, worker.peak.read() if measured else None
         check_finite(dict(worker.params), "weights after the last alignment")
         figures = measure_parts(client, self.test, generate=bool(asked.generate), name="aligned")

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...aggregation.mean import weighted_mean
 from ...interfaces import Federation
 from ...learning.distil import distil, say
+from ...learning.training import train_locally
 from ...learning.worker import Worker
 from ...messages import write
 from ...records import ClientFailure, ClientId, Round, ServerState
@@ -107,7 +108,7 @@ def _learn(
         before = weighted_mean((said.weights, weights[client]) for client, said in answers.items())
     worker.load(before)
     shard = terms.public.slice(index, marks)
-    trained = distil(
+    fitting = distil(
         worker,
         shard,
         teacher,
@@ -117,6 +118,7 @@ def _learn(
         round=index,
         purpose="distil-",
     )
+    trained = train_locally(fitting)
     shared = worker.tensors()
     check_finite(shared, "the server's weights after distillation")
     if terms.sends_weights:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...chance import stream
+from ...interfaces import Answer
 from ...learning.client import Client
-from ...learning.worker import OnStep
+from ...learning.worker import OnStep, Worker
 from ...messages import Record, answer
 from ...prompting import Score as Sums
 from ...records import Message
@@ -26,10 +27,15 @@ class Scoring:
     on_step: OnStep | None = None
     began: float = field(default_factory=time.perf_counter)
 
+    @property
+    def worker(self) -> Worker:
+        """What the client works with."""
+        return self.client.worker
+
     def examples(self, most: int, part: int = 0) -> list[tuple[str, str]]:
         """Return text and label of the first `most` of the client's one order, so that those of a round are among those of a larger one."""
         shard = self.client.validation if part == VALIDATION else self.client.train
-        order = stream(self.client.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard))
+        order = stream(self.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard))
         return self.task.pairs(shard, sorted(order[:most].tolist()))
 
     def scored(
@@ -47,10 +53,10 @@ class Scoring:
         """
         if len(examples) < self.few:
             return Scored(version=version, scored=0, forward_tokens=0, seconds=time.perf_counter() - self.began)
-        measured = self.client.worker.peak.reset()
+        measured = self.worker.peak.reset()
         sums, tokens = [], 0
         for number, candidate in enumerate(candidates, start=1):
-            with self.client.worker.precision():
+            with self.worker.precision():
                 found, spent = score(candidate)
             sums.append(found)
             tokens += spent
@@ -63,7 +69,7 @@ class Scoring:
             right=[one.right for one in sums],
             forward_tokens=tokens,
             seconds=time.perf_counter() - self.began,
-            peak_bytes=self.client.worker.peak.read() if measured else None,
+            peak_bytes=self.worker.peak.read() if measured else None,
         )
 
 
@@ -77,7 +83,7 @@ class PromptingClient:
     client: Client
     on_step: OnStep | None = None
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         scoring = Scoring(task=self.task, client=self.client, few=self.few, on_step=self.on_step)
         return answer(message, {**self.handlers(scoring), Evaluate: self._evaluate})

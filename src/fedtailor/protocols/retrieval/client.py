@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...interfaces import Answer
 from ...messages import Record, answer
 from ...records import Message
 from ...retrieval.client import RetrievalClient
@@ -16,7 +17,7 @@ class RetrievalHalf:
 
     inner: RetrievalClient
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         handlers: Mapping[type[Record], Callable[[Any], Record]] = dict.fromkeys(ANSWERS, self.inner.answer)
         return answer(message, handlers)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from ...errors import OffManifest
+from ...interfaces import Answer
 from ...learning.client import Client
+from ...learning.work import Working
 from ...learning.worker import OnStep
 from ...messages import answer
 from ...personalization import Personalization, Turn
@@ -28,7 +30,7 @@ class SplitClient:
     sent: set[int] = field(default_factory=set, init=False)  # examples whose activations the server keeps
     _turn: ClientTurn | None = field(default=None, init=False)
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         return answer(
             message,
@@ -62,7 +64,7 @@ class SplitClient:
         self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         return answer_evaluation(self.client, asked)
 
-    def _personalize(self, asked: Personalize) -> Personalized:
+    def _personalize(self, asked: Personalize) -> Working[Personalized]:
         kept = own_of(self.client.store.recall(asked.version))
         self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = Turn(
@@ -73,4 +75,4 @@ class SplitClient:
             local=self.terms.local,
             sent=list(asked.shared),
         )
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))
+        return (yield from answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate)))
