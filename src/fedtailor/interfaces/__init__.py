@@ -1,6 +1,7 @@
 """What the parts promise each other."""
 
 from .federation import Answer, Answering, Asking, Federation
+from .observers import Observer, Seen, Watch
 from .protections import (
     AroundFederation,
     AtClient,
@@ -32,14 +33,17 @@ __all__ = [
     "Exchanging",
     "Federation",
     "Kept",
+    "Observer",
     "OnMessages",
     "OnSum",
     "Plan",
     "Protection",
     "RobustRule",
     "RuleTraits",
+    "Seen",
     "Settling",
     "Shaping",
     "Tuning",
+    "Watch",
     "traits_of",
 ]
