@@ -77,6 +77,7 @@ def test_a_client_may_have_a_task_of_its_own(make_job, rows, tmp_path, monkeypat
     assert [client for client, text in texts.items() if "is said to be" in text] == ["client-01"]
     result = carry_out(parts, tmp_path / "r")
     assert result.summary["rounds"] == 1
+    monkeypatch.undo()
     run(make_job(stop__rounds=1, stop__keep="last"), data=rows, out=tmp_path / "alike")
     with pytest.raises(AssertionError):
         assert_same_adapter(tmp_path / "r", tmp_path / "alike")

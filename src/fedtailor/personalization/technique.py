@@ -22,7 +22,6 @@ NEEDS_OF_PAIRS: Sequence[Need] = (
     Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
     Need(word="tokens", why="it weighs two adapters by the tokens of a text", remedy="choose finetune, ditto or fedper"),
 )  # of a technique with two adapters
-OWN = "own/"  # a client keeps tensors of its own under their names with this in front
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from ..diverged import check_loss
 from ..errors import NotFinite
 from ..interfaces import Federation
@@ -17,7 +15,6 @@ from ..messages import Call, FactSpec, Record, read, specs_of, write
 from ..messages.facts import MOST_METRIC, Part, asked, metrics, whole
 from ..messages.record import Figures, fact, figures, tensors
 from ..metrics.figure import SAMPLE_LOSS
-from ..personalization import OWN
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
@@ -150,11 +147,6 @@ def part_figures(
     if part == "test" or (part == "validation" and not len(client.test)):
         facts |= {figure: list(counts) for figure, counts in result.counts.items()}
     return facts
-
-
-def own_of(kept: Tensors) -> dict[str, Tensor]:
-    """Return the tensors of its own among what a client kept, by their names."""
-    return {name.removeprefix(OWN): value for name, value in kept.items() if name.startswith(OWN)}
 
 
 def evaluation_call(shared: Tensors, figures: Iterable[str], *, home: bool = False) -> Call:

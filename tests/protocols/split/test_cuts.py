@@ -12,11 +12,13 @@ from split_shapes import class_rows, federation_of, random_shared, save_family, 
 from fedtailor.assembly import assemble, foretell
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.learning.training import one_by_one
+from fedtailor.messages import state_of, tensors_of
 from fedtailor.protocols.split import conversations
 from fedtailor.protocols.split.client import SplitClient
-from fedtailor.protocols.split.cuts import Past, decide, reported_means, without
+from fedtailor.protocols.split.cuts import Past, decide, reported_means
 from fedtailor.protocols.split.messages import End
 from fedtailor.protocols.split.planning import Means
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import ClientInfo, Message, Traffic
 from fedtailor.running import run
 
@@ -129,10 +131,12 @@ def test_what_a_round_tells_of_a_client(folders):
     assert past.means.memory_bytes == 1000 + client_memory_bytes(terms)
     assert past.tokens_per_example == 6.0
     past = replace(past, lost_H=torch.ones(2), moments={"exp_avg/a.b": torch.zeros(1)})
-    kept = {**past.tensors("a"), **past.tensors("ab")}
-    again = Past.read(kept, "a")
+    memory = past.put(past.put(Memory(), "a"), "ab")
+    names = ["cut/a", "cut/ab", "lost/a", "lost/ab", "means/a", "means/ab", "moments/a/exp_avg/a.b", "moments/ab/exp_avg/a.b"]
+    assert sorted(tensors_of(memory)) == names  # as run folders have them
+    again = Past.read(state_of(Memory, tensors_of(memory)), "a")
     assert (again.means, again.cut, again.tokens_per_example, list(again.moments)) == (past.means, 2, 6.0, ["exp_avg/a.b"])
-    assert without(kept, "a").keys() == past.tensors("ab").keys()
+    assert sorted(tensors_of(Past().put(memory, "a"))) == names[1::2]
 
 
 def test_a_run_that_chooses_its_cuts_tells_them_and_goes_on_after_a_stop(folders, tmp_path):

@@ -1,7 +1,7 @@
 """The client's part of distillation."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,22 +15,19 @@ from ...learning.distil import distil, say
 from ...learning.public_fit import row_scores, told_apart
 from ...learning.work import Trained, Training, Working
 from ...learning.worker import OnStep, Spent
-from ...messages import answer
+from ...messages import answer, state_of, tensors_of
 from ...messages.wires.logits import LogitsWire
-from ...personalization import OWN
 from ...protection.label_noise import noised_counts
 from ...records import Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, check_finite, check_same_names, clone
 from ...tuning import LoraAmong, written
-from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
+from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from ..personal import measure_parts
 from .messages import Align, Aligned, Learn, Lesson, Said
 from .public_set import PublicSet
 from .settings import Distillation
-
-TOLD = "told/"  # a client keeps what it told of itself, so that it tells the same again
-FIT, COUNTS = f"{TOLD}fit", f"{TOLD}counts"
+from .state import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +48,13 @@ class DistillationClient:
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         assert asked.own_version is not None  # what is measured is the client's own model
-        self._load(self.client.store.recall(asked.own_version))
+        self._load(self._recalled(asked.own_version))
         return answer_evaluation(self.client, asked)
 
     def _learn(self, asked: Learn) -> Working[Said]:
         client, settings = self.client, self.protocol.local
         worker = client.worker
-        recalled = client.store.recall(asked.version)
+        recalled = self._recalled(asked.version)
         self._load(recalled)
         measured = worker.peak.reset()
         wanted = asked.losses or ()
@@ -66,9 +63,9 @@ class DistillationClient:
         if before is not None:
             check_loss("validation loss before training", before)
         training = Spent(worker)
-        told, extra_tokens = self._tell(recalled)
-        if told.keys() - recalled.keys():
-            client.store.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
+        said, extra_tokens = self._tell(recalled)
+        if said is not recalled:
+            client.store.keep(asked.version, tensors_of(said))  # before it leaves: a round that is tried again says the same
         scores, scored_tokens = self._scores(asked.version + 1)
         aligned = yield from self._align(asked)
         trained = yield Training(
@@ -78,14 +75,14 @@ class DistillationClient:
             round=asked.version + 1,
             client=client.id,
             rate_factor=asked.rate_factor,
-            optimizer={name: value for name, value in recalled.items() if not name.startswith((OWN, TOLD))},
+            optimizer=recalled.moments,
             corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
             on_step=self.on_step,
         )
         shard = self.public.slice(asked.version + 1, asked.now)
         logits = say(worker, shard, self.wire.encode)
         seconds, peak = training.working, worker.peak.read() if measured else None
-        kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
+        kept = tensors_of(replace(said, own=clone(worker.params), moments=trained.optimizer))
         check_finite(kept, "weights after training")
         client.store.keep(asked.version + 1, kept)
         return Said(
@@ -100,10 +97,10 @@ class DistillationClient:
             align_loss=aligned.losses[-1] if aligned else None,
             seconds=seconds,
             peak_bytes=peak,
-            public_fit=told[FIT].item() if len(told.get(FIT, ())) else None,
+            public_fit=said.fit.item() if said.fit is not None and len(said.fit) else None,
             validation_before=before,
             evaluation_seconds=measuring.evaluating if wanted else None,
-            label_counts=told[COUNTS].tolist() if COUNTS in told else None,
+            label_counts=None if said.counts is None else said.counts.tolist(),
             said=logits,
             weights=worker.tensors() if traits_of(self.protocol.aggregation).needs_weights else {},
             scores=scores,
@@ -136,7 +133,7 @@ class DistillationClient:
         What the client keeps between rounds is left as it was, so that a run may go on.
         """
         client, worker = self.client, self.client.worker
-        self._load(client.store.recall(asked.version))
+        self._load(self._recalled(asked.version))
         measured = worker.peak.reset()
         aligning = Spent(worker)
         aligned = yield from self._align(asked)
@@ -153,9 +150,12 @@ class DistillationClient:
             measured=figures,
         )
 
-    def _load(self, kept: Tensors) -> None:
+    def _recalled(self, version: int) -> Kept:
+        return state_of(Kept, self.client.store.recall(version))
+
+    def _load(self, kept: Kept) -> None:
         """Put the client's own weights in place: those it kept, or the ones that everybody starts from."""
-        own = own_of(kept) or dict(self.start)
+        own = kept.own or self.start
         if isinstance(self.client.worker.tuning, LoraAmong):  # its adapter takes part in the place of other clients'
             self.client.worker.tuning.attach(self.client.worker.model, self.client.worker.seed)
         check_same_names(self.client.worker.params, own)
@@ -167,19 +167,18 @@ class DistillationClient:
                     )
                 param.copy_(own[name])
 
-    def _tell(self, kept: Tensors) -> tuple[dict[str, Tensor], int]:
-        """Return what the client keeps of what it tells of itself, and the tokens that finding it took.
+    def _tell(self, kept: Kept) -> tuple[Kept, int]:
+        """Return what the client keeps with what it says of itself in it, and the tokens that finding it took.
 
-        It is found once and told again as it was: noise that is drawn anew would average out, and spend privacy again.
+        It is found once and said again as it was: noise that is drawn again would average out, and spend privacy again.
         """
-        told = {name: value for name, value in kept.items() if name.startswith(TOLD)}
         tokens = 0
-        if self.protocol.public_fit and FIT not in told:
+        if self.protocol.public_fit and kept.fit is None:
             area, tokens = told_apart(self.client.worker, self.client.train, self.public.shard, client=self.client.id)
-            told[FIT] = torch.tensor([] if area is None else [area], dtype=torch.float64)
-        if self.protocol.label_counts and COUNTS not in told:
-            told[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
-        return told, tokens
+            kept = replace(kept, fit=torch.tensor([] if area is None else [area], dtype=torch.float64))
+        if self.protocol.label_counts and kept.counts is None:
+            kept = replace(kept, counts=torch.tensor(self._label_counts(), dtype=torch.int64))
+        return kept, tokens
 
     def _scores(self, round: int) -> tuple[Tensor | None, int]:
         """Return how like its own each public row looks to the client, where the round asks for it, and the tokens that this took."""

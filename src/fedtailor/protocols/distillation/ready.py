@@ -13,7 +13,7 @@ from ...learning.local import LocalTraining
 from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Call, write
+from ...messages import Call, state_of, write
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientId, Cost, Example, Message, Round, ServerState
@@ -31,6 +31,7 @@ from .messages import calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .server import last_request, serve
 from .settings import Distillation
+from .state import Taught
 from .terms import Terms
 
 
@@ -146,7 +147,7 @@ class DistillationRun(UsualRun):
 
     def last_section(self, state: ServerState) -> Mapping[str, Any]:
         """Return what there is to say of the public set after a run."""
-        return {"public_set": public_figures(self.public, state.method)}
+        return {"public_set": public_figures(self.public, state_of(Taught, state.method))}
 
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what everybody speaks of."""

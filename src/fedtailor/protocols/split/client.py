@@ -7,14 +7,16 @@ from ...interfaces import Answer
 from ...learning.client import Client
 from ...learning.work import Working
 from ...learning.worker import OnStep
-from ...messages import answer
+from ...messages import answer, state_of
 from ...personalization import Personalization, Turn
 from ...records import Message
 from ...tasks.shard import Shard
-from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
+from ...tensors import Tensors
+from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from ..personal import Personalize, Personalized, answer_personal
 from .client_turn import ClientTurn
 from .messages import Ahead, Begin, End, Gradient, Hidden, ToClient, ToServer
+from .state import Kept
 from .terms import Terms
 
 
@@ -60,12 +62,15 @@ class SplitClient:
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         """Measure the received weights, with the client's own of the version that the request names."""
-        kept = {} if asked.own_version is None else own_of(self.client.store.recall(asked.own_version))
+        kept = {} if asked.own_version is None else self._own(asked.own_version)
         self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         return answer_evaluation(self.client, asked)
 
+    def _own(self, version: int) -> Tensors:
+        return state_of(Kept, self.client.store.recall(version)).own
+
     def _personalize(self, asked: Personalize) -> Working[Personalized]:
-        kept = own_of(self.client.store.recall(asked.version))
+        kept = self._own(asked.version)
         self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = Turn(
             client=self.client,

@@ -16,19 +16,17 @@ from ...learning.client import Client
 from ...learning.training import check_trained
 from ...learning.worker import OnStep
 from ...ledger import free_memory
+from ...messages import state_of, tensors_of
 from ...messages.wires.table import read_table
 from ...models.cut import Part
-from ...personalization import OWN
 from ...tasks.shard import Batch, training_batches
 from ...tensors import Tensors, add
-from ..evaluation import own_of
 from .layout import check_part, labels_of, lengths_of, rows_of, table_of
 from .messages import Activations, Ahead, Begin, Drained, End, Gradient, Hidden, LossGradient, ToClient, ToServer, expect
 from .reuse import mark_of
-from .side import MOMENTS, Line, Side, dropout_draws, line_seed, moments_in, moved
+from .side import Line, Side, dropout_draws, line_seed, moved
+from .state import Kept
 from .terms import Terms
-
-LOST = f"lost/{LossGradient.kind}"  # what a code lost of the gradients that this client sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +55,15 @@ class ClientTurn:
         self._worker, self._own, self._local, self._layout = worker, client, terms.local, terms.layout
         self._sent, self._on_step = sent, on_step
         self._version, self._round, self._rate_factor = begin.version, begin.version + 1, begin.rate_factor
-        recalled = client.store.recall(begin.version)
-        self._home = own_of(recalled) or dict(worker.drawn)
+        recalled = state_of(Kept, client.store.recall(begin.version))
+        self._home = recalled.own or worker.drawn
         check_part(begin.weights, self._layout, worker.home)
-        mine, self._leaving = moved(moments_in(recalled), set(self._layout.trained_by("client")))
+        mine, self._leaving = moved(recalled.moments, set(self._layout.trained_by("client")))
         weights, moments = {**begin.weights, **self._home}, {**mine, **begin.moments}
         self._side = Side(weights, self._local, worker.device, moments=moments, heads=worker.heads)
         draws = [line_seed(worker.seed, form.kind, self._round, client.id) for form in (Activations, LossGradient)]
         self._activations = Line(terms.wire, draws[0])
-        self._gradients = Line(terms.gradient_wire, draws[1], lost_H=recalled.get(LOST), feedback=terms.settings.feedback)
+        self._gradients = Line(terms.gradient_wire, draws[1], lost_H=recalled.lost_H, feedback=terms.settings.feedback)
         self._steps = self._local.steps_per_round(len(client.train))
         self._reuse = begin.kept is not None
         if self._reuse and begin.kept != mark_of(sent):
@@ -185,9 +183,8 @@ class ClientTurn:
         delta = self._side.delta()
         check_trained(delta, round=self._round, step=self._step)
         home = add(self._home, {name: delta.pop(name) for name in self._home})
-        kept = {f"{OWN}{name}": value for name, value in home.items()}
-        kept |= {f"{MOMENTS}{name}": value for name, value in self._side.moments().items()} if self._local.keep_optimizer else {}
-        kept |= {} if self._gradients.lost_H is None else {LOST: self._gradients.lost_H}
+        moments = self._side.moments() if self._local.keep_optimizer else {}
+        kept = tensors_of(Kept(own=home, moments=moments, lost_H=self._gradients.lost_H))
         if kept:
             self._own.store.keep(self._version + 1, kept)
         return End(
