@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..learning.work import Trained, Working
-from ..pairs import USUAL_NEEDS, Need
+from ..pairs import Need
 from ..tensors import Tensors
 from .home import check_patterns, matching
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_HOME, Personal, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class FedPer:
     """Named weights stay with each client, which trains them together with the shared ones."""
 
-    needs: ClassVar[Sequence[Need]] = tuple(need for need in USUAL_NEEDS["personalization"] if need.word != "whole-model")
+    needs: ClassVar[Sequence[Need]] = tuple(need for need in NEEDS_OF_HOME if need.word != "whole-model")
     kind: Literal["fedper"] = "fedper"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
 

@@ -19,9 +19,20 @@ from ..tensors import Tensors
 
 NEEDS_OF_PAIRS: Sequence[Need] = (
     *USUAL_NEEDS["personalization"],
+    Need(word="one-rank", why="its two adapters have one rank for all", remedy="leave the overrides out, or choose finetune"),
     Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
     Need(word="tokens", why="it weighs two adapters by the tokens of a text", remedy="choose finetune, ditto or fedper"),
 )  # of a technique with two adapters
+
+
+NEEDS_OF_HOME: Sequence[Need] = (
+    *USUAL_NEEDS["personalization"],
+    Need(
+        word="no-control",
+        why="control variates belong to weights that everybody shares",
+        remedy="choose aggregation: fedavg, or personalization: finetune",
+    ),
+)  # of a technique whose clients keep some of the weights
 
 
 @dataclass(kw_only=True)
