@@ -234,7 +234,7 @@ def test_auto_is_what_fits_the_optimizer_and_the_rule(make_job, changes, code, f
         ),
         (
             {"protection": [{"kind": "dp", "clip": 1.0, "noise": "shares", "force": True}, {"kind": "codec", "code": "sign"}]},
-            "dp with noise: shares",
+            "dp, with noise: shares",
         ),
         (
             {"protocol__aggregation": "flexlora", "clients__overrides": {"client-01": {"tuning": {"rank": 1}}}},

@@ -93,7 +93,7 @@ class RuleTraits:
             "sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates",
             "no-control": not self.control,
             "same-factors": not self.refactors,
-            "same-tensors": not self.takes_turns,
+            "same-tensors": not self.takes_turns or "which trains other tensors in each round",
         }
 
     @property
