@@ -168,11 +168,7 @@ def read_any(message: Message, forms: Iterable[type[R]]) -> R:
 
 
 def form_of(message: Message, forms: Iterable[type[R]]) -> type[R]:
-    """Return which of several records a message is.
-
-    Raises:
-        OffManifest: if it is none of them.
-    """
+    """Return which of several records a message is; raise OffManifest if it is none of them."""
     known = {form.kind: form for form in forms}
     if message.kind not in known:
         raise OffManifest(f"message {message.kind!r} came; expected {', '.join(map(repr, known))}")
