@@ -1,8 +1,8 @@
-"""Peak memory and seconds of a run of few clients and of many: 10 asked a round, 3 rounds, a random Llama of width 16.
+"""Peak memory and processor's seconds of a run of few clients and of many: 10 asked a round, 3 rounds, a random Llama of width 16.
 
 Each client has four examples of its own and keeps the moments of its optimizer in a folder; validation and test sets are public, or, with --own,
 each client keeps one of its four for validation and one for testing, and all clients are evaluated. Each run has a process of its own, and the
-counts take turns.
+counts take turns. Seconds are those of the processor, which other work on the machine changes least.
 
 Usage: clients.py [--clients 100 10000] [--times 3] [--own]. About 2 minutes on 2 cores.
 """
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(count: int, folder: Path, *, own: bool) -> dict[str, float]:
-    """Return peak resident memory and seconds of a run of `count` clients: until they are ready, until round 1 begins, and whole."""
+    """Return peak resident memory and the processor's seconds of a run of `count` clients: until they are ready, until round 1 is done, and whole."""
     from fedtailor import Job, run
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -98,14 +98,14 @@ def measure(count: int, folder: Path, *, own: bool) -> dict[str, float]:
         }
     )
     marks: dict[str, float] = {}
-    began = time.perf_counter()
+    began = time.process_time()
 
     def watch(kind: str, facts: Any) -> None:
         what = "ready" if kind == "loading" and "settings" in str(facts["what"]) else kind
-        marks.setdefault(what, time.perf_counter() - began)
+        marks.setdefault(what, time.process_time() - began)
 
     run(job, out=folder / "run", watcher=watch)
-    whole = time.perf_counter() - began
+    whole = time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {
         "peak_mb": round(peak),
