@@ -12,6 +12,7 @@ from unequal import LOW, LOWER, job_of
 from fedtailor.assembly import assemble, foretell
 from fedtailor.export import open_run
 from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.running import run
 
 RULES = ("flexlora", "raflora", "flora")
@@ -68,8 +69,8 @@ def test_every_message_has_the_shapes_of_its_client(rule, make_job, rows, tmp_pa
     answer = AveragingClient.answer
 
     def noting(self, message):
-        reply = answer(self, message)
-        seen.append((self.state.id, message, reply))
+        reply = one_by_one(answer(self, message))
+        seen.append((self.client.id, message, reply))
         return reply
 
     monkeypatch.setattr(AveragingClient, "answer", noting)
@@ -113,10 +114,10 @@ def test_a_round_is_the_dense_formula(rule, make_job, rows, tmp_path, *, monkeyp
     trained, answer = {}, AveragingClient.answer
 
     def noting(self, message):
-        reply = answer(self, message)
+        reply = one_by_one(answer(self, message))
         if message.kind == "train":
             after = {name: message.tensors[name] + delta for name, delta in reply.tensors.items()}
-            trained[self.state.id] = (after, reply.facts["scale"][0], reply.facts["examples"])
+            trained[self.client.id] = (after, reply.facts["scale"][0], reply.facts["examples"])
         return reply
 
     monkeypatch.setattr(AveragingClient, "answer", noting)
