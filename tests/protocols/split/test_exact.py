@@ -7,6 +7,7 @@ from split_shapes import BLOCKS, FAMILIES, class_rows, federation_of, random_sha
 from fedtailor.assembly import assemble
 from fedtailor.chance import stream, stream_seed
 from fedtailor.protocols.split.conversations import Conversations
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.tasks.shard import training_batches
 
@@ -50,7 +51,7 @@ def whole_steps(parts, start, client):
 
 
 def split_round(parts, start):
-    talks = Conversations(terms=parts.protocol.terms, federation=federation_of(parts), memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation_of(parts), memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
 

@@ -12,6 +12,7 @@ from split_shapes import federation_of, random_shared, save_family, split_job, s
 from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split.client_turn import ClientTurn
 from fedtailor.protocols.split.conversations import Conversations
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.running import run
 
@@ -25,7 +26,7 @@ def folders(tmp_path_factory):
 
 
 def ask(parts, federation, start=None):
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
     return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
 

@@ -9,6 +9,7 @@ from fedtailor.protocols.split.client_turn import _batches
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.layout import CLASSES, blank_batch, rows_of, table_of
 from fedtailor.protocols.split.side import dropout_draws
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 
 CLIENT = "client-00"
@@ -49,7 +50,7 @@ def test_a_server_that_knows_the_head_tells_the_labels_from_the_gradients_of_the
     parts = split_parts(save_family("bert", tmp_path), "bert", wire={"kind": "int8"})
     federation, start = federation_of(parts), random_shared(parts)
     heard = federation._halves[CLIENT] = Heard(federation._halves[CLIENT])
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     list(talks.ask(dict.fromkeys(sorted(parts.clients), request)))
     rows = next(_batches(parts.clients[CLIENT], parts.protocol.local.batch_size, 1))

@@ -13,6 +13,7 @@ from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.cost import exchanges
 from fedtailor.protocols.split.planning import Means, Work, cut_costs
 from fedtailor.protocols.split.server_turn import ServerTurn
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.running import run
 from fedtailor.tasks.shard import training_batches
@@ -45,7 +46,7 @@ def one_round(parts, start, client=None):
     federation, log = federation_of(parts), []
     if client:
         federation._halves[client] = Heard(federation._halves[client], log)
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
     replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
     assert not federation._waiting
@@ -175,7 +176,7 @@ def test_messages_out_of_turn_are_refused(folder):
     half.answer = lambda message: (
         Message(kind="split-drained", facts={"step": 0}) if message.kind == "split-ahead" else usual(message)
     )
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
     replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
     assert replies["client-01"].error.kind == "off-manifest"
