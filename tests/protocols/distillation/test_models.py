@@ -95,7 +95,7 @@ def test_each_client_reads_public_texts_in_its_own_words(tiny_bert_folder, wide_
         assert len(one) == len(two)
         assert one.labels_N.tolist() == two.labels_N.tolist()
         assert one.tokens_T.tolist() != two.tokens_T.tolist()
-    texts = [other.worker.processor.decode(row) for row in other.test.tokens_T.split(other.test.sizes_N.tolist())]
+    texts = [other.client.worker.processor.decode(row) for row in other.test.tokens_T.split(other.test.sizes_N.tolist())]
     assert texts[0] == parts.server_test.examples[0].fields["text"]
 
 
