@@ -100,10 +100,10 @@ def test_a_client_that_fails_is_left_out_of_its_column(make_job, rows, tmp_path,
 
     answer = alone.answer_alone
 
-    def fail(protocol, worker, state, *args, **kwargs):
-        if state.id.endswith("2"):
+    def fail(local, client, *args, **kwargs):
+        if client.id.endswith("2"):
             raise MemoryError
-        return answer(protocol, worker, state, *args, **kwargs)
+        return answer(local, client, *args, **kwargs)
 
     monkeypatch.setattr(alone, "answer_alone", fail)
     told = run(make_job(**LOCAL, stop__rounds=1), data=rows, out=tmp_path / "r").summary["personal"]
