@@ -233,10 +233,10 @@ def test_clients_that_could_not_be_evaluated_are_named_in_the_summary(make_job, 
 
     answer = averaging_client.answer_evaluation
 
-    def fail_at_client_1(worker, state, message):
-        if state.id.endswith("1"):
+    def fail_at_client_1(client, message):
+        if client.id.endswith("1"):
             raise MemoryError
-        return answer(worker, state, message)
+        return answer(client, message)
 
     monkeypatch.setattr(averaging_client, "answer_evaluation", fail_at_client_1)
     clients = run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r").summary["clients"]

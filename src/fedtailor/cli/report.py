@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SettingError
 from .console import note, out, say
-from .rag_show import retrieval_summary
 
 if TYPE_CHECKING:
     from ..report import Run
@@ -21,8 +19,6 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write a run as one HTML file that needs no network: charts, tables, samples, and what left each client."""
-    if retrieval_summary(run) is not None:
-        raise SettingError(f"{run} is of a job of retrieval, which has no page; fedtailor show {run} prints what it came to")
     from ..report import read_run
     from ..report.page import write_page
 

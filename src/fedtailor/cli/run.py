@@ -66,19 +66,8 @@ def run(  # noqa: PLR0917 - Typer passes all by name
             f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
-    if resume is not None and (resume / "collection.json").is_file():
-        raise SettingError(
-            f"{resume} has the indexes of a job of retrieval: run the job again, without --resume, and only what has changed is indexed"
-        )
     with collection_paused(keep=True), waiting(err(), "reading the job"):
-        searched = job if job is not None and resume is None and _is_retrieval(job) else None
-        loaded = None if searched else _job(job, settings or [], resume)
-    if searched:
-        from .rag_job import run_job
-
-        run_job(searched, settings or [], as_json=as_json, refused={"--baseline": baseline, "--on": on, "--out": out_folder})
-        return
-    assert loaded is not None
+        loaded = _job(job, settings or [], resume)
     result = carry_out(
         loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
     )
@@ -87,13 +76,6 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         leave_if_nothing_is_better(result.summary)
         return
     show_end(result.folder, samples=2)
-
-
-def _is_retrieval(job: Path) -> bool:
-    """Return whether a file is a job of retrieval, which trains nothing and has settings of its own."""
-    from ..job.retrieval import is_retrieval
-
-    return is_retrieval(job)
 
 
 def _job(job: Path | None, settings: list[str], resume: Path | None) -> "Job":

@@ -16,7 +16,7 @@ from ..interfaces import Protection, Settling, Tuning
 from ..limits import Few
 from ..metrics.figure import scores_answers
 from ..personalization import Personalization, Shared
-from ..protocols import Averaging, Distillation, Prompting, Split
+from ..protocols import Averaging, Distillation, Prompting, Retrieval, Split
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
 from ..tuning import Lora, usual_head_learning_rate, usual_learning_rate
@@ -25,7 +25,7 @@ from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT
 from .registries import PERSONALIZATION, PROTECTION, PROTOCOL, READERS, TASK, TUNING
 from .stop import Stop
-from .together import check_job, with_usual_tuning
+from .together import check_job, with_usual
 
 MOST_NAME = 100  # characters; the run folder adds the time
 NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
@@ -59,9 +59,9 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging | Distillation | Split | Prompting, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
-        default_factory=Averaging
-    )
+    protocol: Annotated[
+        Averaging | Distillation | Split | Prompting | Retrieval, Reads(READERS.technique(PROTOCOL, "averaging"))
+    ] = Field(default_factory=Averaging)
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[
         tuple[Protection, ...],
@@ -84,7 +84,7 @@ class Job(BaseModel):
             SettingError: one paragraph on all that is wrong.
         """
         try:
-            super().__init__(**with_usual_tuning(settings))
+            super().__init__(**with_usual(settings))
         except ValidationError as error:
             raise SettingError(
                 explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))

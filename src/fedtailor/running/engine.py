@@ -44,7 +44,8 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         return parts.behind(client, Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able)
 
     halves = OnDemand(half)
-    for client in parts.clients.differing:  # a model of its own begins with the weights that are in place now
+    # a model of its own begins with the weights that are in place now
+    for client in parts.clients if parts.protocol.works_ahead else parts.clients.differing:
         halves[client]
     return LocalFederation(halves, parts.sampler.clients, parts.gate_of(), on_failure)
 

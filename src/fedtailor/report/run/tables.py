@@ -19,6 +19,7 @@ from .distillation import distillation
 from .figures import PHASES, by_client, client_figures, number_in
 from .personal import personal
 from .prompting import prompting
+from .retrieval import retrieval
 from .samples import sample_tables
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
@@ -49,6 +50,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
 def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     """Yield the tables that a run has, each with its title, in the order in which they are read."""
     made: tuple[tuple[str, RenderableType | None], ...] = (
+        ("Retrieval", retrieval(run)),
         ("Before and after", quality(run)),
         ("Personal models", personal(run)),
         ("Distillation", distillation(run)),
@@ -69,7 +71,7 @@ def headline(run: Run) -> Text:
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
     told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
-    trained = "" if tuning.get("kind") == "none" else f"{tuning.get('kind', '')}{rank}"
+    trained = "" if tuning.get("kind") in ("none", "frozen") else f"{tuning.get('kind', '')}{rank}"
     how = protocol.get("method", {}).get("kind", "")  # of prompting
     names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
     early = EARLY.get(str(summary.get("stopped_by")), "")
@@ -77,10 +79,12 @@ def headline(run: Run) -> Text:
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
-def quality(run: Run) -> Table:
-    """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile."""
+def quality(run: Run) -> Table | None:
+    """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile; None if none is known."""
     summary = run.summary
     before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
+    if not before and not after:
+        return None
     table = plain_table("before → after")
     table.add_column("all clients" if summary.get("metrics_over") == "clients" else "test set", justify="right")
     table.add_column("change", justify="right")
