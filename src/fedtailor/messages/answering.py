@@ -14,8 +14,8 @@ def answer(message: Message, handlers: Mapping[type[Record], Callable[[Any], Any
         OffManifest: if there is none.
     """
     form = form_of(message, handlers)
-    reply = yield from result_of(handlers[form](read(message, form)))
-    return write(reply)
+    found = handlers[form](read(message, form))
+    return write((yield from found) if isinstance(found, Generator) else found)
 
 
 def result_of(found: Any) -> Generator[Any, Any, Any]:
