@@ -53,6 +53,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
     on: Annotated[Path | None, typer.Option(help="Carry it out on a network: the folder of net init.", metavar="NET")] = None,
+    live: Annotated[bool, typer.Option("--watch", help="Open a page in the browser that shows the run as it goes.")] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="With --on: a site that is left out; may be given again.", metavar="SITE")
     ] = None,
@@ -69,7 +70,14 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     with collection_paused(keep=True), waiting(err(), "reading the job"):
         loaded = _job(job, settings or [], resume)
     result = carry_out(
-        loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
+        loaded,
+        out_folder=out_folder,
+        resume=resume,
+        baseline=baseline,
+        quiet=as_json,
+        network=on,
+        without=without or [],
+        live=live,
     )
     if as_json:
         print_json(result.summary)
@@ -112,16 +120,28 @@ def carry_out(
     quiet: bool = False,
     network: Path | None = None,
     without: Sequence[str] = (),
+    live: bool = False,
 ) -> "Result":
-    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given."""
-    from .progress import QUIET, watch
+    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given.
 
+    Args:
+        live: whether a page in the browser shows the run meanwhile.
+    """
+    from .progress import QUIET, watch
+    from .watch import begin_watching
+
+    if live:
+        from ..report.live import check_live
+
+        check_live()
     with watch(err(), quiet=quiet) as watcher, collection_paused() as begun:
 
         def see(kind: str, facts: Mapping[str, Any]) -> None:
             if kind not in QUIET:
                 begun()
             watcher(kind, facts)
+            if live and kind in {"start", "resume"}:
+                begin_watching(watcher.folder)
 
         try:
             return _start(job, out_folder, resume, baseline, see, network, without)
@@ -136,10 +156,12 @@ def carry_out(
 def show_end(folder: Path, samples: int) -> None:
     """Print the tables of a run that has just ended, and what can be done with it; exit with 1 if nothing better than the start was found."""
     from ..report import read_run, show
+    from .diagnose import leave_findings
     from .report import leave_report
 
     found = read_run(folder)
     out().print(show(found, samples=samples))
+    leave_findings(found)
     leave_report(found)
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'

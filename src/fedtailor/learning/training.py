@@ -37,7 +37,7 @@ def train_locally(work: Training) -> Trained:
     restore_moments(engine, params, work.optimizer)
     steps = settings.steps_per_round(len(work.shard))
     groups = _groups(work.shard, settings, stream(worker.seed, f"{work.purpose}batches", work.round, work.client))
-    losses, tokens, targets, rates = [], 0, 0, 0.0
+    losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = work.loss_of or _task_loss(worker, work.shard)
     worker.model.train()
     with (
@@ -49,11 +49,12 @@ def train_locally(work: Training) -> Trained:
         for step in range(steps):
             rate = settings.peak_learning_rate * work.rate_factor * settings.warmup_factor(work.round, step, steps)
             set_rate(engine, rate)
-            loss, seen, counted = _step(
+            loss, norm, seen, counted = _step(
                 params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=work.corrections
             )
             check_loss("training loss", loss, round=work.round, step=step + 1, rate=rate)
             losses.append(loss)
+            norms.append(norm)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if work.on_step:
                 work.on_step(step + 1, steps, loss)
@@ -65,7 +66,16 @@ def train_locally(work: Training) -> Trained:
         delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
     else:
         delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
-    return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+    return Trained(
+        delta=delta,
+        rates=rates,
+        optimizer=kept,
+        losses=losses,
+        norms=norms,
+        clip_norm=settings.clip_norm,
+        tokens=tokens,
+        targets=targets,
+    )
 
 
 def one_by_one(work: Working[T] | T) -> T:
@@ -165,8 +175,8 @@ def _step(
     *,
     clip_norm: float | None,
     corrections: Sequence[Correction],
-) -> tuple[float, int, int]:
-    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, tokens and targets."""
+) -> tuple[float, float, int, int]:
+    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, the gradient's norm, tokens and targets."""
     engine.zero_grad(set_to_none=True)
     total, tokens, targets = 0.0, 0, 0
     for rows in batches:
@@ -179,10 +189,11 @@ def _step(
     )  # a sum over all batches becomes their mean
     for correct in corrections:
         correct(params)
+    norm = torch.nn.utils.get_total_norm([param.grad for param in weights if param.grad is not None])
     if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
     engine.step()
-    return total / targets, tokens, targets
+    return total / targets, norm.item(), tokens, targets
 
 
 def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:

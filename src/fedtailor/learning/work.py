@@ -6,6 +6,7 @@ knows whether trainings are carried out one after the other or several at once.
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TypeAlias, TypeVar
 
 from torch import Tensor, nn
@@ -60,8 +61,22 @@ class Trained:
     rates: float  # sum of the learning rates of all steps
     optimizer: Tensors  # the moments, if they are to be kept
     losses: Sequence[float]  # mean loss of each step, over its counted targets
+    norms: Sequence[float] = ()  # of the gradient of each step, before clipping
+    clip_norm: float | None = None  # that longer gradients were cut to
     tokens: int  # seen, without padding
     targets: int  # counted by the loss
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The mean norm of the steps' gradients, before clipping."""
+        return fmean(self.norms) if self.norms else None
+
+    @property
+    def clipped(self) -> float | None:
+        """The share of steps whose gradient was clipped, in [0, 1]; None if none would be."""
+        if self.clip_norm is None or not self.norms:
+            return None
+        return fmean(norm > self.clip_norm for norm in self.norms)
 
 
 Working: TypeAlias = Generator[Training, Trained, T]  # asks for trainings on its way to a result

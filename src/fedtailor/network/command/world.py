@@ -15,6 +15,10 @@ from ...errors import RunError, SettingError
 from ...federation.nvflare.line import NetError
 from ...job import Job
 from ...printable import printable
+from ...protocols import PROTOCOLS
+from ...protocols.retrieval.ready import PRIVATE
+from ...retrieval.allows import FILE as ALLOWS
+from ...storage import write_text
 from ..kit.engine_settings import SERVER
 from ..kit.kits import check_installed, kit_role, make_kits
 from ..kit.network_file import ADMIN, Network
@@ -65,8 +69,9 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             validation_share=job.clients.validation_share,
             test_share=job.clients.test_share,
             backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
-            policy=policy or Policy(protocols=("averaging", "distillation", "split"), reports=tuple(REPORTABLE), min_examples=1),
+            policy=policy or Policy(protocols=tuple(PROTOCOLS), reports=tuple(REPORTABLE), min_examples=1),
         ).write(folder / client)
+        write_text(folder / client / PRIVATE / ALLOWS, "share: any\n")  # of documents: here, to learn with
     return World(folder=folder, network=network)
 
 

@@ -77,6 +77,8 @@ class AveragingClient:
             steps=sum(len(each.losses) for each in turn.done),
             first_loss=trained.losses[0],
             last_loss=trained.losses[-1],
+            gradient_norm=trained.gradient_norm,
+            clipped=trained.clipped,
             seconds=seconds,
             peak_bytes=peak,
             scale=scales_of(asked.shared, worker.tuning.scale(worker.model)) or None,

@@ -16,7 +16,7 @@ from ..plain import plain_table
 from ..read import Run
 from ..wording import change, figure, metric_name, metrics_in, plural
 from .distillation import distillation
-from .figures import PHASES, by_client, client_figures, number_in
+from .figures import PHASES, by_client, number_in
 from .personal import personal
 from .prompting import prompting
 from .retrieval import retrieval
@@ -103,7 +103,7 @@ def quality(run: Run) -> Table | None:
 
 def clients(run: Run, most: int = 20) -> Table | None:
     """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
-    figures = client_figures(run)
+    figures = run.client_figures
     groups = by_client(run.rows("clients", *WORK))
     names = sorted(groups.keys() | figures.keys())
     if not names:
@@ -194,9 +194,9 @@ def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "local gain", "no such column: evaluation.local_gain is off, or clients train but a part of a model"
     if not measured or run.alone:
         return
-    rows = [row for row in run.rows("clients", *GAIN) if all(number_in(row, name) for name in GAIN)]
-    if rows:
-        mean = sum(number_in(row, GAIN[0]) - number_in(row, GAIN[1]) for row in rows) / len(rows)
+    gains = [before - after for before, after in zip(*run.columns("clients", *GAIN), strict=True) if before and after]
+    if gains:
+        mean = sum(gains) / len(gains)
         yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"
 
 
