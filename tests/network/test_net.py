@@ -32,8 +32,9 @@ pytestmark = [
 
 
 def processes_of(kit):
-    """Return the engine's processes of a kit, with their commands."""
-    return [process for process in psutil.process_iter(["cmdline"]) if str(kit) in (process.info["cmdline"] or [])]
+    """Return all processes of a kit that name it, with their commands: launcher, agent, engine and the engine's job."""
+    places = {str(kit), str(kit / "engine")}
+    return [process for process in psutil.process_iter(["cmdline"]) if places & set(process.info["cmdline"] or [])]
 
 
 def job_process(kit):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import err, out, say
+from .net_keys import admit, renew, revoke
 from .push import push_backbone
 from .run import Overrides, carry_out, show_end
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Jobs on many machines: make a network, serve it, see who is there.", no_args_is_help=True)
 app.command("push-backbone")(push_backbone)
+for command in (admit, renew, revoke):
+    app.command()(command)
 NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the administrator's kit in it.", metavar="NET")]
 
 
@@ -40,9 +43,14 @@ def init(
         err().print(
             "note: server: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
         )
+    site = (
+        "fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]"
+        if network.sites
+        else "fedtailor site request NAME, and what it wrote comes here: fedtailor net admit {folder} REQUEST"
+    )
     say(
         "\n  [dim]at the server    [/] fedtailor net serve {server}\n"
-        "  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
+        f"  [dim]at each site  [/] {site}\n"
         "  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
         folder=folder,
         server=server_kit(folder),
@@ -55,8 +63,9 @@ def serve(
 ) -> None:
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
+    from ..network.command.processes import Marked, Tail
     from ..network.command.processes import serve as run_engine
-    from ..network.kit.certificates import check_certificates
+    from ..network.kit.certificates import check_certificates, expiry_lines
     from ..network.kit.engine_settings import SERVER
     from ..network.kit.kits import FILE, check_installed, kit_role, server_kit
 
@@ -66,8 +75,17 @@ def serve(
         raise SettingError(f"{kit} is the kit of {told['kit']}; the server's is beside it, in {SERVER}/")
     check_installed()
     check_certificates(kit, told, SERVER)
-    err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
-    run_engine(kit.resolve(), lambda text: err().print(text, markup=False, soft_wrap=True))
+
+    def notice(text: str) -> None:
+        err().print(text, markup=False, soft_wrap=True)
+
+    for line in expiry_lines(kit / "startup" / "server.crt"):
+        notice(f"note: {line}")
+    err().print(
+        f"serving {told['network']} on port {told['port']} for {', '.join(told['sites']) or 'sites that are admitted'}; Ctrl-C ends it",
+        style="dim",
+    )
+    run_engine(kit.resolve(), notice, Tail(kit / "log.txt", Marked("fedtailor noticed", notice)))
 
 
 @app.command()

@@ -53,7 +53,10 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
     from ..errors import SettingError
     from ..network.kit.kits import check_installed
+    from ..network.kit.site_key import take_answer
 
+    if taken := take_answer(kit):
+        say("  took {file} into {kit}", file=taken, kit=kit)
     told = _site_role(kit)
     given: dict[str, Any] = {
         "columns": _pairs(column, "--column"),
@@ -82,16 +85,18 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     check_installed()
     for line in _sandbox_lines(file.sandbox):
         _say(line)
-    from ..network.command.processes import Tail
-    from ..network.command.site_processes import LOG, Refusals, serve_site
-    from ..network.kit.certificates import check_certificates, check_server
+    from ..network.command.processes import Marked, Tail
+    from ..network.command.site_processes import LOG, REFUSED, serve_site
+    from ..network.kit.certificates import check_certificates, check_server, expiry_lines
     from ..network.site.site import DIARY
 
     check_certificates(kit, told, "site")
+    for line in expiry_lines(kit / "startup" / "client.crt"):
+        _say(f"note: {line}")
     if missing := check_server(kit, told):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
-    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Refusals(_say))
+    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Marked(REFUSED, _say))
 
     def watch() -> None:
         notes()
@@ -101,12 +106,35 @@ def join(  # noqa: PLR0917 - Typer passes all by name
 
 
 @app.command()
+def request(
+    name: Annotated[str, typer.Argument(help="The site's name in the network, such as north.", metavar="NAME")],
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The kit's folder; left out: ./NAME.")] = None,
+) -> None:
+    """Make the site's own key, which stays here, and the request that who runs the network admits."""
+    from ..network.kit.site_key import ANSWER, make_request
+
+    kit = out_folder or Path(name)
+    written = make_request(name, kit)
+    say(
+        "\n  [dim]send to who runs the network   [/] {written}\n"
+        "  [dim]put what comes back into       [/] {kit}/ [dim](its name ends with {answer})[/]\n"
+        "  [dim]then                           [/] fedtailor site join {kit} --data FILE\n"
+        "  [dim]never leaves this machine      [/] {kit}/startup/client.key\n",
+        written=written,
+        kit=kit,
+        answer=ANSWER,
+    )
+
+
+@app.command()
 def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")]) -> None:
     """Say whether the kit's certificate, this system and the server let the site take part; nothing is started or sent."""
     from ..network.kit.certificates import check_certificates, check_server
     from ..network.kit.kits import check_installed
     from ..network.kit.site_file import read_site_file
+    from ..network.kit.site_key import take_answer
 
+    take_answer(kit)
     told = _site_role(kit)
     check_installed()
     file = read_site_file(kit)

@@ -10,7 +10,8 @@ from ...errors import SettingError
 from .engine_settings import SERVER
 
 PROBE_S = 5.0  # for the server to answer, and again for what it says to our certificate
-RENEW = "make the network again at the server (fedtailor net init FILE --out FOLDER), and take the new kit from there"
+RENEW = "who runs the network renews it (fedtailor net renew NET), and what it writes for a site goes into the site's kit"
+WARN_DAYS = 30
 AUTHORITY_FILE = "rootCA.pem"
 
 
@@ -56,6 +57,15 @@ def check_certificates(kit: Path, told: dict[str, Any], role: str, now: datetime
         raise SettingError(f"{kit}: {stem}.key does not belong to {stem}.crt; copy the whole kit again from the server")
 
 
+def expiry_lines(file: Path, now: datetime | None = None) -> list[str]:
+    """Return a line if a certificate ends within WARN_DAYS."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    ends = load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    left = (ends - (now or datetime.now(UTC))).days
+    return [f"the certificate {file.name} ends in {left} days, on {ends:%Y-%m-%d}; {RENEW}"] if left < WARN_DAYS else []
+
+
 def check_server(kit: Path, told: dict[str, Any]) -> str:
     """Return why the server cannot be reached now, which may change; "" if it answers.
 
@@ -72,8 +82,12 @@ def check_server(kit: Path, told: dict[str, Any]) -> str:
         with socket.create_connection((told["server"], told["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
             shaken = True
             line.settimeout(PROBE_S / 5)  # a server that has nothing against it says nothing
-            line.recv(1)  # with TLS 1.3 the server judges our certificate after the handshake
-            return ""
+            if line.recv(1):  # with TLS 1.3 the server judges our certificate after the handshake
+                return ""
+            raise SettingError(
+                f"the server at {place} ends connections with this site's certificate: it was revoked, or has too many connections from here; ask who "
+                "runs it"
+            )
     except TimeoutError as fault:
         return "" if shaken else f"the server at {place} cannot be reached ({fault})"
     except ssl.SSLCertVerificationError as fault:

@@ -44,6 +44,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     check_installed()
     _remove_unfinished(folder)
     _check_folder(network, folder)
+    admitted = read_folder(folder)["sites"] if (folder / FILE).is_file() else []
     authority = folder / AUTHORITY
     write_private(project := authority / "project.json", json.dumps(_project(network)))  # YAML reads JSON
     authority.chmod(0o700)
@@ -60,6 +61,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
     write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
 
@@ -84,7 +86,7 @@ def kit_role(kit: Path) -> dict[str, Any]:
         SettingError: if the folder is no kit.
     """
     try:
-        told = _read(kit)
+        told = read_kit(kit)
         known = "kit" in told  # the network's own folder has none
     except (OSError, ValueError):
         known = False
@@ -93,13 +95,37 @@ def kit_role(kit: Path) -> dict[str, Any]:
     return told
 
 
+def read_folder(network: Path) -> dict[str, Any]:
+    """Return what a network's folder says of itself: network, server, port, sites and user.
+
+    Raises:
+        SettingError: if it is none.
+    """
+    try:
+        told = read_kit(network)
+        known = "kit" not in told and isinstance(told["sites"], list)
+    except (OSError, ValueError, KeyError):
+        known = False
+    if not known:
+        raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
+    return told
+
+
+def set_sites(network: Path, sites: list[str]) -> None:
+    """Write down which sites a network has, in its folder and in the kits of its server and administrator."""
+    told = {**read_folder(network), "sites": sites}
+    write_text(network / FILE, json.dumps(told) + "\n")
+    for kit in (server_kit(network), network / ADMIN):
+        write_private(kit / FILE, json.dumps({**told, "kit": kit.name}) + "\n")
+
+
 def server_kit(network: Path) -> Path:
     """Return the server's kit in a network's folder, whatever it was called when it was made."""
     old = network / OLD_SERVER
     return old if (old / FILE).is_file() else network / SERVER
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_kit(folder: Path) -> dict[str, Any]:
     """Return what is written of a network or kit, by the names of today."""
     found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
     return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
@@ -189,7 +215,7 @@ def _check_folder(network: Network, folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        told = _read(folder)
+        told = read_kit(folder)
     except (OSError, ValueError):
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
     if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
