@@ -146,6 +146,7 @@ def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: 
             clients=replace(
                 parts.clients,
                 amounts={info.id: parts.clients.amounts[info.id]},
+                differing={client: own for client, own in parts.clients.differing.items() if client == info.id},
                 folder=path / "clients" / info.id / "alone" / "clients",
             ),
             sampler=replace(parts.sampler, clients=[info], per_round=1),
