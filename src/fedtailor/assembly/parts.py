@@ -39,7 +39,7 @@ class Parts:
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)  # of clients whose LoRA has another rank
     plan: Plan | None = None
     budget: Budget | None = None  # of privacy, where a protection spends one
-    told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
+    measured_elsewhere: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
@@ -55,7 +55,7 @@ class Parts:
     def measured(self) -> list[ClientId]:
         """Clients with examples of their own to measure on."""
         here = [client for client, has in self.clients.amounts.items() if has.test or has.validation]
-        return [*here, *self.told_measured]
+        return [*here, *self.measured_elsewhere]
 
     @property
     def shares_a_part(self) -> bool:

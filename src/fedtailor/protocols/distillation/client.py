@@ -12,7 +12,7 @@ from ...interfaces import Answer, traits_of
 from ...learning.client import Client
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
-from ...learning.public_fit import row_scores, told_apart
+from ...learning.public_fit import row_scores, separability
 from ...learning.work import Trained, Training, Working
 from ...learning.worker import OnStep, Spent
 from ...messages import answer, state_of, tensors_of
@@ -63,7 +63,7 @@ class DistillationClient:
         if before is not None:
             check_loss("validation loss before training", before)
         training = Spent(worker)
-        said, extra_tokens = self._tell(recalled)
+        said, extra_tokens = self._reports(recalled)
         if said is not recalled:
             client.store.keep(asked.version, tensors_of(said))  # before it leaves: a round that is tried again says the same
         scores, scored_tokens = self._scores(asked.version + 1)
@@ -132,7 +132,7 @@ class DistillationClient:
     def _align_last(self, asked: Align) -> Working[Aligned]:
         """Align once more after the last round, keep the model in the client's folder, and return its figures.
 
-        What the client keeps between rounds is left as it was, so that a run may go on.
+        What the client keeps between rounds is left as it was, so that a run may resume.
         """
         client, worker = self.client, self.client.worker
         self._load(self._recalled(asked.version))
@@ -169,14 +169,14 @@ class DistillationClient:
                     )
                 param.copy_(own[name])
 
-    def _tell(self, kept: Kept) -> tuple[Kept, int]:
+    def _reports(self, kept: Kept) -> tuple[Kept, int]:
         """Return what the client keeps with what it says of itself in it, and the tokens that finding it took.
 
         It is found once and said again as it was: noise that is drawn again would average out, and spend privacy again.
         """
         tokens = 0
         if self.protocol.public_fit and kept.fit is None:
-            area, tokens = told_apart(self.client.worker, self.client.train, self.public.shard, client=self.client.id)
+            area, tokens = separability(self.client.worker, self.client.train, self.public.shard, client=self.client.id)
             kept = replace(kept, fit=torch.tensor([] if area is None else [area], dtype=torch.float64))
         if self.protocol.label_counts and kept.counts is None:
             kept = replace(kept, counts=torch.tensor(self._label_counts(), dtype=torch.int64))

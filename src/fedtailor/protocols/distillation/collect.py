@@ -42,7 +42,7 @@ def collect(
             row["error"] = f"{failure.kind}: {failure.mark}"
         elif said is not None:
             row |= facts_of(said, but=("version", "public_fit", "label_counts"))
-            answers[client] = replace(said, said=dict(said.said))  # a large message makes its tensors anew each time
+            answers[client] = replace(said, said=dict(said.said))  # a large message makes its tensors again each time
         rows.append(row)
     return answers, rows, failures
 
@@ -55,7 +55,7 @@ def fault_in(
     Args:
         places: logits that the round asks for.
         scored: public rows that the round asks to be scored; None: it asks for no scores.
-        counts_off: by how much the sum of label counts may differ from the number of examples: 0 where they are told without noise.
+        counts_off: by how much the sum of label counts may differ from the number of examples: 0 where they are reported without noise.
     """
     mark, examples, counts, scores = None, said.examples, said.label_counts, said.scores
     if said.version != version:

@@ -22,7 +22,7 @@ def public_figures(public: PublicSet, kept: Taught) -> dict[str, Any]:
 
 
 def _fit(public: PublicSet, kept: Taught) -> dict[str, Any]:
-    """Return what clients told of how well the public set fits: the score of each and its mean, and the distance of label counts."""
+    """Return what clients reported of how well the public set fits: the score of each and its mean, and the distance of label counts."""
     scores = {client: value.item() for client, value in kept.fits.items()}
     found: dict[str, Any] = {}
     if scores:

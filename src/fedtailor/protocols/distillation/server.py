@@ -38,7 +38,7 @@ def serve(
     rounds: int,
     wanted: Callable[[int], Sequence[str]] = lambda index: (),
 ) -> Generator[Round, None, None]:
-    """Yield after each round; what was yielded last is all that is needed to go on.
+    """Yield after each round; what was yielded last is all that is needed to resume.
 
     Raises:
         TooFewClients: if less than the quorum answered, twice.
@@ -100,7 +100,7 @@ def _fault(terms: Terms, said: Said, version: int, *, marks: Tensor | None) -> C
 def _learn(
     terms: Terms, worker: Worker, state: ServerState, answers: Answers, weights: Mapping[ClientId, float]
 ) -> tuple[ServerState, dict[str, float]]:
-    """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""
+    """Return the server's next state and the round's figures: aggregate, distil, report what the new weights say."""
     index, settings = state.version + 1, terms.settings
     kept = state_of(Taught, state.method)
     marks = kept.now
