@@ -55,7 +55,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training made of the weights that were in place; they are in place when the one who asked goes on."""
+    """What training made of the weights that were in place; they are in place when the one who asked continues."""
 
     delta: Tensors  # trained minus received, of what is exchanged and was under training
     rates: float  # sum of the learning rates of all steps
