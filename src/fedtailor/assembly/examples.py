@@ -18,7 +18,7 @@ from ..tasks.text.room import check_lengths
 from .data import client_examples, tokenize_file
 from .fits import Warn, check_sizes
 from .server_model import Models
-from .texts import ReadTexts, report_clock
+from .texts import ReadTexts, report_clock, report_unused
 
 KEPT = 256  # clients whose examples are held as tokens: with more, those of others are prepared again when it is their turn
 
@@ -100,6 +100,7 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
     check_lengths(worker.model, task, files.values(), of="the public files")
     texts.read(**files)
     texts.report(warn)
+    report_unused(task, warn)
     report_clock(job, task, models.backbone.processor, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, amount.train))  # 1 stands for what is not known yet of a client elsewhere

@@ -85,3 +85,12 @@ def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
             f"the backbone's chat template writes the date and time into prompts: in this run always {settings.clock}; for the same bits on another "
             f"day set task.clock={settings.clock}"
         )
+
+
+def report_unused(task: Task, warn: Warn) -> None:
+    """Report a template of the job's that nothing is written with."""
+    settings: Any = task
+    if getattr(task, "chat", False) and settings.template != type(settings).template:
+        warn(
+            "task.template is not used: with task.chat: true the backbone's own chat template writes the examples; leave one of both out"
+        )
