@@ -37,7 +37,7 @@ def failing(monkeypatch, client, step, how):
 
     def run_part(self, now, part, received_BLH=None):
         done = usual(self, now, part, received_BLH)
-        if self._state.id != client or now.step != step or received_BLH is not None:
+        if self._client.id != client or now.step != step or received_BLH is not None:
             return done
         if how == "vanishes":
             raise RuntimeError("out of memory")

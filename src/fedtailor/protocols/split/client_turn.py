@@ -52,7 +52,7 @@ class ClientTurn:
         worker = client.worker
         terms.check_allowed(client.id, begin.cut)
         self._terms = terms = terms.at_cut(begin.cut)
-        self._worker, self._own, self._local, self._layout = worker, client, terms.local, terms.layout
+        self._worker, self._client, self._local, self._layout = worker, client, terms.local, terms.layout
         self._sent, self._on_step = sent, on_step
         self._version, self._round, self._rate_factor = begin.version, begin.version + 1, begin.rate_factor
         recalled = state_of(Kept, client.store.recall(begin.version))
@@ -100,7 +100,7 @@ class ClientTurn:
         step, rows = self._begun, next(self._batches)
         self._begun += 1
         params = self._side.stash() if self._pipelined else self._side.params
-        now = UnderWay(step=step, batch=self._worker.batch(self._own.train, rows), params=params)
+        now = UnderWay(step=step, batch=self._worker.batch(self._client.train, rows), params=params)
         if self._reuse:
             self._under_way.append(now)
             return self._forward_once(now, rows)
@@ -124,19 +124,19 @@ class ClientTurn:
     def _forward_once(self, now: UnderWay, rows: list[int]) -> Activations:
         """Compute up to the cut what the server does not have yet, each example alone, and send that."""
         fresh = [row for row in rows if row not in self._sent]
-        sizes = self._own.train.sizes_N.tolist()
+        sizes = self._client.train.sizes_N.tolist()
         lengths = [int(sizes[row]) if row in fresh else 0 for row in rows]
         activations, labels = dict[str, Tensor](), dict[str, Tensor]()
         if fresh:
             values_NH = torch.cat([self._front_of(now, row) for row in fresh])
             activations = self._activations.write(values_NH, now.step, "activations")
-            labels = {} if self._terms.u_shaped else labels_of(self._worker.batch(self._own.train, fresh))
+            labels = {} if self._terms.u_shaped else labels_of(self._worker.batch(self._client.train, fresh))
         self._sent.update(fresh)
         return Activations(step=now.step, lengths=lengths, rows=rows, activations=activations, labels=labels)
 
     def _front_of(self, now: UnderWay, row: int) -> Tensor:
         """Return what the client's blocks make of one example, float32 [N, H] on the CPU."""
-        batch = self._worker.batch(self._own.train, [row])
+        batch = self._worker.batch(self._client.train, [row])
         with torch.no_grad():
             front = self._run(replace(now, batch=batch), self._layout.front)
         assert isinstance(front, Tensor)
@@ -186,10 +186,10 @@ class ClientTurn:
         moments = self._side.moments() if self._local.keep_optimizer else {}
         kept = tensors_of(Kept(own=home, moments=moments, lost_H=self._gradients.lost_H))
         if kept:
-            self._own.store.keep(self._version + 1, kept)
+            self._client.store.keep(self._version + 1, kept)
         return End(
             version=self._version,
-            examples=len(self._own.train),
+            examples=len(self._client.train),
             targets=self._targets,
             tokens=self._tokens,
             steps=self._step,
@@ -203,7 +203,7 @@ class ClientTurn:
         )
 
     def _run(self, now: UnderWay, part: Part, received_BLH: Tensor | None = None) -> Tensor | tuple[Tensor, int]:
-        draws = dropout_draws(self._worker.seed, self._round, self._own.id, now.step)
+        draws = dropout_draws(self._worker.seed, self._round, self._client.id, now.step)
         return self._terms.run(part, now.batch, now.params, received_BLH, draws)
 
     def _note(self, loss: float) -> None:
