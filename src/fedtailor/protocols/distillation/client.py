@@ -52,33 +52,20 @@ class DistillationClient:
         return answer_evaluation(self.client, asked)
 
     def _learn(self, asked: Learn) -> Working[Said]:
-        client, settings = self.client, self.protocol.local
-        worker = client.worker
+        client, worker = self.client, self.client.worker
         recalled = self._recalled(asked.version)
         self._load(recalled)
         measured = worker.peak.reset()
         wanted = asked.losses or ()
         measuring = Spent(worker)
-        before = worker.sample_loss(client.validation) if "before" in wanted and len(client.validation) else None
-        if before is not None:
-            check_loss("validation loss before training", before)
+        before = self._loss_before() if "before" in wanted and len(client.validation) else None
         training = Spent(worker)
         said, extra_tokens = self._reports(recalled)
         if said is not recalled:
             client.store.keep(asked.version, tensors_of(said))  # before it leaves: a round that is tried again says the same
         scores, scored_tokens = self._scores(asked.version + 1)
         aligned = yield from self._align(asked)
-        trained = yield Training(
-            worker=worker,
-            shard=client.train,
-            settings=settings,
-            round=asked.version + 1,
-            client=client.id,
-            rate_factor=asked.rate_factor,
-            optimizer=recalled.moments,
-            corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
-            on_step=self.on_step,
-        )
+        trained = yield self._training(asked, recalled.moments)
         shard = self.public.slice(asked.version + 1, asked.now)
         logits = say(worker, shard, self.wire.encode)
         seconds, peak = training.working, worker.peak.read() if measured else None
@@ -106,6 +93,27 @@ class DistillationClient:
             said=logits,
             weights=worker.tensors() if traits_of(self.protocol.aggregation).needs_weights else {},
             scores=scores,
+        )
+
+    def _loss_before(self) -> float:
+        """Return the loss of the client's model on its validation part."""
+        loss = self.client.worker.sample_loss(self.client.validation)
+        check_loss("validation loss before training", loss)
+        return loss
+
+    def _training(self, asked: Learn, moments: Tensors) -> Training:
+        """Return the training on the client's own examples."""
+        worker, settings = self.client.worker, self.protocol.local
+        return Training(
+            worker=worker,
+            shard=self.client.train,
+            settings=settings,
+            round=asked.version + 1,
+            client=self.client.id,
+            rate_factor=asked.rate_factor,
+            optimizer=moments,
+            corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
+            on_step=self.on_step,
         )
 
     def _align(self, asked: Lesson) -> Working[Trained | None]:
