@@ -22,6 +22,7 @@ report diagnoses, studies
 network
 running
 export
+planning
 assembly
 job
 protocols

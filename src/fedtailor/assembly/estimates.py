@@ -11,6 +11,7 @@ from ..protocols import Ready
 from ..protocols.personal import personal_length
 from ..records import ClientId, Cost
 from ..tensors import Tensors, count, size_bytes
+from ..tuning import written
 from .calls import shaped
 from .clients import Clients, Own
 from .examples import Examples
@@ -53,6 +54,7 @@ def sizes_of(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
+        full=written(job.tuning).every_weight,
         **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job)),
     )
 

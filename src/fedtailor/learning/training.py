@@ -36,7 +36,7 @@ def train_locally(work: Training) -> Trained:
     engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, work.optimizer)
     steps = settings.steps_per_round(len(work.shard))
-    groups = _groups(work.shard, settings, stream(worker.seed, f"{work.purpose}batches", work.round, work.client))
+    groups = step_batches(work.shard, settings, stream(worker.seed, f"{work.purpose}batches", work.round, work.client))
     losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = work.loss_of or _task_loss(worker, work.shard)
     worker.model.train()
@@ -134,7 +134,7 @@ def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group[FACTOR]
 
 
-def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
+def step_batches(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
     lengths = shard.sizes_N.tolist()
     while True:
