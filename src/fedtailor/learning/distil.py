@@ -38,7 +38,7 @@ class Fitting:
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 16  # public examples in one step
     learning_rate: LearningRate | Literal["auto"] = (
-        "auto"  # of the optimizer, which starts again in each round; auto: usual for the tuning
+        "auto"  # of the optimizer, which starts fresh in each round; auto: usual for the tuning
     )
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient; null: no clipping

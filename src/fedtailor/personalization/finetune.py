@@ -27,7 +27,7 @@ class FineTune:
     epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 8  # examples in one forward pass
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts again
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts fresh
     learning_rate: LearningRate | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
     weight_decay: Number = 0.0  # of the optimizer
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
