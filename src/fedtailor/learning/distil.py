@@ -21,7 +21,7 @@ from ..tasks.shard import Batch, TokenShard
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from .local import LocalTraining
-from .training import Trained, train_locally
+from .work import Training
 from .worker import Worker
 
 # M positions of a shard (texts, or counted tokens), N those of a batch, C classes or tokens
@@ -91,15 +91,12 @@ def distil(
     round: int,
     client: ClientId = "",
     purpose: str,
-) -> Trained:
-    """Fit the weights in place to the teacher on `shard`, and return what changed.
+) -> Training:
+    """Return the training that fits the weights in place to the teacher on `shard`.
 
     Args:
         teacher: knows the positions of `shard`, which are numbered through its rows, and within a row from left to right.
         purpose: goes in front of the names of the random streams.
-
-    Raises:
-        NotFinite: if the loss is NaN or infinite.
     """
     places_of, classes = places_in(shard), classes_of(worker)
 
@@ -110,7 +107,15 @@ def distil(
         loss = distillation_loss(logits_NC, target_N, teacher_NC, temperature=temperature, weight=weight)
         return loss, batch.tokens, len(target_N)
 
-    return train_locally(worker, shard, settings.training(), round=round, client=client, purpose=purpose, loss_of=loss_of)
+    return Training(
+        worker=worker,
+        shard=shard,
+        settings=settings.training(),
+        round=round,
+        client=client,
+        purpose=purpose,
+        loss_of=loss_of,
+    )
 
 
 def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:
