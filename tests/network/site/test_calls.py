@@ -197,3 +197,15 @@ def test_without_an_agent_the_engine_gives_no_sign_of_life(monkeypatch):
     monkeypatch.setattr("fedtailor.network.site.engine_end.ALIVE_S", 0.05)
     _nobody, theirs = pair_for_calls()
     assert EngineEnd(theirs).alive() is False
+
+
+def test_the_model_of_an_engine_that_was_killed_ends(ends, monkeypatch):
+    theirs, site, _, start = ends
+    monkeypatch.setattr(agents, "LOST_S", 0.4)
+    start()
+    theirs.send(packet(BEGIN, 7 << 32 | 1, begin(do="alive", size=0)))  # and then no word any more
+    until = time.monotonic() + 10
+    while site.stopped < 2 and time.monotonic() < until:  # once as it came, once as it is gone
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert site.stopped == 2

@@ -18,12 +18,14 @@ from typing import Any
 import psutil
 
 from .calls import SESSION_BITS, Arrived, Calls
-from .engine_end import FRESH
+from .engine_end import BEAT_S, FRESH
 from .pipe import Ended
 from .site import Site
 
 SHARE = 4  # a message may take so much of the memory that is free: one part in SHARE
 MOST_CALLS = 8  # that are worked on at the same time
+NOBODY = -1  # in the place of a session
+LOST_S = 6 * BEAT_S  # without a packet, after which the engine's process of a job counts as dead
 QUIET_S = 60.0  # between two lines about packets that are none of ours
 
 
@@ -36,11 +38,12 @@ class Agent:
         self._calls = Calls(connection, _most_bytes, self._stray)
         self._workers = ThreadPoolExecutor(MOST_CALLS)
         self._free = threading.Semaphore(MOST_CALLS)
-        self._session, self._strays, self._told_at = -1, 0, -QUIET_S
+        self._session, self._strays, self._told_at, self._heard = NOBODY, 0, -QUIET_S, time.monotonic()
 
     def work(self) -> None:
         """Answer until nobody holds the other end."""
         self._calls.put(FRESH, {"fresh": True})
+        threading.Thread(target=self._watch, daemon=True).start()
         with suppress(Ended):
             while True:
                 self.take(self._calls.get())
@@ -65,6 +68,14 @@ class Agent:
             self._begin(arrived)
         else:
             self._stray("a call that does not exist")
+
+    def _watch(self) -> None:
+        """End the job of an engine's process that gives no sign of life: it was killed, and could not say so."""
+        while True:
+            time.sleep(LOST_S / 4)
+            if self._session != NOBODY and time.monotonic() - self._heard > LOST_S:
+                self._session = NOBODY
+                self._site.stop()
 
     def _begin(self, arrived: Arrived) -> None:
         if not self._free.acquire(blocking=False):
