@@ -45,7 +45,7 @@ def job_process(kit):
 def test_jobs_on_a_network(net, capsys):
     """One network for all: starting it takes longer than a job."""
     averaging = net_job(net, PROTOCOLS["averaging"], stop__rounds=20, personalization={"kind": "ditto"})
-    place = make_world(averaging, net.folder / "world")
+    place = make_world(averaging, net.folder / "a world")  # with a space
     killed, seen = [], []
 
     def kill_after_a_round(kind, facts):
