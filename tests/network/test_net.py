@@ -1,4 +1,4 @@
-"""The whole of it: a server and two sites in processes of their own, mutual TLS on loopback, jobs handed in with the administrator's kit."""
+"""The whole of it: a server and two sites in processes of their own, mutual TLS on loopback, jobs submitted with the administrator's kit."""
 
 import json
 import shutil

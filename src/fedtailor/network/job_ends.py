@@ -17,7 +17,7 @@ class AtServer(ServerPart):
         from .server.server import Diary, work  # at the server alone: a site's engine loads nothing that trains
 
         diary = Diary()
-        self.tell(diary.answer)
+        self.register(diary.answer)
         work(line, places, diary)
 
 

@@ -42,7 +42,7 @@ class Budget:
     _file: Path | None = None
 
     def open(self, file: Path) -> None:
-        """Go on with what was spent by the run that this file belongs to, if it is there, and write there from now on.
+        """Continue with what was spent by the run that this file belongs to, if it is there, and write there from now on.
 
         Raises:
             ResumeError: if the file is damaged.
@@ -95,8 +95,8 @@ class Budget:
         """Return what is promised, for people; of so many planned rounds before a run, in which a client takes part in its share of them."""
         rounds = max(self.taken.values(), default=0) if not ahead else round(self.next.rate * ahead) or 1
         found = {"delta": f"{self.delta:.3g}", "rounds": str(rounds)}
-        told = (self.epsilon(ahead=ahead), self.epsilon_seen(rounds))
-        return [words.format(epsilon=f"{epsilon:.3g}", **found) for words, epsilon in zip(self.words, told, strict=True)]
+        spent = (self.epsilon(ahead=ahead), self.epsilon_seen(rounds))
+        return [words.format(epsilon=f"{epsilon:.3g}", **found) for words, epsilon in zip(self.words, spent, strict=True)]
 
     def summary(self) -> dict[str, Any]:
         """Return what was spent, for summary.json."""
@@ -114,14 +114,14 @@ class Budget:
         }
 
     def _write(self, file: Path) -> None:
-        told: Mapping[str, Any] = {
+        spent: Mapping[str, Any] = {
             "releases": [
                 {"noise_multiplier": each.noise_multiplier, "rate": each.rate, "count": each.count}
                 for each in _merged(self.releases)
             ],
             "clients": dict(sorted(self.taken.items())),
         }
-        write_text(file, json.dumps(told, indent=2) + "\n")
+        write_text(file, json.dumps(spent, indent=2) + "\n")
 
 
 def _merged(releases: Sequence[Release]) -> list[Release]:

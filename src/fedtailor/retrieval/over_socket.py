@@ -40,7 +40,7 @@ def ask_service(place: Path, questions: Sequence[str], top_k: int | None) -> lis
         try:
             link.request("POST", "/ask", json.dumps(body).encode(), {"Content-Type": "application/json"})
             answer = link.getresponse()
-            told = json.loads(answer.read())
+            answered = json.loads(answer.read())
         except (ConnectionRefusedError, FileNotFoundError):
             return []  # it ended without removing its socket
         except (OSError, ValueError, http.client.HTTPException) as fault:
@@ -51,6 +51,6 @@ def ask_service(place: Path, questions: Sequence[str], top_k: int | None) -> lis
             link.close()
         if answer.status != HTTPStatus.OK:
             kind = SettingError if answer.status == HTTPStatus.BAD_REQUEST else RunError
-            raise kind(f"the service at {place} says: {told['error']['message']}")
-        found.append(told)
+            raise kind(f"the service at {place} says: {answered['error']['message']}")
+        found.append(answered)
     return found

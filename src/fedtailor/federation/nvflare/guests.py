@@ -83,8 +83,8 @@ class Guests:
         """Read the list again if it has changed; one that cannot be read leaves the one before."""
         with suppress(OSError, ValueError, AttributeError, TypeError):
             if self._file is not None and (stamp := self._file.stat().st_mtime_ns) != self._stamp:
-                told = json.loads(self._file.read_text(encoding="utf-8"))
-                self._revoked = frozenset(str(number) for numbers in told.values() for number in numbers)
+                content = json.loads(self._file.read_text(encoding="utf-8"))
+                self._revoked = frozenset(str(number) for numbers in content.values() for number in numbers)
                 self._stamp = stamp
 
 

@@ -26,7 +26,7 @@ LAUNCHER = "fedtailor.network.command.site_processes"
 LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
-CALM_S = 60.0  # a process that lived so long may be started anew at once
+CALM_S = 60.0  # a process that lived so long may be started again at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
 
 
@@ -65,7 +65,7 @@ def serve(kit: Path, say: Callable[[str], None], watch: Callable[[], None] = lam
     """Run the server's engine until Ctrl-C or SIGTERM; one that dies is started again.
 
     Args:
-        say: told in a line what happens.
+        say: called with a line on what happens.
         watch: called about twice a second.
 
     Raises:
@@ -121,9 +121,9 @@ def pause_after(deaths: int, lived_s: float) -> tuple[int, float]:
     return deaths, PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
 
 
-def _check_port(told: Mapping[str, Any]) -> None:
+def _check_port(about: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], listening_address(told["server"])
+    port, place = about["port"], listening_address(about["server"])
     with socket.socket() as ours:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended server has left does not count
         try:
@@ -131,7 +131,7 @@ def _check_port(told: Mapping[str, Any]) -> None:
         except OSError as fault:
             raise RunError(
                 f"port {port} of this machine cannot be served ({fault.strerror}); end the program that uses it (ss -ltnp shows which), or make the network "
-                "anew in another folder, with another port in its file"
+                "again in another folder, with another port in its file"
             ) from None
 
 
@@ -154,7 +154,7 @@ class Tail:
     """Passes on the lines that are added to a file; called again and again."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        """Take the file, which need not be there yet, and who is told; lines that are there already are old."""
+        """Take the file, which need not be there yet, and what is called with its lines; lines that are there already are old."""
         self._path, self._say = path, say
         self._seen = path.stat().st_size if path.is_file() else 0
 
@@ -177,7 +177,7 @@ class Marked:
     MOST, MOST_CHARACTERS = 5, 300  # lines a minute
 
     def __init__(self, mark: str, say: Callable[[str], None]) -> None:
-        """Take the mark, and who is told."""
+        """Take the mark, and what is called with each line."""
         self._mark, self._say, self._since, self._count = mark, say, -60.0, 0
 
     def __call__(self, line: str) -> None:

@@ -49,7 +49,7 @@ class SiteProcesses:
     """The processes of one site; use it in a `with`, and call `look` now and then."""
 
     def __init__(self, kit: Path, say: Callable[[str], None]) -> None:
-        """Take the site's folder, and who is told in a line what happens."""
+        """Take the site's folder, and what is called with a line on what happens."""
         self._kit, self._say, self._role = kit, say, kit_role(kit)
         self._sandbox = read_site_file(kit).sandbox != "none"
         self._agent, self._engine = pair_for_calls()
@@ -150,7 +150,7 @@ def serve_site(kit: Path, say: Callable[[str], None], watch: Callable[[], None] 
     """Run a site's processes until Ctrl-C or SIGTERM.
 
     Args:
-        say: told in a line what happens.
+        say: called with a line on what happens.
         watch: called about twice a second.
 
     Raises:

@@ -77,7 +77,7 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
 
 @contextmanager
 def running(world: World, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Run a server and all sites inside the block, each in processes of its own; a server that dies is started anew, as `serve` does.
+    """Run a server and all sites inside the block, each in processes of its own; a server that dies is started again, as `serve` does.
 
     Raises:
         RunError: if they do not find one another.
@@ -107,7 +107,7 @@ def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
         while not over.wait(LOOK_S):
             if server.poll() is not None:
                 say(
-                    f"the server's engine ended with {server.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
+                    f"the server's engine ended with {server.returncode} and is started again; its last words: {_last_line(kit / 'engine.log')}"
                 )
                 server = engine_process(kit)
 

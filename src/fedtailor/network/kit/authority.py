@@ -38,7 +38,7 @@ def admit(network: Path, request_file: Path) -> Path:
     """
     from cryptography import x509
 
-    told = read_folder(network)
+    about = read_folder(network)
     try:
         request = x509.load_pem_x509_csr(request_file.read_bytes())
         name = str(request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
@@ -56,7 +56,7 @@ def admit(network: Path, request_file: Path) -> Path:
     if before is not None and before.certificate.public_key() == request.public_key() and revoked:
         raise SettingError(f"the key of {name} was revoked; the site makes another one with fedtailor site request")
     answer = _issue(network, name, request.public_key(), before)
-    set_sites(network, sorted({*told["sites"], name}))
+    set_sites(network, sorted({*about["sites"], name}))
     return answer
 
 
@@ -87,8 +87,8 @@ def revoke(network: Path, name: str) -> Path:
     if found is None:
         raise SettingError(f"{name!r} is no site of this network; its sites are {', '.join(read_folder(network)['sites'])}")
     file = server_kit(network) / "local" / REVOKED
-    told = revoked_numbers(network)
-    write_private(file, json.dumps({**told, name: sorted({*told.get(name, []), *found.numbers})}, indent=2) + "\n")
+    about = revoked_numbers(network)
+    write_private(file, json.dumps({**about, name: sorted({*about.get(name, []), *found.numbers})}, indent=2) + "\n")
     return file
 
 
@@ -100,8 +100,8 @@ def issued(network: Path, name: str) -> Issued | None:
     if record.is_file():
         from cryptography.x509 import load_pem_x509_certificate
 
-        told = json.loads(record.read_text(encoding="utf-8"))
-        return Issued(certificate=load_pem_x509_certificate(told["certificate"].encode()), numbers=told["numbers"])
+        about = json.loads(record.read_text(encoding="utf-8"))
+        return Issued(certificate=load_pem_x509_certificate(about["certificate"].encode()), numbers=about["numbers"])
     return Issued(certificate=_read(first), numbers=numbers) if numbers else None
 
 
@@ -121,7 +121,7 @@ def _issue(network: Path, name: str, key: Any, before: Issued | None) -> Path:
     from cryptography import x509
 
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
-    certificate, told = _sign(network, subject(name), key, [names]), read_folder(network)
+    certificate, about = _sign(network, subject(name), key, [names]), read_folder(network)
     numbers = [*(before.numbers if before else []), number(certificate)]
     record = {"certificate": _pem(certificate), "numbers": numbers}
     write_private(network / AUTHORITY / ADMITTED / f"{name}.json", json.dumps(record))
@@ -131,8 +131,8 @@ def _issue(network: Path, name: str, key: Any, before: Issued | None) -> Path:
     content = {
         "certificate": _pem(certificate),
         "authority": _state(network)["root_cert"],
-        "network": {"network": told["network"], "server": told["server"], "port": told["port"], "kit": name},
-        "engine": _engine(told, name),
+        "network": {"network": about["network"], "server": about["server"], "port": about["port"], "kit": name},
+        "engine": _engine(about, name),
     }
     write_text(answer, json.dumps(content, indent=2) + "\n")
     return answer
@@ -164,13 +164,13 @@ def _extensions(certificate: "Certificate") -> list[Any]:
     return [each.value for each in certificate.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
 
 
-def _engine(told: dict[str, Any], name: str) -> dict[str, Any]:
+def _engine(about: dict[str, Any], name: str) -> dict[str, Any]:
     """Return NVFlare's settings of a site, as its own tool writes them."""
-    service = {"target": f"{told['server']}:{told['port']}", "scheme": "tcp"}
+    service = {"target": f"{about['server']}:{about['port']}", "scheme": "tcp"}
     files = {"ssl_private_key": "client.key", "ssl_cert": "client.crt", "ssl_root_cert": "rootCA.pem"}
     return {
         "format_version": 2,
-        "servers": [{"name": told["network"], "service": service, "identity": SERVER}],
+        "servers": [{"name": about["network"], "service": service, "identity": SERVER}],
         "client": {**files, "fqsn": name, "is_leaf": True, "connection_security": "mtls"},
     }
 

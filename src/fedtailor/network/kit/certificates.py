@@ -15,11 +15,11 @@ WARN_DAYS = 30
 AUTHORITY_FILE = "rootCA.pem"
 
 
-def check_certificates(kit: Path, told: dict[str, Any], role: str, now: datetime | None = None) -> None:
+def check_certificates(kit: Path, about: dict[str, Any], role: str, now: datetime | None = None) -> None:
     """Raise SettingError, with the remedy, unless the kit's certificate is valid now, is of its federation, and has its key beside it.
 
     Args:
-        told: what the kit says of itself; see `kits.kit_role`.
+        about: what the kit says of itself; see `kits.kit_role`.
         role: "server" or "site".
         now: for tests; else this machine's clock.
     """
@@ -51,7 +51,7 @@ def check_certificates(kit: Path, told: dict[str, Any], role: str, now: datetime
         ours.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         raise SettingError(
-            f"{kit}: the certificate is of another federation than the kit's {AUTHORITY_FILE}; copy the whole kit of {told['network']} again from the server"
+            f"{kit}: the certificate is of another federation than the kit's {AUTHORITY_FILE}; copy the whole kit of {about['network']} again from the server"
         ) from None
     if key.public_key() != ours.public_key():
         raise SettingError(f"{kit}: {stem}.key does not belong to {stem}.crt; copy the whole kit again from the server")
@@ -66,20 +66,20 @@ def expiry_lines(file: Path, now: datetime | None = None) -> list[str]:
     return [f"the certificate {file.name} ends in {left} days, on {ends:%Y-%m-%d}; {RENEW}"] if left < WARN_DAYS else []
 
 
-def check_server(kit: Path, told: dict[str, Any]) -> str:
+def check_server(kit: Path, about: dict[str, Any]) -> str:
     """Return why the server cannot be reached now, which may change; "" if it answers.
 
     Raises:
         SettingError: if the server is of another federation, or does not take this site's certificate.
     """
-    startup, place = kit / "startup", f"{told['server']}:{told['port']}"
+    startup, place = kit / "startup", f"{about['server']}:{about['port']}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # NVFlare's servers are all named "server"; the authority is the federation's own
     context.load_verify_locations(startup / AUTHORITY_FILE)
     context.load_cert_chain(startup / "client.crt", startup / "client.key")
     shaken = False
     try:
-        with socket.create_connection((told["server"], told["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
+        with socket.create_connection((about["server"], about["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
             shaken = True
             line.settimeout(PROBE_S / 5)  # a server that has nothing against it says nothing
             if line.recv(1):  # with TLS 1.3 the server judges our certificate after the handshake

@@ -37,7 +37,9 @@ def check_installed() -> None:
     except PackageNotFoundError:  # a copy that was not installed
         found = "unknown"
     if not found.startswith(f"{RELEASE}."):
-        raise NetworkMissing(f"jobs on many machines need NVFlare {RELEASE}, and {found} is installed: {INSTALL} installs the right one")
+        raise NetworkMissing(
+            f"jobs on many machines need NVFlare {RELEASE}, and {found} is installed: {INSTALL} installs the right one"
+        )
 
 
 def make_kits(network: Network, folder: Path) -> list[Path]:
@@ -68,7 +70,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         else:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
-    write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    write_text(folder / FILE, json.dumps(_description(network)) + "\n")
     set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
@@ -94,13 +96,13 @@ def kit_role(kit: Path) -> dict[str, Any]:
         SettingError: if the folder is no kit.
     """
     try:
-        told = read_kit(kit)
-        known = "kit" in told  # the network's own folder has none
+        about = read_kit(kit)
+        known = "kit" in about  # the network's own folder has none
     except (OSError, ValueError):
         known = False
     if not known:
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
-    return told
+    return about
 
 
 def read_folder(network: Path) -> dict[str, Any]:
@@ -110,21 +112,21 @@ def read_folder(network: Path) -> dict[str, Any]:
         SettingError: if it is none.
     """
     try:
-        told = read_kit(network)
-        known = "kit" not in told and isinstance(told["sites"], list)
+        about = read_kit(network)
+        known = "kit" not in about and isinstance(about["sites"], list)
     except (OSError, ValueError, KeyError):
         known = False
     if not known:
         raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
-    return told
+    return about
 
 
 def set_sites(network: Path, sites: list[str]) -> None:
     """Write down which sites a network has, in its folder and in the kits of its server and administrator."""
-    told = {**read_folder(network), "sites": sites}
-    write_text(network / FILE, json.dumps(told) + "\n")
+    about = {**read_folder(network), "sites": sites}
+    write_text(network / FILE, json.dumps(about) + "\n")
     for kit in (server_kit(network), network / ADMIN):
-        write_private(kit / FILE, json.dumps({**told, "kit": kit.name}) + "\n")
+        write_private(kit / FILE, json.dumps({**about, "kit": kit.name}) + "\n")
 
 
 def server_kit(network: Path) -> Path:
@@ -190,7 +192,7 @@ def _project(network: Network) -> dict[str, Any]:
     }
 
 
-def _told(network: Network) -> dict[str, Any]:
+def _description(network: Network) -> dict[str, Any]:
     return {
         "network": network.name,
         "server": network.host,
@@ -201,10 +203,10 @@ def _told(network: Network) -> dict[str, Any]:
 
 
 def _describe(network: Network, kit: Path, name: str) -> None:
-    told = _told(network)
+    about = _description(network)
     if name not in (SERVER, OLD_SERVER, ADMIN):
-        del told["sites"], told["user"]
-    write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+        del about["sites"], about["user"]
+    write_private(kit / FILE, json.dumps({**about, "kit": name}) + "\n")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -223,11 +225,11 @@ def _check_folder(network: Network, folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        told = read_kit(folder)
+        about = read_kit(folder)
     except (OSError, ValueError):
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
-    if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
+    if (about["network"], about["server"], about["port"]) != (network.name, network.host, network.port):
         raise SettingError(
-            f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
+            f"{folder} is of network {about['network']} with its server at {about['server']}:{about['port']}, asked for was {network.name} at "
             f"{network.host}:{network.port}; certificates name the server, so take a new folder with --out"
         )

@@ -56,19 +56,22 @@ def read_network(path: Path) -> Network:
     Raises:
         SettingError: if the file is missing or wrong.
     """
-    told = read_yaml_file(path, "the file of a network", tip="write one with server: HOST and sites: [NAME, ...]")
-    if not isinstance(told, Mapping):
+    content = read_yaml_file(path, "the file of a network", tip="write one with server: HOST and sites: [NAME, ...]")
+    if not isinstance(content, Mapping):
         raise SettingError(f"{path}: a network is a mapping; write server: HOST and sites: [NAME, ...]")
-    strange = sorted(set(map(str, told)) - {"name", "server", "port", "sites"})
+    strange = sorted(set(map(str, content)) - {"name", "server", "port", "sites"})
     if strange:
         if new := new_name("network", strange[0]):
             raise SettingError(f"{path}: {new}")
         raise SettingError(f"{path}: {strange[0]} is no setting of a network; known are name, server, port, sites")
-    sites = told.get("sites", [])
+    sites = content.get("sites", [])
     if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
         raise SettingError(f"{path}: sites is a list of names; got {sites!r}")
     return Network(
-        name=told.get("name", path.stem), host=told.get("server", "localhost"), port=told.get("port", PORT), sites=tuple(sites)
+        name=content.get("name", path.stem),
+        host=content.get("server", "localhost"),
+        port=content.get("port", PORT),
+        sites=tuple(sites),
     )
 
 

@@ -55,14 +55,14 @@ def take_answer(kit: Path) -> str:
             )
         return ""
     answer = found[-1]
-    told = _read_answer(kit, answer)
+    answered = _read_answer(kit, answer)
     startup = kit / "startup"
-    if (startup / "client.crt").is_file() and (startup / "client.crt").read_text(encoding="utf-8") == told["certificate"]:
+    if (startup / "client.crt").is_file() and (startup / "client.crt").read_text(encoding="utf-8") == answered["certificate"]:
         return ""
-    write_text(startup / "rootCA.pem", told["authority"])
-    write_text(startup / "fed_client.json", json.dumps(told["engine"]))
-    write_text(startup / "client.crt", told["certificate"])
-    write_private(kit / FILE, json.dumps(told["network"]) + "\n")
+    write_text(startup / "rootCA.pem", answered["authority"])
+    write_text(startup / "fed_client.json", json.dumps(answered["engine"]))
+    write_text(startup / "client.crt", answered["certificate"])
+    write_private(kit / FILE, json.dumps(answered["network"]) + "\n")
     return answer.name
 
 
@@ -81,16 +81,16 @@ def _read_answer(kit: Path, answer: Path) -> dict[str, Any]:
     from cryptography.x509 import load_pem_x509_certificate
 
     try:
-        told: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        certificate = load_pem_x509_certificate(told["certificate"].encode())
-        load_pem_x509_certificate(told["authority"].encode())
+        answered: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        certificate = load_pem_x509_certificate(answered["certificate"].encode())
+        load_pem_x509_certificate(answered["authority"].encode())
         key = load_pem_private_key((kit / "startup" / "client.key").read_bytes(), None)
-        {**told["engine"], **told["network"]}
+        {**answered["engine"], **answered["network"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise SettingError(f"{answer} cannot be read ({type(fault).__name__}: {fault}); ask for it again") from None
     if key.public_key() != certificate.public_key():
         raise SettingError(f"{answer} is for another key than that of {kit}; send {_request_in(kit)}")
-    return told
+    return answered
 
 
 def _request_in(kit: Path) -> str:

@@ -51,7 +51,7 @@ class Calls:
     """One side of the connection: messages are sent from many threads and read by one."""
 
     def __init__(self, connection: socket.socket, most_bytes: Callable[[], int], stray: Callable[[str], None]) -> None:
-        """Take the connection, how many bytes may be under way at most, and who is told of packets that are none of ours."""
+        """Take the connection, how many bytes may be under way at most, and what is called with a line on packets that are none of ours."""
         self._connection, self._most_bytes, self._stray = connection, most_bytes, stray
         self._arriving: dict[int, _Arriving] = {}
         self._sending = threading.Lock()
