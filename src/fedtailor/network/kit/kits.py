@@ -31,16 +31,12 @@ class NetworkMissing(JobError):
 
 def check_installed() -> None:
     """Raise NetworkMissing if NVFlare is not there, or another release than the one whose inner parts we replace."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import version
     from importlib.util import find_spec
 
     if find_spec("nvflare") is None:
         raise NetworkMissing(f"jobs on many machines need NVFlare, which is not installed: {INSTALL}; all else works without it")
-    try:
-        found = version("nvflare")
-    except PackageNotFoundError:  # a copy that was not installed
-        found = "unknown"
-    if not found.startswith(f"{RELEASE}."):
+    if not (found := version("nvflare")).startswith(f"{RELEASE}."):
         raise NetworkMissing(
             f"jobs on many machines need NVFlare {RELEASE}, and {found} is installed: {INSTALL} installs the right one"
         )
