@@ -18,7 +18,7 @@ import torch
 
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.flare import CollabLine, ServerPart
-from fedtailor.federation.nvflare.line import Places, Told
+from fedtailor.federation.nvflare.line import Places, Plain
 from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec
 from fedtailor.network.site.agent import Agent
 from fedtailor.protection import Encoded, Gate
@@ -104,11 +104,11 @@ def one(federation: NetFederation, sent: Message) -> tuple[float, Message]:
 class EchoSite:
     """Answers each message with one of the kind's own form."""
 
-    def open(self, told: Told, *, again: bool = False) -> Told:
+    def open(self, told: Plain, *, again: bool = False) -> Plain:
         """Take part in any job."""
         return {"info": {}}
 
-    def answer(self, ticket: str, data: Encoded) -> tuple[Told, Encoded]:
+    def answer(self, ticket: str, data: Encoded) -> tuple[Plain, Encoded]:
         """Answer with tensors of the same sizes each time."""
         asked = GATE.enter_client(data)
         facts = figures() if asked.kind == "empty" else {}

@@ -49,25 +49,27 @@ class Agent:
                 self.take(self._calls.get())
 
     def take(self, arrived: Arrived) -> None:
-        """Answer one call, or have a worker do it."""
-        if (
-            session := arrived.call >> SESSION_BITS
-        ) != self._session:  # another process of the engine's: what the one before left is over
+        """Answer one call, or have a worker do it. Who opens a job takes the place of who did before, which may end later, and is not heard any more."""
+        do, session = arrived.head.get("do"), arrived.call >> SESSION_BITS
+        if do == "open" and not arrived.fault and session != self._session:
             self._session = session
             self._calls.forget_others(session)
             self._site.stop()
-        do = arrived.head.get("do")
+        if session == self._session:
+            self._heard = time.monotonic()
         if arrived.fault:
             self._stray(f"a message that is too large, or one too many ({arrived.fault})")
             self._calls.put(arrived.call, {"failure": ["refused", arrived.fault]})
         elif do == "alive":
             self._calls.put(arrived.call, {"alive": True})
+        elif do not in ("open", "answer", "forget", "stop"):
+            self._stray("a call that does not exist")
+        elif session != self._session:
+            self._calls.put(arrived.call, {"failure": ["refused", "NotOpened"]})
         elif do == "forget":
             self._site.forget(str(arrived.head.get("ticket")))
-        elif do in ("open", "answer", "stop"):
-            self._begin(arrived)
         else:
-            self._stray("a call that does not exist")
+            self._begin(arrived)
 
     def _watch(self) -> None:
         """End the job of an engine's process that gives no sign of life: it was killed, and could not say so."""
