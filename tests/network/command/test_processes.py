@@ -43,7 +43,7 @@ def test_a_port_that_another_program_has_is_said_and_the_engine_is_not_started(t
     monkeypatch.setattr(processes, "engine_process", started.append)
     with socket.create_server(("localhost", 0)) as other:
         port = other.getsockname()[1]
-        (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": port}))
+        (tmp_path / "network.json").write_text(json.dumps({"network": "n", "kit": "server", "server": host, "port": port}))
         with pytest.raises(RunError, match=f"port {port} of this machine cannot be served"):
             processes.serve(tmp_path, print)
     assert started == []
@@ -80,7 +80,7 @@ def test_a_server_listens_where_it_was_named_if_that_is_this_machine(tmp_path, m
     started = []
     monkeypatch.setattr(processes.socket, "getaddrinfo", resolve)
     monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.append(command))
-    (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": 8102}))
+    (tmp_path / "network.json").write_text(json.dumps({"network": "n", "kit": "server", "server": host, "port": 8102}))
     processes.engine_process(tmp_path)
     module = started[0].index(processes.LISTENER)
     assert started[0][module + 1 : module + 3] == [address, f"{processes.ENGINE}server.server_train"]
