@@ -30,7 +30,7 @@ personalization
 aggregation, protection, learning, retrieval
 prompting
 tasks, tuning, models, data
-ledger
+ledger, privacy
 interfaces, run_files
 messages
 metrics

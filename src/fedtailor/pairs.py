@@ -35,6 +35,7 @@ WORDS: Mapping[str, Word] = {
     "same-factors": Word(section="aggregation", means="keeps the factors of the shared adapter from round to round"),
     "whole-words": Word(section="protection", means="leaves updates as numbers that add up"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
+    "home-noised": Word(section="personalization", means="trains nothing without noise before the shared weights"),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),
 }
 

@@ -13,7 +13,8 @@ from ..ledger import Sizes
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
-from ..protection import Budget, Gate, make_gate
+from ..privacy import RunBudget
+from ..protection import Gate, make_gate
 from ..protocols import Ready
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
@@ -43,7 +44,7 @@ class Parts:
     own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
     plan: Plan | None = None
-    budget: Budget | None = None  # of privacy, where a protection spends one
+    budget: RunBudget | None = None  # of privacy, where a protection spends one
     told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def worker_of(self, client: ClientId) -> Worker:

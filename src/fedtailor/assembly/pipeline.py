@@ -24,6 +24,7 @@ from .estimates import own_sizes, sizes_of
 from .examples import prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, tell_what_is_missing
 from .parts import Parts
+from .private import private_budget
 from .protected import budget_of, coins_of, plan_of, settled, summed_protocol
 from .public import known_examples, load_public
 from .server_model import Models, load_models
@@ -74,7 +75,7 @@ def assemble(
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
-    budget = budget_of(job, plan, warn)
+    budget = budget_of(job, plan, warn) or private_budget(job, plan, divided, examples.states, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
     protocol = ready_protocol(settings, _bench(job, models.worker, divided, public=public, cuts=cuts, warn=warn))
     protocol.check_models(models.worker, models.own_workers)

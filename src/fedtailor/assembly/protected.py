@@ -6,7 +6,7 @@ from ..errors import SettingError
 from ..interfaces import Checking, OnSum, Plan
 from ..job import Job
 from ..job.together import check_job
-from ..protection import Budget, Spending, noise
+from ..privacy import RunBudget, Spending, noise
 from ..protocols import Settings
 from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
@@ -39,7 +39,7 @@ def settled(given: Job, warn: Warn) -> Job:
     return job
 
 
-def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
+def budget_of(job: Job, plan: Plan, warn: Warn) -> RunBudget | None:
     """Return what counts the privacy that a run spends; None if nothing in the job spends any.
 
     Raises:
@@ -58,15 +58,16 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
     return spending[0].budget(plan)
 
 
-def coins_of(budget: Budget | None) -> Coins | None:
+def coins_of(budget: RunBudget | None) -> Coins | None:
     """Return the coins that draw the clients of a round, where who takes part must stay secret; every throw is charged."""
-    if budget is None:
+    if budget is None or budget.coin is None:
         return None
+    coin = budget.coin
 
     def charge(round: int, asked: list[ClientId]) -> None:
         budget.charge(asked)
 
-    return Coins(toss=lambda: noise.coin(budget.next.rate, noise.system_bytes), drawn=charge)
+    return Coins(toss=lambda: noise.coin(coin, noise.system_bytes), drawn=charge)
 
 
 def summed_protocol(job: Job, protocol: Settings, plan: Plan, warn: Warn) -> Settings:

@@ -72,13 +72,10 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield what protects clients, and what a run of all planned rounds spends of its privacy budget."""
-    if not job.protection:
-        return
-    yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
+    if job.protection:
+        yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
     if parts.budget is not None:
-        rounds = parts.job.stop.rounds
-        yield "privacy", "; ".join(parts.budget.sentences(ahead=rounds))
-        yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
+        yield from parts.budget.says(parts.job.stop.rounds)
 
 
 def _learning_rate(job: "Job", parts: "Parts") -> str:
@@ -143,8 +140,8 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
     flops = sum(cost.train_flops for cost in costs.values()) * share
     asked = (
         f"{parts.sampler.per_round} of {len(costs)} clients"
-        if parts.budget is None
-        else f"each of {len(costs)} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
+        if parts.budget is None or parts.budget.coin is None
+        else f"each of {len(costs)} clients with probability {parts.budget.coin:.3g}, drawn in secret"
     )
     yield "asked a round", f"{asked}, for {rounds} rounds at most"
     work = "training" if parts.protocol.trains else "scoring"

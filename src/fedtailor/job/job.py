@@ -172,8 +172,8 @@ class Job(BaseModel):
         decided = {
             name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
         }
-        for protection in self.protection:
-            decided |= protection.settles(self) if isinstance(protection, Settling) else {}
+        for part in (*self.protection, self.protocol.local.privacy):
+            decided |= part.settles(self) if isinstance(part, Settling) else {}
         return self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
 
     def replace(self, name: str, value: object) -> "Job":

@@ -18,6 +18,7 @@ from ..run_files import read_json_file
 from ..storage import put_in_place, sha256_of, writing
 from ..tasks.shard import Shard
 from ..tensors import Tensors
+from .private.client import PrivateClient
 
 HASHES = "states.json"  # of the files of a client's state, by version
 PART = "//"  # between the name of a part of a client's state and that of a tensor
@@ -34,6 +35,7 @@ class ClientState:
     test: Shard
     folder: Path | None = None
     brief: dict[str, Any] = field(default_factory=dict)  # what it holds for the length of a round, in memory and nowhere else
+    private: PrivateClient | None = None  # its DP-SGD, where the job asks for it
     _memory: dict[int, Tensors] = field(default_factory=dict)
     _listed: dict[str, list[str]] | None = None  # as in HASHES, once it was read
     _sure: set[int] = field(default_factory=set)  # versions whose files are known to be whole

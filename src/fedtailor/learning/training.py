@@ -18,6 +18,7 @@ from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
 from ..tensors import Lazy, Tensors, check_finite, clone, subtract
 from .local import LocalTraining
+from .private.client import PrivateClient
 from .recompute import recomputing
 from .worker import OnStep, Worker
 
@@ -54,11 +55,11 @@ def train_locally(
     purpose: str = "",
     loss_of: LossOf | None = None,
     on_step: OnStep | None = None,
+    private: PrivateClient | None = None,
 ) -> Trained:
     """Train the weights in place on `shard` for one round and return what changed.
 
     The draws (order of examples, dropout) depend on the worker's seed, the purpose, the round and the client alone.
-
     Args:
         rate_factor: share of the learning rate that holds in this round.
         optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
@@ -69,6 +70,7 @@ def train_locally(
             the delta is made of the weights in place when it is asked for. None: a copy is made first, and the delta at once.
         purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
         loss_of: the loss on some rows of `shard`; None: the task's own.
+        private: draws units and adds noise in the place of the usual batches and gradients.
 
     Raises:
         Diverged: if a loss or, after the last step, a weight is NaN, infinite or too large; the weights in place are then of no use.
@@ -78,10 +80,11 @@ def train_locally(
     start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, optimizer or {})
-    steps = settings.steps_per_round(len(shard))
+    steps = settings.steps_per_round(len(shard)) if private is None else private.schedule.steps
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
     losses, tokens, targets, rates = [], 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
+    noised = None if private is None else private.steps(worker.model, shard, params, loss_of, settings.batch_size)
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
@@ -92,9 +95,13 @@ def train_locally(
         for step in range(steps):
             rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             set_rate(engine, rate)
-            loss, seen, counted = _step(
-                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
-            )
+            if noised is None:
+                loss, seen, counted = _step(
+                    params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+                )
+            else:
+                loss, seen, counted = noised(), 0, 0
+                _finish(params, engine, corrections)
             check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
@@ -203,12 +210,23 @@ def _step(
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)
     )  # a sum over all batches becomes their mean
+    _finish(params, engine, corrections, clip_norm=clip_norm)
+    return total / targets, tokens, targets
+
+
+def _finish(
+    params: dict[str, nn.Parameter],
+    engine: torch.optim.Optimizer,
+    corrections: Sequence[Correction],
+    *,
+    clip_norm: float | None = None,
+) -> None:
+    """Correct the gradients in place, shorten them if asked, and take the optimizer's step."""
     for correct in corrections:
         correct(params)
     if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        torch.nn.utils.clip_grad_norm_([param for param in params.values() if param.grad is not None], clip_norm)
     engine.step()
-    return total / targets, tokens, targets
 
 
 def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:

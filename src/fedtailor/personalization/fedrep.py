@@ -4,9 +4,9 @@ Source: Collins et al., 2021, arXiv:2102.07078, algorithm 1: some steps on the h
 is chosen by name, as in FedPer; the shared weights take as many steps as `protocol.local` says, and not one epoch always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..learning.training import Trained
 from ..limits import Epochs, LearningRate, Steps
@@ -20,6 +20,7 @@ from .technique import Personal, Turn
 class FedRep:
     """Named weights stay with each client, which trains them first, and then the shared ones."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"home-noised": False}
     kind: Literal["fedrep"] = "fedrep"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
     home_epochs: Epochs | None = None  # passes over the training part for the home weights; null: as protocol.local

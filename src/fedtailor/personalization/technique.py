@@ -11,6 +11,7 @@ from torch import nn
 from ..interfaces import Aggregation, Tuning
 from ..learning.client import ClientState
 from ..learning.local import LocalTraining
+from ..learning.private.client import PrivateClient
 from ..learning.training import Correction, Trained, train_locally
 from ..learning.worker import OnStep, Worker
 from ..pairs import USUAL_NEEDS, Need
@@ -61,6 +62,7 @@ class Turn:
             beside=beside,
             received=self.shared if self.worker.lean else None,
             purpose="",
+            private=self.state.private,
         )
 
     def train_own(
@@ -84,6 +86,7 @@ class Turn:
         beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
         received: Tensors | None = None,
+        private: PrivateClient | None = None,
     ) -> Trained:
         trained = train_locally(
             self.worker,
@@ -99,6 +102,7 @@ class Turn:
             received=received,
             purpose=purpose,
             on_step=self.on_step,
+            private=private,
         )
         self.done.append(trained)
         return trained

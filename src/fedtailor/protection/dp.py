@@ -24,11 +24,11 @@ import torch
 from ..errors import SettingError
 from ..interfaces import Aggregation, Crossing, Plan
 from ..limits import ClientCount, Number
+from ..privacy import noise as secret
+from ..privacy.accountant import LEAST_DELTA, LEAST_NOISE, Release, noise_for
+from ..privacy.budget import Budget
 from ..records import Message
 from ..tensors import norm
-from . import noise as secret
-from .accountant import LEAST_DELTA, LEAST_NOISE, Release, noise_for
-from .budget import Budget
 from .noised_mean import Adaptive, NoisedMean
 
 FEWEST = 3  # clients

@@ -10,7 +10,7 @@ from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
 from ..printable import printable
-from ..protection import BUDGET_FILE
+from ..privacy import BUDGET_FILE
 from ..protocols.rounds.counts import CountedFederation, reported
 from ..records import ClientId
 from .folder import RunFolder

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -45,6 +46,8 @@ class AveragingClient:
 
     def _train(self, asked: Train) -> Trained:
         worker, state, local = self.worker, self.state, self.settings.local
+        if state.private is not None:
+            state.private.begin()
         recalled = state.recall(asked.version)
         own, kept_own = kept_control(recalled, asked.control), own_of(recalled)
         worker.load(asked.shared, home=kept_own if worker.home else None)
@@ -71,11 +74,8 @@ class AveragingClient:
         return Trained(
             version=asked.version,
             examples=len(state.train),
-            targets=trained.targets,
-            tokens=sum(each.tokens for each in turn.done),
+            **(_work(turn, trained) if state.private is None else _private_work(state, turn)),
             steps=sum(len(each.losses) for each in turn.done),
-            first_loss=trained.losses[0],
-            last_loss=trained.losses[-1],
             seconds=seconds,
             peak_bytes=peak,
             scale=scales_of(asked.shared, worker.tuning.scale(worker.model)) or None,
@@ -132,6 +132,32 @@ class AveragingClient:
         loss = self.worker.sample_loss(self.state.validation)
         check_loss(f"validation loss {moment} training", loss)
         return loss
+
+
+def _work(turn: Turn, trained: LocallyTrained) -> dict[str, Any]:
+    """Return what local training says of its examples."""
+    return {
+        "targets": trained.targets,
+        "tokens": sum(each.tokens for each in turn.done),
+        "first_loss": trained.losses[0],
+        "last_loss": trained.losses[-1],
+    }
+
+
+def _private_work(state: ClientState, turn: Turn) -> dict[str, Any]:
+    """Return the same where nothing may be said of single examples: what does not depend on which were drawn, and what was spent.
+
+    Tokens are those of as many examples of mean length as steps draw on average, to two digits; losses are left out.
+    """
+    assert state.private is not None
+    schedule, budget = state.private.schedule, state.private.budget
+    tokens = float(state.train.sizes_N.double().mean()) * schedule.batch * sum(len(each.losses) for each in turn.done)
+    return {
+        "targets": schedule.batch * schedule.steps,
+        "tokens": int(float(f"{tokens:.1e}")),
+        "epsilon": budget.epsilon(),
+        "epsilon_next": budget.epsilon(ahead=1),
+    }
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

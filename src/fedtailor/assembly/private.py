@@ -1,0 +1,119 @@
+"""DP-SGD of a job's clients: their units, their steps, and what is said of it before a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..data.divide import Divided
+from ..errors import DataError, SettingError
+from ..interfaces import Plan
+from ..job import Job
+from ..learning.client import ClientState
+from ..learning.local import LocalTraining
+from ..learning.private.client import BUDGET_FILE, PrivateClient, units_of
+from ..learning.private.settings import NAME, DpSgd, Schedule
+from ..privacy import ReportedBudget
+from ..records import ClientId
+from .fits import Warn
+
+LITTLE = 3.0  # noise over signal of a client's run beyond which little is learned from it alone
+
+
+def private_budget(
+    job: Job, plan: Plan, divided: Divided, states: Mapping[ClientId, ClientState], warn: Warn
+) -> ReportedBudget | None:
+    """Give each client its DP-SGD, and return what counts the privacy that a run spends by it; None if the job asks for none.
+
+    Raises:
+        SettingError: if a client has too few units, or settings do not go together.
+        DataError: if a row does not say whose it is.
+    """
+    settings = job.protocol.local.privacy
+    if settings is None:
+        return None
+    _check(job)
+    clients = []
+    for state in states.values():
+        if len(state.train):
+            state.private = private_client(settings, job.protocol.local, divided, state, rounds=plan.rounds, warn=warn)
+            clients.append(state.private)
+    worst = min(clients, key=lambda client: client.schedule.units, default=None)
+    largest = max(clients, key=lambda client: client.schedule.units, default=None)
+
+    def words(rounds: int) -> list[str]:
+        if worst is None:
+            return [
+                f"epsilon is at most {settings.epsilon:g} at delta {settings.delta:g} for {settings.unit_name} of a client: each counts for itself"
+            ]
+        return worst.budget.sentences() if worst.budget.releases else worst.budget.sentences(ahead=rounds)
+
+    def planned() -> Sequence[tuple[str, str]]:
+        return [("noise", _noise(worst, largest, plan))] if worst and largest else []
+
+    if worst is not None and (ratio := worst.schedule.ratio(plan.values)) > LITTLE:
+        warn(
+            f"{NAME}: over the run the noise of client {worst.id!r} is {ratio:.2g} times as long as all its clipped gradients together can be; beyond "
+            f"{LITTLE:g} little is learned; take fewer weights, more units a step, or a larger epsilon"
+        )
+    return ReportedBudget(delta=settings.delta, most=settings.epsilon, words=words, planned=planned)
+
+
+def private_client(
+    settings: DpSgd, local: LocalTraining, divided: Divided, state: ClientState, *, rounds: int, warn: Warn
+) -> PrivateClient:
+    """Return one client's DP-SGD; `rounds` are planned."""
+    units, left = units_of(_values(divided, state, settings.column), len(state.train), most_rows=settings.most_rows)
+    if left:
+        warn(
+            f"{NAME}: {left} examples of client {state.id!r} are left out: they are beyond the first {settings.most_rows} of their {settings.column!r} "
+            "(most_rows)"
+        )
+    batch = local.batch_size * local.accumulate
+    settings.check_client(state.id, len(units), batch)
+    schedule = Schedule(settings=settings, units=len(units), batch=batch, steps=local.steps_per_round(len(units)), rounds=rounds)
+    file: Path | None = None if state.folder is None else state.folder / BUDGET_FILE
+    return PrivateClient(id=state.id, schedule=schedule, units=units, file=file)
+
+
+def _values(divided: Divided, state: ClientState, column: str | None) -> list[object] | None:
+    """Return whose each row of a client's training part is; None if each is its own."""
+    if column is None:
+        return None
+    dropped = {name for name, _ in state.train.dropped}
+    kept = [example for example in divided.train[state.id] if example.id not in dropped]
+    if len(kept) != len(state.train):
+        raise SettingError(
+            f"{NAME}: unit: {{column: {column}}} is for data whose rows are examples, and running text is cut into blocks; choose unit: example, "
+            "which hides one block"
+        )
+    for example in kept:
+        if example.fields.get(column) in (None, ""):
+            known = ", ".join(sorted(example.fields))
+            raise DataError(
+                f"{NAME}: example {example.id} of client {state.id!r} has no {column!r}, so nobody knows whose it is; it has {known}; fill the column, or "
+                "choose another one (unit: {column: …}) or unit: example"
+            )
+    return [example.fields[column] for example in kept]
+
+
+def _check(job: Job) -> None:
+    """Raise SettingError, naming the pair, if a setting of the job would undo the promise."""
+    if getattr(job.protocol, "weights", "") == "targets":
+        raise SettingError(
+            f"{NAME} does not go with protocol.weights: targets: how many targets a client has seen depends on the examples that it drew; choose "
+            "examples or uniform"
+        )
+    if any(getattr(part, "kind", "") == "dp" for part in job.protection):
+        raise SettingError(
+            f"{NAME} does not go with protection: dp: one budget hides examples and the other clients, and they are counted apart; keep one of them"
+        )
+
+
+def _noise(worst: PrivateClient, largest: PrivateClient, plan: Plan) -> str:
+    """Return how large the noise is, and how it compares with the signal."""
+    least, most = worst.schedule, largest.schedule
+    ratio = least.ratio(plan.values)
+    return (
+        f"{least.noise_multiplier:.4g} clips in each of {least.steps * least.rounds} steps of client {worst.id} (rate {least.rate:g}), "
+        f"{most.noise_multiplier:.4g} of {largest.id}; over the run {ratio:.2g} times as long as all clipped gradients of a client together can be, "
+        f"{ratio / plan.expected**0.5:.2g} times in the mean of {plan.expected:g} clients"
+    )
