@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from fedtailor.federation.nvflare.engine import NetFederation
-from fedtailor.federation.nvflare.flare import CollabLine, HubPart, SitePart
+from fedtailor.federation.nvflare.flare import CollabLine, ServerPart, SitePart
 from fedtailor.federation.nvflare.line import Packed, Places, Told
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec
@@ -52,7 +52,7 @@ def figures() -> dict[str, int]:
     return {"rss": psutil.Process().memory_info().rss, "threads": threading.active_count()}
 
 
-class EchoHub(HubPart):
+class EchoServer(ServerPart):
     """Exchanges messages and notes how long each takes."""
 
     def work(self, line: CollabLine, places: Places) -> None:
@@ -85,7 +85,7 @@ def soak(federation: NetFederation, minutes: float) -> dict[str, Any]:
         _, told = one(federation, message("step" if count % 2 else "empty", FORMS["step" if count % 2 else "empty"][0]))
         count += 1
         if time.monotonic() >= due and count % 2:
-            rows.append({"exchanges": count, "hub": figures(), "site": dict(told.facts)})
+            rows.append({"exchanges": count, "server": figures(), "site": dict(told.facts)})
             due += minutes
     return {"exchanges": count, "minutes": minutes, "rows": rows}
 

@@ -1,4 +1,4 @@
-"""Runs a job of exchange_parts on a network of one site on this machine, and returns what its hub found."""
+"""Runs a job of exchange_parts on a network of one site on this machine, and returns what its server found."""
 
 import json
 import os
@@ -11,11 +11,12 @@ from typing import Any
 
 from relay import through
 
-from fedtailor.federation.nvflare.administration import Hub
+from fedtailor.federation.nvflare.administration import ServerSession
 from fedtailor.network.command import job_folder
 from fedtailor.network.command.world import World, free_port, running
 from fedtailor.network.kit import engine_settings
-from fedtailor.network.kit.kits import ADMIN, Network, kit_role, make_kits
+from fedtailor.network.kit.kits import kit_role, make_kits
+from fedtailor.network.kit.network_file import ADMIN, Network
 
 SITE = "site-1"
 
@@ -24,11 +25,11 @@ def found_by(settings: dict[str, Any], link: Mapping[str, float] | None = None) 
     """Carry the job with these settings out; return what it left.
 
     Args:
-        link: of the relay between hub and site; none if left out.
+        link: of the relay between server and site; none if left out.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    engine_settings.OURS.update({engine_settings.SERVER: "exchange_parts.EchoHub", "site": "exchange_parts.EchoSite"})
+    engine_settings.OURS.update({engine_settings.SERVER: "exchange_parts.EchoServer", "site": "exchange_parts.EchoSite"})
     with tempfile.TemporaryDirectory(prefix="net-exchange-") as place:
         network = Network(name="exchange", port=free_port(), sites=(SITE,))
         make_kits(network, Path(place) / "net")
@@ -39,11 +40,11 @@ def found_by(settings: dict[str, Any], link: Mapping[str, float] | None = None) 
 
 def _carry_out(settings: dict[str, Any], place: Path) -> dict[str, Any]:
     kit = place / "net" / ADMIN
-    with Hub(kit, kit_role(kit)["user"]) as hub:
-        job = hub.submit(job_folder.job_folder(place / "job", settings, [SITE]), "exchange")
-        while not (status := hub.status(job)).startswith("FINISHED"):
+    with ServerSession(kit, kit_role(kit)["user"]) as server:
+        job = server.submit(job_folder.job_folder(place / "job", settings, [SITE]), "exchange")
+        while not (status := server.status(job)).startswith("FINISHED"):
             time.sleep(2)
-        left = next(hub.fetch(job, place / "left").rglob("found.json"), None)
+        left = next(server.fetch(job, place / "left").rglob("found.json"), None)
         if left is None:
             words = [path.read_text(errors="replace")[-3000:] for path in (place / "net").rglob("log.txt")]
             raise RuntimeError(f"the job left nothing ({status}): {words}")

@@ -1,6 +1,6 @@
 """How long an exchange with a site takes, without any computing: an empty one, 0.26 MB each way (a split step), 100 MB one way.
 
-A hub and a site in processes of their own, mutual TLS on loopback; both gates, packing and the engine are in it, the pipe to the model's process
+A server and a site in processes of their own, mutual TLS on loopback; both gates, packing and the engine are in it, the pipe to the model's process
 is not. With --round-trip-ms and --mbit a relay stands between them.
 
 Usage: net_exchange.py [--times 200] [--round-trip-ms 0] [--mbit 0]. About 1 minute.

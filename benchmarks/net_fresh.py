@@ -37,10 +37,10 @@ def fresh(typed: "Typed") -> dict[str, object]:
     """Carry a job out on a network that is made for it."""
     job = tiny_job(typed.folder, rounds=3)
     (typed.folder / "job.yaml").write_text(job.to_yaml())
-    (typed.folder / "hospitals.yaml").write_text(f"hub: localhost\nport: {free_port()}\nsites: [{', '.join(SITES)}]\n")
+    (typed.folder / "hospitals.yaml").write_text(f"server: localhost\nport: {free_port()}\nsites: [{', '.join(SITES)}]\n")
     typed.began = time.monotonic()
     typed.run("net", "init", "hospitals.yaml")
-    typed.leave("net", "serve", "hospitals/hub")
+    typed.leave("net", "serve", "hospitals/server")
     for site in SITES:
         typed.leave("site", "join", f"hospitals/{site}", "--data", f"{site}.jsonl", "--backbone", "tiny-llama=tiny-llama")
     typed.until(lambda shown: "site-1" in shown and "not connected" not in shown, "net", "status", "hospitals")

@@ -1,12 +1,12 @@
 """Kill -9 of each kind of process of a network at random moments: does the run end well, how soon is it noticed, what is lost?
 
-A hub and two sites run by the commands that people type, with mutual TLS on loopback. A job of 6 rounds on a tiny model (averaging with
+A server and two sites run by the commands that people type, with mutual TLS on loopback. A job of 6 rounds on a tiny model (averaging with
 personal weights, or another protocol) is handed in again and again; at a moment drawn over the whole of it (also while it is handed in and
 opened), something is killed: a site's training child, its job process, the whole site (started anew 5 s later, as a machine would),
-the hub's job process, or the hub's server. A run ended well if its adapter has the bits of an undisturbed run; if a client's update is missing
+the server's job process, or the server's main process. A run ended well if its adapter has the bits of an undisturbed run; if a client's update is missing
 from a round, those of a local run in which that client fails in that round. Anything else is told, and the exit code is 1.
 
-Usage: net_kill.py [--times 5] [--seed 0] [--kinds child site-job site hub-job hub] [--protocol averaging]. About 1 minute a kill.
+Usage: net_kill.py [--times 5] [--seed 0] [--kinds child site-job site server-job server] [--protocol averaging]. About 1 minute a kill.
 """
 
 import argparse
@@ -33,13 +33,18 @@ from fedtailor.errors import FedtailorError
 from fedtailor.interfaces import Federation
 from fedtailor.network.command.submit import run_on
 from fedtailor.network.command.world import wait_until_up
-from fedtailor.network.kit.kits import HUB
+from fedtailor.network.kit.engine_settings import SERVER
 from fedtailor.records import ClientFailure, ClientId, Message, Reply, Traffic
 from fedtailor.running import carry_out
 from fedtailor.running.engine import local_federation
 
-KINDS = ("child", "site-job", "site", "hub-job", "hub")
-MODULES = {"child": "network.model_process", "site-job": "worker_process", "hub-job": "runner_process", "hub": "server_train"}
+KINDS = ("child", "site-job", "site", "server-job", "server")
+MODULES = {
+    "child": "network.model_process",
+    "site-job": "worker_process",
+    "server-job": "runner_process",
+    "server": "server_train",
+}
 OVER = "over before it was killed"
 REBOOT_S = 5.0  # until a killed site is started again
 SIGNS = {"child": ("failure",), "site": ("failure", "warning")}  # events that tell that a kill was noticed; else a warning
@@ -125,7 +130,7 @@ class Kill:
         return {**told, **lost_work(out), "missing": sorted(lost), "well": same, "result": "same bits" if same else "OTHER BITS"}
 
     def _kill(self, due: float) -> None:
-        name = HUB if self.kind.startswith("hub") else self.site
+        name = SERVER if self.kind.startswith("server") else self.site
         self.over.wait(max(0.0, due - time.monotonic()))
         while not self.over.is_set():
             if self.kind == "site":

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     found = found_by({"minutes": parser.parse_args().minutes})
     growth = {}
-    for end in ("hub", "site"):
+    for end in ("server", "site"):
         for what in ("rss", "threads"):
             seen = [row[end][what] for row in found["rows"]]
             third = max(1, len(seen) // 3)  # the first third warms up

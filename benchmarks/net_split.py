@@ -1,6 +1,6 @@
 """Split learning over links near and far: seconds a round, bytes and failures, pipelined or not, against the cost model.
 
-MiniLM on Banking77, cut in the middle, labels with the server; a hub and one site in processes of their own, with a relay between them that delays
+MiniLM on Banking77, cut in the middle, labels with the server; a server and one site in processes of their own, with a relay between them that delays
 and slows. The cost model (`fedtailor cut`) gets the speed of this machine as it measures it, the link's rate, and as latency the link's round
 trip and what `net_exchange.py` found for an empty exchange. Seconds are those from the end of the first round to the end of the last but one:
 nothing is evaluated between.
@@ -35,7 +35,7 @@ EXCHANGE_S = 0.0053  # an empty one on loopback, both gates and packing in it (n
 
 @dataclass(frozen=True)
 class Link:
-    """What lies between the hub and the site."""
+    """What lies between the server and the site."""
 
     round_trip_ms: float
     mbit: float  # each way

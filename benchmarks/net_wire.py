@@ -1,13 +1,13 @@
-"""Looks for private text and for paths of a site in all that leaves it, and in all that the hub keeps, also after faults at the site.
+"""Looks for private text and for paths of a site in all that leaves it, and in all that the server keeps, also after faults at the site.
 
-A hub and two sites in processes of their own, mutual TLS on loopback, a tiny job of each protocol. Every row of the sites holds a word that
+A server and two sites in processes of their own, mutual TLS on loopback, a tiny job of each protocol. Every row of the sites holds a word that
 stands nowhere else; their kits and data lie under folders with such names. During a job of averaging a site's folder is made unusable (its process then
 fails with a text that names a path); a last job fails while the site reads a label that holds the word.
 Looked through for these words, and for the token ids of the private one:
 
 - what both ends hand to the engine and get from it, recorded by subclasses of the two job classes (`wire_parts`), which the product has not
-- what passes a relay between the hub and a site: bytes of TLS
-- every file in the kits of hub and administrator, and in the run folders that arrived, tables and archives unpacked
+- what passes a relay between the server and a site: bytes of TLS
+- every file in the kits of server and administrator, and in the run folders that arrived, tables and archives unpacked
 
 Usage: net_wire.py [--protocols averaging distillation split]. About 3 minutes.
 """
@@ -34,7 +34,8 @@ from fedtailor.errors import FedtailorError
 from fedtailor.network.command.submit import run_on
 from fedtailor.network.command.world import World, make_world, running
 from fedtailor.network.kit import engine_settings
-from fedtailor.network.kit.kits import ADMIN, HUB
+from fedtailor.network.kit.engine_settings import SERVER
+from fedtailor.network.kit.network_file import ADMIN
 
 WORD, PLACE = "Zanzibarquux", "innermost-5d2b"  # in every row; in every path of a site
 BAD = SITES[0]
@@ -55,7 +56,7 @@ def look(protocols: list[str], folder: Path) -> dict[str, Any]:
     """Return what was looked through, and where one of the words was."""
     os.environ |= {"WIRE_RECORD": str(folder / "record"), "OMP_NUM_THREADS": "1"}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    engine_settings.OURS.update({engine_settings.SERVER: "wire_parts.RecordedHubEnd", "site": "wire_parts.RecordedSiteEnd"})
+    engine_settings.OURS.update({engine_settings.SERVER: "wire_parts.RecordedServerEnd", "site": "wire_parts.RecordedSiteEnd"})
     (folder / "record").mkdir()
     jobs = [private_job(folder, protocol) for protocol in protocols]
     world = make_world(jobs[0], folder / "net")
@@ -72,7 +73,7 @@ def look(protocols: list[str], folder: Path) -> dict[str, Any]:
         refused = Job.from_dict({**jobs[0].to_dict(), "base": str(folder), "task": labels, **plain})
         ended["a label that is none"] = carry_out(with_columns(refused, world), world, folder / "run-refused")
     words = [WORD.encode(), PLACE.encode(), token_ids(folder / "tiny-llama")]
-    places = [folder / "record", folder / "capture", world.folder / HUB, world.folder / ADMIN, *folder.glob("run-*")]
+    places = [folder / "record", folder / "capture", world.folder / SERVER, world.folder / ADMIN, *folder.glob("run-*")]
     files = sorted(file for path in places for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     site = b"".join(file.read_bytes() for file in (folder / PLACE / BAD).rglob("*") if file.is_file())
     logs = b"".join(file.read_bytes() for file in (folder / PLACE / BAD).glob("runs/*/log.txt"))

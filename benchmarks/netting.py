@@ -1,4 +1,4 @@
-"""A network on this machine as people run it: the commands for hub and sites in processes of their own, on a tiny job."""
+"""A network on this machine as people run it: the commands for server and sites in processes of their own, on a tiny job."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from fedtailor import Job
 from fedtailor.network.command.world import World, make_world, wait_until_up
-from fedtailor.network.kit.kits import HUB
+from fedtailor.network.kit.engine_settings import SERVER
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import save_tiny
@@ -72,9 +72,9 @@ class Net:
         self._commands: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        """Run the command of the hub or of a site."""
+        """Run the command of the server or of a site."""
         kit = str(self.world.folder / name)
-        words = ["net", "serve", kit] if name == HUB else ["site", "join", kit]
+        words = ["net", "serve", kit] if name == SERVER else ["site", "join", kit]
         with (self.world.folder / f"{name}.out").open("ab") as log:
             self._commands[name] = subprocess.Popen(
                 [sys.executable, "-m", "fedtailor.cli", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -102,7 +102,7 @@ class Net:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that the commands are ended, too
         try:
-            for name in (HUB, *self.world.network.sites):
+            for name in (SERVER, *self.world.network.sites):
                 self.start(name)
             wait_until_up(self.world)
             yield
@@ -111,7 +111,7 @@ class Net:
 
     def _stop(self) -> None:
         """End all commands, sites first."""
-        for name in sorted(self._commands, key=lambda name: name == HUB):
+        for name in sorted(self._commands, key=lambda name: name == SERVER):
             self._commands[name].send_signal(signal.SIGTERM)
         for command in self._commands.values():
             command.wait()
@@ -119,7 +119,7 @@ class Net:
 
 @contextmanager
 def network(job: Job, folder: Path) -> Iterator[Net]:
-    """Run a hub and the sites of a job by the commands that people type."""
+    """Run a server and the sites of a job by the commands that people type."""
     net = Net(make_world(job, folder))
     with net.running():
         yield net

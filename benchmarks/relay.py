@@ -82,7 +82,7 @@ async def serve(listen: int, to: int, lines: tuple[Line, Line], capture: Path | 
 
 @contextmanager
 def through(site_kit: Path, *, round_trip_ms: float = 0.0, mbit: float = 0.0, capture: Path | None = None) -> Iterator[None]:
-    """Run a relay in a process of its own, inside the block, and let a site's kit reach its hub through it.
+    """Run a relay in a process of its own, inside the block, and let a site's kit reach its server through it.
 
     Args:
         mbit: millions of bits a second each way; 0: as fast as it can.

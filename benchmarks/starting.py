@@ -22,12 +22,12 @@ try:
 except ModuleNotFoundError:  # 540d97f
     import fedtailor.network.kits as kits
 role = kits.kit_role
-def and_the_hub(kit):
+def and_the_server(kit):
     found = role(kit)
-    from fedtailor.federation.nvflare.administration import Hub
-    Hub.__init__ = lambda self, *rest: os._exit(0)
+    from fedtailor.federation.nvflare.administration import ServerSession
+    ServerSession.__init__ = lambda self, *rest: os._exit(0)
     return found
-kits.kit_role = and_the_hub
+kits.kit_role = and_the_server
 main(["net", "status", sys.argv[1]])
 """
 FIRST_STEP = """

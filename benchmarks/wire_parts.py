@@ -9,8 +9,8 @@ from fedtailor.federation.nvflare.flare import CollabLine
 from fedtailor.federation.nvflare.line import Packed, Places, Told
 from fedtailor.federation.nvflare.packing import unpack
 from fedtailor.messages import decode
-from fedtailor.network.job_ends import AtHub, AtSite
-from fedtailor.network.server.server import HubLine
+from fedtailor.network.job_ends import AtServer, AtSite
+from fedtailor.network.server.server import ServerLine
 from fedtailor.network.site.site import Site
 from fedtailor.records import ClientId
 
@@ -42,11 +42,11 @@ def _readable(told: Any) -> Any:
 
 
 class RecordedLine:
-    """The hub's line to the sites."""
+    """The server's line to the sites."""
 
-    def __init__(self, line: HubLine) -> None:
+    def __init__(self, line: ServerLine) -> None:
         """Take the true line."""
-        self._line, self._record = line, Record("hub")
+        self._line, self._record = line, Record("server")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
@@ -84,8 +84,8 @@ class RecordedSite:
         return answer
 
 
-class RecordedHubEnd(AtHub):
-    """The hub's end."""
+class RecordedServerEnd(AtServer):
+    """The server's end."""
 
     def work(self, line: CollabLine, places: Places) -> None:
         """Carry the job out over the recorded line."""

@@ -1,4 +1,4 @@
-"""Two sites and a hub: their folders, a job, and a line between them that needs no network."""
+"""Two sites and a server: their folders, a job, and a line between them that needs no network."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ from fedtailor.federation.nvflare.line import Places
 from fedtailor.network.command.job_folder import settings_of
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
-from fedtailor.network.server import server as hub
+from fedtailor.network.server import server
 from fedtailor.network.site.site import Site
 
 SITES = ("site-1", "site-2")
 ALL = Policy(
-    protocols=("averaging", "distillation", "split"), tell=("examples", "figures", "public-fit", "labels"), min_examples=1
+    protocols=("averaging", "distillation", "split"), reports=("examples", "figures", "public-fit", "labels"), min_examples=1
 )
 LOCAL = {"learning_rate": 0.02, "batch_size": 4}
 
@@ -86,24 +86,24 @@ def net_job(net, protocol, **sections):
     return type(job).from_dict({**job.to_dict(), "base": str(net.folder), "data": data, "clients": clients})
 
 
-def at_hub(job, line, folder, run="run", **settings):
-    """Carry the job out as the hub does; return how it ended, the run folder and the events."""
+def at_server(job, line, folder, run="run", **settings):
+    """Carry the job out as the server does; return how it ended, the run folder and the events."""
     return handed_in({**settings_of(job), "run": run, **settings}, line, folder)
 
 
 def handed_in(settings, line, folder):
-    """Do at a hub in `folder` what was handed in."""
-    places = Places(kit=folder / "hub", job=folder / "hub" / "job", settings=folder / "hub" / "settings")
+    """Do at a server in `folder` what was handed in."""
+    places = Places(kit=folder / "server", job=folder / "server" / "job", settings=folder / "server" / "settings")
     for place in (places.job, places.settings):
         place.mkdir(parents=True, exist_ok=True)
-    (places.settings / hub.SETTINGS).write_text(json.dumps(settings))
-    diary = hub.Diary()
-    hub.work(line, places, diary)
-    outcome = json.loads((places.job / hub.OUTCOME).read_text())
+    (places.settings / server.SETTINGS).write_text(json.dumps(settings))
+    diary = server.Diary()
+    server.work(line, places, diary)
+    outcome = json.loads((places.job / server.OUTCOME).read_text())
     return SimpleNamespace(
         ended=outcome["ended"],
         text=outcome.get("text", ""),
-        folder=places.job / hub.RUN,
+        folder=places.job / server.RUN,
         events=diary.events,
         sites=outcome.get("sites"),
     )

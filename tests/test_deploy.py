@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fedtailor.network.kit.kits import PORT
+from fedtailor.network.kit.network_file import PORT
 
 ROOT = Path(__file__).parents[1]
 UNITS = sorted((ROOT / "deploy").glob("*.service"))
@@ -137,7 +137,7 @@ def test_nothing_is_copied_into_the_image_but_what_is_installed():
 def test_commands_in_comments_exist(file):
     comments = "\n".join(line.lstrip("# ") for line in file.read_text().splitlines() if line.startswith("#"))
     typed = TYPED.findall(comments)
-    assert typed or file.name == "fedtailor-hub.service"
+    assert typed or file.name == "fedtailor-server.service"
     for line in typed:
         parse(line.split()[1:])
 

@@ -39,7 +39,7 @@ yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
 pairs
-errors, limits, printable, units
+errors, limits, printable, units, old_names
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
 PLACE = {name: (floor, idea) for floor, line in enumerate(LINES) for idea, names in enumerate(line) for name in names}

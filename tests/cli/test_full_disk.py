@@ -107,13 +107,13 @@ def test_a_search_for_a_prompt_and_its_export(fedtailor, tmp_path, sweep, tiny_b
 @needs_engine
 def test_kits_of_a_network(fedtailor, tmp_path, sweep):
     file, out = tmp_path / "net.yaml", tmp_path / "net"
-    file.write_text("{hub: localhost, sites: [north]}")
+    file.write_text("{server: localhost, sites: [north]}")
 
     def after(code, where):
         assert code == 2, where
         code, _, said = fedtailor("net", "init", file, "--out", out)
         assert code == 0, f"{where}\nthen: {said}"
-        for kit in ("hub", "admin", "north"):
+        for kit in ("server", "admin", "north"):
             assert kit_role(out / kit)["kit"] == kit, where
             assert (out / kit).stat().st_mode & 0o077 == 0, where
 

@@ -10,7 +10,7 @@ def kit(tmp_path):
     """Return a site's kit without certificates."""
     folder = tmp_path / "north"
     folder.mkdir()
-    told = {"network": "hospitals", "hub": "hub.example.org", "port": 8102, "kit": "north"}
+    told = {"network": "hospitals", "server": "server.example.org", "port": 8102, "kit": "north"}
     (folder / "network.json").write_text(json.dumps(told))
     (tmp_path / "own.jsonl").write_text('{"notes": "a", "report": "b"}\n')
     return folder
@@ -20,18 +20,18 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
     data = kit.parent / "own.jsonl"
     code, out, _ = fedtailor("site", "join", kit, "--data", data, "--column", "input=notes", "--rounds", 5, "--only-write")
     assert code == 0
-    assert "north of network hospitals, hub at hub.example.org:8102" in out
+    assert "north of network hospitals, server at server.example.org:8102" in out
     assert "at most 5 rounds a run" in out
-    assert "does not tell label-counts" in out
+    assert "does not report label-counts" in out
     assert "does not take a backbone" in out
     file = json.loads((kit / "local" / "fedtailor.json").read_text())
     assert (file["data"], file["columns"], file["policy"]["rounds"]) == ([str(data)], {"input": "notes"}, 5)
     code, out, _ = fedtailor("site", "join", kit, "--permit", "split", "--test-share", 0, "--gigabytes", 0.5, "--only-write")
     assert code == 0
-    assert file["policy"]["backbone_from_hub"] is False
-    for given, wanted in (["--backbone-from-hub"], True), ([], True), (["--no-backbone-from-hub"], False):
+    assert file["policy"]["backbone_from_server"] is False
+    for given, wanted in (["--backbone-from-server"], True), ([], True), (["--no-backbone-from-server"], False):
         assert fedtailor("site", "join", kit, *given, "--only-write")[0] == 0
-        assert json.loads((kit / "local" / "fedtailor.json").read_text())["policy"]["backbone_from_hub"] is wanted
+        assert json.loads((kit / "local" / "fedtailor.json").read_text())["policy"]["backbone_from_server"] is wanted
     again = json.loads((kit / "local" / "fedtailor.json").read_text())
     assert again["policy"]["protocols"] == ["split"]
     assert again["policy"]["bytes_per_day"] == 500_000_000
@@ -49,11 +49,13 @@ def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
         (["site", "join", "KIT", "--only-write"], "say where your examples are"),
         (["site", "join", "KIT", "--data", "nowhere.jsonl", "--only-write"], "there is no such file"),
         (["site", "join", "KIT", "--data", "DATA", "--column", "input", "--only-write"], "is not NAME=VALUE"),
-        (["site", "join", "KIT", "--data", "DATA", "--tell", "names", "--only-write"], "policy.tell names 'names'"),
+        (["site", "join", "KIT", "--data", "DATA", "--reports", "names", "--only-write"], "policy.reports names 'names'"),
         (["site", "join", "KIT", "--data", "DATA", "--rounds", "0", "--only-write"], "policy.rounds is a whole number from 1"),
         (["site", "join", "KIT", "--data", "DATA", "--test-share", "1", "--only-write"], "test_share is a share"),
         (["site", "join", "DATA", "--data", "DATA", "--only-write"], "is no kit"),
-        (["site", "join", "HUB", "--data", "DATA", "--only-write"], "is the hub's kit, and no site's"),
+        (["site", "join", "KIT", "--tell", "examples"], "fedtailor site join: --tell is now called --reports; use that name"),
+        (["site", "join", "KIT", "--no-backbone-from-hub"], "now called --no-backbone-from-server"),
+        (["site", "join", "SERVER", "--data", "DATA", "--only-write"], "is the server's kit, and no site's"),
         (
             ["site", "join", "KIT", "--data", "DATA", "--permit", "avergaing", "--only-write"],
             "policy.protocols names 'avergaing'",
@@ -72,9 +74,11 @@ def test_what_is_wrong_is_said_before_anything_is_done(  # noqa: PLR0917
 ):
     monkeypatch.setattr("fedtailor.network.command.submit.check_installed", lambda: None)
     monkeypatch.setattr("fedtailor.network.kit.kits.check_installed", lambda: None)
-    (kit.parent / "hub").mkdir()
-    (kit.parent / "hub" / "network.json").write_text(json.dumps({**json.loads((kit / "network.json").read_text()), "kit": "hub"}))
-    places = {"KIT": kit, "HUB": kit.parent / "hub", "DATA": kit.parent / "own.jsonl", "JOB": write_job()}
+    (kit.parent / "server").mkdir()
+    (kit.parent / "server" / "network.json").write_text(
+        json.dumps({**json.loads((kit / "network.json").read_text()), "kit": "server"})
+    )
+    places = {"KIT": kit, "SERVER": kit.parent / "server", "DATA": kit.parent / "own.jsonl", "JOB": write_job()}
     code, _, err = fedtailor(*(places.get(word, word) for word in words))
     assert code == 2
     assert told in " ".join(err.split())

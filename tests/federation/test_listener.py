@@ -15,7 +15,8 @@ from nvflare.fuel.f3.drivers.net_utils import parse_url
 
 from fedtailor.federation.nvflare import listener
 from fedtailor.network.command.world import free_port
-from fedtailor.network.kit.kits import Network, make_kits
+from fedtailor.network.kit.kits import make_kits
+from fedtailor.network.kit.network_file import Network
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def served(kits, monkeypatch):
     monkeypatch.setattr(tcp_driver, "TcpStreamServer", tcp_driver.TcpStreamServer)  # put back afterwards
     monkeypatch.setattr(listener, "HANDSHAKE_S", 1.0)
     listener.install("127.0.0.1")
-    startup, port = kits / "hub" / "startup", free_port()
+    startup, port = kits / "server" / "startup", free_port()
     certificates = {
         "ca_cert": startup / "rootCA.pem",
         "server_cert": startup / "server.crt",

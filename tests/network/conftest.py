@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from jobs import tiny_rows
-from nets import SITES, DirectLine, at_hub, write_site
+from nets import SITES, DirectLine, at_server, write_site
 from zygote import Zygote
 
 from fedtailor.network.command import submitted as handed
@@ -34,7 +34,7 @@ def net(tmp_path, tiny_backbone_folder, zygote, monkeypatch):
     (tmp_path / "public.jsonl").write_text("".join(json.dumps(row) + "\n" for row in public))
     line = DirectLine(kits)
     yield SimpleNamespace(
-        folder=tmp_path, kits=kits, line=line, backbone=tiny_backbone_folder, run=lambda job: at_hub(job, line, tmp_path)
+        folder=tmp_path, kits=kits, line=line, backbone=tiny_backbone_folder, run=lambda job: at_server(job, line, tmp_path)
     )
     line.close()
 
@@ -45,12 +45,12 @@ def hand_in(tmp_path, monkeypatch, make_job):
     for name in ("POLL_S", "STATUS_S", "SITES_S"):
         monkeypatch.setattr(handed, name, 0.0)
 
-    def play(hub, without=(), expected=()):
+    def play(server, without=(), expected=()):
         events = []
         settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
         watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
         one = handed.Handed(
-            hub, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run", expected=expected
+            server, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run", expected=expected
         )
         return one, events
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import torch
-from nets import PROTOCOLS, at_hub, net_job, same_adapter
+from nets import PROTOCOLS, at_server, net_job, same_adapter
 
 from fedtailor.federation.nvflare import packing
 from fedtailor.federation.nvflare.engine import NetFederation
@@ -137,7 +137,7 @@ def carry_out(net, monkeypatch):
         line = InProcessLine(net.kits)
         line.deed = None if deed is None else Once(protocol, deed)
         job = net_job(net, PROTOCOLS[protocol], stop__rounds=3, evaluation={"every": 3, "generate": {"max_new_tokens": 2}})
-        done = at_hub(job, line, net.folder / name)
+        done = at_server(job, line, net.folder / name)
         assert (done.ended, done.text) == ("done", "")
         failures = [(facts["client"], facts["round"], facts["text"]) for kind, facts in done.events if kind == "failure"]
         return done, failures

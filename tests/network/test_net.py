@@ -1,4 +1,4 @@
-"""The whole of it: a hub and two sites in processes of their own, mutual TLS on loopback, jobs handed in with the administrator's kit."""
+"""The whole of it: a server and two sites in processes of their own, mutual TLS on loopback, jobs handed in with the administrator's kit."""
 
 import json
 import shutil
@@ -21,7 +21,8 @@ from fedtailor.network.command.push import push_on
 from fedtailor.network.command.submit import run_on
 from fedtailor.network.command.world import free_port, make_world, running
 from fedtailor.network.kit.engine_settings import SERVER
-from fedtailor.network.kit.kits import Network, last_reported, make_kits
+from fedtailor.network.kit.kits import last_reported, make_kits
+from fedtailor.network.kit.network_file import Network
 from fedtailor.running import run
 
 pytestmark = [
@@ -54,7 +55,7 @@ def test_jobs_on_a_network(net, capsys):
             killed.append(process.pid)
             process.kill()
 
-    with running(place, lambda text: print(text, file=sys.stderr)):  # so that a failure shows whether the hub died
+    with running(place, lambda text: print(text, file=sys.stderr)):  # so that a failure shows whether the server died
         for name, protocol in PROTOCOLS.items():
             job = net_job(net, protocol, stop__rounds=1)
             local = run(job, out=net.folder / f"local-{name}")
@@ -94,11 +95,13 @@ def test_jobs_on_a_network(net, capsys):
         assert time.monotonic() - events["done"] < 60  # a call to a dead site does not hold the job's end up
         assert done.summary["clients"]["failed"] == ["site-2"]
         assert "resume" not in events
-    hub = " ".join(
-        path.read_text(errors="replace") for path in (place.folder / "hub").rglob("*") if path.suffix in {".log", ".txt", ".json"}
+    server = " ".join(
+        path.read_text(errors="replace")
+        for path in (place.folder / "server").rglob("*")
+        if path.suffix in {".log", ".txt", ".json"}
     )
-    assert "serves" not in hub  # a word of every example
-    assert str(place.folder / "site-1") not in hub
+    assert "serves" not in server  # a word of every example
+    assert str(place.folder / "site-1") not in server
 
 
 PUSHED = "large"  # 60 MB in 20 pieces: long enough to be killed under way
@@ -152,7 +155,7 @@ def test_a_backbone_is_pushed_and_goes_on_after_its_receiver_was_killed(net):
             push_on(place.folder, str(backbone), sites=["site-9"])
         assert [row["state"] for row in push_on(place.folder, str(backbone))] == ["refused", "refused"]
         for kit in kits.values():
-            change_site(kit, policy={"backbone_from_hub": True})
+            change_site(kit, policy={"backbone_from_server": True})
         file = kits["site-1"] / "backbones" / f".{PUSHED}.arriving" / "model.safetensors"
         threading.Thread(target=kill_in_the_middle, args=(kits["site-1"], file, events, killed), daemon=True).start()
         rows = push_on(place.folder, str(backbone), watcher=lambda *event: events.append(event))
@@ -192,15 +195,15 @@ def self_signed(startup):
     (startup / "client.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
-def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_path):
-    from fedtailor.federation.nvflare.administration import Hub
+def test_nobody_gets_in_without_a_certificate_of_the_servers_in_its_own_name(tmp_path):
+    from fedtailor.federation.nvflare.administration import ServerSession
 
     folder = tmp_path / "n"
     make_kits(Network(name="n", port=free_port(), sites=("a", "b", "c")), folder)
     for name in ("client.crt", "client.key"):
         shutil.copyfile(folder / "b" / "startup" / name, folder / "a" / "startup" / name)
     self_signed(folder / "c" / "startup")
-    processes = {"hub": engine_process(folder / "hub", SERVER)}
+    processes = {"server": engine_process(folder / "server", SERVER)}
     try:
         processes |= {site: engine_process(folder / site, "site") for site in ("a", "c")}
         time.sleep(10)  # they are ahead of the one that may
@@ -208,14 +211,14 @@ def test_nobody_gets_in_without_a_certificate_of_the_hubs_in_its_own_name(tmp_pa
         there, until = set(), time.monotonic() + 200
         while "b" not in there and time.monotonic() < until:
             try:
-                with Hub(folder / "admin", "admin@n.net") as hub:
-                    there = set(hub.connected())
+                with ServerSession(folder / "admin", "admin@n.net") as server:
+                    there = set(server.connected())
             except NetError:
                 time.sleep(1)
         assert there == {"b"}
         self_signed(folder / "admin" / "startup")
         with pytest.raises(NetError):
-            Hub(folder / "admin", "admin@n.net")
+            ServerSession(folder / "admin", "admin@n.net")
     finally:
         for kit, process in processes.items():
             end_process(process, folder / kit)

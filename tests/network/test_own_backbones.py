@@ -1,4 +1,4 @@
-"""Backbones that a job gives single sites: named by the hub, opened only as the site's owner says."""
+"""Backbones that a job gives single sites: named by the server, opened only as the site's owner says."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from fedtailor.network.site.at_site import Refused, with_own_backbone
 KIT = Path("/nowhere/kit")
 
 
-def test_a_hub_sends_names_and_no_paths():
-    own = {"north": {"backbone": "/home/hub/models/wide-bert", "tuning": {"rank": 1}}, "south": {"tuning": {"rank": 2}}}
+def test_a_server_sends_names_and_no_paths():
+    own = {"north": {"backbone": "/home/server/models/wide-bert", "tuning": {"rank": 1}}, "south": {"tuning": {"rank": 2}}}
     told = job_to_send(class_job("b", p_public="public.jsonl", clients__overrides=own))["clients"]["overrides"]
     assert told["north"]["backbone"] == "wide-bert"
     assert told["north"]["tuning"]["rank"] == 1

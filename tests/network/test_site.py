@@ -10,7 +10,7 @@ from fedtailor.messages import encode
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
 from fedtailor.network.kit.versions import versions
-from fedtailor.network.meeting.meeting import job_to_send
+from fedtailor.network.meeting.meeting import SERVERS, job_to_send
 from fedtailor.network.site import site
 from fedtailor.network.site.model_keeper import Failed
 from fedtailor.network.site.pipe import MESSAGE, Ended, Pipe
@@ -53,7 +53,7 @@ def told(make_job):
         "run": "tiny-1",
         "ask": False,
         "sites": ["site-1"],
-        "hub": {"versions": versions()},
+        SERVERS: {"versions": versions()},
         "job": json.loads(json.dumps(job_to_send(make_job()))),
     }
 
@@ -64,9 +64,9 @@ def test_a_job_is_opened_and_messages_are_answered(half, told):
 
 
 def test_other_versions_are_refused_and_both_are_named(half, told):
-    told["hub"]["versions"]["fedtailor"] = "0.0.1"
+    told[SERVERS]["versions"]["fedtailor"] = "0.0.1"
     assert half.open(told)["refused"].startswith("fedtailor is ")
-    assert half.open(told)["refused"].endswith("at this site and 0.0.1 at the hub; install one version at both")
+    assert half.open(told)["refused"].endswith("at this site and 0.0.1 at the server; install one version at both")
 
 
 def test_to_be_asked_is_not_to_be_opened(half, told):

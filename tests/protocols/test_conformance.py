@@ -19,7 +19,7 @@ from fedtailor.assembly import foretell
 from fedtailor.errors import RunError
 from fedtailor.federation import LocalFederation
 from fedtailor.messages import decode, encode
-from fedtailor.network.kit.policy import TELLABLE, Policy
+from fedtailor.network.kit.policy import REPORTABLE, Policy
 from fedtailor.network.site.guarded import Guarded
 from fedtailor.protection import Gate
 from fedtailor.protocols import PROTOCOLS
@@ -46,7 +46,7 @@ def test_every_message_is_declared_and_nothing_else_is(phases_of, kind):
     assert {decode(reply).kind for client in clients for reply in client.replies} == set(manifest.up)
     facts = {(of, name): spec for of, message in manifest.up.items() for name, spec in message.facts.items()}
     assert [place for place, spec in facts.items() if spec.reveals is None] == []
-    assert {spec.reveals for spec in facts.values()} <= {*OPEN, *TELLABLE}
+    assert {spec.reveals for spec in facts.values()} <= {*OPEN, *REPORTABLE}
     assert any(message.trains == "round" for message in manifest.down.values())  # else no site bounds its rounds
 
 
@@ -169,7 +169,7 @@ def test_nothing_is_reported_beyond_the_policy(phases_of, kind):
     manifest = phases.parts.manifest
     facts = [spec for message in manifest.up.values() for spec in message.facts.values()]
     needed = {spec.revealed for spec in facts if not spec.optional} - set(OPEN)
-    policy = Policy(tell=tuple(needed), min_examples=1)
+    policy = Policy(reports=tuple(needed), min_examples=1)
     for name in phases.phases:
         sites = []
 

@@ -8,7 +8,8 @@ import sys
 
 import typer
 
-from ..errors import FedtailorError, JobError
+from ..errors import FedtailorError, JobError, SettingError
+from ..old_names import OLD_NAMES, new_name
 from .console import complain
 from .trimmed import trim_imports
 
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if "--version" in given[:1]:
             options(debug=debug, version=True)
+        _check_flags(given)
         app(args=given, prog_name="fedtailor")
     except typer.Exit:
         sys.exit(DONE)
@@ -104,6 +106,14 @@ def main(arguments: list[str] | None = None) -> None:
 
         complain(f"something went wrong that fedtailor did not foresee: {detail_of(error)}. Add --debug to see where.")
         sys.exit(FAILED)
+
+
+def _check_flags(given: list[str]) -> None:
+    """Raise SettingError if a flag is named as it was called before."""
+    old = OLD_NAMES.get(command := " ".join(given[:2]), {})
+    for flag in (word.partition("=")[0] for word in given):
+        if flag in old:
+            raise SettingError(f"fedtailor {command}: {new_name(command, flag)}")
 
 
 def _foreseen(error: Exception) -> str | None:

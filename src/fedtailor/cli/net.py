@@ -1,4 +1,4 @@
-"""fedtailor net: what the hub's owner does."""
+"""fedtailor net: what the server's owner does."""
 
 import tempfile
 from pathlib import Path
@@ -20,13 +20,14 @@ NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the 
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help="A YAML file: hub: HOST, sites: [NAME, ...].", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A YAML file: server: HOST, sites: [NAME, ...].", metavar="FILE")],
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Left out: a folder named as the network, beside the file.")
     ] = None,
 ) -> None:
-    """Make certificates and a kit for the hub, the administrator and each site; run it again to add sites."""
-    from ..network.kit.kits import make_kits, read_network
+    """Make certificates and a kit for the server, the administrator and each site; run it again to add sites."""
+    from ..network.kit.kits import make_kits, server_kit
+    from ..network.kit.network_file import read_network
 
     network = read_network(file)
     folder = out_folder or file.parent / network.name
@@ -37,31 +38,32 @@ def init(
         out().print(f"  nothing to do: {folder} has the kits of {', '.join(network.sites)} already", highlight=False)
     if network.host == "localhost":
         err().print(
-            "note: hub: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
+            "note: server: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
         )
     say(
-        "\n  [dim]at the hub    [/] fedtailor net serve {folder}/hub\n"
+        "\n  [dim]at the server    [/] fedtailor net serve {server}\n"
         "  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
         "  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
         folder=folder,
+        server=server_kit(folder),
     )
 
 
 @app.command()
 def serve(
-    kit: Annotated[Path, typer.Argument(help="The hub's kit, or the folder of net init that has it.", metavar="KIT")],
+    kit: Annotated[Path, typer.Argument(help="The server's kit, or the folder of net init that has it.", metavar="KIT")],
 ) -> None:
     """Serve a network until Ctrl-C; a server that dies is started anew."""
     from ..errors import SettingError
     from ..network.command.processes import serve as run_engine
     from ..network.kit.certificates import check_certificates
     from ..network.kit.engine_settings import SERVER
-    from ..network.kit.kits import FILE, HUB, check_installed, kit_role
+    from ..network.kit.kits import FILE, check_installed, kit_role, server_kit
 
-    kit = kit / HUB if (kit / HUB / FILE).is_file() else kit
+    kit = server_kit(kit) if (server_kit(kit) / FILE).is_file() else kit
     told = kit_role(kit)
-    if told["kit"] != HUB:
-        raise SettingError(f"{kit} is the kit of {told['kit']}; the hub's is beside it, in {HUB}/")
+    if told["kit"] != SERVER:
+        raise SettingError(f"{kit} is the kit of {told['kit']}; the server's is beside it, in {SERVER}/")
     check_installed()
     check_certificates(kit, told, SERVER)
     err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
@@ -80,11 +82,11 @@ def status(net: NetFolder) -> None:
     check_installed()
     kit = admin_kit(net)
     role, told = kit_role(kit), last_reported(kit)
-    from ..federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
+    from ..federation.nvflare.administration import ServerSession  # takes seconds: after all that can be said without it
 
-    with Hub(kit, role["user"]) as hub:
-        there = hub.connected()
-    table = plain_table(f"{role['network']}, hub at {role['hub']}:{role['port']}")
+    with ServerSession(kit, role["user"]) as server:
+        there = server.connected()
+    table = plain_table(f"{role['network']}, server at {role['server']}:{role['port']}")
     for title in ("last sign of life", "examples", "device", "versions"):
         table.add_column(title)
     for site in sorted({*role["sites"], *there}):
@@ -108,7 +110,7 @@ def try_net(
     ] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
 ) -> None:
-    """Carry out a job on a network that is all on this machine: a hub and a site for each client, in separate processes."""
+    """Carry out a job on a network that is all on this machine: a server and a site for each client, in separate processes."""
     from ..network.command.world import make_world, running
 
     loaded = _job(job, settings or [])

@@ -223,7 +223,7 @@ class Deliveries(Watcher):
         self._tenths: dict[str, int] = {}
 
     def on_opening(self, facts: Mapping[str, Any]) -> None:
-        self.say(f"the hub asks {', '.join(facts.get('sites', []))} what is missing there", "dim")
+        self.say(f"the server asks {', '.join(facts.get('sites', []))} what is missing there", "dim")
 
     def on_offer(self, facts: Mapping[str, Any]) -> None:
         size = f"{bytes_text(facts.get('size_bytes', 0))} in {plural(facts.get('files', 0), 'file')}"

@@ -1,4 +1,4 @@
-"""fedtailor net push-backbone: what the hub sends to sites that lack a backbone."""
+"""fedtailor net push-backbone: what the server sends to sites that lack a backbone."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,12 @@ WORDS = {"whole": "has it now", "had": "had it already"}
 
 def push_backbone(
     net: Annotated[Path, typer.Argument(help="The folder of net init, or the administrator's kit in it.", metavar="NET")],
-    backbone: Annotated[str, typer.Argument(help="As a job names it; the hub must have it.", metavar="BACKBONE")],
+    backbone: Annotated[str, typer.Argument(help="As a job names it; the server must have it.", metavar="BACKBONE")],
     site: Annotated[
         list[str] | None, typer.Option(help="Who gets it; may be given again. Left out: all that are connected.", metavar="SITE")
     ] = None,
 ) -> None:
-    """Send a backbone from the hub to sites that lack it and whose owners permit that; what has arrived is not sent again."""
+    """Send a backbone from the server to sites that lack it and whose owners permit that; what has arrived is not sent again."""
     from ..network.command.push import push_on
     from ..report.plain import plain_table
     from ..units import bytes_text, seconds_text

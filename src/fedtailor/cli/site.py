@@ -18,24 +18,27 @@ def site() -> None:
 
 @app.command()
 def join(  # noqa: PLR0917 - Typer passes all by name
-    kit: Annotated[Path, typer.Argument(help="The kit that you got from the hub.", metavar="KIT")],
+    kit: Annotated[Path, typer.Argument(help="The kit that you got from the server.", metavar="KIT")],
     data: Annotated[
         list[Path] | None, typer.Option(help="Your examples: a file or folder; may be given again. Left out: as last time.")
     ] = None,
     column: Annotated[Texts, typer.Option(help="A field of the task and your column of it.", metavar="FIELD=COLUMN")] = None,
     backbone: Annotated[Texts, typer.Option(help="Where a backbone lies here.", metavar="NAME=FOLDER")] = None,
     permit: Annotated[Texts, typer.Option(help="A protocol that is permitted; left out: averaging, distillation.")] = None,
-    tell: Annotated[Texts, typer.Option(help="What may be told of your data; left out: examples, figures, public-fit.")] = None,
-    backbone_from_hub: Annotated[
+    reports: Annotated[
+        Texts, typer.Option(help="What may be reported of your data; left out: examples, figures, public-fit.")
+    ] = None,
+    backbone_from_server: Annotated[
         bool | None,
         typer.Option(
-            "--backbone-from-hub/--no-backbone-from-hub", help="Whether the hub may send a backbone into your kit; left out: no."
+            "--backbone-from-server/--no-backbone-from-server",
+            help="Whether the server may send a backbone into your kit; left out: no.",
         ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Most rounds of one run.")] = None,
     gigabytes: Annotated[float | None, typer.Option(help="Most gigabytes a day, up and down together.")] = None,
     min_examples: Annotated[
-        int | None, typer.Option(help="Losses and metrics over fewer examples are not told; left out: 16.")
+        int | None, typer.Option(help="Losses and metrics over fewer examples are not reported; left out: 16.")
     ] = None,
     validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on at the end.")] = None,
@@ -43,10 +46,12 @@ def join(  # noqa: PLR0917 - Typer passes all by name
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
     from ..errors import SettingError
-    from ..network.kit.kits import ADMIN, HUB, check_installed, kit_role
+    from ..network.kit.engine_settings import SERVER
+    from ..network.kit.kits import check_installed, kit_role
+    from ..network.kit.network_file import ADMIN
 
     told = kit_role(kit)
-    if told["kit"] in (HUB, ADMIN):
+    if told["kit"] in (SERVER, ADMIN):
         raise SettingError(
             f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
         )
@@ -60,14 +65,14 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
     policy = {
         "protocols": permit,
-        "tell": tell,
-        "backbone_from_hub": backbone_from_hub,
+        "reports": reports,
+        "backbone_from_server": backbone_from_server,
         "rounds": rounds,
         "min_examples": min_examples,
         "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
     }
     file = _site_file(kit, data, given, policy)
-    say("\n  [bold]{kit}[/] of network {network}, hub at {hub}:{port}", **told)
+    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **told)
     for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
         say("  [dim]·[/] {line}", line=line)
     say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)

@@ -1,14 +1,14 @@
 """What NVFlare makes at both ends of a job: the only two classes of ours that sites allow."""
 
-from ..federation.nvflare.flare import CollabLine, HubPart, SitePart
+from ..federation.nvflare.flare import CollabLine, ServerPart, SitePart
 from ..federation.nvflare.line import Places
 from ..records import ClientId
 from .server.server import Diary, work
 from .site.site import Site
 
 
-class AtHub(HubPart):
-    """The hub's end."""
+class AtServer(ServerPart):
+    """The server's end."""
 
     def work(self, line: CollabLine, places: Places) -> None:
         """Carry the job out, and answer those who watch it."""

@@ -22,7 +22,7 @@ from .rounds import carry_out_rounds, why_over
 from .summary import nothing_better
 
 Watcher = Callable[[str, Mapping[str, object]], None]
-HUB_WAIT_S = 20.0  # that an earlier process of the same run may take to end
+SERVER_WAIT_S = 20.0  # that an earlier process of the same run may take to end
 UNRECORDED = ("step", "evaluating", "client")  # events that are shown, but too many to keep
 
 
@@ -117,7 +117,7 @@ def carry_out(
         ResumeError: if another process works in the folder, or it is not as this run left it.
         StorageError: if the folder cannot be written.
     """
-    with lock or FolderLock(path, wait_s=HUB_WAIT_S):
+    with lock or FolderLock(path, wait_s=SERVER_WAIT_S):
         return _carry_out(parts, path, watcher=watcher, warnings=warnings, baseline=baseline, connect=connect)
 
 

@@ -34,13 +34,13 @@ def test_what_a_dead_command_has_left_of_this_kit_is_ended_and_nothing_else(tmp_
             process.wait()
 
 
-@pytest.mark.parametrize("host", ["localhost", "hub.example.org"])
+@pytest.mark.parametrize("host", ["localhost", "server.example.org"])
 def test_a_port_that_another_program_has_is_said_and_the_engine_is_not_started(tmp_path, monkeypatch, host):
     started = []
     monkeypatch.setattr(processes, "engine_process", lambda kit, role: started.append(kit))
     with socket.create_server(("localhost", 0)) as other:
         port = other.getsockname()[1]
-        (tmp_path / "network.json").write_text(json.dumps({"kit": "hub", "hub": host, "port": port}))
+        (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": port}))
         with pytest.raises(RunError, match=f"port {port} of this machine cannot be served"):
             processes.serve(tmp_path, SERVER, print)
     assert started == []
@@ -60,11 +60,13 @@ def test_a_kit_is_served_once_at_a_time(tmp_path, monkeypatch):
     assert served == [tmp_path, tmp_path]
 
 
-@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("hub.example.org", "")])
+@pytest.mark.parametrize(
+    ("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("server.example.org", "")]
+)
 def test_a_server_named_localhost_listens_there_alone(tmp_path, monkeypatch, host, address):
     started = []
     monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.append(command))
-    (tmp_path / "network.json").write_text(json.dumps({"kit": "hub", "hub": host, "port": 8102}))
+    (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": 8102}))
     processes.engine_process(tmp_path, SERVER)
     module = started[0].index(processes.LISTENER)
     assert started[0][module + 1 : module + 3] == [address, f"{processes.ENGINE}server.server_train"]

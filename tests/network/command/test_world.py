@@ -1,4 +1,4 @@
-"""A network on this machine: what happens to a hub that dies."""
+"""A network on this machine: what happens to a server that dies."""
 
 import subprocess
 import sys
@@ -6,10 +6,11 @@ import time
 
 from fedtailor.network.command import world
 from fedtailor.network.command.world import World, running
-from fedtailor.network.kit.kits import HUB, Network
+from fedtailor.network.kit.engine_settings import SERVER
+from fedtailor.network.kit.network_file import Network
 
 
-def test_a_hub_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, monkeypatch):
+def test_a_server_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, monkeypatch):
     started, said = [], []
 
     def stand_in(kit, role):
@@ -21,7 +22,7 @@ def test_a_hub_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, m
     monkeypatch.setattr(world, "_wait_for_port", lambda port: None)
     monkeypatch.setattr(world, "wait_until_up", lambda world: None)
     monkeypatch.setattr(world, "LOOK_S", 0.01)
-    for kit in (HUB, "north"):
+    for kit in (SERVER, "north"):
         (tmp_path / kit).mkdir()
     with running(World(folder=tmp_path, network=Network(name="n", port=1, sites=("north",))), said.append):
         started[0].kill()
@@ -30,4 +31,4 @@ def test_a_hub_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, m
             time.sleep(0.01)
         assert started[2].poll() is None
     assert all(process.poll() is not None for process in started)
-    assert said[2] == "the hub's engine ended with -9 and is started anew; its last words: no more \\x1b[2Jthreads"
+    assert said[2] == "the server's engine ended with -9 and is started anew; its last words: no more \\x1b[2Jthreads"

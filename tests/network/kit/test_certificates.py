@@ -13,7 +13,8 @@ from fedtailor.errors import SettingError
 from fedtailor.network.kit import certificates
 from fedtailor.network.kit.certificates import check_certificates, check_server
 from fedtailor.network.kit.engine_settings import SERVER
-from fedtailor.network.kit.kits import Network, kit_role, make_kits
+from fedtailor.network.kit.kits import kit_role, make_kits
+from fedtailor.network.kit.network_file import Network
 
 pytestmark = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
 
@@ -39,7 +40,7 @@ def check(kit, days=1):
 
 def test_kits_are_valid(nets, kit):
     check(kit)
-    check_certificates(nets[0] / "hub", kit_role(nets[0] / "hub"), SERVER)
+    check_certificates(nets[0] / "server", kit_role(nets[0] / "server"), SERVER)
 
 
 def test_expired_and_not_yet_valid_name_the_dates_and_the_remedy(kit):
@@ -73,8 +74,8 @@ def test_an_unreadable_kit_is_named(kit, damage):
 
 @pytest.fixture
 def server(request, nets):
-    """Return the port of a TLS server with the certificates of a network's hub, which answers one connection."""
-    startup = nets[request.param] / "hub" / "startup"
+    """Return the port of a TLS server with the certificates of a network's server, which answers one connection."""
+    startup = nets[request.param] / "server" / "startup"
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=startup / "rootCA.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(startup / "server.crt", startup / "server.key")

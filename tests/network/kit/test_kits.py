@@ -8,9 +8,9 @@ import pytest
 from fedtailor.errors import SettingError
 from fedtailor.network.command import processes
 from fedtailor.network.command.job_folder import job_folder
-from fedtailor.network.kit import kits
 from fedtailor.network.kit.engine_settings import OURS, SERVER, THEIRS, prepare
-from fedtailor.network.kit.kits import Network, NetworkMissing, admin_kit, kit_role, make_kits, read_network
+from fedtailor.network.kit.kits import NetworkMissing, admin_kit, kit_role, make_kits, server_kit
+from fedtailor.network.kit.network_file import PORT, Network, read_network
 
 needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
 
@@ -21,14 +21,15 @@ needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare 
         ("sites: a", "sites is a list of names"),
         ("sites: []", "at least one"),
         ("sites: [a, a]", "each site once"),
-        ("sites: [hub]", "no name of a site"),
+        ("sites: [server]", "no name of a site"),
         ("sites: [authority]", "no name of a site"),
         ("sites: [nörth]", "letters from a to z"),
-        ("{sites: [a], hub: 'my hub'}", "host name"),
+        ("{sites: [a], server: 'my server'}", "host name"),
         ("sites: ['../x']", "no name of a site"),
         ("{sites: [a], port: 99999}", "port is a number"),
-        ("{sites: [a], hub: ''}", "host name"),
-        ("{sites: [a], server: x}", "server is no setting of a network"),
+        ("{sites: [a], server: ''}", "host name"),
+        ("{sites: [a], gateway: x}", "gateway is no setting of a network"),
+        ("{sites: [a], hub: x}", "hub is now called server; use that name"),
         ("[a]", "a network is a mapping"),
         ("{", "can be read"),
     ],
@@ -41,9 +42,9 @@ def test_a_wrong_network_is_refused(tmp_path, text, words):
 
 
 def test_a_network_is_named_by_its_file(tmp_path):
-    (tmp_path / "hospitals.yaml").write_text("{hub: hub.example.org, sites: [north, south]}")
+    (tmp_path / "hospitals.yaml").write_text("{server: server.example.org, sites: [north, south]}")
     assert read_network(tmp_path / "hospitals.yaml") == Network(
-        name="hospitals", host="hub.example.org", sites=("north", "south")
+        name="hospitals", host="server.example.org", sites=("north", "south")
     )
     with pytest.raises(SettingError, match="there is no such file"):
         read_network(tmp_path / "nothing.yaml")
@@ -60,7 +61,7 @@ def test_a_kit_lets_our_classes_run_and_nothing_else(tmp_path, role):
     prepare(tmp_path, role)
     resources = json.loads((tmp_path / "local" / "resources.json").read_text())
     assert resources["class_allow_list"] == [OURS[role], THEIRS[role]]
-    assert resources["class_allow_list"][0] == f"fedtailor.network.job_ends.{'AtHub' if role == SERVER else 'AtSite'}"
+    assert resources["class_allow_list"][0] == f"fedtailor.network.job_ends.{'AtServer' if role == SERVER else 'AtSite'}"
     assert resources["class_allow_list"][1].startswith("nvflare.collab.runtime.")
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
@@ -91,7 +92,7 @@ def test_the_engine_starts_with_fresh_settings_and_keeps_all_files_beside_the_ki
     kit = tmp_path / "a kit"
     (kit / "local").mkdir(parents=True)
     (kit / "network.json").write_text(
-        json.dumps({"network": "n", "hub": "h", "port": 1, "kit": "hub" if role == SERVER else "a"})
+        json.dumps({"network": "n", "server": "h", "port": 1, "kit": "server" if role == SERVER else "a"})
     )
     (kit / "local" / "resources.json").write_text('{"class_allow_list": ["os.system"], "allow_log_streaming": true}')
     (kit / "local" / "authorization.json").write_text('{"permissions": {"project_admin": "any"}}')
@@ -121,31 +122,47 @@ def test_what_is_handed_in_is_settings_and_no_code(tmp_path):
     folder = job_folder(tmp_path / "job", {"run": "a"}, ["site-1"])
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == [
-        "hub/config/config_fed_server.json",
-        "hub/config/job.json",
         "meta.json",
+        "server/config/config_fed_server.json",
+        "server/config/job.json",
         "site/config/config_fed_client.json",
     ]
     assert '"run"' not in (folder / "site/config/config_fed_client.json").read_text()
-    assert json.loads((folder / "meta.json").read_text())["deploy_map"] == {"hub": ["server"], "site": ["site-1"]}
+    assert json.loads((folder / "meta.json").read_text())["deploy_map"] == {"server": ["server"], "site": ["site-1"]}
 
 
 @needs_engine
 def test_kits_hold_keys_for_their_owner_and_a_site_can_be_added(tmp_path):
     folder = tmp_path / "n"
     made = make_kits(Network(name="n", sites=("a",)), folder)
-    assert [kit.name for kit in made] == ["hub", "admin", "a"]
+    assert [kit.name for kit in made] == ["server", "admin", "a"]
     assert folder.joinpath("a").stat().st_mode & 0o077 == 0
     key = (folder / "a" / "startup" / "client.key").read_bytes()
     assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
     assert (folder / ".gitignore").read_text() == "*\n"  # it holds keys
     assert (folder / "a" / "startup" / "client.key").read_bytes() == key
-    roots = {(folder / kit / "startup" / "rootCA.pem").read_bytes() for kit in ("hub", "a", "b")}
+    roots = {(folder / kit / "startup" / "rootCA.pem").read_bytes() for kit in ("server", "a", "b")}
     assert len(roots) == 1
-    assert kit_role(folder / "b") == {"network": "n", "hub": "localhost", "port": kits.PORT, "kit": "b"}
-    assert kit_role(folder / "hub")["sites"] == ["a", "b"]
+    assert kit_role(folder / "b") == {"network": "n", "server": "localhost", "port": PORT, "kit": "b"}
+    assert kit_role(folder / "server")["sites"] == ["a", "b"]
     assert admin_kit(folder) == (folder / "admin").resolve()
     with pytest.raises(SettingError, match="no folder of a network"):
         admin_kit(folder / "a")
     with pytest.raises(SettingError, match="take a new folder"):
         make_kits(Network(name="n", host="elsewhere", sites=("a",)), folder)
+
+
+@needs_engine
+def test_a_network_made_when_the_server_was_called_a_hub_is_read_and_grows(tmp_path):
+    folder = tmp_path / "n"
+    make_kits(Network(name="n", sites=("a",)), folder)
+    (folder / "server").rename(folder / "hub")
+    for kit in (folder, folder / "hub", folder / "admin", folder / "a"):
+        told = json.loads((kit / "network.json").read_text())
+        old = {"hub" if name == "server" else name: "hub" if value == "server" else value for name, value in told.items()}
+        (kit / "network.json").write_text(json.dumps(old))
+    assert server_kit(folder) == folder / "hub"
+    assert kit_role(folder / "hub")["kit"] == SERVER
+    assert kit_role(folder / "a")["server"] == "localhost"
+    assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
+    assert kit_role(folder / "hub") == {**kit_role(folder / "admin"), "kit": SERVER}

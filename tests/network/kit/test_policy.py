@@ -36,7 +36,7 @@ def test_the_usual_job_is_permitted(told):
         ({"aggregations": ["fedavg"]}, {"protocol__aggregation": {"kind": "flora"}}, "aggregation flora is not permitted here"),
         ({"rounds": 2}, {"stop__rounds": 3}, "asks for 3 rounds, permitted are 2"),
         ({"protections": ["clip"]}, {}, "lacks protection by clip"),
-        ({"tell": []}, {}, "needs to be told examples"),
+        ({"reports": []}, {}, "needs reports of examples"),
         (
             {},
             {"protocol": {"kind": "split", "cut": 1}},
@@ -45,10 +45,10 @@ def test_the_usual_job_is_permitted(told):
         (
             {"protocols": ["split"]},
             {"protocol": {"kind": "split", "cut": 1, "labels": "with-server"}},
-            "needs to be told labels",
+            "needs reports of labels",
         ),
         ({"protocols": ["distillation"]}, {}, "protocol averaging is not permitted"),
-        ({"tell": ["examples", "figures"]}, {"protocol": FROM_PUBLIC}, "needs to be told public-fit"),
+        ({"reports": ["examples", "figures"]}, {"protocol": FROM_PUBLIC}, "needs reports of public-fit"),
     ],
 )
 def test_what_is_not_permitted_is_refused_and_both_sides_are_named(told, policy, changes, words):
@@ -85,7 +85,7 @@ def test_texts_of_a_job_that_look_like_classes_and_are_none_pass(told):
 
 
 def test_what_is_not_told_need_not_be_permitted(told):
-    shy = Policy(tell=("examples",))
+    shy = Policy(reports=("examples",))
     assert shy.refusals(told(protocol={**FROM_PUBLIC, "public_fit": False})) == []
 
 
@@ -107,12 +107,12 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"rounds": 0},
         {"rounds": True},
         {"rounds": "10"},
-        {"tell": ["names"]},
+        {"reports": ["names"]},
         {"protocols": "averaging"},
         {"protocols": ["avergaing"]},
         {"tunings": ["lra"]},
         {"aggregations": ["fedavgm", "fedav"]},
-        {"backbone_from_hub": "yes"},
+        {"backbone_from_server": "yes"},
         {"min_examples": 0},
     ],
 )
@@ -232,3 +232,14 @@ def test_a_damaged_count_ends_the_day_and_not_the_next_one(tmp_path, monkeypatch
     assert not Meter(path, 100).let_pass(1)
     monkeypatch.setattr(site_file, "_day", lambda: "2999-01-01")
     assert Meter(path, 100).let_pass(1)
+
+
+def test_a_site_file_with_names_of_before_is_read(tmp_path):
+    SiteFile(data=("/data/a.parquet",)).write(tmp_path)
+    path = tmp_path / "local" / "fedtailor.json"
+    file = json.loads(path.read_text())
+    file["policy"] |= {"tell": ["examples"], "backbone_from_hub": True}
+    for name in ("reports", "backbone_from_server"):
+        del file["policy"][name]
+    path.write_text(json.dumps(file))
+    assert read_site_file(tmp_path).policy == Policy(reports=("examples",), backbone_from_server=True)

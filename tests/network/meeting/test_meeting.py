@@ -1,4 +1,4 @@
-"""What hub and sites tell each other."""
+"""What server and sites tell each other."""
 
 import pytest
 from distilling import class_job
@@ -9,7 +9,7 @@ from fedtailor.network.meeting.meeting import backbone_name, check_for_network, 
 from fedtailor.records import Example
 
 
-def test_no_path_of_the_hub_is_told(make_job, tmp_path):
+def test_no_path_of_the_server_is_told(make_job, tmp_path):
     job = make_job(data={"train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl")})
     told = job_to_send(job)
     assert str(tmp_path) not in repr(told)

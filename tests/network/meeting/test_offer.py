@@ -1,4 +1,4 @@
-"""What a hub says of a backbone that it can send, and what a site takes for such an offer."""
+"""What a server says of a backbone that it can send, and what a site takes for such an offer."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from fedtailor.network.meeting.offer import make_offer, read_offer
 
 @pytest.fixture
 def told(tiny_backbone_folder, tmp_path):
-    """Return what a hub tells of its backbone."""
+    """Return what a server tells of its backbone."""
     return make_offer(str(tiny_backbone_folder), {}, tmp_path)[0].told()
 
 

@@ -1,4 +1,4 @@
-"""The first question of a job: what the hub makes of a site's answer, whatever that is."""
+"""The first question of a job: what the server makes of a site's answer, whatever that is."""
 
 import pytest
 

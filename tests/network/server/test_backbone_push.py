@@ -1,4 +1,4 @@
-"""A backbone on its way from the hub to sites: what arrives, what is sent again after an interruption, and what is refused."""
+"""A backbone on its way from the server to sites: what arrives, what is sent again after an interruption, and what is refused."""
 
 import errno
 import json
@@ -16,13 +16,13 @@ from fedtailor.network.meeting.offer import Piece, make_offer, read_offer
 from fedtailor.network.server import backbone_push
 from fedtailor.network.site import receiver as backbone_receiver
 
-PERMITS = Policy(backbone_from_hub=True)
+PERMITS = Policy(backbone_from_server=True)
 PIECE_BYTES = 10_000
 
 
 @pytest.fixture
 def place(tmp_path, tiny_backbone_folder, monkeypatch):
-    """Return two sites without the backbone that the hub has, and a way to push it."""
+    """Return two sites without the backbone that the server has, and a way to push it."""
     monkeypatch.setattr(backbone_push, "PIECE_BYTES", PIECE_BYTES)
     backbone = shutil.copytree(tiny_backbone_folder, tmp_path / "models" / "llama")
     kits = {site: tmp_path / site for site in SITES}
@@ -61,20 +61,20 @@ def arriving(place):
 def test_a_backbone_arrives_whole_once_and_only_where_it_is_permitted(place):
     wanted = files(place.backbone)
     for name in ("modeling.py", "pytorch_model.bin", "notes.md", "._config.json", "a copy.json"):
-        (place.backbone / name).write_text("stays at the hub")
+        (place.backbone / name).write_text("stays at the server")
     SiteFile(data=("a",)).write(place.kits["site-2"])
     done = place.push()
     assert files(place.kits["site-1"] / "backbones" / "llama") == wanted
     assert not arriving(place).exists()
     assert not (place.kits["site-2"] / "backbones").exists()
     assert (done.rows["site-1"].state, done.rows["site-2"].state) == ("whole", "refused")
-    assert "its owner permits it with fedtailor site join KIT --backbone-from-hub" in done.rows["site-2"].text.replace(
+    assert "its owner permits it with fedtailor site join KIT --backbone-from-server" in done.rows["site-2"].text.replace(
         "the site's", "its"
     )
     size = sum(map(len, wanted.values()))
     assert size < done.rows["site-1"].down_bytes < size * 1.2  # each piece has a head
     assert "is whole" in (place.kits["site-1"] / "site.log").read_text()
-    ledger = json.loads((place.folder / "hub" / "backbones.json").read_text())["llama"]
+    ledger = json.loads((place.folder / "server" / "backbones.json").read_text())["llama"]
     assert ledger["size_bytes"] == size
     assert ledger["sites"]["site-1"]["down_bytes"] == done.rows["site-1"].down_bytes
     again = place.push()
@@ -133,11 +133,11 @@ def test_a_file_that_changes_on_the_way_is_dropped_and_named(place):
     assert not (place.kits["site-1"] / "backbones" / "llama").exists()
 
 
-def test_a_backbone_that_the_hub_lacks_is_named(place):
+def test_a_backbone_that_the_server_lacks_is_named(place):
     done = place.push(str(place.folder / "nowhere"))
     assert done.ended == "mend"
-    assert "the hub has no backbone" in done.text
-    assert "local/hub.json" in done.text
+    assert "the server has no backbone" in done.text
+    assert "local/server.json" in done.text
     spaced = place.backbone.rename(place.backbone.with_name("my llama"))
     done = place.push(str(spaced))
     assert (done.ended, "'my llama' is no name for a folder at a site" in done.text) == ("mend", True)
@@ -181,7 +181,7 @@ def test_a_full_disk_is_said_before_and_on_the_way(place, monkeypatch):
 
 
 def test_the_most_bytes_of_a_day_end_it_and_the_next_day_goes_on(place):
-    state(place, policy=Policy(backbone_from_hub=True, bytes_per_day=2 * PIECE_BYTES))
+    state(place, policy=Policy(backbone_from_server=True, bytes_per_day=2 * PIECE_BYTES))
     done = place.push()
     assert done.rows["site-1"].state == "failed"
     assert "push again tomorrow" in done.rows["site-1"].text

@@ -9,7 +9,7 @@ from prompted import place_rows, prompting_job
 
 from fedtailor.running import run
 
-POLICY = replace(ALL, protocols=("prompting",), tell=("examples", "figures", "prompt-scores"))
+POLICY = replace(ALL, protocols=("prompting",), reports=("examples", "figures", "prompt-scores"))
 
 
 def job_of(net, policy):
@@ -40,7 +40,7 @@ def test_the_prompt_is_that_of_a_local_run(net):
     ("policy", "why"),
     [
         (replace(POLICY, protocols=("averaging",)), "protocol prompting is not permitted"),
-        (replace(POLICY, tell=("examples", "figures")), "needs to be told prompt-scores"),
+        (replace(POLICY, reports=("examples", "figures")), "needs reports of prompt-scores"),
         (replace(POLICY, min_examples=16), "tells nothing that is over fewer"),
     ],
 )

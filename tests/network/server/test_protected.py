@@ -5,7 +5,7 @@ import json
 import pytest
 from foreseen import foresee
 from jobs import tiny_rows
-from nets import ALL, PROTOCOLS, DirectLine, at_hub, net_job, same_adapter, write_site
+from nets import ALL, PROTOCOLS, DirectLine, at_server, net_job, same_adapter, write_site
 
 from fedtailor.running import run
 
@@ -38,7 +38,7 @@ def test_client_level_privacy_gives_the_weights_and_the_account_of_a_local_run(n
     foresee(monkeypatch)
     local = run(job, out=net.folder / "local")
     foresee(monkeypatch)
-    done = at_hub(job, three, net.folder)
+    done = at_server(job, three, net.folder)
     assert (done.ended, done.text) == ("done", "")
     assert same_adapter(local.folder, done.folder)
     account = [json.loads((folder / "privacy.json").read_text()) for folder in (local.folder, done.folder)]

@@ -5,7 +5,7 @@ import subprocess
 import threading
 
 import pytest
-from nets import PROTOCOLS, SITES, at_hub, net_job, same_adapter, write_site
+from nets import PROTOCOLS, SITES, at_server, net_job, same_adapter, write_site
 
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.site import model_keeper
@@ -86,7 +86,7 @@ def test_a_site_that_is_lost_while_the_job_is_opened_is_told_as_such(net, monkey
     gone = threading.Event()
     monkeypatch.setattr(net.line, "open", lambda client, told, timeout_s: gone.wait(60) if client == "site-2" else {"info": {}})
     monkeypatch.setattr(net.line, "alive", lambda client, timeout_s: client != "site-2")
-    done = at_hub(net_job(net, PROTOCOLS["averaging"], stop__rounds=1), net.line, net.folder, patience={"beat_s": 0.01})
+    done = at_server(net_job(net, PROTOCOLS["averaging"], stop__rounds=1), net.line, net.folder, patience={"beat_s": 0.01})
     gone.set()
     assert (done.ended, done.text) == ("again", "site-2 was lost while the job was opened")
 
@@ -96,9 +96,9 @@ def test_a_site_that_is_lost_while_the_job_is_opened_is_told_as_such(net, monkey
     [
         (Policy(protocols=("split",)), "protocol averaging is not permitted here; permitted: split"),
         (Policy(rounds=1), "the job asks for 2 rounds, permitted are 1"),
-        (Policy(tell=("figures",)), "the job needs to be told examples"),
+        (Policy(reports=("figures",)), "the job needs reports of examples"),
     ],
-    ids=["protocol", "rounds", "tell"],
+    ids=["protocol", "rounds", "reports"],
 )
 def test_what_a_policy_forbids_is_refused_with_the_reason_at_both_ends(net, policy, text):
     write_site(net.kits["site-2"], net.folder / "site-2.jsonl", net.backbone, policy)
@@ -111,10 +111,10 @@ def test_what_a_policy_forbids_is_refused_with_the_reason_at_both_ends(net, poli
 
 
 @pytest.mark.parametrize("run", ["../local", "..", "", "a/b", ".x"])
-def test_a_run_is_no_way_to_other_folders_of_the_hub(net, run):
-    (net.folder / "hub" / "local").mkdir(parents=True)
-    (net.folder / "hub" / "local" / "key.pem").write_text("a key")
-    done = at_hub(net_job(net, PROTOCOLS["averaging"]), net.line, net.folder, run=run)
+def test_a_run_is_no_way_to_other_folders_of_the_server(net, run):
+    (net.folder / "server" / "local").mkdir(parents=True)
+    (net.folder / "server" / "local" / "key.pem").write_text("a key")
+    done = at_server(net_job(net, PROTOCOLS["averaging"]), net.line, net.folder, run=run)
     assert (done.ended, done.text) == ("mend", f"{run!r} is no name of a run: letters, digits, - _ and . alone")
     assert not [path for path in done.folder.parent.rglob("*") if path.name == "key.pem"]
 
@@ -154,7 +154,7 @@ def test_a_missing_backbone_or_data_tells_no_path(net, settings, ended, words):
 
 
 def test_figures_that_are_not_told_stay_at_the_site(net):
-    policy = Policy(tell=("examples",))
+    policy = Policy(reports=("examples",))
     for site in SITES:
         write_site(net.kits[site], net.folder / f"{site}.jsonl", net.backbone, policy)
     done = net.run(net_job(net, PROTOCOLS["averaging"], stop__rounds=1))
@@ -167,10 +167,10 @@ def test_figures_that_are_not_told_stay_at_the_site(net):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(net):
     job = net_job(net, PROTOCOLS["averaging"], stop__rounds=2, personalization={"kind": "ditto"})
     whole = net.run(job)
-    at_hub(job.replace("stop.rounds", 1), net.line, net.folder, run="cut")
-    other = at_hub(job.replace("protocol.local.batch_size", 2), net.line, net.folder, run="cut")
+    at_server(job.replace("stop.rounds", 1), net.line, net.folder, run="cut")
+    other = at_server(job.replace("protocol.local.batch_size", 2), net.line, net.folder, run="cut")
     assert other.ended == "mend"
     assert "protocol.local.batch_size" in other.text
-    done = at_hub(job, net.line, net.folder, run="cut")
+    done = at_server(job, net.line, net.folder, run="cut")
     assert "resume" in kinds(done)
     assert same_adapter(whole.folder, done.folder)

@@ -72,7 +72,7 @@ def facts(reply):
 def test_figures_that_are_not_told_are_left_out_and_all_else_passes():
     evaluate = encode(Message(kind="evaluate", facts={"name": "round-3"}))
     assert facts(guarded().answer(evaluate)) == {"validation.loss": 1.0, "test.loss": 2.0}
-    quiet = guarded(policy={"tell": ["examples"], "min_examples": 1})
+    quiet = guarded(policy={"reports": ["examples"], "min_examples": 1})
     assert facts(quiet.answer(evaluate)) == {}
     assert facts(quiet.answer(train())) == {"examples": 3, "seconds": 0.1}
 
@@ -85,7 +85,7 @@ def test_figures_over_too_few_examples_stay_at_the_site():
 
 def test_a_fact_that_a_job_needs_and_the_owner_does_not_report_does_not_leave():
     with pytest.raises(RunError, match="'examples', which reveals examples"):
-        guarded(policy={"tell": ["figures"]}).answer(train())
+        guarded(policy={"reports": ["figures"]}).answer(train())
 
 
 def test_no_more_rounds_are_trained_than_the_job_has():
@@ -138,7 +138,7 @@ def test_another_shape_than_the_sites_own_manifest_has_is_refused():
 
 @pytest.fixture
 def opened(make_job, tiny_backbone_folder, tmp_path):
-    """Return a way to open a job at a site, as its model's process does it; the hub has put other sections in."""
+    """Return a way to open a job at a site, as its model's process does it; the server has put other sections in."""
 
     def open_there(policy, **sections):
         file = SiteFile(data=("nowhere.jsonl",), backbones={"tiny-llama": str(tiny_backbone_folder)}, policy=policy)
@@ -149,10 +149,10 @@ def opened(make_job, tiny_backbone_folder, tmp_path):
     return open_there
 
 
-def test_what_a_hub_leaves_out_of_a_job_is_held_against_the_policy_too(opened):
-    quiet = Policy(tell=("examples", "figures"))
+def test_what_a_server_leaves_out_of_a_job_is_held_against_the_policy_too(opened):
+    quiet = Policy(reports=("examples", "figures"))
     left_out = {"kind": "distillation", "public": "sent"}  # public_fit is true where nothing is said of it
-    with pytest.raises(Refused, match="needs to be told public-fit"):
+    with pytest.raises(Refused, match="needs reports of public-fit"):
         opened(quiet, protocol=left_out)
 
 
@@ -170,12 +170,12 @@ def test_what_the_owner_has_not_mapped_is_not_even_read(tmp_path, make_job):
 
 @pytest.mark.parametrize("section", ["personalization", "tuning", "protection"])
 def test_no_module_is_imported_because_a_job_names_it(opened, tmp_path, monkeypatch, section):
-    (tmp_path / "of_the_hubs.py").write_text("raise SystemExit('it ran')")
+    (tmp_path / "of_the_servers.py").write_text("raise SystemExit('it ran')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    name = "of_the_hubs:Class"
+    name = "of_the_servers:Class"
     with pytest.raises(JobError, match="only techniques that come with fedtailor"):
         opened(Policy(), **{section: [name] if section == "protection" else name})
-    assert "of_the_hubs" not in sys.modules
+    assert "of_the_servers" not in sys.modules
 
 
 def test_a_site_divides_its_rows_as_a_local_run_does(tmp_path):

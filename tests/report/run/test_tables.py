@@ -36,7 +36,7 @@ def test_what_was_sent_of_the_backbone_is_a_line_of_its_own(write_run, printed):
     rows = [{"site": "north", "down_bytes": 200_000_000}, {"site": "south", "down_bytes": 69_000_000}]
     (folder / "network.json").write_text(json.dumps({"backbone_sent": rows}))
     text = printed(show(read_run(folder)))
-    assert line(text, "backbone") == "backbone 269 MB sent once by the hub to north, south, besides"
+    assert line(text, "backbone") == "backbone 269 MB sent once by the server to north, south, besides"
     for damaged in ("{", "[1]"):
         (folder / "network.json").write_text(damaged)
         with pytest.raises(DataError, match=r"network\.json cannot be read"):

@@ -20,27 +20,27 @@ from nvflare.fuel.flare_api.api_spec import (
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from ...records import ClientId
-from .line import EVENTS, HubAway, NetError, Told
+from .line import EVENTS, NetError, ServerAway, Told
 
-COMMAND_S, LOGIN_S = 20.0, 10.0  # that the hub may take for an answer
+COMMAND_S, LOGIN_S = 20.0, 10.0  # that the server may take for an answer
 BACK_S = 2.0  # between two tries to reach it again
 # Else Python prints its warnings between our lines; our errors say what they say.
 logging.getLogger("nvflare").addHandler(logging.NullHandler())
 
 
-class Hub:
-    """The hub as its administrator reaches it; use it in a `with`."""
+class ServerSession:
+    """The server as its administrator reaches it; use it in a `with`."""
 
     def __init__(self, kit: Path, user: str) -> None:
         """Log in with the administrator's kit.
 
         Raises:
-            NetError: if nobody answers, or the hub does not accept the kit.
+            NetError: if nobody answers, or the server does not accept the kit.
         """
         self._kit, self._user = kit, user
         self._session = self._log_in()
 
-    def __enter__(self) -> "Hub":
+    def __enter__(self) -> "ServerSession":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,10 +54,10 @@ class Hub:
             return
 
     def come_back(self, patience_s: float) -> None:
-        """Log in again, once the hub answers.
+        """Log in again, once the server answers.
 
         Raises:
-            HubAway: if it does not for so long.
+            ServerAway: if it does not for so long.
         """
         self.close()
         until = time.monotonic() + patience_s
@@ -65,7 +65,7 @@ class Hub:
             try:
                 self._session = self._log_in()
                 return
-            except HubAway:
+            except ServerAway:
                 if time.monotonic() > until:
                     raise
                 time.sleep(BACK_S)
@@ -76,7 +76,7 @@ class Hub:
         return {client.name: float(client.last_connect_time) for client in info.client_info}
 
     def started(self) -> str:
-        """Return when the hub's process was started: another answer than before means that jobs of before are gone."""
+        """Return when the server's process was started: another answer than before means that jobs of before are gone."""
         return str(self._surely("get_system_info").server_info.start_time)
 
     def submit(self, folder: Path, mark: str) -> str:
@@ -95,7 +95,7 @@ class Hub:
             raise
         except AuthorizationError:
             raise NetError(
-                "the hub does not let this kit watch jobs; its settings are those of another version: serve it anew"
+                "the server does not let this kit watch jobs; its settings are those of another version: serve it anew"
             ) from None
         except Exception:  # the job's process is starting or ending: there is no narrower sign of that
             return None
@@ -111,7 +111,7 @@ class Hub:
             return
 
     def fetch(self, job: str, folder: Path) -> Path:
-        """Return the folder below `folder` that holds what a finished job left at the hub; `folder` itself if it left nothing."""
+        """Return the folder below `folder` that holds what a finished job left at the server; `folder` itself if it left nothing."""
         try:
             return Path(str(self._do("download_job_result", job, str(folder))))
         except NetError:
@@ -127,23 +127,23 @@ class Hub:
             session.set_timeout(COMMAND_S)
             return session
         except AuthenticationError as fault:
-            raise NetError(f"the hub does not accept the kit {self._kit}: {fault}; take the one that net init wrote") from None
+            raise NetError(f"the server does not accept the kit {self._kit}: {fault}; take the one that net init wrote") from None
         except Exception as fault:
-            raise HubAway(
-                f"no hub answers ({type(fault).__name__}: {fault}); start it with fedtailor net serve, or look whether its port is open"
+            raise ServerAway(
+                f"no server answers ({type(fault).__name__}: {fault}); start it with fedtailor net serve, or look whether its port is open"
             ) from None
         finally:
             os.chdir(here)
 
     def _surely(self, command: str, *arguments: Any) -> Any:
-        """Return what a hub that is well always answers."""
+        """Return what a server that is well always answers."""
         try:
             return self._do(command, *arguments)
         except (InternalError, NoReply, RuntimeError) as fault:  # what it says while it starts or ends
-            raise HubAway(f"the hub does not answer as it should ({type(fault).__name__}: {fault})") from None
+            raise ServerAway(f"the server does not answer as it should ({type(fault).__name__}: {fault})") from None
 
     def _do(self, command: str, *arguments: Any) -> Any:
         try:
             return getattr(self._session, command)(*arguments)
         except (NoConnection, SessionClosed) as fault:
-            raise HubAway(f"the hub does not answer any more ({type(fault).__name__})") from None
+            raise ServerAway(f"the server does not answer any more ({type(fault).__name__})") from None

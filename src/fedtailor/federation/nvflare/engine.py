@@ -193,4 +193,4 @@ def beside(function: Callable[..., object], *arguments: object) -> threading.Thr
 
 
 def _stopped_text() -> str:
-    return "the engine stopped the job: a process of it ended, or somebody aborted it; the state of the last round is kept at the hub"
+    return "the engine stopped the job: a process of it ended, or somebody aborted it; the state of the last round is kept at the server"

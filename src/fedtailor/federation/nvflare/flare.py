@@ -67,7 +67,7 @@ class CollabLine:
             raise Unanswered(f"the call to {client} failed ({fault.cause_type})") from None
 
 
-class HubPart:
+class ServerPart:
     """The server's end of a job; a subclass says what is done."""
 
     @collab.main  # type: ignore[untyped-decorator]

@@ -14,11 +14,11 @@ Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
 
 
 class NetError(FedtailorError):
-    """The hub does not do what it was asked for."""
+    """The server does not do what it was asked for."""
 
 
-class HubAway(NetError):
-    """The hub cannot be reached."""
+class ServerAway(NetError):
+    """The server cannot be reached."""
 
 
 class Unanswered(Exception):
@@ -54,7 +54,7 @@ class Places:
     """Folders at one end of a job."""
 
     kit: Path  # of the machine: what stays from job to job
-    job: Path  # of this job alone; what lies here at the end is what the hub stores as its result
+    job: Path  # of this job alone; what lies here at the end is what the server stores as its result
     settings: Path  # files that came with the job
 
 

@@ -1,4 +1,4 @@
-"""What is handed in at a hub: settings and public examples. No code is among them, and nothing of a site's."""
+"""What is handed in at a server: settings and public examples. No code is among them, and nothing of a site's."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,16 +31,16 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
             "resource_spec": {},
             "min_clients": len(sites),
             "mandatory_clients": list(sites),
-            "deploy_map": {"hub": ["server"], "site": list(sites)},
+            "deploy_map": {"server": ["server"], "site": list(sites)},
         },
-        "hub/config/config_fed_server.json": {
+        "server/config/config_fed_server.json": {
             "format_version": 2,
             "workflows": [
                 {"id": "controller", "path": THEIRS[SERVER], "args": {"server_obj_id": "_server", "sync_task_timeout": SYNC_S}}
             ],
             "components": [{"id": "_server", "path": OURS[SERVER], "args": {}}],
         },
-        "hub/config/job.json": dict(settings),
+        "server/config/job.json": dict(settings),
         "site/config/config_fed_client.json": {
             "format_version": 2,
             "executors": [{"tasks": ["*"], "executor": {"path": THEIRS["site"], "args": {"client_obj_id": "_client"}}}],
@@ -55,7 +55,7 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
 
 
 def settings_of(job: Job) -> dict[str, Any]:
-    """Return the job and its public examples, which are read here: the hub need not have the files."""
+    """Return the job and its public examples, which are read here: the server need not have the files."""
     parts = load_public_parts(job.data, **reads_of(job.task), base=job.base, seed=job.seed)
     return {
         "job": json.loads(json.dumps(_with_whole_paths(job).to_dict(), default=str)),

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from ...errors import RunError
-from ..kit.engine_settings import SERVER, prepare
+from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
 
@@ -35,9 +35,9 @@ def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
     end_leftovers(kit)
     prepare(kit, role)
     told = kit_role(kit)
-    names = ["org=hub"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
+    names = [f"org={ORG}"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
     config = "fed_server.json" if role == SERVER else "fed_client.json"
-    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["hub"]) else ""] if role == SERVER else ["-m"]
+    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["server"]) else ""] if role == SERVER else ["-m"]
     command = [sys.executable, "-Pu", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
@@ -58,7 +58,7 @@ def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], 
         watch: called about twice a second.
 
     Raises:
-        RunError: if another command runs with this kit, or another program has the hub's port.
+        RunError: if another command runs with this kit, or another program has the server's port.
     """
     with _alone(kit):
         _serve(kit, role, say, watch)
@@ -109,9 +109,9 @@ def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[],
 
 def _check_port(told: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], "localhost" if _is_here_alone(told["hub"]) else ""
+    port, place = told["port"], "localhost" if _is_here_alone(told["server"]) else ""
     with socket.socket() as ours:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended hub has left does not count
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended server has left does not count
         try:
             ours.bind((place, port))
         except OSError as fault:
@@ -177,7 +177,7 @@ def _environment(kit: Path) -> dict[str, str]:
     A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
     remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
     or links that are busy for a while. WINDOW is what may be under way: at 5 Mbit/s 13 s of it, so that nothing is sent twice for slowness.
-    Once a job has ended at the hub, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
+    Once a job has ended at the server, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
     """
     return {
         **clean_environment(kit),

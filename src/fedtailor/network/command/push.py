@@ -1,4 +1,4 @@
-"""Hands in at a hub that a backbone be sent to sites."""
+"""Hands in at a server that a backbone be sent to sites."""
 
 import re
 import tempfile
@@ -18,17 +18,17 @@ from .submitted import Handed
 def push_on(
     network: Path, backbone: str, *, sites: Sequence[ClientId] = (), watcher: Watcher | None = None
 ) -> list[dict[str, Any]]:
-    """Have the hub send a backbone to sites that lack it, and return a row for each; see `backbone_ledger.Row`.
+    """Have the server send a backbone to sites that lack it, and return a row for each; see `backbone_ledger.Row`.
 
     Args:
         network: the administrator's kit, or a network's folder that has it.
-        backbone: as a job would name it; the hub must have it.
+        backbone: as a job would name it; the server must have it.
         sites: who gets it; left out, all that are connected.
         watcher: told of every event.
 
     Raises:
         SettingError: if a site is not one of the network.
-        BackboneError: if the hub does not have the backbone.
+        BackboneError: if the server does not have the backbone.
         RunError: if nobody is there, or a site that was named is not.
     """
     check_installed()
@@ -39,10 +39,10 @@ def push_on(
         raise SettingError(f"{unknown[0]!r} is no site of network {role['network']}; its sites are {', '.join(role['sites'])}")
     path = Path(backbone).expanduser()
     named = str(path.resolve()) if path.exists() else backbone
-    from ...federation.nvflare.administration import Hub  # takes seconds: after all that can be said without it
+    from ...federation.nvflare.administration import ServerSession  # takes seconds: after all that can be said without it
 
-    with Hub(kit, role["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
-        there = set(hub.connected())
+    with ServerSession(kit, role["user"]) as server, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
+        there = set(server.connected())
         away = sorted(set(sites) - there)
         if away:
             raise RunError(
@@ -50,7 +50,7 @@ def push_on(
                 "status shows who is there"
             )
         handed = Handed(
-            hub,
+            server,
             {"run": job_name("push-" + re.sub(r"[^\w.-]", "-", backbone_name(named))), "push": named},
             place=Path(place),
             without=sorted(there - set(sites)) if sites else [],

@@ -1,4 +1,4 @@
-"""Carries a job out on a network: hands it in at the hub and brings the run folder."""
+"""Carries a job out on a network: hands it in at the server and brings the run folder."""
 
 import json
 import secrets
@@ -36,15 +36,15 @@ def run_on(
         out: the run folder, absent or empty.
         resume: the folder of an earlier run on this network, to go on in.
         without: sites that are left out.
-        patience: how long the hub waits for answers; see `federation.nvflare.engine.Patience`.
+        patience: how long the server waits for answers; see `federation.nvflare.engine.Patience`.
         watcher: told of every event.
 
     Raises:
         JobError: if the job is not usable, `without` names nobody, or a site refuses it; nothing was trained then.
-        RunError: if the run cannot go on; its state is kept at the hub.
+        RunError: if the run cannot go on; its state is kept at the server.
     """
     check_installed()
-    from ...federation.nvflare.administration import Hub
+    from ...federation.nvflare.administration import ServerSession
 
     check_for_network(job)
     kit = admin_kit(network)
@@ -52,11 +52,11 @@ def run_on(
     name = job_name(job.name) if resume is None else _earlier_run(resume)
     settings = {**settings_of(job), "run": name, "patience": dict(patience or {})}
     role = kit_role(kit)
-    with Hub(kit, role["user"]) as hub, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
+    with ServerSession(kit, role["user"]) as server, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
         if without:
-            _check_known(without, {*role["sites"], *hub.connected()}, role["network"])
+            _check_known(without, {*role["sites"], *server.connected()}, role["network"])
         outcome = Handed(
-            hub,
+            server,
             settings,
             place=Path(place),
             without=without,
@@ -79,7 +79,7 @@ def _check_known(without: Sequence[ClientId], sites: Collection[ClientId], netwo
 
 
 def job_name(what: str) -> str:
-    """Return a fresh name for something that is handed in; it names a folder at hub and sites."""
+    """Return a fresh name for something that is handed in; it names a folder at server and sites."""
     return f"{what[:60].lstrip('._-') or 'job'}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 

@@ -1,4 +1,4 @@
-"""A job while it is at a hub: submitted, watched, submitted again if the engine stopped it, fetched."""
+"""A job while it is at a server: submitted, watched, submitted again if the engine stopped it, fetched."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import JobError, RunError
-from ...federation.nvflare.line import HubAway, NetError
+from ...federation.nvflare.line import NetError, ServerAway
 from ...job import Job
 from ...records import ClientId
 from ...running import Watcher
@@ -18,7 +18,7 @@ from ...storage import copy_whole, write_text, writing
 from .job_folder import job_folder
 
 if TYPE_CHECKING:
-    from ...federation.nvflare.administration import Hub
+    from ...federation.nvflare.administration import ServerSession
 
 POLL_S = 0.5  # between two looks at a job that runs
 STATUS_S = 2.0  # between two looks at whether it does
@@ -26,7 +26,7 @@ SUBMISSIONS = 4  # most for one run: the first, and after each time that the eng
 UNBEGUN = 2  # most of them for a job of which nothing is heard
 QUIET_S = 35.0  # sites give a sign of life each 10 s
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
-BACK_S, ABSENCES = 300.0, 50  # that is waited for a hub that is away, and how often it may be in one run
+BACK_S, ABSENCES = 300.0, 50  # that is waited for a server that is away, and how often it may be in one run
 QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
 
 STARTS = ("start", "resume")  # events: from here on there is something to go on with
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Outcome:
-    """What a job left at the hub."""
+    """What a job left at the server."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder of the engine's result."""
@@ -47,11 +47,11 @@ class Outcome:
 
 
 class Handed:
-    """A run, or the sending of a backbone, while it is at the hub, over one submission or several."""
+    """A run, or the sending of a backbone, while it is at the server, over one submission or several."""
 
     def __init__(
         self,
-        hub: "Hub",
+        server: "ServerSession",
         settings: Mapping[str, Any],
         *,
         place: Path,
@@ -61,14 +61,14 @@ class Handed:
         expected: Sequence[ClientId] = (),
     ) -> None:
         """Take what is handed in, a folder to work in, who is told of events, the run folder if it leaves one, and the sites that should be there."""
-        self._hub, self._settings, self._place, self._path = hub, settings, place, path
+        self._server, self._settings, self._place, self._path = server, settings, place, path
         self._without, self._expected, self._watcher = without, expected, watcher
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
         self._job, self._born = "", ""
         self._begun = False  # whether anything was heard of the job
         self._mark = secrets.token_hex(8)  # of this run's submissions: one that is repeated is no second job
-        self._absences = 0  # of the hub
+        self._absences = 0  # of the server
         self._submit: Callable[[], str] | None = None  # hands in what was handed in last
 
     def to_the_end(self) -> Outcome:
@@ -95,42 +95,42 @@ class Handed:
                 self._keep_what_there_is(outcome)
                 raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
             if attempt == UNBEGUN and not self._begun:
-                raise RunError(f"the job did not begin: {why}; see log.txt in the kits of hub and sites")
+                raise RunError(f"the job did not begin: {why}; see log.txt in the kits of server and sites")
             if attempt < SUBMISSIONS:
                 self._watcher("warning", {"text": f"{why}; it is handed in again and goes on from what is kept"})
         raise RunError(
-            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the kits of hub and sites"
+            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the kits of server and sites"
         )
 
     @property
     def _where(self) -> str:
-        return "" if self._path is None else f" at the hub under runs/{self._settings['run']}"
+        return "" if self._path is None else f" at the server under runs/{self._settings['run']}"
 
     def _once(self, attempt: int) -> tuple[Outcome, str]:
         """Submit the job and watch it; return what it left, and why it ended if it did not by itself."""
         folder = self._place / f"{attempt}"
         sites = self._choose_sites(first=attempt == 1)
         handed_in = job_folder(folder / "fedtailor", self._settings, sites)
-        self._seen, self._born = 0, self._patiently(self._hub.started)
-        self._job, self._submit = "", partial(self._hub.submit, handed_in, f"{self._mark}-{attempt}")
+        self._seen, self._born = 0, self._patiently(self._server.started)
+        self._job, self._submit = "", partial(self._server.submit, handed_in, f"{self._mark}-{attempt}")
         self._job = self._patiently(self._submit)
         status = self._watch_through_absences()
-        outcome = Outcome(self._patiently(lambda: self._hub.fetch(self._job, folder)))
+        outcome = Outcome(self._patiently(lambda: self._server.fetch(self._job, folder)))
         self._pass_on(outcome.events[self._seen :])
         return outcome, outcome.text or f"the engine stopped the job ({status})"
 
     def _stop(self) -> None:
-        """Have the hub stop the job, if it was handed in; also one of which the hub's answer has not come yet."""
+        """Have the server stop the job, if it was handed in; also one of which the server's answer has not come yet."""
         try:
             if self._submit is not None:
-                self._hub.abort(self._job or self._submit())  # with the same mark it is the same job
+                self._server.abort(self._job or self._submit())  # with the same mark it is the same job
         except NetError as fault:
-            self._watcher("warning", {"text": f"the hub could not be told to stop the job, which may go on there: {fault}"})
+            self._watcher("warning", {"text": f"the server could not be told to stop the job, which may go on there: {fault}"})
 
     def _choose_sites(self, *, first: bool) -> list[ClientId]:
         """Return the sites that take part: those that are connected. Later submissions wait for a new sign of life of all of the first for a while."""
         until = time.monotonic() + (0 if first else SITES_S)
-        before = {} if first else self._patiently(self._hub.connected)
+        before = {} if first else self._patiently(self._server.connected)
         while True:
             found = self._there(before)
             if first:
@@ -154,53 +154,53 @@ class Handed:
             )
 
     def _there(self, before: Mapping[ClientId, float]) -> list[ClientId]:
-        """Return the connected sites: of those that died the hub finds out late, but their last sign of life is old, or none came since `before`."""
-        signs = self._patiently(self._hub.connected)
+        """Return the connected sites: of those that died the server finds out late, but their last sign of life is old, or none came since `before`."""
+        signs = self._patiently(self._server.connected)
         oldest = max(signs.values(), default=0.0) - QUIET_S
         return sorted(
             site for site, sign in signs.items() if sign > max(oldest, before.get(site, -math.inf)) and site not in self._without
         )
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Return what the hub answers, also if it is away for a while."""
+        """Return what the server answers, also if it is away for a while."""
         while True:
             try:
                 return ask()
-            except HubAway as fault:
-                self._await_hub(fault)
+            except ServerAway as fault:
+                self._await_server(fault)
 
-    def _await_hub(self, fault: HubAway) -> None:
+    def _await_server(self, fault: ServerAway) -> None:
         self._absences += 1
         if self._absences > ABSENCES:
             raise fault
         self._watcher("warning", {"text": f"{fault}; it is waited for"})
-        self._hub.come_back(BACK_S)
+        self._server.come_back(BACK_S)
 
     def _watch_through_absences(self) -> str:
-        """Watch the job, also over times in which the hub is away; one of a hub that was started anew has died with it, whatever is listed."""
+        """Watch the job, also over times in which the server is away; one of a server that was started anew has died with it, whatever is listed."""
         while True:
             try:
-                if self._hub.started() != self._born:
-                    self._hub.abort(self._job)
-                    return "the hub was started anew"
+                if self._server.started() != self._born:
+                    self._server.abort(self._job)
+                    return "the server was started anew"
                 return self._watch()
-            except HubAway as fault:
-                self._await_hub(fault)
+            except ServerAway as fault:
+                self._await_server(fault)
 
     def _watch(self) -> str:
         """Pass on what happens until the job is over, and return how the engine says that it ended."""
         answered, asked_status, tell_at = False, -math.inf, time.monotonic() + QUEUE_S
         while True:
             if time.monotonic() - asked_status > STATUS_S:
-                asked_status, status = time.monotonic(), self._hub.status(self._job)
+                asked_status, status = time.monotonic(), self._server.status(self._job)
                 if status.startswith("FINISHED"):
                     return status
                 if status == "SUBMITTED" and time.monotonic() > tell_at:
                     tell_at = math.inf
                     self._watcher(
-                        "warning", {"text": "it is handed in and waits for its turn: a hub carries out one job at a time"}
+                        "warning", {"text": "it is handed in and waits for its turn: a server carries out one job at a time"}
                     )
-            answer = self._hub.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
+            answer = self._server.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
             if answer is not None:
                 answered = True
                 fresh = answer.get("events", [])
@@ -209,7 +209,7 @@ class Handed:
             time.sleep(POLL_S if answer is not None else STATUS_S)
 
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Tell the watcher; the run folder is here and not at the hub."""
+        """Tell the watcher; the run folder is here and not at the server."""
         self._begun = self._begun or bool(events)
         for kind, facts in events:
             if kind in STARTS:
@@ -217,7 +217,7 @@ class Handed:
             self._watcher(kind, {**facts, **({"folder": str(self._path)} if "folder" in facts and self._path else {})})
 
     def _leave_a_trace(self) -> None:
-        """Write down what --resume needs to find the run at the hub again; a folder that was resumed has it."""
+        """Write down what --resume needs to find the run at the server again; a folder that was resumed has it."""
         if self._path is None or (self._path / "network.json").is_file():
             return
         with writing(self._path):

@@ -16,15 +16,16 @@ from ...federation.nvflare.line import NetError
 from ...job import Job
 from ...printable import printable
 from ..kit.engine_settings import SERVER
-from ..kit.kits import ADMIN, HUB, Network, check_installed, kit_role, make_kits
-from ..kit.policy import TELLABLE, Policy
+from ..kit.kits import check_installed, kit_role, make_kits
+from ..kit.network_file import ADMIN, Network
+from ..kit.policy import REPORTABLE, Policy
 from ..kit.site_file import SiteFile
 from ..meeting.meeting import backbone_name, plain_examples
 from .processes import end_process, engine_process
 
 MOST_SITES = 4
 START_S = 240.0  # that all processes get to find one another
-LOOK_S = 1.0  # between two checks that the hub runs
+LOOK_S = 1.0  # between two checks that the server runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +65,20 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             validation_share=job.clients.validation_share,
             test_share=job.clients.test_share,
             backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
-            policy=policy or Policy(protocols=("averaging", "distillation", "split"), tell=tuple(TELLABLE), min_examples=1),
+            policy=policy or Policy(protocols=("averaging", "distillation", "split"), reports=tuple(REPORTABLE), min_examples=1),
         ).write(folder / client)
     return World(folder=folder, network=network)
 
 
 @contextmanager
 def running(world: World, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Run a hub and all sites inside the block, each in processes of its own; a hub that dies is started anew, as `serve` does.
+    """Run a server and all sites inside the block, each in processes of its own; a server that dies is started anew, as `serve` does.
 
     Raises:
         RunError: if they do not find one another.
     """
     sites: list[tuple[subprocess.Popen[bytes], Path]] = []
-    with _kept_up(world.folder / HUB, say):
+    with _kept_up(world.folder / SERVER, say):
         try:
             _wait_for_port(world.network.port)
             for site in world.network.sites:
@@ -92,18 +93,18 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
 
 @contextmanager
 def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Run the hub's engine inside the block, in place of each one that dies another."""
-    say("starting the hub")
-    hub, over = engine_process(kit, SERVER), threading.Event()
+    """Run the server's engine inside the block, in place of each one that dies another."""
+    say("starting the server")
+    server, over = engine_process(kit, SERVER), threading.Event()
 
     def watch() -> None:
-        nonlocal hub
+        nonlocal server
         while not over.wait(LOOK_S):
-            if hub.poll() is not None:
+            if server.poll() is not None:
                 say(
-                    f"the hub's engine ended with {hub.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
+                    f"the server's engine ended with {server.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
                 )
-                hub = engine_process(kit, SERVER)
+                server = engine_process(kit, SERVER)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -112,7 +113,7 @@ def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-        end_process(hub, kit)
+        end_process(server, kit)
 
 
 def _last_line(log: Path) -> str:
@@ -135,30 +136,30 @@ def _wait_for_port(port: int) -> None:
             return
         except OSError:
             time.sleep(0.2)
-    raise RunError(f"the hub does not listen on port {port} after {START_S:.0f} s; its words are in hub/engine.log")
+    raise RunError(f"the server does not listen on port {port} after {START_S:.0f} s; its words are in server/engine.log")
 
 
 def wait_until_up(world: World) -> None:
-    """Return once the hub answers and all sites have reached it.
+    """Return once the server answers and all sites have reached it.
 
     Raises:
         RunError: if they do not find one another.
     """
-    from ...federation.nvflare.administration import Hub
+    from ...federation.nvflare.administration import ServerSession
 
     kit, until = world.folder / ADMIN, time.monotonic() + START_S
     missing = set(world.network.sites)
     while missing and time.monotonic() < until:
         try:
-            with Hub(kit, kit_role(kit)["user"]) as hub:
+            with ServerSession(kit, kit_role(kit)["user"]) as server:
                 while missing and time.monotonic() < until:
-                    missing = set(world.network.sites) - set(hub.connected())
+                    missing = set(world.network.sites) - set(server.connected())
                     time.sleep(0.2)
         except NetError:
             time.sleep(0.5)
     if missing:
         raise RunError(
-            f"{', '.join(sorted(missing))} did not reach the hub in {START_S:.0f} s; see engine.log and log.txt in {world.folder}"
+            f"{', '.join(sorted(missing))} did not reach the server in {START_S:.0f} s; see engine.log and log.txt in {world.folder}"
         )
 
 

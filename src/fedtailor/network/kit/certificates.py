@@ -62,14 +62,14 @@ def check_server(kit: Path, told: dict[str, Any]) -> str:
     Raises:
         SettingError: if the server is of another federation, or does not take this site's certificate.
     """
-    startup, place = kit / "startup", f"{told['hub']}:{told['port']}"
+    startup, place = kit / "startup", f"{told['server']}:{told['port']}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # NVFlare's servers are all named "server"; the authority is the federation's own
     context.load_verify_locations(startup / AUTHORITY_FILE)
     context.load_cert_chain(startup / "client.crt", startup / "client.key")
     shaken = False
     try:
-        with socket.create_connection((told["hub"], told["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
+        with socket.create_connection((told["server"], told["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
             shaken = True
             line.settimeout(PROBE_S / 5)  # a server that has nothing against it says nothing
             line.recv(1)  # with TLS 1.3 the server judges our certificate after the handshake

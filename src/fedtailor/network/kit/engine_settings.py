@@ -6,8 +6,9 @@ from typing import Any
 
 from .site_file import write_private
 
-SERVER = "server"  # the hub's name in certificates
-OURS = {SERVER: "fedtailor.network.job_ends.AtHub", "site": "fedtailor.network.job_ends.AtSite"}
+SERVER = "server"  # its name in certificates, and of its kit
+ORG = "hub"  # the organisation in certificates; those of earlier networks stay valid
+OURS = {SERVER: "fedtailor.network.job_ends.AtServer", "site": "fedtailor.network.job_ends.AtSite"}
 THEIRS = {
     SERVER: "nvflare.collab.runtime.controller.CollabController",
     "site": "nvflare.collab.runtime.executor.CollabExecutor",

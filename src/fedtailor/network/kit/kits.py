@@ -1,66 +1,27 @@
-"""Kits: what the hub, each site and the administrator need to know one another. NVFlare makes the certificates."""
+"""Kits: what the server, each site and the administrator need to know one another. NVFlare makes the certificates."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
+from ...old_names import with_new_names
 from ...storage import write_text, writing
-from ...yaml_text import read_yaml_file
-from .engine_settings import SERVER
+from .engine_settings import ORG, SERVER
+from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
 from .site_file import write_private
 
-PORT = 8102
 FILE = "network.json"  # in the network's folder, and in each kit
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
-HUB, ADMIN, AUTHORITY = "hub", "admin", "authority"
-WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 INSTALL = "pip install 'fedtailor[net]'"
 
 
 class NetworkMissing(JobError):
     """The engine for networks is not installed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """Who takes part."""
-
-    name: str
-    host: str = "localhost"  # under which sites reach the hub; localhost binds to this machine alone
-    port: int = PORT
-    sites: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not _is_word(self.name):
-            raise SettingError(f"name is a word of letters from a to z, digits, - and _; got {self.name!r}")
-        if not isinstance(self.host, str) or not HOST.fullmatch(self.host):
-            raise SettingError(
-                f"hub is the host name or address under which sites reach it, such as hub.example.org; got {self.host!r}"
-            )
-        if isinstance(self.port, bool) or not isinstance(self.port, int) or not 0 < self.port < 2**16:
-            raise SettingError(f"port is a number from 1 to 65535; got {self.port!r}")
-        taken = (HUB, ADMIN, AUTHORITY, SERVER)  # folders beside the sites' own
-        wrong = [site for site in self.sites if not _is_word(site) or site in taken]
-        if wrong:
-            raise SettingError(
-                f"sites: {wrong[0]!r} is no name of a site: letters from a to z, digits, - and _, and not {HUB}, {ADMIN}, {AUTHORITY} or {SERVER}"
-            )
-        if not self.sites or len(set(self.sites)) < len(self.sites):
-            raise SettingError(f"sites lists each site once, at least one; got {list(self.sites)}")
-
-    @property
-    def user(self) -> str:
-        """The administrator's name in certificates."""
-        return f"admin@{self.name}.net"
 
 
 def check_installed() -> None:
@@ -71,26 +32,6 @@ def check_installed() -> None:
         raise NetworkMissing(f"jobs on many machines need NVFlare, which is not installed: {INSTALL}; all else works without it")
 
 
-def read_network(path: Path) -> Network:
-    """Return the network that a YAML file describes.
-
-    Raises:
-        SettingError: if the file is missing or wrong.
-    """
-    told = read_yaml_file(path, "the file of a network", tip="write one with hub: HOST and sites: [NAME, ...]")
-    if not isinstance(told, Mapping):
-        raise SettingError(f"{path}: a network is a mapping; write hub: HOST and sites: [NAME, ...]")
-    strange = sorted(set(map(str, told)) - {"name", "hub", "port", "sites"})
-    if strange:
-        raise SettingError(f"{path}: {strange[0]} is no setting of a network; known are name, hub, port, sites")
-    sites = told.get("sites")
-    if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
-        raise SettingError(f"{path}: sites is a list of names; got {sites!r}")
-    return Network(
-        name=told.get("name", path.stem), host=told.get("hub", "localhost"), port=told.get("port", PORT), sites=tuple(sites)
-    )
-
-
 def make_kits(network: Network, folder: Path) -> list[Path]:
     """Make certificates and kits in `folder`; those that are there stay as they are, so that a site can be added later.
 
@@ -98,7 +39,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         The new kits.
 
     Raises:
-        SettingError: if `folder` holds something else, or the network there has another hub.
+        SettingError: if `folder` holds something else, or the network there has another server.
     """
     check_installed()
     _remove_unfinished(folder)
@@ -112,7 +53,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     if done.returncode or not made:
         raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
     fresh: list[Path] = []
-    for theirs, ours in {SERVER: HUB, network.user: ADMIN, **{site: site for site in network.sites}}.items():
+    for theirs, ours in {SERVER: server_kit(folder).name, network.user: ADMIN, **{site: site for site in network.sites}}.items():
         if (folder / ours).exists():
             _describe(network, folder / ours, ours)
         else:
@@ -137,19 +78,31 @@ def _new_kit(network: Network, source: Path, kit: Path) -> Path:
 
 
 def kit_role(kit: Path) -> dict[str, Any]:
-    """Return what a kit says of itself: network, name, hub and port.
+    """Return what a kit says of itself: network, name, server and port.
 
     Raises:
         SettingError: if the folder is no kit.
     """
     try:
-        told: dict[str, Any] = json.loads((kit / FILE).read_text(encoding="utf-8"))
+        told = _read(kit)
         known = "kit" in told  # the network's own folder has none
     except (OSError, ValueError):
         known = False
     if not known:
-        raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the hub, the administrator and each site")
+        raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
     return told
+
+
+def server_kit(network: Path) -> Path:
+    """Return the server's kit in a network's folder, whatever it was called when it was made."""
+    old = network / OLD_SERVER
+    return old if (old / FILE).is_file() else network / SERVER
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return what is written of a network or kit, by the names of today."""
+    found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
+    return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
 
 
 def admin_kit(network: Path) -> Path:
@@ -190,9 +143,9 @@ def _project(network: Network) -> dict[str, Any]:
         "name": network.name,
         "description": "made by fedtailor",
         "participants": [
-            {"name": SERVER, "type": "server", "org": "hub", "fed_learn_port": network.port, "default_host": network.host},
+            {"name": SERVER, "type": "server", "org": ORG, "fed_learn_port": network.port, "default_host": network.host},
             *({"name": site, "type": "client", "org": f"org_{site.replace('-', '_')}"} for site in network.sites),
-            {"name": network.user, "type": "admin", "org": "hub", "role": "project_admin"},
+            {"name": network.user, "type": "admin", "org": ORG, "role": "project_admin"},
         ],
         "builders": [
             {"path": f"{place}.workspace.WorkspaceBuilder", "args": {"template_file": ["master_template.yml"]}},
@@ -206,7 +159,7 @@ def _project(network: Network) -> dict[str, Any]:
 def _told(network: Network) -> dict[str, Any]:
     return {
         "network": network.name,
-        "hub": network.host,
+        "server": network.host,
         "port": network.port,
         "sites": list(network.sites),
         "user": network.user,
@@ -215,7 +168,7 @@ def _told(network: Network) -> dict[str, Any]:
 
 def _describe(network: Network, kit: Path, name: str) -> None:
     told = _told(network)
-    if name not in (HUB, ADMIN):
+    if name not in (SERVER, OLD_SERVER, ADMIN):
         del told["sites"], told["user"]
     write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
 
@@ -236,15 +189,11 @@ def _check_folder(network: Network, folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        told = _read(folder)
     except (OSError, ValueError):
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
-    if (told["network"], told["hub"], told["port"]) != (network.name, network.host, network.port):
+    if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
         raise SettingError(
-            f"{folder} is of network {told['network']} with its hub at {told['hub']}:{told['port']}, asked for was {network.name} at "
-            f"{network.host}:{network.port}; certificates name the hub, so take a new folder with --out"
+            f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
+            f"{network.host}:{network.port}; certificates name the server, so take a new folder with --out"
         )
-
-
-def _is_word(name: object) -> bool:
-    return isinstance(name, str) and WORD.fullmatch(name) is not None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
 PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
-TELLABLE = {
+REPORTABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
     "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
@@ -23,7 +23,7 @@ TELLABLE = {
     "passages": "the texts of passages that answer a question",
     "centroids": "means of the vectors of groups of its passages",
     "term-counts": "how many of its passages have each word",
-    "public-fit": "how well its examples can be told from public ones",
+    "public-fit": "how well its examples can be distinguished from public ones",
     "label-counts": "how many examples each label has",
     "labels": "the labels or target texts themselves, example by example (split learning with labels at the server)",
 }
@@ -33,15 +33,17 @@ TELLABLE = {
 class Policy:
     """What a site permits a job to do; what is not listed is refused before anything is trained."""
 
-    protocols: tuple[str, ...] = ("averaging", "distillation")  # split is not among them: activations tell much of texts
+    protocols: tuple[str, ...] = ("averaging", "distillation")  # split is not among them: activations reveal much of texts
     tunings: tuple[str, ...] | None = None  # null: any
     aggregations: tuple[str, ...] | None = None  # null: any
     protections: tuple[str, ...] = ()  # kinds that every job must have
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
-    tell: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see TELLABLE
-    min_examples: int = 16  # figures that are means over fewer examples stay here: they tell of single ones
-    backbone_from_hub: bool = False  # weights can be made so that what is trained on them tells more of the data: only on purpose
+    reports: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see REPORTABLE
+    min_examples: int = 16  # figures that are means over fewer examples stay here: they reveal single ones
+    backbone_from_server: bool = (
+        False  # weights can be made so that what is trained on them reveals more of the data: only on purpose
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -55,8 +57,8 @@ class Policy:
             strange = sorted(set(getattr(self, name) or ()) - set(known))
             if strange:
                 raise SettingError(f"policy.{name} names {strange[0]!r}; known are {', '.join(known)}")
-        if not isinstance(self.backbone_from_hub, bool):
-            raise SettingError(f"policy.backbone_from_hub is true or false; got {self.backbone_from_hub!r}")
+        if not isinstance(self.backbone_from_server, bool):
+            raise SettingError(f"policy.backbone_from_server is true or false; got {self.backbone_from_server!r}")
         for name in ("rounds", "bytes_per_day", "min_examples"):
             if getattr(self, name) < 1:
                 raise SettingError(f"policy.{name} is a whole number from 1; got {getattr(self, name)}")
@@ -80,32 +82,34 @@ class Policy:
         Args:
             examples: how many there are of each of `FactSpec.over`.
         """
-        if fact.revealed == "label-counts" and fact.over and "figures" not in self.tell:  # counts of right answers make a metric
+        if (
+            fact.revealed == "label-counts" and fact.over and "figures" not in self.reports
+        ):  # counts of right answers make a metric
             return True
         if fact.revealed in ("nothing", "work"):
             return False
-        return fact.revealed not in self.tell or examples.get(fact.over, self.min_examples) < self.min_examples
+        return fact.revealed not in self.reports or examples.get(fact.over, self.min_examples) < self.min_examples
 
     def backbone_refusals(self) -> list[str]:
-        """Return why no backbone is taken from the hub; empty if it is."""
-        if self.backbone_from_hub:
+        """Return why no backbone is taken from the server; empty if it is."""
+        if self.backbone_from_server:
             return []
         return [
-            "no backbone is taken from the hub here; the site's owner permits it with fedtailor site join KIT --backbone-from-hub"
+            "no backbone is taken from the server here; the site's owner permits it with fedtailor site join KIT --backbone-from-server"
         ]
 
     def lines(self) -> list[str]:
         """Return what is permitted and what is not, a line each, for people."""
-        told = [f"{name}: {what}" for name, what in TELLABLE.items() if name in self.tell]
-        kept = [f"{name}: {what}" for name, what in TELLABLE.items() if name not in self.tell]
+        given = [f"{name}: {what}" for name, what in REPORTABLE.items() if name in self.reports]
+        kept = [f"{name}: {what}" for name, what in REPORTABLE.items() if name not in self.reports]
         return [
             f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
-            f"{'takes' if self.backbone_from_hub else 'does not take'} a backbone (weights, config, tokenizer) that the hub sends",
+            f"{'takes' if self.backbone_from_server else 'does not take'} a backbone (weights, config, tokenizer) that the server sends",
             *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
-            *(f"tells {text}" for text in told),
-            *(f"does not tell {text}" for text in kept),
-            *([f"does not tell figures over fewer than {self.min_examples} examples"] if "figures" in self.tell else []),
+            *(f"reports {text}" for text in given),
+            *(f"does not report {text}" for text in kept),
+            *([f"does not report figures over fewer than {self.min_examples} examples"] if "figures" in self.reports else []),
             "never sends examples, texts or files, and runs no code but fedtailor's own",
         ]
 
@@ -129,7 +133,7 @@ class Policy:
         prompts = protocol["kind"] == "prompting"
         if prompts and protocol["few"] < self.min_examples:
             yield (
-                f"the job sums scores of prompts over as few as {protocol['few']} examples (protocol.few), and this site tells nothing that is over fewer "
+                f"the job sums scores of prompts over as few as {protocol['few']} examples (protocol.few), and this site reports nothing over fewer "
                 f"than {self.min_examples}"
             )
         needs = {
@@ -140,8 +144,8 @@ class Policy:
             "labels": protocol.get("labels") == "with-server",
         }
         for what, needed in needs.items():
-            if needed and what not in self.tell:
-                yield f"the job needs to be told {what} ({TELLABLE[what]}), which this site does not tell"
+            if needed and what not in self.reports:
+                yield f"the job needs reports of {what} ({REPORTABLE[what]}), which this site does not give"
 
 
 def named_classes(job: Mapping[str, Any]) -> list[str]:
@@ -174,7 +178,7 @@ def _texts(value: object) -> Iterator[str]:
 def _types() -> dict[str, Any]:
     texts = tuple[str, ...]
     return {
-        **dict.fromkeys(("protocols", "protections", "tell"), texts),
+        **dict.fromkeys(("protocols", "protections", "reports"), texts),
         **dict.fromkeys(("tunings", "aggregations"), texts | None),
         "rounds": int,
         "bytes_per_day": int,
@@ -189,7 +193,7 @@ def _known_names() -> dict[str, Collection[str]]:
     from ...tuning import TUNINGS
 
     rules = list(dict.fromkeys([*AGGREGATIONS, *LOGIT_AGGREGATIONS]))
-    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "tell": TELLABLE}
+    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "reports": REPORTABLE}
 
 
 def _is_a(value: object, types: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BackboneError, SettingError
+from ...old_names import with_new_names
 from ...storage import put_in_place, writing
 from .columns import column_refusals
 from .policy import Policy
@@ -92,7 +93,7 @@ def read_site_file(kit: Path) -> SiteFile:
     try:
         told = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
         settings = _known(SiteFile, told, "the file")
-        policy = Policy(**_known(Policy, settings.pop("policy", {}), "policy"))
+        policy = Policy(**_known(Policy, _renamed(settings.pop("policy", {})), "policy"))
         data = settings.get("data", ())
         return SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
     except SettingError as fault:
@@ -104,7 +105,7 @@ def read_site_file(kit: Path) -> SiteFile:
 
 
 def sent_backbone(kit: Path, name: str) -> Path | None:
-    """Return the folder that a backbone which came from the hub has in a kit; None if the name is none of a folder or a hub of models."""
+    """Return the folder that a backbone which came from the server has in a kit; None if the name is none of a folder or a hub of models."""
     return kit / BACKBONES / name.replace("/", "--") if BACKBONE.fullmatch(name) else None
 
 
@@ -146,6 +147,11 @@ class Meter:
 
 def _day() -> str:
     return datetime.now(UTC).date().isoformat()
+
+
+def _renamed(policy: object) -> object:
+    """Return a policy by the names of today: fedtailor wrote the old ones."""
+    return with_new_names("policy", policy) if isinstance(policy, Mapping) else policy
 
 
 def _known(cls: type, told: object, place: str) -> dict[str, Any]:

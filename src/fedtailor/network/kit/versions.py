@@ -19,19 +19,19 @@ def versions() -> dict[str, str]:
     return found
 
 
-def version_refusals(here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+def version_refusals(here: Mapping[str, str], server: Mapping[str, str]) -> list[str]:
     """Return a sentence for each package that must agree and does not."""
     return [
-        f"{name} is {here.get(name)} at this site and {hub.get(name)} at the hub; install one version at both"
+        f"{name} is {here.get(name)} at this site and {server.get(name)} at the server; install one version at both"
         for name in MUST_AGREE
-        if here.get(name) != hub.get(name)
+        if here.get(name) != server.get(name)
     ]
 
 
-def version_warnings(site: str, there: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+def version_warnings(site: str, there: Mapping[str, str], server: Mapping[str, str]) -> list[str]:
     """Return a sentence for each package that should agree and does not."""
     return [
-        f"{name} is {there.get(name)} at {site} and {hub.get(name)} at the hub: the run goes on, but not to the bits of a local one"
+        f"{name} is {there.get(name)} at {site} and {server.get(name)} at the server: the run goes on, but not to the bits of a local one"
         for name in SHOULD_AGREE
-        if there.get(name) != hub.get(name)
+        if there.get(name) != server.get(name)
     ]

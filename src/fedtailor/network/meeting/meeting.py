@@ -1,4 +1,4 @@
-"""What the hub and a site tell each other of a job before its first round, as plain values."""
+"""What the server and a site tell each other of a job before its first round, as plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -12,6 +12,7 @@ from ...records import Example, Numeral
 from ..kit.policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
+SERVERS = "hub"  # the name on the wire under which a job's opening says what the server has
 RUN_NAME = 120  # most characters
 HASHES = {
     "weights": "weights",
@@ -43,7 +44,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
 
 
 def at_clock(job: Job, task: Any) -> Job:
-    """Return the job with the moment that its chat template writes at the hub, so that every site writes the same."""
+    """Return the job with the moment that its chat template writes at the server, so that every site writes the same."""
     moment = getattr(task, "clock", None)
     return job if moment is None else job.replace("task.clock", moment)
 
@@ -55,7 +56,7 @@ def _named(override: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_for_network(job: Job) -> None:
-    """Raise SettingError, naming the setting, unless all that the job needs is at the hub or at the sites themselves."""
+    """Raise SettingError, naming the setting, unless all that the job needs is at the server or at the sites themselves."""
     if own := named_classes(job.to_dict()):
         raise SettingError(
             f"on a network nothing runs but techniques that come with fedtailor, and the job names the class {own[0]}; take one of ours, or run "
@@ -73,7 +74,7 @@ def check_for_network(job: Job) -> None:
     public = job.protocol.public_examples
     if public is not None and public[0] == REST:
         raise SettingError(
-            "on a network protocol.public: rest has no meaning: the hub has no training rows; name a file of public examples"
+            "on a network protocol.public: rest has no meaning: the server has no training rows; name a file of public examples"
         )
     if getattr(job.tuning, "initial", None) is not None and job.protocol.own_models:
         raise SettingError(
@@ -92,12 +93,12 @@ def backbone_name(name: str) -> str:
     return PurePath(name).name if looks_like_path else name
 
 
-def backbone_refusals(name: str, here: Mapping[str, str], hub: Mapping[str, str]) -> list[str]:
+def backbone_refusals(name: str, here: Mapping[str, str], server: Mapping[str, str]) -> list[str]:
     """Return a sentence for each part of the backbone that differs."""
     return [
-        f"the {what} of backbone {name!r} have SHA-256 {here.get(part)} at this site and {hub.get(part)} at the hub; install the same one at both"
+        f"the {what} of backbone {name!r} have SHA-256 {here.get(part)} at this site and {server.get(part)} at the server; install the same one at both"
         for part, what in HASHES.items()
-        if here.get(part) != hub.get(part)
+        if here.get(part) != server.get(part)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A backbone on its way from the hub to a site: its files with their hashes, and the one kind of message that carries them.
+"""A backbone on its way from the server to a site: its files with their hashes, and the one kind of message that carries them.
 
 Weights go as safetensors; pickles, code and all else that a model folder may hold stay where they are.
 """
@@ -81,7 +81,7 @@ class OfferedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What the hub says of a backbone before it sends it."""
+    """What the server says of a backbone before it sends it."""
 
     backbone: str  # the name that jobs know it by
     files: tuple[OfferedFile, ...]
@@ -117,32 +117,32 @@ def read_offer(told: Mapping[str, Any]) -> Offer:
 
 
 def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Offer, Path]:
-    """Return what the hub offers of a backbone, and the folder that it reads it from; files are hashed, once.
+    """Return what the server offers of a backbone, and the folder that it reads it from; files are hashed, once.
 
     Args:
         name: as a job would name it.
-        backbones: other names of folders at the hub, from its own file.
+        backbones: other names of folders at the server, from its own file.
         base: folder that relative paths start from.
 
     Raises:
-        BackboneError: if the hub does not have it, has more of it than may be sent, or its name cannot be one of a folder at a site.
+        BackboneError: if the server does not have it, has more of it than may be sent, or its name cannot be one of a folder at a site.
     """
     told_as = backbone_name(backbones.get(name, name))
     if not BACKBONE.fullmatch(told_as):
         raise BackboneError(
-            f"{told_as!r} is no name for a folder at a site; rename it at the hub: letters, digits, and any of - _ . @"
+            f"{told_as!r} is no name for a folder at a site; rename it at the server: letters, digits, and any of - _ . @"
         )
     try:
         place = locate(backbones.get(name, name), base)
     except BackboneError as fault:
         raise BackboneError(
-            f"the hub has no backbone {name!r} to send: {fault}. A path is one of the hub's machine; names of folders can be given "
-            'in local/hub.json of the hub\'s kit: {"backbones": {"NAME": "FOLDER"}}'
+            f"the server has no backbone {name!r} to send: {fault}. A path is one of the server's machine; names of folders can be given "
+            'in local/server.json of the server\'s kit: {"backbones": {"NAME": "FOLDER"}}'
         ) from None
     unsent = sorted(path.name for path in place.folder.iterdir() if _is_of_the_model(path.name) and not is_sent(path.name))
     if unsent:  # hashes would never fit at a site
         raise BackboneError(
-            f"the folder of backbone {name!r} at the hub holds {unsent[0]}, which is loaded with it and is not sent; push a folder with the "
+            f"the folder of backbone {name!r} at the server holds {unsent[0]}, which is loaded with it and is not sent; push a folder with the "
             "backbone alone"
         )
     files = sorted(path for path in place.folder.iterdir() if is_sent(path.name) and path.is_file())

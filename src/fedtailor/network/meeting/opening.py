@@ -17,8 +17,8 @@ MOST_REASON = 2000  # characters of why it refuses
 OPEN_MISSES = 10  # signs of life that may be missing meanwhile: all of a machine may be busy then
 
 
-class HubLine(Line, Protocol):
-    """The line to the sites of a job, as the hub uses it."""
+class ServerLine(Line, Protocol):
+    """The line to the sites of a job, as the server uses it."""
 
     @property
     def sites(self) -> list[ClientId]: ...
@@ -36,7 +36,12 @@ class SiteLost(RunError):
 
 
 def open_at_sites(
-    line: HubLine, told: Told, patience: Patience, *, leave_out: Callable[[ClientId, str], None], most_examples: int | None = None
+    line: ServerLine,
+    told: Told,
+    patience: Patience,
+    *,
+    leave_out: Callable[[ClientId, str], None],
+    most_examples: int | None = None,
 ) -> dict[ClientId, dict[str, Any]]:
     """Return what each site tells of itself, once all permit the job and have loaded what it needs.
 
@@ -63,7 +68,7 @@ def open_at_sites(
     return {site: info for site, info in infos.items() if site not in faults}
 
 
-def answers_of(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, Told]:
+def answers_of(line: ServerLine, told: Told, patience: Patience) -> dict[ClientId, Told]:
     """Return each site's answer, in the order of their names: what it tells of itself under info, or why not under refused or failure.
 
     A site without signs of life is lost.
@@ -89,7 +94,7 @@ def answers_of(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, 
     return {site: answers[site] for site in line.sites}
 
 
-def _ask_all(line: HubLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
+def _ask_all(line: ServerLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
     answers = answers_of(line, told, patience)
     refused = [f"{site} refuses: {answer['refused']}" for site, answer in answers.items() if "refused" in answer]
     if refused:
@@ -145,7 +150,7 @@ def _printable(text: object) -> str:
     return "".join(sign for sign in str(text) if sign.isprintable())[:MOST_REASON]
 
 
-def _open(line: HubLine, site: ClientId, told: Told) -> Told:
+def _open(line: ServerLine, site: ClientId, told: Told) -> Told:
     try:
         answer: object = line.open(site, told, OPEN_S)
     except BaseException as fault:  # also the engine's own sign that the job is over, which `Line.stopped` tells

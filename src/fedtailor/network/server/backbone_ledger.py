@@ -11,7 +11,7 @@ from ...records import ClientId
 from ..kit.site_file import write_private
 from ..meeting.offer import Offer
 
-LEDGER = "backbones.json"  # in the hub's kit
+LEDGER = "backbones.json"  # in the server's kit
 ON_THE_WAY = "on the way"
 
 
@@ -34,10 +34,10 @@ class Row:
 
 
 class Ledger:
-    """The hub's file of backbones sent: bytes add up over interruptions, as long as the backbone is the same."""
+    """The server's file of backbones sent: bytes add up over interruptions, as long as the backbone is the same."""
 
     def __init__(self, kit: Path, offer: Offer) -> None:
-        """Take the hub's kit and what is sent now."""
+        """Take the server's kit and what is sent now."""
         self._kit, self._name = kit, offer.backbone
         self._all = read_ledger(kit)
         entry = self._all.get(self._name, {})
@@ -56,13 +56,13 @@ class Ledger:
 
 
 def read_ledger(kit: Path) -> dict[str, Any]:
-    """Return by name which backbones the hub has sent, with a row per site; empty if it has sent none."""
+    """Return by name which backbones the server has sent, with a row per site; empty if it has sent none."""
     file = kit / LEDGER
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def sent_before(kit: Path, name: str, weights: str, sites: Sequence[ClientId]) -> list[dict[str, Any]]:
-    """Return the rows of those sites that got a backbone with these weights from the hub."""
+    """Return the rows of those sites that got a backbone with these weights from the server."""
     entry = read_ledger(kit).get(name, {})
     rows = entry.get("sites", {}) if entry.get("sha256", {}).get("weights") == weights else {}
     return [rows[site] for site in sites if rows.get(site, {}).get("down_bytes")]

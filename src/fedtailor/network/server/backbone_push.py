@@ -1,4 +1,4 @@
-"""The hub's end of sending a backbone: each site gets what it lacks, and one that refuses or fails keeps nobody else from it."""
+"""The server's end of sending a backbone: each site gets what it lacks, and one that refuses or fails keeps nobody else from it."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +16,16 @@ from ...protection import make_gate
 from ...records import ClientId, ClientInfo, Message, Reply
 from ...running import Watcher
 from ..kit.versions import versions
+from ..meeting.meeting import SERVERS
 from ..meeting.offer import MANIFEST, PIECE_BYTES, Offer, OfferedFile, Piece, Taken, make_offer
-from ..meeting.opening import HubLine, answers_of
+from ..meeting.opening import ServerLine, answers_of
 from .backbone_ledger import ON_THE_WAY, Ledger, Row, now
 
 TEXTS = {
     "DiskFull": "its disk is full; make room there and push again",
     "BytesPerDay": "the most bytes of a day that it permits have passed; push again tomorrow, or let its owner permit more",
-    "HashDiffers": "what arrived has another SHA-256 than was told, and was dropped: was the file changed at the hub meanwhile? Push again",
-    "NotSafetensors": "a file of weights is no safetensors file, and was dropped; look at it at the hub",
+    "HashDiffers": "what arrived has another SHA-256 than was told, and was dropped: was the file changed at the server meanwhile? Push again",
+    "NotSafetensors": "a file of weights is no safetensors file, and was dropped; look at it at the server",
     "NoSignOfLife": "the site is lost; push again once it is back",
     "Unanswered": "the site is lost; push again once it is back",
     "TimedOut": "the site did not answer in time; push again",
@@ -32,18 +33,24 @@ TEXTS = {
 
 
 def push(
-    settings: Mapping[str, Any], line: HubLine, diary: Watcher, kit: Path, backbones: Mapping[str, str]
+    settings: Mapping[str, Any], line: ServerLine, diary: Watcher, kit: Path, backbones: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Send a backbone to all sites of a job, and return a row for each.
 
     Raises:
-        BackboneError: if the hub does not have it.
+        BackboneError: if the server does not have it.
         Stopped: if the engine stopped the job.
     """
     diary("opening", {"sites": line.sites})
     offer, folder = make_offer(str(settings["push"]), backbones, kit)
     diary("offer", {"backbone": offer.backbone, "size_bytes": offer.size_bytes, "files": len(offer.files)})
-    told = {"run": settings["run"], "sites": line.sites, "ask": False, "hub": {"versions": versions()}, "backbone": offer.told()}
+    told = {
+        "run": settings["run"],
+        "sites": line.sites,
+        "ask": False,
+        SERVERS: {"versions": versions()},
+        "backbone": offer.told(),
+    }
     ledger, patience = Ledger(kit, offer), Patience(**settings.get("patience", {}))
     under_way: dict[ClientId, Pieces] = {}
     for site, answer in answers_of(line, told, patience).items():
@@ -83,7 +90,7 @@ class Pieces:
                 while True:
                     data = bytearray(source.read(min(PIECE_BYTES, file.size_bytes - offset)))
                     if not data and file.size_bytes:
-                        raise RunError(f"{file.name} at the hub is shorter than it was; push again once nobody writes to it")
+                        raise RunError(f"{file.name} at the server is shorter than it was; push again once nobody writes to it")
                     tensor = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
                     self.sent_bytes += len(data)
                     yield write(Piece(file=file.name, offset=offset, data=tensor))
@@ -91,10 +98,10 @@ class Pieces:
                     if offset == file.size_bytes:
                         return
         except OSError as fault:
-            raise RunError(f"the hub cannot read {file.name} of the backbone any more: {fault}") from None
+            raise RunError(f"the server cannot read {file.name} of the backbone any more: {fault}") from None
 
 
-def _deliver(line: HubLine, under_way: Mapping[ClientId, Pieces], ledger: Ledger, diary: Watcher, patience: Patience) -> None:
+def _deliver(line: ServerLine, under_way: Mapping[ClientId, Pieces], ledger: Ledger, diary: Watcher, patience: Patience) -> None:
     """Bring all sites what they lack, a piece under way for each; rows are written at every hundredth of the way."""
     infos = [ClientInfo(id=site, examples=0) for site in sorted(under_way)]
     federation = NetFederation(line, infos, make_gate(MANIFEST), patience)
@@ -164,7 +171,7 @@ def _tell(diary: Watcher, site: ClientId, pieces: Pieces) -> None:
 
 
 def _agreed(folder: Path, file: OfferedFile, told: Sequence[Any] | None) -> int | None:
-    """Return how many bytes of a file a site has that are those of the hub's; None if it has none of it, or others."""
+    """Return how many bytes of a file a site has that are those of the server's; None if it has none of it, or others."""
     match told:
         case [int(size), str(sha256)] if 0 <= size <= file.size_bytes:
             return (

@@ -1,4 +1,4 @@
-"""The hub's end of a job: opens it at the sites, then carries it out as a local run is."""
+"""The server's end of a job: opens it at the sites, then carries it out as a local run is."""
 
 import json
 import shutil
@@ -18,24 +18,25 @@ from ...federation.nvflare.line import Patience, Places, Told
 from ...interfaces import Federation
 from ...job import Job
 from ...job.own_classes import fedtailors_classes_alone
+from ...old_names import OLD_NAMES, new_name
 from ...protocols.rounds.sampling import clients_per_round
 from ...records import ClientId, ClientInfo
 from ...run_files import finite
 from ...running import RunFolder, carry_out
 from ...running.resume import check_same_job, recorded_clock
 from ..kit.versions import version_warnings, versions
-from ..meeting.meeting import at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
-from ..meeting.opening import HubLine, SiteLost, open_at_sites
+from ..meeting.meeting import SERVERS, at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
+from ..meeting.opening import ServerLine, SiteLost, open_at_sites
 from .backbone_ledger import sent_before
 from .backbone_push import push
 
 AGAIN = "again"  # how a job ends that is to be handed in again
 SETTINGS = "job.json"  # comes with the job
 OUTCOME, RUN = "outcome.json", "run"  # what a job leaves
-HUB_FILE = "hub.json"  # in the hub's kit, local/: names of backbones and where they lie
+SERVER_FILE = "local/server.json"  # in the server's kit: names of backbones and where they lie
 
 
-def work(line: HubLine, places: Places, diary: "Diary") -> None:
+def work(line: ServerLine, places: Places, diary: "Diary") -> None:
     """Carry a job out, or send a backbone; leave the run folder and how it ended as the job's result."""
     settings = json.loads((places.settings / SETTINGS).read_text(encoding="utf-8"))
     run = str(settings["run"])
@@ -48,7 +49,7 @@ def work(line: HubLine, places: Places, diary: "Diary") -> None:
             outcome["sites"] = push(settings, line, diary, places.kit, _backbones(places.kit))
         else:
             with fedtailors_classes_alone():
-                carry_out_at_hub(settings, folder, line, diary, backbones=_backbones(places.kit))
+                carry_out_at_server(settings, folder, line, diary, backbones=_backbones(places.kit))
     except Stopped:
         raise
     except SiteLost as fault:
@@ -56,7 +57,7 @@ def work(line: HubLine, places: Places, diary: "Diary") -> None:
     except FedtailorError as fault:
         outcome = {"ended": "mend" if isinstance(fault, JobError) else "failed", "text": str(fault)}
     except Exception as fault:
-        outcome = {"ended": "failed", "text": f"the hub met a fault that nobody foresaw: {type(fault).__name__}: {fault}"}
+        outcome = {"ended": "failed", "text": f"the server met a fault that nobody foresaw: {type(fault).__name__}: {fault}"}
     if fits and folder.is_dir():
         shutil.copytree(folder, places.job / RUN, dirs_exist_ok=True)
     (places.job / OUTCOME).write_text(json.dumps({**outcome, "events": diary.events}), encoding="utf-8")
@@ -83,10 +84,10 @@ class Diary:
             return {"events": self.events[after:]}
 
 
-def carry_out_at_hub(
-    settings: Mapping[str, Any], folder: Path, line: HubLine, diary: Diary, *, backbones: Mapping[str, str]
+def carry_out_at_server(
+    settings: Mapping[str, Any], folder: Path, line: ServerLine, diary: Diary, *, backbones: Mapping[str, str]
 ) -> None:
-    """Assemble the hub's parts, open the job at all sites, and carry it out in the run folder, from its last round if it has one.
+    """Assemble the server's parts, open the job at all sites, and carry it out in the run folder, from its last round if it has one.
 
     Raises:
         JobError: if the job is not usable, or a site does not take part; nothing was trained then.
@@ -120,8 +121,8 @@ def carry_out_at_hub(
 
     def connect(parts: Parts, folder: RunFolder, notify: Any) -> Federation:
         engines.append(NetFederation(line, parts.sampler.clients, parts.gate_of(), patience))
-        name, hub = backbone_name(parts.job.backbone), folder.path.parents[1]
-        sent = sent_before(hub, name, parts.backbone.hashes["weights"], sorted(infos))
+        name, server = backbone_name(parts.job.backbone), folder.path.parents[1]
+        sent = sent_before(server, name, parts.backbone.hashes["weights"], sorted(infos))
         folder.write_json("network.json", {"run": settings["run"], "sites": infos, "backbone_sent": sent})
         return engines[0]
 
@@ -133,7 +134,7 @@ def carry_out_at_hub(
 
 
 def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *, version: int) -> Told:
-    """Return what the hub tells each site of a job.
+    """Return what the server tells each site of a job.
 
     Args:
         version: rounds behind the run: what a site kept after them is let go.
@@ -146,12 +147,12 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
         "public": plain_examples(parts.public),
         "test": settings["test"],
         "validation_file": bool(settings["validation"]),
-        "hub": {"versions": versions(), "backbone": dict(parts.backbone.hashes)},
+        SERVERS: {"versions": versions(), "backbone": dict(parts.backbone.hashes)},
     }
 
 
 def _divided(sites: list[ClientId], settings: Mapping[str, Any]) -> Divided:
-    """Return what the hub has of the data: public files alone."""
+    """Return what the server has of the data: public files alone."""
     return Divided(
         train={site: [] for site in sites},
         validation={},
@@ -180,5 +181,12 @@ def _version(folder: Path) -> int:
 
 
 def _backbones(kit: Path) -> dict[str, str]:
-    file = kit / "local" / HUB_FILE
+    """Return names of backbones and where they lie on this machine.
+
+    Raises:
+        SettingError: if only a file by an old name is there.
+    """
+    file, renamed = kit / SERVER_FILE, [old for old in OLD_NAMES["kit"] if (kit / old).is_file()]
+    if renamed and not file.is_file():
+        raise SettingError(f"{kit}: {new_name('kit', renamed[0])}: mv {kit / renamed[0]} {file}")
     return dict(json.loads(file.read_text(encoding="utf-8")).get("backbones", {})) if file.is_file() else {}

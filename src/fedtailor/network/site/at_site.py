@@ -1,4 +1,4 @@
-"""A site's part of a job, assembled from its own data and what the hub says."""
+"""A site's part of a job, assembled from its own data and what the server says."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from ...records import ClientId, Example
 from ..kit.columns import extra_columns, with_columns
 from ..kit.site_file import SiteFile
 from ..kit.versions import versions
-from ..meeting.meeting import backbone_refusals, to_examples
+from ..meeting.meeting import SERVERS, backbone_refusals, to_examples
 from .guarded import Guarded
 
 
@@ -62,10 +62,10 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
 
     Args:
         kit: the site's folder; what is the run's own goes to runs/RUN below it.
-        told: by the hub; see `hub.opening`.
+        told: by the server; see `server.opening`.
 
     Raises:
-        Refused: if the job is not permitted, or the site has no backbone of that name, or another one than the hub.
+        Refused: if the job is not permitted, or the site has no backbone of that name, or another one than the server.
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
     named = str(told["job"]["backbone"])
@@ -74,7 +74,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
     job = Job.from_dict(
         {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
-    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the hub left out written out
+    if forbidden := file.refusals(job.to_dict()):  # once more, with all that the server left out written out
         raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
@@ -82,7 +82,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         clients_folder=run_folder(kit, str(told["run"])),
         warn=warn,
     )
-    wrong = backbone_refusals(named, parts.backbone.hashes, told["hub"]["backbone"])
+    wrong = backbone_refusals(named, parts.backbone.hashes, told[SERVERS]["backbone"])
     if wrong:
         raise Refused("; ".join(wrong))
     return parts
@@ -183,7 +183,7 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
 def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
     """Return what a site tells of itself before the first round."""
     policy = file.policy
-    state, figures = parts.states[site], "figures" in policy.tell
+    state, figures = parts.states[site], "figures" in policy.reports
     largest = max(len(state.validation), len(state.test))
     return {
         "examples": len(state.train),

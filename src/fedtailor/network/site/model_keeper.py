@@ -14,7 +14,7 @@ from ...protection import Encoded
 from ..kit.environment import clean_environment
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 
-DIED = "ModelProcessDied"  # what the hub is told of it
+DIED = "ModelProcessDied"  # what the server is told of it
 END_S = 5.0  # that a process gets to end before it is killed
 
 

@@ -1,4 +1,4 @@
-"""A site's end of a backbone that the hub sends: files grow piece by piece, and count for nothing before all hashes fit."""
+"""A site's end of a backbone that the server sends: files grow piece by piece, and count for nothing before all hashes fit."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ class Receiver:
     """Takes one backbone into the site's kit; what has arrived stays there over interruptions."""
 
     def __init__(self, offer: Offer, kit: Path, file: SiteFile, note: Callable[[str], None]) -> None:
-        """Take what the hub offers, the site's folder and private file, and who is told in a line what happens.
+        """Take what the server offers, the site's folder and private file, and who is told in a line what happens.
 
         Raises:
             OffManifest: if the backbone's name cannot be one of a folder.
@@ -54,7 +54,7 @@ class Receiver:
         """
         with self._lock:
             if self._is_here():
-                self._note(f"backbone {self._offer.backbone} is here already, with the hub's hashes")
+                self._note(f"backbone {self._offer.backbone} is here already, with the server's hashes")
                 return {"there": {}, "whole": True}
             self._arriving.mkdir(parents=True, exist_ok=True)
             there = self._look()
@@ -65,7 +65,7 @@ class Receiver:
             whole = self._end_if_whole()
             if not whole:
                 self._note(
-                    f"the hub sends backbone {self._offer.backbone}: {missing:,} of {self._offer.size_bytes:,} bytes to come"
+                    f"the server sends backbone {self._offer.backbone}: {missing:,} of {self._offer.size_bytes:,} bytes to come"
                 )
             return {"there": {name: list(state) for name, state in there.items()}, "whole": whole}
 

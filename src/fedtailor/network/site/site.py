@@ -14,7 +14,7 @@ from ...protection import Encoded
 from ...records import ClientId
 from ..kit.site_file import Meter, SiteFile, read_site_file
 from ..kit.versions import version_refusals, versions
-from ..meeting.meeting import is_folder_name
+from ..meeting.meeting import SERVERS, is_folder_name
 from ..meeting.offer import read_offer
 from .model_keeper import Failed, ModelKeeper
 from .receiver import Receiver
@@ -100,7 +100,7 @@ class Site:
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
         offered = told.get("backbone")
         forbidden = file.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
-        reasons = [*forbidden, *version_refusals(versions(), told["hub"]["versions"])]
+        reasons = [*forbidden, *version_refusals(versions(), told[SERVERS]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))
         if told["ask"]:  # only whether it is permitted: nobody loads anything before all sites have said so

@@ -210,7 +210,7 @@ def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
     rows = run.network.get("backbone_sent", [])
     if rows:
         sites = ", ".join(str(row["site"]) for row in rows)
-        yield "backbone", f"{bytes_text(sum(row['down_bytes'] for row in rows))} sent once by the hub to {sites}, besides"
+        yield "backbone", f"{bytes_text(sum(row['down_bytes'] for row in rows))} sent once by the server to {sites}, besides"
 
 
 def trouble(run: Run, most: int = 5) -> list[Text]:

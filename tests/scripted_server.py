@@ -1,13 +1,13 @@
-"""A hub that plays a script, in the place of NVFlare's."""
+"""A server that plays a script, in the place of NVFlare's."""
 
 import json
 
-from fedtailor.federation.nvflare.line import HubAway
+from fedtailor.federation.nvflare.line import ServerAway
 
 ENDED, STOPPED = "FINISHED:COMPLETED", "FINISHED:EXECUTION_EXCEPTION"
 
 
-class Hub:
+class ServerSession:
     """Plays a script for each submission: statuses, or what is raised when it is asked; then what the job leaves."""
 
     def __init__(self, *scripts):
@@ -25,7 +25,7 @@ class Hub:
         self.marks.append(mark)
         if self.away:
             self.away -= 1
-            raise HubAway("away")
+            raise ServerAway("away")
         self.submitted.append(json.loads((folder / "meta.json").read_text())["mandatory_clients"])
         self.now = self.scripts.pop(0)
         return f"job-{len(self.submitted)}"
