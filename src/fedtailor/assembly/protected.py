@@ -1,9 +1,10 @@
 """What the protections of a job make of its protocol."""
 
+from dataclasses import replace
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import Checking, OnSum, Plan
+from ..interfaces import Checking, Lengthening, OnSum, Plan
 from ..job import Job
 from ..job.together import check_job
 from ..privacy import RunBudget, Spending, noise
@@ -24,7 +25,8 @@ def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
     """
     values = sum(shared[name].numel() for name in job.protocol.sent(shared, 1))
     per_round = clients_per_round(clients, fraction=job.clients.fraction, per_round=job.clients.per_round)
-    return Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
+    plan = Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
+    return replace(plan, lengthened=sum(part.lengthens(plan) for part in job.protection if isinstance(part, Lengthening)))
 
 
 def settled(given: Job, warn: Warn) -> Job:

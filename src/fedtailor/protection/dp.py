@@ -175,6 +175,8 @@ class Dp:
             counted = self._count_noise(plan)
             adaptive = Adaptive(start=self.start_clip, deviation=counted)
             z = (z**-2 - (2 * counted) ** -2) ** -0.5  # the count spends a part of each round's budget: the paper's theorem 1
+        if isinstance(self.clip, int | float):
+            z *= 1 + plan.lengthened / self.clip  # noise is as much larger as rounding before the sum may make an update
         return NoisedMean(
             inner=rule,
             clip=None if self.clip == "adaptive" else self.clip,

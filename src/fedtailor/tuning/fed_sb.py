@@ -132,13 +132,14 @@ class Between(nn.Module):
         self.frozen: Tensor
         self.register_buffer("frozen", frozen.contiguous())
         rank = frozen.shape[1]
-        self.square = nn.utils.skip_init(nn.Linear, rank, rank, bias=False, device=frozen.device)
+        self.square: nn.Linear = nn.utils.skip_init(nn.Linear, rank, rank, bias=False, device=frozen.device)  # type: ignore[no-untyped-call]
         nn.init.zeros_(self.square.weight)
 
     @property
     def weight(self) -> Tensor:
         """Return B R, [out, rank]: what PEFT merges and saves."""
-        return self.frozen @ self.square.weight
+        made: Tensor = self.frozen @ self.square.weight
+        return made
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return B R x, [..., out]."""
