@@ -130,5 +130,5 @@ def test_what_does_not_go_together_is_refused_before_any_work(make_job, rows, ch
 
 
 def test_a_column_that_is_not_there_is_named(make_job, rows):
-    with pytest.raises(DataError, match=r"has no 'patient', so nobody knows whose it is; it has .*food"):
+    with pytest.raises(DataError, match="has no 'patient', so nobody knows whose it is; it has input, target"):
         assemble(private(make_job, {**FIXED, "unit": {"column": "patient"}}), given=rows)

@@ -75,7 +75,8 @@ def assemble(
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
-    budget = budget_of(job, plan, warn) or private_budget(job, plan, divided, examples.states, warn)
+    private = private_budget(job, plan, divided, examples.states, warn)
+    budget = budget_of(job, plan, warn) or private
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
     protocol = ready_protocol(settings, _bench(job, models.worker, divided, public=public, cuts=cuts, warn=warn))
     protocol.check_models(models.worker, models.own_workers)

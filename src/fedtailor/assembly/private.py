@@ -41,9 +41,7 @@ def private_budget(
 
     def words(rounds: int) -> list[str]:
         if worst is None:
-            return [
-                f"epsilon is at most {settings.epsilon:g} at delta {settings.delta:g} for {settings.unit_name} of a client: each counts for itself"
-            ]
+            return [_elsewhere(settings)]
         return worst.budget.sentences() if worst.budget.releases else worst.budget.sentences(ahead=rounds)
 
     def planned() -> Sequence[tuple[str, str]]:
@@ -106,6 +104,15 @@ def _check(job: Job) -> None:
         raise SettingError(
             f"{NAME} does not go with protection: dp: one budget hides examples and the other clients, and they are counted apart; keep one of them"
         )
+
+
+def _elsewhere(settings: DpSgd) -> str:
+    """Return what is promised where clients' sizes are not known."""
+    most = "what each of them reports" if settings.epsilon is None else f"at most {settings.epsilon:g}"
+    return (
+        f"epsilon is {most}, at delta {settings.delta:g}, for adding or removing {settings.unit_name} of a client, against whoever sees all that it sends: "
+        "each client counts for itself"
+    )
 
 
 def _noise(worst: PrivateClient, largest: PrivateClient, plan: Plan) -> str:

@@ -8,6 +8,7 @@ from .among import LoraAmong
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .full import Full
+from .head import Head
 from .learning_rates import usual_head_learning_rate, usual_learning_rate
 from .lora import Lora, as_saved
 from .none import Untrained, bytes_tensor, prompt_text, tensor_text
@@ -22,6 +23,7 @@ TUNINGS: Mapping[str, type] = {
     "fed-sb": FedSB,
     "full": Full,
     "adapter": Adapter,
+    "head": Head,
     "prefix": Prefix,
     "prompt": Prompt,
     "peft": PeftMethod,
@@ -36,6 +38,7 @@ __all__ = [
     "FedSB",
     "Form",
     "Full",
+    "Head",
     "Lora",
     "LoraAmong",
     "PeftMethod",

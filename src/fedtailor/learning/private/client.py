@@ -96,12 +96,12 @@ class PrivateClient:
         def step() -> float:
             found = ClippedSum()
             gradients.add([self.units[unit] for unit in drawn(len(self.units), self.schedule.rate)], found)
-            self._set(params, found.total)
+            self.release(params, found.total)
             return sum(found.losses) / len(found.losses) if found.losses else 0.0
 
         return step
 
-    def _set(self, params: Mapping[str, nn.Parameter], total: Mapping[str, Tensor]) -> None:
+    def release(self, params: Mapping[str, nn.Parameter], total: Mapping[str, Tensor]) -> None:
         """Set gradients to a sum of clipped ones with noise, over the number of units that is expected.
 
         Values stand on a lattice of clip / 2^20 before noise is added: rounding a sum moves each value by a step at most, so that the sum changes by
