@@ -9,6 +9,7 @@ from jobs import tiny_job
 from safetensors.torch import load_file
 
 from fedtailor.federation.nvflare.line import Places
+from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.network.command.job_folder import settings_of
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
@@ -51,7 +52,8 @@ class DirectLine:
 
     def answer(self, client, ticket, packed, timeout_s):
         self.before(client, ticket)
-        return self.halves[client].answer(ticket, packed)
+        told, reply = self.halves[client].answer(ticket, unpack(packed))
+        return told if "failure" in told else {**pack(reply), **told}
 
     def alive(self, client, timeout_s):
         return True

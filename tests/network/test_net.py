@@ -16,11 +16,10 @@ from nets import PROTOCOLS, SITES, net_job, same_adapter
 from fedtailor.cli.net import status
 from fedtailor.errors import JobError, SettingError
 from fedtailor.federation.nvflare.line import NetError
-from fedtailor.network.command.processes import end_process, engine_process
+from fedtailor.network.command.processes import end_process, engine_process, site_process
 from fedtailor.network.command.push import push_on
 from fedtailor.network.command.submit import run_on
 from fedtailor.network.command.world import free_port, make_world, running
-from fedtailor.network.kit.engine_settings import SERVER
 from fedtailor.network.kit.kits import last_reported, make_kits
 from fedtailor.network.kit.network_file import Network
 from fedtailor.running import run
@@ -203,11 +202,11 @@ def test_nobody_gets_in_without_a_certificate_of_the_servers_in_its_own_name(tmp
     for name in ("client.crt", "client.key"):
         shutil.copyfile(folder / "b" / "startup" / name, folder / "a" / "startup" / name)
     self_signed(folder / "c" / "startup")
-    processes = {"server": engine_process(folder / "server", SERVER)}
+    processes = {"server": engine_process(folder / "server")}
     try:
-        processes |= {site: engine_process(folder / site, "site") for site in ("a", "c")}
+        processes |= {site: site_process(folder / site) for site in ("a", "c")}
         time.sleep(10)  # they are ahead of the one that may
-        processes["b"] = engine_process(folder / "b", "site")
+        processes["b"] = site_process(folder / "b")
         there, until = set(), time.monotonic() + 200
         while "b" not in there and time.monotonic() < until:
             try:

@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from fedtailor.federation.nvflare.packing import pack
 from fedtailor.messages import encode
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
@@ -16,7 +15,7 @@ from fedtailor.network.site.model_keeper import Failed
 from fedtailor.network.site.pipe import MESSAGE, Ended, Pipe
 from fedtailor.records import Message
 
-PING = pack(encode(Message(kind="ping")))
+PING = encode(Message(kind="ping"))
 
 
 class Keeper:
@@ -27,7 +26,7 @@ class Keeper:
     def __init__(self, opening, log):
         self.opening = opening
 
-    def open(self):
+    def open(self, *, again=False):
         return {"examples": 3}
 
     def answer(self, ticket, data):
@@ -60,7 +59,7 @@ def told(make_job):
 
 def test_a_job_is_opened_and_messages_are_answered(half, told):
     assert half.open(told) == {"info": {"examples": 3}}
-    assert half.answer("1", PING) == {**PING, "seconds": 0.5}
+    assert half.answer("1", PING) == ({"seconds": 0.5}, PING)
 
 
 def test_other_versions_are_refused_and_both_are_named(half, told):
@@ -71,14 +70,14 @@ def test_other_versions_are_refused_and_both_are_named(half, told):
 
 def test_to_be_asked_is_not_to_be_opened(half, told):
     assert half.open(told | {"ask": True}) == {"info": {}}
-    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+    assert half.answer("1", PING) == ({"failure": ["refused", "NotOpened"]}, b"")
 
 
 def test_nothing_is_answered_before_a_job_is_open(half, told):
-    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+    assert half.answer("1", PING) == ({"failure": ["refused", "NotOpened"]}, b"")
     told["job"]["protocol"]["kind"] = "split"
     assert "not permitted" in half.open(told)["refused"]
-    assert half.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+    assert half.answer("1", PING) == ({"failure": ["refused", "NotOpened"]}, b"")
 
 
 def test_a_sites_name_is_no_path(half, told):
@@ -94,16 +93,16 @@ def test_what_is_told_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):
     half.open(told)
     for fault, mark in ((Failed("failed", "OutOfMemoryError"), "OutOfMemoryError"), (OSError("/home/smith/data"), "OSError")):
         Keeper.fault = fault
-        assert half.answer("1", PING) == {"failure": ["failed", mark]}
+        assert half.answer("1", PING) == ({"failure": ["failed", mark]}, b"")
     assert "/home/smith/data" in (tmp_path / "site.log").read_text()
 
 
 def test_the_most_bytes_of_a_day_end_it(half, told, tmp_path):
     half.open(told)
-    large = pack(encode(Message(kind="ping", facts={"text": "x" * 600})))
-    assert half.answer("1", large) == {"failure": ["refused", "BytesPerDay"]}  # 600 came, and 600 more would go
-    assert "seconds" in half.answer("2", PING)  # there is room for it
-    assert half.answer("3", large) == {"failure": ["refused", "BytesPerDay"]}
+    large = encode(Message(kind="ping", facts={"text": "x" * 600}))
+    assert half.answer("1", large) == ({"failure": ["refused", "BytesPerDay"]}, b"")  # 600 came, and 600 more would go
+    assert "seconds" in half.answer("2", PING)[0]  # there is room for it
+    assert half.answer("3", large) == ({"failure": ["refused", "BytesPerDay"]}, b"")
     assert json.loads((tmp_path / "bytes.json").read_text())["bytes"] <= 1000
     assert "above the most of a day (1,000)" in (tmp_path / "site.log").read_text()
 

@@ -67,7 +67,7 @@ def serve(
     check_installed()
     check_certificates(kit, told, SERVER)
     err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
-    run_engine(kit.resolve(), SERVER, lambda text: err().print(text, markup=False, soft_wrap=True))
+    run_engine(kit.resolve(), lambda text: err().print(text, markup=False, soft_wrap=True))
 
 
 @app.command()

@@ -42,24 +42,25 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     validation_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on during training.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Of your examples, to measure on at the end.")] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            help="none: do not restrict the site's processes, on a system that cannot. Left out: full.", metavar="full|none"
+        ),
+    ] = None,
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
     from ..errors import SettingError
-    from ..network.kit.engine_settings import SERVER
-    from ..network.kit.kits import check_installed, kit_role
-    from ..network.kit.network_file import ADMIN
+    from ..network.kit.kits import check_installed
 
-    told = kit_role(kit)
-    if told["kit"] in (SERVER, ADMIN):
-        raise SettingError(
-            f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
-        )
+    told = _site_role(kit)
     given: dict[str, Any] = {
         "columns": _pairs(column, "--column"),
         "backbones": _pairs(backbone, "--backbone", whole_paths=True),
         "validation_share": validation_share,
         "test_share": test_share,
+        "sandbox": sandbox,
     }
     if gigabytes is not None and not 0 < gigabytes < 1e9:
         raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
@@ -79,7 +80,10 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     if only_write:
         return
     check_installed()
-    from ..network.command.processes import Tail, serve
+    for line in _sandbox_lines(file.sandbox):
+        _say(line)
+    from ..network.command.processes import Tail
+    from ..network.command.site_processes import LOG, Refusals, serve_site
     from ..network.kit.certificates import check_certificates, check_server
     from ..network.site.site import DIARY
 
@@ -87,7 +91,69 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     if missing := check_server(kit, told):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
-    serve(kit.resolve(), "site", _say, Tail(kit / DIARY, _say))
+    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Refusals(_say))
+
+    def watch() -> None:
+        notes()
+        refusals()
+
+    serve_site(kit.resolve(), _say, watch)
+
+
+@app.command()
+def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")]) -> None:
+    """Say whether the kit's certificate, this system and the server let the site take part; nothing is started or sent."""
+    from ..network.kit.certificates import check_certificates, check_server
+    from ..network.kit.kits import check_installed
+    from ..network.kit.site_file import read_site_file
+
+    told = _site_role(kit)
+    check_installed()
+    file = read_site_file(kit)
+    check_certificates(kit, told, "site")
+    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox)]
+    lines.append(
+        check_server(kit, told) or f"the server at {told['server']}:{told['port']} answers, and takes this kit's certificate"
+    )
+    for line in lines:
+        say("  [dim]·[/] {line}", line=line)
+
+
+def _site_role(kit: Path) -> dict[str, Any]:
+    """Return what a site's kit says of itself.
+
+    Raises:
+        SettingError: if it is no kit, or the server's or administrator's.
+    """
+    from ..errors import SettingError
+    from ..network.kit.engine_settings import SERVER
+    from ..network.kit.kits import kit_role
+    from ..network.kit.network_file import ADMIN
+
+    told = kit_role(kit)
+    if told["kit"] in (SERVER, ADMIN):
+        raise SettingError(
+            f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
+        )
+    return told
+
+
+def _sandbox_lines(chosen: str) -> list[str]:
+    """Return how far this system keeps the site's engine from its data, and the agent from the network.
+
+    Raises:
+        SettingError: if it cannot, and the site's owner has not said that it need not.
+    """
+    from ..network.sandbox.restrictions import check_sandbox, missing
+
+    check_sandbox(chosen)
+    if chosen == "none":
+        return [
+            "note: sandbox: none: whoever takes over the engine can read what this user can, and the agent could open connections"
+        ]
+    if lacking := missing():
+        return [f"note: this system cannot hold the site's processes to all of their limits: {'; '.join(lacking)}"]
+    return ["the engine has no access to data, and the agent none to networks: the kernel denies both"]
 
 
 def _site_file(kit: Path, data: list[Path] | None, given: dict[str, Any], policy: dict[str, Any]) -> Any:

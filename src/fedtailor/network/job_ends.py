@@ -1,10 +1,13 @@
 """What NVFlare makes at both ends of a job: the only two classes of ours that sites allow."""
 
+import os
+import socket
+
 from ..federation.nvflare.flare import CollabLine, ServerPart, SitePart
-from ..federation.nvflare.line import Places
+from ..federation.nvflare.line import AGENT, Places
 from ..records import ClientId
 from .server.server import Diary, work
-from .site.site import Site
+from .site.engine_end import EngineEnd
 
 
 class AtServer(ServerPart):
@@ -20,6 +23,6 @@ class AtServer(ServerPart):
 class AtSite(SitePart):
     """A site's end."""
 
-    def make(self, name: ClientId, places: Places) -> Site:
-        """Return what answers for the site."""
-        return Site(name, places.kit)
+    def make(self, name: ClientId, places: Places) -> EngineEnd:
+        """Return what answers for the site: the way to its agent."""
+        return EngineEnd(socket.socket(fileno=int(os.environ[AGENT])))

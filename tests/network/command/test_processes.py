@@ -9,7 +9,6 @@ import pytest
 
 from fedtailor.errors import RunError
 from fedtailor.network.command import processes
-from fedtailor.network.kit.engine_settings import SERVER
 
 
 def stand_in(*words):
@@ -24,6 +23,10 @@ def test_what_a_dead_command_has_left_of_this_kit_is_ended_and_nothing_else(tmp_
         stand_in(f"{processes.ENGINE}client.client_train", "-m", str(tmp_path / "south")),
         stand_in(str(tmp_path / "north")),
     ]
+    left += [
+        stand_in(f"{processes.ENGINE}client.worker_process", "-m", str(tmp_path / "north" / "engine")),
+        stand_in("fedtailor.network.site.agent", str(tmp_path / "north"), "north", "3"),
+    ]
     try:
         processes.end_leftovers(tmp_path / "north")
         assert [process.wait(10) for process in left] == [-9] * len(left)
@@ -37,27 +40,22 @@ def test_what_a_dead_command_has_left_of_this_kit_is_ended_and_nothing_else(tmp_
 @pytest.mark.parametrize("host", ["localhost", "server.example.org"])
 def test_a_port_that_another_program_has_is_said_and_the_engine_is_not_started(tmp_path, monkeypatch, host):
     started = []
-    monkeypatch.setattr(processes, "engine_process", lambda kit, role: started.append(kit))
+    monkeypatch.setattr(processes, "engine_process", started.append)
     with socket.create_server(("localhost", 0)) as other:
         port = other.getsockname()[1]
         (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": port}))
         with pytest.raises(RunError, match=f"port {port} of this machine cannot be served"):
-            processes.serve(tmp_path, SERVER, print)
+            processes.serve(tmp_path, print)
     assert started == []
 
 
-def test_a_kit_is_served_once_at_a_time(tmp_path, monkeypatch):
-    served = []
-
-    def serve_again(kit, role, say, watch):
-        served.append(kit)
-        with pytest.raises(RunError, match="is in use: a fedtailor net serve or site join runs with it"):
-            processes.serve(kit, role, say)
-
-    monkeypatch.setattr(processes, "_serve", serve_again)
-    processes.serve(tmp_path, "site", print)
-    processes.serve(tmp_path, "site", print)  # the lock ended with the first
-    assert served == [tmp_path, tmp_path]
+def test_a_kit_is_served_once_at_a_time(tmp_path):
+    for _ in range(2):  # the lock ends with who holds it
+        with (
+            processes.alone(tmp_path),
+            pytest.raises(RunError, match="is in use: a fedtailor net serve or site join runs with it"),
+        ):
+            processes.serve(tmp_path, print)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +65,6 @@ def test_a_server_named_localhost_listens_there_alone(tmp_path, monkeypatch, hos
     started = []
     monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.append(command))
     (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": 8102}))
-    processes.engine_process(tmp_path, SERVER)
+    processes.engine_process(tmp_path)
     module = started[0].index(processes.LISTENER)
     assert started[0][module + 1 : module + 3] == [address, f"{processes.ENGINE}server.server_train"]

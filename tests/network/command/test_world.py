@@ -13,12 +13,13 @@ from fedtailor.network.kit.network_file import Network
 def test_a_server_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, monkeypatch):
     started, said = [], []
 
-    def stand_in(kit, role):
+    def stand_in(kit):
         (kit / "engine.log").write_text("begins\nno more \x1b[2Jthreads\n\n")
         started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True))
         return started[-1]
 
-    monkeypatch.setattr(world, "engine_process", stand_in)
+    for name in ("engine_process", "site_process"):
+        monkeypatch.setattr(world, name, stand_in)
     monkeypatch.setattr(world, "_wait_for_port", lambda port: None)
     monkeypatch.setattr(world, "wait_until_up", lambda world: None)
     monkeypatch.setattr(world, "LOOK_S", 0.01)

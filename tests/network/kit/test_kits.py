@@ -74,8 +74,10 @@ def test_a_kit_lets_our_classes_run_and_nothing_else(tmp_path, role):
     assert (rights["byoc"], rights["shell_commands"], rights["submit_job"]) == ("none", "none", "any")
     assert set(rights.values()) == {"none", "any"}
     logs = json.loads((tmp_path / "local" / "log_config.json").read_text())
-    assert (list(logs["loggers"]), logs["loggers"]["root"]) == (["root"], {"level": "WARNING", "handlers": ["logFileHandler"]})
-    assert [(each["level"], each["filename"]) for each in logs["handlers"].values()] == [("WARNING", "log.txt")]
+    handler = "logFileHandler" if role == SERVER else "printed"  # a site's engine writes into no file
+    assert (list(logs["loggers"]), logs["loggers"]["root"]) == (["root"], {"level": "WARNING", "handlers": [handler]})
+    files = [(each["level"], each.get("filename")) for each in logs["handlers"].values()]
+    assert files == [("WARNING", "log.txt" if role == SERVER else None)]
 
 
 def paths_in(told):
@@ -88,34 +90,31 @@ def paths_in(told):
 
 
 @pytest.mark.parametrize("role", [SERVER, "site"])
-def test_the_engine_starts_with_fresh_settings_and_keeps_all_files_beside_the_kit(tmp_path, monkeypatch, role):
+def test_the_engine_has_fresh_settings_and_all_its_files_beside_the_kit(tmp_path, role):
     kit = tmp_path / "a kit"
     (kit / "local").mkdir(parents=True)
-    (kit / "network.json").write_text(
-        json.dumps({"network": "n", "server": "h", "port": 1, "kit": "server" if role == SERVER else "a"})
-    )
     (kit / "local" / "resources.json").write_text('{"class_allow_list": ["os.system"], "allow_log_streaming": true}')
     (kit / "local" / "authorization.json").write_text('{"permissions": {"project_admin": "any"}}')
-    started = {}
-
-    def start(command, **settings):
-        started.update(settings, command=command)
-
-    monkeypatch.setattr(processes.subprocess, "Popen", start)
-    monkeypatch.setenv("TMPDIR", "/tmp/of-the-system")
-    processes.engine_process(kit, role)
+    prepare(kit, role)
     resources = json.loads((kit / "local" / "resources.json").read_text())
     assert resources["class_allow_list"] == [OURS[role], THEIRS[role]]
     assert resources["allow_log_streaming"] is False
     assert json.loads((kit / "local" / "authorization.json").read_text())["permissions"]["project_admin"]["byoc"] == "none"
-    assert started["env"]["TMPDIR"] == str(kit / "work" / "tmp")
     assert (kit / "work" / "tmp").is_dir()
-    assert started["stdout"].name == str(kit / "engine.log")
     assert all(path.startswith(str(kit)) for path in paths_in(resources))
     assert len(list(paths_in(resources))) == (2 if role == SERVER else 0)  # snapshots and jobs
-    assert started["command"][started["command"].index("-m", 3) + 1] == str(
-        kit
-    )  # the engine's workspace, with the folders of jobs
+
+
+def test_the_servers_engine_keeps_temporary_files_and_its_words_in_the_kit(tmp_path, monkeypatch):
+    kit, started = tmp_path / "a kit", {}
+    kit.mkdir()
+    (kit / "network.json").write_text(json.dumps({"network": "n", "server": "h", "port": 1, "kit": "server"}))
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.update(settings, command=command))
+    monkeypatch.setenv("TMPDIR", "/tmp/of-the-system")
+    processes.engine_process(kit)
+    assert started["env"]["TMPDIR"] == str(kit / "work" / "tmp")
+    assert started["stdout"].name == str(kit / "engine.log")
+    assert started["command"][started["command"].index("-m", 3) + 1] == str(kit)  # the workspace, with the folders of jobs
 
 
 def test_what_is_handed_in_is_settings_and_no_code(tmp_path):

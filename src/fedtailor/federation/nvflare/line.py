@@ -11,6 +11,10 @@ from ...records import ClientId
 Packed: TypeAlias = dict[str, Any]  # an encoded message: blob: bytes; or head: bytes, tensors: by name
 EVENTS = "fedtailor"  # the topic under which a running job tells what happens
 Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
+# Environment variables that name inherited sockets by their numbers, each the end of a pair:
+PARENT = "FEDTAILOR_PARENT_SOCKET"  # from the process of a job to the engine that started it
+FORWARDER = "FEDTAILOR_FORWARDER_SOCKET"  # from a site's engine to what carries its bytes to the server
+AGENT = "FEDTAILOR_AGENT_SOCKET"  # from a site's engine to the agent
 
 
 class NetError(FedtailorError):
@@ -66,6 +70,9 @@ class SiteHalf(Protocol):
 
     def answer(self, ticket: str, packed: Packed) -> Told:
         """Answer a message: the packed reply, or a failure."""
+
+    def alive(self) -> bool:
+        """Return whether what holds the site's data answers."""
 
     def forget(self, ticket: str) -> None:
         """Stop working on a message that nobody waits for."""

@@ -14,6 +14,8 @@ from typing import Any
 
 from nvflare.fuel.f3.drivers import tcp_driver
 
+from .passing import install_internal
+
 HANDSHAKE_S = 10.0  # of the whole handshake, however the bytes come
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def main() -> None:
     _, address, module, *rest = sys.argv
     sys.argv = [module, *rest]
     install(address)
+    install_internal()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

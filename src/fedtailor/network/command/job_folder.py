@@ -10,10 +10,10 @@ import pandas as pd
 from ...assembly.public import load_public
 from ...data import Divided
 from ...data.divide import load_public_parts
+from ...federation.nvflare.app import OURS, SERVER, SITE_APP, SITE_FILE, THEIRS
 from ...job import Job
 from ...records import ClientId, Example
 from ...tasks.task import reads_of
-from ..kit.engine_settings import OURS, SERVER, THEIRS
 from ..meeting.meeting import plain_examples
 
 SYNC_S = 120  # that the processes of all sites may take to start, and a run waits for a site that died before its process did
@@ -41,11 +41,7 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
             "components": [{"id": "_server", "path": OURS[SERVER], "args": {}}],
         },
         "server/config/job.json": dict(settings),
-        "site/config/config_fed_client.json": {
-            "format_version": 2,
-            "executors": [{"tasks": ["*"], "executor": {"path": THEIRS["site"], "args": {"client_obj_id": "_client"}}}],
-            "components": [{"id": "_client", "path": OURS["site"], "args": {}}],
-        },
+        f"site/{SITE_FILE}": SITE_APP,
     }
     for name, told in files.items():
         file = folder / name

@@ -1,4 +1,4 @@
-"""Runs the engine's process of a kit, and starts it anew when it dies."""
+"""Runs the server's engine, and starts it again when it dies; what it shares with the processes of sites."""
 
 import fcntl
 import os
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -20,8 +19,9 @@ from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
 
-MODULES = {SERVER: "server.server_train", "site": "client.client_train"}
 ENGINE = "nvflare.private.fed.app."  # its modules
+OURS = (ENGINE, "fedtailor.network.site.agent")  # what stands in the commands of processes that a kit has
+LAUNCHER = "fedtailor.network.command.site_processes"
 LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
@@ -29,43 +29,69 @@ CALM_S = 60.0  # a process that lived so long may be started anew at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
 
 
-def engine_process(kit: Path, role: str) -> "subprocess.Popen[bytes]":
-    """Start the engine of a kit; what it prints goes to the kit's own file."""
+def engine_process(kit: Path) -> "subprocess.Popen[bytes]":
+    """Start the server's engine; what it prints goes to the kit's own file."""
     kit = kit.resolve()
     end_leftovers(kit)
-    prepare(kit, role)
-    told = kit_role(kit)
-    names = [f"org={ORG}"] if role == SERVER else [f"uid={told['kit']}", f"org=org_{told['kit'].replace('-', '_')}"]
-    config = "fed_server.json" if role == SERVER else "fed_client.json"
-    listening = ["-m", LISTENER, "127.0.0.1" if _is_here_alone(told["server"]) else ""] if role == SERVER else ["-m"]
-    command = [sys.executable, "-Pu", *listening, f"{ENGINE}{MODULES[role]}", "-m", str(kit), "-s", config]
+    prepare(kit, SERVER)
+    address = "127.0.0.1" if _is_here_alone(kit_role(kit)["server"]) else ""
+    listening = [LISTENER, address, f"{ENGINE}server.server_train"]
+    command = [sys.executable, "-Pu", "-m", *listening, "-m", str(kit), "-s", "fed_server.json"]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
-            [*command, "--set", "secure_train=true", *names, "config_folder=config"],
+            [*command, "--set", "secure_train=true", f"org={ORG}", "config_folder=config"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C comes to us alone, and a whole group can be ended
-            env=_environment(kit),
+            env=engine_environment(kit, kit / "work" / "tmp"),
         )
 
 
-def serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], None] = lambda: None) -> None:
-    """Run a kit's engine until Ctrl-C or SIGTERM; one that dies is started anew.
+def site_process(kit: Path) -> "subprocess.Popen[bytes]":
+    """Start a site's launcher in a process of its own; what it says goes to the kit's own file."""
+    with (kit / "launcher.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-Pu", "-m", LAUNCHER, str(kit.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def serve(kit: Path, say: Callable[[str], None]) -> None:
+    """Run the server's engine until Ctrl-C or SIGTERM; one that dies is started again.
 
     Args:
         say: told in a line what happens.
-        watch: called about twice a second.
 
     Raises:
         RunError: if another command runs with this kit, or another program has the server's port.
     """
-    with _alone(kit):
-        _serve(kit, role, say, watch)
+    with alone(kit), until_stopped() as stopped:
+        end_leftovers(kit)
+        _check_port(kit_role(kit))
+        deaths = 0
+        while not stopped():
+            began = time.monotonic()
+            process = engine_process(kit)
+            while not stopped() and process.poll() is None:
+                time.sleep(0.5)
+            end_process(process, kit)
+            if stopped():
+                break
+            deaths, pause = pause_after(deaths, time.monotonic() - began)
+            say(
+                f"the engine ended with {process.returncode}; it is started again in {pause:.0f} s (its words: {kit / 'engine.log'})"
+            )
+            waited = time.monotonic() + pause
+            while not stopped() and time.monotonic() < waited:
+                time.sleep(0.2)
 
 
 @contextmanager
-def _alone(kit: Path) -> Iterator[None]:
+def alone(kit: Path) -> Iterator[None]:
     """Hold the kit's lock inside the block; it ends with the process that holds it, however that dies."""
     with (kit / LOCK).open("w") as file:
         try:
@@ -77,34 +103,19 @@ def _alone(kit: Path) -> Iterator[None]:
         yield
 
 
-def _serve(kit: Path, role: str, say: Callable[[str], None], watch: Callable[[], None]) -> None:
+@contextmanager
+def until_stopped() -> Iterator[Callable[[], bool]]:
+    """Give what says whether Ctrl-C or SIGTERM has come since the block began."""
     stop: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        stop.append(number)
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    if role == SERVER:
-        end_leftovers(kit)
-        _check_port(kit_role(kit))
-    deaths = 0
-    while not stop:
-        began = time.monotonic()
-        process = engine_process(kit, role)
-        while not stop and process.poll() is None:
-            watch()
-            time.sleep(0.5)
-        end_process(process, kit)
-        if stop:
-            break
-        deaths = 0 if time.monotonic() - began > CALM_S else deaths + 1
-        pause = PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
-        say(f"the engine ended with {process.returncode}; it starts anew in {pause:.0f} s (its words: {kit / 'engine.log'})")
-        waited = time.monotonic() + pause
-        while not stop and time.monotonic() < waited:
-            time.sleep(0.2)
-    watch()
+        signal.signal(number, lambda number, frame: stop.append(number))
+    yield lambda: bool(stop)
+
+
+def pause_after(deaths: int, lived_s: float) -> tuple[int, float]:
+    """Return how often a process has now died in a row, and the seconds before it is started again."""
+    deaths = 0 if lived_s > CALM_S else deaths + 1
+    return deaths, PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
 
 
 def _check_port(told: Mapping[str, Any]) -> None:
@@ -149,6 +160,12 @@ class Tail:
 
 def end_process(process: "subprocess.Popen[bytes]", kit: Path) -> None:
     """End an engine with all processes that it started."""
+    end_group(process)
+    end_leftovers(kit.resolve())
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -159,20 +176,19 @@ def end_process(process: "subprocess.Popen[bytes]", kit: Path) -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
-    end_leftovers(kit.resolve())
 
 
 def end_leftovers(kit: Path) -> None:
     """Kill what a dead command or engine of this kit has left: two engines would be one machine, two processes of a job write to one run."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if str(kit) in words and any(word.startswith(ENGINE) for word in words):
+        if {str(kit), str(kit / "engine")} & set(words) and any(word.startswith(OURS) for word in words):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
 
-def _environment(kit: Path) -> dict[str, str]:
-    """Return the environment of an engine, and so of all that it starts: temporary files beside the kit, few threads kept, no telemetry of libraries.
+def engine_environment(kit: Path, temporary: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of an engine, and so of all that it starts: its own temporary files, few threads kept, no telemetry of libraries.
 
     A piece of a message that is not acknowledged is sent again after RETRY_WAIT, and given up RETRY_TIMEOUT later; each message that came is
     remembered by a thread for as long as both together, so that they are a compromise: between threads (20 for each message a second) and machines
@@ -180,8 +196,8 @@ def _environment(kit: Path) -> dict[str, str]:
     Once a job has ended at the server, its sites get OUTCOME_WAIT to say that it has ended there: of a site that died no word comes.
     """
     return {
-        **clean_environment(kit),
-        "TMPDIR": str(kit / "work" / "tmp"),
+        **clean_environment(kit, given),
+        "TMPDIR": str(temporary),
         "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT": "15",
         "NVFLARE_STREAMING_RETRY_WAIT": "14",
         "NVFLARE_STREAMING_RETRY_TIMEOUT": "6",

@@ -95,11 +95,13 @@ class Handed:
                 self._keep_what_there_is(outcome)
                 raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
             if attempt == UNBEGUN and not self._begun:
-                raise RunError(f"the job did not begin: {why}; see log.txt in the kits of server and sites")
+                raise RunError(
+                    f"the job did not begin: {why}; see log.txt in the server's kit, engine.log and site.log in those of sites"
+                )
             if attempt < SUBMISSIONS:
                 self._watcher("warning", {"text": f"{why}; it is handed in again and goes on from what is kept"})
         raise RunError(
-            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the kits of server and sites"
+            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the server's kit, engine.log and site.log in those of sites"
         )
 
     @property

@@ -21,7 +21,7 @@ from ..kit.network_file import ADMIN, Network
 from ..kit.policy import REPORTABLE, Policy
 from ..kit.site_file import SiteFile
 from ..meeting.meeting import backbone_name, plain_examples
-from .processes import end_process, engine_process
+from .processes import end_process, engine_process, site_process
 
 MOST_SITES = 4
 START_S = 240.0  # that all processes get to find one another
@@ -83,7 +83,7 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
             _wait_for_port(world.network.port)
             for site in world.network.sites:
                 say(f"starting {site}")
-                sites.append((engine_process(world.folder / site, "site"), world.folder / site))
+                sites.append((site_process(world.folder / site), world.folder / site))
             wait_until_up(world)
             yield
         finally:
@@ -95,7 +95,7 @@ def running(world: World, say: Callable[[str], None] = lambda text: None) -> Ite
 def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Run the server's engine inside the block, in place of each one that dies another."""
     say("starting the server")
-    server, over = engine_process(kit, SERVER), threading.Event()
+    server, over = engine_process(kit), threading.Event()
 
     def watch() -> None:
         nonlocal server
@@ -104,7 +104,7 @@ def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
                 say(
                     f"the server's engine ended with {server.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
                 )
-                server = engine_process(kit, SERVER)
+                server = engine_process(kit)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -159,7 +159,7 @@ def wait_until_up(world: World) -> None:
             time.sleep(0.5)
     if missing:
         raise RunError(
-            f"{', '.join(sorted(missing))} did not reach the server in {START_S:.0f} s; see engine.log and log.txt in {world.folder}"
+            f"{', '.join(sorted(missing))} did not reach the server in {START_S:.0f} s; see the logs of each kit in {world.folder}"
         )
 
 

@@ -4,15 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...federation.nvflare.app import OURS, SERVER, THEIRS
 from .site_file import write_private
 
-SERVER = "server"  # its name in certificates, and of its kit
+__all__ = ["ORG", "OURS", "SERVER", "THEIRS", "prepare"]
 ORG = "hub"  # the organisation in certificates; those of earlier networks stay valid
-OURS = {SERVER: "fedtailor.network.job_ends.AtServer", "site": "fedtailor.network.job_ends.AtSite"}
-THEIRS = {
-    SERVER: "nvflare.collab.runtime.controller.CollabController",
-    "site": "nvflare.collab.runtime.executor.CollabExecutor",
-}
 
 
 def prepare(kit: Path, role: str) -> None:
@@ -25,7 +21,7 @@ def prepare(kit: Path, role: str) -> None:
     for name, told in (
         ("resources.json", _resources(kit, role)),
         ("authorization.json", _AUTHORIZATION),
-        ("log_config.json", _LOGS),
+        ("log_config.json", _LOGS if role == SERVER else _PRINTED),
     ):
         write_private(local / name, json.dumps(told, indent=2) + "\n")
     for name in ("tmp", "jobs", "snapshots") if role == SERVER else ("tmp",):
@@ -64,7 +60,7 @@ def _resources(kit: Path, role: str) -> dict[str, Any]:
             {"id": "job_store", "path": storage},
             {
                 "id": "process_launcher",
-                "path": "nvflare.app_common.job_launcher.server_process_launcher.ServerProcessJobLauncher",
+                "path": "fedtailor.federation.nvflare.job_launchers.ServerJobs",
                 "args": {},
             },
         ],
@@ -84,7 +80,7 @@ _SITE_COMPONENTS = [
     },
     {
         "id": "process_launcher",
-        "path": "nvflare.app_common.job_launcher.client_process_launcher.ClientProcessJobLauncher",
+        "path": "fedtailor.federation.nvflare.job_launchers.SiteJobs",
         "args": {},
     },
 ]
@@ -116,4 +112,9 @@ _LOGS = {
         }
     },
     "loggers": {"root": {"level": "WARNING", "handlers": ["logFileHandler"]}},
+}
+_PRINTED = {  # a site's engine writes no file outside its folder: what it says is kept by the launcher
+    **_LOGS,
+    "handlers": {"printed": {"class": "logging.StreamHandler", "level": "WARNING", "formatter": "plain"}},
+    "loggers": {"root": {"level": "WARNING", "handlers": ["printed"]}},
 }

@@ -30,6 +30,7 @@ class SiteFile:
     test_share: float = 0.1  # its own held-out part
     backbones: Mapping[str, str] = field(default_factory=dict)  # a job's name of a backbone -> folder or name here
     policy: Policy = field(default_factory=Policy)
+    sandbox: str = "full"  # or none: the site's processes are not restricted, on systems that cannot do it
 
     def __post_init__(self) -> None:
         for name in ("validation_share", "test_share"):
@@ -51,6 +52,8 @@ class SiteFile:
                 isinstance(text, str) and text for pair in value.items() for text in pair
             ):
                 raise SettingError(f"{name} is a mapping of {what}, both texts; got {value!r}")
+        if self.sandbox not in ("full", "none"):
+            raise SettingError(f"sandbox is full or none; got {self.sandbox!r}")
         if not isinstance(self.policy, Policy):
             raise SettingError(f"policy is a mapping of settings; got {self.policy!r}")
 

@@ -38,19 +38,22 @@ class ModelKeeper:
         self._lock = threading.Lock()
         self._working_on: str | None = None
 
-    def open(self) -> dict[str, Any]:
+    def open(self, *, again: bool = False) -> dict[str, Any]:
         """Start the process and return what it tells of itself; one that dies at that is started once more.
+
+        Args:
+            again: the job was open here before: what the site kept since then stays.
 
         Raises:
             Failed: if it cannot or will not take part.
         """
         with self._lock:
             try:
-                return self._start(anew=False)
+                return self._start(anew=again)
             except Failed as fault:
                 if fault.mark != DIED:
                     raise
-            return self._start(anew=False)
+            return self._start(anew=again)
 
     def answer(self, ticket: str, data: Encoded) -> tuple[bytes, float]:
         """Return the encoded reply to a message and the seconds that it took; a process that died is started anew first.

@@ -46,7 +46,7 @@ class Receiver:
         self._gate = make_gate(MANIFEST)
         self._lock = threading.Lock()
 
-    def open(self) -> dict[str, Any]:
+    def open(self, *, again: bool = False) -> dict[str, Any]:
         """Return what is there: whether all of it, else of each file that has begun its bytes and their SHA-256.
 
         Raises:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import FedtailorError
-from ...federation.nvflare.line import Packed, Told
-from ...federation.nvflare.packing import pack, unpack
+from ...federation.nvflare.line import Told
 from ...printable import printable
 from ...protection import Encoded
 from ...records import ClientId
@@ -26,7 +25,7 @@ METER = "bytes.json"
 class Keeper(Protocol):
     """What answers the messages of one job: the process of a model, or what takes a backbone."""
 
-    def open(self) -> dict[str, Any]: ...
+    def open(self, *, again: bool = False) -> dict[str, Any]: ...
 
     def answer(self, ticket: str, data: Encoded) -> tuple[bytes, float]: ...
 
@@ -50,53 +49,59 @@ class Site:
         """End the model's process."""
         if self._keeper is not None:
             self._keeper.close()
-            self._note(f"run {self._run} has ended")
+            self.note(f"run {self._run} has ended")
         self._keeper = None
 
-    def open(self, told: Told) -> Told:
-        """Refuse the job, or load what it needs; what is returned leaves the site."""
+    def open(self, told: Told, *, again: bool = False) -> Told:
+        """Refuse the job, or load what it needs; what is returned leaves the site.
+
+        Args:
+            again: an earlier agent of this job has died: what the site kept since the job was opened is the run's, and stays.
+        """
         try:
-            return self._open(told)
+            return self._open(told, again=again)
         except Failed as fault:
             if fault.text:
                 return self._refuse(fault.text)
-            self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
+            self.note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
             return {"failure": [fault.kind, fault.mark]}
         except Exception as fault:
-            self._note(f"a job could not be opened: {type(fault).__name__}: {fault}")
+            self.note(f"a job could not be opened: {type(fault).__name__}: {fault}")
             return {"failure": ["failed", type(fault).__name__]}
 
-    def answer(self, ticket: str, packed: Packed) -> Told:
-        """Answer one message; what is returned leaves the site."""
-        keeper, file = self._keeper, self._file
+    def answer(self, ticket: str, data: Encoded) -> tuple[Told, bytes]:
+        """Answer one message: the seconds that it took and the encoded reply, or a failure and nothing; what is returned leaves the site."""
         try:
-            if keeper is None or file is None:
-                return {"failure": ["refused", "NotOpened"]}
-            data = unpack(packed)
-            self._meter(file, len(data))
-            reply, seconds = keeper.answer(ticket, data)
-            self._meter(file, len(reply))
-            return {**pack(reply), "seconds": seconds}
+            return self._answer(ticket, data)
         except Failed as fault:
-            self._note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
-            return {"failure": [fault.kind, fault.mark]}
+            self.note(f"run {self._run}: {fault.kind} ({fault.mark}); see {self._log}")
+            return {"failure": [fault.kind, fault.mark]}, b""
         except Exception as fault:
-            self._note(f"run {self._run}: {type(fault).__name__}: {fault}")
-            return {"failure": ["failed", type(fault).__name__]}
+            self.note(f"run {self._run}: {type(fault).__name__}: {fault}")
+            return {"failure": ["failed", type(fault).__name__]}, b""
 
     def forget(self, ticket: str) -> None:
         """Stop working on a message that nobody waits for."""
         if self._keeper is not None:
             self._keeper.forget(ticket)
 
-    def _open(self, told: Told) -> Told:
+    def _answer(self, ticket: str, data: Encoded) -> tuple[Told, bytes]:
+        keeper, file = self._keeper, self._file
+        if keeper is None or file is None:
+            return {"failure": ["refused", "NotOpened"]}, b""
+        self._meter(file, len(data))
+        reply, seconds = keeper.answer(ticket, data)
+        self._meter(file, len(reply))
+        return {"seconds": seconds}, reply
+
+    def _open(self, told: Told, *, again: bool) -> Told:
         self._run = str(told["run"])
         if not all(is_folder_name(name) for name in (self._run, *map(str, told["sites"]))):
             return self._refuse("the name of the run, or of a site, is no name of a folder")
         try:
             file = read_site_file(self._kit)
         except FedtailorError as fault:
-            self._note(str(fault))
+            self.note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
         offered = told.get("backbone")
         forbidden = file.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
@@ -112,11 +117,11 @@ class Site:
         if offered is None:
             keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "told": told}, self._log)
         else:
-            keeper = Receiver(read_offer(offered), self._kit, file, self._note)
-        found = keeper.open()
+            keeper = Receiver(read_offer(offered), self._kit, file, self.note)
+        found = keeper.open(again=again)
         self._keeper = keeper
         if offered is None:
-            self._note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
+            self.note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
         return {"info": found}
 
     def _meter(self, file: SiteFile, size_bytes: int) -> None:
@@ -128,18 +133,18 @@ class Site:
         with self._metering:
             if Meter(self._kit / METER, file.policy.bytes_per_day).let_pass(size_bytes):
                 return
-        self._note(f"run {self._run}: {size_bytes:,} bytes more would be above the most of a day ({file.policy.bytes_per_day:,})")
+        self.note(f"run {self._run}: {size_bytes:,} bytes more would be above the most of a day ({file.policy.bytes_per_day:,})")
         raise Failed("refused", "BytesPerDay")
 
     def _refuse(self, text: str) -> Told:
-        self._note(f"run {self._run} refused: {text}")
+        self.note(f"run {self._run} refused: {text}")
         return {"refused": text}
 
     @property
     def _log(self) -> Path:
         return self._kit / "runs" / self._run / "log.txt"
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Write a line into the site's own diary."""
         with (self._kit / DIARY).open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(text)}\n")

@@ -1,0 +1,119 @@
+"""The agent of a site: `python -P -m fedtailor.network.site.agent KIT NAME SOCKET`. It holds data, policy, gate and the model's process, and no network.
+
+What the engine sends is bounded, counted, and answered by the same `Site` in whatever form it comes; nothing of the engine's is trusted.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .calls import SESSION_BITS, Arrived, Calls
+from .engine_end import FRESH
+from .pipe import Ended
+from .site import Site
+
+SHARE = 4  # a message may take so much of the memory that is free: one part in SHARE
+MOST_CALLS = 8  # that are worked on at the same time
+QUIET_S = 60.0  # between two lines about packets that are none of ours
+
+
+class Agent:
+    """Answers the engine's calls."""
+
+    def __init__(self, site: Site, connection: socket.socket, note: Callable[[str], None]) -> None:
+        """Take what answers, the socket that leads to the engine, and who is told what is wrong."""
+        self._site, self._note = site, note
+        self._calls = Calls(connection, _most_bytes, self._stray)
+        self._workers = ThreadPoolExecutor(MOST_CALLS)
+        self._free = threading.Semaphore(MOST_CALLS)
+        self._session, self._strays, self._told_at = -1, 0, -QUIET_S
+
+    def work(self) -> None:
+        """Answer until nobody holds the other end."""
+        self._calls.put(FRESH, {"fresh": True})
+        with suppress(Ended):
+            while True:
+                self.take(self._calls.get())
+
+    def take(self, arrived: Arrived) -> None:
+        """Answer one call, or have a worker do it."""
+        if (
+            session := arrived.call >> SESSION_BITS
+        ) != self._session:  # another process of the engine's: what the one before left is over
+            self._session = session
+            self._calls.forget_others(session)
+            self._site.stop()
+        do = arrived.head.get("do")
+        if arrived.fault:
+            self._stray(f"a message that is too large, or one too many ({arrived.fault})")
+            self._calls.put(arrived.call, {"failure": ["refused", arrived.fault]})
+        elif do == "alive":
+            self._calls.put(arrived.call, {"alive": True})
+        elif do == "forget":
+            self._site.forget(str(arrived.head.get("ticket")))
+        elif do in ("open", "answer", "stop"):
+            self._begin(arrived)
+        else:
+            self._stray("a call that does not exist")
+
+    def _begin(self, arrived: Arrived) -> None:
+        if not self._free.acquire(blocking=False):
+            self._stray("one call too many")
+            self._calls.put(arrived.call, {"failure": ["refused", "TooManyCalls"]})
+            return
+        self._workers.submit(self._answer, arrived)
+
+    def _answer(self, arrived: Arrived) -> None:
+        try:
+            head, body = self._do(arrived)
+            if head is not None:
+                self._calls.put(arrived.call, head, body)
+        except Exception as fault:  # the text stays here
+            self._note(f"a call of the engine failed: {type(fault).__name__}: {fault}")
+            self._calls.put(arrived.call, {"failure": ["failed", type(fault).__name__]})
+        finally:
+            self._free.release()
+
+    def _do(self, arrived: Arrived) -> tuple[dict[str, Any] | None, bytes]:
+        do, head = arrived.head["do"], arrived.head
+        if do == "stop":
+            self._site.stop()
+            return None, b""
+        if do == "open":
+            told = self._site.open(json.loads(arrived.body), again=head.get("again") is True)
+            return {}, json.dumps(told).encode()
+        told, reply = self._site.answer(str(head.get("ticket")), arrived.body)
+        return told, reply
+
+    def _stray(self, what: str) -> None:
+        """Count what is no call, and say so now and then."""
+        self._strays += 1
+        if time.monotonic() - self._told_at >= QUIET_S:
+            self._told_at = time.monotonic()
+            self._note(f"the engine sent {what}; nothing was done ({self._strays:,} such packets so far)")
+
+
+def _most_bytes() -> int:
+    return int(psutil.virtual_memory().available) // SHARE
+
+
+def main() -> None:
+    """Answer the engine that a launcher has started beside this process."""
+    kit, name, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    site = Site(name, kit)
+    Agent(site, socket.socket(fileno=number), site.note).work()
+
+
+if __name__ == "__main__":
+    main()
