@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # that stand together are one idea and may.
 ORDER = """
 cli
-report, studies
+report, studies, audit
 network
 running
 export
