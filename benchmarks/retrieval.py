@@ -23,12 +23,13 @@ from fedtailor.retrieval import Federation, Score, evaluate
 from fedtailor.retrieval.client import RetrievalClient
 from fedtailor.retrieval.documents import Document, Reading, SourceFile
 from fedtailor.retrieval.embedder import MiniLm
-from fedtailor.retrieval.evaluate import Known, evaluate_alone, read_questions
+from fedtailor.retrieval.evaluate import evaluate_alone, read_questions
 from fedtailor.retrieval.index import Index, open_index
 from fedtailor.retrieval.messages import Ask, Catalogue, Fetch
 from fedtailor.retrieval.readers import BestSentence
 from fedtailor.retrieval.router import Router
 from fedtailor.retrieval.share import LETS_OUT
+from fedtailor.retrieval.tally import Known
 from fedtailor.retrieval.update import update_index
 
 WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.1)

@@ -19,7 +19,7 @@ from threading import Thread
 import numpy as np
 import pandas as pd
 
-from fedtailor.job.retrieval import RetrievalJob
+from fedtailor.job import Job
 from fedtailor.retrieval.readers import BestSentence
 from fedtailor.retrieval.service import Service
 from fedtailor.retrieval.serving import local_socket, loopback
@@ -55,9 +55,14 @@ def main() -> None:
     table = pd.read_parquet(given.data / "rag/passages.parquet")
     table.sample(given.passages, random_state=0).to_parquet(base / "passages.parquet")
     questions = pd.read_parquet(given.data / "rag/questions.parquet").question.sample(given.questions, random_state=0).tolist()
-    columns = {"id": "passage_id" if "passage_id" in table else "id"}
-    settings = {"name": "serving", "base": base, "data": {"documents": "passages.parquet", "columns": columns}}
-    job = RetrievalJob(**settings, clients={"count": CLIENTS}, protocol={"kind": "retrieval", "verify": True, "router": None})
+    job = Job(
+        name="serving",
+        base=base,
+        task={"kind": "question-answering"},
+        data={"train": "passages.parquet"},
+        clients={"count": CLIENTS, "partition": {"kind": "natural", "by": "title"}},
+        protocol={"kind": "retrieval", "verify": True},
+    )
     began = time.perf_counter()
     index(job)
     print(f"{given.passages} passages indexed in {time.perf_counter() - began:.0f} s", flush=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -84,11 +85,18 @@ def _on_fact(name: str, spec: FactSpec, honest: Message, *, due: bool) -> Iterat
             yield put("empty", [])
             yield put("longer", [*own, 1, 1])
             yield put("without the last", own[:-1])
-        if own and not name.endswith(OF_COUNTS):  # counts of any size may be true
-            yield put("of other sizes", [float(v) * 1e6 if "float" in spec.type else int(v) + 2**40 for v in own])
+        yield from (put(label, values) for label, values in _of_other_sizes(name, spec, own))
     else:
         for value in (1, ["text"], "x" * (spec.most_characters + 1), None):
             yield put(_short(value), value)
+
+
+def _of_other_sizes(name: str, spec: FactSpec, own: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield longer texts or larger numbers, but where any may be true."""
+    if own and spec.type == "list[str]":
+        yield "of longer texts", ["x" * (spec.most_characters // len(own) + 1) for _ in own]
+    elif own and not name.endswith(OF_COUNTS) and (spec.least, spec.most) != (None, None):
+        yield "of other sizes", [float(v) * 1e6 if "float" in spec.type else int(v) + 2**40 for v in own]
 
 
 def _on_tensor(name: str, spec: TensorSpec) -> Iterator[Attack]:

@@ -12,13 +12,14 @@ from fedtailor.federation import LocalFederation
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.learning.over_clients import pool
+from fedtailor.messages import decode
 from fedtailor.messages.record import facts_of
 from fedtailor.protection import Gate
 from fedtailor.protocols import alone
 from fedtailor.protocols.distillation.messages import Aligned
 from fedtailor.protocols.evaluation import ask_evaluation, evaluation_request
 from fedtailor.protocols.personal import KIND, Personalized, ask_personal, personal_request
-from fedtailor.records import ClientFailure, ClientId, ServerState
+from fedtailor.records import ClientFailure, ClientId, Message, ServerState
 from fedtailor.running.engine import ranked
 
 BAD = "client-01"
@@ -72,10 +73,24 @@ class Recording:
         return data
 
 
+@dataclass
+class Live:
+    """A client that computes its answers again, where what it is asked depends on what others say."""
+
+    half: Any
+    gate: Gate
+
+    def answer(self, message: Any) -> bytes:
+        asked = message if isinstance(message, Message) else decode(unpack(message))
+        data = self.gate.leave_client(self.half.answer(asked))
+        assert isinstance(data, bytes)
+        return data
+
+
 class RecordedLine:
     """The same clients behind a network, through its packing."""
 
-    def __init__(self, halves: Mapping[ClientId, Recorded]) -> None:
+    def __init__(self, halves: Mapping[ClientId, Any]) -> None:
         self.halves = halves
 
     def answer(self, client: ClientId, ticket: str, packed: Any, timeout_s: float) -> dict[str, Any]:
@@ -114,9 +129,13 @@ Phase = Callable[[Any], Outcome]
 
 @dataclass
 class Phases:
-    """The phases of one protocol on assembled parts, each from the state that the honest run had there."""
+    """The phases of one protocol on assembled parts, each from the state that the honest run had there.
+
+    `live`: what a client is asked depends on what others say, so all but the one that misbehaves compute.
+    """
 
     parts: Parts
+    live: bool = False
     start: ServerState = field(init=False)
     phases: dict[str, Phase] = field(default_factory=dict)
     said: dict[str, dict[ClientId, Recording]] = field(default_factory=dict)
@@ -136,9 +155,10 @@ class Phases:
             own_version=1 if apart else None,
             clients=len(clients),
         )
-        self.phases["evaluate"] = lambda federation: figures(
-            ask_evaluation(federation, dict.fromkeys(clients, asked), lambda client: None)
-        )
+        if parts.protocol.evaluates:
+            self.phases["evaluate"] = lambda federation: figures(
+                ask_evaluation(federation, dict.fromkeys(clients, asked), lambda client: None)
+            )
         if KIND in parts.manifest.down:
             request = personal_request(state.shared, version=1, generate=generate, clients=len(clients))
             self.phases[KIND] = lambda federation: personal(
@@ -195,8 +215,10 @@ class Phases:
         """
         before = {} if name == "train" else self.said["evaluate"]  # counts are those of the first evaluation
         first = len(before[BAD].replies) if before else 0
-        halves = {
-            client: Recorded([*(before[client].replies if before else ()), *each.replies])
+        halves: dict[ClientId, Any] = {
+            client: Live(each.half, each.gate)
+            if self.live and client != BAD
+            else Recorded([*(before[client].replies if before else ()), *each.replies])
             for client, each in self.said[name].items()
         }
         halves[BAD].send = lambda number: None if number < first else send(number - first)

@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # that stand together are one idea and may.
 ORDER = """
 cli
-report, studies, audit
+report diagnoses, studies, audit
 network
 running
 export
@@ -34,7 +34,7 @@ ledger, privacy
 interfaces, run_files
 messages
 metrics
-records, pictures
+records, pictures, tracking
 yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes, diverged
@@ -57,6 +57,13 @@ EDGES = {
     "pypdf": {"retrieval"},
     "diffusers": {"models"},
     "PIL": {"pictures"},
+    "starlette": {"report"},
+    "tensorboardX": {"tracking"},
+    "mlflow": {"tracking"},
+    "wandb": {"tracking"},
+    "trackio": {"tracking"},
+    "uvicorn": {"report"},
+    "sse_starlette": {"report"},
 }
 
 

@@ -82,7 +82,7 @@ def _kinds(setting: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -
     """Return the public names of the techniques that may stand here."""
     choices = setting.get("oneOf", [setting])
     found = [known[choice["$ref"].rsplit("/", 1)[1]]["properties"].get("kind") for choice in choices if "$ref" in choice]
-    return [kind["const"] for kind in found if kind]
+    return [kind["const"] for kind in found if kind and "const" in kind]
 
 
 def _plain(value: object) -> str:

@@ -26,6 +26,7 @@ WORDS: Mapping[str, Word] = {
     "whole-model": Word(section="protocol", means="lets a client train its whole model"),
     "updates": Word(section="protocol", means="adds up updates of weights"),
     "prompts": Word(section="protocol", means="searches for prompts", usual="which trains weights"),
+    "documents": Word(section="protocol", means="asks documents", usual=False),
     "cut": Word(section="protocol", means="cuts the model", usual=False),
     "any-model": Word(section="protocol", means="trains models of any kind"),
     "tokens": Word(section="task", means="is of texts"),
@@ -83,7 +84,10 @@ def technique(section: str, settings: Any, *, path: str = "", traits: Any = None
 
 USUAL_NEEDS: Mapping[str, Sequence[Need]] = {
     "task": (
-        Need(word="training", remedy="write task: {kind: label-likelihood} and a language model such as backbone: smollm2-135m"),
+        Need(
+            word="training",
+            remedy="write the task of that protocol: label-likelihood for prompting, question-answering for retrieval; or choose protocol: averaging",
+        ),
     ),
     "tuning": (Need(word="training", remedy="leave tuning out"),),
     "personalization": (

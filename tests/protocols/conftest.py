@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asked import documents, retrieval_job
 from distilling import class_data, class_job
 from jobs import tiny_job, tiny_rows
 from prompted import place_rows, prompting_job
@@ -45,12 +46,13 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         "split": split,
         "split-reuse": split_once,
         "prompting": lambda: assemble(prompting_job(tiny_backbone_folder), given=place_rows()),
+        "retrieval": lambda: assemble(retrieval_job(tiny_bert_folder), given=documents()),
         "black-box": lambda: assemble(prompting_job(tiny_backbone_folder, **black_box), given=place_rows()),
     }
 
     def of(name: str) -> Phases:
         if name not in made:
-            made[name] = Phases(shapes.get(name, lambda: tiny(protocol={"kind": name}))())
+            made[name] = Phases(shapes.get(name, lambda: tiny(protocol={"kind": name}))(), live=name == "retrieval")
         return made[name]
 
     return of

@@ -12,7 +12,8 @@ import fedtailor
 from fedtailor.cli.main import main
 from fedtailor.errors import DataError, SettingError
 from fedtailor.retrieval import Score, ask, collection, evaluate, index_folders, open_collection
-from fedtailor.retrieval.evaluate import Known, evaluate_alone, read_questions
+from fedtailor.retrieval.evaluate import evaluate_alone, read_questions
+from fedtailor.retrieval.tally import Known
 
 
 @pytest.fixture

@@ -1,24 +1,26 @@
-"""A job of retrieval: checked, run, asked and evaluated by command; the figures are those of the same indexes without a job."""
+"""A job of retrieval: checked, run, asked and evaluated by command; the figures are those of the same indexes without a run."""
 
 import json
 
 import pandas as pd
 import pytest
-from embedders import Hashed
+from asked import document_rows, question_rows
 
 from fedtailor.cli.main import main
 from fedtailor.errors import DataError, SettingError
-from fedtailor.job.retrieval import RetrievalJob
-from fedtailor.retrieval import collection, evaluate, open_collection
+from fedtailor.job import Job
+from fedtailor.retrieval import evaluate, open_collection
 from fedtailor.retrieval.evaluate import read_questions
-from fedtailor.running import retrieving
+from fedtailor.running import retrieving, run
 
-WORDS = "tea milk bread salt rice corn plum bean hot cold old new".split()
 JOB = """
-task: {kind: question-answering}
-data: {documents: passages.jsonl, questions: questions.jsonl}
-clients: {count: 3, partition: {kind: natural, by: title}}
-protocol: {kind: retrieval, top_k: 2, score: {kind: hybrid, bm25: 0.05}, router: {kind: centroids, count: 2, margin: 0.5, smallest: 1}, verify: true}
+backbone: {backbone}
+task: {{kind: question-answering}}
+data: {{train: passages.jsonl, test: questions.jsonl}}
+clients: {{count: 3, partition: {{kind: natural, by: title}}}}
+protocol: {{kind: retrieval, top_k: 2, router: {{kind: centroids, count: 2, margin: 0.5, smallest: 1}}, verify: true}}
+stop: {{rounds: 3}}
+threads: 1
 """
 
 
@@ -29,28 +31,27 @@ def command(*arguments):
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch):
+def job(tmp_path, monkeypatch, tiny_bert_folder):
     monkeypatch.chdir(tmp_path)
-    for module in (collection, retrieving):
-        monkeypatch.setattr(module, "MiniLm", Hashed)
-    rows = [{"id": f"p{n}", "title": f"t{n % 5}", "text": f"The {word} is {WORDS[-n - 1]}."} for n, word in enumerate(WORDS)]
-    pd.DataFrame(rows).to_json("passages.jsonl", orient="records", lines=True)
-    asked = [{"question": f"what is {word} {WORDS[-n - 1]}", "passage_id": f"p{n}"} for n, word in enumerate(WORDS)]
-    pd.DataFrame(asked).to_json("questions.jsonl", orient="records", lines=True)
-    (tmp_path / "job.yaml").write_text(JOB)
+    pd.DataFrame(document_rows()).to_json("passages.jsonl", orient="records", lines=True)
+    pd.DataFrame(question_rows()).to_json("questions.jsonl", orient="records", lines=True)
+    (tmp_path / "job.yaml").write_text(JOB.format(backbone=tiny_bert_folder))
     return tmp_path / "job.yaml"
 
 
 def test_whole_titles_are_dealt_evenly(job):
-    dealt = retrieving.deal(RetrievalJob.load(job))
+    loaded = Job.load(job)
+    dealt = retrieving.divide_data(loaded).train
     sizes = sorted(map(len, dealt.values()))
     assert (len(dealt), sum(sizes)) == (3, 12)
     assert sizes[0] >= 2
     owners = {}
     for client, documents in dealt.items():
         for one in documents:
-            owners.setdefault(one.title, set()).add(client)
+            owners.setdefault(one.fields["title"], set()).add(client)
     assert all(len(clients) == 1 for clients in owners.values())
+    with pytest.raises(DataError, match=r"column 'title' has 5 values, and clients.count asks for 6"):
+        retrieving.divide_data(loaded.replace("clients.count", 6))
 
 
 def test_commands(job, capsys):
@@ -58,40 +59,54 @@ def test_commands(job, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "share passages: raw text leaves each client" in said
     assert "questions 12" in said
-    assert command("run", job) == 0
+    assert "never leaves what the clients' texts hold beyond that" in said
+    assert command("run", job, "--out", "done") == 0
     said = capsys.readouterr().out
     assert "recall@1" in said
-    summary = json.loads((job.parent / "runs" / "job-index" / "summary.json").read_text())
-    plain = open_collection(job.parent / "runs" / "job-index", embedder=Hashed())
-    expected = evaluate(plain, read_questions(job.parent / "questions.jsonl"), top_k=2)
-    assert summary["metrics"]["recall@1"] == pytest.approx(expected.metrics["recall@1"])
-    assert summary["asked"] <= 3
-    assert summary["up_bytes"] > 0
-    assert set(summary["alone"]) == set(summary["clients"])
     assert "each alone: mean" in said
-    folder = job.parent / "runs" / "job-index"
-    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert events == ["start", "indexed", "indexed", "indexed", "done"]
-    assert command("show", folder) == 0
-    shown = capsys.readouterr().out
-    assert "recall@1" in shown
-    assert "client-02" in shown
-    assert command("report", folder) == 2
-    assert "which has no page; fedtailor show" in " ".join(capsys.readouterr().err.split())
-    assert command("run", "--resume", folder) == 2
-    assert "run the job again, without --resume" in " ".join(capsys.readouterr().err.split())
+    summary = json.loads((job.parent / "done" / "summary.json").read_text())
+    section = summary["retrieval"]
+    assert summary["rounds"] == 3
+    assert summary["traffic"]["up_bytes"] > 0
+    assert section["answerable"] == section["questions"] == 12
+    assert set(section["alone"]) == set(section["clients"]) == {"client-00", "client-01", "client-02"}
+    assert len(section["answers"]) == 12
+    index = job.parent / "runs" / "job-index"
+    loaded = Job.load(job)
+    plain = open_collection(index, embedder=retrieving.embedder_for(loaded))
+    expected = evaluate(plain, read_questions(job.parent / "questions.jsonl"), top_k=2)
+    assert section["metrics"]["recall@1"] == pytest.approx(expected.metrics["recall@1"])
+    assert command("show", "done") == 0
+    assert "share: passages" in capsys.readouterr().out
+    assert command("report", "done") == 0
+    assert "recall@1" in (job.parent / "done" / "report.html").read_text()
     assert command("rag", "ask", job, "what is plum corn") == 0
     assert "The plum is" in capsys.readouterr().out
     assert command("rag", "evaluate", job, "questions.jsonl", "--reader", "none") == 0
     assert "each alone: mean" in capsys.readouterr().out
     assert command("run", job, "--baseline", "central") == 2
-    assert "--baseline does not go with protocol: retrieval" in capsys.readouterr().err
+    assert "protocol: retrieval trains no weight" in " ".join(capsys.readouterr().err.split())
     assert command("rag", "index", job) == 0
     assert "(0 embedded)" in capsys.readouterr().out
 
 
+def test_resumed_equals_unbroken(job):
+    whole = run(Job.load(job), out=job.parent / "whole").summary["retrieval"]
+    first = run(Job.load(job), out=job.parent / "parts")
+    for done in sorted((first.folder / "checkpoint").glob("[0-9]*"))[-1:]:
+        assert done.name.endswith("3")
+    assert first.summary["retrieval"] == whole
+
+
+def test_without_questions_the_clients_are_looked_at(job):
+    done = run(Job.load(job).replace("data.test", None), out=job.parent / "done")
+    assert done.summary["rounds"] == 1
+    assert done.summary["retrieval"]["metrics"] == {}
+    assert sum(done.summary["retrieval"]["clients"].values()) == 12
+
+
 def test_a_job_says_how_it_is_asked(job, capsys):
-    retrieving.index(RetrievalJob.load(job))
+    retrieving.index(Job.load(job))
     assert command("rag", "ask", job, "what is plum corn", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)[0]["sources"]) == 2
     assert command("rag", "ask", job, "what is plum corn", "--json", "--top-k", 1) == 0
@@ -104,7 +119,7 @@ def test_a_job_says_how_it_is_asked(job, capsys):
     )
     assert command("rag", "ask", job, "what is plum corn", "--top-k", 0) == 2
     assert "top_k" in capsys.readouterr().err
-    job.write_text(JOB.replace("question-answering}", "question-answering, reader: none}"))
+    job.write_text(job.read_text().replace("question-answering}", "question-answering, reader: none}"))
     assert command("rag", "ask", job, "what is plum corn") == 0
     assert "The plum is" in capsys.readouterr().out
     assert command("rag", "evaluate", job, "questions.jsonl") == 0
@@ -112,21 +127,33 @@ def test_a_job_says_how_it_is_asked(job, capsys):
 
 
 def test_a_client_allows_less_than_the_job(job):
-    retrieving.index(RetrievalJob.load(job))
+    retrieving.index(Job.load(job))
     (job.parent / "runs" / "job-index" / "client-01" / "allows.yaml").write_text("share: answers\n")
     with pytest.raises(SettingError, match="share: passages is more than client client-01 allows"):
-        retrieving.connect(RetrievalJob.load(job))
+        retrieving.connect(Job.load(job))
+    done = run(Job.load(job), out=job.parent / "done")
+    assert set(done.summary["retrieval"]["clients"]) == {"client-00", "client-02"}
+    assert "more than client client-01 allows" in done.summary["retrieval"]["notes"][0]
 
 
-def test_what_is_wrong_is_named(job):
+def test_what_is_wrong_is_named(job, tiny_backbone_folder):
     def load(**more):
-        return RetrievalJob.load(job, [f"{name.replace('__', '.')}={value}" for name, value in more.items()])
+        return Job.load(job, [f"{name.replace('__', '.')}={value}" for name, value in more.items()])
 
     with pytest.raises(SettingError, match="rooter"):
         load(protocol__rooter="1")
-    with pytest.raises(DataError, match=r"5 values of 'title', and clients.count asks for 6"):
-        retrieving.deal(load(clients__count=6))
-    with pytest.raises(DataError, match="no column 'name' to deal documents by"):
-        retrieving.deal(load(clients__partition="{kind: natural, by: name}"))
+    with pytest.raises(SettingError, match=r"partition.by names column 'name'"):
+        retrieving.divide_data(load(clients__partition="{kind: natural, by: name}"))
     with pytest.raises(DataError, match="no such file"):
         retrieving.connect(load())
+    with pytest.raises(SettingError, match="question-answering does not go with protocol: averaging"):
+        load(protocol="{kind: averaging}", tuning="lora")
+    with pytest.raises(SettingError, match="frozen does not go with protocol: averaging"):
+        load(protocol="{kind: averaging}", tuning="frozen", task="{kind: classification}")
+    with pytest.raises(SettingError, match="classification does not go with protocol: retrieval"):
+        load(task="{kind: classification}")
+    (job.parent / "train.yaml").write_text(
+        f"backbone: {tiny_backbone_folder}\ntask: {{kind: generation}}\ndata: {{train: x.csv}}\n"
+    )
+    with pytest.raises(SettingError, match="is a job of protocol: averaging, which asks no documents"):
+        retrieving.asking_job(job.parent / "train.yaml")

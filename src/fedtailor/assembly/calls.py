@@ -32,7 +32,7 @@ def calls_of(
     if not measures_gain(job, protocol):
         calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
     evaluation = evaluation_call({} if protocol.own_models else shared, figures, home=own)
-    calls = [*calls, evaluation if protocol.trains else any_prompt(evaluation)]
+    calls += [evaluation if protocol.trains else any_prompt(evaluation)] if protocol.evaluates else []
     if job.personalization.personal:
         calls += [personal_call(shared, figures)]
         calls += [alone_call(shared, figures)] if job.evaluation.local_only else []

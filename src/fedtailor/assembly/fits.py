@@ -159,7 +159,7 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, divided: Divided, war
         )
     if kind_of(backbone.kind).causal and job.protocol.local.head_learning_rate is not None:
         warn("protocol.local.head_learning_rate has no effect: a language model has no head for classes")
-    if not kind_of(backbone.kind).causal and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
+    if "class_layer" in vars(backbone.model) and trained_for_mean(backbone.folder) and not reads_mean(backbone.model):
         warn(
             f"{backbone.name} was trained so that the mean over tokens stands for a text, and its classifier reads something else; "
             "task: {kind: classification, pooling: mean} begins with what it was trained for"
@@ -176,8 +176,8 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, divided: Divided, war
         warn(note)
 
 
-def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
-    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has."""
+def tell_what_is_missing(divided: Divided, warn: Warn, *, measured: bool = True) -> None:
+    """Warn about examples that were left out, that stand on both sides, and about parts that nobody has, if clients are to measure on them."""
     for reason, number in divided.dropped.items():
         if number and reason != OVER_LIMIT:  # what the job asked for is no news
             warn(f"{number:,} training examples are left out: {WHY.get(reason, reason)}")
@@ -185,6 +185,8 @@ def tell_what_is_missing(divided: Divided, warn: Warn) -> None:
         warn(note)
     for part, number in divided.overlap.items():
         warn(f"{number} inputs of the {part} file stand in the training data too: its figures flatter the model")
+    if not measured:
+        return
     if not (divided.server_validation or divided.may_have("validation")):
         warn(
             "nobody has validation examples: stop.patience and stop.keep: best have nothing to go by, and the last round is kept"

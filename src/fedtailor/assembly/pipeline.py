@@ -16,7 +16,7 @@ from ..protocols import Bench, Ready, ready_protocol
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
 from ..tasks.evaluate import figure_names
-from ..tasks.task import at_moment
+from ..tasks.task import at_moment, reads_of
 from .calls import calls_of, measures_gain
 from .cuts import own_cuts
 from .data import divide_data
@@ -38,6 +38,7 @@ def assemble(
     given: Any = None,
     clients_folder: Path | None = None,
     divided: Divided | None = None,
+    site: Path | None = None,
     begun: bool = False,
     trust_times: bool = False,
     clock: str | None = None,
@@ -50,6 +51,7 @@ def assemble(
         given: data in memory that take the place of `data.train`: a data set, or a mapping of train, validation and test.
         clients_folder: where each client's own folder is made; in memory if left out.
         divided: data divided already, in the place of those that the job names.
+        site: the folder of the site of a network that this is.
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
         trust_times: whether files of backbones whose size and times are as before are not hashed again; for looks at a job, not for runs.
         clock: the moment that the run's chat template has written so far; left out: midnight of this day.
@@ -71,14 +73,14 @@ def assemble(
     task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     doing(f"loading the backbone {job.backbone}")
     models = load_models(job, task, divided, begun=begun, trust_times=trust_times, warn=warn)
-    tell_what_is_missing(divided, warn)
+    tell_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
     private = private_budget(job, plan, divided, examples.states, warn)
     budget = budget_of(job, plan, warn) or private
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
-    protocol = ready_protocol(settings, _bench(job, models.worker, divided, public=public, cuts=cuts, warn=warn))
+    protocol = ready_protocol(settings, _bench(job, models.worker, divided, site=site, public=public, cuts=cuts, warn=warn))
     protocol.check_models(models.worker, models.own_workers)
     validated = examples.validated and measures_gain(job, protocol)
     parts = Parts(
@@ -117,17 +119,26 @@ def assemble(
 
 
 def _bench(
-    job: Job, worker: Worker, divided: Divided, *, public: Sequence[Example], cuts: Mapping[ClientId, int], warn: Warn
+    job: Job,
+    worker: Worker,
+    divided: Divided,
+    *,
+    site: Path | None,
+    public: Sequence[Example],
+    cuts: Mapping[ClientId, int],
+    warn: Warn,
 ) -> Bench:
     """Return what the job's protocol is made ready with."""
     return Bench(
         worker=worker,
         base=job.base,
+        name=job.name,
+        site=site,
         rounds=job.stop.rounds,
         patience=job.stop.patience,
         keeps_best=job.stop.keep == "best",
         public=public,
-        tested=bool(divided.server_test),
+        test=divided.server_test,
         fewest=min(map(len, divided.train.values()), default=0),
         cuts=cuts,
         warn=warn,

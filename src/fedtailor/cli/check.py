@@ -13,8 +13,6 @@ from .waiting import waiting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..job.retrieval import RetrievalJob
-
 
 def check(job: JobFile, settings: Overrides = None) -> None:
     """Validate a job, resolve its data and backbone, and print what would be done and sent."""
@@ -22,20 +20,16 @@ def check(job: JobFile, settings: Overrides = None) -> None:
     found = lookup.kept()
     if found is None:
         found = _look(job, settings or [], lookup)
-    for part in rendered(found) if found else ():
+    for part in rendered(found):
         out().print(part)
 
 
-def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
-    """Return what a job comes to, and keep it for the next look; None of a job of retrieval, which is shown at once."""
+def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan:
+    """Return what a job comes to, and keep it for the next look."""
     with collection_paused(), waiting(err(), "reading the job, the data and the backbone"):
         from ..assembly import assemble
         from ..job import Job
-        from ..job.retrieval import RetrievalJob, is_retrieval
 
-        if is_retrieval(job):
-            _show_retrieval(RetrievalJob.load(job, settings))
-            return None
         loaded = Job.load(job, settings)
         behind = lookup.behind(loaded)
         notes: list[str] = []
@@ -43,29 +37,6 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup) -> Plan | None:
         found = plan_of(loaded, parts, notes)
         lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.own_backbones.values())])
     return found
-
-
-def _show_retrieval(job: "RetrievalJob") -> None:
-    """Print who would hold how many documents, and what would leave them."""
-    from ..retrieval.evaluate import read_questions
-    from ..running.retrieving import deal
-
-    dealt, protocol = deal(job), job.protocol
-    router = "every client is asked" if protocol.router is None else f"{protocol.router.count} centroids a client"
-    questions = (
-        "none: nothing is measured" if job.data.questions is None else f"{len(read_questions(job.path(job.data.questions))):,}"
-    )
-    out().print(f"  {job.name}  is a job that can run; nothing was indexed or written", soft_wrap=True)
-    facts = [
-        ("protocol", f"retrieval, {protocol.score.kind}, top_k {protocol.top_k}; {router}"),
-        ("embedder", job.backbone),
-        ("reader", job.task.reader),
-        ("questions", questions),
-        ("share", f"{protocol.share}: {protocol.lets_out}"),
-    ]
-    out().print(_facts(facts))
-    for client, documents in dealt.items():
-        out().print(f"  {client}: {len(documents):,} documents")
 
 
 def rendered(plan: Plan) -> Iterator["RenderableType"]:

@@ -28,6 +28,7 @@ def make_app() -> typer.Typer:
     from .compare import compare
     from .cut import cut
     from .demo import demo
+    from .diagnose import diagnose
     from .export import export
     from .init import init, schema
     from .models import app as models
@@ -41,6 +42,7 @@ def make_app() -> typer.Typer:
     from .site import app as site
     from .sweep import sweep
     from .tryout import tryout
+    from .watch import watch
 
     app = typer.Typer(
         help=HELP,
@@ -51,7 +53,24 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, cut, run, sweep, show, report, audit, compare, tryout, export, pretrain, schema):
+    for command in (
+        demo,
+        init,
+        check,
+        cut,
+        run,
+        sweep,
+        show,
+        report,
+        audit,
+        watch,
+        diagnose,
+        compare,
+        tryout,
+        export,
+        pretrain,
+        schema,
+    ):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

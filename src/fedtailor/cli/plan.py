@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..job import Job
 
 MOST_CLIENTS = 30  # shown one by one
+TEXTS = {"passages", "answers"}  # what a fact may reveal that is text of a client
 
 Facts = Sequence[Sequence[str]]  # name and text of each
 
@@ -66,8 +67,9 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     yield "personalization", settings["personalization"]["kind"]
     yield from _protection(job, parts)
     yield "clients", _likeness(parts)
-    yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
-    yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+    if parts.protocol.evaluates:
+        yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
+        yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
 
 
 def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
@@ -120,7 +122,9 @@ def _leaving(parts: "Parts") -> Iterator[tuple[str, str]]:
         what = [f"{plural(count, f'{dtype} tensor')} ({values:,} values)" for dtype, count in tensors.items()]
         what += [_fact_names(spec.facts)] if spec.facts else []
         yield f"leaves: {kind}", "; ".join(what) or "nothing"
-    yield "never leaves", "examples, texts generated from them, and anything that is not listed here"
+    of_clients = {spec.revealed for message in parts.manifest.up.values() for spec in message.facts.values()} & TEXTS
+    kept = "what the clients' texts hold beyond that" if of_clients else "examples, texts generated from them"
+    yield "never leaves", f"{kept}, and anything that is not listed here"
 
 
 def _fact_names(names: Iterable[str]) -> str:
@@ -167,7 +171,7 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
 
 def _on_top(job: "Job", parts: "Parts") -> str:
     others = ["personalization"] * job.personalization.personal + ["the last alignment"] * parts.protocol.own_models
-    return " and ".join(["evaluations", *others]) + " come"
+    return " and ".join([*(["evaluations"] if parts.protocol.evaluates else ["catalogues"]), *others]) + " come"
 
 
 def _last_down(parts: "Parts") -> int:

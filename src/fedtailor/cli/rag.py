@@ -61,13 +61,13 @@ def index(  # noqa: PLR0917 - Typer passes all by name
 ) -> None:
     """Index documents: text, Markdown, HTML, PDF, Parquet, JSON Lines, CSV. Run it again and only what has changed is read."""
     with waiting(err(), "starting"):
-        from ..job.retrieval import RetrievalJob, is_retrieval
         from ..retrieval import Chunks, Columns, index_folders
+        from ..running.retrieving import asking_job, is_job
 
-    if folders and is_retrieval(folders[0]):
+    if folders and is_job(folders[0]):
         from .rag_job import index_job
 
-        index_job(RetrievalJob.load(folders[0], folders[1:]), folders[0])
+        index_job(asking_job(folders[0], folders[1:]), folders[0])
         return
     columns = Columns(text=text_column, title=title_column, id=id_column)
     with bar() as progress:
@@ -188,19 +188,18 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> tuple["Federation", int, str]:
     """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
     from ..errors import SettingError
-    from ..job.retrieval import RetrievalJob, is_retrieval
     from ..retrieval import Router, Score, open_collection
-    from ..running.retrieving import connect
+    from ..running.retrieving import asking, asking_job, connect, is_job
 
     said = {option: value for option, value in given.items() if value is not None}
-    if is_retrieval(name):
+    if is_job(name):
         if said:
             settings = " and ".join(f"protocol.{OF_A_JOB[option]}" for option in said)
             raise SettingError(
                 f"{name} is a job, which says itself how its clients are asked: leave out --{next(iter(said))} and change {settings} there"
             )
-        job = RetrievalJob.load(name)
-        return connect(job), job.protocol.top_k if top_k is None else top_k, reader or job.task.reader
+        job = asking_job(name)
+        return connect(job), asking(job).top_k if top_k is None else top_k, reader or job.task.reader
     read = reader or "best-sentence"
     router = Router(count=said["router"], margin=said.get("margin", 0.2)) if said.get("router") else None
     federation = open_collection(
@@ -216,7 +215,6 @@ def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> 
 
 def _folder_of(name: Path) -> Path:
     """Return where the indexes of a collection or a job are."""
-    from ..job.retrieval import RetrievalJob, is_retrieval
-    from ..running.retrieving import index_folder
+    from ..running.retrieving import asking_job, index_folder, is_job
 
-    return index_folder(RetrievalJob.load(name)) if is_retrieval(name) else name
+    return index_folder(asking_job(name)) if is_job(name) else name

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from .console import err, note, out
@@ -35,33 +34,6 @@ def show_evaluation(found: "Mapping[str, Any]") -> None:
     out().print(f"  share: {found['share']}: {found.get('lets_out') or LETS_OUT[found['share']]}", soft_wrap=True)
     for line in found.get("notes", ()):
         note(f"  {line}")
-
-
-def show_retrieved(summary: "Mapping[str, Any]") -> None:
-    """Print what a job of retrieval came to, from its summary.json."""
-    from rich.table import Table
-
-    table = Table("clients", "documents", "passages", box=None, padding=(0, 2))
-    for client, counts in summary["clients"].items():
-        table.add_row(client, f"{counts['documents']:,}", f"{counts['passages']:,}")
-    out().print(f"  {summary['job_name']} · retrieval", soft_wrap=True)
-    out().print(table)
-    if "metrics" in summary:
-        show_evaluation(summary)
-    else:
-        out().print(f"  share: {summary['share']}: {summary['lets_out']}", soft_wrap=True)
-
-
-def retrieval_summary(folder: Path) -> dict[str, Any] | None:
-    """Return what a job of retrieval came to, from its folder; None if it is not one of these."""
-    from ..errors import DataError
-    from ..run_files import read_json_file
-
-    try:
-        found = read_json_file(folder / "summary.json")
-    except DataError:
-        return None
-    return found if isinstance(found, dict) and found.get("protocol") == "retrieval" else None
 
 
 def show_answer(one: Any, *, with_question: bool) -> None:

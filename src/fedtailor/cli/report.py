@@ -1,37 +1,49 @@
-"""fedtailor report: one run as a page."""
+"""fedtailor report: one run as a page, or several side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SettingError
 from .console import note, out, say
-from .rag_show import retrieval_summary
 
 if TYPE_CHECKING:
     from ..report import Run
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="The folder of a run; of several, of a sweep or of a recipe: their comparison.", metavar="RUN…"),
+    ],
     file: Annotated[
-        Path | None, typer.Option("--out", help="The file to write; left out: report.html in the run's folder.")
+        Path | None,
+        typer.Option(
+            "--out", help="The file to write; left out: report.html in the folder, or comparison.html here for several."
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Write a run as one HTML file that needs no network: charts, tables, samples, and what left each client."""
-    if retrieval_summary(run) is not None:
-        raise SettingError(f"{run} is of a job of retrieval, which has no page; fedtailor show {run} prints what it came to")
-    from ..report import read_run
-    from ..report.page import write_page
-
-    place = write_page(read_run(run), file)
+    """Write a run as one HTML file that needs no network: charts, tables, samples, and what left each client; or several runs side by side."""
+    place = _page(runs, file)
     out().print(str(place), soft_wrap=True, markup=False, highlight=False)
     if show:
         import webbrowser
 
         webbrowser.open(place.resolve().as_uri())
+
+
+def _page(runs: Sequence[Path], file: Path | None) -> Path:
+    from ..report import read_run
+    from ..report.compared import SWEEP, runs_in, write_comparison
+    from ..report.page import write_page
+
+    if len(runs) == 1 and not (runs[0] / SWEEP).is_file():
+        return write_page(read_run(runs[0]), file)
+    found, missing, metric = runs_in(runs)
+    place = file or (runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html"))
+    return write_comparison(found, place, missing=missing, metric=metric)
 
 
 def leave_report(run: "Run") -> None:

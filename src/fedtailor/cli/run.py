@@ -53,6 +53,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
     on: Annotated[Path | None, typer.Option(help="Carry it out on a network: the folder of net init.", metavar="NET")] = None,
+    live: Annotated[bool, typer.Option("--watch", help="Open a page in the browser that shows the run as it goes.")] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="With --on: a site that is left out; may be given again.", metavar="SITE")
     ] = None,
@@ -66,34 +67,23 @@ def run(  # noqa: PLR0917 - Typer passes all by name
             f"--resume {resume} continues in that very folder, so nothing would be written to --out {out_folder}: "
             "leave one of --resume and --out out."
         )
-    if resume is not None and (resume / "collection.json").is_file():
-        raise SettingError(
-            f"{resume} has the indexes of a job of retrieval: run the job again, without --resume, and only what has changed is indexed"
-        )
     with collection_paused(keep=True), waiting(err(), "reading the job"):
-        searched = job if job is not None and resume is None and _is_retrieval(job) else None
-        loaded = None if searched else _job(job, settings or [], resume)
-    if searched:
-        from .rag_job import run_job
-
-        run_job(searched, settings or [], as_json=as_json, refused={"--baseline": baseline, "--on": on, "--out": out_folder})
-        return
-    assert loaded is not None
+        loaded = _job(job, settings or [], resume)
     result = carry_out(
-        loaded, out_folder=out_folder, resume=resume, baseline=baseline, quiet=as_json, network=on, without=without or []
+        loaded,
+        out_folder=out_folder,
+        resume=resume,
+        baseline=baseline,
+        quiet=as_json,
+        network=on,
+        without=without or [],
+        live=live,
     )
     if as_json:
         print_json(result.summary)
         leave_if_nothing_is_better(result.summary)
         return
     show_end(result.folder, samples=2)
-
-
-def _is_retrieval(job: Path) -> bool:
-    """Return whether a file is a job of retrieval, which trains nothing and has settings of its own."""
-    from ..job.retrieval import is_retrieval
-
-    return is_retrieval(job)
 
 
 def _job(job: Path | None, settings: list[str], resume: Path | None) -> "Job":
@@ -130,16 +120,28 @@ def carry_out(
     quiet: bool = False,
     network: Path | None = None,
     without: Sequence[str] = (),
+    live: bool = False,
 ) -> "Result":
-    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given."""
-    from .progress import QUIET, watch
+    """Run the job with progress on stderr, or with warnings and failures alone if `quiet`; on a network if one is given.
 
+    Args:
+        live: whether a page in the browser shows the run meanwhile.
+    """
+    from .progress import QUIET, watch
+    from .watch import begin_watching
+
+    if live:
+        from ..report.live import check_live
+
+        check_live()
     with watch(err(), quiet=quiet) as watcher, collection_paused() as begun:
 
         def see(kind: str, facts: Mapping[str, Any]) -> None:
             if kind not in QUIET:
                 begun()
             watcher(kind, facts)
+            if live and kind in {"start", "resume"}:
+                begin_watching(watcher.folder)
 
         try:
             return _start(job, out_folder, resume, baseline, see, network, without)
@@ -154,10 +156,12 @@ def carry_out(
 def show_end(folder: Path, samples: int) -> None:
     """Print the tables of a run that has just ended, and what can be done with it; exit with 1 if nothing better than the start was found."""
     from ..report import read_run, show
+    from .diagnose import leave_findings
     from .report import leave_report
 
     found = read_run(folder)
     out().print(show(found, samples=samples))
+    leave_findings(found)
     leave_report(found)
     if (folder / "adapter").is_dir():
         after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'

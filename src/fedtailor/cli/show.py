@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from .console import out, print_json
-from .rag_show import retrieval_summary, show_retrieved
 
 SWEEP = "sweep.json"  # a folder that has one is a sweep's; the name again, as all else of sweeps is slow to load
 
@@ -23,9 +22,6 @@ def show(
 
         swept, metric = read_sweep(run)
         show_swept(swept, metric=metric, as_json=as_json)
-        return
-    if (retrieved := retrieval_summary(run)) is not None:
-        print_json(retrieved) if as_json else show_retrieved(retrieved)
         return
     from ..report import read_run
     from ..report import show as tables

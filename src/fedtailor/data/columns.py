@@ -27,6 +27,8 @@ class Reads:
     context: Sequence[str] | None = None  # further columns that must be there and may be empty; None: unknown, so all are kept
     extra: Sequence[str] = ()  # further columns that are taken where they are
     running: bool | None = None  # whether rows are lines of running text; None: if a text is all that is required
+    whole: bool = False  # whether rows stay as they are: none is set aside to measure on, and equal ones are kept
+    public: Mapping[str, Sequence[str]] | None = None  # fields of files of validation and test, where these hold something else
 
     @property
     def is_running(self) -> bool:
@@ -45,6 +47,7 @@ class Wanted:
     filled: Collection[str] = ()  # of the named ones: those that must have a value in every row
     others: Sequence[str] | None = None  # columns that are taken where they are; None: all
     columns: Mapping[str, str] = field(default_factory=dict)  # the task's name of a field -> column of the data
+    elsewhere: Sequence[str] = ()  # fields of other parts of the data
     missing: Literal["error", "drop"] = "error"  # what becomes of rows that lack a value
 
     def column(self, name: str) -> str:
@@ -52,8 +55,15 @@ class Wanted:
         return self.columns.get(name, name).strip()
 
 
-def wanted_columns(data: Data, task: Reads, partition: Partition | None = None) -> Wanted:
-    """Return what is read of a part of the data: what the task needs, and for training data what the partition does."""
+def wanted_columns(data: Data, reads: Reads, partition: Partition | None = None, *, public: bool = False) -> Wanted:
+    """Return what is read of a part of the data: what the task needs, and for training data what the partition does.
+
+    Args:
+        public: whether it is a file of validation or test.
+    """
+    task, other = reads, None if reads.public is None else _of_public(reads.public)
+    if public and other is not None:
+        task, other = other, reads
     says = "columns" in vars(type(partition))  # a partition of the user's may not say, and read more than the one it is made of
     columns = () if partition is None else getattr(partition, "columns", ()) if says else None
     read = {column: slot for column, slot in map(column_and_slot, columns or ())}
@@ -65,8 +75,13 @@ def wanted_columns(data: Data, task: Reads, partition: Partition | None = None) 
         filled={column for column, slot in read.items() if slot is None},
         others=None if task.context is None or columns is None else [*task.extra, *GROUPED],
         columns=data.columns,
+        elsewhere=() if other is None else (*other.required, *other.optional),
         missing=data.missing,
     )
+
+
+def _of_public(fields: Mapping[str, Sequence[str]]) -> Reads:
+    return Reads(required=fields["required"], optional=fields.get("optional", ()), context=fields.get("context"))
 
 
 def check_columns(columns: Mapping[str, str], names: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The data of a job, divided among clients and parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from .columns import Reads, Wanted, wanted_columns
 from .divergence import mean_divergence
 from .left_out import count_left_out, distinct, limited, owners, repeats, with_owners
 from .load import Loaded, load
-from .partition import Files, Iid, Partition
+from .partition import Files, Iid, Natural, Partition
 from .partition.base import Embed, label_groups
 from .settings import PARTS, Clients, Data
 from .split import split_by_input, split_running
@@ -82,26 +82,28 @@ def divide(
     """
     task = Reads(**reads)
     running, parts = task.is_running, _given_parts(given)
-    partition = _partition(clients.partition, parts.get("train"))
+    partition = _partition(clients.partition, parts.get("train"), whole=task.whole)
     loaded = _load(data, parts, ("train",), base, wanted_columns(data, task, partition))
-    loaded |= _load(data, parts, ("validation", "test"), base, wanted_columns(data, task))
+    loaded |= _load(data, parts, ("validation", "test"), base, wanted_columns(data, task, public=True))
     dropped = dict(loaded["train"].dropped)
     everything = with_owners(loaded["train"].examples, partition, data.missing, dropped)
     whose = owners(partition, everything)
-    once = everything if running else distinct(everything, task.required, whose, dropped)
+    once = everything if running or task.whole else distinct(everything, task.required, whose, dropped)
     train = limited(once, data.limit.get("train"), seed, "train", dropped, running=running)
     remembered = _remembering(embed)
     try:
-        rows = partition.divide(train, clients.count, stream(seed, "partition"), clients.min_examples, remembered)
+        least = 1 if task.whole else clients.min_examples
+        rows = partition.divide(train, clients.count, stream(seed, "partition"), least, remembered)
         _check_partition(rows, len(train))
         _check_clients(clients, list(rows))
         has_file = bool(loaded["validation"].examples)
         shares = {"validation": 0.0 if has_file else clients.validation_share, "test": clients.test_share}
+        shares = dict.fromkeys(shares, 0.0) if task.whole else shares
         owned = {name: [train[row] for row in own] for name, own in rows.items()}
         sides = split_running(owned, shares) if running else split_by_input(owned, shares, key, seed, apart=whose is not None)
     except DataError as error:
         raise DataError(f"{repeats(dropped, len(everything))}{error}") from None
-    count_left_out(partition, train, rows, clients.min_examples, dropped)
+    count_left_out(partition, train, rows, least, dropped)
     # the same state of chance as above, so that clusters are the same
     groups = _groups(partition, train, seed, remembered)
     return Divided(
@@ -125,7 +127,7 @@ def divide(
 def load_public_parts(data: Data, *, base: Path, seed: int, **reads: Any) -> dict[str, list[Example]]:
     """Return the public examples of a job alone, of validation and test, as `divide` returns them at the server; see there."""
     task = Reads(**reads)
-    loaded = _load(data, {}, ("validation", "test"), base, wanted_columns(data, task))
+    loaded = _load(data, {}, ("validation", "test"), base, wanted_columns(data, task, public=True))
     return {
         part: limited(found.examples, data.limit.get(part), seed, part, running=task.is_running) for part, found in loaded.items()
     }
@@ -150,14 +152,14 @@ def _load(data: Data, given: Mapping[str, object], names: Sequence[str], base: P
     return loaded
 
 
-def _partition(partition: Partition, given: object) -> Partition:
-    """Return the job's partition; a mapping from names of clients to examples makes these clients.
+def _partition(partition: Partition, given: object, *, whole: bool) -> Partition:
+    """Return the job's partition; a mapping from names of clients to examples makes these clients, and rows that stay whole are all dealt.
 
     Raises:
         SettingError: if the job divides the data in another way.
     """
     if not isinstance(given, Mapping) or isinstance(partition, Files):
-        return partition
+        return replace(partition, deal=True) if whole and isinstance(partition, Natural) else partition
     if partition != Iid():  # which is also what stands for nothing chosen
         raise SettingError(
             f"data in memory is a mapping of {len(given)} names of clients to their examples, and clients.partition divides them in another way; "

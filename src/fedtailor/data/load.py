@@ -80,7 +80,7 @@ def load(
         DataError: if something is missing, unreadable or unfit; it names the file, the rows, the column and the remedy.
         SettingError: if a setting names a field or a column that is not there.
     """
-    check_columns(wanted.columns, [*wanted.required, *wanted.optional])
+    check_columns(wanted.columns, [*wanted.required, *wanted.optional, *wanted.elsewhere])
     if given is not None:
         tables = (
             tables_of_clients(given) if isinstance(given, Mapping) else iter([(part, table_in_memory(given, f"data[{part!r}]"))])

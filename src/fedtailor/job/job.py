@@ -16,16 +16,18 @@ from ..interfaces import Protection, Settling, Tuning
 from ..limits import Few
 from ..metrics.figure import scores_answers
 from ..personalization import Personalization, Shared
-from ..protocols import Averaging, Distillation, Prompting, Split
+from ..protocols import Averaging, Distillation, Prompting, Retrieval, Split
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
+from ..tracking import NAMES
+from ..tracking.trackers import Name
 from ..tuning import Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT
 from .registries import PERSONALIZATION, PROTECTION, PROTOCOL, READERS, TASK, TUNING
 from .stop import Stop
-from .together import check_job, with_usual_tuning
+from .together import check_job, with_usual
 
 MOST_NAME = 100  # characters; the run folder adds the time
 NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
@@ -48,6 +50,11 @@ def as_protections(value: object) -> object:
     return () if value is None else value if isinstance(value, list | tuple) else (value,)
 
 
+def as_names(value: object) -> object:
+    """Return what a job lists; none of the trackers, all of them, or one by itself."""
+    return {"none": (), "all": NAMES}.get(value, (value,)) if isinstance(value, str) else () if value is None else value
+
+
 class Job(BaseModel):
     """All settings of one run. Every section has defaults but these: backbone, task, data."""
 
@@ -59,9 +66,9 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[Averaging | Distillation | Split | Prompting, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(
-        default_factory=Averaging
-    )
+    protocol: Annotated[
+        Averaging | Distillation | Split | Prompting | Retrieval, Reads(READERS.technique(PROTOCOL, "averaging"))
+    ] = Field(default_factory=Averaging)
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[
         tuple[Protection, ...],
@@ -69,6 +76,9 @@ class Job(BaseModel):
     ] = Field((), description="what happens to an update before it leaves, in order")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
+    report_to: Annotated[tuple[Name, ...], Reads(Annotated[tuple[Name, ...], Strict(False), BeforeValidator(as_names)])] = Field(
+        (), description="experiment trackers that get the server's figures of each round: tensorboard, mlflow, wandb, trackio"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field("auto", description="of the frozen backbone")
     threads: Literal["auto"] | Few = Field("auto", description="processor threads; the same bits need the same threads")
@@ -84,7 +94,7 @@ class Job(BaseModel):
             SettingError: one paragraph on all that is wrong.
         """
         try:
-            super().__init__(**with_usual_tuning(settings))
+            super().__init__(**with_usual(settings))
         except ValidationError as error:
             raise SettingError(
                 explain(error.errors(), settings, list(dict.fromkeys(known_settings(type(self), settings))))

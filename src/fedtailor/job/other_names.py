@@ -57,9 +57,9 @@ SETTINGS: Mapping[str, str] = {
     "clients.validation_share": "val_size validation_split val_set_size validation_split_percentage val_ratio",
     "clients.failure_share": "dropout_rate client_dropout drop_rate failure_rate straggler_rate",
     "data.train": "dataset_name dataset datasets train_file dataset_path data_path train_dataset train_data dataset_dir data_dir "
-    "train_set",
+    "train_set documents",
     "data.validation": "validation_file eval_dataset val_file val_data eval_data_path eval_file test_datasets dev_file",
-    "data.test": "test_file test_data test_dataset",
+    "data.test": "test_file test_data test_dataset questions",
     "data.limit": "max_train_samples max_eval_samples max_samples max_predict_samples",
     "data.columns": "dataset_text_field text_column label_column prompt_column response_column column_mapping prompt_key label_key",
     "task.max_tokens": "max_seq_length max_seq_len cutoff_len sequence_len model_max_length max_source_length max_prompt_length "

@@ -49,9 +49,9 @@ def task_technique(task: Any) -> Technique:
     return Technique(section="task", name=found.name, gives={"tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
 
 
-def with_usual_tuning(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a job with the tuning that its protocol usually has, where they name none."""
+def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a job with those that its protocol usually has, such as a tuning, where they name none."""
     protocol = settings.get("protocol")
     kind = protocol.get("kind") if isinstance(protocol, Mapping) else getattr(protocol, "kind", protocol)
     usual = PROTOCOLS.get(kind) if isinstance(kind, str) else None
-    return dict(settings) if usual is None else {"tuning": usual.tuning, **settings}
+    return dict(settings) if usual is None else {**usual.usual, **settings}

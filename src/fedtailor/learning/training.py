@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -16,14 +16,14 @@ from ..diverged import Diverged, check_loss
 from ..errors import NotFinite
 from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
-from ..tensors import Lazy, Tensors, check_finite, clone, subtract
+from ..tensors import Lazy, Tensors, check_finite, subtract
 from .local import LocalTraining
+from .optimizer import make_optimizer, moments_of, restore_moments, set_rate
 from .private.client import PrivateClient
 from .recompute import recomputing
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
-FACTOR = "factor"  # of a group of weights in an optimizer: what the learning rate is multiplied by
 LossOf = Callable[[list[int]], tuple[Tensor, int, int]]  # rows -> sum of the loss, tokens seen, targets counted
 
 
@@ -35,8 +35,22 @@ class Trained:
     rates: float  # sum of the learning rates of all steps
     optimizer: Tensors  # the moments, if they are to be kept
     losses: Sequence[float]  # mean loss of each step, over its counted targets
+    norms: Sequence[float] = ()  # of the gradient of each step, before clipping
+    clip_norm: float | None = None  # that longer gradients were cut to
     tokens: int  # seen, without padding
     targets: int  # counted by the loss
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """The mean norm of the steps' gradients, before clipping."""
+        return fmean(self.norms) if self.norms else None
+
+    @property
+    def clipped(self) -> float | None:
+        """The share of steps whose gradient was clipped, in [0, 1]; None if none would be."""
+        if self.clip_norm is None or not self.norms:
+            return None
+        return fmean(norm > self.clip_norm for norm in self.norms)
 
 
 def train_locally(
@@ -82,7 +96,7 @@ def train_locally(
     restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard)) if private is None else private.schedule.steps
     groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
-    losses, tokens, targets, rates = [], 0, 0, 0.0
+    losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
     noised = None if private is None else private.steps(worker.model, shard, params, loss_of, settings.batch_size)
     worker.model.train()
@@ -96,14 +110,15 @@ def train_locally(
             rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             set_rate(engine, rate)
             if noised is None:
-                loss, seen, counted = _step(
+                loss, norm, seen, counted = _step(
                     params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
                 )
             else:
                 loss, seen, counted = noised(), 0, 0
-                _finish(params, engine, corrections)
+                norm = _finish(params, engine, corrections)
             check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
+            norms.append(norm)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
             if on_step:
                 on_step(step + 1, steps, loss)
@@ -115,7 +130,16 @@ def train_locally(
         delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
     else:
         delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
-    return Trained(delta=delta, rates=rates, optimizer=kept, losses=losses, tokens=tokens, targets=targets)
+    return Trained(
+        delta=delta,
+        rates=rates,
+        optimizer=kept,
+        losses=losses,
+        norms=norms,
+        clip_norm=settings.clip_norm,
+        tokens=tokens,
+        targets=targets,
+    )
 
 
 def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None = None) -> None:
@@ -128,33 +152,6 @@ def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None
 
 def _change(now: Tensor, before: Tensor) -> Tensor:
     return now.detach().to(before.device) - before
-
-
-def make_optimizer(
-    params: dict[str, nn.Parameter], settings: LocalTraining, *, heads: Collection[str] = ()
-) -> torch.optim.Optimizer:
-    """Return torch's optimizer over the trained weights, with nothing remembered.
-
-    Args:
-        heads: names of the weights of a classifier's head, which may have a learning rate of their own.
-    """
-    apart = [name for name in params if name in heads and settings.head_factor != 1]
-    groups: list[dict[str, Any]] = [
-        {"params": [param for name, param in params.items() if (name in apart) == of_head], FACTOR: factor}
-        for of_head, factor in ((False, 1.0), (True, settings.head_factor))
-    ]
-    weights = [group for group in groups if group["params"]]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, settings.peak_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(weights, settings.peak_learning_rate, weight_decay=settings.weight_decay, fused=True)
-
-
-def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step be one of this learning rate, and of its multiple where weights have one of their own."""
-    for group in engine.param_groups:
-        group["lr"] = rate * group[FACTOR]
 
 
 def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
@@ -198,8 +195,8 @@ def _step(
     *,
     clip_norm: float | None,
     corrections: Sequence[Correction],
-) -> tuple[float, int, int]:
-    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, tokens and targets."""
+) -> tuple[float, float, int, int]:
+    """Take one optimizer step on the mean loss over the counted targets of all `batches`; return it, the gradient's norm, tokens and targets."""
     engine.zero_grad(set_to_none=True)
     total, tokens, targets = 0.0, 0, 0
     for rows in batches:
@@ -210,8 +207,8 @@ def _step(
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)
     )  # a sum over all batches becomes their mean
-    _finish(params, engine, corrections, clip_norm=clip_norm)
-    return total / targets, tokens, targets
+    norm = _finish(params, engine, corrections, clip_norm=clip_norm)
+    return total / targets, norm, tokens, targets
 
 
 def _finish(
@@ -220,31 +217,13 @@ def _finish(
     corrections: Sequence[Correction],
     *,
     clip_norm: float | None = None,
-) -> None:
-    """Correct the gradients in place, shorten them if asked, and take the optimizer's step."""
+) -> float:
+    """Correct the gradients in place, shorten them if asked, and take the optimizer's step; return their norm before they were shortened."""
     for correct in corrections:
         correct(params)
+    weights = [param for param in params.values() if param.grad is not None]
+    norm = torch.nn.utils.get_total_norm([param.grad for param in weights if param.grad is not None])
     if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_([param for param in params.values() if param.grad is not None], clip_norm)
+        torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
     engine.step()
-
-
-def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Return what the optimizer remembers, as tensors named "field/weight"."""
-    found = {
-        f"{field}/{name}": value
-        for name, param in params.items()
-        for field, value in engine.state.get(param, {}).items()
-        if isinstance(value, Tensor)
-    }
-    return clone(found)
-
-
-def restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
-    """Let the optimizer go on with what `moments_of` gave; what belongs to no weight in `params` is passed over."""
-    for key, value in moments.items():
-        field, name = key.split("/", 1)
-        if name not in params:  # it rests in this round
-            continue
-        where = "cpu" if field == "step" else params[name].device
-        engine.state[params[name]][field] = value.to(where, copy=True)
+    return norm.item()

@@ -106,6 +106,24 @@ def asked(purpose: str, *, optional: bool = False) -> FactSpec:
     return whole(purpose, reveals="nothing", optional=optional)
 
 
+CLIPPED = FactSpec(
+    type="float",
+    purpose="share of the steps whose gradient was clipped",
+    reveals="figures",
+    over="step",
+    least=0.0,
+    most=1.0,
+    optional=True,
+)
+GRADIENT_NORM = FactSpec(
+    type="float",
+    purpose="norm of the gradient before clipping, mean over the steps",
+    reveals="figures",
+    over="step",
+    least=0.0,
+    most=MOST_METRIC,
+    optional=True,
+)
 PEAK = whole("peak memory, where the system can tell it per client", optional=True)
 
 

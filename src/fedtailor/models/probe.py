@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..causes import detail_of
 from ..errors import BackboneError
+from .pooling import mean_over_tokens
 from .quiet import quiet_transformers
 
 # B rows, L tokens of the longest, V vocabulary or classes
@@ -131,7 +132,7 @@ class _Probe:
         return self._run((self._short, self._long, changed if self._causal else self._other), side, exact)
 
     def _run(self, rows: tuple[Row, ...], side: Side, exact: bool) -> Tensor:
-        """Return the float32 logits [B, L, V], of a classifier [B, V], of one forward pass as training makes it."""
+        """Return the float32 logits [B, L, V], of a classifier [B, V], or vectors [B, H] where there is no head, of one forward pass as training makes it."""
         key = (rows, side, exact)
         if key not in self._known:
             ids_BL, mask_BL = _padded(rows, self._pad_id, side)
@@ -147,7 +148,8 @@ class _Probe:
                 coarse = nullcontext() if self._float32 else torch.autocast(device.type, dtype=torch.bfloat16)
                 with coarse:
                     output = self._model(**given)
-            self._known[key] = output.logits.float()
+            found = output.get("logits")
+            self._known[key] = mean_over_tokens(output.last_hidden_state, mask_BL.to(device)) if found is None else found.float()
         return self._known[key]
 
 

@@ -7,11 +7,12 @@ from .averaging import Averaging, AveragingRun, averaging_run
 from .bench import Bench
 from .distillation import Distillation, DistillationRun, distillation_run
 from .prompting import METHODS, Method, Prompting, PromptingRun, prompting_run
+from .retrieval import Retrieval, RetrievalRun, retrieval_run
 from .split import WIRES, Split, SplitRun, Wire, split_run
 
-Settings: TypeAlias = Averaging | Distillation | Split | Prompting
+Settings: TypeAlias = Averaging | Distillation | Split | Prompting | Retrieval
 Ready: TypeAlias = (
-    AveragingRun | DistillationRun | SplitRun | PromptingRun
+    AveragingRun | DistillationRun | SplitRun | PromptingRun | RetrievalRun
 )  # a protocol with all that it needs besides its settings
 
 PROTOCOLS: Mapping[str, type[Settings]] = {
@@ -19,12 +20,14 @@ PROTOCOLS: Mapping[str, type[Settings]] = {
     "distillation": Distillation,
     "split": Split,
     "prompting": Prompting,
+    "retrieval": Retrieval,
 }
 MAKERS: Mapping[str, Callable[[Any, Bench], Ready]] = {
     "averaging": averaging_run,
     "distillation": distillation_run,
     "split": split_run,
     "prompting": prompting_run,
+    "retrieval": retrieval_run,
 }
 
 
@@ -50,6 +53,8 @@ __all__ = [
     "Prompting",
     "PromptingRun",
     "Ready",
+    "Retrieval",
+    "RetrievalRun",
     "Settings",
     "Split",
     "SplitRun",

@@ -14,11 +14,13 @@ class Bench:
 
     worker: Worker
     base: Path  # that paths of the settings are relative to
+    name: str = "job"  # of the job
+    site: Path | None = None  # the folder of the site of a network that this is; None: none
     rounds: int  # after which the run stops
     patience: int | None = None  # evaluations without a better loss, after which it stops too
     keeps_best: bool = False  # whether the best round is wanted
     public: Sequence[Example] = ()  # that everybody speaks of
-    tested: bool = True  # whether the server has a test set
+    test: Sequence[Example] = ()  # that the server has
     fewest: int = 0  # training examples of the client that has the fewest
     cuts: Mapping[ClientId, int] = field(default_factory=dict)  # of the clients whose model is cut elsewhere than the job's
     warn: Callable[[str], None] = lambda text: None

@@ -17,7 +17,7 @@ class UsualSettings:
     kind: Any
     gives: ClassVar[Mapping[str, bool | str]] = {}
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
-    tuning: ClassVar[str] = "lora"  # of a job that names none
+    usual: ClassVar[Mapping[str, str]] = {"tuning": "lora"}  # settings of a job that does not name them
     in_checkpoint: ClassVar[bool] = (
         False  # whether a checkpoint holds all trained weights, so that what they began with is not needed any more
     )
@@ -78,6 +78,8 @@ class UsualRun:
 
     trains: ClassVar[bool] = True  # whether weights change
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
+    evaluates: ClassVar[bool] = True  # whether clients are asked how good weights are on parts of their own
+    in_rounds: ClassVar[bool] = True  # whether a site bounds it by rounds; else clients bound it by questions
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
 
     @property

@@ -1,25 +1,18 @@
 """A run folder, read back for people."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DataError
 from ..metrics import directions
 from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
+from .parquet import Tables, damaged
 
-if TYPE_CHECKING:
-    import pyarrow
-
-COLUMNS: Mapping[str, Mapping[str, type]] = {  # that each row of a run's tables must have to be shown, and of what kind
-    "rounds": {"round": int},
-    "clients": {"client": str},
-    "evaluations": {"round": int, "scope": str, "client": str, "metric": str},
-}
 SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evaluations.parquet")
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
@@ -38,7 +31,6 @@ class Run:
 
     folder: Path
     summary: Mapping[str, Any]
-    _read: dict[str, "pyarrow.Table"] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -48,7 +40,7 @@ class Run:
         file = self.folder / "job.yaml"
         job = read_yaml(read_text(file, WHAT, error=DataError), str(file)) if file.exists() else {}
         if not isinstance(job, Mapping):
-            raise _damaged(file, "it holds no settings")
+            raise damaged(file, "it holds no settings")
         return job
 
     @cached_property
@@ -57,13 +49,31 @@ class Run:
         file = self.folder / "network.json"
         found = read_json_file(file) if file.exists() else {}
         if not isinstance(found, Mapping):
-            raise _damaged(file, "it holds no mapping")
+            raise damaged(file, "it holds no mapping")
         return found
 
     def higher_is_better(self, metric: str) -> bool:
         """Return whether more of a metric is better, also of one of the user's own."""
         own = (self.summary.get("evaluation") or {}).get("own_metrics") or {}
         return bool(directions(own).get(metric, False))
+
+    @cached_property
+    def client_figures(self) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
+        """Each client's figures on its own test part, before the first round and in the round that was kept."""
+        kept = self.summary.get("best_round") if self.summary.get("kept", "best") == "best" else None
+        rounds, clients, metrics, values = self.columns("evaluations", "round", "client", "metric", "value", scope="client")
+        edges: dict[str, tuple[int, int]] = {}
+        for round, client in zip(rounds, clients, strict=True):
+            first, last = edges.get(client, (round, round))
+            edges[client] = min(first, round), max(last, round)
+        found: dict[str, dict[object, dict[str, float]]] = {client: {} for client in edges}
+        for round, client, metric, value in zip(rounds, clients, metrics, values, strict=True):
+            if isinstance(value, int | float) and round in (*edges[client], kept):
+                found[client].setdefault(round, {})[metric] = float(value)
+        return {
+            client: (found[client].get(first, {}), found[client].get(last, {}) | found[client].get(kept, {}))
+            for client, (first, last) in edges.items()
+        }
 
     @property
     def alone(self) -> bool:
@@ -82,74 +92,48 @@ class Run:
             columns: those to return, as far as the table has them; all if none is named.
             where: what stands in some columns of the rows to return.
         """
-        rows = self._select(name, columns, where).to_pylist()
-        return [{key: value for key, value in row.items() if value is not None and value == value} for row in rows]  # noqa: PLR0124 - NaN
+        return self._tables.rows(name, *columns, **where)
 
-    def distinct(self, name: str, *columns: str, **where: str) -> set[tuple[Any, ...]]:
-        """Return which values of some columns stand together in a row; takes the arguments of `rows`."""
-        found = self._select(name, columns, where)
-        if not found.num_rows:
-            return set()
-        return {tuple(row.values()) for row in found.group_by(found.column_names).aggregate([]).to_pylist()}
+    def columns(self, name: str, *columns: str, **where: str) -> list[list[Any]]:
+        """Return the cells of some columns, top down, None where one is empty; takes the arguments of `rows`."""
+        return self._tables.columns(name, *columns, **where)
 
-    def _select(self, name: str, columns: Sequence[str], where: Mapping[str, str]) -> "pyarrow.Table":
-        import pyarrow.compute
+    def has_column(self, name: str, column: str) -> bool:
+        """Return whether a table of the run has a column in which anything stands."""
+        return any(value is not None for value in self.columns(name, column)[0])
 
-        found = self._table(name)
-        for column, value in where.items():  # the value as Arrow's own: to turn one of Python's into it imports pandas
-            known = found[column].unique() if column in found.column_names else ()
-            value_there = next((one for one in known if one.as_py() == value), None)
-            found = found[:0] if value_there is None else found.filter(pyarrow.compute.equal(found[column], value_there))
-        return found.select([column for column in columns if column in found.column_names]) if columns else found
-
-    def _table(self, name: str) -> "pyarrow.Table":
-        """Return a table of the run, read once; one without rows and columns if there is none."""
-        import pyarrow.parquet  # a ParquetFile, no read_table, which imports pandas: twice the time of all else here
-
-        if name not in self._read:
-            file = self.folder / f"{name}.parquet"
-            self._read[name] = pyarrow.table({}) if not file.exists() else _checked(file, name)
-        return self._read[name]
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self.folder)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return the events of some kinds, in order."""
-        return [event for event in _lines(self.folder / "events.jsonl", "event") if event["event"] in kinds]
+        """Return the events of some kinds, in order; all if none is named."""
+        return [event for event in _lines(self.folder / "events.jsonl", "event") if not kinds or event["event"] in kinds]
 
     def samples(self, most: int) -> list[dict[str, Any]]:
         """Return a few inputs with what was wanted, and what was generated before and after.
 
         They come from the public test set; in simulation, where there is none, from the clients' own folders.
         """
-        homes = [("", self.folder / "generations" / "{}.jsonl")]
-        homes += [(p.name, p / "generations-{}.jsonl") for p in sorted((self.folder / "clients").glob("*")) if p.is_dir()]
-        names = (self.summary.get("evaluation") or {}).get("texts") or {}  # what was written once is not written again
         found = []
-        for client, pattern in homes:
-            moments = [names.get(moment, moment) if client else moment for moment in ("before", "after")]
-            before, after = (_lines(pattern.with_name(pattern.name.format(moment)), "text") for moment in moments)
-            pairs = [
-                {**a, "before": b["text"], "after": a["text"], "client": client} for b, a in zip(before, after, strict=False)
-            ]
-            found.append(pairs)
+        for before, after in zip(self._texts("before"), self._texts("after"), strict=True):
+            pairs = zip(before, after, strict=False)
+            found.append([{**a, "before": b["text"], "after": a["text"]} for b, a in pairs])
         return _spread(found, most)
 
+    def texts(self, moment: str) -> list[dict[str, Any]]:
+        """Return all that was generated at a moment, "before" or "after", from the same places as `samples`."""
+        return [row for rows in self._texts(moment) for row in rows]
 
-def _checked(file: Path, name: str) -> "pyarrow.Table":
-    """Return a table of a run; raise DataError if it is damaged, or lacks what each row must have."""
-    import pyarrow.parquet
-    from pyarrow import types
-
-    kinds = {int: (types.is_integer,), str: (types.is_string, types.is_large_string)}
-    try:
-        check_regular(file, WHAT, error=DataError)
-        table = pyarrow.parquet.ParquetFile(file).read()
-    except (OSError, ValueError, MemoryError) as error:  # what Arrow raises are kinds of these
-        raise _damaged(file, str(error)) from None
-    for column, kind in COLUMNS.get(name, {}).items():
-        cells = table[column] if column in table.column_names else None
-        if table.num_rows and (cells is None or cells.null_count or not any(fits(cells.type) for fits in kinds[kind])):
-            raise _damaged(file, f"it has no column {column}, or a row has nothing or something else in it than it should")
-    return table
+    def _texts(self, moment: str) -> list[list[dict[str, Any]]]:
+        """Return what was generated on the public test set, and from each client's examples."""
+        names = (self.summary.get("evaluation") or {}).get("texts") or {}  # what was written once is not written again
+        homes = [folder for folder in sorted((self.folder / "clients").glob("*")) if folder.is_dir()]
+        files = [(home.name, home / f"generations-{names.get(moment, moment)}.jsonl") for home in homes]
+        return [
+            [{**row, "client": client} for row in _lines(file, "text")]
+            for client, file in [("", self.folder / "generations" / f"{moment}.jsonl"), *files]
+        ]
 
 
 def read_run(folder: str | Path) -> Run:
@@ -212,7 +196,7 @@ def _lines(file: Path, key: str) -> list[dict[str, Any]]:
     try:
         *lines, torn = file.read_bytes().split(b"\n")  # not splitlines: a text may hold U+2028
     except OSError as error:
-        raise _damaged(file, str(error)) from None
+        raise damaged(file, str(error)) from None
     for number, line in enumerate([*lines, torn], start=1):
         if not line.strip():
             continue
@@ -222,17 +206,10 @@ def _lines(file: Path, key: str) -> list[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             fault = f"line {number} is not JSON ({error})"
         if fault and number <= len(lines):
-            raise _damaged(file, fault)
+            raise damaged(file, fault)
         if not fault:
             rows.append(row)
     return rows
-
-
-def _damaged(file: Path, fault: str) -> DataError:
-    """Return the error for a file that the tables of a run can do without."""
-    return DataError(
-        f"{file} cannot be read: {fault}; it was interrupted or changed: put back a copy, or move it away to see the rest of the run."
-    )
 
 
 def _spread(groups: list[list[dict[str, Any]]], most: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import ClientError, SettingError
@@ -33,21 +33,21 @@ class Allows:
                 raise SettingError(f"{name} is a number of questions, or null for any number; got {most!r}")
 
 
-def read_allows(folder: Path) -> Allows:
-    """Return what a client's own file allows, or the default if there is none.
+def read_allows(folder: Path, otherwise: Allows | None = None) -> Allows:
+    """Return what a client's own file allows, or the default if there is none: anything, or `otherwise`.
 
     Raises:
         SettingError: if the file says what is not known.
     """
     file = folder / FILE
     if not file.is_file():
-        return Allows()
+        return otherwise or Allows()
     told = read_yaml_file(file, "what a client allows", tip="write share: scores, for example")
     known = [each.name for each in fields(Allows)]
     if not isinstance(told, Mapping) or any(name not in known for name in told):
         raise SettingError(f"{file} has settings that are not known; known are {', '.join(known)}, such as share: scores")
     try:
-        return Allows(**told)
+        return replace(otherwise or Allows(), **told)
     except SettingError as fault:
         raise SettingError(f"{file}: {fault}") from None
 

@@ -47,8 +47,8 @@ class Asking:
         """Return the numbers of the questions that a client is given, in the order in which it gets them."""
         return [n for n, chosen in enumerate(self.chosen) if client in chosen]
 
-    def take(self, client: str, scored: Scored, score: Score) -> None:
-        """Take the scores of a client, or leave it out if they are not what was asked for."""
+    def take(self, client: str, scored: Scored, score: Score) -> bool:
+        """Take the scores of a client, or leave it out if they are not what was asked for; return which."""
         cosines = [] if scored.cosines is None else scored.cosines.tolist()
         words = [0.0] * len(cosines) if scored.bm25 is None else scored.bm25.tolist()
         mine = self.questions_of(client)
@@ -59,7 +59,7 @@ class Asking:
         )
         if not fits:
             self.drop(client, "sent scores that are not those that it was asked for")
-            return
+            return False
         flat = iter(zip(scored.keys, cosines, words, strict=True))
         self._candidates[client] = {
             n: [
@@ -68,6 +68,7 @@ class Asking:
             ]
             for n, count in zip(mine, scored.counts, strict=True)
         }
+        return True
 
     def of(self, question: int) -> list[list[Candidate]]:
         """Return the candidates of each client that counts, for a question."""

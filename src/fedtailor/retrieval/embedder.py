@@ -1,15 +1,17 @@
 """What turns a text into a vector, pinned by its hash: vectors of different embedders do not compare."""
 
 import functools
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..models import embed_texts
-from ..models.embed import NAME, WIDTH
-from ..models.locate import locate
+from ..models.embed import MOST_TOKENS, NAME, WIDTH, embed_with
+from ..models.locate import Location, locate
 from ..models.pins import pins
 from ..models.tokenizer import load_tokenizer
 from ..storage import text_sha256
@@ -49,7 +51,7 @@ class MiniLm:
     @functools.cached_property
     def sha256(self) -> str:
         """Return the hash of its weights, tokenizer and settings."""
-        return text_sha256("".join(f"{part} {sha256}\n" for part, sha256 in sorted(pins(locate(NAME, Path())).items())))
+        return folder_sha256(locate(NAME, Path()))
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return a vector of length 1 for each text, float32 [N, 384]."""
@@ -57,17 +59,101 @@ class MiniLm:
 
     def spans(self, text: str) -> tuple[list[Span], int]:
         """Return which characters each token of a text stands for, and how many tokens are unknown."""
-        found: list[Span] = []
-        unknown = 0
-        for begin, end in _parts(text):
-            row = self._tokenizer(text[begin:end], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            found += [(begin + first, begin + last) for first, last in row["offset_mapping"]]
-            unknown += row["input_ids"].count(self._tokenizer.unk_token_id)
-        return found, unknown
+        return spans_of(self._tokenizer, text)
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
         return load_tokenizer(locate(NAME, Path()).folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEmbedder:
+    """A backbone that was loaded as an embedder."""
+
+    name: str
+    sha256: str  # see `folder_sha256`
+    model: Any
+    tokenizer: Any
+    most_tokens: int  # that it reads of a text
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return int(self.model.config.hidden_size)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return a vector of length 1 for each text, float32 [N, width]."""
+        return embed_with(self.model, self.tokenizer, texts, most_tokens=self.most_tokens)
+
+    def spans(self, text: str) -> tuple[list[Span], int]:
+        """Return which characters each token of a text stands for, and how many tokens are unknown."""
+        return spans_of(self.tokenizer, text)
+
+
+@dataclass(frozen=True, kw_only=False)
+class Remembering:
+    """An embedder that embeds a text once, for questions that several are asked."""
+
+    inner: Embedder
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.inner.name
+
+    @property
+    def sha256(self) -> str:
+        """What pins it."""
+        return self.inner.sha256
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return self.inner.width
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return a vector of length 1 for each text, float32 [N, width]."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self.known]
+        self.known.update(zip(fresh, self.inner.embed(fresh), strict=True))
+        return np.stack([self.known[text] for text in texts]) if texts else np.zeros((0, self.width), dtype=np.float32)
+
+    def spans(self, text: str) -> tuple[list[Span], int]:
+        """Return which characters each token of a text stands for, and how many tokens are unknown."""
+        return self.inner.spans(text)
+
+
+def embedder_of(model: Any, tokenizer: Any) -> ModelEmbedder:
+    """Return a model as an embedder; its attribute `name_or_path` is the folder that it was loaded from."""
+    folder = Path(model.name_or_path)
+    place = Location(folder=folder, source="folder")
+    most = min(_stated_tokens(folder), getattr(model.config, "max_position_embeddings", MOST_TOKENS))
+    return ModelEmbedder(name=folder.name, sha256=folder_sha256(place), model=model, tokenizer=tokenizer, most_tokens=most)
+
+
+def folder_sha256(place: Location) -> str:
+    """Return what pins an embedder: the hash of its weights, tokenizer and settings, whatever its folder is called."""
+    return text_sha256("".join(f"{part} {sha256}\n" for part, sha256 in sorted(pins(place).items())))
+
+
+def spans_of(tokenizer: Any, text: str) -> tuple[list[Span], int]:
+    """Return which characters each token of a text stands for, and how many tokens are unknown."""
+    found: list[Span] = []
+    unknown = 0
+    for begin, end in _parts(text):
+        row = tokenizer(text[begin:end], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        found += [(begin + first, begin + last) for first, last in row["offset_mapping"]]
+        unknown += row["input_ids"].count(tokenizer.unk_token_id)
+    return found, unknown
+
+
+def _stated_tokens(folder: Path) -> int:
+    """Return how many tokens of a text a model was trained to embed, as sentence-transformers writes it; else those of MiniLM."""
+    try:
+        told = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return MOST_TOKENS
+    return told if isinstance(told, int) and told > 0 else MOST_TOKENS
 
 
 def _parts(text: str) -> list[Span]:

@@ -4,30 +4,19 @@ import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
 from pathlib import Path
 from typing import Any
 
 from ..data.read import read_table
 from ..errors import DataError
-from ..metrics.answers import answer_f1, contains_answer, exact_match, recall_at, reciprocal_rank
 from .asking import Found
+from .embedder import Remembering
 from .federated import Federation
-from .index import key_of
-from .passages import Passage
+from .index import Index
 from .readers import Answer, Reader
+from .tally import RECALL_AT, Known, Tally
 
-RECALL_AT = (1, 5, 10)
 BATCH = 64  # questions at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """A question with what is known of its answer."""
-
-    question: str
-    answers: Sequence[str]  # none: not known
-    passage: str  # id of the document or passage that holds it; empty: not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +51,7 @@ def read_questions(path: Path) -> list[Known]:
     for row, (question, answer, passage) in enumerate(zip(table.column("question"), given, passages, strict=True)):
         if question is None or not str(question).strip():
             raise DataError(f"{path}, {table.place(row)} has no question; leave the row out")
-        found.append(Known(question=str(question), answers=_listed(answer), passage="" if passage is None else str(passage)))
+        found.append(Known(question=str(question), answers=listed(answer), passage="" if passage is None else str(passage)))
     return found
 
 
@@ -75,38 +64,28 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Evaluation:
     """Return how well passages are found and questions answered; recall is over the questions whose passage a client holds."""
-    held = _held(federation)
-    rows: dict[str, list[float]] = {}
-    asked, notes, before = [], dict.fromkeys(federation.server.standing.notes()), replace(federation.traffic)
+    held = held_by(federation.clients)
+    tally = Tally(top_k=top_k)
+    notes, before = dict.fromkeys(federation.server.standing.notes()), replace(federation.traffic)
     for begin in range(0, len(questions), BATCH):
         progress(begin, len(questions))
         block = questions[begin : begin + BATCH]
         found = federation.search([one.question for one in block], top_k)
-        asked += [len(one.asked) for one in found]
-        notes |= dict.fromkeys(note for one in found for note in one.notes)
-        for known, answer, one in zip(block, _answers(federation, reader, found), found, strict=True):
+        answers = answers_to(federation.share, reader, found)
+        for known, answer, one in zip(block, answers, found, strict=True):
             passages = federation.passages_of(one)
-            if known.passage in held:
-                names = [known.passage if _is(passage, known.passage, held) else passage.id for passage in passages]
-                for k in (k for k in RECALL_AT if k <= top_k):
-                    rows.setdefault(f"recall@{k}", []).append(recall_at(names, {known.passage}, k))
-                rows.setdefault("mrr", []).append(reciprocal_rank(names, {known.passage}))
-            if known.answers and answer is not None:
-                for name, metric in (("exact_match", exact_match), ("f1", answer_f1), ("contains", contains_answer)):
-                    rows.setdefault(name, []).append(metric(answer.text, known.answers))
-                if federation.share != "answers":
-                    rows.setdefault("supported", []).append(float(answer.supported))
+            tally.take(known, one, answer, passages=passages, held=held, cited=federation.share != "answers")
     progress(len(questions), len(questions))
     share, sent = max(1, len(questions)), federation.traffic
     return Evaluation(
         questions=len(questions),
-        answerable=sum(one.passage in held for one in questions),
-        metrics={name: fsum(values) / len(values) for name, values in rows.items()},
-        asked=fsum(asked) / share,
+        answerable=tally.answerable,
+        metrics=tally.metrics(),
+        asked=tally.asked / share,
         down_bytes=(sent.down - before.down) / share,
         up_bytes=(sent.up - before.up) / share,
         texts=(sent.texts - before.texts) / share,
-        notes=list(notes),
+        notes=list(notes | tally.notes),
     )
 
 
@@ -119,32 +98,33 @@ def evaluate_alone(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of each client's own index without the others; recall is over what any client holds."""
-    held = set(_held(federation))
+    held = set(held_by(federation.clients))
+    embedder = Remembering(federation.embedder)
     known = [one if one.passage in held else replace(one, passage="") for one in questions]
     found = {}
     for place, (name, index) in enumerate(sorted(federation.clients.items())):
         progress(place, len(federation.clients))
-        alone = Federation(clients={name: index}, embedder=federation.embedder, score=federation.score)
+        alone = Federation(clients={name: index}, embedder=embedder, score=federation.score)
         metrics = evaluate(alone, known, reader, top_k=top_k).metrics
-        share = sum(one.passage in _held(alone) for one in known) / max(1, sum(bool(one.passage) for one in known))
+        share = sum(one.passage in held_by(alone.clients) for one in known) / max(1, sum(bool(one.passage) for one in known))
         names = ["mrr", *(f"recall@{k}" for k in RECALL_AT if k <= top_k)] if any(one.passage for one in known) else []
         found[name] = {**metrics, **{metric: metrics.get(metric, 0.0) * share for metric in names}}
     return found
 
 
-def _answers(federation: Federation, reader: Reader | None, found: Sequence[Found]) -> Sequence[Answer | None]:
+def answers_to(share: str, reader: Reader | None, found: Sequence[Found]) -> Sequence[Answer | None]:
     """Return the answers: of the clients where these answer, of the reader where it has something to read."""
-    if federation.share == "answers":
+    if share == "answers":
         return [None if one.answer is None else Answer(text=one.answer[0], evidence=[], supported=True) for one in found]
-    if reader is None or federation.share not in ("passages", "snippets"):
+    if reader is None or share not in ("passages", "snippets"):
         return [None] * len(found)
     return reader.read([one.question for one in found], [one.hits for one in found])
 
 
-def _held(federation: Federation) -> dict[str, set[bytes]]:
-    """Return the keys of the texts that each document, and each passage, has."""
+def held_by(clients: Mapping[str, Index]) -> dict[str, set[bytes]]:
+    """Return the keys of the texts that each document, and each passage, of these clients has."""
     found: dict[str, set[bytes]] = {}
-    for index in federation.clients.values():
+    for index in clients.values():
         keys = [bytes(key) for key in index.keys]
         for name in ("document", "id"):
             for id, key in zip(index.passages.column(name).to_pylist(), keys, strict=True):
@@ -152,12 +132,7 @@ def _held(federation: Federation) -> dict[str, set[bytes]]:
     return found
 
 
-def _is(found: Passage, passage: str, held: Mapping[str, set[bytes]]) -> bool:
-    """Return whether what was found is a passage or of a document, or a twin of it."""
-    return passage in (found.id, found.document) or key_of(found.text) in held[passage]
-
-
-def _listed(answer: Any) -> list[str]:
+def listed(answer: Any) -> list[str]:
     """Return right answers: a text, a list, or a list written as a text."""
     if answer is None:
         return []

@@ -33,8 +33,13 @@ class Traffic:
 class Carrier(Protocol):
     """Carries requests to clients by an engine of its own, and counts bytes."""
 
-    down_bytes: int
-    up_bytes: int
+    @property
+    def down_bytes(self) -> int:
+        """Bytes to all clients so far."""
+
+    @property
+    def up_bytes(self) -> int:
+        """Bytes from all clients so far."""
 
     def send(self, requests: Mapping[str, Record]) -> Mapping[str, Record]:
         """Give each client its request, and return the answers of those that answered."""

@@ -15,6 +15,7 @@ MOST_QUESTIONS = 64  # of one message
 MOST_CANDIDATES = 1000  # of one question and client
 LONGEST_TEXTS = 2**24  # characters of all texts in a message
 MOST_ITEMS = MOST_QUESTIONS * MOST_CANDIDATES
+MOST_NUMBER = 2**31  # of passages, pages or characters
 WORD_STATISTICS = "of all clients together: words are weighed by it"
 QUESTIONS = FactSpec(
     type="list[str]",
@@ -31,6 +32,7 @@ def numbers(purpose: str, *, reveals: Reveals = "nothing", signed: bool = False,
         type="list[int]",
         purpose=purpose,
         least=None if signed else 0,
+        most=None if signed else MOST_NUMBER,
         most_items=MOST_ITEMS,
         reveals=reveals,
         optional=optional,

@@ -46,19 +46,13 @@ class Server:
     shared_statistics: bool = False
     standing: Standing = field(default_factory=Standing)
     exchanges: Iterator[int] = field(default_factory=count)
+    strange: Callable[[str], None] = lambda client: None  # told of a client whose answer is not what was asked for
 
     def __post_init__(self) -> None:
         check_share(self.share)
         for name, told in self.catalogues.items():
-            if not permits(told.share, self.share):
-                raise SettingError(
-                    f"share: {self.share} is more than client {name} allows, which is {told.share}; ask for share: {told.share}, or leave the client out"
-                )
-            if told.embedder != self.embedder.sha256:
-                raise SettingError(
-                    f"client {name} has another embedder ({told.embedder[:12]}) than the server ({self.embedder.sha256[:12]}): their vectors do not "
-                    "compare; index there with the same one"
-                )
+            if why := unfit(name, told, self.share, self.embedder):
+                raise SettingError(why)
         if self.verify and self.share != "passages":
             raise SettingError(
                 f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"
@@ -123,10 +117,10 @@ class Server:
                 )
         answers = self.send(requests)
         for name in requests:
-            if isinstance(scored := answers.get(name), Scored):
-                asking.take(name, scored, self.score)
-            else:
+            if not isinstance(scored := answers.get(name), Scored):
                 asking.drop(name, "did not answer")
+            elif not asking.take(name, scored, self.score):
+                self.strange(name)
 
     def _statistics(self, texts: Sequence[str]) -> list[Statistics]:
         """Return the statistics of words over all clients, for each question."""
@@ -189,6 +183,8 @@ class Server:
             fetched = answers.get(name)
             if not isinstance(fetched, Fetched) or not _fits(fetched, [missing[place] for place in places]):
                 asking.drop(name, "did not give the passages that it had named; the next best are here in their place")
+                if fetched is not None:
+                    self.strange(name)
                 continue
             for row, place in enumerate(places):
                 passages[place] = passage_in(fetched, row)
@@ -218,11 +214,25 @@ class Server:
             told, questions = answers.get(name), list(dict.fromkeys(n for n, _ in some))
             if not isinstance(told, Answered) or not len(told.texts) == len(told.cosines) == len(questions):
                 asking.drop(name, "did not answer from the passages that it had named")
+                if told is not None:
+                    self.strange(name)
                 continue
             for n, text, cosine in zip(questions, told.texts, told.cosines, strict=True):
                 if text and (n not in best or cosine > best[n][2]):
                     best[n] = (text, name, cosine)
         return [replace(one, answer=best.get(n)) for n, one in enumerate(found)]
+
+
+def unfit(name: str, told: Catalogue, share: str, embedder: Embedder) -> str:
+    """Return why a client cannot be asked, by its catalogue; empty if it can."""
+    if not permits(told.share, share):
+        return f"share: {share} is more than client {name} allows, which is {told.share}; ask for share: {told.share}, or leave the client out"
+    if told.embedder != embedder.sha256:
+        return (
+            f"client {name} has another embedder ({told.embedder[:12]}) than the server ({embedder.sha256[:12]}): their vectors do not compare; "
+            "index there with the same one"
+        )
+    return ""
 
 
 def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:

@@ -16,6 +16,10 @@ class Standing:
     asked: Counter[str] = field(default_factory=Counter)  # questions that it was given for its centroids
     misled: Counter[str] = field(default_factory=Counter)  # of these, where its best passage was far from where its centroid is
 
+    def to_plain(self) -> dict[str, dict[str, int]]:
+        """Return the counts as plain values, of which `Standing` is made again."""
+        return {name: dict(getattr(self, name)) for name in ("lies", "asked", "misled")}
+
     def is_sidelined(self, client: str) -> bool:
         """Return whether a client is not asked any more."""
         return self.lies[client] >= LIES

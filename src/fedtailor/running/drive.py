@@ -7,6 +7,7 @@ from typing import Any
 
 from ..assembly import Parts, assemble
 from ..job import Job
+from ..tracking import Trackers, check_trackers
 from .beginning import check_progress, measure_start, plan, write_settings
 from .clock import Clock
 from .engine import Connect, local_federation, protected, ranked
@@ -15,6 +16,7 @@ from .finish import finish
 from .folder import RunFolder, choose_folder
 from .lock import FolderLock
 from .measure import Evaluator, Notify
+from .now import Now
 from .progress import Progress
 from .result import Result
 from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
@@ -75,6 +77,7 @@ def _run(
     lock: AbstractContextManager[object],
 ) -> Result:
     begun = any((path / "checkpoint").glob("[0-9]*"))
+    check_trackers(job.report_to)
     doing = _doing(watcher)
     parts = assemble(
         job,
@@ -128,7 +131,7 @@ def _carry_out(
     environment["baseline"] = baseline
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
-    notify = _notifier(folder, watcher)
+    notify = _notifier(folder, watcher, Trackers(parts.job.report_to, parts.job.to_dict(), path))
     progress = folder.load(notify)
     resumed = progress is not None
     warnings += check_progress(parts, progress)
@@ -159,11 +162,16 @@ def _carry_out(
     return Result(folder=path, summary=summary)
 
 
-def _notifier(folder: RunFolder, watcher: Watcher | None) -> Notify:
+def _notifier(folder: RunFolder, watcher: Watcher | None, trackers: Trackers) -> Notify:
+    now = Now(folder.path)
+
     def notify(kind: str, **facts: object) -> None:
+        now.see(kind, facts)
         if kind not in UNRECORDED:
             folder.event(kind, **{name: value for name, value in facts.items() if name != "summary"})
         if watcher is not None:
             watcher(kind, facts)
+        for text in trackers.see(kind, facts):
+            notify("warning", text=text)
 
     return notify

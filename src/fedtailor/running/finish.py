@@ -46,12 +46,13 @@ def finish(
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
     clock.lap(progress, "server")
     parts.worker.load(shared)
-    folder.write_model(written(parts.job.tuning).folder, partial(parts.worker.tuning.save, parts.worker.model))
+    if result := written(parts.job.tuning).folder:
+        folder.write_model(result, partial(parts.worker.tuning.save, parts.worker.model))
     for name, rows in progress.rows.items():
         folder.write_rows(name, rows)
     clock.lap(progress, "save")
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, sections=sections)
-    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), written(parts.job.tuning).folder])
+    folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), *([result] if result else [])])
     folder.write_text("summary.json", file_text(summary))
     folder.seal(["summary.json"])
     return summary

@@ -39,8 +39,9 @@ MAY_CHANGE = (  # on --resume: what changes neither the data nor what the weight
     "threads",
     "device",
     "data.cache",
+    "report_to",
 )
-OF_NO_ROUND = ("stop", "threads", "device", "data.cache")  # of these: what a run may be given that has no round left
+OF_NO_ROUND = ("stop", "threads", "device", "data.cache", "report_to")  # of these: what a run may be given that has no round left
 SEALED = ("job.yaml", "environment.json", "manifest.json")
 SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # else the figures agree, the bits may not
 

@@ -8,6 +8,7 @@ from .generation import Generation
 from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
+from .question_answering import QuestionAnswering
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
 from .text.generate import Decoding
@@ -18,6 +19,7 @@ TASKS: Mapping[str, type] = {
     "classification": Classification,
     "label-likelihood": LabelLikelihood,
     "image-generation": ImageGeneration,
+    "question-answering": QuestionAnswering,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "LabelLikelihood",
     "LanguageModeling",
     "LogitsAt",
+    "QuestionAnswering",
     "Scores",
     "Shard",
     "Task",

@@ -112,10 +112,10 @@ def reads_of(task: Task) -> dict[str, Any]:
     """Return what a task reads of the data, as `data.divide` takes it.
 
     These are its required and optional fields; `may_be_empty`, the required ones that may be; `context`, further columns that it needs and
-    that may be empty; `extra`, further columns that are taken where they are; and `running`, whether rows are lines of running text. A task of
-    the user's that does not say its context is given all columns.
+    that may be empty; `extra`, further columns that are taken where they are; `running`, whether rows are lines of running text; `whole`, whether
+    they stay as they are; and `public`, what files of validation and test hold, where that is something else. A task of the user's that does not say its context is given all columns.
     """
-    said = {name: getattr(task, name) for name in ("may_be_empty", "extra", "running") if hasattr(task, name)}
+    said = {name: getattr(task, name) for name in ("may_be_empty", "extra", "running", "whole", "public") if hasattr(task, name)}
     if "context" in vars(type(task)):  # a class made of one of ours may read more than that one
         said["context"] = task.context  # type: ignore[attr-defined]
     return {"required": task.required, "optional": task.optional, **said}

@@ -7,6 +7,7 @@ from .adapters.over_peft import attach_saved, head_names, notes_of
 from .among import LoraAmong
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
+from .frozen import Frozen
 from .full import Full
 from .head import Head
 from .learning_rates import usual_head_learning_rate, usual_learning_rate
@@ -29,7 +30,7 @@ TUNINGS: Mapping[str, type] = {
     "peft": PeftMethod,
 }
 
-UNTRAINED: Mapping[str, type] = {"none": Untrained}  # what no protocol trains with
+UNTRAINED: Mapping[str, type] = {"none": Untrained, "frozen": Frozen}  # what no protocol trains with
 
 __all__ = [
     "TUNINGS",
@@ -37,6 +38,7 @@ __all__ = [
     "Adapter",
     "FedSB",
     "Form",
+    "Frozen",
     "Full",
     "Head",
     "Lora",

@@ -12,7 +12,7 @@ a prompt, with no weights."""
 class Written:
     """What a tuning says of its result, as its attribute `written`; these defaults hold for one that says nothing."""
 
-    folder: Literal["adapter", "model", "prompt"] = "adapter"  # its name in a run
+    folder: Literal["adapter", "model", "prompt", ""] = "adapter"  # its name in a run; empty: there is no result
     files: tuple[str, ...] = ("adapter_config.json", "adapter_model.safetensors")  # without which there is no result
     forms: tuple[Form, ...] = ("merged", "peft")  # in which it can be exported
     usual: Form = "merged"  # the form that is written where none is named

@@ -1,6 +1,7 @@
 """Retrieval through the gate: the same answers as without it, and nothing leaves that the settings do not name."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from embedders import Hashed, source
@@ -9,11 +10,15 @@ from fedtailor.errors import SettingError
 from fedtailor.federation import LocalFederation
 from fedtailor.messages import manifest_of
 from fedtailor.protection import make_gate
-from fedtailor.protocols.retrieval import Retrieval, RetrievalRun
-from fedtailor.records import ClientInfo
+from fedtailor.protocols.retrieval import Courier, Retrieval, RetrievalRun
+from fedtailor.protocols.retrieval.messages import calls_of
+from fedtailor.protocols.retrieval.server import REST_S, Asker
+from fedtailor.records import ClientFailure, ClientInfo
 from fedtailor.retrieval import Federation, Router, Score
+from fedtailor.retrieval.allows import LOG, QueryLog, read_allows
 from fedtailor.retrieval.index import open_index
 from fedtailor.retrieval.messages import Ask, Fetch
+from fedtailor.retrieval.standing import Standing
 from fedtailor.retrieval.update import update_index
 
 WORDS = "tea milk bread salt rice corn plum bean hot cold old new dear cheap red blue".split()
@@ -35,11 +40,24 @@ def indexes(tmp_path):
 
 
 def connected(indexes, run, folder=None, faults=None):
-    halves = {name: run.client(index, None if folder is None else folder / name) for name, index in indexes.items()}
+    def log(name):
+        return None if folder is None else QueryLog(allows=read_allows(folder / name), file=folder / name / LOG)
+
+    halves = {name: run.half(index, log(name)) for name, index in indexes.items()}
     infos = [ClientInfo(id=name, examples=1) for name in indexes]
-    log = [] if faults is None else faults
-    gate = make_gate(manifest_of(run.calls()))
-    return LocalFederation(halves, infos, gate, lambda client, fault: log.append((client, str(fault)))), halves
+    failed = [] if faults is None else faults
+    gate = make_gate(manifest_of(calls_of(run.settings, run.embedder.width)))
+    return LocalFederation(halves, infos, gate, lambda client, fault: failed.append((client, str(fault)))), halves
+
+
+def asker_of(federation, run, **more):
+    courier = Courier(federation=federation, timeout_s=run.settings.timeout_s, **more)
+    return Asker(settings=run.settings, embedder=run.embedder, courier=courier, standing=Standing())
+
+
+def server_of(federation, run):
+    asker = asker_of(federation, run)
+    return asker.ready(), asker.courier
 
 
 def plain(found):
@@ -54,7 +72,7 @@ def test_the_same_answers_as_without_a_gate(indexes, kind, share):
     score = Score(kind=kind)
     run = RetrievalRun(embedder=Hashed(), settings=Retrieval(score=score, share=share, top_k=3))
     federation, _ = connected(indexes, run)
-    server, courier = run.server(federation)
+    server, courier = server_of(federation, run)
     expected = Federation(clients=indexes, embedder=Hashed(), score=score, share=share)
     assert plain(server.search(QUESTIONS, 3)) == plain(expected.search(QUESTIONS, 3))
     assert courier.failures == []
@@ -66,7 +84,7 @@ def test_router_verify_and_shared_statistics(indexes):
     settings = Retrieval(router=Router(count=2, margin=0.1, smallest=2), verify=True, shared_statistics=True, top_k=3)
     run = RetrievalRun(embedder=Hashed(), settings=settings)
     federation, _ = connected(indexes, run)
-    server, courier = run.server(federation)
+    server, courier = server_of(federation, run)
     expected = Federation(
         clients=indexes, embedder=Hashed(), routing=settings.router.over(indexes), verify=True, shared_statistics=True
     )
@@ -79,7 +97,7 @@ def test_router_verify_and_shared_statistics(indexes):
 
 def test_a_level_has_no_message_for_what_it_does_not_let_out():
     def kinds(**settings):
-        return set(manifest_of(RetrievalRun(embedder=Hashed(), settings=Retrieval(**settings)).calls()).up)
+        return set(manifest_of(calls_of(Retrieval(**settings), Hashed.width)).up)
 
     assert kinds() == {"catalogue", "question", "passages"}
     assert kinds(share="answers") == {"catalogue", "question", "answers"}
@@ -91,25 +109,52 @@ def test_a_level_has_no_message_for_what_it_does_not_let_out():
 def test_a_client_allows_less_by_its_own_file(indexes, tmp_path):
     (tmp_path / "c1" / "allows.yaml").write_text("share: scores\n")
     run = RetrievalRun(embedder=Hashed())
-    with pytest.raises(SettingError, match="share: passages is more than client c1 allows, which is scores"):
-        run.server(connected(indexes, run, tmp_path)[0])
+    asker = asker_of(connected(indexes, run, tmp_path)[0], run)
+    assert set(asker.ready().catalogues) == {"c0", "c2"}  # the others are asked without it
+    said = "share: passages is more than client c1 allows, which is scores; ask for share: scores, or leave the client out"
+    assert asker.refused == {"c1": said}
+    assert [(client, failure.kind) for client, failure in asker.courier.failures] == [("c1", "off-manifest")]
+    alone = {"c1": indexes["c1"]}
+    with pytest.raises(SettingError, match="share: passages is more than client c1 allows"):
+        server_of(connected(alone, run, tmp_path)[0], run)
     run = RetrievalRun(embedder=Hashed(), settings=Retrieval(share="scores"))
-    server, _ = run.server(connected(indexes, run, tmp_path)[0])
+    server, _ = server_of(connected(indexes, run, tmp_path)[0], run)
     assert {hit.client for one in server.search(QUESTIONS, 3) for hit in one.hits} == set(indexes)
     (tmp_path / "c1" / "allows.yaml").write_text("share: all\n")
     with pytest.raises(SettingError, match=r"allows.yaml: share is one of passages"):
         connected(indexes, run, tmp_path)
 
 
+def test_a_client_that_was_silent_rests_and_is_asked_again(indexes):
+    run, moment = RetrievalRun(embedder=Hashed()), [0.0]
+    federation, _halves = connected(indexes, run)
+    asker = asker_of(federation, run, now=lambda: moment[0])
+    asker.ready()
+    asked, working = [], federation.ask
+
+    def ask(requests, timeout_s=None):
+        asked.append(set(requests))
+        for reply in working(requests, timeout_s):
+            late = reply.client == "c1" and moment[0] == 0
+            yield replace(reply, message=None, error=ClientFailure(kind="timeout", mark="TimedOut")) if late else reply
+
+    federation.ask = ask
+    for moment[0], expected in ((0.0, {"c0", "c1", "c2"}), (1.0, {"c0", "c2"}), (REST_S + 1, {"c0", "c1", "c2"})):
+        asked.clear()
+        found = asker.ready().search(QUESTIONS, 3)
+        assert asked[0] == expected
+        assert ("c1" in {hit.client for one in found for hit in one.hits}) is (moment[0] > REST_S)
+
+
 def test_questions_are_logged_and_limited_at_the_client(indexes, tmp_path):
     (tmp_path / "c1" / "allows.yaml").write_text("per_minute: 5\n")
     faults = []
     run = RetrievalRun(embedder=Hashed())
-    server, _ = run.server(connected(indexes, run, tmp_path, faults)[0])
+    server, _ = server_of(connected(indexes, run, tmp_path, faults)[0], run)
     server.search(QUESTIONS)
     lines = [json.loads(line) for line in (tmp_path / "c1" / "queries.jsonl").read_text().splitlines()]
     assert [line["questions"] for line in lines] == [QUESTIONS]
-    again, _ = run.server(connected(indexes, run, tmp_path, faults)[0])  # the limit holds over a restart
+    again, _ = server_of(connected(indexes, run, tmp_path, faults)[0], run)  # the limit holds over a restart
     found = again.search(QUESTIONS)
     assert all("c1" not in {hit.client for hit in one.hits} for one in found)
     assert "client c1 did not answer" in found[0].notes
@@ -120,7 +165,7 @@ def test_questions_are_logged_and_limited_at_the_client(indexes, tmp_path):
 def test_answers_continue_without_a_client_that_stops(indexes, phase):
     run = RetrievalRun(embedder=Hashed())
     federation, halves = connected(indexes, run)
-    server, courier = run.server(federation)
+    server, courier = server_of(federation, run)
     working = halves["c1"].answer
     stopped = type("Stopped", (), {"answer": lambda self, message: working(message) if message.kind != phase.kind else 1 / 0})()
     federation._halves = {**halves, "c1": stopped}
@@ -133,7 +178,7 @@ def test_answers_continue_without_a_client_that_stops(indexes, phase):
 def test_a_score_above_what_there_can_be_is_refused_by_the_gate(indexes):
     run = RetrievalRun(embedder=Hashed())
     federation, halves = connected(indexes, run)
-    server, courier = run.server(federation)
+    server, courier = server_of(federation, run)
     client = halves["c2"].inner
     score = client._score
     client._score = lambda asked: (

@@ -21,7 +21,7 @@ def test_a_row_begins_with_its_header():
     table.add_column("loss", justify="right")
     table.add_row("a", Text("2.5"))
     assert table_html(table, "of <clients>") == (
-        '<div class="wide"><table><caption>of &lt;clients&gt;</caption><thead><tr><th scope="col">client</th>'
+        '<div class="wide" tabindex="0" role="region" aria-label="of &lt;clients&gt;"><table><caption>of &lt;clients&gt;</caption><thead><tr><th scope="col">client</th>'
         '<th scope="col" class="number">loss</th></tr></thead><tbody><tr><th scope="row">a</th><td class="number">2.5</td></tr></tbody></table></div>'
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...records import ClientId, Example
-from .base import Embed, client_ids, column_values, largest_first, rows_by_value
+from .base import Embed, client_ids, client_names, column_values, largest_first, rows_by_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +17,12 @@ class Natural:
     """Make each value of a column a client: the author, the hospital, the library.
 
     Values with fewer than `clients.min_examples` examples are left out, and so are all but the largest if `clients.count` is
-    lower than their number; `divide` counts what is left out.
+    lower than their number; `divide` counts what is left out. With `deal`, nothing is: a client has several values then.
     """
 
     kind: Literal["natural"] = "natural"
     by: str = "library"  # a column, or a slot of a text: input[eatType]
+    deal: bool = False  # deal whole values out to clients.count clients, each about as many examples; of documents always
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -43,11 +44,30 @@ class Natural:
         embed: Embed | None = None,
     ) -> dict[ClientId, list[int]]:
         """Return the row numbers of each client; see `Partition.divide`."""
-        return divide_by_owner(self.owners(examples), count, min_examples, f"column {self.by!r}")
+        where = f"column {self.by!r}"
+        if self.deal and count is not None:
+            return deal_owners(self.owners(examples), count, draw, where)
+        return divide_by_owner(self.owners(examples), count, min_examples, where)
 
     def owners(self, examples: Sequence[Example]) -> list[str]:
         """Return the name of each example's owner, as the column has it."""
         return column_values(examples, self.by)
+
+
+def deal_owners(values: Sequence[str], count: int, draw: np.random.Generator, where: str) -> dict[ClientId, list[int]]:
+    """Return the row numbers of `count` clients: the rows of a value together, the largest first to whoever has least.
+
+    Raises:
+        DataError: if there are fewer values than clients.
+    """
+    rows = rows_by_value(values)
+    if len(rows) < count:
+        raise DataError(f"{where} has {len(rows)} values, and clients.count asks for {count}; lower it")
+    dealt: dict[ClientId, list[int]] = {name: [] for name in client_names(count, len(values))}
+    drawn = draw.permutation(sorted(rows)).tolist()
+    for value in sorted(drawn, key=lambda value: -len(rows[value])):
+        dealt[min(dealt, key=lambda name: len(dealt[name]))] += rows[value]
+    return {name: sorted(own) for name, own in dealt.items()}
 
 
 def named_sizes(sizes: Mapping[str, int], most: int = 5) -> str:

@@ -6,9 +6,10 @@ from ...errors import SettingError
 from .causal import Causal
 from .classifier import Classifier
 from .denoiser import Denoiser
+from .embedder import Embedder
 from .kind import Kind, Loaded
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser(), Embedder())}
 
 
 def kind_of(name: str) -> Kind:

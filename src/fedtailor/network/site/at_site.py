@@ -80,6 +80,7 @@ def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any
         job,
         divided=_divided(site, file, job, told),
         clients_folder=run_folder(kit, str(told["run"])),
+        site=kit,
         warn=warn,
     )
     wrong = backbone_refusals(named, parts.backbone.hashes, told[SERVERS]["backbone"])

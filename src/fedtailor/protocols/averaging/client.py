@@ -76,6 +76,8 @@ class AveragingClient:
             examples=len(state.train),
             **(_work(turn, trained) if state.private is None else _private_work(state, turn)),
             steps=sum(len(each.losses) for each in turn.done),
+            gradient_norm=trained.gradient_norm,
+            clipped=trained.clipped,
             seconds=seconds,
             peak_bytes=peak,
             scale=scales_of(asked.shared, worker.tuning.scale(worker.model)) or None,

@@ -16,6 +16,8 @@ TOLD = (  # columns of clients.parquet
     "targets",
     "first_loss",
     "last_loss",
+    "gradient_norm",
+    "clipped",
     "validation_before",
     "validation_after",
     "seconds",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...aggregation.factors.lowrank import modules_of
 from ...messages import Call, Record, specs_of
-from ...messages.facts import PEAK, SCALE, asked, examples, loss, seconds, share, spent, whole
+from ...messages.facts import CLIPPED, GRADIENT_NORM, PEAK, SCALE, asked, examples, loss, seconds, share, spent, whole
 from ...messages.record import fact, tensors
 from ...messages.work import LOSSES, LOSSES_SECONDS, VALIDATION_AFTER, VALIDATION_BEFORE
 from ...tensors import Tensors
@@ -36,6 +36,8 @@ class Trained(Record, kind="train"):
     steps: int = fact(whole("optimizer steps taken"))
     first_loss: float | None = fact(loss("training loss of the first step", over="step"))
     last_loss: float | None = fact(loss("training loss of the last step", over="step"))
+    gradient_norm: float | None = fact(GRADIENT_NORM)
+    clipped: float | None = fact(CLIPPED)
     seconds: float = fact(seconds("time that local training took"))
     peak_bytes: int | None = fact(PEAK)
     scale: Sequence[float] | None = fact(SCALE)

@@ -97,6 +97,8 @@ class DistillationClient:
             steps=len(trained.losses) + (len(aligned.losses) if aligned else 0),
             first_loss=trained.losses[0],
             last_loss=trained.losses[-1],
+            gradient_norm=trained.gradient_norm,
+            clipped=trained.clipped,
             align_loss=aligned.losses[-1] if aligned else None,
             seconds=seconds,
             peak_bytes=peak,

@@ -39,6 +39,7 @@ def round_lengths(terms: Terms, shared: Tensors, *, rounds: int, validated: bool
     down = [learn.length(Learn, only=names, version=10, rate_factor=1.0) for names in lessons]
     every = sum(down) + max(0, rounds - 3) * down[-1]
     facts: dict[str, Fact | None] = {"validation_before": None, "evaluation_seconds": None}
+    facts["clipped"] = None if terms.settings.local.clip_norm is None else 0.5
     facts["label_counts"] = [0] * terms.wire.classes
     said = learn.spec(Said).tensors.keys()
     plain, asked = (learn.length(Said, only=names, **facts) for names in (said - {SCORES}, said))

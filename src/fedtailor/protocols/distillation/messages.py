@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ...messages import Call, FactSpec, Record, TensorSpec, specs_of
-from ...messages.facts import MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
+from ...messages.facts import CLIPPED, GRADIENT_NORM, MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
 from ...messages.record import Figures, fact, figures, tensor, tensors
 from ...messages.work import EVALUATION_SECONDS, LOSSES, LOSSES_SECONDS, VALIDATION_BEFORE, figure_specs
 from ...tensors import Tensors
@@ -80,6 +80,8 @@ class Said(Record, kind=TRAIN):
     steps: int = fact(whole("optimizer steps taken, alignment among them"))
     first_loss: float | None = fact(loss("training loss of the first step on its own examples", over="step"))
     last_loss: float | None = fact(loss("training loss of the last step on its own examples", over="step"))
+    gradient_norm: float | None = fact(GRADIENT_NORM)
+    clipped: float | None = fact(CLIPPED)
     align_loss: float | None = fact(loss("distillation loss of the last step of alignment", over="public"))
     seconds: float = fact(seconds("time that alignment, training and logits took"))
     peak_bytes: int | None = fact(PEAK)

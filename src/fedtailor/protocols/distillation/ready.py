@@ -195,7 +195,7 @@ def distillation_run(settings: Distillation, bench: Bench) -> DistillationRun:
     run = DistillationRun(settings=settings, worker=bench.worker, examples=bench.public)
     if bench.keeps_best:
         bench.warn("protocol: distillation: the last round is kept: clients no longer have their own models of an earlier one")
-    if not bench.tested:
+    if not bench.test:
         bench.warn(
             "protocol: distillation: without data.test the server's own model is measured nowhere; figures are those of the clients' models"
         )

@@ -22,7 +22,7 @@ class Prompting(UsualSettings):
         "updates": False,
         "prompts": True,
     }
-    tuning: ClassVar[str] = "none"
+    usual: ClassVar[Mapping[str, str]] = {"tuning": "none"}
     kind: Literal["prompting"] = "prompting"
     method: Method = field(default_factory=Search)
     few: Few = 4  # least examples that a client's sum may be over; a client that has fewer scores nothing

@@ -4,22 +4,32 @@ Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clie
 `verify` answers Routing Hijacking (arXiv:2605.28112).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ...errors import SettingError
+from ...learning.local import LocalTraining
 from ...limits import Few, Number
 from ...retrieval.asking import check_top_k
 from ...retrieval.passages import Chunks
 from ...retrieval.router import Router
 from ...retrieval.search import Score
 from ...retrieval.share import LETS_OUT, Share, check_share
+from ..usual import UsualSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retrieval:
+class Retrieval(UsualSettings):
     """Clients index documents of their own, and answer questions with scores first and with the passages that won afterwards."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {
+        "training": "which trains no weight",
+        "updates": False,
+        "prompts": "which searches for no prompt",
+        "documents": True,
+    }
+    usual: ClassVar[Mapping[str, str]] = {"backbone": "minilm-l6", "tuning": "frozen", "precision": "float32"}
     kind: Literal["retrieval"] = "retrieval"
     top_k: Few = 5  # passages of a question
     score: Score = field(default_factory=Score)
@@ -33,6 +43,9 @@ class Retrieval:
     )
     chunk: Chunks = field(default_factory=Chunks)
     timeout_s: Number = 10.0  # that an answer is waited for
+
+    local: ClassVar[LocalTraining] = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use: nothing is trained
+    aggregation: ClassVar[None] = None  # nothing is added up
 
     def __post_init__(self) -> None:
         check_top_k(self.top_k)

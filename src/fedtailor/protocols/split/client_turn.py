@@ -200,6 +200,8 @@ class ClientTurn:
             first_loss=self._losses[0],
             last_loss=self._losses[-1],
             seconds=self._seconds,
+            wire_error=self._activations.error,
+            gradient_error=self._gradients.error,
             free_bytes=free_memory(self._worker.device) if self._terms.auto else None,
             delta=delta,
         )

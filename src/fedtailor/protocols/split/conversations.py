@@ -32,6 +32,7 @@ class Conversations:
     seconds: float = 0.0  # that the server computed in the last attempt
     spared: dict[ClientId, Spared] = field(default_factory=dict, init=False)  # by reuse, in the last attempt
     cuts: dict[ClientId, int] = field(default_factory=dict, init=False)  # in the last attempt
+    errors: dict[ClientId, dict[str, float]] = field(default_factory=dict, init=False)  # of the codes, in the last attempt
     _next: dict[ClientId, Past] = field(default_factory=dict, init=False)
     _openings: dict[int, Message] = field(default_factory=dict, init=False)  # by cut: what goes to many alike is encoded once
     _together: int = field(default=1, init=False)
@@ -42,7 +43,7 @@ class Conversations:
 
     def ask(self, requests: Mapping[ClientId, Message], timeout_s: float | None = None) -> Iterator[Reply]:
         """Hold a conversation with each client, and yield an answer as if the client had trained everything alone."""
-        self.seconds, self.spared, self.cuts, self._next, self._openings = 0.0, {}, {}, {}, {}
+        self.seconds, self.spared, self.cuts, self.errors, self._next, self._openings = 0.0, {}, {}, {}, {}, {}
         self._together = len(requests)
         asked = read(next(iter(requests.values())), Train)  # averaging asks all the same
         in_parallel = self.terms.settings.server == "parallel"
@@ -131,6 +132,7 @@ class Conversations:
         if not isinstance(said, End):
             return None
         self._next[open.client] = _past(open, said)
+        self.errors[open.client] = _errors(open.turn, said)
         return _Ended(client=open.client, traffic=open.traffic, end=said)
 
 
@@ -177,6 +179,13 @@ class _Ended:
             delta={**end.delta, **self.learned},
         )
         return Reply(client=self.client, message=write(trained), traffic=self.traffic)
+
+
+def _errors(turn: ServerTurn, end: End) -> dict[str, float]:
+    """Return what the codes lost of activations, and of gradients on the worse of both sides, as far as it is known."""
+    gradients = [error for error in (turn.gradient_error, end.gradient_error) if error is not None]
+    known = {"wire_error": end.wire_error, "gradient_error": max(gradients, default=None)}
+    return {name: error for name, error in known.items() if error is not None}
 
 
 def opened(terms: Terms, asked: Train, *, kept: Kept | None = None, moments: Tensors | None = None) -> Begin:

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 
 from ...errors import OffManifest
 from ...messages import Call, FactSpec, Record, TensorSpec, Trains, specs_of
-from ...messages.facts import MOST_COUNT, asked, loss, whole
+from ...messages.facts import MOST_COUNT, MOST_METRIC, asked, loss, whole
 from ...messages.record import Forms, fact, layout_of, tensors
 from ...messages.wires.table import TOKENS
 from ...tensors import Tensors
@@ -111,6 +111,12 @@ class Drained(OfStep, kind="split-drained"):
     """All steps of the client are under way."""
 
 
+def lost(what: str) -> FactSpec:
+    """Return the spec of what a code loses of the tables that a client sends, as a share of their norm."""
+    purpose = f"what the code loses of {what}, as a share of their norm, mean over the steps"
+    return FactSpec(type="float", purpose=purpose, reveals="figures", over="step", least=0.0, most=MOST_METRIC, optional=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class End(Record, kind="split-end"):
     """What a round has changed in the client's part."""
@@ -123,6 +129,8 @@ class End(Record, kind="split-end"):
     first_loss: float | None = fact(TRAINED["first_loss"])
     last_loss: float | None = fact(TRAINED["last_loss"])
     seconds: float = fact(TRAINED["seconds"])
+    wire_error: float | None = fact(lost("activations"))
+    gradient_error: float | None = fact(lost("the loss's gradient"))
     free_bytes: int | None = fact(
         whole("memory that is free at the client in bytes: the server chooses the cut by it"), sometimes=True
     )
@@ -138,6 +146,7 @@ def calls_of(terms: Terms, shared: Tensors) -> list[Call]:
     """Return what the two may say to each other; `shared` are all weights, but for those that stay home."""
     reuse, u_shaped = terms.settings.reuse, terms.u_shaped
     lacking = {"kept": reuse, "rows": reuse, "loss": not u_shaped, "free_bytes": terms.auto}
+    lacking |= {"wire_error": not terms.wire.exact, "gradient_error": u_shaped and not terms.gradient_wire.exact}
     forms = _forms(terms, shared)
     sizes = {TOKENS: terms.local.batch_size * terms.longest, EXAMPLES: terms.local.batch_size}
     without = frozenset(name for name, has in lacking.items() if not has)

@@ -47,6 +47,7 @@ def costed(talks: Conversations, rows: Sequence[Mapping[str, Any]]) -> tuple[lis
         more: dict[str, Any] = {"train_flops": client_flops(layout, int(row["tokens"]), reused=spared.tokens)}
         more |= {"reused_tokens": spared.tokens, "reused_bytes": round(spared.size_bytes)} if reuse else {}
         more |= {"cut": layout.cut} if len(terms.all_cuts) > 1 else {}
+        more |= talks.errors.get(row["client"], {})
         flops += server_flops(layout, int(row["tokens"]))
         found.append({**row, **more})
     figures = {"server_seconds": talks.seconds, "server_flops": flops}

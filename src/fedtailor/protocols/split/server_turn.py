@@ -57,6 +57,11 @@ class ServerTurn:
         self._hidden_BLH: Tensor
 
     @property
+    def gradient_error(self) -> float | None:
+        """What the code loses of the gradients that this side sends; see `Line.error`."""
+        return self._gradients.error
+
+    @property
     def lost_H(self) -> Tensor | None:
         """What the code has lost of the gradients sent so far."""
         return self._gradients.lost_H

@@ -1,6 +1,7 @@
 """One side of the cut at one client: its trained weights, their optimizer, and what it writes and reads."""
 
 from collections.abc import Callable, Collection, Container
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +9,14 @@ from torch import Tensor, nn
 from ...chance import stream_seed
 from ...learning.corrections import proximal
 from ...learning.local import LocalTraining
-from ...learning.training import make_optimizer, moments_of, restore_moments, set_rate
+from ...learning.optimizer import make_optimizer, moments_of, restore_moments, set_rate
 from ...messages.wires.table import Wire
 from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract
 
 # N tokens without padding, H hidden width
 
+TINY = 1e-30  # in the place of the norm of a table of zeros
 MOMENTS = "moments/"  # in front of the name of an optimizer's moment, which is FIELD/WEIGHT
 
 
@@ -127,6 +129,7 @@ class Line:
         self._wire, self._seed = wire, seed
         self._feedback = feedback and not wire.exact
         self.lost_H = lost_H
+        self._errors: list[float] = []
 
     def write(self, values_NH: Tensor, step: int, what: str) -> dict[str, Tensor]:
         """Return the tensors that stand for a table.
@@ -138,9 +141,17 @@ class Line:
         if self._feedback and self.lost_H is not None:
             values_NH = values_NH + self.lost_H / len(values_NH)
         tensors = self._wire.pack(values_NH, self._seed(step))
-        if self._feedback:
-            self.lost_H = (values_NH - self._wire.unpack(tensors, values_NH.shape[1])).sum(0)
+        if not self._wire.exact:
+            lost_NH = values_NH - self._wire.unpack(tensors, values_NH.shape[1])
+            self._errors.append((lost_NH.norm() / values_NH.norm().clamp(min=TINY)).item())
+            if self._feedback:
+                self.lost_H = lost_NH.sum(0)
         return tensors
+
+    @property
+    def error(self) -> float | None:
+        """What the code loses of a table, as a share of the table's norm, mean over the tables so far; None if it loses nothing."""
+        return fmean(self._errors) if self._errors else None
 
 
 def line_seed(seed: int, kind: str, round: int, client: str) -> Callable[[int], int]:

@@ -30,7 +30,9 @@ def table_html(table: Table, caption: str) -> str:
         f"<tr>{''.join(_cells(table, row))}</tr>" for row in zip(*(column.cells for column in table.columns), strict=True)
     )
     heading = f"<thead><tr>{head}</tr></thead>" if table.show_header else ""
-    return f'<div class="wide"><table><caption>{escape(printable(caption))}</caption>{heading}<tbody>{body}</tbody></table></div>'
+    name = escape(printable(caption))
+    scrolled = f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'  # can be scrolled with the keyboard
+    return f"{scrolled}<table><caption>{name}</caption>{heading}<tbody>{body}</tbody></table></div>"
 
 
 def _cells(table: Table, row: Sequence[object]) -> Iterator[str]:

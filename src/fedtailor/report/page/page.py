@@ -4,6 +4,7 @@ import importlib.util
 from importlib.resources import files
 from pathlib import Path
 
+from ...diagnoses import diagnose
 from ...errors import SettingError
 from ...printable import printable
 from ...run_files import WHAT, shared_part
@@ -45,18 +46,29 @@ def write_page(run: Run, file: Path | None = None) -> Path:
 
 def page_of(run: Run) -> str:
     """Return the page of a run as HTML; the same folder gives the same text."""
-    from jinja2 import Environment, StrictUndefined
+    return _render("page.html.j2", run)
+
+
+def main_of(run: Run) -> str:
+    """Return what stands in the page of a run, without head and style."""
+    return _render("main.html.j2", run)
+
+
+def live_page_of(run: Run, nonce: str) -> str:
+    """Return a page of a run that renews itself; its one script has this nonce."""
+    return _render("live.html.j2", run, nonce=nonce)
+
+
+def _render(template: str, run: Run, **more: str) -> str:
     from markupsafe import Markup
 
-    here = files(__package__)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
     name, what = headline(run).split("\n")
-    return template.render(
-        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+    return render(
+        template,
         name=name.plain,
         what=what.plain,
         tiles=tiles(run),
+        diagnosis=diagnose([run]),
         trouble=[line.plain for line in trouble(run)],
         shared=shared_part(run.summary, run.trained),
         charts=[(chart, Markup(chart.svg)) for chart in (make(run) for make in CHARTS) if chart is not None],
@@ -64,7 +76,28 @@ def page_of(run: Run) -> str:
         samples=[Markup(table_html(table, "one input and what was written for it")) for table in sample_tables(run, SAMPLES)],
         leaving=leaving(run),
         files=_files(run),
+        **more,
     )
+
+
+def render(template: str, **values: object) -> str:
+    """Return a template of this folder with some values in it; texts are escaped, but for markup of ours."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+        loader=FunctionLoader(_file),
+    )
+    return environment.get_template(template).render(style=Markup(_file("page.css")), **values)
+
+
+def _file(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _shown(value: object) -> object:

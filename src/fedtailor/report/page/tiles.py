@@ -6,7 +6,6 @@ from typing import Any
 from ...metrics.figure import leading
 from ...units import bytes_text, seconds_text
 from ..read import Run
-from ..run.figures import client_figures
 from ..wording import change, figure, metric_name
 
 
@@ -46,7 +45,7 @@ def _mood(then: Any, now: Any, *, higher_is_better: bool) -> str:
 
 
 def _worst(run: Run) -> Tile | None:
-    figures = client_figures(run)
+    figures = run.client_figures
     metric = leading({name for _, after in figures.values() for name in after})
     values = {client: after[metric] for client, (_, after) in figures.items() if metric in after}
     if len(values) < 2:

@@ -17,9 +17,10 @@ from ..read import Run
 from ..wording import change, figure, metric_name, metrics_in, plural
 from .audit import audited
 from .distillation import distillation
-from .figures import PHASES, by_client, client_figures, number_in
+from .figures import PHASES, by_client, number_in
 from .personal import personal
 from .prompting import prompting
+from .retrieval import retrieval
 from .samples import sample_tables
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
@@ -50,6 +51,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
 def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     """Yield the tables that a run has, each with its title, in the order in which they are read."""
     made: tuple[tuple[str, RenderableType | None], ...] = (
+        ("Retrieval", retrieval(run)),
         ("Before and after", quality(run)),
         ("Personal models", personal(run)),
         ("Distillation", distillation(run)),
@@ -71,7 +73,7 @@ def headline(run: Run) -> Text:
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
     told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
-    trained = "" if tuning.get("kind") == "none" else f"{tuning.get('kind', '')}{rank}"
+    trained = "" if tuning.get("kind") in ("none", "frozen") else f"{tuning.get('kind', '')}{rank}"
     how = protocol.get("method", {}).get("kind", "")  # of prompting
     names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
     early = EARLY.get(str(summary.get("stopped_by")), "")
@@ -79,10 +81,12 @@ def headline(run: Run) -> Text:
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
-def quality(run: Run) -> Table:
-    """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile."""
+def quality(run: Run) -> Table | None:
+    """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile; None if none is known."""
     summary = run.summary
     before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
+    if not before and not after:
+        return None
     table = plain_table("before → after")
     table.add_column("all clients" if summary.get("metrics_over") == "clients" else "test set", justify="right")
     table.add_column("change", justify="right")
@@ -101,7 +105,7 @@ def quality(run: Run) -> Table:
 
 def clients(run: Run, most: int = 20) -> Table | None:
     """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
-    figures = client_figures(run)
+    figures = run.client_figures
     groups = by_client(run.rows("clients", *WORK))
     names = sorted(groups.keys() | figures.keys())
     if not names:
@@ -192,9 +196,9 @@ def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "local gain", "no such column: evaluation.local_gain is off, or clients train but a part of a model"
     if not measured or run.alone:
         return
-    rows = [row for row in run.rows("clients", *GAIN) if all(number_in(row, name) for name in GAIN)]
-    if rows:
-        mean = sum(number_in(row, GAIN[0]) - number_in(row, GAIN[1]) for row in rows) / len(rows)
+    gains = [before - after for before, after in zip(*run.columns("clients", *GAIN), strict=True) if before and after]
+    if gains:
+        mean = sum(gains) / len(gains)
         yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"
 
 

@@ -2,13 +2,16 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....printable import printable
 
 WIDTH = 7.0  # inches
+LETTER, LINE = 0.068, 0.22  # inches that a letter of a name is wide, and a line of text high, about
+DIGITS = 6  # that most numbers on an axis have at most
+ABOVE = 3  # the place of a legend that stands on the point that it is put to: matplotlib's lower left
 INK, FAINT = "#1a1b1e", "#8b9099"
 MAIN, OTHER, THIRD, FOURTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7"  # Okabe and Ito: told apart by the colour-blind
 COLOURS = (MAIN, OTHER, THIRD, FOURTH)
@@ -49,21 +52,69 @@ class Chart:
     svg: str
 
 
-def draw(name: str, paint: Callable[..., None], *, height: float = 3.0, panels: int = 1) -> str:
-    """Return what `paint` draws on its axes, side by side, as SVG; the same drawing is the same text."""
+def draw(
+    name: str,
+    paint: Callable[..., None],
+    *,
+    height: float = 3.0,
+    panels: int = 1,
+    across: int = 0,
+    above: int = 1,
+    names: Mapping[int, Sequence[str]] | None = None,
+) -> str:
+    """Return what `paint` draws on its axes, side by side, as SVG; the same drawing is the same text.
+
+    Args:
+        height: in inches.
+        across: most panels side by side; 0: all.
+        above: lines of a legend above a panel.
+        names: by panel, what stands along its side where that is no scale of numbers: it gets room.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": f"fedtailor-{name}"}):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height))
         figure.patch.set_alpha(0.0)
-        axes = list(figure.subplots(1, panels, squeeze=False)[0])
+        across = min(across or panels, panels)
+        axes = list(figure.subplots(-(-panels // across), across, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.remove()
+        axes = axes[:panels]
         for one in axes:
             one.patch.set_alpha(0.0)
         paint(*axes)
+        _place(axes, height, across, above, names or {})
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _in_a_page(file.getvalue(), name)
+
+
+def _place(panels: Sequence[Any], height: float, across: int, lines: int, names: Mapping[int, Sequence[str]]) -> None:
+    """Put the panels side by side, and in rows, with room for what stands around them.
+
+    By the number of letters: matplotlib's own layouts draw all twice to measure it, in letters that the browser replaces anyway.
+    """
+    rows = -(-len(panels) // across)
+    wide, high = WIDTH / across, height / rows
+    for place, axes in enumerate(panels):
+        row, column = divmod(place, across)
+        longest = max(map(len, names[place]), default=0) if place in names else DIGITS
+        left = LETTER * longest + 0.12 + (LINE if axes.get_ylabel() else 0.0)
+        legend = axes.get_legend()
+        above = LINE * (bool(axes.get_title()) + (lines if legend is not None and legend._loc == ABOVE else 0)) + 0.12
+        below = 2 * LINE + 0.08
+        inner = (left / WIDTH, below / height, (wide - left - 0.15) / WIDTH, (high - below - above) / height)
+        if len(panels) == 1:  # leaves a colour bar its share
+            axes.figure.subplots_adjust(left=inner[0], bottom=inner[1], right=inner[0] + inner[2], top=inner[1] + inner[3])
+        else:
+            up = (rows - 1 - row) * high / height
+            axes.set_position((column * wide / WIDTH + inner[0], up + inner[1], *inner[2:]))
+
+
+def legend_above(axes: Any) -> None:
+    """Explain the colours in a line above a panel."""
+    axes.legend(fontsize=8, loc=ABOVE, bbox_to_anchor=(0.0, 1.0), ncols=4, borderpad=0.0, columnspacing=1.2)
 
 
 def _in_a_page(svg: str, name: str) -> str:

@@ -6,9 +6,8 @@ from typing import Any
 
 from ....metrics.figure import leading
 from ...read import Run
-from ...run.figures import client_figures
 from ...wording import figure, metric_name, plural
-from .chart import FAINT, INK, MAIN, MOST_ROWS, OTHER, THIRD, Chart, both_ends, draw, number, short, whole_rounds
+from .chart import FAINT, INK, MAIN, MOST_ROWS, OTHER, THIRD, Chart, both_ends, draw, legend_above, number, short, whole_rounds
 
 MOST_CELLS = 2_000  # drawn one by one; more become a picture
 PARTS = {"train": MAIN, "validation": OTHER, "test": THIRD}
@@ -16,7 +15,7 @@ PARTS = {"train": MAIN, "validation": OTHER, "test": THIRD}
 
 def gains(run: Run) -> Chart | None:
     """Return each client's metric on its own test part, before and after."""
-    figures = client_figures(run)
+    figures = run.client_figures
     metric = leading({name for _, after in figures.values() for name in after})
     known = {
         client: (before[metric], after[metric])
@@ -52,17 +51,17 @@ def gains(run: Run) -> Chart | None:
         "look at their rows before you trust the mean.",
         alternative=f"{len(known) - len(losers)} of {plural(len(known), 'client')} did not get worse"
         + (f"; worse off: {', '.join(losers[:5])}." if losers else "."),
-        svg=draw("gains", paint, height=max(1.8, 0.24 * len(shown) + 0.9)),
+        svg=draw("gains", paint, height=max(1.8, 0.24 * len(shown) + 0.9), names={0: [short(client) for client in shown]}),
     )
 
 
 def losses_by_client(run: Run) -> Chart | None:
     """Return each client's training loss in each round as a heat map; grey where it did not take part."""
-    rows = run.rows("clients", "round", "client", "last_loss")
+    asked, clients, losses = run.columns("clients", "round", "client", "last_loss")
     cells = {
-        (str(row["client"]), int(row["round"])): value for row in rows if (value := number(row.get("last_loss"))) is not None
+        (client, round): loss for round, client, loss in zip(asked, clients, losses, strict=True) if number(loss) is not None
     }
-    names, rounds = sorted({client for client, _ in cells}), sorted({int(row["round"]) for row in rows if "round" in row})
+    names, rounds = sorted({client for client, _ in cells}), sorted({round for round in asked if round is not None})
     if len(names) < 2 or len(rounds) < 2:
         return None
     shown = names if len(names) <= MOST_ROWS else [names[place * len(names) // MOST_ROWS] for place in range(MOST_ROWS)]
@@ -75,7 +74,11 @@ def losses_by_client(run: Run) -> Chart | None:
         axes.set_facecolor(FAINT)
         axes.patch.set_alpha(0.35)
         image = axes.pcolormesh(
-            [*rounds, rounds[-1] + 1], np.arange(len(shown) + 1), grid, cmap="cividis", rasterized=grid.size > 2_000
+            [*(round - 0.5 for round in rounds), rounds[-1] + 0.5],
+            np.arange(len(shown) + 1),
+            grid,
+            cmap="cividis",
+            rasterized=grid.size > 2_000,
         )
         axes.figure.colorbar(image, ax=axes, label="training loss")
         axes.set_yticks(np.arange(len(shown)) + 0.5, [short(client) for client in shown], fontsize=8)
@@ -90,15 +93,15 @@ def losses_by_client(run: Run) -> Chart | None:
         caption="Rows should grow darker to the right. A row that stays bright has data that the shared model does not fit; grey is a round without that "
         "client: it was not asked, or it failed (the events say which).",
         alternative=f"{absent} of {len(names) * len(rounds)} cells are without a client's loss.",
-        svg=draw("losses", paint, height=max(1.8, 0.2 * len(shown) + 1.0)),
+        svg=draw("losses", paint, height=max(1.8, 0.2 * len(shown) + 1.0), names={0: [short(client) for client in shown]}),
     )
 
 
 def partition(run: Run) -> Chart | None:
     """Return how many examples each client has, by part."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in run.rows("partition", "client", "part"):
-        counts[str(row.get("client"))][str(row.get("part"))] += 1
+    for client, part in zip(*run.columns("partition", "client", "part"), strict=True):
+        counts[str(client)][str(part)] += 1
     if len(counts) < 2:
         return None
     ordered = sorted(counts, key=lambda client: -counts[client]["train"])
@@ -114,7 +117,7 @@ def partition(run: Run) -> Chart | None:
         axes.set_yticks(range(len(shown)), [short(client) for client in shown], fontsize=8)
         axes.invert_yaxis()
         axes.set_xlabel("examples")
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_above(axes)
 
     data = run.summary.get("data") or {}
     differ = (
@@ -129,5 +132,5 @@ def partition(run: Run) -> Chart | None:
         caption="A client's weight in the average is its number of training examples: one that has most of them decides most. Figures on a few test "
         "examples are noisy.",
         alternative=f"From {min(sizes):,} to {max(sizes):,} training examples a client.",
-        svg=draw("partition", paint, height=max(1.8, 0.22 * len(shown) + 0.9)),
+        svg=draw("partition", paint, height=max(1.8, 0.22 * len(shown) + 0.9), names={0: [short(client) for client in shown]}),
     )

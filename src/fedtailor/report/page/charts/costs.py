@@ -6,7 +6,7 @@ from typing import Any
 from ....units import bytes_text, seconds_text
 from ...read import Run
 from ...run.figures import PHASES
-from .chart import COLOURS, FAINT, INK, MAIN, OTHER, Chart, columns, draw, marks, number, whole_rounds
+from .chart import COLOURS, FAINT, INK, MAIN, OTHER, Chart, columns, draw, legend_above, marks, number, whole_rounds
 
 SIDES = {"up_bytes": ("sent by clients", MAIN, 1), "down_bytes": ("sent to clients", OTHER, -1)}
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -39,7 +39,7 @@ def bytes_by_round(run: Run) -> Chart | None:
         by_kind.set_yticks(range(len(kinds)), list(kinds))
         by_kind.invert_yaxis()
         by_kind.set_xlabel("% of all bytes, by kind of message")
-        over_rounds.figure.legend(*over_rounds.get_legend_handles_labels(), fontsize=8, loc="outside upper right", ncols=2)
+        legend_above(over_rounds)
 
     parts = "; ".join(f"{kind} {bytes_text(sum(float(of.get(side, 0)) for side in SIDES))}" for kind, of in kinds.items())
     return Chart(
@@ -48,7 +48,7 @@ def bytes_by_round(run: Run) -> Chart | None:
         caption="Each round of training should cost the same, in both directions. Where evaluation takes most of the bytes, measure less often: "
         "evaluation.every.",
         alternative=f"By kind of message: {parts}.",
-        svg=draw("bytes", paint, height=2.8, panels=2),
+        svg=draw("bytes", paint, height=2.8, panels=2, names={1: list(kinds)}),
     )
 
 
@@ -79,5 +79,5 @@ def seconds_by_round(run: Run) -> Chart | None:
         title=f"Where the time went: {seconds_text(total)} in all",
         caption="The line should be straight. A bend upwards is a machine that others use, or clients that answer late; much time in saving is a slow disk.",
         alternative=f"{told}.",
-        svg=draw("seconds", paint, height=2.6, panels=2),
+        svg=draw("seconds", paint, height=2.6, panels=2, names={1: list(parts)}),
     )

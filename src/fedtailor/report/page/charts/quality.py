@@ -1,13 +1,14 @@
 """How good the model became, round by round."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from ....metrics.figure import leading
 from ...read import Run
 from ...wording import figure, metric_name, plural
-from .chart import FAINT, INK, MAIN, MOST_LINES, OTHER, THIRD, Chart, draw, marks, number, short, whole_rounds
+from .chart import FAINT, INK, MAIN, MOST_LINES, OTHER, THIRD, Chart, draw, legend_above, marks, number, short, whole_rounds
 
 VALIDATION = "client-validation"  # scope of what is measured in every round
 
@@ -15,7 +16,7 @@ VALIDATION = "client-validation"  # scope of what is measured in every round
 def convergence(run: Run) -> Chart | None:
     """Return the metric of each client's own validation part against the round, and of the test set where it is measured."""
     metric = _always_measured(run)
-    lines = _by_client(run.rows("evaluations", "round", "client", "value", scope=VALIDATION, metric=metric))
+    lines = _by_client(run.columns("evaluations", "round", "client", "value", scope=VALIDATION, metric=metric))
     rounds = sorted({round for line in lines.values() for round in line})
     if len(rounds) < 2:
         return None
@@ -43,7 +44,7 @@ def convergence(run: Run) -> Chart | None:
                 "kept", (kept, 0.02), xycoords=("data", "axes fraction"), ha="right", va="bottom", rotation=90, fontsize=8
             )
         axes.set_ylabel(f"validation {metric_name(metric)}")
-        axes.legend(fontsize=8, loc="upper right")
+        legend_above(axes)
         whole_rounds(axes)
 
     first, last = means[rounds[0]], means[rounds[-1]]
@@ -60,20 +61,19 @@ def convergence(run: Run) -> Chart | None:
 
 def _always_measured(run: Run) -> str:
     """Return the leading metric among those of every round that is measured; the texts that some are made of are written less often."""
-    measured = run.distinct("evaluations", "round", "metric", scope=VALIDATION)
+    measured = set(zip(*run.columns("evaluations", "round", "metric", scope=VALIDATION), strict=True))
     rounds = {round for round, _ in measured}
     counts = Counter(metric for _, metric in measured)
     return leading(metric for metric, count in counts.items() if count == len(rounds))
 
 
-def _by_client(rows: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
-    """Return the values of each client by round."""
+def _by_client(columns: Sequence[Sequence[Any]]) -> dict[str, dict[int, float]]:
+    """Return the values of each client by round, from columns of rounds, clients and values."""
     lines: dict[str, dict[int, float]] = defaultdict(dict)
-    for row in sorted(rows, key=lambda row: row["round"]):
-        value = number(row.get("value"))
-        if value is not None:
-            lines[str(row["client"])][int(row["round"])] = value
-    return dict(lines)
+    for round, client, value in zip(*columns, strict=True):
+        if number(value) is not None:
+            lines[client][round] = value
+    return {client: dict(sorted(line.items())) for client, line in lines.items()}
 
 
 def _worst(lines: dict[str, dict[int, float]], *, higher_is_better: bool) -> str:

@@ -1,14 +1,15 @@
 """What a round's training does: its gain, what averaging takes back, and how far clients pull apart."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from ...read import Run
+from ...run.gains import both_losses, taken_back
 from ...wording import figure
-from .chart import COLOURS, FAINT, MAIN, OTHER, Chart, columns, draw, marks, number, whole_rounds
+from .chart import COLOURS, FAINT, MAIN, OTHER, Chart, columns, draw, legend_above, marks, number, whole_rounds
 
-BEFORE, AFTER = "validation_before", "validation_after"  # columns of clients.parquet
 LIKENESS = {  # columns of clients.parquet: how they are called
     "cosine": "cosine to the mean update",
     "drift": "drift: distance to the mean, by its norm",
@@ -18,12 +19,12 @@ LIKENESS = {  # columns of clients.parquet: how they are called
 
 def local_gain(run: Run) -> Chart | None:
     """Return by how much local training lowers the clients' validation losses in each round, and how much of it averaging takes back."""
-    losses = _both_losses(run)
+    losses = both_losses(run)
     rounds = sorted(losses)
     if not rounds:
         return None
     gains = {round: fmean(before - after for before, after in losses[round].values()) for round in rounds}
-    lost = {round: value for round in rounds if (value := _taken_back(losses, round)) is not None}
+    lost = {round: value for round in rounds if (value := taken_back(losses, round)) is not None}
 
     def paint(axes: Any) -> None:
         columns(axes, rounds, list(gains.values()), color=MAIN, label="gained by local training")
@@ -31,7 +32,7 @@ def local_gain(run: Run) -> Chart | None:
             axes.plot(list(lost), list(lost.values()), color=OTHER, **marks(rounds), label="taken back by averaging")
         axes.axhline(0, color=FAINT, linewidth=0.8)
         axes.set_ylabel("validation loss")
-        axes.legend(fontsize=8, loc="upper right")
+        legend_above(axes)
         whole_rounds(axes)
 
     share = f"; averaging took back {100 * fmean(lost.values()) / max(fmean(gains.values()), 1e-12):.0f} % of it" if lost else ""
@@ -45,30 +46,12 @@ def local_gain(run: Run) -> Chart | None:
     )
 
 
-def _both_losses(run: Run) -> dict[int, dict[str, tuple[float, float]]]:
-    """Return, by round and client, the validation loss before and after local training, where both were measured."""
-    losses: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
-    for row in run.rows("clients", "round", "client", BEFORE, AFTER):
-        before, after = number(row.get(BEFORE)), number(row.get(AFTER))
-        if before is not None and after is not None:
-            losses[int(row["round"])][str(row["client"])] = before, after
-    return dict(losses)
-
-
-def _taken_back(losses: dict[int, dict[str, tuple[float, float]]], round: int) -> float | None:
-    """Return the mean rise from a client's own loss after a round to that of the average, with which the next one begins; None if no next is known."""
-    then = losses.get(round + 1, {})
-    rises = [then[client][0] - after for client, (_, after) in losses[round].items() if client in then]
-    return fmean(rises) if rises else None
-
-
 def likeness(run: Run) -> Chart | None:
     """Return how alike the clients' updates are, by round: one panel for each figure that was measured."""
-    rows = run.rows("clients", "round", "client", *LIKENESS)
-    measured = [name for name in LIKENESS if any(number(row.get(name)) is not None for row in rows)]
-    if not measured or len({row["client"] for row in rows}) < 2:
+    asked, clients, *figures = run.columns("clients", "round", "client", *LIKENESS)
+    values = {name: by_round for name, cells in zip(LIKENESS, figures, strict=True) if (by_round := _by_round(asked, cells))}
+    if not values or len(set(clients)) < 2:
         return None
-    values = {name: _by_round(rows, name) for name in measured}
 
     def paint(*panels: Any) -> None:
         for axes, (name, by_round), colour in zip(panels, values.items(), COLOURS, strict=False):
@@ -92,14 +75,13 @@ def likeness(run: Run) -> Chart | None:
         caption="A cosine that falls while the loss still improves is usual: what clients have in common is learned first. A cosine near zero from the first "
         "round on, or one client far below the others, means that their data have little in common, or that one of them sends something else.",
         alternative=f"In the last round: {ends}.",
-        svg=draw("likeness", paint, height=2.4, panels=len(measured)),
+        svg=draw("likeness", paint, height=2.4, panels=len(values)),
     )
 
 
-def _by_round(rows: list[dict[str, Any]], name: str) -> dict[int, list[float]]:
+def _by_round(rounds: Sequence[int], values: Sequence[Any]) -> dict[int, list[float]]:
     found: dict[int, list[float]] = defaultdict(list)
-    for row in rows:
-        value = number(row.get(name))
-        if value is not None:
-            found[int(row["round"])].append(value)
+    for round, value in zip(rounds, values, strict=True):
+        if number(value) is not None:
+            found[round].append(value)
     return dict(sorted(found.items()))

@@ -1,10 +1,12 @@
 """The optimizer of local training: one learning rate, and another one for a classifier's head."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from fedtailor.learning.local import LocalTraining
-from fedtailor.learning.training import make_optimizer, set_rate
+from fedtailor.learning.training import Trained, _step, make_optimizer, set_rate
 
 
 def stepped(settings, rate):
@@ -31,3 +33,28 @@ def test_a_head_steps_by_its_own_rate_and_follows_warm_up():
 def test_without_one_there_is_a_single_group_as_ever():
     assert stepped(LocalTraining(optimizer="sgd", learning_rate=0.1, head_learning_rate=None), 0.1) == ([-0.1, -0.1], 1)
     assert stepped(LocalTraining(optimizer="sgd", learning_rate=0.1), 0.1) == ([-0.1, -0.1], 1)
+
+
+def test_a_step_says_how_long_its_gradient_was_before_it_was_clipped():
+    weight = nn.Parameter(torch.zeros(2))
+    settings = LocalTraining(optimizer="sgd", learning_rate=0.1)
+    engine = make_optimizer({"w": weight}, settings)
+    set_rate(engine, 0.1)
+    slope = torch.tensor([3.0, 4.0])  # of the mean over two targets: 1.5 and 2, a norm of 2.5
+
+    def loss_of(rows):
+        return (weight * slope).sum(), 1, 2
+
+    step = partial(_step, {"w": weight}, loss_of, [[0]], engine, corrections=())
+    assert step(clip_norm=None)[1] == 2.5
+    torch.testing.assert_close(weight.detach(), torch.tensor([-0.15, -0.2]))
+    assert step(clip_norm=0.5)[1] == 2.5
+    torch.testing.assert_close(weight.detach(), torch.tensor([-0.18, -0.24]))  # a fifth of that step
+
+
+def test_the_share_of_clipped_steps_is_none_where_nothing_would_be():
+    trained = partial(Trained, delta={}, rates=0.0, optimizer={}, losses=[], tokens=1, targets=1)
+    assert trained(norms=[0.5, 2.0, 3.0, 1.0], clip_norm=1.0).clipped == 0.5
+    assert trained(norms=[0.5, 2.5], clip_norm=None).clipped is None
+    assert trained(norms=[0.5, 2.5]).gradient_norm == 1.5
+    assert trained().gradient_norm is None

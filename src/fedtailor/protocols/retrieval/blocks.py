@@ -1,0 +1,169 @@
+"""The rounds of retrieval: a block of questions each, whose answers are measured where right ones are known."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ...interfaces import Federation
+from ...records import ClientId, Example, Round, ServerState
+from ...retrieval import Federation as Local
+from ...retrieval.answered import record
+from ...retrieval.asking import Found
+from ...retrieval.client import RetrievalClient
+from ...retrieval.collection import Asked
+from ...retrieval.embedder import Embedder
+from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, listed
+from ...retrieval.passages import Passage
+from ...retrieval.readers import Answer, Reader, client_answer
+from ...retrieval.standing import Standing
+from ...retrieval.tally import Held, Known, Tally
+from ...tuning import bytes_tensor, tensor_text
+from .server import Asker, Courier
+from .settings import Retrieval
+
+TALLY = "tally"  # the bytes of what was measured, in the server's state
+SHOWN = 64  # questions of a run up to which its answers are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What blocks of questions are asked and measured with."""
+
+    settings: Retrieval
+    embedder: Embedder
+    questions: Sequence[Known]
+    here: Mapping[ClientId, RetrievalClient]  # clients in this process, of which more is known than they let out
+    make_reader: Callable[[], Reader | None]
+
+    @property
+    def measured(self) -> bool:
+        """Whether a right answer or passage is known of any question."""
+        return any(one.answers or one.passage for one in self.questions)
+
+    def passages(self, found: Found) -> list[Passage]:
+        """Return the passages of an answer, as far as they were let out; of clients in this process those too that were not."""
+        return [
+            hit.passage
+            if hit.passage.id or hit.client not in self.here
+            else self.here[ClientId(hit.client)].index.rows([hit.place[1]])[0]
+            if hit.place[0] < 0
+            else self.here[ClientId(hit.client)].passage_at(found.exchange, *hit.place)
+            for hit in found.hits
+        ]
+
+    def held(self) -> Held | None:
+        """Return what clients hold, if they are in this process."""
+        return held_by({name: one.index for name, one in self.here.items()}) if self.here else None
+
+    def outcome(self, state: ServerState) -> dict[str, Any]:
+        """Return what was measured, for summary.json."""
+        told = json.loads(tensor_text(state.method[TALLY]))
+        tally, share = Tally(**told["tally"]), max(1, told["tally"]["questions"])
+        return {
+            "share": self.settings.share,
+            "lets_out": self.settings.lets_out,
+            "questions": tally.questions,
+            "answerable": tally.answerable if self.here else None,
+            "metrics": tally.metrics(),
+            "asked": tally.asked / share,
+            "texts": told["texts"] / share,
+            "notes": list(tally.notes),
+            "clients": told["clients"],
+            "answers": told["answers"],
+        }
+
+
+def start(settings: Retrieval) -> ServerState:
+    """Return the state before the first question."""
+    return _state(0, tally=Tally(top_k=settings.top_k), standing=Standing(), texts=0, clients={}, answers=[])
+
+
+def serve(measuring: Measuring, federation: Federation, state: ServerState, *, rounds: int) -> Generator[Round, None, None]:
+    """Yield after each block of questions, of which there are `rounds` of about one size; where there are no questions, after one look at the clients.
+
+    Raises:
+        TooFewClients: if no client gives a catalogue of its index.
+        SettingError: if every client allows less than is asked for, or has another embedder.
+    """
+    settings = measuring.settings
+    courier = Courier(federation=federation, timeout_s=settings.timeout_s)
+    told = json.loads(tensor_text(state.method[TALLY]))
+    tally, reader, held = Tally(**told["tally"]), None, None
+    asker = Asker(
+        settings=settings, embedder=measuring.embedder, courier=courier, standing=Standing(**_counters(told["standing"]))
+    )
+    size = max(1, -(-len(measuring.questions) // rounds))
+    for index in range(state.version + 1, max(1, -(-len(measuring.questions) // size)) + 1):
+        server, before = asker.ready(), replace(tally)
+        block = measuring.questions[(index - 1) * size : index * size]
+        found = server.search([one.question for one in block], settings.top_k) if block else []
+        reader = reader or measuring.make_reader()
+        held = held or measuring.held()
+        answers = answers_to(settings.share, reader, found)
+        for known, answer, one in zip(block, answers, found, strict=True):
+            passages = measuring.passages(one)
+            tally.take(known, one, answer, passages=passages, held=held, cited=settings.share != "answers")
+        told["texts"], courier.texts = told["texts"] + courier.texts, 0
+        sizes = {name: one.passages for name, one in server.catalogues.items()}
+        failures, courier.failures = courier.failures, []
+        if len(measuring.questions) <= SHOWN:
+            told["answers"] += [_shown(one, answer) for one, answer in zip(found, answers, strict=True)]
+        for why in asker.refused.values():
+            tally.notes.setdefault(why, 0)
+        state = _state(index, tally=tally, standing=server.standing, texts=told["texts"], clients=sizes, answers=told["answers"])
+        figures = {
+            "questions": float(len(block)),
+            "asked": (tally.asked - before.asked) / max(1, len(block)),
+            **tally.metrics(),
+        }
+        yield Round(index=index, state=state, figures=figures, clients=courier.rows(sizes), failures=failures)
+
+
+def known_of(example: Example) -> Known:
+    """Return a question of a file with what is known of its answer."""
+    fields = example.fields
+    return Known(
+        question=str(fields["question"]),
+        answers=listed(fields.get("answers", fields.get("answer"))),
+        passage=str(fields.get("passage_id") or ""),
+    )
+
+
+def alone(measuring: Measuring, seed: int) -> dict[str, dict[str, float]]:
+    """Return what each client's own index reaches without the others."""
+    federation = Local(
+        clients={str(name): one.index for name, one in measuring.here.items()},
+        embedder=measuring.embedder,
+        score=measuring.settings.score,
+        seed=seed,
+    )
+    return evaluate_alone(federation, measuring.questions, measuring.make_reader(), top_k=measuring.settings.top_k)
+
+
+def _shown(found: Found, answer: Answer | None) -> dict[str, Any]:
+    return record(Asked(found=found, answer=answer or client_answer(found)))
+
+
+def _counters(told: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    return {name: Counter(counts) for name, counts in told.items()}
+
+
+def _state(
+    version: int,
+    *,
+    tally: Tally,
+    standing: Standing,
+    texts: int,
+    clients: Mapping[str, int],
+    answers: Sequence[Mapping[str, Any]],
+) -> ServerState:
+    told = {
+        "tally": asdict(tally),
+        "standing": standing.to_plain(),
+        "texts": texts,
+        "clients": dict(clients),
+        "answers": list(answers),
+    }
+    return ServerState(version=version, shared={}, method={TALLY: bytes_tensor(json.dumps(told, sort_keys=True))})
