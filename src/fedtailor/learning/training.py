@@ -136,7 +136,7 @@ def train_locally(
         optimizer=kept,
         losses=losses,
         norms=norms,
-        clip_norm=settings.clip_norm,
+        clip_norm=settings.clip_norm if private is None else None,
         tokens=tokens,
         targets=targets,
     )
