@@ -11,7 +11,7 @@ from ..errors import DataError, ResumeError, RunError
 from ..interfaces import Plan
 from ..records import ClientId
 from ..run_files import read_json_file
-from ..storage import write_text
+from ..storage import write_text, writing
 from .accountant import Release, epsilon_of
 
 FILE = "privacy.json"  # in the run folder
@@ -177,6 +177,8 @@ class Budget:
             ],
             "clients": dict(sorted(self.taken.items())),
         }
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)  # of a client that has kept nothing else yet
         write_text(file, json.dumps(told, indent=2) + "\n")
 
 

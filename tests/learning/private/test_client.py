@@ -28,7 +28,12 @@ class Rows:
 
 def client(tmp_path=None, *, units, rows=None, **settings):
     schedule = Schedule(settings=DpSgd(**settings), units=len(units), batch=rows or len(units), steps=2, rounds=3)
-    return PrivateClient(id="north", schedule=schedule, units=units, file=None if tmp_path is None else tmp_path / "privacy.json")
+    return PrivateClient(
+        id="north",
+        schedule=schedule,
+        units=units,
+        file=None if tmp_path is None else tmp_path / "clients" / "north" / "privacy.json",
+    )
 
 
 def a_line(x_NI):
@@ -106,7 +111,9 @@ def test_rounds_are_on_disk_before_they_begin_and_an_interrupted_one_counts_twic
     settings = {"units": [[row] for row in range(100)], "rows": 10, "noise_multiplier": 1.0, "epsilon": None}
     first = client(tmp_path, **settings)
     first.begin()
-    assert json.loads((tmp_path / "privacy.json").read_text())["releases"] == [{"noise_multiplier": 1.0, "rate": 0.1, "count": 2}]
+    assert json.loads((tmp_path / "clients" / "north" / "privacy.json").read_text())["releases"] == [
+        {"noise_multiplier": 1.0, "rate": 0.1, "count": 2}
+    ]
     again = client(tmp_path, **settings)
     again.begin()  # the same round, after an interruption
     assert again.budget.epsilon() == epsilon_of([Release(noise_multiplier=1.0, rate=0.1, count=4)], 1e-5)
@@ -116,11 +123,11 @@ def test_a_round_beyond_the_budget_is_not_begun_and_the_planned_ones_are(tmp_pat
     one = client(tmp_path, units=[[row] for row in range(100)], rows=10, epsilon=4.0)
     for _ in range(3):  # as planned
         one.begin()
-    before = (tmp_path / "privacy.json").read_text()
+    before = (tmp_path / "clients" / "north" / "privacy.json").read_text()
     with pytest.raises(BudgetSpent, match=r"client 'north' has spent its privacy budget: epsilon 4 of 4"):
         one.begin()
-    assert (tmp_path / "privacy.json").read_text() == before
-    (tmp_path / "privacy.json").write_text("{")
+    assert (tmp_path / "clients" / "north" / "privacy.json").read_text() == before
+    (tmp_path / "clients" / "north" / "privacy.json").write_text("{")
     with pytest.raises(ResumeError, match="not known"):
         client(tmp_path, units=[[0], [1]], epsilon=4.0).begin()
 

@@ -98,3 +98,24 @@ def test_layers_that_are_used_in_another_way_too_are_found_out(request):
     gradients = PerUnit.of(tuned, params, loss_of=more, counted_N=counted, clip=1.0, batch_size=4)
     gradients.add(UNITS, ClippedSum())
     assert gradients.sources is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [1e-3, 1e3])
+def test_opacus_finds_the_same_gradients_of_single_examples(clip, request):
+    opacus = pytest.importorskip("opacus", reason="the second witness is not installed")
+    tuned, params, loss_of, counted = place("lora", "llama", request)
+    units = [[0], [1], [2], [3]]
+    found = ClippedSum()
+    PerUnit.of(tuned, params, loss_of=loss_of, counted_N=counted, clip=clip, batch_size=4).add(units, found)
+    wrapped = opacus.GradSampleModule(tuned, loss_reduction="sum", strict=False)
+    try:
+        loss_of([0, 1, 2, 3])[0].backward()
+        samples = {name: param.grad_sample / counted.view(-1, *(1,) * param.dim()) for name, param in params.items()}
+    finally:
+        wrapped.remove_hooks()
+    lengths = torch.stack([value.flatten(1).square().sum(1) for value in samples.values()]).sum(0).sqrt()
+    factors = (clip / lengths).clamp(max=1.0)
+    for name, value in samples.items():
+        wanted = torch.tensordot(factors, value, dims=1)
+        torch.testing.assert_close(found.total[name], wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
