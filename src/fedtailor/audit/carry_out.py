@@ -29,7 +29,7 @@ def audit(
 
     Args:
         only: names of attacks; empty: all.
-        doing: told what is under way.
+        doing: called with what is under way.
 
     Raises:
         SettingError: if a name is none of AUDITS, or an attack that was named does not fit the run.
@@ -50,6 +50,6 @@ def audit(
             if only:
                 raise
             left_out.append(f"{name}: {reason}")
-    told = finite({"findings": [asdict(found) for found in findings], "left_out": left_out})
-    write_text(folder / AUDIT_FILE, json.dumps(told, indent=2) + "\n")
+    found = finite({"findings": [asdict(found) for found in findings], "left_out": left_out})
+    write_text(folder / AUDIT_FILE, json.dumps(found, indent=2) + "\n")
     return findings, left_out

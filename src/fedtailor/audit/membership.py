@@ -1,4 +1,4 @@
-"""Membership: whether an example was trained on, told from what the model gives its targets.
+"""Membership: whether an example was trained on, judged by what the model gives its targets.
 
 Scores: the mean log-probability of the targets; the same less the backbone's (the ratio of Carlini et al., 2021, arXiv:2012.07805, with the backbone in the place of
 a smaller model); and min-k %++ (Zhang et al., 2024, arXiv:2404.02936): the mean over the lowest 20 % of (log p - mu) / sigma, with mu and sigma of log p over the
@@ -44,7 +44,7 @@ class Scored:
 
 
 def membership(run: Opened) -> Iterator[Finding]:
-    """Yield how well members are told from others by each score, and by the words alone."""
+    """Yield how well each score distinguishes members from others, and by the words alone."""
     task = run.worker.task
     if not isinstance(task, Scores):
         raise SettingError(f"the attack {NAME} is for tasks of texts, whose models give probabilities; leave it out (--only)")

@@ -16,7 +16,7 @@ def audit(
         typer.Option("--only", help="An attack: membership, canaries, words or 'own noise'; may stand several times."),
     ] = None,
 ) -> None:
-    """Attack a finished run with its clients' data: what can be told of examples from the model and from updates, beside what chance gives."""
+    """Attack a finished run with its clients' data: what can be learned of examples from the model and from updates, beside what chance gives."""
     from ..audit import audit as carry_out
     from ..report.run.audit import audit_table
 

@@ -62,11 +62,11 @@ class ReportedBudget:
                 self.spent[row["client"]] = (float(row["epsilon"]), float(row.get("epsilon_next") or row["epsilon"]))
                 self.rounds[row["client"]] = self.rounds.get(row["client"], 0) + 1
         if self._file is not None:
-            told = {
+            reported = {
                 client: {"epsilon": spent, "epsilon_next": following, "rounds": self.rounds.get(client, 0)}
                 for client, (spent, following) in sorted(self.spent.items())
             }
-            write_text(self._file, json.dumps({"clients": told}, indent=2) + "\n")
+            write_text(self._file, json.dumps({"clients": reported}, indent=2) + "\n")
 
     def affords(self) -> bool:
         """Return whether one more round is within the budget of every client that has reported."""

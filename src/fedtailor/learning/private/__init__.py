@@ -1,4 +1,4 @@
-"""DP-SGD: local training in which no example, or no person, can be told from what a client sends."""
+"""DP-SGD: local training after which what a client sends says almost nothing of any one example, or person."""
 
 from .settings import DpSgd, UnitColumn
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class Mixed(Exception):
-    """A layer saw something else than one row for each example, so that examples cannot be told apart in it."""
+    """A layer saw something else than one row for each example, so that it cannot give gradients of single examples."""
 
 
 @dataclass(kw_only=True)
