@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 from foreseen import foresee
 
 from fedtailor.audit.own_noise import check, lower_bound, release_of_step, release_of_sum
@@ -83,8 +84,9 @@ def test_planted_faults_are_seen(fault, monkeypatch):
 
 
 def test_a_bound_by_hand():
-    # 1,000 releases of each, told apart without error: at least log((1 - a - delta) / a) with a = 1 - 0.025^(1/500) = 0.00735
-    apart = lower_bound(np.full(1000, 1.0), np.zeros(1000), delta=0.0)
-    assert apart == pytest.approx(np.log((1 - 0.00735) / 0.00735), rel=1e-2)
-    same = np.arange(1000.0)
-    assert lower_bound(same, same, delta=0.0) == 0.0
+    # standard normal values, shifted by 1: mu 1 less 1.645 sqrt(2 / 1000 + 1 / 4000) is 0.922
+    values = np.sqrt(2) * scipy.special.erfinv(np.linspace(-0.999, 0.999, 1000))
+    values /= values.std(ddof=1)
+    assert lower_bound(values + 1, values, delta=1e-5) == pytest.approx(gaussian_epsilon(1 / 0.922, 1e-5), rel=1e-3)
+    assert lower_bound(values, values, delta=1e-5) == 0.0
+    assert lower_bound(np.full(10, 1.0), np.zeros(10), delta=1e-5) == 300.0

@@ -1,9 +1,9 @@
 """Whether our own noise is as large as the job says: an audit of the mechanism, with the attacker's hands in it.
 
-One release of the job's mechanism with a canary as long as the clip, and one without, many times; a canary is found by its direction. From the errors of the best threshold
-on held-out releases follows a bound: epsilon is at least log((1 - delta - b) / a) with a and b upper ends of the 95 % intervals of false alarms and misses (Kairouz et al.,
-2015, arXiv:1311.0776; Clopper and Pearson, 1934). With enough releases it comes near what is promised, and above that something is wrong.
-The norm of a release without a canary must be that of the noise: a divisor that depends on who came, or noise of another size, shows there.
+One release of the job's mechanism with a canary as long as the clip (or longer, which the clip must see to), and one without, many times; a canary is found by its direction. From the
+distance mu of both in standard deviations, less its error, follows a bound on epsilon: that of Gaussian noise with sensitivity mu (Nasr et al., 2023, arXiv:2302.07956; Balle and Wang, 2018). With enough
+releases it comes near what is promised, and above that something is wrong. The norm of a release without a canary must be that of the noise: a divisor that depends on who came, or noise of another
+size, shows there.
 """
 
 import math
@@ -24,7 +24,8 @@ from .opened import Opened
 
 NAME = "own noise"
 RELEASES, WIDTH = 1_500, 400  # of each kind; values of a release
-CONFIDENCE = 0.95
+CONFIDENCE, QUANTILE = 0.95, 1.645  # one-sided
+LARGEST, MOST_EPSILON = 20.0, 300.0  # distance in standard deviations from which on nothing is hidden, and what is said of it
 
 Floats = NDArray[np.float64]
 Release = Callable[[bool], Floats]  # with the canary or without it -> what is released, over the clip
@@ -112,30 +113,18 @@ def check(name: str, release: Release, noise_multiplier: float, divisor: float, 
 
 
 def lower_bound(with_it: Floats, without: Floats, *, delta: float) -> float:
-    """Return a bound that epsilon exceeds with 95 % confidence; thresholds are chosen on the first half, and judged on the second."""
-    half = len(with_it) // 2
-    best, bound = None, 0.0
-    for threshold in np.quantile(np.concatenate([with_it[:half], without[:half]]), np.linspace(0.01, 0.99, 99)).tolist():
-        found = _epsilon(with_it[:half], without[:half], threshold, delta)
-        if best is None or found > bound:
-            best, bound = threshold, found
-    assert best is not None
-    return _epsilon(with_it[half:], without[half:], best, delta)
+    """Return a bound that epsilon exceeds with 95 % confidence, if the noise is Gaussian: that of the least distance mu in standard deviations.
 
-
-def _epsilon(with_it: Floats, without: Floats, threshold: float, delta: float) -> float:
-    alarms, misses = (
-        _upper(int((without > threshold).sum()), len(without)),
-        _upper(int((with_it <= threshold).sum()), len(with_it)),
-    )
-    return max(0.0, *(math.log((1 - delta - b) / a) for a, b in ((alarms, misses), (misses, alarms)) if 1 - delta - b > 0))
-
-
-def _upper(found: int, count: int) -> float:
-    """Return the upper end of the interval of a share, of Clopper and Pearson, one-sided."""
-    from scipy.stats import beta
-
-    return 1.0 if found >= count else float(beta.ppf(1 - (1 - CONFIDENCE) / 2, found + 1, count - found))
+    The error of mu is sqrt(1 / n + 1 / m + mu^2 / (2 (n + m))).
+    """
+    spread = math.sqrt((float(with_it.var(ddof=1)) + float(without.var(ddof=1))) / 2)
+    apart = abs(float(with_it.mean() - without.mean()))
+    if apart > LARGEST * spread:
+        return MOST_EPSILON
+    mu = apart / spread if spread else 0.0
+    error = math.sqrt(1 / len(with_it) + 1 / len(without) + mu**2 / (2 * (len(with_it) + len(without))))
+    least = mu - QUANTILE * error
+    return gaussian_epsilon(1 / least, delta) if least > 1e-3 else 0.0
 
 
 def _canary() -> torch.Tensor:
