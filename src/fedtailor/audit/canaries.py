@@ -14,13 +14,11 @@ import torch
 
 from ..chance import stream
 from ..errors import SettingError
-from ..learning.client import ClientState
-from ..learning.private.client import PrivateClient
 from ..learning.training import train_locally
 from ..records import Example
 from ..tasks.shard import Shard
 from .finding import Finding
-from .opened import Opened
+from .opened import Opened, privacy_of_copy
 
 NAME = "canaries"
 TIMES = (1, 1, 2, 2, 4, 4)  # how often each canary is put in
@@ -58,7 +56,7 @@ def canaries(run: Opened) -> Iterator[Finding]:
                 round=round,
                 client=state.id,
                 purpose="audit-",
-                private=_private(state, len(shard), rounds),
+                private=privacy_of_copy(state, len(shard), rounds),
             )
         gained = before - _losses(run, ranked)
     for times in sorted(set(TIMES)):
@@ -82,16 +80,6 @@ def _candidates(own: list[Example], draw: np.random.Generator) -> list[Example]:
         text = " ".join(draw.choice(vocabulary, WORDS).tolist())
         found.append(replace(own[0], id=f"canary-{number}", fields={**own[0].fields, "target": text}))
     return found
-
-
-def _private(state: ClientState, rows: int, rounds: int) -> PrivateClient | None:
-    """Return the client's DP-SGD over the copy: as many steps, as much noise, rows that are units of their own; nothing is written down."""
-    if state.private is None:
-        return None
-    known = state.private.schedule
-    settings = replace(known.settings, noise_multiplier=known.noise_multiplier, epsilon=None)
-    schedule = replace(known, settings=settings, units=rows, rounds=rounds)
-    return PrivateClient(id=state.id, schedule=schedule, units=[[row] for row in range(rows)], file=None)
 
 
 @torch.inference_mode()

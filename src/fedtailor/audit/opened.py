@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..assembly import Parts, assemble
 from ..errors import DataError
 from ..job import Job
+from ..learning.client import ClientState
+from ..learning.private.client import PrivateClient
 from ..learning.worker import Worker
 from ..run_files import how_to_resume
 from ..running.resume import job_of_run, recorded_clock
@@ -64,3 +66,13 @@ def open_for_audit(folder: Path) -> Opened:
     start = clone(parts.worker.tensors())
     parts.worker.tuning.restore(parts.worker.model, result)
     return Opened(folder=folder, job=job, parts=parts, start=start, end=clone(parts.worker.tensors()))
+
+
+def privacy_of_copy(state: ClientState, rows: int, rounds: int) -> PrivateClient | None:
+    """Return the client's DP-SGD over the copy: as many steps, as much noise, rows that are units of their own; nothing is written down."""
+    if state.private is None:
+        return None
+    known = state.private.schedule
+    settings = replace(known.settings, noise_multiplier=known.noise_multiplier, epsilon=None)
+    schedule = replace(known, settings=settings, units=rows, rounds=rounds)
+    return PrivateClient(id=state.id, schedule=schedule, units=[[row] for row in range(rows)], file=None)

@@ -8,6 +8,7 @@ size, shows there.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from ..interfaces import Plan
 from ..learning.private.client import PrivateClient
 from ..learning.private.settings import Schedule
 from ..privacy.accountant import gaussian_epsilon
-from ..protection.dp import Dp
 from ..records import Update
 from .finding import Finding
 from .opened import Opened
@@ -39,9 +39,10 @@ def own_noise(run: Opened) -> Iterator[Finding]:
 
 def mechanisms(run: Opened) -> Iterator[tuple[str, Release, float, float]]:
     """Yield the job's mechanisms: a name, one release of it, its noise multiplier, and its divisor."""
-    for part in run.job.protection:
-        if isinstance(part, Dp) and part.noise == "server" and part.clip != "adaptive" and run.parts.plan is not None:
-            plan = run.parts.plan
+    parts: Sequence[Any] = run.job.protection
+    for part in parts:
+        plan = run.parts.plan
+        if getattr(part, "kind", "") == "dp" and part.noise == "server" and part.clip != "adaptive" and plan is not None:
             yield "protection: dp", release_of_sum(part, plan), part.multiplier(plan), plan.expected
     clients: Sequence[PrivateClient] = [state.private for state in run.parts.states.values() if state.private is not None]
     if clients:
@@ -50,8 +51,8 @@ def mechanisms(run: Opened) -> Iterator[tuple[str, Release, float, float]]:
         yield f"dp-sgd of {worst.id}", release_of_step(schedule), schedule.noise_multiplier, schedule.divisor
 
 
-def release_of_sum(part: Dp, plan: Plan) -> Release:
-    """Return a release of a round's sum of clients, of whom all but one send nothing."""
+def release_of_sum(part: Any, plan: Plan) -> Release:
+    """Return a release of a round's sum of clients under `dp`, of whom all but one send nothing."""
     from ..aggregation import FedAvg
 
     rule = part.on_sum(FedAvg(), plan)

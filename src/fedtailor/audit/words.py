@@ -20,7 +20,7 @@ from ..learning.local import LocalTraining
 from ..learning.training import train_locally
 from ..tasks.shard import TokenShard
 from .finding import Finding
-from .opened import Opened
+from .opened import Opened, privacy_of_copy
 
 NAME = "words"
 ROWS = 4  # examples of a client whose words are looked for
@@ -140,5 +140,12 @@ def _update(run: Opened, state: ClientState, local: LocalTraining, weight: str) 
             if "lora_B" in name and not param.any():  # after the first step of a run it is zero no more
                 param.data.normal_(std=1e-3, generator=torch.Generator().manual_seed(0))
         before = run.worker.params[weight].detach().clone()
-        train_locally(run.worker, state.train, local, round=1, client=state.id, private=state.private if local.privacy else None)
+        train_locally(
+            run.worker,
+            state.train,
+            local,
+            round=1,
+            client=state.id,
+            private=privacy_of_copy(state, len(state.train), 1) if local.privacy else None,
+        )
         return (run.worker.params[weight].detach() - before).float().cpu()

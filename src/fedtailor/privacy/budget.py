@@ -1,6 +1,7 @@
 """What a run has spent of its privacy budget: events on disk, written before anything is sent."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from ..storage import write_text, writing
 from .accountant import Release, epsilon_of
 
 FILE = "privacy.json"  # in the run folder
+RARE = 3.1  # standard deviations above the mean, which one in a thousand exceeds
 
 
 class RunBudget(Protocol):
@@ -162,11 +164,15 @@ class Budget:
     def _times(self, ahead: int = 0) -> int:
         """Return how often whoever took part most often did, or how often one does on average in so many rounds ahead.
 
-        Of one client's own steps: how often they drew one of its units, on average.
+        Of one client's own steps: how often they drew one of its units, at most but for one unit in a thousand.
         """
         planned = [self.next] * ahead or self.releases
-        if ahead or self.own:
-            return round(sum(each.rate * each.count for each in planned)) or int(bool(planned))
+        mean = sum(each.rate * each.count for each in planned)
+        if self.own:
+            spread = math.sqrt(sum(each.rate * (1 - each.rate) * each.count for each in planned))
+            return min(math.ceil(mean + RARE * spread), sum(each.count for each in planned))
+        if ahead:
+            return round(mean) or 1
         return max(self.taken.values(), default=0)
 
     def _write(self, file: Path) -> None:

@@ -21,7 +21,7 @@ PUBLIC = (
     "(epsilon {epsilon}, delta {delta}) for adding or removing UNIT of one client, against whoever sees all updates that the client sends, the server "
     "included, but not which steps drew them; how many units a client has counts as known, and metrics of its validation and test parts are not covered"
 )
-KNOWING = "against someone who also knows which steps drew them, epsilon is {epsilon} for what {rounds} steps drew, as many as on average"
+KNOWING = "against someone who also knows which steps drew them, epsilon is {epsilon} for what {rounds} steps drew: hardly one unit in a thousand is drawn more often"
 
 
 class BudgetSpent(ClientError):
