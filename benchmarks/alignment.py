@@ -4,7 +4,7 @@ Usage: alignment.py JOB --data DATA --out FOLDER [--rows 500] [--seeds 0 1 2] [-
 Banking77's training rows are kept apart as a pool of public rows, the same for all seeds; clients have theirs from the other half. Public sets of
 --rows rows each: from the pool as it is; of 38 and of 8 of the 77 intents alone; and as it is with 25, 50, 75 and 100 % of the rows replaced by
 texts of another kind (descriptions of restaurants), without labels. The set with 50 % is also run with refine: label-statistics. The same
-command goes on with what is missing. Writes OUT/cells.csv (a row a run), OUT/alignment.csv (a row a setting), and prints this and the rank
+command continues with what is missing. Writes OUT/cells.csv (a row a run), OUT/alignment.csv (a row a setting), and prints this and the rank
 correlations of accuracy with the reported fit over all settings that are not refined.
 """
 
@@ -20,7 +20,7 @@ from fedtailor.studies.sweep import run_sweep
 INTENTS = (38, 8)
 REPLACED = (25, 50, 75, 100)  # % of the rows
 REFINED = "other-50"
-FITS = {"public_fit": "told apart (AUC)", "labels_unlike": "labels unlike (JSD, bits)"}
+FITS = {"public_fit": "distinguished (AUC)", "labels_unlike": "labels unlike (JSD, bits)"}
 FIGURES = ["accuracy", "accuracy_aligned_public", *FITS]
 
 

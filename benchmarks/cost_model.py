@@ -1,7 +1,7 @@
 """Bytes that the cost model prints before a run, against those that the run's ledger counts.
 
 Usage: cost_model.py --data DATA [--only TEXT ...]. DATA holds banking77/ and e2e/. Every row of the table is a small real job (3 clients, 2 rounds;
-MiniLM on Banking77, SmolLM2 on E2E): what `fedtailor check` foretells for training, all clients and rounds together, beside the run's summary. Writes
+MiniLM on Banking77, SmolLM2 on E2E): what `fedtailor check` estimates for training, all clients and rounds together, beside the run's summary. Writes
 benchmarks/out/cost_model.csv. About 3 minutes on one quiet core.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 from timing import OUT
 
 from fedtailor import Job
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.running import carry_out
 
 LOCAL = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
@@ -95,16 +95,16 @@ def main() -> None:
 
 
 def compared(job: Job) -> dict[str, float]:
-    """Return the bytes of training that are foretold and those that the run's ledger has, and by how many % the former are off."""
+    """Return the bytes of training that are estimated and those that the run's ledger has, and by how many % the former are off."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         parts = assemble(job, clients_folder=path / "clients", warn=lambda text: None)
-        costs = foretell(parts).values()
+        costs = estimate(parts).values()
         measured = carry_out(parts, path).summary["traffic"]["by_kind"]["train"]
     found: dict[str, float] = {}
     for way in ("up", "down"):
         told, real = job.stop.rounds * sum(getattr(cost, f"{way}_bytes") for cost in costs), measured[f"{way}_bytes"]
-        found |= {f"{way} foretold": told, f"{way} measured": real, f"{way} %": round(100 * (told / real - 1), 2)}
+        found |= {f"{way} estimated": told, f"{way} measured": real, f"{way} %": round(100 * (told / real - 1), 2)}
     return found
 
 

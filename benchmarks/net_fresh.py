@@ -78,7 +78,7 @@ class Typed:
         self._note(words)
 
     def leave(self, *words: str) -> None:
-        """Type a command that goes on."""
+        """Type a command that continues."""
         with (self.folder / "left.out").open("ab") as log:
             self._left.append(
                 subprocess.Popen(self._command(words), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -86,7 +86,7 @@ class Typed:
         self._note(words)
 
     def stop(self) -> None:
-        """End what goes on, sites first."""
+        """End what continues, sites first."""
         for command in reversed(self._left):
             command.terminate()
             command.wait()

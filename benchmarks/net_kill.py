@@ -1,8 +1,8 @@
 """Kill -9 of each kind of process of a network at random moments: does the run end well, how soon is it noticed, what is lost?
 
 A server and two sites run by the commands that people type, with mutual TLS on loopback. A job of 6 rounds on a tiny model (averaging with
-personal weights, or another protocol) is handed in again and again; at a moment drawn over the whole of it (also while it is handed in and
-opened), something is killed: a site's training child, its job process, the whole site (started anew 5 s later, as a machine would),
+personal weights, or another protocol) is submitted again and again; at a moment drawn over the whole of it (also while it is submitted and
+opened), something is killed: a site's training child, its job process, the whole site (started again 5 s later, as a machine would),
 the server's job process, or the server's main process. A run ended well if its adapter has the bits of an undisturbed run; if a client's update is missing
 from a round, those of a local run in which that client fails in that round. Anything else is told, and the exit code is 1.
 
@@ -76,7 +76,7 @@ def kill_all(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         usual = args.usual or undisturbed(net, job, folder / "undisturbed", wanted)
         for number, kind in enumerate(kind for _ in range(args.times) for kind in args.kinds):
             row: dict[str, Any] = {}
-            while row.get("result") in {None, OVER}:  # a moment after the end: drawn anew, over a run as short as that one
+            while row.get("result") in {None, OVER}:  # a moment after the end: drawn again, over a run as short as that one
                 kill = Kill(net, kind, site=draw.choice(SITES), moment_s=draw.uniform(0.0, 1.0) * usual)
                 out = folder / f"killed-{number}-{kill.moment_s:.1f}"
                 row = {"kind": kind, "of_s": round(usual, 1), **kill.during(job, out, wanted)}
@@ -105,7 +105,7 @@ class Kill:
     net: Net
     kind: str
     site: ClientId
-    moment_s: float  # after the job is handed in; a process that is not there yet is waited for
+    moment_s: float  # after the job is submitted; a process that is not there yet is waited for
     events: list[tuple[float, str, Mapping[str, Any]]] = field(default_factory=list)
     at: float | None = None  # when it was killed
     over: threading.Event = field(default_factory=threading.Event)
@@ -155,7 +155,7 @@ class Kill:
         told = next((moment for moment, kind, _ in self.events if moment > self.at and kind in signs), None)
         return {
             "killed_s": round(self.at - began, 1),
-            "after": next((kind for kind in reversed(before) if kind != "evaluating"), "handed in"),
+            "after": next((kind for kind in reversed(before) if kind != "evaluating"), "submitted"),
             "rounds_before": before.count("round"),
             "noticed_s": None if told is None else round(told - self.at, 1),
         }

@@ -46,7 +46,7 @@ LINKS = {"lan": Link(0.0, 1000.0, 40), "50ms": Link(50.0, 20.0, 12), "200ms": Li
 
 
 def main() -> None:
-    """Measure each cell, and write it beside what is foretold."""
+    """Measure each cell, and write it beside what is estimated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
@@ -71,8 +71,8 @@ def on_link(name: str, args: argparse.Namespace, place: Path) -> list[dict[str, 
             for pipelined in (False, True):
                 job = split_job(args, place, batch, link, pipelined=pipelined)
                 out = place / f"{name}-{batch}-{pipelined}"
-                row = {"link": name, "batch": batch, "pipelined": pipelined, **measured(job, net, out), **foretold(job, link)}
-                rows.append(row | {"measured / foretold": row["seconds"] / row["foretold_s"]})
+                row = {"link": name, "batch": batch, "pipelined": pipelined, **measured(job, net, out), **estimated(job, link)}
+                rows.append(row | {"measured / estimated": row["seconds"] / row["estimated_s"]})
                 print(rows[-1], flush=True)
     return rows
 
@@ -90,7 +90,7 @@ def measured(job: Job, net: Net, out: Path) -> dict[str, Any]:
     }
 
 
-def foretold(job: Job, link: Link) -> dict[str, Any]:
+def estimated(job: Job, link: Link) -> dict[str, Any]:
     """Return what the cost model says of a round."""
     parts = assemble(job, warn=lambda text: None)
     (info,), (state,) = parts.sampler.clients, parts.states.values()
@@ -103,7 +103,7 @@ def foretold(job: Job, link: Link) -> dict[str, Any]:
         latency_s=link.round_trip_ms / 1000 + EXCHANGE_S,
     )
     cost: Any = cut_costs(parts.protocol.terms, work, means)[CUT]
-    return {"foretold_s": cost.seconds, "model_up": cost.up_bytes, "model_down": cost.down_bytes}
+    return {"estimated_s": cost.seconds, "model_up": cost.up_bytes, "model_down": cost.down_bytes}
 
 
 def split_job(args: argparse.Namespace, folder: Path, batch: int, link: Link, *, pipelined: bool) -> Job:

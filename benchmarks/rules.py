@@ -3,7 +3,7 @@
 Usage: rules.py JOB --data FOLDER --out FOLDER [--rules NAME ...] [--rates 1e-2 3e-2] [--sgd-rates 0.3 1] [--seeds 0 1 2]. FOLDER
 holds train, test and, if there is one, validation.parquet; where there is none, 500 training examples are set aside, and no run trains
 on them. A rate is tried in one run of half the job's rounds, with a seed that the table does not use; where the largest or the least
-is the best, one about three times beyond is tried too, and so on. The same command goes on with what is
+is the best, one about three times beyond is tried too, and so on. The same command continues with what is
 missing. Writes OUT/rules.csv (a row a rule) and
 OUT/cells.csv, and prints the table.
 """

@@ -1,11 +1,11 @@
 """The ledger of split learning beside its cost model, over batch, tokens and cut: bytes and seconds.
 
 Usage: split_ledger.py --data DATA --out FOLDER [--models minilm-l6 smollm2-135m] [--widths 32 128]. DATA holds banking77/ and e2e/. One client and one server, LoRA, float32 on the
-wire, both forms of labels. MiniLM: batches of 1, 8 and 32 texts of exactly 32 or 128 tokens (Banking77's questions, joined and cut off there), every cut; SmolLM2:
+wire, both forms of labels. MiniLM: batches of 1, 8 and 32 texts of exactly 32 or 128 tokens (Banking77's questions, joined and truncated there), every cut; SmolLM2:
 batches of 8 blocks of text from E2E, three cuts. Every cell is a run of two rounds, of 4 steps each where a batch has at most 256 tokens, else of 1; or of one
-round, where it has more than 1,024. Seconds are of the last round. Beside them stands what `fedtailor cut` foretells, at the speed that it measures on the same batches.
+round, where it has more than 1,024. Seconds are of the last round. Beside them stands what `fedtailor cut` estimates, at the speed that it measures on the same batches.
 
-Seconds are of this process's processor time on one thread, so that other work on the machine hardly shows. The same command goes on with what is
+Seconds are of this process's processor time on one thread, so that other work on the machine hardly shows. The same command continues with what is
 missing. Writes OUT/split_ledger.csv (a row a cell) and prints it in short. About 10 minutes on one core.
 """
 
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 class Bench:
-    """The texts of a shape, and what steps on them are foretold to cost."""
+    """The texts of a shape, and what steps on them are estimated to cost."""
 
     def __init__(self, shape: Shape, data: Path) -> None:
         """Read the texts, and measure the speed of this machine on them."""
@@ -101,7 +101,7 @@ class Bench:
         return isinstance(self._costs[labels].get(cut), CutCost)
 
     def measured(self, labels: str, cut: int) -> dict[str, float]:
-        """Run the job of one cell, and return what its ledger has beside what was foretold."""
+        """Run the job of one cell, and return what its ledger has beside what was estimated."""
         shape, cost = self._shape, self._costs[labels][cut]
         with tempfile.TemporaryDirectory() as folder:
             made = run(job_of(shape, labels, cut, self._data), data=self._rows, out=Path(folder) / "run")
@@ -111,13 +111,13 @@ class Bench:
         return {
             "steps": shape.steps,
             "up_bytes": float(clients["up_bytes"].mean()),
-            "up_foretold": cost.up_bytes,
+            "up_estimated": cost.up_bytes,
             "down_bytes": float(clients["down_bytes"].mean()),
-            "down_foretold": cost.down_bytes,
+            "down_estimated": cost.down_bytes,
             "client_seconds": clients["seconds"].iloc[-1] / shape.steps,
-            "client_seconds_foretold": cost.client_seconds / shape.steps,
+            "client_seconds_estimated": cost.client_seconds / shape.steps,
             "server_seconds": rounds["server_seconds"].iloc[-1] / shape.steps,
-            "server_seconds_foretold": cost.server_seconds / shape.steps,
+            "server_seconds_estimated": cost.server_seconds / shape.steps,
             "codec_seconds": clients["exchange_seconds"].iloc[-1] / shape.steps,
         }
 
@@ -167,7 +167,7 @@ def texts_of(shape: Shape, data: Path) -> list[dict[str, Any]]:
     if shape.model == "minilm-l6":
         questions = pd.read_parquet(data / "banking77" / "train.parquet").sample(frac=1.0, random_state=0)
         labels, texts = questions["label"].tolist(), questions["text"].tolist()
-        each = shape.tokens // 4  # questions have more than 4 tokens: enough to be cut off
+        each = shape.tokens // 4  # questions have more than 4 tokens: enough to be truncated
         return [{"text": " ".join(texts[n * each : (n + 1) * each]), "label": labels[n * each]} for n in range(shape.texts)]
     wanted = shape.texts * (shape.tokens - 1) + 1  # a block begins with the last token of the one before
     return [{"text": filling(pd.read_parquet(data / "e2e" / "train.parquet")["target"], wanted, tokens_in(shape, data))}]
@@ -206,17 +206,17 @@ def in_short(found: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each shape and form of labels: bytes a round over all cuts, and processor milliseconds a step at each cut."""
     found = found.sort_values(["model", "tokens", "batch", "labels", "cut"]).assign(
         off=100
-        * pd.concat([(found[f"{w}_foretold"] / found[f"{w}_bytes"] - 1).abs() for w in ("up", "down")], axis=1).max(axis=1),
+        * pd.concat([(found[f"{w}_estimated"] / found[f"{w}_bytes"] - 1).abs() for w in ("up", "down")], axis=1).max(axis=1),
         ratio=(found["client_seconds"] + found["server_seconds"])
-        / (found["client_seconds_foretold"] + found["server_seconds_foretold"]),
+        / (found["client_seconds_estimated"] + found["server_seconds_estimated"]),
     )
     groups = found.groupby(["model", "tokens", "batch", "labels"], sort=False)
-    table = groups[["up_bytes", "up_foretold", "down_bytes", "down_foretold"]].mean().round().astype(int)
+    table = groups[["up_bytes", "up_estimated", "down_bytes", "down_estimated"]].mean().round().astype(int)
     return table.assign(
         off_most=groups["off"].max().round(3),
         **{
             name: groups[name].apply(lambda each: " ".join(f"{1000 * value:.0f}" for value in each))
-            for name in ("client_seconds", "client_seconds_foretold", "server_seconds", "server_seconds_foretold")
+            for name in ("client_seconds", "client_seconds_estimated", "server_seconds", "server_seconds_estimated")
         },
         ratio_median=groups["ratio"].median().round(2),
     )

@@ -6,7 +6,7 @@ from fedtailor.privacy import noise
 
 
 class Foreseen:
-    """Gives the same bytes in the same order each time it is made anew."""
+    """Gives the same bytes in the same order each time it is made again."""
 
     def __init__(self, seed=0):
         self.seed, self.count = seed, 0

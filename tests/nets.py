@@ -90,11 +90,11 @@ def net_job(net, protocol, **sections):
 
 def at_server(job, line, folder, run="run", **settings):
     """Carry the job out as the server does; return how it ended, the run folder and the events."""
-    return handed_in({**settings_of(job), "run": run, **settings}, line, folder)
+    return submitted({**settings_of(job), "run": run, **settings}, line, folder)
 
 
-def handed_in(settings, line, folder):
-    """Do at a server in `folder` what was handed in."""
+def submitted(settings, line, folder):
+    """Do at a server in `folder` what was submitted."""
     places = Places(kit=folder / "server", job=folder / "server" / "job", settings=folder / "server" / "settings")
     for place in (places.job, places.settings):
         place.mkdir(parents=True, exist_ok=True)

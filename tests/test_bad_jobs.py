@@ -19,7 +19,7 @@ from jobs import tiny_rows
 
 from fedtailor.aggregation import AGGREGATIONS
 from fedtailor.aggregation.logits import LOGIT_AGGREGATIONS
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.data import PARTITIONS
 from fedtailor.errors import JobError
 from fedtailor.interfaces import traits_of
@@ -202,7 +202,7 @@ def fault(settings: dict[str, Any], path: Path, value: Any, base: Any) -> str | 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with at_most(MOST_SECONDS):
-            foretell(assemble(Job.from_dict(changed(settings, path, value), base=base)))
+            estimate(assemble(Job.from_dict(changed(settings, path, value), base=base)))
     except JobError as error:
         said = str(error)
         if said.strip().count("\n") > str(value).count("\n"):

@@ -11,7 +11,8 @@ import torch
 import yaml
 from safetensors import SafetensorError
 
-from fedtailor.causes import RULES, UNKNOWN, cause_of, detail_of
+from fedtailor.causes import UNKNOWN, cause_of, detail_of
+from fedtailor.known_causes import RULES
 from fedtailor.storage import StorageError, writing
 
 

@@ -37,7 +37,7 @@ metrics
 records, pictures, tracking
 yaml_text
 text_files, storage, user_cache
-tensors, chance, clock, causes, diverged
+tensors, chance, clock, causes known_causes, diverged
 pairs
 errors, limits, printable, units, old_names
 """
@@ -396,3 +396,33 @@ def test_nobody_asks_for_a_technique_by_its_class_outside_its_family():
         if not any(".".join(module_of(file)).startswith(f"fedtailor.{home}") for home in HOME[name])
     ]
     assert found == []
+
+
+MOST_LINES, MOST_OF_A_FUNCTION = 250, 50  # of a file; of a function, its docstring apart
+LONGER = {  # that may be as long as they are, and no longer
+    "assembly/pipeline.py:assemble": 67,
+    "cli/site.py:join": 60,  # options of the command line
+    "learning/training.py:train_locally": 63,
+    "learning/training.py": 258,
+    "protocols/distillation/client.py:_learn": 55,
+    "retrieval/server.py": 255,
+}
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    documented = ast.get_docstring(function) is not None
+    return (function.end_lineno or 0) - function.lineno + 1 - ((first.end_lineno or 0) - first.lineno + 1 if documented else 0)
+
+
+def test_no_file_and_no_function_is_too_long():
+    wrong = []
+    for file in FILES:
+        name = file.relative_to(ROOT).as_posix()
+        count = len(file.read_text(encoding="utf-8").splitlines())
+        wrong += [f"{name} has {count} lines: split it along a seam"] if count > LONGER.get(name, MOST_LINES) else []
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                most = LONGER.get(f"{name}:{node.name}", MOST_OF_A_FUNCTION)
+                wrong += [f"{name}:{node.lineno} {node.name} has {lines_of(node)} lines"] if lines_of(node) > most else []
+    assert wrong == []

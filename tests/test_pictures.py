@@ -78,8 +78,8 @@ def bomb():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (coded(RGB)[:50], "cut off or damaged"),
-        (coded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), "JPEG")[:900], "cut off or damaged"),
+        (coded(RGB)[:50], "incomplete or damaged"),
+        (coded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), "JPEG")[:900], "incomplete or damaged"),
         (b"", "no bytes"),
         (b"no picture at all", "no picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no picture"),

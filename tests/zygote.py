@@ -1,4 +1,4 @@
-"""Processes of sites' models that need not import anew: a process that has imported all of it, and forks.
+"""Processes of sites' models that need not import again: a process that has imported all of it, and forks.
 
 Starting `python -m fedtailor.network.site.model_process` costs some five seconds of imports, and the tests start it some fifty times. What
 runs in a fork is the same; a test of a model that dies while it is loaded, and those on a real network, start the command itself.

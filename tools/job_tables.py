@@ -1,4 +1,4 @@
-"""Write the tables of settings in docs/job.md anew from the schema of a job, so that the page cannot age.
+"""Write the tables of settings in docs/job.md again from the schema of a job, so that the page cannot age.
 
 A pair of lines `<!-- settings: Lora -->` and `<!-- end -->` holds the table of one dataclass of settings; Job is the top level.
 """
@@ -90,7 +90,7 @@ def _plain(value: object) -> str:
 
 
 def main() -> None:
-    """Write the page anew; with --check, fail if that would change it."""
+    """Write the page again; with --check, fail if that would change it."""
     text = PAGE.read_text(encoding="utf-8")
     fresh = fill(text)
     if "--check" in sys.argv:

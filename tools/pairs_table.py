@@ -1,4 +1,4 @@
-"""Write docs/pairs.md anew from what techniques say that they give and need, so that the page cannot age."""
+"""Write docs/pairs.md again from what techniques say that they give and need, so that the page cannot age."""
 
 import sys
 from collections.abc import Iterator, Mapping

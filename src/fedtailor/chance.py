@@ -23,7 +23,7 @@ def stream(seed: int, purpose: str, round: int = 0, client: str = "") -> np.rand
 
 
 def seed_torch(seed: int, device: "torch.device") -> None:
-    """Begin torch's streams anew, that of the CPU and that of `device`, with the same draws as after `torch.manual_seed`.
+    """Begin torch's streams again, that of the CPU and that of `device`, with the same draws as after `torch.manual_seed`.
 
     Without a GPU `torch.manual_seed` keeps a printed stack of its callers for each kind of accelerator, in case one comes into use:
     milliseconds a call, too many for something that is done before each block of a model.

@@ -6,7 +6,7 @@ class FedtailorError(Exception):
 
 
 class JobError(FedtailorError):
-    """The user must mend the job, the data or the environment; commands exit with 2, before any work."""
+    """The user must fix the job, the data or the environment; commands exit with 2, before any work."""
 
 
 class SettingError(JobError):
@@ -46,7 +46,7 @@ class ShapeMismatch(ClientError):
 
 
 class RunError(FedtailorError):
-    """The run cannot go on; its state is saved."""
+    """The run cannot continue; its state is saved."""
 
 
 class EmptyRound(RunError):

@@ -1,4 +1,4 @@
-"""What a run costs: peak memory as the system tells it, floating-point operations and bytes by formula."""
+"""What a run costs: peak memory as the system reports it, floating-point operations and bytes by formula."""
 
 import resource
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ def forward_flops(tokens: int, sizes: Sizes) -> float:
 
 
 def client_memory(sizes: Sizes, *, moments: int) -> int:
-    """Return the bytes of weights, gradients and optimizer moments at a client, activations left out; foretold."""
+    """Return the bytes of weights, gradients and optimizer moments at a client, activations left out; estimated."""
     return sizes.backbone_bytes + sizes.trained * 4 * (2 + moments)
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that could still be taken: of the GPU, or of the machine as its system tells it."""
+    """Return the bytes that could still be taken: of the GPU, or of the machine as its system reports it."""
     return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
 
 
@@ -53,7 +53,7 @@ class PeakMemory:
     """Peak memory of this process since `reset`, in bytes.
 
     On Linux the kernel's high-water mark is reset, so that each client has a peak of its own; elsewhere the peak since
-    the process started is all that the system tells, and `per_client` is False. On a GPU it is the allocator's peak.
+    the process started is all that the system reports, and `per_client` is False. On a GPU it is the allocator's peak.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -61,7 +61,7 @@ class PeakMemory:
         self.per_client = self._cuda or self.reset()
 
     def reset(self) -> bool:
-        """Start anew; return whether the system can."""
+        """Start again; return whether the system can."""
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
             return True

@@ -144,7 +144,7 @@ def _decode(content: bytes) -> tuple[Any, str]:
     except library.DecompressionBombError:
         raise NotAPicture(f"holds a picture of more than {MOST_PIXELS:,} pixels") from None
     except BAD_PICTURE:  # whatever a parser makes of damaged bytes
-        raise NotAPicture("holds a picture that is cut off or damaged") from None
+        raise NotAPicture("holds a picture that is incomplete or damaged") from None
 
 
 def _in_colour(image: Any, frames: int) -> tuple[Any, str]:
@@ -152,7 +152,7 @@ def _in_colour(image: Any, frames: int) -> tuple[Any, str]:
     note = "have several frames, of which the first is read" if frames > 1 else ""
     if image.mode == "RGB":
         return image, note
-    if image.mode.startswith(("I;16", "I")):  # 16 bits of grey: Pillow's own conversion would cut off all above 255
+    if image.mode.startswith(("I;16", "I")):  # 16 bits of grey: Pillow's own conversion would drop all above 255
         deep = np.asarray(image).astype(np.int64)
         grey = _pillow().fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8))
         return grey.convert("RGB"), note or "are grey of 16 bits, and were read with 8"
@@ -169,7 +169,7 @@ def _from_pillow(image: Any) -> Picture:
         image.load()
         plain, note = _in_colour(image, getattr(image, "n_frames", 1))
     except BAD_PICTURE:
-        raise NotAPicture("holds a picture that is cut off or damaged") from None
+        raise NotAPicture("holds a picture that is incomplete or damaged") from None
     return _picture(plain, _png(plain), note)
 
 

@@ -106,7 +106,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerState:
-    """All that a server must keep to go on after a stop: values only."""
+    """All that a server must keep to resume after a stop: values only."""
 
     version: int  # rounds behind it
     shared: "Tensors"
@@ -126,7 +126,7 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one client spends in one round, foretold."""
+    """What one client spends in one round, estimated."""
 
     up_bytes: int
     down_bytes: int

@@ -96,7 +96,7 @@ def test_label_counts_weigh_class_by_class():
     # class 0: 3/4 * 0.8 + 1/4 * 0.4 = 0.7; class 1, which nobody has: (0.1 + 0.2) / 2 = 0.15; class 2: 0 * 0.1 + 1 * 0.4 = 0.4
     found = combined(LabelCounts(), answer([[0.8, 0.1, 0.1]], counts=[3, 0, 0]), answer([[0.4, 0.2, 0.4]], counts=[1, 0, 5]))
     close(found, [[0.7 / 1.25, 0.15 / 1.25, 0.4 / 1.25]])
-    with pytest.raises(ShapeMismatch, match="1 of 2 clients told no label counts"):
+    with pytest.raises(ShapeMismatch, match="1 of 2 clients reported no label counts"):
         combined(LabelCounts(), answer([[0.5, 0.5]], counts=[1, 1]), answer([[0.5, 0.5]]))
 
 

@@ -37,6 +37,6 @@ def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job)
     last, other = re.search(r"after the last round ([\d.]+) (\w+) down to 3 clients, and figures up", told).groups()
     assert other == unit
     assert float(last) == pytest.approx(float(down), rel=0.01)  # beside the weights they tell something else
-    assert "what clients train for themselves is not foretold" in told
+    assert "what clients train for themselves is not estimated" in told
     alone = " ".join(fedtailor("check", job, "personalization=finetune", "evaluation.local_only=true")[1].split())
-    assert "what clients train for themselves, and alone, is not foretold" in alone
+    assert "what clients train for themselves, and alone, is not estimated" in alone

@@ -76,7 +76,7 @@ def test_complaints_are_plain_lines_and_all_there_is():
     assert watcher.folder == "runs/x"
 
 
-def test_time_foretold_is_steps_that_are_left_times_seconds(monkeypatch):
+def test_time_estimated_is_steps_that_are_left_times_seconds(monkeypatch):
     clock = iter([10.0, 13.0])
     monkeypatch.setattr("fedtailor.cli.progress.time.monotonic", lambda: next(clock, 13.0))
     text = io.StringIO()

@@ -72,7 +72,7 @@ def test_damaged_files_are_named_or_left_out(tmp_path, rows):
     (place / "red" / "zero.png").write_bytes(b"")
     (place / "red" / "text.jpg").write_text("see the other folder")
     with pytest.raises(
-        DataError, match=r"3 of 15 rows cannot be used.*cut off or damaged.*red/cut\.png.*no picture.*red/text\.jpg.*no bytes"
+        DataError, match=r"3 of 15 rows cannot be used.*incomplete or damaged.*red/cut\.png.*no picture.*red/text\.jpg.*no bytes"
     ):
         divided("pictures", tmp_path)
     assert sum(divided("pictures", tmp_path, missing="drop").dropped.values()) == 3

@@ -1,5 +1,8 @@
 """Diagnoses of runs that were carried out: what they measure is there under the names that signatures ask for."""
 
+import pytest
+from distilling import class_data, class_job
+
 from fedtailor.diagnoses import diagnose
 from fedtailor.report import read_run
 from fedtailor.running import run
@@ -21,3 +24,37 @@ def test_a_learning_rate_far_too_large_is_found(make_job, rows, tmp_path):
     job = make_job(stop__rounds=4, tuning="full", protocol__local__learning_rate=1.0)
     found = diagnose([read_run(run(job, data=rows, out=tmp_path / "r").folder)])
     assert "stalls-early" in [finding.signature for finding in found.findings]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol": {"kind": "split", "cut": 1, "wire": {"kind": "int8"}, "local": {"learning_rate": 0.02, "batch_size": 4}}},
+        {"personalization": {"kind": "finetune", "epochs": 1, "keep": "best"}, "stop__rounds": 2},
+        {"clients__fraction": 0.5},
+    ],
+    ids=["split", "personal", "half of the clients"],
+)
+def test_other_healthy_runs_show_nothing(changes, make_job, rows, tmp_path):
+    found = read_run(run(make_job(**changes), data=rows, out=tmp_path / "r").folder)
+    assert [(finding.signature, finding.evidence) for finding in diagnose([found]).findings] == []
+    if "protocol" in changes:
+        assert all(0 < error < 0.1 for error in found.columns("clients", "wire_error")[0])
+
+
+@pytest.mark.slow
+def test_a_distillation_on_alike_public_rows_shows_nothing(tiny_bert_folder, tmp_path):
+    job = class_job(tiny_bert_folder, stop__rounds=3)
+    diagnosis = diagnose([read_run(run(job, data=class_data(), out=tmp_path / "r").folder)])
+    assert [(finding.signature, finding.evidence) for finding in diagnosis.findings] == []
+    assert {"public-set", "large-logits"} <= set(diagnosis.silent)
+
+
+@pytest.mark.slow
+def test_a_code_that_loses_nearly_all_is_found(make_job, rows, tmp_path):
+    wire = {"kind": "top-channels", "share": 0.07}
+    local = {"learning_rate": 0.3, "batch_size": 4}
+    job = make_job(protocol={"kind": "split", "cut": 1, "wire": wire, "feedback": False, "local": local}, stop__rounds=6)
+    diagnosis = diagnose([read_run(run(job, data=rows, out=tmp_path / "r").folder)])
+    assert "quantized-activations" in [finding.signature for finding in diagnosis.findings]

@@ -13,7 +13,7 @@ from nvflare.fuel.f3.drivers import tcp_driver
 from nvflare.fuel.f3.drivers.connector_info import ConnectorInfo, Mode
 from nvflare.fuel.f3.drivers.net_utils import parse_url
 
-from fedtailor.federation.nvflare import listener
+from fedtailor.federation.nvflare import guests, listener
 from fedtailor.network.command.world import free_port
 from fedtailor.network.kit.kits import make_kits
 from fedtailor.network.kit.network_file import Network
@@ -31,7 +31,7 @@ def served(kits, monkeypatch):
     """Return an NVFlare driver that listens, as the server's engine tells it to, on all addresses."""
     monkeypatch.setattr(tcp_driver, "TcpStreamServer", tcp_driver.TcpStreamServer)  # put back afterwards
     monkeypatch.setattr(listener, "HANDSHAKE_S", 1.0)
-    listener.install("127.0.0.1")
+    listener.install("127.0.0.1", kits / "server" / "local" / "revoked.json")
     startup, port = kits / "server" / "startup", free_port()
     certificates = {
         "ca_cert": startup / "rootCA.pem",
@@ -55,10 +55,7 @@ def served(kits, monkeypatch):
 
 
 def test_a_silent_connection_keeps_nobody_out_and_is_dropped(served, kits):
-    startup = kits / "north" / "startup"
-    context = ssl.create_default_context(cafile=startup / "rootCA.pem")
-    context.check_hostname = False
-    context.load_cert_chain(startup / "client.crt", startup / "client.key")
+    context = site_context(kits)
     silent = [socket.create_connection(("127.0.0.1", served.port), timeout=5) for _ in range(20)]
     silent[0].sendall(b"\x16\x03\x01")  # the beginning of a handshake
     silent[1].sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -80,3 +77,76 @@ def test_a_silent_connection_keeps_nobody_out_and_is_dropped(served, kits):
 
 def test_the_listener_is_at_the_address_that_was_named(served):
     assert served.server.socket.getsockname() == ("127.0.0.1", served.port)
+
+
+def site_context(kits):
+    startup = kits / "north" / "startup"
+    context = ssl.create_default_context(cafile=startup / "rootCA.pem")
+    context.check_hostname = False
+    context.load_cert_chain(startup / "client.crt", startup / "client.key")
+    return context
+
+
+@pytest.mark.attack
+def test_a_thousand_silent_connections_and_garbage_keep_nobody_out(served, kits, monkeypatch):
+    monkeypatch.setattr(listener, "HANDSHAKE_S", 60.0)
+    monkeypatch.setattr(guests, "MOST_HANDSHAKES", 100)
+    context, others, waits = site_context(kits), [], []
+    for number in range(1500):
+        one = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+        if number % 3 == 0:
+            one.sendall(bytes(range(256)))
+        others.append(one)
+        if number % 300 == 299:
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as plain, context.wrap_socket(plain) as honest:
+                honest.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    honest.recv(1)  # it stays
+            waits.append(time.monotonic() - began)
+    for one in others:
+        one.close()
+    assert max(waits) < 5
+
+
+def test_a_revoked_certificate_is_refused_and_one_that_is_here_leaves(served, kits, caplog):
+    from fedtailor.network.kit.authority import issued, revoke
+
+    file = kits / "server" / "local" / "revoked.json"
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain,
+            site_context(kits).wrap_socket(plain) as honest,
+        ):
+            honest.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                honest.recv(1)
+            assert revoke(kits, "north") == file
+            honest.settimeout(20)
+            assert honest.recv(1) == b""
+        with (
+            socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain,
+            site_context(kits).wrap_socket(plain) as honest,
+        ):
+            assert honest.recv(1) == b""
+        assert "fedtailor noticed: north, whose certificate was revoked, was refused from 127.0.0.1" in caplog.text
+        assert issued(kits, "north").numbers
+    finally:
+        file.unlink()
+
+
+class Connection:
+    """With the certificate of one site."""
+
+    def getpeercert(self):
+        return {"serialNumber": "0A", "subject": ((("commonName", "north"),),)}
+
+
+def test_a_kit_that_is_used_from_two_places_is_named(caplog):
+    here = guests.Guests(None)
+    with here.here(Connection(), "10.0.0.1") as welcome, here.here(Connection(), "10.0.0.1"):
+        assert welcome
+        assert caplog.text == ""  # the engine and its job
+        with here.here(Connection(), "10.0.0.2") as second:
+            assert second
+    assert "the kit of north is used from 10.0.0.2 and 10.0.0.1; if it was copied, revoke it" in caplog.text

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fedtailor.chance import torch_draws
 from fedtailor.errors import SettingError
 from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
-from fedtailor.learning.public_fit import row_scores, told_apart
+from fedtailor.learning.public_fit import row_scores, separability
 from fedtailor.learning.worker import Worker
 from fedtailor.messages.wires.logits import VALUES, LogitsWire
 from fedtailor.models import load_backbone
@@ -131,12 +131,12 @@ def test_sets_that_differ_are_told_apart(tiny_bert_folder, tmp_path):
         return worker.task.prepare(rows, worker.processor, keep_examples=False)
 
     with torch_draws(0):
-        alike, _ = told_apart(worker, shard("card"), shard("card"), client="a")
-        apart, tokens = told_apart(worker, shard("card"), shard("=> def f(x):"), client="a")
+        alike, _ = separability(worker, shard("card"), shard("card"), client="a")
+        apart, tokens = separability(worker, shard("card"), shard("=> def f(x):"), client="a")
     assert 0.3 < alike < 0.7
     assert apart > 0.95
     assert tokens == len(shard("card").tokens_T) + len(shard("=> def f(x):").tokens_T)
-    assert told_apart(worker, shard("card", 5), shard("card"), client="a") == (None, 0)
+    assert separability(worker, shard("card", 5), shard("card"), client="a") == (None, 0)
 
 
 def test_rows_like_the_clients_own_have_the_higher_scores(tiny_bert_folder, tmp_path):

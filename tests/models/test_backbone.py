@@ -168,7 +168,7 @@ def break_folder(folder: Path, how: str) -> None:
         ("no config", "has no config.json"),
         ("no weights", r"has no \*.safetensors"),
         ("pickles", "pickles, which are never opened"),
-        ("cut weights", r"model.safetensors has .* bytes, its header speaks of .* cut off"),
+        ("cut weights", r"model.safetensors has .* bytes, its header speaks of .* incomplete"),
         ("bad config", r"config.json: a file is damaged"),
         ("unknown model", r"config.json: model_type is 'perpetuum', which the installed transformers does not know"),
         ("no tokenizer", "tokenizer"),

@@ -13,7 +13,7 @@ from fedtailor.network.site import model_keeper
 
 @pytest.fixture(scope="session")
 def zygote():
-    """Return what forks processes of sites' models, so that each need not import everything anew."""
+    """Return what forks processes of sites' models, so that each need not import everything again."""
     made = Zygote()
     yield made
     made.close()
@@ -49,7 +49,7 @@ def hand_in(tmp_path, monkeypatch, make_job):
         events = []
         settings = {"run": "tiny-1", "job": json.loads(json.dumps(make_job().to_dict(), default=str))}
         watch = lambda kind, facts: events.append((kind, facts.get("text", "")))  # noqa: E731
-        one = handed.Handed(
+        one = handed.Submitted(
             server, settings, place=tmp_path / "place", without=without, watcher=watch, path=tmp_path / "run", expected=expected
         )
         return one, events

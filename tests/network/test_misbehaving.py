@@ -1,4 +1,4 @@
-"""A site that sends what it should not, in a whole job with the real packing: it is dropped by name, and the round goes on."""
+"""A site that sends what it should not, in a whole job with the real packing: it is dropped by name, and the round continues."""
 
 import json
 import threading

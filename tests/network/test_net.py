@@ -1,4 +1,4 @@
-"""The whole of it: a server and two sites in processes of their own, mutual TLS on loopback, jobs handed in with the administrator's kit."""
+"""The whole of it: a server and two sites in processes of their own, mutual TLS on loopback, jobs submitted with the administrator's kit."""
 
 import json
 import shutil
@@ -32,8 +32,9 @@ pytestmark = [
 
 
 def processes_of(kit):
-    """Return the engine's processes of a kit, with their commands."""
-    return [process for process in psutil.process_iter(["cmdline"]) if str(kit) in (process.info["cmdline"] or [])]
+    """Return all processes of a kit that name it, with their commands: launcher, agent, engine and the engine's job."""
+    places = {str(kit), str(kit / "engine")}
+    return [process for process in psutil.process_iter(["cmdline"]) if places & set(process.info["cmdline"] or [])]
 
 
 def job_process(kit):

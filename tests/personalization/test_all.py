@@ -1,4 +1,4 @@
-"""What every personalization promises: nothing personal crosses the gate, and a run that was cut off goes on to the same bits."""
+"""What every personalization promises: nothing personal crosses the gate, and an interrupted run resumes to the same bits."""
 
 import json
 from copy import copy

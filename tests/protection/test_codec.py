@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobs import assert_same_adapter, tiny_rows
 from safetensors.torch import load_file
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import ClientError, OffManifest, SettingError
 from fedtailor.interfaces import Crossing
 from fedtailor.learning.client import ClientState
@@ -98,7 +98,7 @@ def test_zeros_subnormal_and_large_values(code, value):
 
 
 def damaged(data, changes):
-    """Return bytes with some of them changed, cut off or added."""
+    """Return bytes with some of them changed, left out or added."""
     data = bytearray(data)
     for what, place, byte in changes:
         if what == "change" and data:
@@ -145,7 +145,7 @@ def test_every_code_runs_and_what_was_foreseen_is_what_is_sent(make_job, rows, t
     parts = assemble(job, given=rows)
     result = run(job, data=rows, out=tmp_path / "r")
     clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
-    foreseen = foretell(parts)
+    foreseen = estimate(parts)
     for client, sent in zip(clients["client"], clients["up_bytes"], strict=True):
         assert foreseen[client].up_bytes == pytest.approx(sent, abs=120 if code != "top-k" else 300)
     assert math.isfinite(result.summary["metrics"]["after"]["loss"])

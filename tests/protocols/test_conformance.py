@@ -15,7 +15,7 @@ import pytest
 from misbehaving import all_of, faults
 from replays import BAD, Phases, same
 
-from fedtailor.assembly import foretell
+from fedtailor.assembly import estimate
 from fedtailor.errors import RunError
 from fedtailor.federation import LocalFederation
 from fedtailor.messages import decode, encode
@@ -59,7 +59,7 @@ def test_estimated_bytes_are_those_sent(phases_of, kind):
     if kind in UNEVEN:
         pytest.skip(f"the estimate is {UNEVEN[kind]}, and one round is recorded")
     phases = phases_of(kind)
-    costs = foretell(phases.parts)
+    costs = estimate(phases.parts)
     rows = phases.play("train").values["rows"]
     assert len(rows) == len(costs) - 1  # the one that others make misbehave is left out
     for row in rows:
@@ -70,8 +70,8 @@ def test_estimated_bytes_are_those_sent(phases_of, kind):
         assert cost.down_bytes == pytest.approx(row["down_bytes"], rel=0.02, abs=8)
 
 
-def served(phases: Phases, *, anew: bool):
-    """Return the states after each round; if `anew`, server and clients begin each from what was saved of them."""
+def served(phases: Phases, *, again: bool):
+    """Return the states after each round; if `again`, server and clients begin each from what was saved of them."""
     parts = phases.parts
     kept = {client: replace(state, _memory={}) for client, state in parts.states.items()}
 
@@ -88,7 +88,7 @@ def served(phases: Phases, *, anew: bool):
     state, found = phases.start, []
     rounds = begun(state)
     for _ in range(ROUNDS):
-        if anew:
+        if again:
             rounds = begun(replace(state, shared=saved(state.shared), method=saved(state.method)))
         done = next(rounds)
         assert not done.failures
@@ -105,8 +105,8 @@ def saved(tensors):
 @every_protocol
 def test_resumed_after_each_round_equals_unbroken(phases_of, kind):
     phases = phases_of(kind)
-    unbroken = served(phases, anew=False)
-    assert same(unbroken, served(phases, anew=True))
+    unbroken = served(phases, again=False)
+    assert same(unbroken, served(phases, again=True))
     first, last = ([state.shared, state.method] for state in (unbroken[0], unbroken[-1]))
     assert not same(first, last)
 

@@ -14,6 +14,7 @@ from embedders import Hashed, source
 from fedtailor.errors import SettingError
 from fedtailor.retrieval import Federation
 from fedtailor.retrieval.index import open_index
+from fedtailor.retrieval.over_socket import ask_service
 from fedtailor.retrieval.readers import BestSentence
 from fedtailor.retrieval.service import Service
 from fedtailor.retrieval.serving import MOST_BODY, local_socket, loopback
@@ -143,3 +144,25 @@ def test_places_that_cannot_be_are_named(service, place, tmp_path):
         taken.listen()
         with pytest.raises(SettingError, match="name another port"), loopback(service, f"127.0.0.1:{taken.getsockname()[1]}"):
             pass
+
+
+def test_a_question_goes_to_the_service_that_runs(service):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "ask.sock"
+        assert ask_service(place, ["is the plum blue"], None) == []  # nobody listens
+        with local_socket(service, place) as server:
+            thread = Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            found = ask_service(place, ["is the plum blue", "is tea hot"], 1)
+            assert [(one["answer"], len(one["sources"])) for one in found] == [
+                ("The plum is blue and cheap.", 1),
+                ("The tea is hot.", 1),
+            ]
+            with pytest.raises(SettingError, match="the question is empty"):
+                ask_service(place, [" "], None)
+            server.shutdown()
+            thread.join()
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(place))  # of a service that was killed
+        left.close()
+        assert ask_service(place, ["is the plum blue"], None) == []

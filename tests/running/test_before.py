@@ -1,4 +1,4 @@
-"""The figures before are those of the backbone alone, whatever a tuning begins with; training goes on from what it begins with."""
+"""The figures before are those of the backbone alone, whatever a tuning begins with; training continues from what it begins with."""
 
 import json
 import math

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tuning_shapes import LABELS, logits
 from unequal import LOW, LOWER, job_of
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.export import open_run
 from fedtailor.learning.client import ClientState
 from fedtailor.running import run
@@ -198,7 +198,7 @@ def test_overrides_that_change_nothing_leave_the_bits(make_job, rows, tmp_path):
 
 def test_the_cost_of_a_client_is_that_of_its_rank(make_job, rows):
     parts = assemble(job_of(make_job), given=rows)
-    costs = foretell(parts)
+    costs = estimate(parts)
     sizes = {client: parts.sizes_of(client) for client in parts.states}
     # query and value of two layers: A [r, 16] four times, B [16, r] and [8, r] twice each: 112 r
     assert {client: each.trained for client, each in sizes.items()} == {"client-00": 448, LOW: 112, "client-02": 448, LOWER: 224}

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtailor.errors import SettingError
-from fedtailor.studies.grid import cell_name, make_grid, read_axis, split_values
+from fedtailor.studies.cell_names import cell_name
+from fedtailor.studies.grid import make_grid, read_axis, split_values
 
 
 @pytest.fixture

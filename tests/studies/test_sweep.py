@@ -1,4 +1,4 @@
-"""A grid of runs, cut off and gone on with."""
+"""A grid of runs, interrupted and resumed."""
 
 import json
 import math

@@ -116,7 +116,7 @@ def test_examples_are_left_out_unless_kept(tokenizers):
     assert Generation().prepare([example()], tokenizers["bytes"], keep_examples=False).examples == ()
 
 
-def test_empty_prompt_starts_with_the_end_token_so_that_the_first_target_is_foretold(tokenizers):
+def test_empty_prompt_starts_with_the_end_token_so_that_the_first_target_is_predicted(tokenizers):
     task, tokenizer = Generation(template="{input}{target}"), tokenizers["bytes"]
     shard = task.prepare([example("", "The")], tokenizer, keep_examples=False)
     assert uncounted(shard) == [tokenizer.eos_token_id] == task.prompts([example("", "The")], tokenizer)[0]

@@ -1,4 +1,4 @@
-"""Trackers get the figures of the run's tables; one that fails is named once, and the run goes on."""
+"""Trackers get the figures of the run's tables; one that fails is named once, and the run continues."""
 
 import importlib
 import importlib.util

@@ -121,7 +121,7 @@ def test_a_folder_without_the_matrices_apart_is_refused(tiny_gpt2_folder, tmp_pa
     model = tuning.attach(load(tiny_gpt2_folder), 0)
     tuning.save(model, tmp_path)
     (tmp_path / FILE).unlink()
-    with pytest.raises(SettingError, match="R cannot be told from B R alone"):
+    with pytest.raises(SettingError, match="R cannot be derived from B R alone"):
         tuning.restore(model, tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 Source: McMahan et al., 2017, arXiv:1602.05629, algorithm 1. The paper averages weights; we average deltas and add the
 mean to what all clients started from, which is the same where all started from the same weights.
-With LoRA this is FedIT (Zhang et al., 2023, arXiv:2305.05644): factors are averaged one by one, and the figure `bias` tells how
+With LoRA this is FedIT (Zhang et al., 2023, arXiv:2305.05644): factors are averaged one by one, and the figure `bias` says how
 far their product is from the mean of the clients' products.
 """
 

@@ -2,7 +2,7 @@
 
 Source: Singhal et al., 2024, arXiv:2410.09432: the server averages B and A and adds the residual of the mean product to the frozen weights,
 so that aggregation is exact. Difference: no weight of the backbone changes; the residual goes into the carried factor, which is cut back to rank
-`carry` when it exceeds it (`carry_error` tells what that lost). By the bias identity the residual of K clients has rank (K - 1) r at most, and
+`carry` when it exceeds it (`carry_error` says what that lost). By the bias identity the residual of K clients has rank (K - 1) r at most, and
 is made of their factors alone. All clients' factors of the round are held at once.
 """
 

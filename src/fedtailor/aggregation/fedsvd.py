@@ -1,4 +1,4 @@
-"""FedSVD: only B is trained; after averaging, the product is factored anew with an orthonormal A.
+"""FedSVD: only B is trained; after averaging, the product is factored again with an orthonormal A.
 
 Source: FedSVD, 2025, arXiv:2505.12805, of which we had the abstract: clients train and send B alone; the server averages B (exact,
 as A is the same for all), and from the SVD of B A = U S V' sets A = V' and B = U S. An A with orthonormal rows bounds the gradient
@@ -20,7 +20,7 @@ from .mean import mean_delta, take_step
 
 @dataclass(frozen=True, kw_only=True)
 class FedSvd:
-    """Train and average B alone, then factor the product anew with an orthonormal A."""
+    """Train and average B alone, then factor the product again with an orthonormal A."""
 
     kind: Literal["fedsvd"] = "fedsvd"
     traits: ClassVar[RuleTraits] = RuleTraits(linear=True, refactors=True)

@@ -1,9 +1,9 @@
-"""FLoRA: the clients' factors are stacked and carried on as they are, and the trained factor starts anew each round.
+"""FLoRA: the clients' factors are stacked and carried on as they are, and the trained factor starts again each round.
 
 Source: Wang et al., 2024, arXiv:2409.05976: the stack [p_1 B_1 ...] [A_1; ...] has the mean product exactly, whatever the clients' ranks; it is added to the frozen
 weights, and clients start the next round from a new adapter.
 Differences: no weight of the backbone changes; the stack goes into the carried factor, which is cut back to rank `carry` when it exceeds it
-(`carry_error` tells what that lost), so that what goes down does not grow with the clients. The new A is drawn as the first one was, uniform in
+(`carry_error` says what that lost), so that what goes down does not grow with the clients. The new A is drawn as the first one was, uniform in
 +-1 / sqrt(in), from a stream that the first A seeds; B is zero. A kept optimizer's moments are of factors that are no more, so `keep_optimizer` helps
 nothing. All clients' factors of the round are held at once.
 """
@@ -31,7 +31,7 @@ SEED, ROUND = "seed", "round"  # names of the state
 
 @dataclass(frozen=True, kw_only=True)
 class Flora:
-    """Carry the stack of all clients' factors, and start the trained ones anew."""
+    """Carry the stack of all clients' factors, and start the trained ones again."""
 
     kind: Literal["flora"] = "flora"
     carry: Width = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not

@@ -3,7 +3,7 @@
 Source: Chen et al., 2024, arXiv:2409.02346 and 2025, arXiv:2502.01755: alternating rounds. Odd rounds train B with A fixed (at the
 start B is zero, so that A would get no gradient), even rounds A with B fixed. In each round one factor is the same for all, so
 the mean of the other is exact; a client sends half as much.
-Our own reading: a classifier's head is trained in every round. A kept optimizer's moments of the factor that rested start anew.
+Our own reading: a classifier's head is trained in every round. A kept optimizer's moments of the factor that rested start again.
 """
 
 from collections.abc import Callable, Iterable

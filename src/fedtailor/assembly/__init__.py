@@ -1,7 +1,7 @@
 """Turns a job into its parts."""
 
-from .estimates import foretell
+from .estimates import estimate
 from .parts import Parts
 from .pipeline import assemble
 
-__all__ = ["Parts", "assemble", "foretell"]
+__all__ = ["Parts", "assemble", "estimate"]

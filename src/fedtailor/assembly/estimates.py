@@ -40,7 +40,7 @@ def sizes_of(
     )
 
 
-def foretell(parts: Parts) -> dict[ClientId, Cost]:
+def estimate(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}
     for info in parts.sampler.clients:

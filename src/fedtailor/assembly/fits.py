@@ -111,7 +111,7 @@ def _check_judged(job: Job, divided: Divided) -> None:
     if divided.server_validation and (job.stop.patience is not None or job.stop.keep == "best"):
         raise SettingError(
             f"personalization: {job.personalization.kind} does not go with data.validation: a public set is measured at the server, which lacks "
-            "the clients' own weights, so nothing tells when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
+            "the clients' own weights, so nothing says when to stop; leave data.validation out, or set stop: {patience: null, keep: last}"
         )
 
 
@@ -122,7 +122,7 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         shared: what is exchanged.
         trained: names of the shared weights under training.
         home: names of the weights that stay with the clients.
-        warn: told of what works, but does little good.
+        warn: called with a sentence about what works, but does little good.
     """
     rule = job.protocol.aggregation
     name = f"protocol.aggregation: {getattr(rule, 'kind', '')}"
@@ -135,7 +135,7 @@ def check_fit(job: Job, shared: Tensors, trained: Collection[str], home: Collect
         return
     if job.protocol.local.keep_optimizer:
         warn(
-            f"{name} factors the shared adapter anew each round: the moments that keep_optimizer keeps are those of other factors"
+            f"{name} factors the shared adapter again each round: the moments that keep_optimizer keeps are those of other factors"
         )
 
 
@@ -176,7 +176,7 @@ def advise(job: Job, backbone: Backbone, model: nn.Module, divided: Divided, war
         warn(note)
 
 
-def tell_what_is_missing(divided: Divided, warn: Warn, *, measured: bool = True) -> None:
+def warn_of_what_is_missing(divided: Divided, warn: Warn, *, measured: bool = True) -> None:
     """Warn about examples that were left out, that stand on both sides, and about parts that nobody has, if clients are to measure on them."""
     for reason, number in divided.dropped.items():
         if number and reason != OVER_LIMIT:  # what the job asked for is no news

@@ -38,7 +38,7 @@ def own_models(
     Args:
         worker: the server's; task, evaluation, device and seed are its.
         divided: clients elsewhere have their models there.
-        warn: told of a head whose rows were moved or drawn anew.
+        warn: called with a sentence about a head whose rows were moved or drawn again.
 
     Raises:
         SettingError: naming the client, if the protocol has one model for all, or the tuning does not fit its backbone.

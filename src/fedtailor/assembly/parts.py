@@ -45,7 +45,7 @@ class Parts:
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
     plan: Plan | None = None
     budget: RunBudget | None = None  # of privacy, where a protection spends one
-    told_measured: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
+    measured_elsewhere: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def worker_of(self, client: ClientId) -> Worker:
         """Return the worker that a client works with."""
@@ -69,7 +69,7 @@ class Parts:
     def measured(self) -> list[ClientId]:
         """Clients with examples of their own to measure on."""
         here = [client for client, state in self.states.items() if len(state.test) or len(state.validation)]
-        return [*here, *self.told_measured]
+        return [*here, *self.measured_elsewhere]
 
     @property
     def shares_a_part(self) -> bool:

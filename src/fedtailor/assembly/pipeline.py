@@ -22,7 +22,7 @@ from .cuts import own_cuts
 from .data import divide_data
 from .estimates import own_sizes, sizes_of
 from .examples import prepare_examples
-from .fits import Warn, checked_threads, fitting_protocol, tell_what_is_missing
+from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
 from .parts import Parts
 from .private import private_budget
 from .protected import budget_of, coins_of, plan_of, settled, summed_protocol
@@ -55,8 +55,8 @@ def assemble(
         begun: whether a checkpoint holds the trained weights, so that `tuning.initial` is not needed any more.
         trust_times: whether files of backbones whose size and times are as before are not hashed again; for looks at a job, not for runs.
         clock: the moment that the run's chat template has written so far; left out: midnight of this day.
-        warn: told in one sentence about everything that was left out or chosen for the user.
-        doing: told what is under way, for those who wait.
+        warn: called with a sentence about everything that was left out or chosen for the user.
+        doing: called with what is under way, for those who wait.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
@@ -73,7 +73,7 @@ def assemble(
     task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
     doing(f"loading the backbone {job.backbone}")
     models = load_models(job, task, divided, begun=begun, trust_times=trust_times, warn=warn)
-    tell_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
+    warn_of_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))

@@ -59,8 +59,8 @@ def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]
     """Return all examples but those of tests, public ones without a label apart: what a task takes from the data is the same for all, and
     no test has a part in it."""
     own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
-    told = [example for example in public if OPTIONAL_HERE in example.fields]
-    return [example for part in (*own, divided.server_validation, told) for example in part]
+    filled = [example for example in public if OPTIONAL_HERE in example.fields]
+    return [example for part in (*own, divided.server_validation, filled) for example in part]
 
 
 def _load(job: Job, source: object, warn: Callable[[str], None]) -> list[Example]:
@@ -77,9 +77,9 @@ def _load(job: Job, source: object, warn: Callable[[str], None]) -> list[Example
         if OPTIONAL_HERE in required and found.examples and all(OPTIONAL_HERE in example.fields for example in found.examples):
             found = loaded(required)
     except DataError as error:
-        told, advice, _ = str(error).replace("data.public", "protocol.public").partition("say which column it is")
+        text, advice, _ = str(error).replace("data.public", "protocol.public").partition("say which column it is")
         more = "rename the column in that file: data.columns would hold for all files" if advice else ""
-        named = told if "protocol.public" in told else f"protocol.public: {told}"
+        named = text if "protocol.public" in text else f"protocol.public: {text}"
         raise DataError(f"{named}{more}") from None  # the loader names parts of `data`
     if not found.examples:
         raise DataError(f"protocol.public: {source} has no examples; give a file with at least one")

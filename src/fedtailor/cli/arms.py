@@ -27,7 +27,7 @@ def run_arms(
     out_folder: Path | None = None,
     as_json: bool = False,
 ) -> None:
-    """Run the cells of a recipe that are not done, and tell what all that are done came to.
+    """Run the cells of a recipe that are not done, and print what all that are done came to.
 
     Args:
         only: patterns of the names of cells to run; empty: all.
@@ -43,14 +43,14 @@ def run_arms(
     try:
         swept = run_sweep(axes, chosen, folder, watching=None if as_json else watching)
     except KeyboardInterrupt:
-        complain(f"stopped; the same command goes on with what is missing in {folder}")
+        complain(f"stopped; the same command continues with what is missing in {folder}")
         raise typer.Exit(1) from None
-    _tell(recipe, swept, as_json=as_json)
+    _print(recipe, swept, as_json=as_json)
     if swept.failed:
         raise typer.Exit(1)
 
 
-def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
+def _print(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     """Write the means and the plots, and print the table."""
     from ..report.plots.arms_plot import plot_against_bytes, plot_crossover
     from ..report.several.arms import show_arms, with_lost
@@ -67,9 +67,9 @@ def _tell(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
     if crossover is not None:
         plot_crossover(crossover, swept.folder)
     if as_json:
-        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
-        told |= {} if crossover is None else {"crossings": crossover.crossings}
-        print_json(told)
+        result = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
+        result |= {} if crossover is None else {"crossings": crossover.crossings}
+        print_json(result)
         return
     out().print(
         show_arms(swept.table, means, settings=settings, metric=recipe.metric, folder=str(swept.folder), crossover=crossover)

@@ -55,7 +55,7 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
     try:
         choice = choose(worst)
     except SettingError as error:
-        nothing = error  # what each cut takes is told all the same
+        nothing = error  # what each cut takes is shown all the same
     if as_json:
         print_json(_as_json(worst, choice, means))
     else:

@@ -21,7 +21,7 @@ ONE = ("possible", "likely")
 
 def diagnose(
     runs: Annotated[
-        list[Path], typer.Argument(help="The folder of a run, finished or not; several are compared too.", metavar="RUN…")
+        list[Path], typer.Argument(help="The folder of a run, finished or not; several are compared too.", metavar="RUN")
     ],
     thresholds: Annotated[
         list[str] | None, typer.Option("--set", help="Another threshold: plateau.taken=0.9", metavar="NAME.THRESHOLD=VALUE")

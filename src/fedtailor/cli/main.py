@@ -1,6 +1,6 @@
 """The command `fedtailor`: its commands, and how they end.
 
-Exit codes: 0 done, 2 the user must mend the job, the data or the command, 1 anything else.
+Exit codes: 0 done, 2 the user must fix the job, the data or the command, 1 anything else.
 """
 
 import os
@@ -13,7 +13,7 @@ from ..old_names import OLD_NAMES, new_name
 from .console import complain
 from .trimmed import trim_imports
 
-DONE, FAILED, MEND = 0, 1, 2
+DONE, FAILED, FIX = 0, 1, 2
 HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
 
 Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         complain(str(error))
-        sys.exit(MEND if isinstance(error, JobError) else FAILED)
+        sys.exit(FIX if isinstance(error, JobError) else FAILED)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if (known := _foreseen(error)) is not None:
             complain(known)
-            sys.exit(MEND)
+            sys.exit(FIX)
         from ..causes import detail_of
 
         complain(f"something went wrong that fedtailor did not foresee: {detail_of(error)}. Add --debug to see where.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import err, out, say
+from .net_keys import admit, renew, revoke
 from .push import push_backbone
 from .run import Overrides, carry_out, show_end
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Jobs on many machines: make a network, serve it, see who is there.", no_args_is_help=True)
 app.command("push-backbone")(push_backbone)
+for command in (admit, renew, revoke):
+    app.command()(command)
 NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the administrator's kit in it.", metavar="NET")]
 
 
@@ -40,9 +43,14 @@ def init(
         err().print(
             "note: server: localhost is reached from this machine alone; write the name that others know it by", style="yellow"
         )
+    site = (
+        "fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]"
+        if network.sites
+        else "fedtailor site request NAME, and what it wrote comes here: fedtailor net admit {folder} REQUEST"
+    )
     say(
         "\n  [dim]at the server    [/] fedtailor net serve {server}\n"
-        "  [dim]at each site  [/] fedtailor site join NAME --data FILE   [dim](send each its kit, by a way that you trust: it holds a key)[/]\n"
+        f"  [dim]at each site  [/] {site}\n"
         "  [dim]keep secret   [/] {folder}/authority, which signs further kits, and {folder}/admin\n",
         folder=folder,
         server=server_kit(folder),
@@ -53,26 +61,36 @@ def init(
 def serve(
     kit: Annotated[Path, typer.Argument(help="The server's kit, or the folder of net init that has it.", metavar="KIT")],
 ) -> None:
-    """Serve a network until Ctrl-C; a server that dies is started anew."""
+    """Serve a network until Ctrl-C; a server that dies is started again."""
     from ..errors import SettingError
+    from ..network.command.processes import Marked, Tail
     from ..network.command.processes import serve as run_engine
-    from ..network.kit.certificates import check_certificates
+    from ..network.kit.certificates import check_certificates, expiry_lines
     from ..network.kit.engine_settings import SERVER
     from ..network.kit.kits import FILE, check_installed, kit_role, server_kit
 
     kit = server_kit(kit) if (server_kit(kit) / FILE).is_file() else kit
-    told = kit_role(kit)
-    if told["kit"] != SERVER:
-        raise SettingError(f"{kit} is the kit of {told['kit']}; the server's is beside it, in {SERVER}/")
+    about = kit_role(kit)
+    if about["kit"] != SERVER:
+        raise SettingError(f"{kit} is the kit of {about['kit']}; the server's is beside it, in {SERVER}/")
     check_installed()
-    check_certificates(kit, told, SERVER)
-    err().print(f"serving {told['network']} on port {told['port']} for {', '.join(told['sites'])}; Ctrl-C ends it", style="dim")
-    run_engine(kit.resolve(), lambda text: err().print(text, markup=False, soft_wrap=True))
+    check_certificates(kit, about, SERVER)
+
+    def notice(text: str) -> None:
+        err().print(text, markup=False, soft_wrap=True)
+
+    for line in expiry_lines(kit / "startup" / "server.crt"):
+        notice(f"note: {line}")
+    err().print(
+        f"serving {about['network']} on port {about['port']} for {', '.join(about['sites']) or 'sites that are admitted'}; Ctrl-C ends it",
+        style="dim",
+    )
+    run_engine(kit.resolve(), notice, Tail(kit / "log.txt", Marked("fedtailor noticed", notice)))
 
 
 @app.command()
 def status(net: NetFolder) -> None:
-    """Say who is there, since when, and what each told when it last took part in a run."""
+    """Say who is there, since when, and what each reported when it last took part in a run."""
     import time
 
     from ..network.kit.kits import admin_kit, check_installed, kit_role, last_reported
@@ -81,7 +99,7 @@ def status(net: NetFolder) -> None:
 
     check_installed()
     kit = admin_kit(net)
-    role, told = kit_role(kit), last_reported(kit)
+    role, about = kit_role(kit), last_reported(kit)
     from ..federation.nvflare.administration import ServerSession  # takes seconds: after all that can be said without it
 
     with ServerSession(kit, role["user"]) as server:
@@ -90,7 +108,7 @@ def status(net: NetFolder) -> None:
     for title in ("last sign of life", "examples", "device", "versions"):
         table.add_column(title)
     for site in sorted({*role["sites"], *there}):
-        info = told.get(site, {})
+        info = about.get(site, {})
         seen = f"{seconds_text(max(0.0, time.time() - there[site]))} ago" if site in there else "not connected"
         versions = ", ".join(f"{name} {info['versions'][name]}" for name in ("fedtailor", "torch") if info.get("versions"))
         memory = f", {info['memory_gb']} GB" if info.get("memory_gb") else ""

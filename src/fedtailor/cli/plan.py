@@ -32,9 +32,9 @@ class Plan:
 
 def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
     """Return what there is to see of a job that was assembled."""
-    from ..assembly import foretell
+    from ..assembly import estimate
 
-    costs = foretell(parts)
+    costs = estimate(parts)
     return Plan(
         name=job.name,
         settings=[*_settings(job, parts)],
@@ -165,7 +165,7 @@ def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator
         own = "what clients train for themselves" + (", and alone," if job.evaluation.local_only else "")
         yield (
             "personalization",
-            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not foretold",
+            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not estimated",
         )
 
 
@@ -175,7 +175,7 @@ def _on_top(job: "Job", parts: "Parts") -> str:
 
 
 def _last_down(parts: "Parts") -> int:
-    """Return the bytes of the shared weights that go to each client that trains after the last round, foretold."""
+    """Return the bytes of the shared weights that go to each client that trains after the last round, estimated."""
     return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
 
 

@@ -44,10 +44,10 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
             left = (time.monotonic() - first[0]) * (steps - step) / (step - 1)
             note(f"step {step:,} of {steps:,}  ·  loss {loss:.3f}  ·  about {left:.0f} s more")
 
-    told = make(Job.load(job, settings or []), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
+    made = make(Job.load(job, settings or []), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
     say(
         "wrote [bold]{folder}[/]  ·  held-out loss {loss}  ·  {pictures} pictures seen",
         folder=folder,
-        loss=f"{told['held_out_loss']:.4f}",
+        loss=f"{made['held_out_loss']:.4f}",
         pictures=f"{how.steps * how.batch_size:,}",
     )

@@ -20,7 +20,7 @@ TENTHS = 10  # of the way of a backbone, a line each
 
 
 class Watcher:
-    """Prints a line for each thing worth knowing; it is told of every event of a run, and remembers the folder."""
+    """Prints a line for each thing worth knowing; it is called with every event of a run, and remembers the folder."""
 
     def __init__(self, console: "Console") -> None:
         self.console = console
@@ -28,7 +28,7 @@ class Watcher:
         self._plan: Mapping[str, Any] = {}
         self._steps = 0  # done by all clients since the start
         self._began = 0.0  # of the first step
-        self._foretold = False
+        self._estimated = False
         self._silence = Silence(lambda what: self.say(f"{what} …", "dim"))
 
     def __enter__(self) -> Self:
@@ -42,9 +42,9 @@ class Watcher:
         """Take one event."""
         if kind not in QUIET:
             self._silence.end()
-        tell = getattr(self, f"on_{kind.replace('-', '_')}", None)
-        if tell is not None:
-            tell(facts)
+        show = getattr(self, f"on_{kind.replace('-', '_')}", None)
+        if show is not None:
+            show(facts)
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
@@ -74,9 +74,9 @@ class Watcher:
         self._began = self._began or time.monotonic()
         self._steps += 1
         if (
-            self._steps == 2 and not self._foretold and self._plan.get("steps_per_round")
+            self._steps == 2 and not self._estimated and self._plan.get("steps_per_round")
         ):  # the first step also warms up: it is not counted
-            self._foretold = True
+            self._estimated = True
             per_step = time.monotonic() - self._began
             rounds = self._plan.get("rounds", 0) - self._plan.get("from_round", 0)
             left = per_step * self._plan.get("steps_per_round", 0) * rounds
@@ -100,7 +100,7 @@ class Watcher:
 
     def on_evaluated(self, facts: Mapping[str, Any]) -> None:
         figures = facts.get("figures", {})
-        if facts.get("round") == 0:  # the lines of the rounds and the table at the end tell the others
+        if facts.get("round") == 0:  # the lines of the rounds and the table at the end show the others
             self.say(
                 "  ·  ".join(["before", *(f"{metric_name(m)} {figure(m, figures[m])}" for m in shown_in("line") if m in figures)])
             )
@@ -138,7 +138,7 @@ def _rung(facts: Mapping[str, Any]) -> str:
 
 
 class Complaints(Watcher):
-    """Tells warnings and failures alone, a plain line each, for those who read the output by program."""
+    """Prints warnings and failures alone, a plain line each, for those who read the output by program."""
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Take one event."""

@@ -27,7 +27,7 @@ def push_backbone(
     try:
         rows = push_on(net, backbone, sites=site or [], watcher=Deliveries(err()))
     except KeyboardInterrupt:
-        complain("stopped; what has arrived at sites is kept there, and the same command goes on with it")
+        complain("stopped; what has arrived at sites is kept there, and the same command continues with it")
         raise typer.Exit(1) from None
     table = plain_table("backbone")
     for title in ("state", "sent to it", "on the wire"):

@@ -99,23 +99,25 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     router: Routed = None,
     margin: Margin = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
+    on: Annotated[Path | None, typer.Option(help="Ask the sites of a network: the folder of net init.", metavar="NET")] = None,
 ) -> None:
-    """Ask a collection: the answer, its sources, and their scores."""
-    with waiting(err(), "looking"):
-        from ..retrieval import ask as asked
-        from ..retrieval.answered import record
-        from ..retrieval.share import LETS_OUT
+    """Ask a collection, or the clients of a job: the answer, its sources, and their scores. A service that runs for it is asked in its place."""
+    from .rag_ask import answers_here, answers_of_service, answers_on
 
-        federation, most, reads = _opened(
-            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
-        )
-        found = asked(federation, questions, top_k=most, reader="best-sentence" if reads == NO_READER else reads)
+    given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+    with waiting(err(), "looking"):
+        if on is not None:
+            found = answers_on(name, on, questions, top_k=top_k, reader=reader, given=given)
+        elif reader is None and not any(given.values()) and (said := answers_of_service(_folder_of(name), questions, top_k)):
+            found = said
+        else:
+            found = answers_here(_opened(name, top_k, reader, **given), questions, no_reader=NO_READER)
     if as_json:
-        print_json([record(one) for one in found])
+        print_json(found["answers"])
         return
-    note(f"  share: {federation.share}: {LETS_OUT[federation.share]}")
-    for one in found:
-        show_answer(one, with_question=len(found) > 1)
+    note(f"  share: {found['share']}: {found['lets_out']}")
+    for one in found["answers"]:
+        show_answer(one, with_question=len(found["answers"]) > 1)
 
 
 @app.command()

@@ -36,34 +36,32 @@ def show_evaluation(found: "Mapping[str, Any]") -> None:
         note(f"  {line}")
 
 
-def show_answer(one: Any, *, with_question: bool) -> None:
-    """Print an answer with its sources."""
+def show_answer(one: "Mapping[str, Any]", *, with_question: bool) -> None:
+    """Print an answer with its sources, as `retrieval.answered.record` has it."""
     from rich.padding import Padding
     from rich.text import Text
 
     console = out()
     if with_question:
-        console.print(Text(one.found.question, style="bold"))
-    for line in one.found.notes:
+        console.print(Text(one["question"], style="bold"))
+    for line in one["notes"]:
         note(f"  {line}")
-    if not one.found.hits:
+    if not one["sources"]:
         console.print(
-            "  nothing was found: no passage shares a word with the question" if one.found.asked else "  no client was asked"
+            "  nothing was found: no passage shares a word with the question" if one["asked"] else "  no client was asked"
         )
         return
-    if one.answer.text or any(hit.passage.text for hit in one.found.hits):
-        console.print(
-            Padding(Text(one.answer.text or "(no answer)", style="bold green" if one.answer.supported else "bold"), (0, 2))
-        )
-    if one.answer.text and not one.answer.supported:
+    if one["answer"] or any(source["text"] for source in one["sources"]):
+        console.print(Padding(Text(one["answer"] or "(no answer)", style="bold green" if one["supported"] else "bold"), (0, 2)))
+    if one["answer"] and not one["supported"]:
         console.print("  not found in the sources word for word: read them", style="yellow")
-    best = one.answer.evidence[0].hit if one.answer.evidence else None
-    for place, hit in enumerate(one.found.hits):
-        mark = "→" if place == best else " "
-        title = f" · {hit.passage.title}" if hit.passage.title else ""
-        console.print(Text(f"{mark} [{place + 1}] {hit.source}{title}"), soft_wrap=True)
-        console.print(Text(f"      score {hit.score:.3f} (cosine {hit.cosine:.3f}, BM25 {hit.bm25:.2f})", style="dim"))
-        for client, id in hit.twins:
+    for number, source in enumerate(one["sources"], start=1):
+        mark = "→" if number in one["cited"] else " "
+        title = f" · {source['title']}" if source["title"] else ""
+        console.print(Text(f"{mark} [{number}] {source['source']}{title}"), soft_wrap=True)
+        scores = f"score {source['score']:.3f} (cosine {source['cosine']:.3f}, BM25 {source['bm25']:.2f})"
+        console.print(Text(f"      {scores}", style="dim"))
+        for client, id in source["twins"]:
             console.print(Text(f"      the same text: {client}: {id}", style="dim"))
     console.print()
 

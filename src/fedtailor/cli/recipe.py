@@ -57,7 +57,7 @@ def show(
         sys.stdout.write(recipe.make_job(variant.value, data, settings or []).to_yaml())
         return
     _check(recipe, variant, data, settings or [])
-    _tell(recipe, variant, settings or [])
+    _print(recipe, variant, settings or [])
 
 
 @app.command()
@@ -75,9 +75,9 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone, or the tables of a comparison.")] = False,
 ) -> None:
-    """Run a recipe, after telling which settings are the paper's and which are assumed.
+    """Run a recipe, after printing which settings are the paper's and which are assumed.
 
-    One that compares systems runs all its cells, and makes one table and the plots; the same command again goes on with what is missing.
+    One that compares systems runs all its cells, and makes one table and the plots; the same command again continues with what is missing.
     seed=0,1,2 gives it other seeds than its own.
     """
     from ..errors import SettingError
@@ -87,14 +87,14 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     if recipe.arms:
         _check(recipe, variant, data, settings or [])
         if not as_json:
-            _tell(recipe, variant, settings or [])
+            _print(recipe, variant, settings or [])
         run_arms(recipe, variant.value, data, settings or [], only=only or [], out_folder=out_folder, as_json=as_json)
         return
     if only:
         raise SettingError(f"--only chooses among the cells of a comparison, and {name} is one run; leave it out.")
     job = recipe.make_job(variant.value, data, settings or [])
     if not as_json:
-        _tell(recipe, variant, settings or [])
+        _print(recipe, variant, settings or [])
     baseline = Baseline(recipe.baseline) if recipe.baseline else None
     result = carry_out(job, out_folder=out_folder, baseline=baseline, quiet=as_json)
     if as_json:
@@ -104,7 +104,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
 
 
 def _check(recipe: "Recipe", variant: Variant, data: Path, settings: Sequence[str]) -> None:
-    """Raise SettingError if a recipe with these settings is no job that can run, before anything is told of it."""
+    """Raise SettingError if a recipe with these settings is no job that can run, before anything is printed of it."""
     from ..studies.arms import make_arms
 
     if recipe.arms:
@@ -113,14 +113,14 @@ def _check(recipe: "Recipe", variant: Variant, data: Path, settings: Sequence[st
         recipe.make_job(variant.value, data, settings)
 
 
-def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
+def _print(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
     from ..report.several.recipe import show_recipe
     from ..studies.arms import with_seeds
 
     asked = settings
     if recipe.arms:
         recipe, settings = with_seeds(recipe, settings)
-    told = show_recipe(
+    shown = show_recipe(
         name=recipe.name,
         variant=variant.value,
         title=recipe.title,
@@ -131,8 +131,8 @@ def _tell(recipe: "Recipe", variant: Variant, settings: Sequence[str]) -> None:
         cautions=recipe.cautions,
         lines=[*recipe.lines(variant.value, settings), *recipe.arm_lines(variant.value, settings)],
         sweeps=recipe.sweeps,
-        arms={arm: (told.about, told.grids(variant.value)) for arm, told in recipe.arms.items()},
+        arms={arm: (each.about, each.grids(variant.value)) for arm, each in recipe.arms.items()},
         seeds=recipe.seeds_of(variant.value),
         size=recipe.size if variant is Variant.small and not asked else "",
     )
-    out().print(told)
+    out().print(shown)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="The folder of a run; of several, of a sweep or of a recipe: their comparison.", metavar="RUN…"),
+        typer.Argument(help="The folder of a run; of several, of a sweep or of a recipe: their comparison.", metavar="RUN"),
     ],
     file: Annotated[
         Path | None,

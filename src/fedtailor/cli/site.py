@@ -51,10 +51,11 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     only_write: Annotated[bool, typer.Option("--only-write", help="Write the private file and stop.")] = False,
 ) -> None:
     """Write your private file (data, policy), say what it permits, and take part until Ctrl-C."""
-    from ..errors import SettingError
-    from ..network.kit.kits import check_installed
+    from ..network.kit.site_key import take_answer
 
-    told = _site_role(kit)
+    if taken := take_answer(kit):
+        say("  took {file} into {kit}", file=taken, kit=kit)
+    about = _site_role(kit)
     given: dict[str, Any] = {
         "columns": _pairs(column, "--column"),
         "backbones": _pairs(backbone, "--backbone", whole_paths=True),
@@ -62,36 +63,51 @@ def join(  # noqa: PLR0917 - Typer passes all by name
         "test_share": test_share,
         "sandbox": sandbox,
     }
-    if gigabytes is not None and not 0 < gigabytes < 1e9:
-        raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
     policy = {
         "protocols": permit,
         "reports": reports,
         "backbone_from_server": backbone_from_server,
         "rounds": rounds,
         "min_examples": min_examples,
-        "bytes_per_day": None if gigabytes is None else int(gigabytes * 1e9),
+        "bytes_per_day": _bytes_of(gigabytes),
     }
     file = _site_file(kit, data, given, policy)
-    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **told)
+    say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **about)
     for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
         say("  [dim]·[/] {line}", line=line)
     say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
-    if only_write:
-        return
-    check_installed()
-    for line in _sandbox_lines(file.sandbox):
-        _say(line)
-    from ..network.command.processes import Tail
-    from ..network.command.site_processes import LOG, Refusals, serve_site
-    from ..network.kit.certificates import check_certificates, check_server
+    if not only_write:
+        _take_part(kit, about, file.sandbox)
+
+
+def _bytes_of(gigabytes: float | None) -> int | None:
+    from ..errors import SettingError
+
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < 1e9:
+        raise SettingError(f"--gigabytes is a number above 0 and below 1e9, such as 20; got {gigabytes}")
+    return int(gigabytes * 1e9)
+
+
+def _take_part(kit: Path, about: dict[str, Any], sandbox: str) -> None:
+    """Run the site's processes until Ctrl-C."""
+    from ..network.command.processes import Marked, Tail
+    from ..network.command.site_processes import LOG, REFUSED, serve_site
+    from ..network.kit.certificates import check_certificates, check_server, expiry_lines
+    from ..network.kit.kits import check_installed
     from ..network.site.site import DIARY
 
-    check_certificates(kit, told, "site")
-    if missing := check_server(kit, told):
+    check_installed()
+    for line in _sandbox_lines(sandbox):
+        _say(line)
+    check_certificates(kit, about, "site")
+    for line in expiry_lines(kit / "startup" / "client.crt"):
+        _say(f"note: {line}")
+    if missing := check_server(kit, about):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
-    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Refusals(_say))
+    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Marked(REFUSED, _say))
 
     def watch() -> None:
         notes()
@@ -101,19 +117,42 @@ def join(  # noqa: PLR0917 - Typer passes all by name
 
 
 @app.command()
+def request(
+    name: Annotated[str, typer.Argument(help="The site's name in the network, such as north.", metavar="NAME")],
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The kit's folder; left out: ./NAME.")] = None,
+) -> None:
+    """Make the site's own key, which stays here, and the request that who runs the network admits."""
+    from ..network.kit.site_key import ANSWER, make_request
+
+    kit = out_folder or Path(name)
+    written = make_request(name, kit)
+    say(
+        "\n  [dim]send to who runs the network   [/] {written}\n"
+        "  [dim]put what comes back into       [/] {kit}/ [dim](its name ends with {answer})[/]\n"
+        "  [dim]then                           [/] fedtailor site join {kit} --data FILE\n"
+        "  [dim]never leaves this machine      [/] {kit}/startup/client.key\n",
+        written=written,
+        kit=kit,
+        answer=ANSWER,
+    )
+
+
+@app.command()
 def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")]) -> None:
     """Say whether the kit's certificate, this system and the server let the site take part; nothing is started or sent."""
     from ..network.kit.certificates import check_certificates, check_server
     from ..network.kit.kits import check_installed
     from ..network.kit.site_file import read_site_file
+    from ..network.kit.site_key import take_answer
 
-    told = _site_role(kit)
+    take_answer(kit)
+    about = _site_role(kit)
     check_installed()
     file = read_site_file(kit)
-    check_certificates(kit, told, "site")
+    check_certificates(kit, about, "site")
     lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox)]
     lines.append(
-        check_server(kit, told) or f"the server at {told['server']}:{told['port']} answers, and takes this kit's certificate"
+        check_server(kit, about) or f"the server at {about['server']}:{about['port']} answers, and takes this kit's certificate"
     )
     for line in lines:
         say("  [dim]·[/] {line}", line=line)
@@ -130,12 +169,12 @@ def _site_role(kit: Path) -> dict[str, Any]:
     from ..network.kit.kits import kit_role
     from ..network.kit.network_file import ADMIN
 
-    told = kit_role(kit)
-    if told["kit"] in (SERVER, ADMIN):
+    about = kit_role(kit)
+    if about["kit"] in (SERVER, ADMIN):
         raise SettingError(
-            f"{kit} is the {told['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
+            f"{kit} is the {about['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
         )
-    return told
+    return about
 
 
 def _sandbox_lines(chosen: str) -> list[str]:

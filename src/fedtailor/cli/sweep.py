@@ -34,7 +34,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     plot: Annotated[bool, typer.Option(help="Draw sweep.png and sweep.svg.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON alone.")] = False,
 ) -> None:
-    """Run a job with every combination of some settings' values; the same command again goes on with what is missing."""
+    """Run a job with every combination of some settings' values; the same command again continues with what is missing."""
     from ..report.plots.plot import check_plots
     from ..studies.grid import make_grid
     from ..studies.sweep import run_sweep
@@ -47,7 +47,7 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     try:
         swept = run_sweep(axes, cells, folder, watching=None if as_json else watching, metric=metric)
     except KeyboardInterrupt:
-        complain(f"stopped; the same command goes on with what is missing in {folder}")
+        complain(f"stopped; the same command continues with what is missing in {folder}")
         raise typer.Exit(1) from None
     drawn = _write_means(swept, metric=metric, plot=plot)
     show_swept(swept, metric=metric, as_json=as_json)
@@ -79,8 +79,8 @@ def show_swept(swept: "Swept", *, metric: str, as_json: bool) -> None:
 
     means = spread(swept.table, swept.axes)
     if as_json:
-        told = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
-        print_json(told)
+        result = {"folder": str(swept.folder), "failed": swept.failed, "cells": rows_of(swept.table), "means": rows_of(means)}
+        print_json(result)
         return
     shown = [axis.name for axis in swept.axes if axis.name != "seed" and len(axis.values) > 1]
     own = directions_in(swept.table, swept.folder)

@@ -35,8 +35,8 @@ def npz_table(path: Path) -> Table:
     columns = dict(zip(column_names(arrays, str(path)), arrays.values(), strict=True))
     lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1 or not all(array.ndim for array in arrays.values()):
-        told = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items()) or "none"
-        raise DataError(f"{path} holds arrays of different lengths ({told}); all must have as many rows")
+        shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items()) or "none"
+        raise DataError(f"{path} holds arrays of different lengths ({shapes}); all must have as many rows")
 
     def column(name: str) -> list[object]:
         values = columns[name]

@@ -1,7 +1,7 @@
 """The data of a job, divided among clients and parts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,12 +10,13 @@ import numpy as np
 from ..chance import stream
 from ..errors import DataError, SettingError
 from ..records import ClientId, Example
-from .columns import Reads, Wanted, wanted_columns
+from .columns import Reads, wanted_columns
 from .divergence import mean_divergence
 from .left_out import count_left_out, distinct, limited, owners, repeats, with_owners
-from .load import Loaded, load
-from .partition import Files, Iid, Natural, Partition
+from .load import Loaded
+from .partition import Partition
 from .partition.base import Embed, label_groups
+from .parts import given_parts, load_parts, partition_of
 from .settings import PARTS, Clients, Data
 from .split import split_by_input, split_running
 
@@ -81,10 +82,10 @@ def divide(
         SettingError: if settings do not fit the data.
     """
     task = Reads(**reads)
-    running, parts = task.is_running, _given_parts(given)
-    partition = _partition(clients.partition, parts.get("train"), whole=task.whole)
-    loaded = _load(data, parts, ("train",), base, wanted_columns(data, task, partition))
-    loaded |= _load(data, parts, ("validation", "test"), base, wanted_columns(data, task, public=True))
+    running, parts = task.is_running, given_parts(given)
+    partition = partition_of(clients.partition, parts.get("train"), whole=task.whole)
+    loaded = load_parts(data, parts, ("train",), base, wanted_columns(data, task, partition))
+    loaded |= load_parts(data, parts, ("validation", "test"), base, wanted_columns(data, task, public=True))
     dropped = dict(loaded["train"].dropped)
     everything = with_owners(loaded["train"].examples, partition, data.missing, dropped)
     whose = owners(partition, everything)
@@ -96,24 +97,21 @@ def divide(
         rows = partition.divide(train, clients.count, stream(seed, "partition"), least, remembered)
         _check_partition(rows, len(train))
         _check_clients(clients, list(rows))
-        has_file = bool(loaded["validation"].examples)
-        shares = {"validation": 0.0 if has_file else clients.validation_share, "test": clients.test_share}
+        shares = {"validation": 0.0 if loaded["validation"].examples else clients.validation_share, "test": clients.test_share}
         shares = dict.fromkeys(shares, 0.0) if task.whole else shares
         owned = {name: [train[row] for row in own] for name, own in rows.items()}
         sides = split_running(owned, shares) if running else split_by_input(owned, shares, key, seed, apart=whose is not None)
     except DataError as error:
         raise DataError(f"{repeats(dropped, len(everything))}{error}") from None
     count_left_out(partition, train, rows, least, dropped)
-    # the same state of chance as above, so that clusters are the same
     groups = _groups(partition, train, seed, remembered)
+    public = {part: limited(loaded[part].examples, data.limit.get(part), seed, part, running=running) for part in PARTS[1:]}
     return Divided(
         train=sides["train"],
         validation=sides["validation"],
         test=sides["test"],
-        server_validation=limited(
-            loaded["validation"].examples, data.limit.get("validation"), seed, "validation", running=running
-        ),
-        server_test=limited(loaded["test"].examples, data.limit.get("test"), seed, "test", running=running),
+        server_validation=public["validation"],
+        server_test=public["test"],
         table=_table(sides),
         divergence=mean_divergence(groups[1], list(rows.values())) if groups else None,
         divergence_over=groups[0] if groups else "",
@@ -122,72 +120,6 @@ def divide(
         overlap={} if running else _overlap(train, {part: loaded[part].examples for part in ("validation", "test")}, key),
         notes=_notes(loaded, sides, key, apart=whose is not None and not running),
     )
-
-
-def load_public_parts(data: Data, *, base: Path, seed: int, **reads: Any) -> dict[str, list[Example]]:
-    """Return the public examples of a job alone, of validation and test, as `divide` returns them at the server; see there."""
-    task = Reads(**reads)
-    loaded = _load(data, {}, ("validation", "test"), base, wanted_columns(data, task, public=True))
-    return {
-        part: limited(found.examples, data.limit.get(part), seed, part, running=task.is_running) for part, found in loaded.items()
-    }
-
-
-def _load(data: Data, given: Mapping[str, object], names: Sequence[str], base: Path, wanted: Wanted) -> dict[str, Loaded]:
-    """Return the examples of the named parts; those of `given` take the place of what `data` names."""
-    loaded = {part: Loaded() for part in names}
-    for part in names:
-        source, in_memory = getattr(data, part), given.get(part)
-        if source is not None or in_memory is not None:
-            loaded[part] = load(
-                source,
-                wanted,
-                base=base,
-                part=part,
-                given=in_memory,
-                packages=data.packages,
-                package_limit=data.package_limit,
-            )
-            _check_texts(loaded[part].examples, wanted.required, part)
-    return loaded
-
-
-def _partition(partition: Partition, given: object, *, whole: bool) -> Partition:
-    """Return the job's partition; a mapping from names of clients to examples makes these clients, and rows that stay whole are all dealt.
-
-    Raises:
-        SettingError: if the job divides the data in another way.
-    """
-    if not isinstance(given, Mapping) or isinstance(partition, Files):
-        return replace(partition, deal=True) if whole and isinstance(partition, Natural) else partition
-    if partition != Iid():  # which is also what stands for nothing chosen
-        raise SettingError(
-            f"data in memory is a mapping of {len(given)} names of clients to their examples, and clients.partition divides them in another way; "
-            "leave clients.partition out to have these clients, or pass one table of all rows"
-        )
-    return Files()
-
-
-def _given_parts(given: object | None) -> Mapping[str, object]:
-    if given is None:
-        return {}
-    if isinstance(given, Mapping) and set(given) & set(PARTS):
-        surplus = sorted(str(part) for part in set(given) - set(PARTS))
-        if surplus or "train" not in given:
-            raise DataError(
-                f"data in memory has the parts {', '.join(map(str, given))}; expected train, and if you like validation and test"
-                + (f": leave {', '.join(surplus)} out" if surplus else "")
-                + "; if these are names of clients, pass {'train': data}"
-            )
-        return given
-    return {"train": given}
-
-
-def _check_texts(examples: Sequence[Example], required: Sequence[str], part: str) -> None:
-    """Raise DataError if a part that was asked for has nothing in it: a test on nothing would look like one that was passed."""
-    if not any(str(example.fields[name]).strip() for example in examples for name in required):
-        what = f"has {len(examples)} examples, all of them blank" if examples else "has no examples"
-        raise DataError(f"data.{part} {what}; give a file with at least one that says something, or leave {part} out")
 
 
 def _notes(loaded: Mapping[str, Loaded], sides: Mapping[str, Examples], key: str, *, apart: bool) -> list[str]:
@@ -229,6 +161,7 @@ def _remembering(embed: Embed | None) -> Embed | None:
 
 
 def _groups(partition: Partition, train: Sequence[Example], seed: int, embed: Embed | None) -> tuple[str, list[str]] | None:
+    """Return by what the divergence of clients is taken, and its value for each example; drawn as the partition drew, so that clusters are the same."""
     own = getattr(partition, "groups", None)  # a partition of the user's may do without
     found: tuple[str, list[str]] | None = own(train, stream(seed, "partition"), embed) if own else label_groups(train)
     return found

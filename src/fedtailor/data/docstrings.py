@@ -204,6 +204,6 @@ def _plain(text: str) -> str:
 
 
 def _says_nothing(name: str, sentence: str) -> bool:
-    """Tell whether the sentence is the function's name again and nothing else."""
+    """Return whether the sentence is the function's name again and nothing else."""
     words = re.findall(r"[a-z]+", sentence.lower())
     return set(words) <= {*name.lower().split("_"), "the", "a", "an", "of", "to", "get", "set", "return", "returns", "function"}

@@ -38,7 +38,7 @@ def excel_table(content: bytes, where: str) -> Table:
     except Exception as error:  # whatever zip, XML and openpyxl raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise DataError(
-            f"{where} is not a readable Excel file ({reason}); it may be cut off, locked by a password or of another kind: save it again as .xlsx, or as .csv"
+            f"{where} is not a readable Excel file ({reason}); it may be incomplete, locked by a password or of another kind: save it again as .xlsx, or as .csv"
         ) from error
     filled = [number for number, row in enumerate(rows) if any(value is not None for value in row)]
     if not filled:

@@ -56,7 +56,7 @@ def _parsed(text: str, where: str) -> object:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, " if error.lineno > 1 else ""
         raise DataError(
-            f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: was the file cut off?"
+            f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: is the file incomplete?"
         ) from error
 
 

@@ -39,7 +39,7 @@ def content_of(path: Path) -> bytes:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise DataError(
-            f"{path} cannot be unpacked ({first_line(error)}); it may be cut off or of another kind: copy it again"
+            f"{path} cannot be unpacked ({first_line(error)}); it may be incomplete or of another kind: copy it again"
         ) from error
 
 

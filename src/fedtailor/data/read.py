@@ -62,7 +62,7 @@ def _parquet(path: Path) -> Table:
         if not path.is_file() or isinstance(error, PermissionError):
             raise
         raise DataError(
-            f"{path} is not a readable Parquet file ({first_line(error)}); it may be cut off or of another kind: "
+            f"{path} is not a readable Parquet file ({first_line(error)}); it may be incomplete or of another kind: "
             "copy or write it again, or name it by its kind (.csv, .jsonl)"
         ) from error
 

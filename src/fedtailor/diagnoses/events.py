@@ -12,14 +12,14 @@ SHOWN = 120  # characters of an event
 
 def failures(run: Run, marks: Sequence[str]) -> list[dict[str, Any]]:
     """Return the events, and the rows of clients that gave no answer, whose text has one of the marks in it."""
-    told = [{**event, "text": str(event.get("text") or event.get("reason") or "")} for event in run.events(*KINDS)]
+    found = [{**event, "text": str(event.get("text") or event.get("reason") or "")} for event in run.events(*KINDS)]
     rounds, clients, errors = run.columns("clients", "round", "client", "error")
-    told += [
+    found += [
         {"round": round, "client": client, "text": error}
         for round, client, error in zip(rounds, clients, errors, strict=True)
         if isinstance(error, str)
     ]
-    return [event for event in told if any(mark.lower() in event["text"].lower() for mark in marks)]
+    return [event for event in found if any(mark.lower() in event["text"].lower() for mark in marks)]
 
 
 def named(events: Sequence[dict[str, Any]]) -> str:

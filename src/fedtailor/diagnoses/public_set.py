@@ -10,7 +10,7 @@ from .finding import Finding, found
 
 @dataclass(frozen=True, kw_only=True)
 class PublicSet:
-    """A classifier tells public examples from the clients' own, or their labels differ. Both thresholds rest on measurements (docs/results.md)."""
+    """A classifier distinguishes public examples from the clients' own, or their labels differ. Both thresholds rest on measurements (docs/results.md)."""
 
     name: ClassVar[str] = "public-set"
     title: ClassVar[str] = "the public set is unlike the clients' data"
@@ -30,7 +30,7 @@ class PublicSet:
         apart, labels = (public.get("told_apart") or {}).get("mean"), public.get("labels_unlike")
         shown = []
         if isinstance(apart, int | float) and apart >= self.apart:
-            shown.append(f"a classifier tells them apart with an area under the curve of {apart:.2f} (0.5 is alike)")
+            shown.append(f"a classifier distinguishes them with an area under the curve of {apart:.2f} (0.5 is alike)")
         if isinstance(labels, int | float) and labels >= self.labels:
             shown.append(f"labels differ by {labels:.2f} (Jensen-Shannon)")
         if not shown:

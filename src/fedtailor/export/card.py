@@ -107,7 +107,7 @@ def _data(job: Job, summary: Mapping[str, Any]) -> str:
             f"Mean pairwise Jensen-Shannon divergence of the clients' parts, over {facts.get('divergence_over')}: "
             f"{_number(facts['divergence'])}."
         )
-    lines.append("No example is in this folder; weights trained on private examples may still tell of them.")
+    lines.append("No example is in this folder; weights trained on private examples may still reveal some of them.")
     return "\n".join(lines)
 
 

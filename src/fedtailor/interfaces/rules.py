@@ -79,7 +79,7 @@ class RuleTraits:
     [out, carry], which start at zero and count with scale 1. They travel down only.
     """
     summed: bool = False  # each update that it gets is the mean of all, as no single one is known
-    any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would tell of clients
+    any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would reveal something of clients
     alike: bool = False  # all clients count alike, whatever weights they have
     least: int = 1  # updates of a round that it can work on
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's

@@ -64,7 +64,7 @@ class Compared(Protocol):
         """What is compared, in a word that the names of figures begin with."""
 
     def compared(self, model: "nn.Module", tensors: Tensors) -> Tensors:
-        """Return what the exchanged `tensors` make of each layer, by its name, sorted; empty if they do not tell.
+        """Return what the exchanged `tensors` make of each layer, by its name, sorted; empty if they do not say.
 
         The model stays as it is, and so do the tensors.
         """

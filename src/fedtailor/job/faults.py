@@ -1,4 +1,4 @@
-"""What is wrong with a job, told in one paragraph: what was found, what was expected, where, and what to try."""
+"""What is wrong with a job, said in one paragraph: what was found, what was expected, where, and what to try."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from .other_names import kind_here, name_here
 
 Path = tuple[str | int, ...]
 OTHERS_KIND = ("type", "name", "method", "algorithm")  # what other tools write for our kind
-MOST_FAULTS = 4  # told at once; the rest are counted
+MOST_FAULTS = 4  # named at once; the rest are counted
 WANTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -42,9 +42,9 @@ def explain(errors: Sequence[ErrorDetails], raw: object, known: Sequence[str]) -
     faults: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         faults.setdefault(place_of(error, raw), []).append(error)
-    told = [sentence(place, group, known) for place, group in faults.items()]
-    more = len(told) - MOST_FAULTS
-    return " ".join(told[:MOST_FAULTS]) + (f" And {more} more like these." if more > 0 else "")
+    sentences = [sentence(place, group, known) for place, group in faults.items()]
+    more = len(sentences) - MOST_FAULTS
+    return " ".join(sentences[:MOST_FAULTS]) + (f" And {more} more like these." if more > 0 else "")
 
 
 def place_of(error: ErrorDetails, raw: object) -> Path:

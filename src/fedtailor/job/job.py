@@ -37,7 +37,7 @@ __all__ = ["Job", "Stop", "example_job"]
 
 @dataclass(frozen=True)
 class Reads:
-    """Tells pydantic to read a field of the job by `type`, which `READERS` made of the settings' own dataclasses."""
+    """Makes pydantic read a field of the job by `type`, which `READERS` made of the settings' own dataclasses."""
 
     type: Any
 

@@ -1,4 +1,4 @@
-"""What other tools call our settings: whoever writes such a name is told what it is here. No name of another tool is read as ours.
+"""What other tools call our settings: whoever writes such a name is shown what it is here. No name of another tool is read as ours.
 
 The names are those of transformers, TRL, PEFT, axolotl and LLaMA-Factory, and of Flower, NVFlare, FATE and FederatedScope.
 """

@@ -39,7 +39,7 @@ def import_class(name: str) -> type:
         with _doing(f"importing {module}, which the job names"):
             found = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module of the user's does when it is imported
-        raise unusable(name, _told(error)) from None
+        raise unusable(name, _described(error)) from None
     if not (isinstance(found, type) and is_dataclass(found)):
         raise unusable(name, "it is not a dataclass")
     _IMPORTED[found] = name
@@ -82,7 +82,7 @@ def unusable(name: str, reason: str) -> PydanticCustomError:
 def built_wrongly(cls: type, error: BaseException) -> PydanticCustomError | None:
     """Return the fault of a class of the user's that raised when it was built; None for fedtailor's own classes."""
     name = _IMPORTED.get(cls)
-    return None if name is None else unusable(name, f"it raised {_told(error)} when it was built")
+    return None if name is None else unusable(name, f"it raised {_described(error)} when it was built")
 
 
 def blame(error: BaseException) -> str | None:
@@ -101,7 +101,7 @@ def blame(error: BaseException) -> str | None:
     return None
 
 
-def _told(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     """Return what a module or a class of the user's raised, and where."""
     last = next(iter(reversed(traceback.extract_tb(error.__traceback__))), None)
     theirs = last is not None and last.filename != __file__ and not last.filename.startswith("<frozen")

@@ -38,7 +38,7 @@ class Fitting:
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 16  # public examples in one step
     learning_rate: LearningRate | Literal["auto"] = (
-        "auto"  # of the optimizer, which starts anew in each round; auto: usual for the tuning
+        "auto"  # of the optimizer, which starts again in each round; auto: usual for the tuning
     )
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
@@ -114,7 +114,7 @@ def distil(
 
 
 def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:
-    """Return what tells the places [N] of some rows of `shard`, row by row as a batch has them."""
+    """Return what distinguishes the places [N] of some rows of `shard`, row by row as a batch has them."""
     ends = counted_targets(shard).cumsum(0).tolist()
     begins = [0, *ends[:-1]]
     return lambda rows: torch.cat([torch.arange(begins[row], ends[row]) for row in rows])
@@ -130,7 +130,7 @@ def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
     """Return float32 logits [N, C] of the weights in place at the counted targets of `batch`, and these [N].
 
     Args:
-        classes: C, as `classes_of` tells it; what a head has beyond it is left out.
+        classes: C, as `classes_of` gives it; what a head has beyond it is left out.
     """
     task = worker.task
     assert isinstance(task, Scores)

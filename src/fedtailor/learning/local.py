@@ -17,7 +17,7 @@ class LocalTraining:
     steps: Steps | None = None  # optimizer steps in a round; if given, `epochs` is not used
     batch_size: BatchSize = 8  # examples in one forward pass
     accumulate: BatchSize = 1  # forward passes in one optimizer step
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew in each round, unless keep_optimizer
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts again in each round, unless keep_optimizer
     learning_rate: LearningRate | Literal["auto"] = (
         "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
     )
@@ -28,9 +28,9 @@ class LocalTraining:
     momentum: float = 0.0  # of sgd
     proximal: Number = 0.0  # FedProx: weight mu of the pull back to the received weights, at least 0; 0.001 to 1 are usual
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
-    warmup_steps: Steps = 0  # of the whole run: the rate grows linearly over the first so many local steps
-    schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the rate over rounds
-    schedule_rounds: Rounds | None = None  # rounds until the rate ends at zero; left out: stop.rounds of the first start
+    warmup_steps: Steps = 0  # of the whole run: the learning rate grows linearly over the first so many local steps
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # of the learning rate over rounds
+    schedule_rounds: Rounds | None = None  # rounds until the learning rate ends at zero; left out: stop.rounds of the first start
     checkpointing: bool = (
         False  # activations are computed again in the backward pass: less memory, a forward pass more; same losses
     )
@@ -109,7 +109,7 @@ class LocalTraining:
         return min(examples, examples - (batches - 1 - alone) * self.batch_size)
 
     def warmup_factor(self, round: int, step: int, steps: int) -> float:
-        """Return the share of the rate that warm-up allows at `step` (from 0) of `steps` in `round` (from 1)."""
+        """Return the share of the learning rate that warm-up allows at `step` (from 0) of `steps` in `round` (from 1)."""
         if not self.warmup_steps:
             return 1.0
         return min(1.0, ((round - 1) * steps + step + 1) / self.warmup_steps)

@@ -51,7 +51,7 @@ def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -
 
 
 def restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
-    """Let the optimizer go on with what `moments_of` gave; what belongs to no weight in `params` is passed over."""
+    """Let the optimizer continue with what `moments_of` gave; what belongs to no weight in `params` is passed over."""
     for key, value in moments.items():
         field, name = key.split("/", 1)
         if name not in params:  # it rests in this round

@@ -17,13 +17,13 @@ from ..tasks.text.generate import evaluating
 from .worker import Worker
 
 MOST_ROWS = 500  # of each side: AUC is then good to about 0.02
-LEAST_ROWS = 8  # of each side, below which nothing is told
+LEAST_ROWS = 8  # of each side, below which nothing is reported
 STEPS = 256  # of a row's score
 PENALTY = 0.01  # scikit-learn's C: as many features as rows need a firm hand
 
 
-def told_apart(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -> tuple[float | None, int]:
-    """Return how well a small classifier tells a client's examples from public ones, and the tokens that this took.
+def separability(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -> tuple[float | None, int]:
+    """Return how well a small classifier distinguishes a client's examples from public ones, and the tokens that this took.
 
     Logistic regression on the last hidden states of the weights in place, averaged over tokens and standardized; fitted on one half, judged on
     the other by the area under the ROC curve, and the other way round. 0.5: they look the same; 1: nothing in common. None if
@@ -49,7 +49,7 @@ def told_apart(worker: Worker, own: Shard, public: Shard, *, client: ClientId) -
 def row_scores(worker: Worker, own: Shard, public: Shard, *, round: int, client: ClientId) -> tuple[Tensor | None, int]:
     """Return how like the client's own examples each public row looks, as uint8 [N], and the tokens that this took.
 
-    The classifier of `told_apart`, fitted twice on halves of at most MOST_ROWS rows of each side: a row has its probability to be the client's
+    The classifier of `separability`, fitted twice on halves of at most MOST_ROWS rows of each side: a row has its probability to be the client's
     from the fit that has not seen it, or the mean of both; 128 is even. Rounded to 256 steps. None if there are too few rows.
     """
     if min(len(own), len(public)) < LEAST_ROWS:

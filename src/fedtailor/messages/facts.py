@@ -74,7 +74,7 @@ def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
 
 
 def counts(metric: str, purpose: str, *, over: Over) -> FactSpec:
-    """Return the spec of the counts that a metric is made of, which add up over clients; of classes they tell how often each occurs."""
+    """Return the spec of the counts that a metric is made of, which add up over clients; of classes they say how often each occurs."""
     return FactSpec(
         type="list[int]",
         purpose=f"{purpose}: counts that {metric} is made of, which add up over clients",
@@ -124,7 +124,7 @@ GRADIENT_NORM = FactSpec(
     most=MOST_METRIC,
     optional=True,
 )
-PEAK = whole("peak memory, where the system can tell it per client", optional=True)
+PEAK = whole("peak memory, where the system reports it per client", optional=True)
 
 
 MOST_SCALE = 1e6  # alpha / rank

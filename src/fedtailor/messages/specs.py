@@ -39,7 +39,9 @@ TensorsReveal = Literal[  # see `Protection`
 ]
 Over = Literal["", "step", "train", "validation", "test", "public", "rung"]
 """Which examples a figure is a mean over; rung: those that a prompt is scored on, at least as many as `protocol.few`."""
-Trains = Literal["nothing", "round", "rounds", "once"]  # round: the one after its version; rounds: one for each listed rate
+Trains = Literal[
+    "nothing", "round", "rounds", "once"
+]  # round: the one after its version; rounds: one for each listed learning rate
 MOST_VALUE = 1e6  # far beyond what honest weights, changes, activations and logits reach; sums of so many stay finite
 
 

@@ -49,8 +49,8 @@ class Stream:
 
     def decode(self) -> Message:
         """Return the message as its receiver reads it; each tensor goes through its bytes when it is asked for."""
-        told = decode(self._facts)
-        return Message(kind=told.kind, tensors=Lazy(_through_bytes, self._tensors), facts=told.facts)
+        header = decode(self._facts)
+        return Message(kind=header.kind, tensors=Lazy(_through_bytes, self._tensors), facts=header.facts)
 
 
 def _order(tensors: Tensors) -> list[str]:
@@ -59,11 +59,11 @@ def _order(tensors: Tensors) -> list[str]:
 
 
 def _header(forms: Tensors) -> bytes:
-    told, end = {}, 0
+    header, end = {}, 0
     for name, each in forms.items():
         start, end = end, end + each.nbytes
-        told[name] = {"dtype": NAMES[each.dtype], "shape": list(each.shape), "data_offsets": [start, end]}
-    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+        header[name] = {"dtype": NAMES[each.dtype], "shape": list(each.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
 

@@ -41,7 +41,7 @@ class Metric:
     of_classes: Callable[[Sequence[int]], float] | None = None  # given `class_counts`
     from_counts: Callable[[Sequence[int]], float] | None = None  # how it follows from sums of counts, if it is no mean
     counts: int = 0  # how many there are of these, of classes for each; 0: none are reported
-    reveals: Literal["figures", "label-counts"] = "figures"  # what these counts tell of a client's data
+    reveals: Literal["figures", "label-counts"] = "figures"  # what these counts reveal of a client's data
     shown: Place = "page"  # the smallest place that shows it: alone in a title, in a line, on a page, or in a table of all
 
 

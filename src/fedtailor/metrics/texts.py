@@ -58,7 +58,7 @@ def chrf(texts: Sequence[str], references: Sequence[Sequence[str]], settings: Bl
 def _of_corpus(metric: Any, texts: Sequence[str], references: Sequence[Sequence[str]]) -> TextScore:
     rows = metric._extract_corpus_statistics(
         list(texts), streams(references)
-    )  # sums of these make the score; nothing public tells them
+    )  # sums of these make the score; nothing public gives them
     counts = [sum(column) for column in zip(*rows, strict=True)]
     return TextScore(score=_score_of(metric, counts), counts=counts, signature=str(metric.get_signature()))
 

@@ -25,17 +25,17 @@ def generation_settings(folder: Path) -> Any:
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:
         raise BackboneError(
             f"{cause_of(fault, f'{path} cannot be read')}, or remove the file: texts then end at the tokenizer's end token"
         ) from fault
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         raise BackboneError(f"{path} holds no mapping; get it again from where the backbone came, or remove it")
     try:
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
     except Exception:  # whatever its checks raise
-        return GenerationConfig(**{name: told[name] for name in TOKENS if name in told})
+        return GenerationConfig(**{name: content[name] for name in TOKENS if name in content})
 
 
 def check_ends(model: Any, folder: Path) -> None:

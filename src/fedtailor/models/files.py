@@ -78,7 +78,7 @@ def read_weights(folder: Path) -> Weights:
     """Return how much the weights of a folder hold, from their headers.
 
     Raises:
-        BackboneError: if a file of weights is damaged or cut off.
+        BackboneError: if a file of weights is damaged or incomplete.
     """
     tensors = values = 0
     packed = False
@@ -94,7 +94,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Return the dtype, shape and place of each tensor of a safetensors file: an 8-byte length, a JSON header and the data, no byte more.
 
     Raises:
-        BackboneError: if it is damaged or cut off, or something else.
+        BackboneError: if it is damaged or incomplete, or something else.
     """
     _check_plain(path)
     try:
@@ -112,7 +112,7 @@ def read_header(path: Path) -> dict[str, Any]:
         ) from fault
     if 8 + length + end != whole:
         raise BackboneError(
-            f"{path} has {whole:,} bytes, its header speaks of {8 + length + end:,}: it is cut off or damaged; {AGAIN}"
+            f"{path} has {whole:,} bytes, its header speaks of {8 + length + end:,}: it is incomplete or damaged; {AGAIN}"
         )
     return dict(header)
 

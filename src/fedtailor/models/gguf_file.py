@@ -58,7 +58,7 @@ class _Reader:
             count, last = self._tensor()
             values, end = values + count, max(end, last)
         if self._at + end > self._size:
-            raise ValueError(f"it has {self._size:,} bytes, its tensors need at least {self._at + end:,}: it is cut off")
+            raise ValueError(f"it has {self._size:,} bytes, its tensors need at least {self._at + end:,}: it is incomplete")
         return found, Weights(tensors=tensors, values=values, packed=False)
 
     def _tensor(self) -> tuple[int, int]:

@@ -53,9 +53,9 @@ def head_names(config: Any, folder: Path) -> tuple[str, ...]:
 
 def _by_label2id(folder: Path) -> tuple[str, ...]:
     """Return the names of a config.json that has them in label2id alone, which transformers then replaces by LABEL_0, LABEL_1, ..."""
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    numbers = told.get("label2id")
-    if told.get("id2label") or not isinstance(numbers, dict) or sorted(map(str, numbers.values())) != sorted(
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    numbers = content.get("label2id")
+    if content.get("id2label") or not isinstance(numbers, dict) or sorted(map(str, numbers.values())) != sorted(
         map(str, range(len(numbers)))
     ):  # fmt: skip
         return ()
@@ -94,7 +94,7 @@ def class_layer(model: nn.Module) -> tuple[str, Any]:
 def follow(
     plan: HeadPlan, model: nn.Module, *, lacking: Sequence[str], mismatched: Sequence[str]
 ) -> tuple[str | None, str | None]:
-    """Put the rows of a loaded head in the order of the job's classes, or draw them anew where names do not fit.
+    """Put the rows of a loaded head in the order of the job's classes, or draw them at random where names do not fit.
 
     Args:
         model: loaded with the classes `plan.loads_as`.
@@ -102,7 +102,7 @@ def follow(
         mismatched: names of weights that the folder had in another shape.
 
     Returns:
-        The name of the layer that was drawn anew here, if any, and what to say of it.
+        The name of the layer that was drawn at random here, if any, and what to say of it.
     """
     classifier: Any = model
     name, layer = class_layer(model)

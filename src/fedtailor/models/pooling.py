@@ -71,10 +71,10 @@ def reads_mean(model: nn.Module) -> bool:
 def trained_for_mean(folder: Path) -> bool:
     """Return whether a model's folder says, as sentence-transformers writes it, that the mean over tokens stands for a text."""
     try:
-        told = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("pooling_mode_mean_tokens") is True
+    return isinstance(content, dict) and content.get("pooling_mode_mean_tokens") is True
 
 
 def is_unread(model: nn.Module, module: str) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 def unround(model: nn.Module, trained: Mapping[str, nn.Parameter], folder: Path) -> None:
     """Give each trained parameter that is a weight of the file, rounded to bfloat16, the value of the file: heads, layer norms.
 
-    A parameter that is anything else, such as a factor or a head drawn anew, stays as it is. Tensors are read one at a time.
+    A parameter that is anything else, such as a factor or a head drawn again, stays as it is. Tensors are read one at a time.
 
     Args:
         model: with a tuning in place; changed in place.

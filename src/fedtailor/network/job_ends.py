@@ -6,7 +6,6 @@ import socket
 from ..federation.nvflare.flare import CollabLine, ServerPart, SitePart
 from ..federation.nvflare.line import AGENT, Places
 from ..records import ClientId
-from .server.server import Diary, work
 from .site.engine_end import EngineEnd
 
 
@@ -15,8 +14,10 @@ class AtServer(ServerPart):
 
     def work(self, line: CollabLine, places: Places) -> None:
         """Carry the job out, and answer those who watch it."""
+        from .server.server import Diary, work  # at the server alone: a site's engine loads nothing that trains
+
         diary = Diary()
-        self.tell(diary.answer)
+        self.register(diary.answer)
         work(line, places, diary)
 
 

@@ -1,4 +1,4 @@
-"""FedALT: each client goes on training its own LoRA, beside a frozen one that is the mean of the others'; a gate mixes both.
+"""FedALT: each client continues to train its own LoRA, beside a frozen one that is the mean of the others'; a gate mixes both.
 
 Source: Bian et al., 2025, *FedALT: Federated Fine-Tuning through Adaptive Local Training with Rest-of-World LoRA*, arXiv:2503.11880, of which the
 abstract alone was at hand: local training starts from the client's own LoRA and not from an average, what others know comes as a rest-of-world LoRA, and a
@@ -77,11 +77,11 @@ class FedAlt:
             )
         if getattr(tuning, "initial", None) is not None:
             raise SettingError(
-                "tuning.initial: clients start from the same draw, which a run that goes on must have again; leave initial out, or choose ditto"
+                "tuning.initial: clients start from the same draw, which a resumed run must have again; leave initial out, or choose ditto"
             )
         if local.proximal:
             raise SettingError(
-                f"protocol.local.proximal: {local.proximal} draws towards what was received, which is not where clients go on from here; "
+                f"protocol.local.proximal: {local.proximal} draws towards what was received, which is not where clients continue from here; "
                 "choose proximal: 0, or personalization: ditto"
             )
         if wire != "float32":

@@ -2,7 +2,7 @@
 
 Source: FedGen-Edge, 2025, arXiv:2511.11585, step 7: after the last round each client trains the shared adapter for some local
 epochs on its own examples, and keeps the result. Local fine-tuning after averaging is older (Wang et al., 2019, arXiv:1910.10252).
-Differences: the paper gives neither epochs, rate nor optimizer, so these are our defaults. `keep: best` is ours: a client whose own
+Differences: the paper gives neither epochs, learning rate nor optimizer, so these are our defaults. `keep: best` is ours: a client whose own
 validation loss does not get less keeps the shared weights.
 """
 
@@ -27,7 +27,7 @@ class FineTune:
     epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 8  # examples in one forward pass
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts anew
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts again
     learning_rate: LearningRate | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
     weight_decay: Number = 0.0  # of the optimizer
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping

@@ -44,8 +44,8 @@ class Turn:
     optimizer: Tensors = field(default_factory=dict)  # moments kept from the client's last round
     corrections: Sequence[Correction] = ()  # of the protocol
     on_step: OnStep | None = None
-    clients: int = 0  # of the federation, those that are never asked too; 0 where nobody told
-    done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is told
+    clients: int = 0  # of the federation, those that are never asked too; 0 where nobody said it
+    done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is counted
 
     def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
         """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 FINE, COARSE = 5e-4, 2e-3  # steps of the grid of losses: of what is reported, and of what searches for a noise multiplier
 LEAST_NOISE, MOST_NOISE = 0.1, 1e4  # noise multipliers: below, nothing is hidden; above, nothing is learned
-MOST_EPSILON = 100.0  # what is more is told as infinite
+MOST_EPSILON = 100.0  # what is more is shown as infinite
 LEAST_DELTA = 1e-10  # below it the rounding of float64 shows
 MOST_POINTS = 2**22  # of a composed grid
 TAIL = 35.0  # exp(-35): what may fall off either end of a composed grid

@@ -138,8 +138,8 @@ class Budget:
         """Return what is promised, for people; of so many planned rounds before a run, in which a client takes part in its share of them."""
         rounds = self._times(ahead)
         found = {"delta": f"{self.delta:.3g}", "rounds": str(rounds)}
-        told = (self.epsilon(ahead=ahead), self.epsilon_seen(rounds))
-        return [words.format(epsilon=f"{epsilon:.3g}", **found) for words, epsilon in zip(self.words, told, strict=True)]
+        spent = (self.epsilon(ahead=ahead), self.epsilon_seen(rounds))
+        return [words.format(epsilon=f"{epsilon:.3g}", **found) for words, epsilon in zip(self.words, spent, strict=True)]
 
     def summary(self) -> dict[str, Any]:
         """Return what was spent, for summary.json."""
@@ -176,7 +176,7 @@ class Budget:
         return max(self.taken.values(), default=0)
 
     def _write(self, file: Path) -> None:
-        told: Mapping[str, Any] = {
+        spent: Mapping[str, Any] = {
             "releases": [
                 {"noise_multiplier": each.noise_multiplier, "rate": each.rate, "count": each.count}
                 for each in _merged(self.releases)
@@ -185,7 +185,7 @@ class Budget:
         }
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)  # of a client that has kept nothing else yet
-        write_text(file, json.dumps(told, indent=2) + "\n")
+        write_text(file, json.dumps(spent, indent=2) + "\n")
 
 
 def _merged(releases: Sequence[Release]) -> list[Release]:

@@ -64,7 +64,7 @@ def recombine(prompt: Prompt, other: Prompt, rng: np.random.Generator) -> Prompt
 
 
 def layout(prompt: Prompt, other: Prompt, rng: np.random.Generator) -> Prompt:
-    """Return the prompt with one drawn thing of its layout drawn anew."""
+    """Return the prompt with one drawn thing of its layout drawn again."""
     now = prompt.layout
     changes = (
         replace(now, text=TEXT_CUES[int(rng.integers(len(TEXT_CUES)))]),

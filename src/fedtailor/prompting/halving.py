@@ -1,4 +1,4 @@
-"""Successive halving over generations of prompts: a rung scores candidates on the same examples, the better half goes on with more.
+"""Successive halving over generations of prompts: a rung scores candidates on the same examples, the better half continues with more.
 
 Source: Jamieson and Talwalkar, 2016, arXiv:1502.07943, section 3. Differences: generations of edited survivors follow one another, and
 finalists are compared on validation parts, where also the best prompt of the starting pool stands. `State` is plain values: a search

@@ -5,7 +5,7 @@ Source: McMahan, Ramage, Talwar and Zhang, 2018, arXiv:1710.06963, DP-FedAvg wit
     w <- w + (sum over answers of D_k min(1, S / |D_k|) + N(0, (z S)^2)) / (q N)
 
 Adaptive clipping: Andrew, Thakkar, McMahan and Ramaswamy, 2021, arXiv:1905.03871, algorithm 1: S follows the median of the updates' norms.
-Differences: the step is handed to the job's aggregation rule as the mean of one client, so server momentum or FedAdam come after it; values stand
+Differences: the step is given to the job's aggregation rule as the mean of one client, so server momentum or FedAdam come after it; values stand
 on a lattice before noise is added; the noise of the count behind adaptive clipping is max(q N / 20, z), as with q N / 20 no noise multiplier is
 left where q N <= 10 z.
 

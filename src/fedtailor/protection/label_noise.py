@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def noised_counts(counts: Sequence[int], epsilon: float, draw: random.Random) -> list[int]:
     """Return the counts, each with two-sided geometric noise of ratio exp(-epsilon), none below 0.
 
-    One example more or less changes one count by 1, so telling them once is epsilon-differentially private for adding or removing an
+    One example more or less changes one count by 1, so reporting them once is epsilon-differentially private for adding or removing an
     example (2 epsilon for replacing one). Whole numbers all through, so that no rounding of floats gives anything away but in the draws.
     Source: Ghosh, Roughgarden and Sundararajan, 2009, arXiv:0811.2841, the geometric mechanism.
 

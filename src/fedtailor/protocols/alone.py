@@ -1,4 +1,4 @@
-"""What each client reaches without a federation: it trains alone, from the same start and for as many rounds, and tells how good that is.
+"""What each client reaches without a federation: it trains alone, from the same start and for as many rounds, and reports how good that is.
 
 The weights before round 1 go down; nothing but figures comes up, and nothing is kept. It is the baseline `local` under the same clients and
 draws, and as plain: no rule of aggregation has a part in it, and patience none either.

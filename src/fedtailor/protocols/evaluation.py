@@ -63,7 +63,7 @@ def ask_evaluation(
 
     Args:
         requests: see `evaluation_request`.
-        on_reply: told the client of each reply.
+        on_reply: called with the client of each reply.
     """
     found = ClientFigures()
     for reply in federation.ask(requests):

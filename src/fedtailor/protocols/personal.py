@@ -1,4 +1,4 @@
-"""After the rounds: each client makes its weights its own, keeps them, and tells how good they are.
+"""After the rounds: each client makes its weights its own, keeps them, and reports how good they are.
 
 The shared weights go down once more; nothing but figures comes up.
 """
@@ -77,7 +77,7 @@ def ask_personal(
     Args:
         message: see `personal_request` and `alone_request`.
         form: of the answers.
-        on_reply: told the client of each reply.
+        on_reply: called with the client of each reply.
     """
     found = PersonalFigures[W]()
     for reply in federation.ask(dict.fromkeys(clients, message)):
@@ -87,8 +87,8 @@ def ask_personal(
             assert reply.error is not None
             found.failures[reply.client] = reply.error
             continue
-        found.work[reply.client] = told = read(reply.message, form)
-        for part, measured in told.measured.items():
+        found.work[reply.client] = answer = read(reply.message, form)
+        for part, measured in answer.measured.items():
             found.parts[part][reply.client] = dict(measured)
     return found
 
@@ -97,7 +97,7 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     """Let the technique finish at one client, keep the result in its folder, and return its figures.
 
     Args:
-        public: the public test set, which anybody may be told; texts are not generated for it.
+        public: the public test set, which anybody may know; texts are not generated for it.
         generate: whether metrics of generated text are wanted on the client's own test part.
 
     Raises:

@@ -68,9 +68,9 @@ class UsualSettings:
         """
         return {}
 
-    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+    def for_sites(self, plain: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
         """Return the settings as sites get them, without what is the server's own; `sent` stands for data that come with messages."""
-        return told
+        return plain
 
 
 class UsualRun:

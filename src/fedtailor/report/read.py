@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def network(self) -> Mapping[str, Any]:
-        """What a run on a network tells of its sites; empty for others."""
+        """What a run on a network reports of its sites; empty for others."""
         file = self.folder / "network.json"
         found = read_json_file(file) if file.exists() else {}
         if not isinstance(found, Mapping):

@@ -42,12 +42,12 @@ def read_allows(folder: Path, otherwise: Allows | None = None) -> Allows:
     file = folder / FILE
     if not file.is_file():
         return otherwise or Allows()
-    told = read_yaml_file(file, "what a client allows", tip="write share: scores, for example")
+    content = read_yaml_file(file, "what a client allows", tip="write share: scores, for example")
     known = [each.name for each in fields(Allows)]
-    if not isinstance(told, Mapping) or any(name not in known for name in told):
+    if not isinstance(content, Mapping) or any(name not in known for name in content):
         raise SettingError(f"{file} has settings that are not known; known are {', '.join(known)}, such as share: scores")
     try:
-        return replace(otherwise or Allows(), **told)
+        return replace(otherwise or Allows(), **content)
     except SettingError as fault:
         raise SettingError(f"{file}: {fault}") from None
 
@@ -65,10 +65,10 @@ class QueryLog:
         if self.file is not None and self.file.is_file():  # limits hold over restarts
             for line in self.file.read_text(encoding="utf-8").splitlines():
                 try:
-                    told = json.loads(line)
-                    self._times.extend([float(told["time"])] * len(told["questions"]))
+                    content = json.loads(line)
+                    self._times.extend([float(content["time"])] * len(content["questions"]))
                 except (ValueError, KeyError, TypeError):
-                    continue  # a line that was cut off by a kill
+                    continue  # a line that a kill left incomplete
 
     def take(self, questions: Sequence[str]) -> None:
         """Write questions down before they are answered.

@@ -10,6 +10,7 @@ def record(one: Asked) -> dict[str, Any]:
     sources = [
         {
             "client": hit.client,
+            "source": hit.source,
             "id": hit.passage.id,
             "file": hit.passage.file,
             "page": hit.passage.page or None,

@@ -13,12 +13,12 @@ def routing_of(router: Router | None, catalogues: Mapping[str, Catalogue]) -> Ro
         return None
     if len(catalogues) < 2:
         raise SettingError("router chooses among clients, and there is but one; leave it out")
-    told = {
+    centroids = {
         name: Centroids(vectors=one.centroids.numpy(), sizes=one.sizes or [])
         for name, one in catalogues.items()
         if one.centroids is not None
     }
-    return Routing(centroids=told, margin=router.margin)
+    return Routing(centroids=centroids, margin=router.margin)
 
 
 def describe(router: Router | None) -> Describe:

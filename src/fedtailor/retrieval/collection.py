@@ -183,8 +183,8 @@ def _named(folders: Sequence[str | Path]) -> dict[str, Path]:
 def _clients(place: Path) -> Mapping[str, Path]:
     tip = "fedtailor rag index FOLDER… --out NAME makes one"
     file = place / FILE
-    told = read_json(read_text(file, "a collection", error=DataError, tip=tip), str(file), error=DataError)
-    clients = told.get("clients") if isinstance(told, dict) and told.get("format") == FORMAT else None
+    content = read_json(read_text(file, "a collection", error=DataError, tip=tip), str(file), error=DataError)
+    clients = content.get("clients") if isinstance(content, dict) and content.get("format") == FORMAT else None
     if not isinstance(clients, dict) or not all(
         NAME.fullmatch(str(name)) and isinstance(path, str) for name, path in clients.items()
     ):
@@ -194,8 +194,8 @@ def _clients(place: Path) -> Mapping[str, Path]:
 
 def save_collection(place: Path, clients: Mapping[str, Path]) -> None:
     """Write down which clients a collection has, and where their documents are."""
-    told = {"format": FORMAT, "clients": {name: str(path.resolve()) for name, path in sorted(clients.items())}}
+    content = {"format": FORMAT, "clients": {name: str(path.resolve()) for name, path in sorted(clients.items())}}
     with writing(place):
         fresh = place / f"{FILE}.new"
-        fresh.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
+        fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
         put_in_place(fresh, place / FILE)

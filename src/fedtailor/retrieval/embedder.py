@@ -150,10 +150,10 @@ def spans_of(tokenizer: Any, text: str) -> tuple[list[Span], int]:
 def _stated_tokens(folder: Path) -> int:
     """Return how many tokens of a text a model was trained to embed, as sentence-transformers writes it; else those of MiniLM."""
     try:
-        told = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+        found = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
     except (OSError, ValueError, KeyError, TypeError):
         return MOST_TOKENS
-    return told if isinstance(told, int) and told > 0 else MOST_TOKENS
+    return found if isinstance(found, int) and found > 0 else MOST_TOKENS
 
 
 def _parts(text: str) -> list[Span]:

@@ -62,7 +62,7 @@ class Federation:
     verify: bool = False
     logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
     reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
-    engine: Callable[[Mapping[str, RetrievalClient]], Carrier] | None = None  # left out: requests are handed on as they are
+    engine: Callable[[Mapping[str, RetrievalClient]], Carrier] | None = None  # left out: requests are passed on as they are
     traffic: Traffic = field(default_factory=Traffic)
     faults: dict[str, str] = field(default_factory=dict)  # the last of each client, in its own words
 
@@ -105,8 +105,8 @@ class Federation:
     @cached_property
     def server(self) -> Server:
         """The server's part."""
-        told = self.send({name: describe(self.router) for name in self.clients})
-        catalogues = {name: one for name, one in told.items() if isinstance(one, Catalogue)}
+        answers = self.send({name: describe(self.router) for name in self.clients})
+        catalogues = {name: one for name, one in answers.items() if isinstance(one, Catalogue)}
         if missing := sorted(self.clients.keys() - catalogues.keys()):
             raise RunError(f"client {missing[0]} gave no catalogue of its index; index again, or leave it out")
         return Server(

@@ -112,17 +112,17 @@ def current_version(folder: Path) -> str:
     Raises:
         DataError: if the folder is no index that can be read.
     """
-    told = read_json(
+    content = read_json(
         read_text(folder / CURRENT, "an index", error=DataError, tip="fedtailor rag index makes one"),
         str(folder / CURRENT),
         error=DataError,
     )
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        found = told.get("format") if isinstance(told, dict) else told
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else content
         raise DataError(
             f"the index {folder} has format {found!r}, and this fedtailor reads {FORMAT}; remove the folder and index again"
         )
-    version = told.get("version")
+    version = content.get("version")
     if not isinstance(version, str) or not version.startswith("v") or not version[1:].isdecimal():
         raise DataError(f"the index {folder} names {version!r} as its version, which is none; remove the folder and index again")
     return version
@@ -132,8 +132,8 @@ def _open(place: Path, client: str) -> Index:
     import pyarrow as pa
 
     try:
-        told = json.loads((place / META).read_text(encoding="utf-8"))
-        meta = Meta(**told)
+        content = json.loads((place / META).read_text(encoding="utf-8"))
+        meta = Meta(**content)
         for name, size in meta.sizes.items():
             if (found := (place / name).stat().st_size) != size:
                 raise DataError(f"{place / name} has {found:,} bytes, and {size:,} were written")

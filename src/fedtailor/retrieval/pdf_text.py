@@ -18,7 +18,7 @@ def pdf_pages(path: Path) -> tuple[str, list[str]]:
     """Return the title of a PDF, empty if it has none, and the text of each page.
 
     Raises:
-        PdfFault: if it is empty, cut off, locked by a password, or of another kind.
+        PdfFault: if it is empty, incomplete, locked by a password, or of another kind.
         SettingError: if pypdf is not installed.
     """
     with path.open("rb") as file:
@@ -41,7 +41,7 @@ def pdf_pages(path: Path) -> tuple[str, list[str]]:
         raise
     except Exception as fault:  # pypdf raises whatever a damaged file leads to
         raise PdfFault(
-            f"{path} cannot be read as a PDF ({type(fault).__name__}: {str(fault)[:120]}): it may be cut off; copy it again"
+            f"{path} cannot be read as a PDF ({type(fault).__name__}: {str(fault)[:120]}): it may be incomplete; copy it again"
         ) from None
     return title, pages
 

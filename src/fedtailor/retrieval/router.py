@@ -19,7 +19,7 @@ SMALLEST = 5  # passages of a group; the centroid of fewer tells of single docum
 
 @dataclass(frozen=True, kw_only=True)
 class Centroids:
-    """What a client tells of its passages' vectors."""
+    """What a client reports of its passages' vectors."""
 
     vectors: np.ndarray  # float16 [C, W], of length 1; none if the client has too few passages: it is always asked
     sizes: Sequence[int]  # passages of each group
@@ -61,10 +61,10 @@ class Router:
         """
         if len(clients) < 2:
             raise SettingError("router chooses among clients, and there is but one; leave it out")
-        told = {
+        centroids = {
             name: find_centroids(index.vectors, self.count, seed=seed, smallest=self.smallest) for name, index in clients.items()
         }
-        return Routing(centroids=told, margin=self.margin)
+        return Routing(centroids=centroids, margin=self.margin)
 
 
 def find_centroids(vectors: np.ndarray, count: Few = 16, *, seed: int = 0, smallest: int = SMALLEST) -> Centroids:

@@ -50,8 +50,8 @@ class Server:
 
     def __post_init__(self) -> None:
         check_share(self.share)
-        for name, told in self.catalogues.items():
-            if why := unfit(name, told, self.share, self.embedder):
+        for name, reported in self.catalogues.items():
+            if why := unfit(name, reported, self.share, self.embedder):
                 raise SettingError(why)
         if self.verify and self.share != "passages":
             raise SettingError(
@@ -95,8 +95,8 @@ class Server:
         names = {name for name in self.catalogues if not self.standing.is_sidelined(name)}
         if self.routing is None:
             return [set(names) for _ in vectors]
-        told = self.routing.centroids
-        believed = {name: told[name] for name in names & told.keys() if self.standing.is_believed(name)}
+        reported = self.routing.centroids
+        believed = {name: reported[name] for name in names & reported.keys() if self.standing.is_believed(name)}
         return [chosen | (names - believed.keys()) for chosen in choose_clients(believed, vectors, self.routing.margin)]
 
     def _take_scores(self, asking: Asking) -> None:
@@ -126,12 +126,12 @@ class Server:
         """Return the statistics of words over all clients, for each question."""
         answers = self.send({name: Count(questions=list(texts)) for name in sorted(self.catalogues)})
         found: list[list[Statistics]] = [[] for _ in texts]
-        for told in answers.values():
-            if isinstance(told, Counted):
-                holding = iter(told.holding)
+        for reported in answers.values():
+            if isinstance(reported, Counted):
+                holding = iter(reported.holding)
                 for text, some in zip(texts, found, strict=True):
                     words = {word: next(holding, 0) for word in dict.fromkeys(words_of(text))}
-                    some.append(Statistics(passages=told.passages, words=told.words, holding=words))
+                    some.append(Statistics(passages=reported.passages, words=reported.words, holding=words))
         sums = [reduce(add, some) for some in found]
         return [
             replace(one, holding={word: one.holding.get(word, 0) for word in dict.fromkeys(words_of(text))})
@@ -140,10 +140,10 @@ class Server:
 
     def _judge_centroids(self, asking: Asking) -> None:
         """Hold each client's centroids against the cosines that it stated."""
-        for name, told in (self.routing.centroids if self.routing else {}).items():
-            if not len(told.vectors):
+        for name, reported in (self.routing.centroids if self.routing else {}).items():
+            if not len(reported.vectors):
                 continue
-            nearest = (asking.vectors @ told.vectors.astype(np.float32).T).max(axis=1)
+            nearest = (asking.vectors @ reported.vectors.astype(np.float32).T).max(axis=1)
             for n, cosine in enumerate(nearest):
                 if (best := asking.best_cosine(name, n)) is not None:
                     self.standing.see(name, float(cosine), best)
@@ -190,7 +190,7 @@ class Server:
                 passages[place] = passage_in(fetched, row)
 
     def _verify(self, asking: Asking, n: int, found: Found) -> Verified:
-        sizes = {name: told.passages for name, told in self.catalogues.items()}
+        sizes = {name: reported.passages for name, reported in self.catalogues.items()}
         return verify(found, asking.vectors[n], self.embedder, self.score, sizes)
 
     def _with_answers(self, asking: Asking, found: Sequence[Found]) -> list[Found]:
@@ -211,25 +211,25 @@ class Server:
         answers = self.send(requests)
         best: dict[int, tuple[str, str, float]] = {}
         for name, some in mine.items():
-            told, questions = answers.get(name), list(dict.fromkeys(n for n, _ in some))
-            if not isinstance(told, Answered) or not len(told.texts) == len(told.cosines) == len(questions):
+            reported, questions = answers.get(name), list(dict.fromkeys(n for n, _ in some))
+            if not isinstance(reported, Answered) or not len(reported.texts) == len(reported.cosines) == len(questions):
                 asking.drop(name, "did not answer from the passages that it had named")
-                if told is not None:
+                if reported is not None:
                     self.strange(name)
                 continue
-            for n, text, cosine in zip(questions, told.texts, told.cosines, strict=True):
+            for n, text, cosine in zip(questions, reported.texts, reported.cosines, strict=True):
                 if text and (n not in best or cosine > best[n][2]):
                     best[n] = (text, name, cosine)
         return [replace(one, answer=best.get(n)) for n, one in enumerate(found)]
 
 
-def unfit(name: str, told: Catalogue, share: str, embedder: Embedder) -> str:
+def unfit(name: str, reported: Catalogue, share: str, embedder: Embedder) -> str:
     """Return why a client cannot be asked, by its catalogue; empty if it can."""
-    if not permits(told.share, share):
-        return f"share: {share} is more than client {name} allows, which is {told.share}; ask for share: {told.share}, or leave the client out"
-    if told.embedder != embedder.sha256:
+    if not permits(reported.share, share):
+        return f"share: {share} is more than client {name} allows, which is {reported.share}; ask for share: {reported.share}, or leave the client out"
+    if reported.embedder != embedder.sha256:
         return (
-            f"client {name} has another embedder ({told.embedder[:12]}) than the server ({embedder.sha256[:12]}): their vectors do not compare; "
+            f"client {name} has another embedder ({reported.embedder[:12]}) than the server ({embedder.sha256[:12]}): their vectors do not compare; "
             "index there with the same one"
         )
     return ""

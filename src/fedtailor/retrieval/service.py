@@ -91,6 +91,6 @@ def models() -> dict[str, Any]:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "fedtailor"}]}
 
 
-def told(fault: FedtailorError) -> str:
+def message_of(fault: FedtailorError) -> str:
     """Return a fault in one line."""
     return " ".join(str(fault).split())

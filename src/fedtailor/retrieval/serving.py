@@ -19,7 +19,7 @@ from typing import Any
 from ..causes import cause_of
 from ..errors import FedtailorError, SettingError
 from ..printable import json_text, printable
-from .service import BadRequest, Service, models, told
+from .service import BadRequest, Service, message_of, models
 
 PATHS = ("/ask", "/v1/chat/completions")
 MOST_BODY = 64 * 1024  # bytes
@@ -76,9 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             return self.server.service.answer(self.path, body)  # type: ignore[no-any-return]
         except (BadRequest, SettingError) as fault:
-            raise _Refused(400, told(fault)) from None
+            raise _Refused(400, message_of(fault)) from None
         except FedtailorError as fault:
-            raise _Refused(503, told(fault)) from None
+            raise _Refused(503, message_of(fault)) from None
 
     def _reply(self, answer: Any) -> None:
         if not self.server.places.acquire(blocking=False):

@@ -14,9 +14,9 @@ def search_vectors(catalogues: Mapping[str, Catalogue], texts: Sequence[str], ve
     owners: list[tuple[str, int]] = []
     blocks = []
     for name in sorted(catalogues):
-        told = catalogues[name].vectors
-        if told is not None:
-            blocks.append(told.numpy().astype(np.float32))
+        block = catalogues[name].vectors
+        if block is not None:
+            blocks.append(block.numpy().astype(np.float32))
             owners += [(name, row) for row in range(len(blocks[-1]))]
     cosines_QN = vectors_QW @ np.concatenate(blocks).T if blocks else np.zeros((len(texts), 0))
     found = []

@@ -26,7 +26,7 @@ class Work:
         self._keys_path, self._vectors_path = folder / "keys", folder / "vectors"
 
     def __enter__(self) -> Self:
-        """Open the files, and cut off what a kill left of the last block."""
+        """Open the files, and drop what a kill left of the last block."""
         self._keys, self._vectors = self._keys_path.open("ab"), self._vectors_path.open("ab")
         rows = min(self._keys_path.stat().st_size // KEY, self._vectors_path.stat().st_size // (4 * self._width))
         self._keys.truncate(rows * KEY)

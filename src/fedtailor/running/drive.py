@@ -44,11 +44,11 @@ def run(
             data set, or a mapping with the keys train, validation and test of these.
         out: the run folder, absent or empty; runs/NAME-TIME if left out.
         resume: a run folder to resume from its last checkpoint; `resume.MAY_CHANGE` has what may differ from its job.
-        watcher: told of every event (kind, facts) as it happens.
+        watcher: called with every event (kind, facts) as it happens.
 
     Raises:
         JobError: if a setting, the data or the backbone is not usable; nothing has been written then.
-        RunError: if the run cannot go on; its state is saved.
+        RunError: if the run cannot continue; its state is saved.
     """
     if resume is None:
         path = choose_folder(None if out is None else Path(out), job.name)
@@ -93,7 +93,7 @@ def _run(
 
 
 def _doing(watcher: Watcher | None) -> Callable[[str], None]:
-    """Return what tells those who watch what is under way before the run has a folder."""
+    """Return what shows those who watch what is under way before the run has a folder."""
     return lambda what: None if watcher is None else watcher("loading", {"what": what})
 
 
@@ -110,7 +110,7 @@ def carry_out(
     """Drive the rounds of assembled parts in the folder `path`, from its last checkpoint if it has one, to the end.
 
     Args:
-        watcher: told of every event.
+        watcher: called with every event.
         warnings: of the assembly: they become events.
         baseline: its name, if it is none of the job's own runs.
         connect: gives the engine that carries messages to the clients.

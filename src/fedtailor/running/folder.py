@@ -139,8 +139,8 @@ class RunFolder:
         save_file(dict(progress.state.method), fresh / "method.safetensors")
         if progress.best is not None and progress.best is not progress.state.shared:
             save_file(dict(progress.best), fresh / "best.safetensors")
-        told = {"version": version, "figures": progress.figures, "has_best": progress.best is not None}
-        (fresh / "progress.json").write_text(json.dumps(told))
+        saved = {"version": version, "figures": progress.figures, "has_best": progress.best is not None}
+        (fresh / "progress.json").write_text(json.dumps(saved))
         for name in TABLES:
             replace_table(fresh / f"{name}.parquet", pd.DataFrame(progress.rows[name]))
             self.write_rows(name, progress.rows[name])
@@ -233,12 +233,12 @@ def choose_folder(out: Path | None, name: str) -> Path:
 
 
 def _read(path: Path) -> Progress:
-    told = json.loads((path / "progress.json").read_text())
+    saved = json.loads((path / "progress.json").read_text())
     shared = load_file(path / "shared.safetensors")
     best = load_file(path / "best.safetensors") if (path / "best.safetensors").exists() else shared
-    state = ServerState(version=told["version"], shared=shared, method=load_file(path / "method.safetensors"))
+    state = ServerState(version=saved["version"], shared=shared, method=load_file(path / "method.safetensors"))
     rows = {name: _records(pd.read_parquet(path / f"{name}.parquet")) for name in TABLES}
-    return Progress(state=state, best=best if told["has_best"] else None, figures=told["figures"], rows=rows)
+    return Progress(state=state, best=best if saved["has_best"] else None, figures=saved["figures"], rows=rows)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

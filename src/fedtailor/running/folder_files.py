@@ -44,7 +44,7 @@ def sync_all(folder: Path) -> None:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells one file from another of the same name; None if there is none."""
+    """Return what distinguishes one file from another of the same name; None if there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:

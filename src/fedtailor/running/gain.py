@@ -31,7 +31,7 @@ def wanted_in(parts: Parts, progress: Progress) -> Callable[[int], Sequence[str]
 
 
 def fill_gain(parts: Parts, progress: Progress, index: int) -> None:
-    """Write into the round's rows of clients what evaluations have told of the weights that training began and ended with."""
+    """Write into the round's rows of clients what evaluations have measured of the weights that training began and ended with."""
     if not parts.measures_gain:
         return
     columns = {BEFORE: _known(parts, progress, index - 1)}

@@ -102,7 +102,7 @@ def _count(parts: Parts, progress: Progress, found: PersonalFigures[Personalized
 def _section(end: End, found: PersonalFigures[Personalized], local: PersonalFigures[alone.TrainedAlone]) -> dict[str, Any]:
     """Return the figures of base, global and personal weights on the clients' own test parts, and the personal ones on the public set.
 
-    `shares_a_part` tells whether the shared weights are but a part of each client's model. With them go those of weights trained alone, if there are any: `local` and `local_public`.
+    `shares_a_part` says whether the shared weights are but a part of each client's model. With them go those of weights trained alone, if there are any: `local` and `local_public`.
     """
     parts, personal = end.parts, found.parts["test"]
     base = {client: own for client, own in _before(end.progress).items() if client in personal}

@@ -46,7 +46,7 @@ class Progress:
     alone: bool = False  # a baseline: its messages stay in one place, and are no traffic
 
     def absorb(self, round: Round, sizes_of: Callable[[ClientId], Sizes], *, full: bool) -> None:
-        """Add what one round made and cost; `sizes_of` tells what a client's costs depend on."""
+        """Add what one round made and cost; `sizes_of` says what a client's costs depend on."""
         self.state = round.state
         rows = [{"round": round.index, **row, **self._no_bytes(row)} for row in round.clients]
         trained = [row for row in rows if "tokens" in row]

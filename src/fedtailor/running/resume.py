@@ -1,4 +1,4 @@
-"""What must be as it was, for a run to go on to the same bits."""
+"""What must be as it was, for a run to resume to the same bits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -152,7 +152,7 @@ def check_schedule(local: LocalTraining, *, done: int, planned: int, rounds: int
 
 
 def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
-    """Return warnings about what may change the bits of a run that goes on in `path`.
+    """Return warnings about what may change the bits of a run that is resumed in `path`.
 
     Raises:
         ResumeError: if the backbone or the data are not those that the run was started with.
@@ -173,7 +173,7 @@ def check_same_parts(environment: dict[str, Any], path: Path) -> list[str]:
             )
     changed = [name for name in SHOULD_AGREE if _at(before, name) != _at(environment, name)]
     return [
-        f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run goes on, but not to the same bits"
+        f"{name} was {_at(before, name)} and is {_at(environment, name)}: the run continues, but not to the same bits"
         for name in changed
     ]
 
@@ -183,7 +183,7 @@ def _other_reading(before: dict[str, Any], path: Path) -> ResumeError:
     return ResumeError(
         f"the run in {path} was begun by an earlier version (fedtailor {_at(before, 'packages.fedtailor')}, Python {before.get('python')}), which "
         "read and divided data otherwise, so this version would continue it with other examples; fedtailor show, compare, try and export "
-        f"still read it; to train with this version, begin anew: fedtailor run {path / 'job.yaml'} --out FOLDER"
+        f"still read it; to train with this version, begin again: fedtailor run {path / 'job.yaml'} --out FOLDER"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ..assembly import Parts, foretell
+from ..assembly import Parts, estimate
 from .measure import Moment
 from .progress import Progress
 
@@ -58,7 +58,7 @@ def summarize(
         "flops": {"client_total": figures["flops"]},
         "memory": {
             "peak_bytes": figures["peak_bytes"],
-            "client_foretold_bytes": max((cost.memory_bytes for cost in foretell(parts).values()), default=0),
+            "client_estimated_bytes": max((cost.memory_bytes for cost in estimate(parts).values()), default=0),
         },
         "seconds": figures["seconds"],
         "trainable_parameters": parts.sizes.trained,

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..errors import SettingError
 from ..job import Job
-from .grid import FEDERATED, Axis, Cell, make_cells, read_axes, value_text
+from .cell_names import value_text
+from .grid import FEDERATED, Axis, Cell, make_cells, read_axes
 from .recipes import Recipe, part_arm
 from .sweep import is_done
 from .sweep_figures import at
 
-ARM = "arm"  # the column that tells which system a cell is of
+ARM = "arm"  # the column that says which system a cell is of
 
 
 def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str] = ()) -> tuple[tuple[Axis, ...], list[Cell]]:

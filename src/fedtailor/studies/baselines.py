@@ -50,7 +50,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     """Return the job as a baseline carries it out: nobody shares anything, or everybody everything, so nothing is personal.
 
     What is said between server and clients has no part in it: a rule of aggregation, weights, a wire, a quorum. Else the same data would be
-    trained on otherwise under each rule (FLoRA draws A anew, FFA-LoRA freezes it). Where clients train alone at ranks of their own the rule
+    trained on otherwise under each rule (FLoRA draws A again, FFA-LoRA freezes it). Where clients train alone at ranks of their own the rule
     stays, as it deals the ranks out.
 
     Raises:
@@ -95,7 +95,7 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
     asked, infos = parts.sampler.per_round, parts.sampler.clients
     examples: list[Example] = [example for client in sorted(parts.divided.train) for example in parts.divided.train[client]]
     everything = parts.worker.task.prepare(examples, parts.worker.processor, keep_examples=False)
-    local = replace(settings.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam anew each round
+    local = replace(settings.local, keep_optimizer=True)  # nobody who has all data in one place starts Adam again each round
     if kind == "central-steps":
         steps = max(local.steps_per_round(info.examples) for info in infos)
         local = replace(local, steps=steps, accumulate=local.accumulate * asked)

@@ -1,10 +1,8 @@
 """The cells of a sweep: every combination of the values that its settings are given."""
 
-import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,21 +11,13 @@ from typing import Any, cast, get_args
 
 from ..errors import SettingError
 from ..job import Job
-from ..yaml_text import apply_override, read_yaml, write_yaml
+from ..yaml_text import apply_override, read_yaml
 from .baselines import Baseline, baseline_job
+from .cell_names import Label, cell_name, value_text
 
 FEDERATED = "federated"  # the job itself, beside its baselines
-MOST_OF_A_VALUE = 32  # characters of a value in a folder's name; what is cut off goes into a hash
-MOST_OF_A_LABEL = 64  # likewise, where a section is named by what differs
-MOST_OF_A_NAME = 150
 MOST_CELLS = 10_000  # of one sweep
 PAIRS = {"[": "]", "{": "}", "(": ")"}
-
-
-class Label(str):
-    """A section in short: what differs between it and the others."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,8 +147,8 @@ def make_cells(
         for run in runs:
             once = run != FEDERATED and len(runs) > 1  # a baseline that a setting does not change runs once for all its values
             key = (run, json.dumps(carried_out(job, run).to_dict(), sort_keys=True) if once else str(number))
-            told = {axis.name: labels[axis.name][place] for axis, place in picked.items()}
-            cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=told, job=job)
+            named = {axis.name: labels[axis.name][place] for axis, place in picked.items()}
+            cell = made.get(key) or Cell(name="", run=run, settings=settings, labels=named, job=job)
             same = {name: value for name, value in settings.items() if cell.settings[name] == value}
             made[key] = replace(cell, settings=dict.fromkeys(settings) | same)
     return [replace(cell, name=_name(cell, several, prefix, beside=len(runs) > 1)) for cell in made.values()]
@@ -218,34 +208,3 @@ def _at(section: Any, path: Sequence[str]) -> Any:
     for key in path:
         section = section.get(key) if isinstance(section, Mapping) else None
     return section
-
-
-def cell_name(settings: dict[str, Any]) -> str:
-    """Return a name for a folder that tells the settings: tuning.rank=2_seed=0; equal settings have equal names."""
-    name = "_".join(f"{key}={_slug(value)}" for key, value in settings.items())
-    return name if len(name) <= MOST_OF_A_NAME else f"{name[: MOST_OF_A_NAME - 9]}-{_mark(name)}"
-
-
-def value_text(value: object) -> str:
-    """Return a value as it is written in a job, on one line."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(value_text, value)) + "]"
-    return write_yaml(value).splitlines()[0]
-
-
-def _slug(value: object) -> str:
-    text = value_text(value)
-    of_section = isinstance(value, Label)
-    plain = re.sub(r"[^\w.+=,-]+" if of_section else r"[^\w.+-]+", "-", text.replace(", ", ",")).strip("-.")
-    most = MOST_OF_A_LABEL if of_section else MOST_OF_A_VALUE
-    if plain == (text.replace(", ", ",") if of_section else text) and len(plain) <= most:
-        return plain
-    return f"{plain[:most].rstrip('-')}-{_mark(text)}".lstrip("-")
-
-
-def _mark(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -95,7 +95,7 @@ def pretrain(
         loss = _train(worker, train, how, on_step)
         with torch.inference_mode(), evaluating(worker.model):
             found = worker.evaluate(rest, generate=False).figures["loss"]
-        told = {
+        origin = {
             "shape": how.shape,
             "only": list(how.only),
             "steps": how.steps,
@@ -110,8 +110,8 @@ def pretrain(
             "sha256": sorted(str(example.fields["image"]) for example in chosen),
         }
         Full().save(worker.model, fresh)
-        (fresh / ORIGIN).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return told
+        (fresh / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+    return origin
 
 
 def _examples(job: Job) -> list[Example]:

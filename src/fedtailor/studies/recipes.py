@@ -13,7 +13,7 @@ from ..errors import SettingError
 from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
-from .grid import value_text
+from .cell_names import value_text
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -72,7 +72,7 @@ class Recipe:
     )  # of: an arm, along: a setting, under: an arm; see report/several/crossover.py
     base: Mapping[str, Any] = field(
         default_factory=dict
-    )  # settings of the cell that an arm's others lose against; none: nothing is told
+    )  # settings of the cell that an arm's others lose against; none: nothing is reported
     size: str = ""  # of the small variant: cells, and how long they take
 
     def seeds_of(self, variant: str) -> Sequence[int]:
@@ -192,14 +192,14 @@ def load_recipe(name: str) -> Recipe:
     raw = read_yaml((recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"the recipe {name}")
     about, job = dict(raw["recipe"]), {key: value for key, value in raw.items() if key != "recipe"}
     small = about.pop("small", {})
-    told = about.pop("arms", {})
+    given = about.pop("arms", {})
     whose = ((PAPER, about.pop("from_paper", {})), (ASSUMED, about.pop("assumed", {})))
     notes = {setting: (who, note) for who, known in whose for setting, note in known.items()}
     parent = load_recipe(about.pop("extends")) if "extends" in about else None
     if parent is None:
-        return Recipe(name=name, job=job, small=small, notes=notes, arms=_arms(told, {}), **about)
+        return Recipe(name=name, job=job, small=small, notes=notes, arms=_arms(given, {}), **about)
     inherited = {key: getattr(parent, key) for key in INHERITED}
-    settings, arms = merge(parent.job, job), _arms(told, parent.arms)
+    settings, arms = merge(parent.job, job), _arms(given, parent.arms)
     leaves = {leaf for arm in ({}, *(arm.job for arm in arms.values())) for leaf in flat(merge(settings, arm))}
     kept = {
         setting: note
@@ -211,9 +211,9 @@ def load_recipe(name: str) -> Recipe:
     return Recipe(name=name, job=settings, small=small, notes=kept | notes, arms=arms, **inherited | about)
 
 
-def _arms(told: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the arms that are told of, new or changed from those of the recipe that is extended, and then its others."""
-    own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in told.items()}
+def _arms(given: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Return the arms that are reported, new or changed from those of the recipe that is extended, and then its others."""
+    own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in given.items()}
     return own | {name: arm for name, arm in parents.items() if name not in own}
 
 

@@ -14,7 +14,8 @@ from ..errors import DataError, FedtailorError, ResumeError
 from ..job import Job
 from ..running import RunFolder, Watcher, run
 from .baselines import Baseline, run_baseline
-from .grid import FEDERATED, Axis, Cell, carried_out, value_text
+from .cell_names import value_text
+from .grid import FEDERATED, Axis, Cell, carried_out
 from .sweep_figures import cell_figures
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ def run_sweep(
     _check_folder(cells, folder)
     home = RunFolder(folder)
     _take_over(cells, folder)
-    told = {"settings": {axis.name: list(axis.values) for axis in axes}, "cells": [cell.name for cell in cells], "metric": metric}
-    home.write_json(MARK, told)
+    content = {
+        "settings": {axis.name: list(axis.values) for axis in axes},
+        "cells": [cell.name for cell in cells],
+        "metric": metric,
+    }
+    home.write_json(MARK, content)
     rows = []
     for place, cell in enumerate(cells, start=1):
         with watching(cell, place, len(cells)) if watching else nullcontext() as watcher:
@@ -87,8 +92,8 @@ def read_sweep(folder: Path) -> tuple[Swept, str]:
     import pandas as pd
 
     try:
-        told = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        axes = tuple(Axis(name=name, texts=(), values=tuple(values)) for name, values in told["settings"].items())
+        content = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        axes = tuple(Axis(name=name, texts=(), values=tuple(values)) for name, values in content["settings"].items())
         if not (folder / f"{TABLE}.parquet").is_file():
             raise DataError(f"no cell of the sweep in {folder} has ended; the same command of fedtailor sweep continues it")
         table = pd.read_parquet(folder / f"{TABLE}.parquet")
@@ -101,7 +106,7 @@ def read_sweep(folder: Path) -> tuple[Swept, str]:
         raise DataError(
             f"{folder / TABLE}.parquet has no column {missing[0]}; the same command of fedtailor sweep writes it again"
         )
-    return Swept(folder=folder, axes=axes, table=table), str(told.get("metric", "loss"))
+    return Swept(folder=folder, axes=axes, table=table), str(content.get("metric", "loss"))
 
 
 def _table(axes: Sequence[Axis], rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
@@ -144,8 +149,8 @@ def _take_over(cells: Sequence[Cell], folder: Path) -> None:
 def _is_of(path: Path, job: Job, run: str) -> bool:
     """Return whether a run folder is of a job, and of that run of it."""
     try:
-        told = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-        return (told.get("baseline") or FEDERATED) == run and not job.differences(Job.load(path / "job.yaml"))
+        content = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        return (content.get("baseline") or FEDERATED) == run and not job.differences(Job.load(path / "job.yaml"))
     except (OSError, ValueError, AttributeError, FedtailorError):
         return False
 
@@ -184,7 +189,7 @@ def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> s
 
 
 def _row(cell: Cell, folder: Path, error: str | None) -> dict[str, Any]:
-    """Return what the table tells about a cell."""
+    """Return what the table shows about a cell."""
     path = cell_folder(folder, cell)
     row = {"cell": cell.name, "run": cell.run, "status": "failed" if error else "done"}
     row |= {"error": error or "", "folder": str(path)}

@@ -40,7 +40,7 @@ COSTS = {
     "down_bytes": ("traffic", "down_bytes"),
     "flops": ("flops", "client_total"),
     "peak_bytes": ("memory", "peak_bytes"),
-    "client_memory_bytes": ("memory", "client_foretold_bytes"),
+    "client_memory_bytes": ("memory", "client_estimated_bytes"),
     "seconds": ("seconds", "total"),
 }
 PUBLIC = {  # of the public set, where clients distil -> where the summary's section has it
@@ -76,8 +76,8 @@ def directions_in(table: "pd.DataFrame", folder: Path) -> dict[str, bool]:
     own: dict[str, bool] = {}
     for name in table["cell"]:
         summary = folder / "cells" / str(name) / "summary.json"
-        told = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
-        own |= at(told, ("evaluation", "own_metrics")) or {}
+        content = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+        own |= at(content, ("evaluation", "own_metrics")) or {}
     return own
 
 
@@ -88,7 +88,7 @@ def figures_of(table: "pd.DataFrame") -> list[str]:
 
 
 def possible_figures(jobs: Iterable[Job]) -> list[str]:
-    """Return the figures that a sweep of these jobs can tell, before it is run."""
+    """Return the figures that a sweep of these jobs can show, before it is run."""
     metrics: dict[str, None] = {}
     scopes, public = [*SCOPES], list[str]()
     for job in jobs:
@@ -101,14 +101,14 @@ def possible_figures(jobs: Iterable[Job]) -> list[str]:
 
 
 def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of a run by the names that `possible_figures` tells."""
+    """Return the figures of a run by the names that `possible_figures` gives."""
     found: dict[str, Any] = {}
     for suffix, section, moment in SCOPES:
         found |= {f"{name}{suffix}": value for name, value in summary.get(section, {}).get(moment, {}).items()}
     for whole, scopes in (("personal", PERSONAL), ("distillation", DISTILLED)):
         for suffix, section, moment in scopes:
-            told = at(summary, (whole, section, moment)) or {}
-            found |= {f"{name}{suffix}": value for name, value in told.items()}
+            content = at(summary, (whole, section, moment)) or {}
+            found |= {f"{name}{suffix}": value for name, value in content.items()}
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
     found |= {name: summary["privacy"][name] for name in ("epsilon", "delta") if "privacy" in summary}
     kinds = summary.get("traffic", {}).get("by_kind", {})

@@ -13,7 +13,7 @@ class ByInstance(Protocol):
         """Look at the examples of the next forward passes: tokens int64, 1 where not padding, and True where a token is input."""
 
     def keep(self, rows_N: Tensor) -> None:
-        """Go on with these rows alone."""
+        """Continue with these rows alone."""
 
 
 def by_instance(model: nn.Module) -> ByInstance | None:

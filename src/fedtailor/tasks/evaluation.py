@@ -83,4 +83,4 @@ class Pass:
     sampled: bool = False  # the loss over the rows of `sample_of` is wanted besides
     sample_alone: bool = False  # these are the only rows whose loss is measured
     texts_alone: bool = False  # the figures of the loss are left out
-    progress: Progress | None = None  # told how many examples are measured, then how many texts are written
+    progress: Progress | None = None  # called with how many examples are measured, then how many texts are written

@@ -91,7 +91,7 @@ def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
 
 
 def is_whole(name: str) -> bool:
-    """Tell whether a label is a whole number, written out; ² is a digit, but no number."""
+    """Return whether a label is a whole number, written out; ² is a digit, but no number."""
     return name.removeprefix("-").isdecimal()
 
 

@@ -88,7 +88,7 @@ class LanguageModeling:
             firsts.append(first - begin)
             counts.append(int(words[(0 if begin == 0 else first) : end].sum()))
         tokens_T, starts = flat(rows)
-        dropped = [(example.id, "its text is too short to foretell anything") for example in examples] if not rows else []
+        dropped = [(example.id, "its text is too short to predict anything") for example in examples] if not rows else []
         return TokenShard(
             tokens_T=tokens_T,
             target_T=mask_from(firsts, starts),

@@ -101,7 +101,7 @@ class FedSB:
         path, wanted = folder / FILE, _matrices(model)
         if not path.is_file():
             raise SettingError(
-                f"{folder} has no {FILE}: R cannot be told from B R alone; name a run's adapter folder, or use tuning: lora"
+                f"{folder} has no {FILE}: R cannot be derived from B R alone; name a run's adapter folder, or use tuning: lora"
             )
         found = read_tensors(path)
         check_fit(path, found, wanted)

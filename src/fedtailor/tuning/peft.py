@@ -168,7 +168,7 @@ class PeftMethod:
 
     def _config(self, **more: Any) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT tells of choices that a job cannot make
+            warnings.simplefilter("ignore")  # PEFT warns of choices that a job cannot make
             return _config_class(self.type)(**{**FROM_THE_BACKBONE.get(self.type, {}), **self.arguments, **more})
 
     def _check_names(self) -> None:

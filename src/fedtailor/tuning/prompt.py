@@ -40,7 +40,7 @@ class Prompt:
         """Return the model, in evaluation mode, with the vectors in front, drawn from `seed`: its output changes at once.
 
         Raises:
-            SettingError: if the model is a classifier that reads the last word's place, which it cannot tell from padding
+            SettingError: if the model is a classifier that reads the last word's place, which it cannot distinguish from padding
                 where words come as vectors.
         """
         from peft import PromptTuningConfig, PromptTuningInit

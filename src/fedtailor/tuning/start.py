@@ -37,7 +37,7 @@ def start_from(tuned: nn.Module, wanted: Mapping[str, nn.Parameter], folder: Pat
     """Copy the adapter in `folder` into a model with an adapter in place; a head's rows are matched by the names of their classes.
 
     Args:
-        tuned: PEFT's wrapper around a model; a note is left on it if the head starts anew.
+        tuned: PEFT's wrapper around a model; a note is left on it if the head starts again.
         wanted: its trained parameters, by the names of PEFT's file.
 
     Raises:
@@ -137,8 +137,8 @@ def _check_pooling(folder: Path, model: Any) -> None:
                 f"the adapter in {folder} does not say what its head was trained to read; it reads the mean over tokens here (task.pooling: mean)",
             )
         return
-    told = read_json(read_text(path, "what an adapter's head reads"), str(path))
-    there = told.get("pooling") if isinstance(told, dict) else None
+    content = read_json(read_text(path, "what an adapter's head reads"), str(path))
+    there = content.get("pooling") if isinstance(content, dict) else None
     if there != here:
         raise SettingError(
             f"initial: the head of the adapter in {folder} was trained with task.pooling: {there}, the job has {here}; set task.pooling: {there}"

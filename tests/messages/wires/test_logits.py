@@ -61,7 +61,7 @@ def test_a_row_that_was_cut_sums_to_one_and_spreads_the_rest(values, dtype, data
     tensors = wire.encode(torch.from_numpy(values))
     found = wire.decode(tensors)
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(len(values)), rtol=1e-4, atol=1e-4)
-    assert bool(torch.isfinite(found).all())  # nothing is told to be impossible
+    assert bool(torch.isfinite(found).all())  # nothing is taken as impossible
     sent = tensors[ENTRIES].long() + 2**15
     for row, kept in zip(found, sent.tolist(), strict=True):
         rest = [row[c].item() for c in range(classes) if c not in kept]

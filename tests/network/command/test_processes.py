@@ -58,13 +58,43 @@ def test_a_kit_is_served_once_at_a_time(tmp_path):
             processes.serve(tmp_path, print)
 
 
+ADDRESSES = {"own.example.org": "127.0.1.1", "elsewhere.example.org": "192.0.2.1"}
+
+
 @pytest.mark.parametrize(
-    ("host", "address"), [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("server.example.org", "")]
+    ("host", "address"),
+    [
+        ("localhost", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("own.example.org", ""),
+        ("elsewhere.example.org", ""),
+        ("nowhere.example.org", ""),
+    ],
 )
-def test_a_server_named_localhost_listens_there_alone(tmp_path, monkeypatch, host, address):
+def test_a_server_listens_where_it_was_named_if_that_is_this_machine(tmp_path, monkeypatch, host, address):
+    def resolve(name, *rest):
+        if name not in ADDRESSES:
+            raise socket.gaierror("no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ADDRESSES[name], 0))]
+
     started = []
+    monkeypatch.setattr(processes.socket, "getaddrinfo", resolve)
     monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **settings: started.append(command))
     (tmp_path / "network.json").write_text(json.dumps({"kit": "server", "server": host, "port": 8102}))
     processes.engine_process(tmp_path)
     module = started[0].index(processes.LISTENER)
     assert started[0][module + 1 : module + 3] == [address, f"{processes.ENGINE}server.server_train"]
+
+
+def test_marked_lines_are_passed_on_but_no_flood_of_them():
+    said = []
+    marked = processes.Marked("fedtailor refused", said.append)
+    for line in (
+        "2026 WARNING x",
+        "2026 WARNING refused fedtailor refused sys.shell\x1b[2J",
+        *["fedtailor refused " + "y" * 1000] * 100,
+    ):
+        marked(line)
+    assert len(said) == 5
+    assert said[0] == "fedtailor refused sys.shell\\x1b[2J"
+    assert len(said[1]) == 300

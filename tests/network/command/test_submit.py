@@ -1,4 +1,4 @@
-"""A run that is handed in: what Ctrl-C and a server that fails leave for `--resume`, and the names that it is called by."""
+"""A run that is submitted: what Ctrl-C and a server that fails leave for `--resume`, and the names that it is called by."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_ctrl_c_while_the_server_is_away_says_that_the_job_may_go_on(hand_in):
     handed, events = hand_in(server)
     with pytest.raises(KeyboardInterrupt):
         handed.to_the_end()
-    assert "may go on there: no server answers" in events[-1][1]
+    assert "may continue there: no server answers" in events[-1][1]
 
 
 def test_a_run_that_cannot_be_ended_here_can_be_gone_on_with(hand_in, tmp_path):

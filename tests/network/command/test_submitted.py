@@ -50,7 +50,7 @@ def test_a_job_that_lost_a_site_while_it_was_opened_is_handed_in_again(hand_in):
     )
     handed, events = hand_in(server)
     assert handed.to_the_end().ended == "done"
-    assert events[1] == ("warning", f"{lost['text']}; it is handed in again and goes on from what is kept")
+    assert events[1] == ("warning", f"{lost['text']}; it is submitted again and resumes from what is kept")
 
 
 def test_who_gives_no_sign_of_life_after_a_stop_is_left_out(hand_in):

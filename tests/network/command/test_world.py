@@ -32,4 +32,4 @@ def test_a_server_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path
             time.sleep(0.01)
         assert started[2].poll() is None
     assert all(process.poll() is not None for process in started)
-    assert said[2] == "the server's engine ended with -9 and is started anew; its last words: no more \\x1b[2Jthreads"
+    assert said[2] == "the server's engine ended with -9 and is started again; its last words: no more \\x1b[2Jthreads"

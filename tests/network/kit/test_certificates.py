@@ -44,7 +44,7 @@ def test_kits_are_valid(nets, kit):
 
 
 def test_expired_and_not_yet_valid_name_the_dates_and_the_remedy(kit):
-    with pytest.raises(SettingError, match=r"the certificate expired on 20\d\d-.* net init FILE --out FOLDER"):
+    with pytest.raises(SettingError, match=r"the certificate expired on 20\d\d-.* net renew NET"):
         check(kit, days=365)
     with pytest.raises(SettingError, match=r"the certificate is valid from .* set the clock"):
         check(kit, days=-365)

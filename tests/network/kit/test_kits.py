@@ -19,7 +19,6 @@ needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare 
     ("text", "words"),
     [
         ("sites: a", "sites is a list of names"),
-        ("sites: []", "at least one"),
         ("sites: [a, a]", "each site once"),
         ("sites: [server]", "no name of a site"),
         ("sites: [authority]", "no name of a site"),

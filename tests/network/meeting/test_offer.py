@@ -9,7 +9,7 @@ from fedtailor.network.meeting.offer import make_offer, read_offer
 @pytest.fixture
 def told(tiny_backbone_folder, tmp_path):
     """Return what a server tells of its backbone."""
-    return make_offer(str(tiny_backbone_folder), {}, tmp_path)[0].told()
+    return make_offer(str(tiny_backbone_folder), {}, tmp_path)[0].plain()
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def told(tiny_backbone_folder, tmp_path):
     ],
 )
 def test_a_file_that_no_backbone_has_is_not_taken(told, name):
-    assert read_offer(told).told() == told
+    assert read_offer(told).plain() == told
     told["files"][0]["name"] = name
     with pytest.raises(OffManifest, match="is no file of a backbone"):
         read_offer(told)

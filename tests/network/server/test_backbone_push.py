@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from nets import SITES, DirectLine, handed_in
+from nets import SITES, DirectLine, submitted
 
 from fedtailor.messages import decode, encode, write
 from fedtailor.network.kit.policy import Policy
@@ -38,7 +38,7 @@ def place(tmp_path, tiny_backbone_folder, monkeypatch):
                 before(client, seen.count(client))
 
         line.before = note
-        done = handed_in({"push": name, "run": "push-1"}, line, tmp_path)
+        done = submitted({"push": name, "run": "push-1"}, line, tmp_path)
         rows = {row["site"]: SimpleNamespace(**row) for row in done.sites or []}
         return SimpleNamespace(ended=done.ended, text=done.text, rows=rows, messages=seen, events=done.events)
 
@@ -128,7 +128,7 @@ def test_a_file_that_changes_on_the_way_is_dropped_and_named(place):
 
     done = place.push(before=change)
     assert {row.state for row in done.rows.values()} == {"failed"}
-    assert "another SHA-256 than was told" in done.rows["site-1"].text
+    assert "another SHA-256 than was announced" in done.rows["site-1"].text
     assert not (arriving(place) / "model.safetensors").exists()
     assert not (place.kits["site-1"] / "backbones" / "llama").exists()
 
@@ -204,7 +204,7 @@ def test_a_folder_with_more_than_a_backbone_is_not_sent_in_part(place, name):
 
 
 def offered(place):
-    return make_offer(str(place.backbone), {}, place.folder)[0].told()
+    return make_offer(str(place.backbone), {}, place.folder)[0].plain()
 
 
 def piece(file="config.json", offset=0, size=3):

@@ -41,7 +41,7 @@ def test_the_prompt_is_that_of_a_local_run(net):
     [
         (replace(POLICY, protocols=("averaging",)), "protocol prompting is not permitted"),
         (replace(POLICY, reports=("examples", "figures")), "needs reports of prompt-scores"),
-        (replace(POLICY, min_examples=16), "tells nothing that is over fewer"),
+        (replace(POLICY, min_examples=16), "reports nothing over fewer"),
     ],
 )
 def test_a_site_refuses_the_protocol_or_its_scores(net, policy, why):

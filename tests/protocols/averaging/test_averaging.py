@@ -149,14 +149,14 @@ def test_rules_for_lora_refuse_other_tunings_before_any_work(make_job, rows, tmp
     assert not (tmp_path / "r").exists()
 
 
-def test_what_is_foretold_halves_too(make_job, rows):
-    from fedtailor.assembly import assemble, foretell
+def test_what_is_estimated_halves_too(make_job, rows):
+    from fedtailor.assembly import assemble, estimate
 
     costs = {}
     for kind in ("fedavg", "ffa-lora", "rolora", "scaffold", "flora", "fedex-lora"):
         job = make_job(protocol__local=SGD, tuning__rank=64, tuning__targets=["o_proj"])
         parts = assemble(job.replace("protocol.aggregation", {"kind": kind}), given=rows)
-        costs[kind] = next(iter(foretell(parts).values()))
+        costs[kind] = next(iter(estimate(parts).values()))
     values = 4 * 4 * 64 * 16  # A and B of two modules that are 16 x 16, rank 64, float32
     half = costs["fedavg"].up_bytes - values / 2
     assert half - 2 * 150 < costs["ffa-lora"].up_bytes < half - 2 * 100  # nor are the names and forms of two tensors sent
@@ -179,11 +179,11 @@ def test_what_is_foretold_halves_too(make_job, rows):
     ],
     ids=["fed-sb", "bfloat16", "scaffold", "rolora"],
 )
-def test_what_is_foretold_is_what_was_sent(make_job, rows, tmp_path, changes):
-    from fedtailor.assembly import assemble, foretell
+def test_what_is_estimated_is_what_was_sent(make_job, rows, tmp_path, changes):
+    from fedtailor.assembly import assemble, estimate
 
     job = make_job(**changes)
-    costs = foretell(assemble(job, given=rows))
+    costs = estimate(assemble(job, given=rows))
     made = pd.read_parquet(run(job, data=rows, out=tmp_path / "r").folder / "clients.parquet")
     found = made.groupby("client")[["up_bytes", "down_bytes"]].mean()
     for client, cost in costs.items():

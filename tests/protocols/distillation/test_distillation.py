@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from distilling import LEARN, assert_same_run, class_data, class_job, weights
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import ResumeError, TooFewClients
 from fedtailor.protection import gate
 from fedtailor.protocols.distillation.cost import last_length
@@ -78,10 +78,10 @@ def test_no_label_no_text_and_no_weight_leaves_a_client(plain):
     assert result.summary["traffic"]["by_kind"]["train"]["down_bytes"] < result.summary["traffic"]["by_kind"]["train"]["up_bytes"]
 
 
-def test_what_is_foretold_is_what_was_sent(plain, make, tmp_path):
+def test_what_is_estimated_is_what_was_sent(plain, make, tmp_path):
     result, _ = plain
     parts = assemble(make(), given=class_data())
-    cost = next(iter(foretell(parts).values()))
+    cost = next(iter(estimate(parts).values()))
     clients = pd.read_parquet(result.folder / "clients.parquet")
     assert cost.up_bytes == pytest.approx(
         clients["up_bytes"].mean(), abs=32
@@ -92,7 +92,7 @@ def test_what_is_foretold_is_what_was_sent(plain, make, tmp_path):
     assert first < 100 < logits < later
     last = result.summary["traffic"]["by_kind"]["align"]["down_bytes"]
     assert 3 * last_length(parts.protocol.terms, parts.worker.tensors(), rounds=2) == last
-    rounds = 2 * sum(each.train_flops for each in foretell(parts).values())
+    rounds = 2 * sum(each.train_flops for each in estimate(parts).values())
     assert result.summary["flops"]["client_total"] == pytest.approx(rounds, rel=0.01)  # the fit and the last alignment among them
 
 
@@ -186,7 +186,7 @@ def test_show_and_check_tell_of_the_public_set(plain, make):
         console.print(part)
     text = console.export_text()
     assert "own models: accuracy" in text
-    assert "told apart" in text
+    assert "distinguished" in text
     assert "30 examples, 30 with labels; 3 logits at 30 places a round, float16" in text
 
 

@@ -10,7 +10,7 @@ from conftest import train_tokenizer
 from distilling import LEARN, assert_same_run, class_data, class_job, weights
 from jobs import tiny_job, tiny_rows
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import BackboneError, ResumeError, SettingError
 from fedtailor.learning.distil import classes_of, say
 from fedtailor.running import run
@@ -102,7 +102,7 @@ def test_each_client_reads_public_texts_in_its_own_words(tiny_bert_folder, wide_
 
 def test_a_clients_costs_are_those_of_its_own_model(tiny_bert_folder, wide_bert):
     parts = assemble(class_job(tiny_bert_folder, clients__overrides=own(wide_bert)), given=class_data())
-    costs = foretell(parts)
+    costs = estimate(parts)
     assert costs["client-01"].memory_bytes > costs["client-00"].memory_bytes
     assert costs["client-01"].train_flops > costs["client-00"].train_flops
     assert costs["client-01"].up_bytes == costs["client-00"].up_bytes  # logits are logits

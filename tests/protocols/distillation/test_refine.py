@@ -10,7 +10,7 @@ import pytest
 import torch
 from distilling import LEARN, class_data, class_job
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.learning.distil import NO_LABEL
 from fedtailor.messages.record import read
@@ -132,10 +132,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(refined):
     assert traffic["down_bytes"] == result.summary["traffic"]["by_kind"]["train"]["down_bytes"]
 
 
-def test_what_it_costs_is_foretold(refined, tiny_bert_folder):
+def test_what_it_costs_is_estimated(refined, tiny_bert_folder):
     result, _, _ = refined
     cost, plain = (
-        next(iter(foretell(assemble(class_job(tiny_bert_folder, stop__rounds=4, **changes), given=class_data())).values()))
+        next(iter(estimate(assemble(class_job(tiny_bert_folder, stop__rounds=4, **changes), given=class_data())).values()))
         for changes in (REFINED, {name: value for name, value in REFINED.items() if "refine" not in name})
     )
     assert 30 / 2 < cost.up_bytes - plain.up_bytes < (30 + 100) / 2  # every second round, with name and form
@@ -182,6 +182,6 @@ def test_settings_that_make_no_sense_are_refused(wrong, why):
 def test_label_counts_must_be_told_with_noise(tiny_bert_folder):
     for changes in ({"p_label_epsilon": None}, {"p_label_epsilon": None, "p_label_counts": False}):
         with pytest.raises(
-            SettingError, match=r"noised label counts, which are not told; set label_counts: true and label_epsilon: 1"
+            SettingError, match=r"noised label counts, which are not reported; set label_counts: true and label_epsilon: 1"
         ):
             assemble(class_job(tiny_bert_folder, p_local=LEARN, **(REFINED | changes)), given=class_data())

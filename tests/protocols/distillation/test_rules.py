@@ -40,7 +40,7 @@ def test_every_other_rule_runs(make, tmp_path, aggregation):
         kept = [load_file(p)["told/counts"].tolist() for p in sorted((tmp_path / "r/clients/client-00").glob("state-*"))]
         assert (
             kept == [public["label_counts"]["client-00"]] * 3
-        )  # drawn once, before round 1 began: noise drawn anew would average out
+        )  # drawn once, before round 1 began: noise drawn again would average out
     else:
         assert "label_counts" not in public
 
@@ -60,7 +60,7 @@ def test_a_round_that_is_tried_again_tells_the_noised_counts_that_were_drawn_fir
     result = run(job, data=class_data(), out=tmp_path / "r")
     assert sorted(result.history["round"]) == [1]
     assert len(said) == 6  # three clients, asked twice
-    assert len(drawn) == 3  # drawn anew it would spend epsilon twice
+    assert len(drawn) == 3  # drawn again it would spend epsilon twice
 
 
 def test_the_ensemble_sends_weights_and_starts_from_their_mean(make, tmp_path):

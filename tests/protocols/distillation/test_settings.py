@@ -21,7 +21,7 @@ from fedtailor.running import run
         ({"weight": 1.1}, "weight is the share of KL"),
         ({"top_k": 0}, "top_k is a number of entries"),
         ({"wire": "int4"}, "protocol.wire"),
-        ({"label_epsilon": 1.0}, "label counts, which are not told; set label_counts: true"),
+        ({"label_epsilon": 1.0}, "label counts, which are not reported; set label_counts: true"),
         ({"label_counts": True, "label_epsilon": 0.0}, "label_epsilon must be above 0"),
         ({"aggregation": {"kind": "label-counts"}}, "label_counts: true.*entropy-weights"),
         ({"aggregation": {"kind": "fedavg"}}, "'fedavg', which is no aggregation of logits"),

@@ -9,7 +9,7 @@ from jobs import tiny_rows
 from safetensors.torch import load_file
 from split_shapes import class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.protocols.split import conversations
 from fedtailor.protocols.split.client import SplitClient
@@ -59,7 +59,7 @@ def test_clients_cut_in_different_places_learn_what_they_learn_in_one(folders, f
     assert [row["cut"] for row in done.clients] == [1, 2, 3]
     flops = [row["train_flops"] / row["tokens"] for row in done.clients]
     assert flops[0] < flops[1] < flops[2]
-    assert [cost.train_flops for cost in foretell(apart).values()][1] == [cost.train_flops for cost in foretell(alike).values()][
+    assert [cost.train_flops for cost in estimate(apart).values()][1] == [cost.train_flops for cost in estimate(alike).values()][
         1
     ]
 
@@ -68,8 +68,8 @@ def test_clients_cut_in_different_places_learn_what_they_learn_in_one(folders, f
 def test_a_cut_that_changes_takes_the_optimizers_moments_along(folders, family, labels, local, monkeypatch):
     kept = {**local, "keep_optimizer": True}
     fixed, _ = weights_after(split_parts(folders[family], family, labels=labels, local=kept), 4)
-    anew, _ = weights_after(split_parts(folders[family], family, labels=labels, local=local), 4)
-    assert gap(fixed, anew) > 1e-3  # moments matter
+    again, _ = weights_after(split_parts(folders[family], family, labels=labels, local=local), 4)
+    assert gap(fixed, again) > 1e-3  # moments matter
     places = {"client-00": [1, 3, 2, 2], "client-01": [3, 1, 3, 1], "client-02": [2, 2, 1, 3]}
     seen = {client: iter(cuts) for client, cuts in places.items()}
     monkeypatch.setattr(conversations, "decide", lambda terms, info, past, *, together: next(seen[info.id]))

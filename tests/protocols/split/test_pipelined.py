@@ -5,7 +5,7 @@ import pytest
 import torch
 from split_shapes import class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.chance import stream, stream_seed
 from fedtailor.errors import NotFinite, OffManifest, SettingError
 from fedtailor.protocols.split.conversations import Conversations
@@ -192,7 +192,7 @@ def test_messages_out_of_turn_are_refused(folder):
         client.answer(ahead)
 
 
-def test_a_pipelined_run_is_foretold_and_lasts_as_long_as_the_slower_side(folder, tmp_path):
+def test_a_pipelined_run_is_estimated_and_lasts_as_long_as_the_slower_side(folder, tmp_path):
     job = split_job(
         folder,
         "bert",
@@ -204,7 +204,7 @@ def test_a_pipelined_run_is_foretold_and_lasts_as_long_as_the_slower_side(folder
     parts = assemble(job, given=class_rows())
     result = run(job, data=class_rows(), out=tmp_path / "r")
     rows = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
-    for client, cost in foretell(parts).items():
+    for client, cost in estimate(parts).items():
         assert cost.up_bytes == pytest.approx(rows.loc[client, "up_bytes"], rel=0.02)
         assert cost.down_bytes == pytest.approx(rows.loc[client, "down_bytes"], rel=0.02)
     means = Means(client_flops=1e6, server_flops=1e6, bandwidth=1e5)

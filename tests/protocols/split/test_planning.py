@@ -71,7 +71,7 @@ def test_the_best_cut():
     assert choose({1: cost(1, server=30), 2: cost(2, server=20), 3: cost(3, server=10)}).cut == 3
     near = {1: cost(1, client=1, link=100), 2: cost(2, client=4, link=100), 3: cost(3, client=9, link=100)}
     assert choose(near).cut == 2
-    assert "cut 1 is the fastest with 101 s, and this one, within 5 % of it, tells less of the texts" in choose(near).reason
+    assert "cut 1 is the fastest with 101 s, and this one, within 5 % of it, reveals less of the texts" in choose(near).reason
     tight = {1: cost(1, server=30), 2: cost(2, server=20), 3: cost(3, server=10, fits=False)}
     assert choose(tight).cut == 2
     assert "1 cuts take more memory" in choose(tight).reason

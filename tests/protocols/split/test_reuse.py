@@ -9,7 +9,7 @@ from jobs import tiny_rows
 from safetensors.torch import load_file
 from split_shapes import class_rows, federation_of, save_family, split_job, split_parts
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.protocols.rounds.sampling import Sampler
 from fedtailor.protocols.split.client import SplitClient
@@ -104,7 +104,7 @@ def test_what_is_spared_stands_in_the_ledger(folders, tmp_path):
 )
 def test_the_forecast_counts_what_is_spared(folders, protocol, tmp_path):
     job = job_of(folders, "bert", reuse=True, **protocol)
-    costs = foretell(assemble(job, given=class_rows()))
+    costs = estimate(assemble(job, given=class_rows()))
     found = (
         pd.read_parquet(run(job, data=class_rows(), out=tmp_path / "r").folder / "clients.parquet")
         .groupby("client")

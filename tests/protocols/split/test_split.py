@@ -9,7 +9,7 @@ from jobs import tiny_rows
 from safetensors.torch import load_file
 from split_shapes import FAMILIES, class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
-from fedtailor.assembly import assemble, foretell
+from fedtailor.assembly import assemble, estimate
 from fedtailor.messages import decode
 from fedtailor.protection import Gate, gate
 from fedtailor.protocols.evaluation import evaluation_request
@@ -82,10 +82,10 @@ def test_u_shaped_no_label_and_no_token_id_ever_leaves(folders, family, tmp_path
         ("gpt2", {"local": {"batch_size": 1}}),
     ],
 )
-def test_bytes_and_operations_are_foretold(folders, family, protocol, tmp_path):
+def test_bytes_and_operations_are_estimated(folders, family, protocol, tmp_path):
     protocol = {**protocol, "local": {**ADAM, "steps": None, **protocol.get("local", {})}}
     job = split_job(folders[family], family, **protocol, changes={"stop__rounds": 1})
-    costs = foretell(assemble(job, given=rows_of(family)))
+    costs = estimate(assemble(job, given=rows_of(family)))
     result = run(job, data=rows_of(family), out=tmp_path / "r")
     found = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
     for client, cost in costs.items():
@@ -96,7 +96,7 @@ def test_bytes_and_operations_are_foretold(folders, family, protocol, tmp_path):
 
 def test_a_clients_operations_and_memory_grow_with_the_cut(folders):
     parts = {cut: split_parts(folders["llama"], "llama", cut=cut, labels="with-server") for cut in (1, 2, 4)}
-    cost = {cut: next(iter(foretell(p).values())) for cut, p in parts.items()}
+    cost = {cut: next(iter(estimate(p).values())) for cut, p in parts.items()}
     block = sum(p.numel() for p in parts[1].protocol.terms.layout.cut_model.blocks[0].parameters() if not p.requires_grad)
     trained = sum(p.numel() for p in parts[1].protocol.terms.layout.cut_model.blocks[0].parameters() if p.requires_grad)
     tokens = cost[1].train_flops / (4 * block + 6 * trained)

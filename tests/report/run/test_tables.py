@@ -220,7 +220,7 @@ def test_a_line_separator_in_a_text_ends_no_line(write_run):
 @pytest.mark.parametrize("kind", ["", "central", "local"])
 def test_only_a_federated_run_is_to_be_resumed(write_run, kind):
     folder = write_run("one")
-    (folder / "summary.json").unlink()  # as in a run that was extended and cut off
+    (folder / "summary.json").unlink()  # as in a run that was extended and interrupted
     (folder / "environment.json").write_text(json.dumps({"baseline": kind}))
     with pytest.raises(DataError, match="has not ended") as fault:
         read_run(folder)

@@ -9,7 +9,7 @@ from conftest import save_tiny
 
 from fedtailor.errors import BackboneError
 from fedtailor.models import load_backbone
-from fedtailor.tasks.text.decode import by_reading_anew, by_transformers, greedy, read_whole
+from fedtailor.tasks.text.decode import by_reading_again, by_transformers, greedy, read_whole
 from fedtailor.tasks.text.generate import Decoding, generate
 from fedtailor.tasks.text.ways import choose_way
 
@@ -94,7 +94,7 @@ def loaded(folder, make):
 
 
 def read_anew(model, tokenizer, count):
-    """Return the greedy texts by the forward pass of training alone: each prompt on its own, read anew for each token."""
+    """Return the greedy texts by the forward pass of training alone: each prompt on its own, read again for each token."""
     named = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
     texts = []
@@ -153,7 +153,7 @@ def test_a_way_is_found_once_and_draws_nothing(tiny_backbone_folder):
 
 
 def test_a_wrong_cache_is_noticed(tiny_backbone_folder):
-    """A model whose cached pass is off by a little more than rounding is read anew for each token."""
+    """A model whose cached pass is off by a little more than rounding is read again for each token."""
     model = load_backbone(str(tiny_backbone_folder), device=torch.device("cpu"), base=tiny_backbone_folder, seed=0).model
 
     def off(_, given, named, output):
@@ -165,7 +165,7 @@ def test_a_wrong_cache_is_noticed(tiny_backbone_folder):
     way = choose_way(model, Decoding())
     assert not way.together
     assert way.write not in (greedy, by_transformers)
-    assert choose_way(model, Decoding()).write is not by_reading_anew  # transformers without a cache agrees
+    assert choose_way(model, Decoding()).write is not by_reading_again  # transformers without a cache agrees
 
 
 ODD = {

@@ -1,7 +1,7 @@
 """The frozen factor that is carried beside the trained one: what exceeds the rank goes there, and the backbone never changes.
 
 A module's weight is W + s B A + C with the carried C = Bc Ac, Bc [out, carry] and Ac [carry, in]. Adding to C raises its rank, so it is cut back
-to the best factor of rank `carry`, its largest singular triplets, and what is lost is told. Our own way for rules whose papers change W.
+to the best factor of rank `carry`, its largest singular triplets, and what is lost is reported. Our own way for rules whose papers change W.
 """
 
 from dataclasses import dataclass, field

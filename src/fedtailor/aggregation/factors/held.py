@@ -62,7 +62,7 @@ class Held:
         return [(_plus(b, delta.get(pair.b)), _plus(a, delta.get(pair.a))) for delta in self._deltas]
 
     def scale(self, pair: Pair) -> float:
-        """Return alpha / rank of one module, which is the same for all updates; 1 where nobody told."""
+        """Return alpha / rank of one module, which is the same for all updates; 1 where nobody said it."""
         return self._scale.first[1].get(pair.module, 1.0) if self._scale.first else 1.0
 
     def bias(self) -> Mapping[str, float]:

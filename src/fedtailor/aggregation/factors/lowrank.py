@@ -143,7 +143,7 @@ class Product:
         """Return the exact leading singular triplets: U [out, rank], S [rank], V' [rank, in].
 
         QR of both factors leaves a core of at most n x n: O((out + in) n^2) in place of O(out in min(out, in)). Where the matrix has a
-        lower rank, the triplets past it have S = 0, and V' goes on with orthonormal rows as long as there are any (a row of A that
+        lower rank, the triplets past it have S = 0, and V' continues with orthonormal rows as long as there are any (a row of A that
         is zero beside a column of B that is zero could never be trained). Each row of V' has its largest entry positive.
         """
         if self.left.shape[1] < rank:

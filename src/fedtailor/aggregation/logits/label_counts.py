@@ -31,15 +31,15 @@ class LabelCounts:
         """Return log-probabilities [M, C] of the mean weighted by class.
 
         Raises:
-            ShapeMismatch: if a client told no counts.
+            ShapeMismatch: if a client reported no counts.
         """
         counts = [answer.label_counts_C for answer in answers]
-        told = [count for count in counts if count is not None]
-        if len(told) < len(counts):
+        given = [count for count in counts if count is not None]
+        if len(given) < len(counts):
             raise ShapeMismatch(
-                f"{len(counts) - len(told)} of {len(counts)} clients told no label counts; set label_counts: true"
+                f"{len(counts) - len(given)} of {len(counts)} clients reported no label counts; set label_counts: true"
             )
-        counts_KC = torch.stack(told).float()
+        counts_KC = torch.stack(given).float()
         none_C = counts_KC.sum(0) == 0
         counts_KC = torch.where(none_C, 1.0, counts_KC)
         return log_mean(answers, list((counts_KC / counts_KC.sum(0)).log()))

@@ -19,7 +19,7 @@ class Answer:
     client: ClientId
     logp_MC: Tensor  # float32 log-probabilities, at temperature 1
     examples: float  # in the client's training part
-    label_counts_C: Tensor | None = None  # float32, how many of them have each label; None where clients do not tell
+    label_counts_C: Tensor | None = None  # float32, how many of them have each label; None where clients do not report it
 
 
 class LogitAggregation(Protocol):

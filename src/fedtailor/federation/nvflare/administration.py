@@ -20,7 +20,7 @@ from nvflare.fuel.flare_api.api_spec import (
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 
 from ...records import ClientId
-from .line import EVENTS, NetError, ServerAway, Told
+from .line import EVENTS, NetError, Plain, ServerAway
 
 COMMAND_S, LOGIN_S = 20.0, 10.0  # that the server may take for an answer
 BACK_S = 2.0  # between two tries to reach it again
@@ -80,14 +80,14 @@ class ServerSession:
         return str(self._surely("get_system_info").server_info.start_time)
 
     def submit(self, folder: Path, mark: str) -> str:
-        """Hand a job folder in and return the engine's id of it; handed in once more with the same mark, it is the same job."""
+        """Submit a job folder and return the engine's id of it; submitted once more with the same mark, it is the same job."""
         return str(self._surely("submit_job", str(folder), mark))
 
     def status(self, job: str) -> str:
         """Return what the engine says of a job: SUBMITTED, RUNNING, FINISHED:COMPLETED, ..."""
         return str(self._surely("get_job_meta", job).get("status", ""))
 
-    def ask(self, job: str, data: Mapping[str, Any]) -> Told | None:
+    def ask(self, job: str, data: Mapping[str, Any]) -> Plain | None:
         """Return what a running job answers; None if it does not run (yet, or any more) or says nothing."""
         try:
             answer = self._do("do_app_command", job, EVENTS, dict(data))
@@ -95,7 +95,7 @@ class ServerSession:
             raise
         except AuthorizationError:
             raise NetError(
-                "the server does not let this kit watch jobs; its settings are those of another version: serve it anew"
+                "the server does not let this kit watch jobs; its settings are those of another version: serve it again"
             ) from None
         except Exception:  # the job's process is starting or ending: there is no narrower sign of that
             return None

@@ -34,14 +34,14 @@ class _Waiting:
     kind: str
     encoded: Encoded
     began: float
-    due: float  # when it is given up, as `time.monotonic()` tells
+    due: float  # when it is given up, by `time.monotonic()`
 
 
 class NetFederation:
     """Clients on other machines, through the same gate as clients in this process.
 
     Used from one thread. A client that is lost stays so: later requests to it come back at once, and it takes part again when
-    the job is submitted anew. A late answer, or a second one, counts for nothing.
+    the job is submitted again. A late answer, or a second one, counts for nothing.
     """
 
     def __init__(self, line: Line, infos: Sequence[ClientInfo], gate: Gate, patience: Patience | None = None) -> None:
@@ -101,7 +101,7 @@ class NetFederation:
             return arrived
 
     def cancel(self, ticket: int) -> None:
-        """Forget a request that was not answered; the client is told to stop working on it."""
+        """Forget a request that was not answered; the client is asked to stop working on it."""
         if ticket in self._waiting:
             waiting = self._waiting.pop(ticket)
             beside(self._line.forget, waiting.client, str(ticket))
@@ -132,8 +132,8 @@ class NetFederation:
     def _call(self, ticket: int, waiting: _Waiting) -> None:
         """Carry one request and put its answer where `next_reply` finds it."""
         try:
-            told = self._line.answer(waiting.client, str(ticket), pack(waiting.encoded), waiting.due - time.monotonic())
-            self._arrived.put((ticket, self._read(waiting, told)))
+            answered = self._line.answer(waiting.client, str(ticket), pack(waiting.encoded), waiting.due - time.monotonic())
+            self._arrived.put((ticket, self._read(waiting, answered)))
         except Exception as fault:
             if self._line.stopped():  # the engine then claims that calls timed out
                 self._arrived.put((ticket, Stopped(_stopped_text())))
@@ -147,14 +147,14 @@ class NetFederation:
         except BaseException as stop:  # the engine's own sign that the job is over is no Exception's child everywhere
             self._arrived.put((ticket, Stopped(f"{_stopped_text()} ({type(stop).__name__})")))
 
-    def _read(self, waiting: _Waiting, told: Mapping[str, Any]) -> Reply:
+    def _read(self, waiting: _Waiting, answered: Mapping[str, Any]) -> Reply:
         """Return the reply that a client's half gave; what is off the manifest is a failure of the client's."""
-        if not isinstance(told, dict):
+        if not isinstance(answered, dict):
             raise Unanswered("an answer that is no mapping")
-        worked, passed = float(told.get("seconds", 0.0)), time.monotonic() - waiting.began
+        worked, passed = float(answered.get("seconds", 0.0)), time.monotonic() - waiting.began
         spent = max(0.0, passed - worked) if worked >= 0 else passed  # a client may say anything, also that it is not a number
-        if "failure" in told:
-            kind, mark = (str(word)[:MARK_CHARACTERS] for word in told["failure"])
+        if "failure" in answered:
+            kind, mark = (str(word)[:MARK_CHARACTERS] for word in answered["failure"])
             error = ClientFailure(kind=kind if kind in KINDS else "failed", mark=mark if mark.isidentifier() else "Unnamed")
             return Reply(
                 client=waiting.client,
@@ -162,7 +162,7 @@ class NetFederation:
                 error=error,
                 traffic=Traffic(down_bytes=len(waiting.encoded), seconds=spent),
             )
-        encoded = unpack(told)
+        encoded = unpack(answered)
         traffic = Traffic(up_bytes=len(encoded), down_bytes=len(waiting.encoded), seconds=spent)
         try:
             return Reply(client=waiting.client, message=self._gate.enter_server(encoded, waiting.kind), traffic=traffic)

@@ -1,6 +1,6 @@
 """All of NVFlare's own names (2.9) at both ends of a job: its collab interface. Those of its administration are in `administration`.
 
-That interface is one release old, so what changes in it is mended here and nowhere else.
+That interface is one release old, so what changes in it is fixed here and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from nvflare.collab import CollabCallError, collab
 from nvflare.collab.api.context import set_call_context  # not exported: each thread that calls must set it
 
 from ...records import ClientId
-from .line import EVENTS, Packed, Places, SiteHalf, Told, Unanswered
+from .line import EVENTS, Packed, Places, Plain, SiteHalf, Unanswered
 
 
 class CollabLine:
@@ -36,12 +36,12 @@ class CollabLine:
 
     def answer(self, client: ClientId, ticket: str, packed: Packed, timeout_s: float) -> Mapping[str, Any]:
         """Return what a site's half says to a message; see `Line`."""
-        told: Told = self._call(client, timeout_s, "answer", ticket=ticket, packed=packed)
-        return told
+        answer: Plain = self._call(client, timeout_s, "answer", ticket=ticket, packed=packed)
+        return answer
 
-    def open(self, client: ClientId, told: Told, timeout_s: float) -> Told:
+    def open(self, client: ClientId, opening: Plain, timeout_s: float) -> Plain:
         """Return what a site says to a job before it begins."""
-        answer: Told = self._call(client, timeout_s, "open", told=told)
+        answer: Plain = self._call(client, timeout_s, "open", told=opening)  # a name on the wire
         return answer
 
     def alive(self, client: ClientId, timeout_s: float) -> bool:
@@ -49,7 +49,7 @@ class CollabLine:
         return bool(self._call(client, timeout_s, "alive"))
 
     def forget(self, client: ClientId, ticket: str) -> None:
-        """Tell a site that nobody waits for an answer any more."""
+        """Let a site know that nobody waits for an answer any more."""
         set_call_context(self._context)
         self._sites[client](expect_result=False, optional=True).forget(ticket=ticket)
 
@@ -83,7 +83,7 @@ class ServerPart:
         """Do the server's part."""
         raise NotImplementedError
 
-    def tell(self, answer: Callable[[Any], Told]) -> None:
+    def register(self, answer: Callable[[Any], Plain]) -> None:
         """Let `answer` reply to those who watch the job."""
         engine = collab.fl_ctx.get_engine()
         engine.register_app_command(EVENTS, lambda topic, data, fl_ctx: answer(data))
@@ -111,12 +111,12 @@ class SitePart:
         return self.half.alive()
 
     @collab.publish  # type: ignore[untyped-decorator]
-    def open(self, told: Told) -> Told:
+    def open(self, told: Plain) -> Plain:
         """Answer what a job says of itself before it begins."""
         return self.half.open(told) if _by_server() else {"refused": "only the server may ask"}
 
     @collab.publish  # type: ignore[untyped-decorator]
-    def answer(self, ticket: str, packed: Packed) -> Told:
+    def answer(self, ticket: str, packed: Packed) -> Plain:
         """Answer a message."""
         return self.half.answer(ticket, packed) if _by_server() else {"failure": ["refused", "NotTheServer"]}
 

@@ -9,8 +9,8 @@ from ...errors import FedtailorError
 from ...records import ClientId
 
 Packed: TypeAlias = dict[str, Any]  # an encoded message: blob: bytes; or head: bytes, tensors: by name
-EVENTS = "fedtailor"  # the topic under which a running job tells what happens
-Told: TypeAlias = dict[str, Any]  # plain values that cross the wire
+EVENTS = "fedtailor"  # the topic under which a running job reports what happens
+Plain: TypeAlias = dict[str, Any]  # plain values that cross the wire
 # Environment variables that name inherited sockets by their numbers, each the end of a pair:
 PARENT = "FEDTAILOR_PARENT_SOCKET"  # from the process of a job to the engine that started it
 FORWARDER = "FEDTAILOR_FORWARDER_SOCKET"  # from a site's engine to what carries its bytes to the server
@@ -39,7 +39,7 @@ class Line(Protocol):
         """Return whether the client's process answers at all."""
 
     def forget(self, client: ClientId, ticket: str) -> None:
-        """Tell the client, without waiting, that nobody waits for this answer any more."""
+        """Let the client know, without waiting, that nobody waits for this answer any more."""
 
     def stopped(self) -> bool:
         """Return whether the job was aborted."""
@@ -49,7 +49,7 @@ def gives_sign(line: Line, client: ClientId, timeout_s: float) -> bool:
     """Return whether a client's process answers in time."""
     try:
         return line.alive(client, timeout_s)
-    except BaseException:  # also the engine's own sign that the job is over, which `Line.stopped` tells
+    except BaseException:  # also the engine's own sign that the job is over, which `Line.stopped` shows
         return False
 
 
@@ -63,12 +63,12 @@ class Places:
 
 
 class SiteHalf(Protocol):
-    """A site's end of a job; what its methods return leaves the site, and they raise nothing, as the engine would tell the text."""
+    """A site's end of a job; what its methods return leaves the site, and they raise nothing, as the engine would send the text."""
 
-    def open(self, told: Told) -> Told:
+    def open(self, opening: Plain) -> Plain:
         """Answer what a job says of itself before it begins: info, or why the site does not take part."""
 
-    def answer(self, ticket: str, packed: Packed) -> Told:
+    def answer(self, ticket: str, packed: Packed) -> Plain:
         """Answer a message: the packed reply, or a failure."""
 
     def alive(self) -> bool:

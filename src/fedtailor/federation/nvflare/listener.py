@@ -10,19 +10,26 @@ import selectors
 import ssl
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from nvflare.fuel.f3.drivers import tcp_driver
 
+from .guests import Guests
 from .passing import install_internal
 
 HANDSHAKE_S = 10.0  # of the whole handshake, however the bytes come
 log = logging.getLogger(__name__)
 
 
-def install(address: str) -> None:
-    """Let every TCP listener that this process opens from now on accept at once, and one for all addresses listen on `address`; "" leaves that."""
+def install(address: str, revoked: Path | None = None) -> None:
+    """Let every TCP listener that this process opens from now on accept at once, and one for all addresses listen on `address`; "" leaves that.
+
+    Args:
+        revoked: a file with the numbers of certificates that are refused; see `Guests`.
+    """
     theirs: Any = tcp_driver.TcpStreamServer
+    guests = Guests(revoked)
 
     class Listener(theirs):  # type: ignore[misc]
         server_address: Any
@@ -39,13 +46,18 @@ def install(address: str) -> None:
             super().server_bind()
 
         def finish_request(self, request: Any, client_address: Any) -> None:
+            if not self.ssl_context:
+                super().finish_request(request, client_address)
+                return
             try:
-                if self.ssl_context:
+                with guests.shaking(request, client_address[0]):
                     shake_hands(request, HANDSHAKE_S)
             except OSError as fault:  # a wrong certificate, garbage, or nothing in time; also ssl.SSLError and TimeoutError
                 log.debug("connection from %s: %s", client_address, fault)
                 return
-            super().finish_request(request, client_address)
+            with guests.here(request, client_address[0]) as welcome:
+                if welcome:
+                    super().finish_request(request, client_address)
 
     tcp_driver.TcpStreamServer = Listener
 
@@ -79,7 +91,7 @@ def main() -> None:
     """Run the module with the rest of the arguments."""
     _, address, module, *rest = sys.argv
     sys.argv = [module, *rest]
-    install(address)
+    install(address, Path(rest[rest.index("-m") + 1]) / "local" / "revoked.json")  # -m: the workspace, which is the kit
     install_internal()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

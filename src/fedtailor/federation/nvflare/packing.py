@@ -38,5 +38,5 @@ def unpack(packed: Mapping[str, Any]) -> Encoded:
         return blob
     if not isinstance(head, bytes) or not isinstance(tensors, dict):
         raise OffManifest(f"a packed message holds a blob, or a head and tensors; found {sorted(map(str, packed))}")
-    told, _ = read_head(head)
-    return Stream(Message(kind=told.kind, facts=told.facts, tensors=tensors))
+    message, _ = read_head(head)
+    return Stream(Message(kind=message.kind, facts=message.facts, tensors=tensors))

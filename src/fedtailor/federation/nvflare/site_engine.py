@@ -92,10 +92,10 @@ def why_no_app(data: Any) -> str:
                 return f"the app holds {strange[0][:60]!r}"
             if sum(files.values()) > MOST_APP_BYTES:
                 return "the app is too large"
-            told = json.loads(app.read(SITE_FILE))
+            opening = json.loads(app.read(SITE_FILE))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RecursionError) as fault:
         return f"the app cannot be read ({type(fault).__name__})"
-    return "" if told == SITE_APP else "the app is not of the form that fedtailor's jobs have"
+    return "" if opening == SITE_APP else "the app is not of the form that fedtailor's jobs have"
 
 
 def processors() -> list[Any]:

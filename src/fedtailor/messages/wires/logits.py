@@ -3,7 +3,7 @@
 A row of logits means the same with any number added to all of it. So each is sent around the middle of its range, where float16 is
 finest and int8 wastes nothing. Of a row that is cut to its k likeliest entries there are sent their places, their log-probabilities and one
 number more: the logarithm of all the mass that is left, which is spread evenly over the absent entries when the row is rebuilt. Absent
-entries are never taken as zero: that would tell the student that they are impossible.
+entries are never taken as zero: that would teach the student that they are impossible.
 
 Students learn from rows that are softened by a temperature T. Mass that is spread evenly and softened then grows with the number of entries: of
 1 % over 49,000 words, T = 2 makes twenty times what the likeliest word has. So rows are softened before they are cut; what is left is then right at T.
@@ -51,7 +51,7 @@ class LogitsWire:
         int8: one float32 scale a row, the largest distance from the middle divided by 127; the error is at most half of it.
 
         Raises:
-            NotFinite: if a logit is NaN or infinite, which int8 could not tell.
+            NotFinite: if a logit is NaN or infinite, which int8 could not show.
         """
         check_finite({"logits": logits_MC}, "logits")
         rows_MW, more = torch.log_softmax(logits_MC.float(), dim=-1), {}

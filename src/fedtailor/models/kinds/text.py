@@ -118,7 +118,7 @@ def _build(
         use_safetensors=True,
         trust_remote_code=False,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; all else is refused below
+        ignore_mismatched_sizes=True,  # a head for other classes is drawn again; all else is refused below
         **kind.settings(folder),
         **form,
     )

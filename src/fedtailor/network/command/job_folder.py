@@ -1,4 +1,4 @@
-"""What is handed in at a server: settings and public examples. No code is among them, and nothing of a site's."""
+"""What is submitted at a server: settings and public examples. No code is among them, and nothing of a site's."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...assembly.public import load_public
 from ...data import Divided
-from ...data.divide import load_public_parts
+from ...data.parts import load_public_parts
 from ...federation.nvflare.app import OURS, SERVER, SITE_APP, SITE_FILE, THEIRS
 from ...job import Job
 from ...records import ClientId, Example
@@ -20,7 +20,7 @@ SYNC_S = 120  # that the processes of all sites may take to start, and a run wai
 
 
 def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[ClientId]) -> Path:
-    """Write what is handed in: three files for the engine, and the job with its public examples. No code is among them.
+    """Write what is submitted: three files for the engine, and the job with its public examples. No code is among them.
 
     Returns:
         The folder.
@@ -43,10 +43,10 @@ def job_folder(folder: Path, settings: Mapping[str, Any], sites: Sequence[Client
         "server/config/job.json": dict(settings),
         f"site/{SITE_FILE}": SITE_APP,
     }
-    for name, told in files.items():
+    for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(told), encoding="utf-8")
+        file.write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from ...errors import RunError
+from ...printable import printable
 from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
@@ -25,7 +26,7 @@ LAUNCHER = "fedtailor.network.command.site_processes"
 LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
-CALM_S = 60.0  # a process that lived so long may be started anew at once
+CALM_S = 60.0  # a process that lived so long may be started again at once
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # before each further start of one that dies at once
 
 
@@ -34,7 +35,7 @@ def engine_process(kit: Path) -> "subprocess.Popen[bytes]":
     kit = kit.resolve()
     end_leftovers(kit)
     prepare(kit, SERVER)
-    address = "127.0.0.1" if _is_here_alone(kit_role(kit)["server"]) else ""
+    address = listening_address(kit_role(kit)["server"])
     listening = [LISTENER, address, f"{ENGINE}server.server_train"]
     command = [sys.executable, "-Pu", "-m", *listening, "-m", str(kit), "-s", "fed_server.json"]
     with (kit / "engine.log").open("ab") as log:
@@ -60,11 +61,12 @@ def site_process(kit: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def serve(kit: Path, say: Callable[[str], None]) -> None:
+def serve(kit: Path, say: Callable[[str], None], watch: Callable[[], None] = lambda: None) -> None:
     """Run the server's engine until Ctrl-C or SIGTERM; one that dies is started again.
 
     Args:
-        say: told in a line what happens.
+        say: called with a line on what happens.
+        watch: called about twice a second.
 
     Raises:
         RunError: if another command runs with this kit, or another program has the server's port.
@@ -77,6 +79,7 @@ def serve(kit: Path, say: Callable[[str], None]) -> None:
             began = time.monotonic()
             process = engine_process(kit)
             while not stopped() and process.poll() is None:
+                watch()
                 time.sleep(0.5)
             end_process(process, kit)
             if stopped():
@@ -118,9 +121,9 @@ def pause_after(deaths: int, lived_s: float) -> tuple[int, float]:
     return deaths, PAUSES_S[min(deaths, len(PAUSES_S)) - 1] if deaths else PAUSES_S[0]
 
 
-def _check_port(told: Mapping[str, Any]) -> None:
+def _check_port(about: Mapping[str, Any]) -> None:
     """Raise RunError if another program of this machine listens there: the engine would say so in its log alone, and die again and again."""
-    port, place = told["port"], "localhost" if _is_here_alone(told["server"]) else ""
+    port, place = about["port"], listening_address(about["server"])
     with socket.socket() as ours:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an ended server has left does not count
         try:
@@ -128,20 +131,30 @@ def _check_port(told: Mapping[str, Any]) -> None:
         except OSError as fault:
             raise RunError(
                 f"port {port} of this machine cannot be served ({fault.strerror}); end the program that uses it (ss -ltnp shows which), or make the network "
-                "anew in another folder, with another port in its file"
+                "again in another folder, with another port in its file"
             ) from None
 
 
-def _is_here_alone(host: str) -> bool:
-    """Return whether a server of this name is reached from its own machine alone, and listens there alone."""
-    return host.lower() == "localhost" or host.startswith("127.")
+def listening_address(host: str) -> str:
+    """Return the address of this machine on which a server of this name listens: that of the name; "", which is all, if that is none of this machine's.
+
+    A name that this machine gives itself on loopback (127.0.1.1) says nothing of where others find it.
+    """
+    if host.lower() == "localhost" or host.startswith("127."):
+        return "127.0.0.1"
+    try:
+        address = str(socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+        with socket.create_server((address, 0)):
+            return "" if address.startswith("127.") else address
+    except OSError:
+        return ""
 
 
 class Tail:
     """Passes on the lines that are added to a file; called again and again."""
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        """Take the file, which need not be there yet, and who is told; lines that are there already are old."""
+        """Take the file, which need not be there yet, and what is called with its lines; lines that are there already are old."""
         self._path, self._say = path, say
         self._seen = path.stat().st_size if path.is_file() else 0
 
@@ -156,6 +169,26 @@ class Tail:
             self._seen += len(whole) + 1
             for line in whole.decode("utf-8", "replace").splitlines():
                 self._say(line)
+
+
+class Marked:
+    """Passes on lines that hold a mark, from there on; called again and again. Who was taken over may write anything: it is printable, and not much."""
+
+    MOST, MOST_CHARACTERS = 5, 300  # lines a minute
+
+    def __init__(self, mark: str, say: Callable[[str], None]) -> None:
+        """Take the mark, and what is called with each line."""
+        self._mark, self._say, self._since, self._count = mark, say, -60.0, 0
+
+    def __call__(self, line: str) -> None:
+        """Pass on a line, if it has the mark and is not one too many."""
+        if self._mark not in line:
+            return
+        if time.monotonic() - self._since > 60:
+            self._since, self._count = time.monotonic(), 0
+        self._count += 1
+        if self._count <= self.MOST:
+            self._say(printable(line[line.index(self._mark) :][: self.MOST_CHARACTERS]))
 
 
 def end_process(process: "subprocess.Popen[bytes]", kit: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hands in at a server that a backbone be sent to sites."""
+"""Submits at a server that a backbone be sent to sites."""
 
 import re
 import tempfile
@@ -12,7 +12,7 @@ from ...running import Watcher
 from ..kit.kits import admin_kit, check_installed, kit_role
 from ..meeting.meeting import backbone_name
 from .submit import job_name
-from .submitted import Handed
+from .submitted import Submitted
 
 
 def push_on(
@@ -24,7 +24,7 @@ def push_on(
         network: the administrator's kit, or a network's folder that has it.
         backbone: as a job would name it; the server must have it.
         sites: who gets it; left out, all that are connected.
-        watcher: told of every event.
+        watcher: called with every event.
 
     Raises:
         SettingError: if a site is not one of the network.
@@ -49,11 +49,11 @@ def push_on(
                 f"{', '.join(away)} is not connected, and nothing was sent; a site starts with fedtailor site join KIT, and fedtailor net "
                 "status shows who is there"
             )
-        handed = Handed(
+        submitted = Submitted(
             server,
             {"run": job_name("push-" + re.sub(r"[^\w.-]", "-", backbone_name(named))), "push": named},
             place=Path(place),
             without=sorted(there - set(sites)) if sites else [],
             watcher=watcher or (lambda kind, facts: None),
         )
-        return list(handed.to_the_end().told["sites"])
+        return list(submitted.to_the_end().content["sites"])

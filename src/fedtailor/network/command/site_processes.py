@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...federation.nvflare.line import AGENT, FORWARDER
-from ...printable import printable
 from ..kit.engine_settings import prepare
 from ..kit.environment import ENDPOINT, clean_environment
 from ..kit.kits import kit_role
@@ -49,7 +48,7 @@ class SiteProcesses:
     """The processes of one site; use it in a `with`, and call `look` now and then."""
 
     def __init__(self, kit: Path, say: Callable[[str], None]) -> None:
-        """Take the site's folder, and who is told in a line what happens."""
+        """Take the site's folder, and what is called with a line on what happens."""
         self._kit, self._say, self._role = kit, say, kit_role(kit)
         self._sandbox = read_site_file(kit).sandbox != "none"
         self._agent, self._engine = pair_for_calls()
@@ -150,7 +149,7 @@ def serve_site(kit: Path, say: Callable[[str], None], watch: Callable[[], None] 
     """Run a site's processes until Ctrl-C or SIGTERM.
 
     Args:
-        say: told in a line what happens.
+        say: called with a line on what happens.
         watch: called about twice a second.
 
     Raises:
@@ -165,26 +164,6 @@ def serve_site(kit: Path, say: Callable[[str], None], watch: Callable[[], None] 
             watch()
             time.sleep(0.5)
     watch()
-
-
-class Refusals:
-    """Passes on what a site's engine says that it refused the server; called again and again. An engine that was taken over may say anything."""
-
-    MOST = 5  # lines a minute
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        """Take who is told."""
-        self._say, self._since, self._count = say, 0.0, 0
-
-    def __call__(self, line: str) -> None:
-        """Pass on a line, if it is a refusal and not one too many."""
-        if REFUSED not in line:
-            return
-        if time.monotonic() - self._since > 60:
-            self._since, self._count = time.monotonic(), 0
-        self._count += 1
-        if self._count <= self.MOST:
-            self._say(printable(line[line.index(REFUSED) :][:300]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Carries a job out on a network: hands it in at the server and brings the run folder."""
+"""Carries a job out on a network: submits it to the server and brings the run folder."""
 
 import json
 import secrets
@@ -16,7 +16,7 @@ from ...storage import copy_whole, write_text
 from ..kit.kits import LAST_RUN, admin_kit, check_installed, kit_role
 from ..meeting.meeting import check_for_network
 from .job_folder import settings_of
-from .submitted import Handed
+from .submitted import Submitted
 
 
 def run_on(
@@ -34,14 +34,14 @@ def run_on(
     Args:
         network: the administrator's kit, or a network's folder that has it.
         out: the run folder, absent or empty.
-        resume: the folder of an earlier run on this network, to go on in.
+        resume: the folder of an earlier run on this network, to resume in.
         without: sites that are left out.
         patience: how long the server waits for answers; see `federation.nvflare.engine.Patience`.
-        watcher: told of every event.
+        watcher: called with every event.
 
     Raises:
         JobError: if the job is not usable, `without` names nobody, or a site refuses it; nothing was trained then.
-        RunError: if the run cannot go on; its state is kept at the server.
+        RunError: if the run cannot continue; its state is kept at the server.
     """
     check_installed()
     from ...federation.nvflare.administration import ServerSession
@@ -55,7 +55,7 @@ def run_on(
     with ServerSession(kit, role["user"]) as server, tempfile.TemporaryDirectory(prefix="fedtailor-") as place:
         if without:
             _check_known(without, {*role["sites"], *server.connected()}, role["network"])
-        outcome = Handed(
+        outcome = Submitted(
             server,
             settings,
             place=Path(place),
@@ -79,7 +79,7 @@ def _check_known(without: Sequence[ClientId], sites: Collection[ClientId], netwo
 
 
 def job_name(what: str) -> str:
-    """Return a fresh name for something that is handed in; it names a folder at server and sites."""
+    """Return a fresh name for something that is submitted; it names a folder at server and sites."""
     return f"{what[:60].lstrip('._-') or 'job'}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
@@ -87,4 +87,4 @@ def _earlier_run(folder: Path) -> str:
     try:
         return str(json.loads((folder / "network.json").read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError):
-        raise ResumeError(f"{folder} holds no run of a network; go on with it without --on, or start a new run") from None
+        raise ResumeError(f"{folder} holds no run of a network; resume it without --on, or start a new run") from None

@@ -15,6 +15,7 @@ from ...job import Job
 from ...records import ClientId
 from ...running import Watcher
 from ...storage import copy_whole, write_text, writing
+from ..meeting.meeting import REFUSED
 from .job_folder import job_folder
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ UNBEGUN = 2  # most of them for a job of which nothing is heard
 QUIET_S = 35.0  # sites give a sign of life each 10 s
 SITES_S = 60.0  # that is waited for a site to come back before a further submission goes without it
 BACK_S, ABSENCES = 300.0, 50  # that is waited for a server that is away, and how often it may be in one run
-QUEUE_S = 30.0  # after which those who watch are told that a job still waits for its turn
+QUEUE_S = 30.0  # after which those who watch read that a job still waits for its turn
 
-STARTS = ("start", "resume")  # events: from here on there is something to go on with
+STARTS = ("start", "resume")  # events: from here on there is something to resume
 
 T = TypeVar("T")
 
@@ -40,13 +41,13 @@ class Outcome:
     def __init__(self, folder: Path) -> None:
         """Take the folder of the engine's result."""
         found = next(folder.rglob("outcome.json"), None)
-        self.told: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
-        self.ended, self.text = self.told.get("ended"), self.told.get("text", "")
-        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in self.told.get("events", [])]
+        self.content: dict[str, Any] = {} if found is None else json.loads(found.read_text(encoding="utf-8"))
+        self.ended, self.text = self.content.get("ended"), self.content.get("text", "")
+        self.events: list[tuple[str, Mapping[str, Any]]] = [(kind, facts) for kind, facts in self.content.get("events", [])]
         self.folder = folder if found is None else found.parent / "run"
 
 
-class Handed:
+class Submitted:
     """A run, or the sending of a backbone, while it is at the server, over one submission or several."""
 
     def __init__(
@@ -60,7 +61,7 @@ class Handed:
         path: Path | None = None,
         expected: Sequence[ClientId] = (),
     ) -> None:
-        """Take what is handed in, a folder to work in, who is told of events, the run folder if it leaves one, and the sites that should be there."""
+        """Take what is submitted, a folder to work in, who watches its events, the run folder if it leaves one, and the sites that should be there."""
         self._server, self._settings, self._place, self._path = server, settings, place, path
         self._without, self._expected, self._watcher = without, expected, watcher
         self._everybody: list[ClientId] = []
@@ -69,7 +70,7 @@ class Handed:
         self._begun = False  # whether anything was heard of the job
         self._mark = secrets.token_hex(8)  # of this run's submissions: one that is repeated is no second job
         self._absences = 0  # of the server
-        self._submit: Callable[[], str] | None = None  # hands in what was handed in last
+        self._submit: Callable[[], str] | None = None  # submits what was submitted last
 
     def to_the_end(self) -> Outcome:
         """Submit until a submission ends by itself, at most SUBMISSIONS times.
@@ -78,7 +79,7 @@ class Handed:
 
         Raises:
             JobError: if the job is not usable, or a site refuses it.
-            RunError: if the run cannot go on.
+            RunError: if the run cannot continue.
         """
         try:
             return self._submit_until_it_ends()
@@ -91,17 +92,17 @@ class Handed:
             outcome, why = self._once(attempt)
             if outcome.ended == "done":
                 return outcome
-            if outcome.ended in {"mend", "failed"}:
+            if outcome.ended in {REFUSED, "failed"}:
                 self._keep_what_there_is(outcome)
-                raise (JobError if outcome.ended == "mend" else RunError)(outcome.text)
+                raise (JobError if outcome.ended == REFUSED else RunError)(outcome.text)
             if attempt == UNBEGUN and not self._begun:
                 raise RunError(
                     f"the job did not begin: {why}; see log.txt in the server's kit, engine.log and site.log in those of sites"
                 )
             if attempt < SUBMISSIONS:
-                self._watcher("warning", {"text": f"{why}; it is handed in again and goes on from what is kept"})
+                self._watcher("warning", {"text": f"{why}; it is submitted again and resumes from what is kept"})
         raise RunError(
-            f"the job was handed in {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the server's kit, engine.log and site.log in those of sites"
+            f"the job was submitted {SUBMISSIONS} times ({why}); what was reached is kept{self._where}: see log.txt in the server's kit, engine.log and site.log in those of sites"
         )
 
     @property
@@ -112,9 +113,9 @@ class Handed:
         """Submit the job and watch it; return what it left, and why it ended if it did not by itself."""
         folder = self._place / f"{attempt}"
         sites = self._choose_sites(first=attempt == 1)
-        handed_in = job_folder(folder / "fedtailor", self._settings, sites)
+        submitted = job_folder(folder / "fedtailor", self._settings, sites)
         self._seen, self._born = 0, self._patiently(self._server.started)
-        self._job, self._submit = "", partial(self._server.submit, handed_in, f"{self._mark}-{attempt}")
+        self._job, self._submit = "", partial(self._server.submit, submitted, f"{self._mark}-{attempt}")
         self._job = self._patiently(self._submit)
         status = self._watch_through_absences()
         outcome = Outcome(self._patiently(lambda: self._server.fetch(self._job, folder)))
@@ -122,12 +123,14 @@ class Handed:
         return outcome, outcome.text or f"the engine stopped the job ({status})"
 
     def _stop(self) -> None:
-        """Have the server stop the job, if it was handed in; also one of which the server's answer has not come yet."""
+        """Have the server stop the job, if it was submitted; also one of which the server's answer has not come yet."""
         try:
             if self._submit is not None:
                 self._server.abort(self._job or self._submit())  # with the same mark it is the same job
         except NetError as fault:
-            self._watcher("warning", {"text": f"the server could not be told to stop the job, which may go on there: {fault}"})
+            self._watcher(
+                "warning", {"text": f"the server could not be asked to stop the job, which may continue there: {fault}"}
+            )
 
     def _choose_sites(self, *, first: bool) -> list[ClientId]:
         """Return the sites that take part: those that are connected. Later submissions wait for a new sign of life of all of the first for a while."""
@@ -137,7 +140,7 @@ class Handed:
             found = self._there(before)
             if first:
                 self._everybody = found
-                self._tell_who_is_missing(found)
+                self._report_who_is_missing(found)
             if set(self._everybody) <= set(found) or time.monotonic() > until:
                 break
             time.sleep(POLL_S)
@@ -147,7 +150,7 @@ class Handed:
             )
         return found
 
-    def _tell_who_is_missing(self, found: Sequence[ClientId]) -> None:
+    def _report_who_is_missing(self, found: Sequence[ClientId]) -> None:
         missing = sorted(set(self._expected) - set(found) - set(self._without))
         if missing and found:
             verb = "gives" if len(missing) == 1 else "give"
@@ -179,28 +182,28 @@ class Handed:
         self._server.come_back(BACK_S)
 
     def _watch_through_absences(self) -> str:
-        """Watch the job, also over times in which the server is away; one of a server that was started anew has died with it, whatever is listed."""
+        """Watch the job, also over times in which the server is away; one of a server that was started again has died with it, whatever is listed."""
         while True:
             try:
                 if self._server.started() != self._born:
                     self._server.abort(self._job)
-                    return "the server was started anew"
+                    return "the server was started again"
                 return self._watch()
             except ServerAway as fault:
                 self._await_server(fault)
 
     def _watch(self) -> str:
         """Pass on what happens until the job is over, and return how the engine says that it ended."""
-        answered, asked_status, tell_at = False, -math.inf, time.monotonic() + QUEUE_S
+        answered, asked_status, report_at = False, -math.inf, time.monotonic() + QUEUE_S
         while True:
             if time.monotonic() - asked_status > STATUS_S:
                 asked_status, status = time.monotonic(), self._server.status(self._job)
                 if status.startswith("FINISHED"):
                     return status
-                if status == "SUBMITTED" and time.monotonic() > tell_at:
-                    tell_at = math.inf
+                if status == "SUBMITTED" and time.monotonic() > report_at:
+                    report_at = math.inf
                     self._watcher(
-                        "warning", {"text": "it is handed in and waits for its turn: a server carries out one job at a time"}
+                        "warning", {"text": "it is submitted and waits for its turn: a server carries out one job at a time"}
                     )
             answer = self._server.ask(self._job, {"after": self._seen}) if answered or status == "RUNNING" else None
             if answer is not None:
@@ -211,7 +214,7 @@ class Handed:
             time.sleep(POLL_S if answer is not None else STATUS_S)
 
     def _pass_on(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Tell the watcher; the run folder is here and not at the server."""
+        """Call the watcher; the run folder is here and not at the server."""
         self._begun = self._begun or bool(events)
         for kind, facts in events:
             if kind in STARTS:
@@ -228,6 +231,6 @@ class Handed:
         write_text(self._path / "network.json", json.dumps({"run": self._settings["run"]}))
 
     def _keep_what_there_is(self, outcome: Outcome) -> None:
-        """Bring the state of a run that cannot go on."""
+        """Bring the state of a run that cannot continue."""
         if outcome.folder.is_dir() and self._path is not None:
             copy_whole(outcome.folder, self._path, last="summary.json")

@@ -15,6 +15,10 @@ from ...errors import RunError, SettingError
 from ...federation.nvflare.line import NetError
 from ...job import Job
 from ...printable import printable
+from ...protocols import PROTOCOLS
+from ...protocols.retrieval.ready import PRIVATE
+from ...retrieval.allows import FILE as ALLOWS
+from ...storage import write_text
 from ..kit.engine_settings import SERVER
 from ..kit.kits import check_installed, kit_role, make_kits
 from ..kit.network_file import ADMIN, Network
@@ -65,14 +69,15 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             validation_share=job.clients.validation_share,
             test_share=job.clients.test_share,
             backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
-            policy=policy or Policy(protocols=("averaging", "distillation", "split"), reports=tuple(REPORTABLE), min_examples=1),
+            policy=policy or Policy(protocols=tuple(PROTOCOLS), reports=tuple(REPORTABLE), min_examples=1),
         ).write(folder / client)
+        write_text(folder / client / PRIVATE / ALLOWS, "share: any\n")  # of documents: here, to learn with
     return World(folder=folder, network=network)
 
 
 @contextmanager
 def running(world: World, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Run a server and all sites inside the block, each in processes of its own; a server that dies is started anew, as `serve` does.
+    """Run a server and all sites inside the block, each in processes of its own; a server that dies is started again, as `serve` does.
 
     Raises:
         RunError: if they do not find one another.
@@ -102,7 +107,7 @@ def _kept_up(kit: Path, say: Callable[[str], None]) -> Iterator[None]:
         while not over.wait(LOOK_S):
             if server.poll() is not None:
                 say(
-                    f"the server's engine ended with {server.returncode} and is started anew; its last words: {_last_line(kit / 'engine.log')}"
+                    f"the server's engine ended with {server.returncode} and is started again; its last words: {_last_line(kit / 'engine.log')}"
                 )
                 server = engine_process(kit)
 

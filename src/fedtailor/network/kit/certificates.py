@@ -10,15 +10,16 @@ from ...errors import SettingError
 from .engine_settings import SERVER
 
 PROBE_S = 5.0  # for the server to answer, and again for what it says to our certificate
-RENEW = "make the network again at the server (fedtailor net init FILE --out FOLDER), and take the new kit from there"
+RENEW = "who runs the network renews it (fedtailor net renew NET), and what it writes for a site goes into the site's kit"
+WARN_DAYS = 30
 AUTHORITY_FILE = "rootCA.pem"
 
 
-def check_certificates(kit: Path, told: dict[str, Any], role: str, now: datetime | None = None) -> None:
+def check_certificates(kit: Path, about: dict[str, Any], role: str, now: datetime | None = None) -> None:
     """Raise SettingError, with the remedy, unless the kit's certificate is valid now, is of its federation, and has its key beside it.
 
     Args:
-        told: what the kit says of itself; see `kits.kit_role`.
+        about: what the kit says of itself; see `kits.kit_role`.
         role: "server" or "site".
         now: for tests; else this machine's clock.
     """
@@ -50,30 +51,43 @@ def check_certificates(kit: Path, told: dict[str, Any], role: str, now: datetime
         ours.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         raise SettingError(
-            f"{kit}: the certificate is of another federation than the kit's {AUTHORITY_FILE}; copy the whole kit of {told['network']} again from the server"
+            f"{kit}: the certificate is of another federation than the kit's {AUTHORITY_FILE}; copy the whole kit of {about['network']} again from the server"
         ) from None
     if key.public_key() != ours.public_key():
         raise SettingError(f"{kit}: {stem}.key does not belong to {stem}.crt; copy the whole kit again from the server")
 
 
-def check_server(kit: Path, told: dict[str, Any]) -> str:
+def expiry_lines(file: Path, now: datetime | None = None) -> list[str]:
+    """Return a line if a certificate ends within WARN_DAYS."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    ends = load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    left = (ends - (now or datetime.now(UTC))).days
+    return [f"the certificate {file.name} ends in {left} days, on {ends:%Y-%m-%d}; {RENEW}"] if left < WARN_DAYS else []
+
+
+def check_server(kit: Path, about: dict[str, Any]) -> str:
     """Return why the server cannot be reached now, which may change; "" if it answers.
 
     Raises:
         SettingError: if the server is of another federation, or does not take this site's certificate.
     """
-    startup, place = kit / "startup", f"{told['server']}:{told['port']}"
+    startup, place = kit / "startup", f"{about['server']}:{about['port']}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # NVFlare's servers are all named "server"; the authority is the federation's own
     context.load_verify_locations(startup / AUTHORITY_FILE)
     context.load_cert_chain(startup / "client.crt", startup / "client.key")
     shaken = False
     try:
-        with socket.create_connection((told["server"], told["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
+        with socket.create_connection((about["server"], about["port"]), PROBE_S) as plain, context.wrap_socket(plain) as line:
             shaken = True
             line.settimeout(PROBE_S / 5)  # a server that has nothing against it says nothing
-            line.recv(1)  # with TLS 1.3 the server judges our certificate after the handshake
-            return ""
+            if line.recv(1):  # with TLS 1.3 the server judges our certificate after the handshake
+                return ""
+            raise SettingError(
+                f"the server at {place} ends connections with this site's certificate: it was revoked, or has too many connections from here; ask who "
+                "runs it"
+            )
     except TimeoutError as fault:
         return "" if shaken else f"the server at {place} cannot be reached ({fault})"
     except ssl.SSLCertVerificationError as fault:

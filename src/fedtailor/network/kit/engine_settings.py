@@ -18,29 +18,29 @@ def prepare(kit: Path, role: str) -> None:
         role: "server" or "site".
     """
     local = kit / "local"
-    for name, told in (
+    for name, settings in (
         ("resources.json", _resources(kit, role)),
         ("authorization.json", _AUTHORIZATION),
         ("log_config.json", _LOGS if role == SERVER else _PRINTED),
     ):
-        write_private(local / name, json.dumps(told, indent=2) + "\n")
+        write_private(local / name, json.dumps(settings, indent=2) + "\n")
     for name in ("tmp", "jobs", "snapshots") if role == SERVER else ("tmp",):
         (kit / "work" / name).mkdir(parents=True, exist_ok=True)
 
 
 def _resources(kit: Path, role: str) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "format_version": 2,
         "class_list_enforcement_mode": "enforce",
         "class_allow_list": [OURS[role], THEIRS[role]],
         "allow_log_streaming": False,
     }
     if role == "site":
-        return {**told, "client": {"retry_timeout": 30, "compression": "Gzip"}, "components": _SITE_COMPONENTS}
+        return {**settings, "client": {"retry_timeout": 30, "compression": "Gzip"}, "components": _SITE_COMPONENTS}
     storage = "nvflare.app_common.storages.filesystem_storage.FilesystemStorage"
     snapshots = {"path": storage, "args": {"root_dir": str(kit / "work" / "snapshots"), "uri_root": "/"}}
     return {
-        **told,
+        **settings,
         "servers": [{"admin_storage": "transfer", "max_num_clients": 100, "heart_beat_timeout": 600, "admin_timeout": 10.0}],
         "snapshot_persistor": {
             "path": "nvflare.app_common.state_persistors.storage_state_persistor.StorageStatePersistor",

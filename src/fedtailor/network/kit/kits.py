@@ -44,6 +44,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     check_installed()
     _remove_unfinished(folder)
     _check_folder(network, folder)
+    admitted = read_folder(folder)["sites"] if (folder / FILE).is_file() else []
     authority = folder / AUTHORITY
     write_private(project := authority / "project.json", json.dumps(_project(network)))  # YAML reads JSON
     authority.chmod(0o700)
@@ -59,7 +60,8 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
         else:
             fresh.append(_new_kit(network, made[-1] / theirs, folder / ours))
     shutil.rmtree(made[-1])  # the kits are copies; what signs further ones is in state/
-    write_text(folder / FILE, json.dumps(_told(network)) + "\n")
+    write_text(folder / FILE, json.dumps(_description(network)) + "\n")
+    set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
 
@@ -84,13 +86,37 @@ def kit_role(kit: Path) -> dict[str, Any]:
         SettingError: if the folder is no kit.
     """
     try:
-        told = _read(kit)
-        known = "kit" in told  # the network's own folder has none
+        about = read_kit(kit)
+        known = "kit" in about  # the network's own folder has none
     except (OSError, ValueError):
         known = False
     if not known:
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
-    return told
+    return about
+
+
+def read_folder(network: Path) -> dict[str, Any]:
+    """Return what a network's folder says of itself: network, server, port, sites and user.
+
+    Raises:
+        SettingError: if it is none.
+    """
+    try:
+        about = read_kit(network)
+        known = "kit" not in about and isinstance(about["sites"], list)
+    except (OSError, ValueError, KeyError):
+        known = False
+    if not known:
+        raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
+    return about
+
+
+def set_sites(network: Path, sites: list[str]) -> None:
+    """Write down which sites a network has, in its folder and in the kits of its server and administrator."""
+    about = {**read_folder(network), "sites": sites}
+    write_text(network / FILE, json.dumps(about) + "\n")
+    for kit in (server_kit(network), network / ADMIN):
+        write_private(kit / FILE, json.dumps({**about, "kit": kit.name}) + "\n")
 
 
 def server_kit(network: Path) -> Path:
@@ -99,7 +125,7 @@ def server_kit(network: Path) -> Path:
     return old if (old / FILE).is_file() else network / SERVER
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_kit(folder: Path) -> dict[str, Any]:
     """Return what is written of a network or kit, by the names of today."""
     found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
     return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
@@ -156,7 +182,7 @@ def _project(network: Network) -> dict[str, Any]:
     }
 
 
-def _told(network: Network) -> dict[str, Any]:
+def _description(network: Network) -> dict[str, Any]:
     return {
         "network": network.name,
         "server": network.host,
@@ -167,10 +193,10 @@ def _told(network: Network) -> dict[str, Any]:
 
 
 def _describe(network: Network, kit: Path, name: str) -> None:
-    told = _told(network)
+    about = _description(network)
     if name not in (SERVER, OLD_SERVER, ADMIN):
-        del told["sites"], told["user"]
-    write_private(kit / FILE, json.dumps({**told, "kit": name}) + "\n")
+        del about["sites"], about["user"]
+    write_private(kit / FILE, json.dumps({**about, "kit": name}) + "\n")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -189,11 +215,11 @@ def _check_folder(network: Network, folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
-        told = _read(folder)
+        about = read_kit(folder)
     except (OSError, ValueError):
         raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
-    if (told["network"], told["server"], told["port"]) != (network.name, network.host, network.port):
+    if (about["network"], about["server"], about["port"]) != (network.name, network.host, network.port):
         raise SettingError(
-            f"{folder} is of network {told['network']} with its server at {told['server']}:{told['port']}, asked for was {network.name} at "
+            f"{folder} is of network {about['network']} with its server at {about['server']}:{about['port']}, asked for was {network.name} at "
             f"{network.host}:{network.port}; certificates name the server, so take a new folder with --out"
         )

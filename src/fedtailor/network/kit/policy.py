@@ -23,6 +23,7 @@ REPORTABLE = {
     "answers": "short answers from its passages",
     "passages": "the texts of passages that answer a question",
     "centroids": "means of the vectors of groups of its passages",
+    "embeddings": "the vectors of all its passages, of which much of their texts can be rebuilt",
     "term-counts": "how many of its passages have each word",
     "public-fit": "how well its examples can be distinguished from public ones",
     "label-counts": "how many examples each label has",
@@ -129,7 +130,8 @@ class Policy:
         for what, asked, permitted in listed:
             if permitted is not None and asked is not None and asked not in permitted:
                 yield f"{what} {asked} is not permitted here; permitted: {', '.join(permitted) or 'none'}"
-        if job["stop"]["rounds"] > self.rounds:
+        asks = protocol["kind"] == "retrieval"
+        if job["stop"]["rounds"] > self.rounds and not asks:
             yield f"the job asks for {job['stop']['rounds']} rounds, permitted are {self.rounds}"
         yield from lacking(self.protections, job)
         prompts = protocol["kind"] == "prompting"
@@ -144,10 +146,24 @@ class Policy:
             "public-fit": protocol.get("public_fit") or protocol.get("refine"),
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",
+            **(_of_documents(protocol) if asks else {}),
         }
         for what, needed in needs.items():
             if needed and what not in self.reports:
                 yield f"the job needs reports of {what} ({REPORTABLE[what]}), which this site does not give"
+
+
+def _of_documents(protocol: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what a job of retrieval needs reports of."""
+    share = protocol["share"]
+    return {
+        "scores": share != "embeddings",
+        "answers": share == "answers",
+        "passages": share in ("passages", "snippets"),
+        "embeddings": share == "embeddings",
+        "centroids": protocol["router"] is not None,
+        "term-counts": bool(protocol["shared_statistics"]),
+    }
 
 
 def named_classes(job: Mapping[str, Any]) -> list[str]:

@@ -94,8 +94,8 @@ def read_site_file(kit: Path) -> SiteFile:
     """
     path = kit / "local" / NAME
     try:
-        told = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
-        settings = _known(SiteFile, told, "the file")
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
+        settings = _known(SiteFile, content, "the file")
         policy = Policy(**_known(Policy, _renamed(settings.pop("policy", {})), "policy"))
         data = settings.get("data", ())
         return SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
@@ -139,8 +139,8 @@ class Meter:
 
     def _today(self) -> int:
         try:
-            told = json.loads(self._path.read_text())
-            return int(told["bytes"]) if told["day"] == _day() else 0
+            content = json.loads(self._path.read_text())
+            return int(content["bytes"]) if content["day"] == _day() else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError):  # a damaged count permits nothing more today
@@ -157,15 +157,15 @@ def _renamed(policy: object) -> object:
     return with_new_names("policy", policy) if isinstance(policy, Mapping) else policy
 
 
-def _known(cls: type, told: object, place: str) -> dict[str, Any]:
+def _known(cls: type, content: object, place: str) -> dict[str, Any]:
     names = [item.name for item in fields(cls)]
-    if not isinstance(told, Mapping):
-        raise SettingError(f"{place} must be a mapping of settings ({', '.join(names)}); got {str(told)[:60]!r}")
-    strange = sorted(set(told) - set(names))
+    if not isinstance(content, Mapping):
+        raise SettingError(f"{place} must be a mapping of settings ({', '.join(names)}); got {str(content)[:60]!r}")
+    strange = sorted(set(content) - set(names))
     if strange:
         prefix = "policy." if cls is Policy else ""
         raise SettingError(f"{prefix}{strange[0]} is no setting of a site; known are {', '.join(names)}")
-    return dict(told)
+    return dict(content)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def version_refusals(here: Mapping[str, str], server: Mapping[str, str]) -> list
 def version_warnings(site: str, there: Mapping[str, str], server: Mapping[str, str]) -> list[str]:
     """Return a sentence for each package that should agree and does not."""
     return [
-        f"{name} is {there.get(name)} at {site} and {server.get(name)} at the server: the run goes on, but not to the bits of a local one"
+        f"{name} is {there.get(name)} at {site} and {server.get(name)} at the server: the run continues, but not to the bits of a local one"
         for name in SHOULD_AGREE
         if there.get(name) != server.get(name)
     ]

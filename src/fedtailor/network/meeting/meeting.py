@@ -1,4 +1,4 @@
-"""What the server and a site tell each other of a job before its first round, as plain values."""
+"""What the server and a site say to each other of a job before its first round, as plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
@@ -13,6 +13,7 @@ from ..kit.policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
 SERVERS = "hub"  # the name on the wire under which a job's opening says what the server has
+REFUSED = "mend"  # how a job ends that the user must fix: a name on the wire
 RUN_NAME = 120  # most characters
 HASHES = {
     "weights": "weights",
@@ -26,21 +27,21 @@ HASHES = {
 
 
 def job_to_send(job: Job) -> dict[str, Any]:
-    """Return the settings that sites are told: those of the data are their own, and no path of this machine is among them.
+    """Return the settings that sites are sent: those of the data are their own, and no path of this machine is among them.
 
     Raises:
         SettingError: if the job cannot be carried out on a network.
     """
     check_for_network(job)
-    told = job.to_dict()
-    told |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
-    own = {site: _named(override) for site, override in told["clients"]["overrides"].items()}
-    told["clients"] = {**told["clients"], "partition": "iid", "overrides": own}
-    del told["base"]
-    told["protocol"] = job.protocol.for_sites(told["protocol"], sent=SENT)
+    plain = job.to_dict()
+    plain |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
+    own = {site: _named(override) for site, override in plain["clients"]["overrides"].items()}
+    plain["clients"] = {**plain["clients"], "partition": "iid", "overrides": own}
+    del plain["base"]
+    plain["protocol"] = job.protocol.for_sites(plain["protocol"], sent=SENT)
     if getattr(job.tuning, "initial", None) is not None:
-        told["tuning"] = {**told["tuning"], "initial": None}  # the weights come with the first message
-    return told
+        plain["tuning"] = {**plain["tuning"], "initial": None}  # the weights come with the first message
+    return plain
 
 
 def at_clock(job: Job, task: Any) -> Job:
@@ -69,7 +70,7 @@ def check_for_network(job: Job) -> None:
     task: Any = job.task
     if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
         raise SettingError(
-            "on a network task.labels must be listed in the job: sites do not tell theirs; write task: {kind: classification, labels: [...]}"
+            "on a network task.labels must be listed in the job: sites do not report theirs; write task: {kind: classification, labels: [...]}"
         )
     public = job.protocol.public_examples
     if public is not None and public[0] == REST:
@@ -112,9 +113,9 @@ def plain_examples(examples: Iterable[Example]) -> list[dict[str, Any]]:
     return [{"id": example.id, "fields": {name: _plain(value) for name, value in example.fields.items()}} for example in examples]
 
 
-def to_examples(told: Sequence[Mapping[str, Any]]) -> list[Example]:
+def to_examples(plain: Sequence[Mapping[str, Any]]) -> list[Example]:
     """Return what `plain_examples` wrote."""
-    return [Example(id=str(one["id"]), fields={name: _numeral(value) for name, value in one["fields"].items()}) for one in told]
+    return [Example(id=str(one["id"]), fields={name: _numeral(value) for name, value in one["fields"].items()}) for one in plain]
 
 
 def _numeral(value: Any) -> Any:

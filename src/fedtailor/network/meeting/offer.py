@@ -76,7 +76,7 @@ class OfferedFile:
         if not is_sent(self.name):
             raise OffManifest(f"{self.name!r} is no file of a backbone; sent are {', '.join(SUFFIXES)}")
         if not isinstance(self.size_bytes, int) or self.size_bytes < 0 or not SHA256.fullmatch(self.sha256):
-            raise OffManifest(f"{self.name} is told with {self.size_bytes!r} bytes and SHA-256 {self.sha256!r}")
+            raise OffManifest(f"{self.name} is announced with {self.size_bytes!r} bytes and SHA-256 {self.sha256!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Offer:
     def __post_init__(self) -> None:
         names = [file.name for file in self.files]
         if len(set(names)) < len(names) or len(names) > MOST_FILES:
-            raise OffManifest(f"a backbone has at most {MOST_FILES} files, each once; told were {len(names)}")
+            raise OffManifest(f"a backbone has at most {MOST_FILES} files, each once; announced were {len(names)}")
         if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
             raise OffManifest("a backbone has a config.json and weights in safetensors")
 
@@ -98,20 +98,20 @@ class Offer:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
-    def told(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """Return the offer as plain values."""
         return {**asdict(self), "files": [asdict(file) for file in self.files], "pins": dict(self.pins)}
 
 
-def read_offer(told: Mapping[str, Any]) -> Offer:
-    """Return the offer that another machine told.
+def read_offer(plain: Mapping[str, Any]) -> Offer:
+    """Return the offer that another machine announced.
 
     Raises:
         OffManifest: if it is none, or names a file that no backbone has.
     """
     try:
-        files = tuple(OfferedFile(**file) for file in told["files"])
-        return Offer(backbone=str(told["backbone"]), files=files, pins={part: str(told["pins"][part]) for part in HASHES})
+        files = tuple(OfferedFile(**file) for file in plain["files"])
+        return Offer(backbone=str(plain["backbone"]), files=files, pins={part: str(plain["pins"][part]) for part in HASHES})
     except (KeyError, TypeError, AttributeError) as fault:
         raise OffManifest(f"this is no offer of a backbone ({type(fault).__name__}: {fault})") from None
 
@@ -127,10 +127,10 @@ def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Off
     Raises:
         BackboneError: if the server does not have it, has more of it than may be sent, or its name cannot be one of a folder at a site.
     """
-    told_as = backbone_name(backbones.get(name, name))
-    if not BACKBONE.fullmatch(told_as):
+    sent_as = backbone_name(backbones.get(name, name))
+    if not BACKBONE.fullmatch(sent_as):
         raise BackboneError(
-            f"{told_as!r} is no name for a folder at a site; rename it at the server: letters, digits, and any of - _ . @"
+            f"{sent_as!r} is no name for a folder at a site; rename it at the server: letters, digits, and any of - _ . @"
         )
     try:
         place = locate(backbones.get(name, name), base)
@@ -148,4 +148,4 @@ def make_offer(name: str, backbones: Mapping[str, str], base: Path) -> tuple[Off
     files = sorted(path for path in place.folder.iterdir() if is_sent(path.name) and path.is_file())
     offered = tuple(OfferedFile(name=p.name, size_bytes=p.stat().st_size, sha256=file_sha256(p)) for p in files)
     found = pins(place)
-    return Offer(backbone=told_as, files=offered, pins={part: found[part] for part in HASHES}), place.folder
+    return Offer(backbone=sent_as, files=offered, pins={part: found[part] for part in HASHES}), place.folder

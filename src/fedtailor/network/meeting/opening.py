@@ -5,13 +5,13 @@ from typing import Any, Protocol
 
 from ...errors import JobError, RunError
 from ...federation.nvflare.engine import Stopped, beside
-from ...federation.nvflare.line import Line, Patience, Told, gives_sign
+from ...federation.nvflare.line import Line, Patience, Plain, gives_sign
 from ...records import ClientId
 
 OPEN_S = 1800.0  # that a site may take to load its data and backbone
-ABOUT = {"examples", "measures", "versions", "precision", "threads", "device", "memory_gb"}  # what a site tells of itself
+ABOUT = {"examples", "measures", "versions", "precision", "threads", "device", "memory_gb"}  # what a site reports of itself
 STRANGE = ["off-manifest", "Opening"]  # of an answer that is none
-MOST_TEXTS = 100  # that it tells, and characters of each
+MOST_TEXTS = 100  # that it reports, and characters of each
 MOST_EXAMPLES = 10**12
 MOST_REASON = 2000  # characters of why it refuses
 OPEN_MISSES = 10  # signs of life that may be missing meanwhile: all of a machine may be busy then
@@ -23,7 +23,7 @@ class ServerLine(Line, Protocol):
     @property
     def sites(self) -> list[ClientId]: ...
 
-    def open(self, client: ClientId, told: Told, timeout_s: float) -> Told:
+    def open(self, client: ClientId, opening: Plain, timeout_s: float) -> Plain:
         """Return what a site says to a job before it begins."""
 
 
@@ -32,23 +32,23 @@ class SiteRefused(JobError):
 
 
 class SiteLost(RunError):
-    """A site died before the first round of a submission: the job is handed in again, with those that are there then."""
+    """A site died before the first round of a submission: the job is submitted again, with those that are there then."""
 
 
 def open_at_sites(
     line: ServerLine,
-    told: Told,
+    opening: Plain,
     patience: Patience,
     *,
     leave_out: Callable[[ClientId, str], None],
     most_examples: int | None = None,
 ) -> dict[ClientId, dict[str, Any]]:
-    """Return what each site tells of itself, once all permit the job and have loaded what it needs.
+    """Return what each site reports of itself, once all permit the job and have loaded what it needs.
 
-    A site that tells something else, or of more examples than the job takes of one, is left out: the others begin without it.
+    A site that reports something else, or of more examples than the job takes of one, is left out: the others begin without it.
 
     Args:
-        leave_out: told the name of such a site, and why.
+        leave_out: called with the name of such a site, and why.
         most_examples: of one site; None: any number.
 
     Raises:
@@ -56,8 +56,8 @@ def open_at_sites(
         RunError: if a site cannot take part, or all are left out.
         SiteLost: if a site is gone before it could say so.
     """
-    _ask_all(line, {**told, "ask": True}, patience)
-    infos = _ask_all(line, {**told, "ask": False}, patience)
+    _ask_all(line, {**opening, "ask": True}, patience)
+    infos = _ask_all(line, {**opening, "ask": False}, patience)
     faults = {site: fault for site, info in infos.items() if (fault := _fault_of(info, most_examples))}
     for site, fault in faults.items():
         leave_out(site, fault)
@@ -68,18 +68,18 @@ def open_at_sites(
     return {site: info for site, info in infos.items() if site not in faults}
 
 
-def answers_of(line: ServerLine, told: Told, patience: Patience) -> dict[ClientId, Told]:
-    """Return each site's answer, in the order of their names: what it tells of itself under info, or why not under refused or failure.
+def answers_of(line: ServerLine, opening: Plain, patience: Patience) -> dict[ClientId, Plain]:
+    """Return each site's answer, in the order of their names: what it reports of itself under info, or why not under refused or failure.
 
     A site without signs of life is lost.
 
     Raises:
         Stopped: if the engine stopped the job.
     """
-    answers: dict[ClientId, Told] = {}
+    answers: dict[ClientId, Plain] = {}
 
     def ask(site: ClientId) -> None:
-        answers[site] = _open(line, site, told)
+        answers[site] = _open(line, site, opening)
 
     threads = {site: beside(ask, site) for site in line.sites}
     missed = dict.fromkeys(line.sites, 0)
@@ -94,11 +94,11 @@ def answers_of(line: ServerLine, told: Told, patience: Patience) -> dict[ClientI
     return {site: answers[site] for site in line.sites}
 
 
-def _ask_all(line: ServerLine, told: Told, patience: Patience) -> dict[ClientId, dict[str, Any]]:
-    answers = answers_of(line, told, patience)
+def _ask_all(line: ServerLine, opening: Plain, patience: Patience) -> dict[ClientId, dict[str, Any]]:
+    answers = answers_of(line, opening, patience)
     refused = [f"{site} refuses: {answer['refused']}" for site, answer in answers.items() if "refused" in answer]
     if refused:
-        raise SiteRefused(f"{'; '.join(refused)}. Nothing was trained; mend it, or leave the site out with --without SITE")
+        raise SiteRefused(f"{'; '.join(refused)}. Nothing was trained; fix it, or leave the site out with --without SITE")
     lost = [site for site, answer in answers.items() if answer.get("failure", [""])[0] == "lost"]
     if lost:
         raise SiteLost(f"{', '.join(lost)} was lost while the job was opened")
@@ -111,7 +111,7 @@ def _ask_all(line: ServerLine, told: Told, patience: Patience) -> dict[ClientId,
 
 
 def _fault_of(info: Any, most_examples: int | None) -> str:
-    """Return why what a site tells of itself is of no use, or nothing."""
+    """Return why what a site reports of itself is of no use, or nothing."""
     if not _is_info(info):
         return " ".join(STRANGE)
     if most_examples is not None and info["examples"] > most_examples:
@@ -120,7 +120,7 @@ def _fault_of(info: Any, most_examples: int | None) -> str:
 
 
 def _is_info(info: Any) -> bool:
-    """Return whether this is what `at_site.describe` tells of a site, in its types and of a sensible size."""
+    """Return whether this is what `at_site.describe` reports of a site, in its types and of a sensible size."""
     try:
         texts = [info["precision"], info["device"], *info["versions"].keys(), *info["versions"].values()]
         numbers = [info["examples"], info["measures"], info["threads"], info["memory_gb"] or 0]
@@ -134,7 +134,7 @@ def _is_info(info: Any) -> bool:
     )
 
 
-def _in_form(answer: object) -> Told:
+def _in_form(answer: object) -> Plain:
     """Return a site's answer with words that can be shown on a terminal of somebody else; one in another form is a failure."""
     match answer:
         case {"refused": text, **rest} if not rest:
@@ -150,9 +150,9 @@ def _printable(text: object) -> str:
     return "".join(sign for sign in str(text) if sign.isprintable())[:MOST_REASON]
 
 
-def _open(line: ServerLine, site: ClientId, told: Told) -> Told:
+def _open(line: ServerLine, site: ClientId, opening: Plain) -> Plain:
     try:
-        answer: object = line.open(site, told, OPEN_S)
-    except BaseException as fault:  # also the engine's own sign that the job is over, which `Line.stopped` tells
+        answer: object = line.open(site, opening, OPEN_S)
+    except BaseException as fault:  # also the engine's own sign that the job is over, which `Line.stopped` shows
         return {"failure": ["lost", type(fault).__name__]}
     return _in_form(answer)

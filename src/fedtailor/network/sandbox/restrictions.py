@@ -35,8 +35,8 @@ class Restrictions:
 
     def command(self, command: Sequence[str]) -> list[str]:
         """Return the command that applies all of it to itself, and then becomes `command`."""
-        told = json.dumps({**asdict(self), "parent": os.getpid()})
-        return [sys.executable, "-P", "-m", "fedtailor.network.sandbox.start", told, *command]
+        values = json.dumps({**asdict(self), "parent": os.getpid()})
+        return [sys.executable, "-P", "-m", "fedtailor.network.sandbox.start", values, *command]
 
 
 def python_places() -> tuple[list[str], list[str]]:

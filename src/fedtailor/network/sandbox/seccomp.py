@@ -56,9 +56,9 @@ def _install(program: Sequence[tuple[int, int, int, int]]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     code = b"".join(struct.pack("HBBI", *each) for each in program)
     kept = ctypes.create_string_buffer(code, len(code))
-    told = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(kept)))
+    packed = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(kept)))
     no_new_privileges()
-    if libc.prctl(SECCOMP, FILTER, told, 0, 0):
+    if libc.prctl(SECCOMP, FILTER, packed, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}")
 

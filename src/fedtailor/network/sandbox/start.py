@@ -11,9 +11,9 @@ from .restrictions import NEEDED_ABI, Restrictions
 
 def main() -> None:
     """Apply what the first argument says, then become the rest."""
-    told = json.loads(sys.argv[1])
-    end_with_parent(told.pop("parent"))
-    asked = Restrictions(**told)
+    values = json.loads(sys.argv[1])
+    end_with_parent(values.pop("parent"))
+    asked = Restrictions(**values)
     set_limits(asked.limits)
     if not asked.capabilities:
         drop_capabilities()

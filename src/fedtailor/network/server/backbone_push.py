@@ -10,7 +10,7 @@ import torch
 
 from ...errors import RunError
 from ...federation.nvflare.engine import NetFederation
-from ...federation.nvflare.line import Patience, Told
+from ...federation.nvflare.line import Patience, Plain
 from ...messages import read, write
 from ...protection import make_gate
 from ...records import ClientId, ClientInfo, Message, Reply
@@ -24,7 +24,7 @@ from .backbone_ledger import ON_THE_WAY, Ledger, Row, now
 TEXTS = {
     "DiskFull": "its disk is full; make room there and push again",
     "BytesPerDay": "the most bytes of a day that it permits have passed; push again tomorrow, or let its owner permit more",
-    "HashDiffers": "what arrived has another SHA-256 than was told, and was dropped: was the file changed at the server meanwhile? Push again",
+    "HashDiffers": "what arrived has another SHA-256 than was announced, and was dropped: was the file changed at the server meanwhile? Push again",
     "NotSafetensors": "a file of weights is no safetensors file, and was dropped; look at it at the server",
     "NoSignOfLife": "the site is lost; push again once it is back",
     "Unanswered": "the site is lost; push again once it is back",
@@ -44,20 +44,20 @@ def push(
     diary("opening", {"sites": line.sites})
     offer, folder = make_offer(str(settings["push"]), backbones, kit)
     diary("offer", {"backbone": offer.backbone, "size_bytes": offer.size_bytes, "files": len(offer.files)})
-    told = {
+    opening = {
         "run": settings["run"],
         "sites": line.sites,
         "ask": False,
         SERVERS: {"versions": versions()},
-        "backbone": offer.told(),
+        "backbone": offer.plain(),
     }
     ledger, patience = Ledger(kit, offer), Patience(**settings.get("patience", {}))
     under_way: dict[ClientId, Pieces] = {}
-    for site, answer in answers_of(line, told, patience).items():
+    for site, answer in answers_of(line, opening, patience).items():
         ledger.keep(_answered(ledger.row(site), answer))
         if ledger.row(site).state == ON_THE_WAY:
             under_way[site] = Pieces(offer, folder, answer["info"]["there"])
-            _tell(diary, site, under_way[site])
+            _report(diary, site, under_way[site])
     _deliver(line, under_way, ledger, diary, patience)
     return [asdict(ledger.row(site)) for site in line.sites]
 
@@ -107,7 +107,7 @@ def _deliver(line: ServerLine, under_way: Mapping[ClientId, Pieces], ledger: Led
     federation = NetFederation(line, infos, make_gate(MANIFEST), patience)
     rows, left = {site: ledger.row(site) for site in under_way}, set(under_way)
 
-    def go_on(site: ClientId) -> None:
+    def send_next(site: ClientId) -> None:
         message = under_way[site].next()
         if message is None:  # all was sent, and the site does not say that all fits
             rows[site] = replace(rows[site], state="failed", text=TEXTS["HashDiffers"])
@@ -117,21 +117,21 @@ def _deliver(line: ServerLine, under_way: Mapping[ClientId, Pieces], ledger: Led
 
     try:
         for site in under_way:
-            go_on(site)
+            send_next(site)
         shares = dict.fromkeys(under_way, 0)
         while left:
             reply = federation.next_reply()
             site = reply.client
             rows[site] = _counted(rows[site], reply)
             if rows[site].state == ON_THE_WAY:
-                go_on(site)
+                send_next(site)
             else:
                 left.discard(site)
             share = 100 * under_way[site].sent_bytes // max(1, under_way[site].of_bytes)
             if share > shares[site] or site not in left:
                 shares[site] = share
                 ledger.keep(rows[site])
-                _tell(diary, site, under_way[site])
+                _report(diary, site, under_way[site])
     finally:
         for row in rows.values():
             ledger.keep(row)
@@ -154,7 +154,7 @@ def _counted(row: Row, reply: Reply) -> Row:
     return replace(row, state="whole", text="") if read(reply.message, Taken).whole else row
 
 
-def _answered(row: Row, answer: Told) -> Row:
+def _answered(row: Row, answer: Plain) -> Row:
     """Return the row of a site that has said what it lacks, or why it gets nothing."""
     if "refused" in answer:
         return replace(row, state="refused", text=str(answer["refused"]))
@@ -162,17 +162,17 @@ def _answered(row: Row, answer: Told) -> Row:
         return replace(row, state="failed", text=f"{' '.join(map(str, answer['failure']))}; its own site.log says more")
     info = answer["info"]
     if not isinstance(info, dict) or not isinstance(info.get("there"), dict):
-        return replace(row, state="failed", text="it told what it has in another form than ours")
+        return replace(row, state="failed", text="it reported what it has in another form than ours")
     return replace(row, state="had" if info.get("whole") else ON_THE_WAY, text="")
 
 
-def _tell(diary: Watcher, site: ClientId, pieces: Pieces) -> None:
+def _report(diary: Watcher, site: ClientId, pieces: Pieces) -> None:
     diary("piece", {"site": site, "sent_bytes": pieces.sent_bytes, "of_bytes": pieces.of_bytes})
 
 
-def _agreed(folder: Path, file: OfferedFile, told: Sequence[Any] | None) -> int | None:
+def _agreed(folder: Path, file: OfferedFile, opening: Sequence[Any] | None) -> int | None:
     """Return how many bytes of a file a site has that are those of the server's; None if it has none of it, or others."""
-    match told:
+    match opening:
         case [int(size), str(sha256)] if 0 <= size <= file.size_bytes:
             return (
                 size if sha256 == (file.sha256 if size == file.size_bytes else _start_sha256(folder / file.name, size)) else None

@@ -14,7 +14,7 @@ from ...assembly import Parts, assemble
 from ...data import Divided
 from ...errors import FedtailorError, JobError, SettingError
 from ...federation.nvflare.engine import NetFederation, Stopped
-from ...federation.nvflare.line import Patience, Places, Told
+from ...federation.nvflare.line import Patience, Places, Plain
 from ...interfaces import Federation
 from ...job import Job
 from ...job.own_classes import fedtailors_classes_alone
@@ -25,12 +25,12 @@ from ...run_files import finite
 from ...running import RunFolder, carry_out
 from ...running.resume import check_same_job, recorded_clock
 from ..kit.versions import version_warnings, versions
-from ..meeting.meeting import SERVERS, at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
+from ..meeting.meeting import REFUSED, SERVERS, at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
 from ..meeting.opening import ServerLine, SiteLost, open_at_sites
 from .backbone_ledger import sent_before
 from .backbone_push import push
 
-AGAIN = "again"  # how a job ends that is to be handed in again
+AGAIN = "again"  # how a job ends that is to be submitted again
 SETTINGS = "job.json"  # comes with the job
 OUTCOME, RUN = "outcome.json", "run"  # what a job leaves
 SERVER_FILE = "local/server.json"  # in the server's kit: names of backbones and where they lie
@@ -55,7 +55,7 @@ def work(line: ServerLine, places: Places, diary: "Diary") -> None:
     except SiteLost as fault:
         outcome = {"ended": AGAIN, "text": str(fault)}
     except FedtailorError as fault:
-        outcome = {"ended": "mend" if isinstance(fault, JobError) else "failed", "text": str(fault)}
+        outcome = {"ended": REFUSED if isinstance(fault, JobError) else "failed", "text": str(fault)}
     except Exception as fault:
         outcome = {"ended": "failed", "text": f"the server met a fault that nobody foresaw: {type(fault).__name__}: {fault}"}
     if fits and folder.is_dir():
@@ -73,11 +73,11 @@ class Diary:
 
     def __call__(self, kind: str, facts: Mapping[str, object]) -> None:
         """Note one event; the summary is in the run folder."""
-        told = finite({name: value for name, value in facts.items() if name != "summary"})
+        plain = finite({name: value for name, value in facts.items() if name != "summary"})
         with self._lock:
-            self.events.append((kind, json.loads(json.dumps(told, default=str))))
+            self.events.append((kind, json.loads(json.dumps(plain, default=str))))
 
-    def answer(self, data: Any) -> Told:
+    def answer(self, data: Any) -> Plain:
         """Return the events after the first `data["after"]`."""
         after = int((data or {}).get("after", 0))
         with self._lock:
@@ -91,7 +91,7 @@ def carry_out_at_server(
 
     Raises:
         JobError: if the job is not usable, or a site does not take part; nothing was trained then.
-        RunError: if the run cannot go on; its state is kept.
+        RunError: if the run cannot continue; its state is kept.
     """
     job = Job.from_dict(settings["job"])
     job = job.replace("backbone", backbones.get(job.backbone, job.backbone))
@@ -113,7 +113,7 @@ def carry_out_at_server(
     parts = replace(
         parts,
         sampler=replace(parts.sampler, clients=clients, per_round=per_round),
-        told_measured=[site for site, info in sorted(infos.items()) if info["measures"]],
+        measured_elsewhere=[site for site, info in sorted(infos.items()) if info["measures"]],
     )
     for site, info in sorted(infos.items()):
         warnings += version_warnings(site, info["versions"], versions())
@@ -133,8 +133,8 @@ def carry_out_at_server(
             engine.close()
 
 
-def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *, version: int) -> Told:
-    """Return what the server tells each site of a job.
+def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *, version: int) -> Plain:
+    """Return what the server sends each site of a job.
 
     Args:
         version: rounds behind the run: what a site kept after them is let go.

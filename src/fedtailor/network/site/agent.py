@@ -31,12 +31,12 @@ class Agent:
     """Answers the engine's calls."""
 
     def __init__(self, site: Site, connection: socket.socket, note: Callable[[str], None]) -> None:
-        """Take what answers, the socket that leads to the engine, and who is told what is wrong."""
+        """Take what answers, the socket that leads to the engine, and what is called with what is wrong."""
         self._site, self._note = site, note
         self._calls = Calls(connection, _most_bytes, self._stray)
         self._workers = ThreadPoolExecutor(MOST_CALLS)
         self._free = threading.Semaphore(MOST_CALLS)
-        self._session, self._strays, self._told_at = -1, 0, -QUIET_S
+        self._session, self._strays, self._said_at = -1, 0, -QUIET_S
 
     def work(self) -> None:
         """Answer until nobody holds the other end."""
@@ -90,16 +90,16 @@ class Agent:
             self._site.stop()
             return None, b""
         if do == "open":
-            told = self._site.open(json.loads(arrived.body), again=head.get("again") is True)
-            return {}, json.dumps(told).encode()
-        told, reply = self._site.answer(str(head.get("ticket")), arrived.body)
-        return told, reply
+            answer = self._site.open(json.loads(arrived.body), again=head.get("again") is True)
+            return {}, json.dumps(answer).encode()
+        answer, reply = self._site.answer(str(head.get("ticket")), arrived.body)
+        return answer, reply
 
     def _stray(self, what: str) -> None:
         """Count what is no call, and say so now and then."""
         self._strays += 1
-        if time.monotonic() - self._told_at >= QUIET_S:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._said_at >= QUIET_S:
+            self._said_at = time.monotonic()
             self._note(f"the engine sent {what}; nothing was done ({self._strays:,} such packets so far)")
 
 

@@ -57,33 +57,33 @@ class OneOwner:
         return {self.client: list(range(len(examples)))}
 
 
-def site_parts(site: ClientId, kit: Path, file: SiteFile, told: Mapping[str, Any], warn: Warn) -> Parts:
+def site_parts(site: ClientId, kit: Path, file: SiteFile, opening: Mapping[str, Any], warn: Warn) -> Parts:
     """Return the parts of a job at one site.
 
     Args:
         kit: the site's folder; what is the run's own goes to runs/RUN below it.
-        told: by the server; see `server.opening`.
+        opening: from the server; see `server.opening`.
 
     Raises:
         Refused: if the job is not permitted, or the site has no backbone of that name, or another one than the server.
         JobError: if job, data or backbone are not usable; the text may hold paths, and is for the site's own log.
     """
-    named = str(told["job"]["backbone"])
-    own = {"train": list(file.data), "columns": dict(file.columns), "missing": told["job"]["data"].get("missing", "error")}
-    clients = with_own_backbone(told["job"]["clients"], site, file, kit)
+    named = str(opening["job"]["backbone"])
+    own = {"train": list(file.data), "columns": dict(file.columns), "missing": opening["job"]["data"].get("missing", "error")}
+    clients = with_own_backbone(opening["job"]["clients"], site, file, kit)
     job = Job.from_dict(
-        {**told["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
+        {**opening["job"], "backbone": _backbone(file, named, kit), "clients": clients, "data": own, "base": str(kit)}
     )
     if forbidden := file.refusals(job.to_dict()):  # once more, with all that the server left out written out
         raise Refused("; ".join(forbidden))
     parts = assemble(
         job,
-        divided=_divided(site, file, job, told),
-        clients_folder=run_folder(kit, str(told["run"])),
+        divided=_divided(site, file, job, opening),
+        clients_folder=run_folder(kit, str(opening["run"])),
         site=kit,
         warn=warn,
     )
-    wrong = backbone_refusals(named, parts.backbone.hashes, told[SERVERS]["backbone"])
+    wrong = backbone_refusals(named, parts.backbone.hashes, opening[SERVERS]["backbone"])
     if wrong:
         raise Refused("; ".join(wrong))
     return parts
@@ -119,12 +119,12 @@ def run_folder(kit: Path, run: str) -> Path:
     return kit / "runs" / run
 
 
-def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) -> Divided:
+def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any]) -> Divided:
     """Return the site's own examples in parts; those of all other sites are elsewhere."""
     clients = Clients(
         partition=OneOwner(client=site),
         min_examples=1,
-        validation_share=0.0 if told["validation_file"] else file.validation_share,
+        validation_share=0.0 if opening["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
     reads = reads_of_job(job)
@@ -138,7 +138,7 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         seed=job.seed,
         key=job.task.required[0],
     )
-    sites: list[ClientId] = list(told["sites"])
+    sites: list[ClientId] = list(opening["sites"])
     train, validation, test = (
         {client: with_columns(examples, (*fields, *file.columns, MESSAGES), mapped) for client, examples in part.items()}
         for part in (own.train, own.validation, own.test)
@@ -148,8 +148,8 @@ def _divided(site: ClientId, file: SiteFile, job: Job, told: Mapping[str, Any]) 
         train={**{other: [] for other in sites}, **train},
         validation=validation,
         test=test,
-        server_test=to_examples(told["test"]),
-        public=to_examples(told["public"]),
+        server_test=to_examples(opening["test"]),
+        public=to_examples(opening["public"]),
         elsewhere=frozenset(sites) - {site},
     )
 
@@ -182,7 +182,7 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
 
 
 def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
-    """Return what a site tells of itself before the first round."""
+    """Return what a site reports of itself before the first round."""
     policy = file.policy
     state, figures = parts.states[site], "figures" in policy.reports
     largest = max(len(state.validation), len(state.test))

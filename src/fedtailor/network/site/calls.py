@@ -11,10 +11,12 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...protection import Encoded
 from .pipe import Ended
+
+if TYPE_CHECKING:  # the launcher makes the pair, and loads nothing that computes
+    from ...protection import Encoded
 
 HEAD = struct.Struct("!BQ")  # kind of a packet, and the number of its call
 BEGIN, PIECE = 1, 2
@@ -49,12 +51,12 @@ class Calls:
     """One side of the connection: messages are sent from many threads and read by one."""
 
     def __init__(self, connection: socket.socket, most_bytes: Callable[[], int], stray: Callable[[str], None]) -> None:
-        """Take the connection, how many bytes may be under way at most, and who is told of packets that are none of ours."""
+        """Take the connection, how many bytes may be under way at most, and what is called with a line on packets that are none of ours."""
         self._connection, self._most_bytes, self._stray = connection, most_bytes, stray
         self._arriving: dict[int, _Arriving] = {}
         self._sending = threading.Lock()
 
-    def put(self, call: int, head: Mapping[str, Any], body: Encoded = b"") -> None:
+    def put(self, call: int, head: Mapping[str, Any], body: "Encoded" = b"") -> None:
         """Send a message; others may come between its pieces."""
         self._send(BEGIN, call, json.dumps({**head, "size": len(body)}).encode())
         pieces: Iterable[bytes] = [body] if isinstance(body, bytes) else body

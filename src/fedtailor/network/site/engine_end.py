@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ...federation.nvflare.line import Packed, Told
+from ...federation.nvflare.line import Packed, Plain
 from ...federation.nvflare.packing import pack, unpack
 from ...protection import Encoded
 from .calls import SESSION_BITS, Arrived, Calls
@@ -18,7 +18,7 @@ ALIVE_S = 2.0  # that the agent may take to answer whether it is there
 OPENED_S = 300.0  # that an agent which was started again may take to open the job again
 MOST_BYTES = 2**40  # of the agent's answers: it is trusted
 FRESH = 0  # the number under which an agent says that it has just been started
-DIED = ("failed", "AgentDied")  # what the server is told of a request that an agent took with it
+DIED = ("failed", "AgentDied")  # what the server learns of a request that an agent took with it
 
 
 class EngineEnd:
@@ -42,14 +42,14 @@ class EngineEnd:
         threading.Thread(target=self._read, daemon=True).start()
         self._calls.put(self._number(), {"do": "alive"})
 
-    def open(self, told: Told) -> Told:
+    def open(self, values: Plain) -> Plain:
         """Return what the agent answers to a job before it begins."""
-        opening = json.dumps(told).encode()
-        if not told.get("ask"):
+        opening = json.dumps(values).encode()
+        if not values.get("ask"):
             self._opening = opening
-        return self._told(self._ask({"do": "open"}, opening))
+        return self._plain(self._ask({"do": "open"}, opening))
 
-    def answer(self, ticket: str, packed: Packed) -> Told:
+    def answer(self, ticket: str, packed: Packed) -> Plain:
         """Return the packed answer to a message, or a failure."""
         self._opened.wait(OPENED_S)
         arrived = self._ask({"do": "answer", "ticket": str(ticket)}, unpack(packed))
@@ -69,7 +69,7 @@ class EngineEnd:
         self._calls.put(self._number(), {"do": "forget", "ticket": str(ticket)})
 
     def stop(self) -> None:
-        """Tell the agent that the job is over."""
+        """Let the agent know that the job is over."""
         self._opening = None
         self._calls.put(self._number(), {"do": "stop"})
 
@@ -87,9 +87,9 @@ class EngineEnd:
         finally:
             self._waiting.pop(number, None)
 
-    def _told(self, arrived: Arrived) -> Told:
-        told: Told = json.loads(arrived.body) if arrived.body else {"failure": list(arrived.head.get("failure", DIED))}
-        return told
+    def _plain(self, arrived: Arrived) -> Plain:
+        answer: Plain = json.loads(arrived.body) if arrived.body else {"failure": list(arrived.head.get("failure", DIED))}
+        return answer
 
     def _read(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Keeps the process that holds a site's model: starts it, hands messages over, starts it anew when it dies."""
+"""Keeps the process that holds a site's model: starts it, passes messages on, starts it again when it dies."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from ...protection import Encoded
 from ..kit.environment import clean_environment
 from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 
-DIED = "ModelProcessDied"  # what the server is told of it
+DIED = "ModelProcessDied"  # what the server learns of it
 END_S = 5.0  # that a process gets to end before it is killed
 
 
@@ -31,7 +31,7 @@ class ModelKeeper:
     """One job's model in a process of its own; messages are answered one at a time."""
 
     def __init__(self, opening: Mapping[str, Any], log: Path) -> None:
-        """Take what the process is told first, and where its own words go."""
+        """Take what the process is sent first, and where its own words go."""
         self._opening, self._log = dict(opening), log
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Pipe | None = None
@@ -39,7 +39,7 @@ class ModelKeeper:
         self._working_on: str | None = None
 
     def open(self, *, again: bool = False) -> dict[str, Any]:
-        """Start the process and return what it tells of itself; one that dies at that is started once more.
+        """Start the process and return what it reports of itself; one that dies at that is started once more.
 
         Args:
             again: the job was open here before: what the site kept since then stays.
@@ -49,21 +49,21 @@ class ModelKeeper:
         """
         with self._lock:
             try:
-                return self._start(anew=again)
+                return self._start(restarted=again)
             except Failed as fault:
                 if fault.mark != DIED:
                     raise
-            return self._start(anew=again)
+            return self._start(restarted=again)
 
     def answer(self, ticket: str, data: Encoded) -> tuple[bytes, float]:
-        """Return the encoded reply to a message and the seconds that it took; a process that died is started anew first.
+        """Return the encoded reply to a message and the seconds that it took; a process that died is started again first.
 
         Raises:
-            Failed: with what may be told of it.
+            Failed: with what may be reported of it.
         """
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._start(anew=True)
+                self._start(restarted=True)
             assert self._pipe is not None
             self._working_on = ticket
             began = time.perf_counter()
@@ -92,11 +92,11 @@ class ModelKeeper:
         with self._lock:
             self._end()
 
-    def _start(self, *, anew: bool) -> dict[str, Any]:
+    def _start(self, *, restarted: bool) -> dict[str, Any]:
         """Start a process.
 
         Args:
-            anew: an earlier one of this job has died: what the site kept since the job was opened is the run's, and stays.
+            restarted: an earlier one of this job has died: what the site kept since the job was opened is the run's, and stays.
         """
         self._end()
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class ModelKeeper:
         assert self._process.stdout is not None
         self._pipe = Pipe(self._process.stdout, self._process.stdin)  # type: ignore[arg-type]
         try:
-            self._pipe.put(OPEN, json.dumps({**self._opening, "anew": anew}).encode())
+            self._pipe.put(OPEN, json.dumps({**self._opening, "restarted": restarted}).encode())
             found: dict[str, Any] = json.loads(self._receive(INFO))
         except Ended:
             self._end()
@@ -125,8 +125,8 @@ class ModelKeeper:
         assert self._pipe is not None
         tag, payload = self._pipe.get()
         if tag == FAILURE:
-            told = json.loads(payload)
-            raise Failed(told["kind"], told["mark"], told.get("text", ""))
+            failure = json.loads(payload)
+            raise Failed(failure["kind"], failure["mark"], failure.get("text", ""))
         if tag != wanted:
             raise Ended
         return payload

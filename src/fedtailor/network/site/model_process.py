@@ -47,20 +47,20 @@ def main() -> None:
         except Exception as fault:
             sys.stderr.write(printable("".join(traceback.format_exception(fault))))
             sys.stderr.flush()
-            pipe.put(FAILURE, json.dumps(_told(fault)).encode())
+            pipe.put(FAILURE, json.dumps(_plain(fault)).encode())
 
 
-def _open(told: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
-    site, kit = str(told["site"]), Path(told["kit"])
+def _open(start: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
+    site, kit = str(start["site"]), Path(start["kit"])
     file = read_site_file(kit)
     with fedtailors_classes_alone():
-        parts = site_parts(site, kit, file, told["told"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
-    if not told["anew"]:
-        parts.states[site].roll_back(int(told["told"]["version"]))
+        parts = site_parts(site, kit, file, start["opening"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
+    if not start["restarted"]:
+        parts.states[site].roll_back(int(start["opening"]["version"]))
     return guarded(site, parts, file), describe(site, parts, file)
 
 
-def _told(fault: Exception) -> dict[str, str]:
+def _plain(fault: Exception) -> dict[str, str]:
     """Return what may be known of a fault outside; only our own refusals have a text."""
     error = failure_of(fault)
     return {"kind": error.kind, "mark": error.mark, **({"text": str(fault)} if isinstance(fault, Refused) else {})}

@@ -1,9 +1,11 @@
 """Frames between a site's process and the process that holds its model: a tag, a length, bytes. Nothing is ever unpickled."""
 
 from collections.abc import Iterable
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ...protection import Encoded
+if TYPE_CHECKING:
+    from ...protection import Encoded
+
 
 LENGTH_BYTES = 8
 OPEN, MESSAGE, INFO, FAILURE = b"O", b"M", b"I", b"F"
@@ -20,7 +22,7 @@ class Pipe:
         """Take where frames come from, and where they go."""
         self._source, self._sink = source, sink
 
-    def put(self, tag: bytes, payload: Encoded) -> None:
+    def put(self, tag: bytes, payload: "Encoded") -> None:
         """Send one frame; a stream goes piece by piece.
 
         Raises:

@@ -31,7 +31,7 @@ class Receiver:
     """Takes one backbone into the site's kit; what has arrived stays there over interruptions."""
 
     def __init__(self, offer: Offer, kit: Path, file: SiteFile, note: Callable[[str], None]) -> None:
-        """Take what the server offers, the site's folder and private file, and who is told in a line what happens.
+        """Take what the server offers, the site's folder and private file, and what is called with a line on what happens.
 
         Raises:
             OffManifest: if the backbone's name cannot be one of a folder.
@@ -50,7 +50,7 @@ class Receiver:
         """Return what is there: whether all of it, else of each file that has begun its bytes and their SHA-256.
 
         Raises:
-            Failed: with a reason that both ends are told, if nothing can be taken.
+            Failed: with a reason that both ends show, if nothing can be taken.
         """
         with self._lock:
             if self._is_here():
@@ -73,7 +73,7 @@ class Receiver:
         """Write one piece; return the encoded reply and the seconds that it took.
 
         Raises:
-            Failed: with what may be told of it.
+            Failed: with what may be reported of it.
         """
         began = time.perf_counter()
         with self._lock:
@@ -131,7 +131,7 @@ class Receiver:
         return there
 
     def _write(self, file: OfferedFile, offset: int, piece: Tensor) -> int:
-        """Add bytes to a file, or begin it anew at offset 0; return how many it has."""
+        """Add bytes to a file, or begin it again at offset 0; return how many it has."""
         path, end = self._arriving / file.name, offset + piece.numel()
         if offset and (not path.exists() or path.stat().st_size != offset):
             raise Failed("failed", "OutOfOrder")

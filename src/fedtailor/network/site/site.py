@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import FedtailorError
-from ...federation.nvflare.line import Told
+from ...federation.nvflare.line import Plain
 from ...printable import printable
 from ...protection import Encoded
 from ...records import ClientId
@@ -52,14 +52,14 @@ class Site:
             self.note(f"run {self._run} has ended")
         self._keeper = None
 
-    def open(self, told: Told, *, again: bool = False) -> Told:
+    def open(self, opening: Plain, *, again: bool = False) -> Plain:
         """Refuse the job, or load what it needs; what is returned leaves the site.
 
         Args:
             again: an earlier agent of this job has died: what the site kept since the job was opened is the run's, and stays.
         """
         try:
-            return self._open(told, again=again)
+            return self._open(opening, again=again)
         except Failed as fault:
             if fault.text:
                 return self._refuse(fault.text)
@@ -69,7 +69,7 @@ class Site:
             self.note(f"a job could not be opened: {type(fault).__name__}: {fault}")
             return {"failure": ["failed", type(fault).__name__]}
 
-    def answer(self, ticket: str, data: Encoded) -> tuple[Told, bytes]:
+    def answer(self, ticket: str, data: Encoded) -> tuple[Plain, bytes]:
         """Answer one message: the seconds that it took and the encoded reply, or a failure and nothing; what is returned leaves the site."""
         try:
             return self._answer(ticket, data)
@@ -85,7 +85,7 @@ class Site:
         if self._keeper is not None:
             self._keeper.forget(ticket)
 
-    def _answer(self, ticket: str, data: Encoded) -> tuple[Told, bytes]:
+    def _answer(self, ticket: str, data: Encoded) -> tuple[Plain, bytes]:
         keeper, file = self._keeper, self._file
         if keeper is None or file is None:
             return {"failure": ["refused", "NotOpened"]}, b""
@@ -94,34 +94,34 @@ class Site:
         self._meter(file, len(reply))
         return {"seconds": seconds}, reply
 
-    def _open(self, told: Told, *, again: bool) -> Told:
-        self._run = str(told["run"])
-        if not all(is_folder_name(name) for name in (self._run, *map(str, told["sites"]))):
+    def _open(self, opening: Plain, *, again: bool) -> Plain:
+        self._run = str(opening["run"])
+        if not all(is_folder_name(name) for name in (self._run, *map(str, opening["sites"]))):
             return self._refuse("the name of the run, or of a site, is no name of a folder")
         try:
             file = read_site_file(self._kit)
         except FedtailorError as fault:
             self.note(str(fault))
             return self._refuse("the site's private file is missing or wrong; its owner's log says more")
-        offered = told.get("backbone")
-        forbidden = file.refusals(told["job"]) if offered is None else file.policy.backbone_refusals()
-        reasons = [*forbidden, *version_refusals(versions(), told[SERVERS]["versions"])]
+        offered = opening.get("backbone")
+        forbidden = file.refusals(opening["job"]) if offered is None else file.policy.backbone_refusals()
+        reasons = [*forbidden, *version_refusals(versions(), opening[SERVERS]["versions"])]
         if reasons:
             return self._refuse("; ".join(reasons))
-        if told["ask"]:  # only whether it is permitted: nobody loads anything before all sites have said so
+        if opening["ask"]:  # only whether it is permitted: nobody loads anything before all sites have said so
             return {"info": {}}
         if self._keeper is not None:
             self._keeper.close()
         self._file, began = file, time.perf_counter()
         keeper: Keeper
         if offered is None:
-            keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "told": told}, self._log)
+            keeper = ModelKeeper({"site": self._name, "kit": str(self._kit), "opening": opening}, self._log)
         else:
             keeper = Receiver(read_offer(offered), self._kit, file, self.note)
         found = keeper.open(again=again)
         self._keeper = keeper
         if offered is None:
-            self.note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(told['job'])}")
+            self.note(f"run {self._run} opened in {time.perf_counter() - began:.0f} s: {_in_words(opening['job'])}")
         return {"info": found}
 
     def _meter(self, file: SiteFile, size_bytes: int) -> None:
@@ -136,7 +136,7 @@ class Site:
         self.note(f"run {self._run}: {size_bytes:,} bytes more would be above the most of a day ({file.policy.bytes_per_day:,})")
         raise Failed("refused", "BytesPerDay")
 
-    def _refuse(self, text: str) -> Told:
+    def _refuse(self, text: str) -> Plain:
         self.note(f"run {self._run} refused: {text}")
         return {"refused": text}
 

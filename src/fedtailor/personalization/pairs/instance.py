@@ -3,7 +3,7 @@
 Source: Yang et al., 2024, arXiv:2403.19211, FedDPA, instance-wise dynamic weighting: s = scale * mean over S training inputs x_s of cos(h(x), h(x_s)),
 where h is the last layer's hidden state of the last token, found with the client's own adapter alone (so the authors' code, with S 5 and
 scale 0.5). The mean of cosines with S vectors is the product of the unit vector of h(x) with the mean of their unit vectors, the centroid.
-Differences: the S inputs are drawn once per client, not anew for each input; a share below 0 is 0; where texts are classified, h is the
+Differences: the S inputs are drawn once per client, not again for each input; a share below 0 is 0; where texts are classified, h is the
 mean over a text's tokens (an option of the authors' code), since the last token means little to an encoder.
 """
 
@@ -54,7 +54,7 @@ class InstanceShare:
         self.share_B = self.scale * (unit_BH @ self.centroid_H.to(unit_BH.device)).clamp(0, 1)
 
     def keep(self, rows_N: Tensor) -> None:
-        """Go on with these rows alone."""
+        """Continue with these rows alone."""
         assert isinstance(self.share_B, Tensor)
         self.share_B = self.share_B[rows_N.to(self.share_B.device)]
 

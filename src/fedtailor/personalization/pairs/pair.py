@@ -33,15 +33,15 @@ def save_pair(model: nn.Module, folder: Path, *, second: str, values: Tensors, *
         settings: `shares`, instance or gates, and what these need.
     """
     rank, alpha = settings_of(model, second)
-    told = {"second": second, "rank": rank, "alpha": alpha, **settings}
-    (folder / SETTINGS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    content = {"second": second, "rank": rank, "alpha": alpha, **settings}
+    (folder / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     save_file(clone({**adapter_parameters(model, second), **values}), folder / VALUES)
 
 
 def load_personal(model: nn.Module, folder: Path) -> nn.Module:
     """Return the model that a client ended with, in evaluation mode: `adapter/` of its folder, put on a backbone.
 
-    With a share that depends on the example, whoever calls the model tells it each batch first: `model.by_instance.begin`; our
+    With a share that depends on the example, whoever calls the model gives it each batch first: `model.by_instance.begin`; our
     evaluation and generation do.
 
     Args:
@@ -55,13 +55,13 @@ def load_personal(model: nn.Module, folder: Path) -> nn.Module:
     if not (folder / SETTINGS).is_file():
         return tuned.eval()
     try:
-        told: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        make = SHARES[told["shares"]]
-        second = str(told["second"])
-        add_adapter(tuned, second, rank=told["rank"], alpha=told["alpha"], trained=False, seed=0)
+        content: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        make = SHARES[content["shares"]]
+        second = str(content["second"])
+        add_adapter(tuned, second, rank=content["rank"], alpha=content["alpha"], trained=False, seed=0)
         values = read_tensors(folder / VALUES)
         load_factors(tuned, second, values)
-        placed = make(tuned, second, values, told).placed()
+        placed = make(tuned, second, values, content).placed()
         placed.__enter__()
         vars(tuned)["mixture"] = placed  # held on to: a context that nobody holds ends
     except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -69,11 +69,11 @@ def load_personal(model: nn.Module, folder: Path) -> nn.Module:
     return tuned.eval()
 
 
-def _instance(model: nn.Module, second: str, values: Tensors, told: dict[str, Any]) -> InstanceShare:
-    return InstanceShare(model, second, centroid_H=values[CENTROID], scale=told["scale"], pooled=told["pooled"])
+def _instance(model: nn.Module, second: str, values: Tensors, content: dict[str, Any]) -> InstanceShare:
+    return InstanceShare(model, second, centroid_H=values[CENTROID], scale=content["scale"], pooled=content["pooled"])
 
 
-def _gates(model: nn.Module, second: str, values: Tensors, told: dict[str, Any]) -> Gates:
+def _gates(model: nn.Module, second: str, values: Tensors, content: dict[str, Any]) -> Gates:
     return Gates(model, second, values)
 
 

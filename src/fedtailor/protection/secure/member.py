@@ -86,7 +86,7 @@ class Member:
         """Return the words of an update under all masks; those shared with others cancel in the sum.
 
         Raises:
-            OffManifest: if an update was masked already: two under one mask would tell their difference.
+            OffManifest: if an update was masked already: two under one mask would reveal their difference.
         """
         if self.masked or not self.summed:
             raise OffManifest("an update is masked once in a round, after secrets were shared")

@@ -22,7 +22,7 @@ from ...messages.record import fact
 from .shamir import SHARE_BYTES
 
 KEY_BYTES = 32
-LEAST, MOST_CLIENTS = 3, 1_000  # clients of a sum: that of two tells each of them the other's
+LEAST, MOST_CLIENTS = 3, 1_000  # clients of a sum: that of two reveals to each of them the other's
 SEALED_HEX = 2 * (2 * SHARE_BYTES + 16)  # two shares and a tag
 MEMBER = "secure"  # among what a client holds for the length of a round
 VERSION = asked("rounds behind the shared weights")

@@ -5,7 +5,7 @@ curious, with clients that drop out. Each two clients agree on a mask that one a
 secrets of both are shared among all, and of each client the server learns one: of those that answered that of the own mask, of those that
 dropped out that of the masks with others.
 Differences: shares are delivered before training, so that a client that fails while it trains is one that dropped out; no round in which clients
-compare what the server told them, so it protects against a server that keeps to the protocol; masks are AES-256 in counter mode.
+compare what the server sent them, so it protects against a server that keeps to the protocol; masks are AES-256 in counter mode.
 
 What it hides is which client sent what. The sum itself says as much as it ever did.
 """
@@ -201,12 +201,12 @@ class SecureAggregation:
         Raises:
             OffManifest: if it has more examples than the largest client.
         """
-        told = glance(message, Counted).examples
-        if self.weights != "examples" or told is None:
+        examples = glance(message, Counted).examples
+        if self.weights != "examples" or examples is None:
             return 1.0
-        if told > most_examples:
-            raise OffManifest(f"a client has {told} examples, and the largest one was said to have {most_examples}")
-        return told / most_examples
+        if examples > most_examples:
+            raise OffManifest(f"a client has {examples} examples, and the largest one was said to have {most_examples}")
+        return examples / most_examples
 
 
 def _most(job: Any) -> float:

@@ -92,7 +92,7 @@ class AveragingClient:
         """Return the change of the client's control variate, as a share of all clients, and the next one; empty without any."""
         if not asked.control:
             return {}, {}
-        assert asked.clients is not None  # what has control variates tells clients how many they are
+        assert asked.clients is not None  # what has control variates sends clients how many they are
         renewed = next_control(asked.control, own, trained.delta, trained.rates)
         return scale(subtract(renewed, own), 1 / asked.clients), renewed
 

@@ -9,7 +9,7 @@ from ...tensors import Tensors
 from ..rounds.drift import DriftMeter
 from .messages import Trained
 
-TOLD = (  # columns of clients.parquet
+REPORTED = (  # columns of clients.parquet
     "examples",
     "steps",
     "tokens",
@@ -108,7 +108,7 @@ class Collector:
             self.failures[reply.client] = failure
             row["error"] = f"{failure.kind}: {failure.mark}"
             return
-        row |= {name: value for name in TOLD if (value := getattr(trained, name)) is not None}
+        row |= {name: value for name in REPORTED if (value := getattr(trained, name)) is not None}
         self.answered.append(reply.client)
         self._drift.add(reply.client, trained.delta)
         yield Update(
@@ -143,7 +143,7 @@ class Collector:
             return False
         if self._due_scale is None:
             return True
-        told = trained.scale or ()
-        return len(told) == len(self._due_scale) and all(
-            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(told, self._due_scale, strict=True)
+        scale = trained.scale or ()
+        return len(scale) == len(self._due_scale) and all(
+            math.isclose(one, due, rel_tol=1e-6) for one, due in zip(scale, self._due_scale, strict=True)
         )

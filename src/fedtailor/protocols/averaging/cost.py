@@ -28,12 +28,12 @@ def lengths(
     call = shape(settings.call(shared, rounds))
     call = call if validated else call.lacking(GAIN)
     known = settings.wire == "float32"  # the losses of what was received are known then: else it was rounded
-    told: dict[str, Fact | None] = {"scale": [2.0] * len(modules_of(shared)) or None}
-    told |= {"validation_before": None} if known else {}
-    told["clipped"] = None if settings.local.clip_norm is None else 0.5
+    values: dict[str, Fact | None] = {"scale": [2.0] * len(modules_of(shared)) or None}
+    values |= {"validation_before": None} if known else {}
+    values["clipped"] = None if settings.local.clip_norm is None else 0.5
     total = 0
     for names, count in Counter(frozenset(settings.sent(shared, index)) for index in range(1, rounds + 1)).items():
-        total += count * call.length(Trained, only={*names, *(f"{EXTRA}{name}" for name in shared)}, **told)
+        total += count * call.length(Trained, only={*names, *(f"{EXTRA}{name}" for name in shared)}, **values)
     losses = ["after"] if known else ["before", "after"]
     return round(total / rounds), call.length(Train, version=10, rate_factor=1.0, clients=10, losses=losses)
 

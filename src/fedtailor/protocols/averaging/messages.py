@@ -61,7 +61,7 @@ def training_call(
         sent: names of the tensors that clients send, for each round of the run; those sent in none are not listed, and those not
             sent in all are optional.
         control: whether control variates travel beside the tensors, both ways.
-        clients: whether clients are told how many they are.
+        clients: whether clients know how many they are.
         private: whether clients spend a privacy budget of their own.
     """
     some, always = set().union(*sent), set(sent[0]).intersection(*sent)

@@ -40,7 +40,7 @@ def serve(
     worker: Worker | None = None,
     wanted: Callable[[int], Sequence[str]] = lambda index: (),
 ) -> Generator[Round, None, None]:
-    """Yield after each round; what was yielded last is all that is needed to go on.
+    """Yield after each round; what was yielded last is all that is needed to resume.
 
     Args:
         rounds: planned in the job; schedules over rounds end there.

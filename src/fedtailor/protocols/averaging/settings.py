@@ -42,7 +42,7 @@ class Averaging(UsualSettings):
 
     @property
     def counts_clients(self) -> bool:
-        """Whether clients are told how many they are."""
+        """Whether clients know how many they are."""
         return traits_of(self.aggregation).counts_clients
 
     def sent(self, shared: Tensors, round: int) -> list[str]:
@@ -77,9 +77,9 @@ def check_control(local: LocalTraining, wire: str) -> None:
     other |= {name: getattr(local, name) for name in ("momentum", "weight_decay") if getattr(local, name)}
     other |= {"head_learning_rate": local.head_learning_rate} if local.head_factor != 1 else {}
     if other:
-        told = ", ".join(f"local.{name}: {value}" for name, value in other.items())
+        others = ", ".join(f"local.{name}: {value}" for name, value in other.items())
         raise SettingError(
-            f"aggregation scaffold does not go with {told}: its control variates are mean gradients only under plain SGD; choose "
+            f"aggregation scaffold does not go with {others}: its control variates are mean gradients only under plain SGD; choose "
             "local: {optimizer: sgd, learning_rate: 0.1}, or keep it and choose aggregation: fedavg with local.proximal: 0.01"
         )
     if wire != "float32":

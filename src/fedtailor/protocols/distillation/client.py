@@ -12,7 +12,7 @@ from ...interfaces import traits_of
 from ...learning.client import ClientState
 from ...learning.corrections import proximal
 from ...learning.distil import distil, say
-from ...learning.public_fit import row_scores, told_apart
+from ...learning.public_fit import row_scores, separability
 from ...learning.training import Trained, train_locally
 from ...learning.worker import OnStep, Spent, Worker
 from ...messages import answer
@@ -29,8 +29,8 @@ from .messages import Align, Aligned, Learn, Lesson, Said
 from .public_set import PublicSet
 from .settings import Distillation
 
-TOLD = "told/"  # a client keeps what it told of itself, so that it tells the same again
-FIT, COUNTS = f"{TOLD}fit", f"{TOLD}counts"
+REPORTED = "told/"  # a client keeps what it reported of itself, so that it reports the same again
+FIT, COUNTS = f"{REPORTED}fit", f"{REPORTED}counts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class DistillationClient:
         if before is not None:
             check_loss("validation loss before training", before)
         training = Spent(worker)
-        told, extra_tokens = self._tell(recalled)
-        if told.keys() - recalled.keys():
-            state.keep(asked.version, {**recalled, **told})  # before it leaves: a round that is tried again tells the same
+        reported, extra_tokens = self._reports(recalled)
+        if reported.keys() - recalled.keys():
+            state.keep(asked.version, {**recalled, **reported})  # before it leaves: a round that is tried again reports the same
         scores, scored_tokens = self._scores(asked.version + 1)
         aligned = self._align(asked)
         trained = train_locally(
@@ -78,14 +78,14 @@ class DistillationClient:
             round=asked.version + 1,
             client=state.id,
             rate_factor=asked.rate_factor,
-            optimizer={name: value for name, value in recalled.items() if not name.startswith((OWN, TOLD))},
+            optimizer={name: value for name, value in recalled.items() if not name.startswith((OWN, REPORTED))},
             corrections=[proximal(worker.params, settings.proximal)] if settings.proximal else [],
             on_step=self.on_step,
         )
         shard = self.public.slice(asked.version + 1, asked.now)
         logits = say(worker, shard, self.wire.encode)
         seconds, peak = training.working, worker.peak.read() if measured else None
-        kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | told | dict(trained.optimizer)
+        kept = {f"{OWN}{name}": value for name, value in clone(worker.params).items()} | reported | dict(trained.optimizer)
         check_finite(kept, "weights after training")
         state.keep(asked.version + 1, kept)
         return Said(
@@ -102,10 +102,10 @@ class DistillationClient:
             align_loss=aligned.losses[-1] if aligned else None,
             seconds=seconds,
             peak_bytes=peak,
-            public_fit=told[FIT].item() if len(told.get(FIT, ())) else None,
+            public_fit=reported[FIT].item() if len(reported.get(FIT, ())) else None,
             validation_before=before,
             evaluation_seconds=measuring.evaluating if wanted else None,
-            label_counts=told[COUNTS].tolist() if COUNTS in told else None,
+            label_counts=reported[COUNTS].tolist() if COUNTS in reported else None,
             said=logits,
             weights=worker.tensors() if traits_of(self.protocol.aggregation).needs_weights else {},
             scores=scores,
@@ -133,7 +133,7 @@ class DistillationClient:
     def _align_last(self, asked: Align) -> Aligned:
         """Align once more after the last round, keep the model in the client's folder, and return its figures.
 
-        What the client keeps between rounds is left as it was, so that a run may go on.
+        What the client keeps between rounds is left as it was, so that a run may resume.
         """
         worker, state = self.worker, self.state
         self._load(state.recall(asked.version))
@@ -167,19 +167,19 @@ class DistillationClient:
                     )
                 param.copy_(own[name])
 
-    def _tell(self, kept: Tensors) -> tuple[dict[str, Tensor], int]:
-        """Return what the client keeps of what it tells of itself, and the tokens that finding it took.
+    def _reports(self, kept: Tensors) -> tuple[dict[str, Tensor], int]:
+        """Return what the client keeps of what it reports of itself, and the tokens that finding it took.
 
-        It is found once and told again as it was: noise that is drawn anew would average out, and spend privacy again.
+        It is found once and reported again as it was: noise that is drawn again would average out, and spend privacy again.
         """
-        told = {name: value for name, value in kept.items() if name.startswith(TOLD)}
+        reported = {name: value for name, value in kept.items() if name.startswith(REPORTED)}
         tokens = 0
-        if self.protocol.public_fit and FIT not in told:
-            area, tokens = told_apart(self.worker, self.state.train, self.public.shard, client=self.state.id)
-            told[FIT] = torch.tensor([] if area is None else [area], dtype=torch.float64)
-        if self.protocol.label_counts and COUNTS not in told:
-            told[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
-        return told, tokens
+        if self.protocol.public_fit and FIT not in reported:
+            area, tokens = separability(self.worker, self.state.train, self.public.shard, client=self.state.id)
+            reported[FIT] = torch.tensor([] if area is None else [area], dtype=torch.float64)
+        if self.protocol.label_counts and COUNTS not in reported:
+            reported[COUNTS] = torch.tensor(self._label_counts(), dtype=torch.int64)
+        return reported, tokens
 
     def _scores(self, round: int) -> tuple[Tensor | None, int]:
         """Return how like its own each public row looks to the client, where the round asks for it, and the tokens that this took."""

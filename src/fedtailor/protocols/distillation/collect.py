@@ -16,11 +16,11 @@ from ...records import ClientFailure, ClientId, Reply
 from ..rounds.counts import capped
 from .messages import Said
 
-FIT_OF, COUNTS_OF, SCORES_OF = TOLD_OF = (
+FIT_OF, COUNTS_OF, SCORES_OF = REPORTED_OF = (
     "fit/",
     "counts/",
     "scores/",
-)  # in front of a client's name: what it told of itself, kept in the server's state
+)  # in front of a client's name: what it reported of itself, kept in the server's state
 
 
 def collect(
@@ -48,7 +48,7 @@ def collect(
             row["error"] = f"{failure.kind}: {failure.mark}"
         elif said is not None:
             row |= facts_of(said, but=("version", "public_fit", "label_counts"))
-            answers[client] = replace(said, said=dict(said.said))  # a large message makes its tensors anew each time
+            answers[client] = replace(said, said=dict(said.said))  # a large message makes its tensors again each time
         rows.append(row)
     return answers, rows, failures
 
@@ -61,7 +61,7 @@ def fault_in(
     Args:
         places: logits that the round asks for.
         scored: public rows that the round asks to be scored; None: it asks for no scores.
-        counts_off: by how much the sum of label counts may differ from the number of examples: 0 where they are told without noise.
+        counts_off: by how much the sum of label counts may differ from the number of examples: 0 where they are reported without noise.
     """
     mark, examples, counts, scores = None, said.examples, said.label_counts, said.scores
     if said.version != version:
@@ -88,8 +88,8 @@ def weights_of(answers: Mapping[ClientId, Said], most: float) -> dict[ClientId, 
     return dict(zip(answers, weights, strict=True))
 
 
-def told_by(answers: Mapping[ClientId, Said]) -> dict[str, Tensor]:
-    """Return what clients told of themselves, as tensors that a checkpoint can hold."""
+def reports_by(answers: Mapping[ClientId, Said]) -> dict[str, Tensor]:
+    """Return what clients reported of themselves, as tensors that a checkpoint can hold."""
     found: dict[str, Tensor] = {}
     for client, said in answers.items():
         if said.public_fit is not None:

@@ -32,7 +32,7 @@ def round_lengths(terms: Terms, shared: Tensors, *, rounds: int, validated: bool
 
     Logits come down from the second round on, weights in each; scores go up where the settings say so, and marks of the rows drawn by
     them come down: of the round from the second on, of the one before from the third on. The lengths are those of encoded messages, but
-    for the digits of numbers. `validated`: whether clients have validation parts, and tell losses on them.
+    for the digits of numbers. `validated`: whether clients have validation parts, and report losses on them.
     """
     learn, _ = _sized(terms, shared)
     lessons = [_names(terms, learn, index) for index in range(1, min(rounds, 3) + 1)]

@@ -24,7 +24,7 @@ def public_figures(public: PublicSet, kept: Tensors) -> dict[str, Any]:
 
 
 def _fit(public: PublicSet, kept: Tensors) -> dict[str, Any]:
-    """Return what clients told of how well the public set fits: the score of each and its mean, and the distance of label counts."""
+    """Return what clients reported of how well the public set fits: the score of each and its mean, and the distance of label counts."""
     scores = {name.removeprefix(FIT_OF): value.item() for name, value in kept.items() if name.startswith(FIT_OF)}
     found: dict[str, Any] = {}
     if scores:

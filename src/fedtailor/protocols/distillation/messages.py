@@ -21,7 +21,7 @@ LOGITS = "logits/"  # in front of the names of encoded logits
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 FIT = FactSpec(
     type="float",
-    purpose="how well a classifier tells its examples from the public ones, AUC: whether the set fits",
+    purpose="how well a classifier distinguishes its examples from the public ones, AUC: whether the set fits",
     optional=True,
     least=0.0,
     most=1.0,
@@ -37,7 +37,7 @@ COUNTS = FactSpec(
 )
 NOISED = replace(
     COUNTS,
-    purpose=f"{COUNTS.purpose}; with geometric noise, so that an example's label hardly shows (their number is told as it is)",
+    purpose=f"{COUNTS.purpose}; with geometric noise, so that an example's label hardly shows (their number is reported as it is)",
 )
 VERSION = asked("rounds behind the server: which slice of the public set its logits are about")
 
@@ -124,13 +124,13 @@ def calls_of(terms: Terms, shared: Tensors, metrics: Iterable[str]) -> list[Call
         mark = TensorSpec(dtype="uint8", shape=(MARKED,), optional=True)
         forms |= {"now": {NOW: mark}, "before": {BEFORE: mark}}
         forms["scores"] = {SCORES: TensorSpec(dtype="uint8", shape=(SCORED,), optional=True)}
-    told = {"public_fit": settings.public_fit, "label_counts": settings.label_counts}
+    reported = {"public_fit": settings.public_fit, "label_counts": settings.label_counts}
     learn = Call(
         question=Learn,
         answers=(Said,),
         forms=forms,
         specs={} if settings.label_epsilon is None else {"label_counts": NOISED},
-        without=frozenset(name for name, has in told.items() if not has),
+        without=frozenset(name for name, has in reported.items() if not has),
         trains="round",
         sizes=sizes,
     )

@@ -47,7 +47,7 @@ class PublicSet:
         return self.shard.select(self.rows(round, marks))
 
     def places(self, round: int, marks: Tensor | None = None) -> int:
-        """Return how many logits a model has to tell in `round`: one a text, or one a counted token."""
+        """Return how many logits a model has to give in `round`: one a text, or one a counted token."""
         return int(self.counts_N[self.rows(round, marks)].sum())
 
     def mark(self, rows: Sequence[int]) -> Tensor:

@@ -160,7 +160,7 @@ class DistillationRun(UsualRun):
         if settings.refine:
             yield (
                 "refined",
-                f"every {settings.refine_every} rounds a client tells a score of one byte for each public row, by which the "
+                f"every {settings.refine_every} rounds a client reports a score of one byte for each public row, by which the "
                 f"{len(public.rows(1)):,} rows of a round are drawn"
                 + (" together with label counts" if settings.label_counts else ""),
             )
@@ -209,7 +209,7 @@ def distillation_run(settings: Distillation, bench: Bench) -> DistillationRun:
 
 
 def _check_use(run: DistillationRun, bench: Bench) -> None:
-    """Raise SettingError if nothing can be learned from the public examples, and tell which settings come to nothing."""
+    """Raise SettingError if nothing can be learned from the public examples, and warn of settings that come to nothing."""
     settings, public, warn = run.settings, run.public, bench.warn
     if settings.weight == 0 and not public.labelled:
         raise SettingError(

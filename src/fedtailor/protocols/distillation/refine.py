@@ -1,4 +1,4 @@
-"""Public rows drawn by what the clients tell of themselves: how often they have each label, and how like their own a row looks.
+"""Public rows drawn by what the clients report of themselves: how often they have each label, and how like their own a row looks.
 
 Our own reading of an open question of arXiv:2501.04436 (alignment of public and private data by light feedback of clients). Each row i has the
 weight w(i) = r(i) l(c(i)):
@@ -7,7 +7,7 @@ weight w(i) = r(i) l(c(i)):
                                                  that its odds estimate the ratio of both densities (Bickel et al., 2007, ICML, section 3)
     l(c) = q(c) / u(c)                           q: share of label c in the sum of the clients' noised counts, u: its share among the public rows
 
-Where rows have no label, or clients tell none, l is 1. Rows are drawn without replacement, one after the other with chances in proportion to w
+Where rows have no label, or clients report none, l is 1. Rows are drawn without replacement, one after the other with chances in proportion to w
 (Efraimidis and Spirakis, 2006, Information Processing Letters 97).
 """
 
@@ -22,36 +22,36 @@ from .public_set import PublicSet
 LEAST_COUNT = 1.0  # added to the clients' count of every label: one that noise has taken to nothing may still be drawn
 
 
-def draw_rows(public: PublicSet, told: Tensors, *, round: int) -> list[int]:
+def draw_rows(public: PublicSet, reported: Tensors, *, round: int) -> list[int]:
     """Return the public rows of the rounds after `round`, in order; as many as a slice has.
 
     Args:
-        told: what clients told of themselves: scores uint8 [N] and label counts int64 [C], by name.
+        reported: what clients reported of themselves: scores uint8 [N] and label counts int64 [C], by name.
     """
-    weights_N = row_weights(public, told)
+    weights_N = row_weights(public, reported)
     keys_N = np.log(weights_N) + stream(public.seed, "refine", round).gumbel(size=len(weights_N))
     return sorted(np.argsort(-keys_N, kind="stable")[: len(public.rows(1))].tolist())
 
 
-def row_weights(public: PublicSet, told: Tensors) -> np.ndarray:
+def row_weights(public: PublicSet, reported: Tensors) -> np.ndarray:
     """Return the weight of each public row, above 0."""
-    weights_N: np.ndarray = likeness(public, told) * label_ratio(public, told)
+    weights_N: np.ndarray = likeness(public, reported) * label_ratio(public, reported)
     return weights_N
 
 
-def likeness(public: PublicSet, told: Tensors) -> np.ndarray:
+def likeness(public: PublicSet, reported: Tensors) -> np.ndarray:
     """Return r(i): the mean over clients of the odds that a row is theirs; 1 where none has scored."""
-    scores = [value.numpy() for name, value in told.items() if name.startswith(SCORES_OF)]
+    scores = [value.numpy() for name, value in reported.items() if name.startswith(SCORES_OF)]
     if not scores:
         return np.ones(len(public.shard))
     chances = [(score_N + 0.5) / STEPS for score_N in scores]
     return np.asarray(np.mean([chance_N / (1 - chance_N) for chance_N in chances], axis=0))
 
 
-def label_ratio(public: PublicSet, told: Tensors) -> np.ndarray:
+def label_ratio(public: PublicSet, reported: Tensors) -> np.ndarray:
     """Return l(c(i)): how much more often clients have a row's label than the public set has; 1 for rows without a label."""
     ratio_N, labels_N = np.ones(len(public.shard)), public.shard.labels_N
-    counts = [value.numpy() for name, value in told.items() if name.startswith(COUNTS_OF)]
+    counts = [value.numpy() for name, value in reported.items() if name.startswith(COUNTS_OF)]
     known = [] if labels_N is None else labels_N[labels_N >= 0].tolist()
     if labels_N is None or not counts or not known:
         return ratio_N

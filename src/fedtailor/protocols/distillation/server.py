@@ -15,7 +15,7 @@ from ...records import ClientFailure, ClientId, Round, ServerState
 from ...tensors import check_finite, norm, subtract
 from ..rounds.attempts import Tried, until_enough
 from ..rounds.sampling import Sampler
-from .collect import TOLD_OF, collect, fault_in, told_by, weights_of
+from .collect import REPORTED_OF, collect, fault_in, reports_by, weights_of
 from .messages import BEFORE, LOGITS, NOW, Align, Learn, Said
 from .refine import draw_rows
 from .teacher import consensus
@@ -35,7 +35,7 @@ def serve(
     rounds: int,
     wanted: Callable[[int], Sequence[str]] = lambda index: (),
 ) -> Generator[Round, None, None]:
-    """Yield after each round; what was yielded last is all that is needed to go on.
+    """Yield after each round; what was yielded last is all that is needed to resume.
 
     Raises:
         TooFewClients: if less than the quorum answered, twice.
@@ -98,7 +98,7 @@ def _fault(terms: Terms, said: Said, version: int, *, marks: Tensor | None) -> C
 def _learn(
     terms: Terms, worker: Worker, state: ServerState, answers: Answers, weights: Mapping[ClientId, float]
 ) -> tuple[ServerState, dict[str, float]]:
-    """Return the server's next state and the round's figures: aggregate, distil, tell what the new weights say."""
+    """Return the server's next state and the round's figures: aggregate, distil, report what the new weights say."""
     index, settings = state.version + 1, terms.settings
     marks = state.method.get(NOW)
     teacher = consensus(answers, weights, terms.wire, settings.aggregation, places=terms.public.places(index, marks))
@@ -125,7 +125,7 @@ def _learn(
         back = say(worker, shard, terms.wire.encode)
     else:
         back = teacher.encode(terms.wire)
-    told = {name: value for name, value in state.method.items() if name.startswith(TOLD_OF)} | told_by(answers)
+    reported = {name: value for name, value in state.method.items() if name.startswith(REPORTED_OF)} | reports_by(answers)
     figures = {
         "update_norm": norm(subtract(shared, state.shared)),
         "distil_loss": trained.losses[-1],
@@ -134,5 +134,5 @@ def _learn(
     }
     rows = {} if marks is None else {BEFORE: marks, NOW: marks.clone()}
     if settings.scores_in(index):
-        rows[NOW] = terms.public.mark(draw_rows(terms.public, told, round=index))
-    return ServerState(version=index, shared=shared, method=back | told | rows), figures
+        rows[NOW] = terms.public.mark(draw_rows(terms.public, reported, round=index))
+    return ServerState(version=index, shared=shared, method=back | reported | rows), figures

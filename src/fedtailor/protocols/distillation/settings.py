@@ -26,7 +26,7 @@ REST = "rest"  # of the training rows: those that data.limit leaves out
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation(UsualSettings):
-    """Clients tune models of their own and tell what these say of public examples; the server's model learns from all, and they from it."""
+    """Clients tune models of their own and report what these say of public examples; the server's model learns from all, and they from it."""
 
     gives: ClassVar[Mapping[str, bool | str]] = {
         "one-model": "where each client has a model of its own already",
@@ -39,7 +39,7 @@ class Distillation(UsualSettings):
         object  # the public examples: a file, a list of files, a hub id, or rest (training rows that data.limit.train leaves out)
     )
     public_limit: Count | None = None  # most public examples, drawn by the seed; null: all
-    slice: float = 1.0  # share of the public examples that a round is about, drawn anew each round; in (0, 1]
+    slice: float = 1.0  # share of the public examples that a round is about, drawn again each round; in (0, 1]
     aggregation: LogitAggregation = field(default_factory=Mean)
     back: Literal["server", "consensus"] = (
         "server"  # what clients align to: the server's own logits, or what the aggregation made of theirs
@@ -54,11 +54,13 @@ class Distillation(UsualSettings):
     align: Fitting = field(default_factory=Fitting)  # of a client to the logits that came down
     distil: Fitting = field(default_factory=Fitting)  # of the server to the aggregated logits
     quorum: float = 0.5  # least share of the asked clients whose logits make a round
-    public_fit: bool = True  # each client tells one number: how well a classifier tells its examples from the public ones
-    label_counts: bool = False  # clients tell how many of their training examples have each label
-    label_epsilon: Number | None = None  # privacy spent by telling label counts, with geometric noise; null: no noise
+    public_fit: bool = (
+        True  # each client reports one number: how well a classifier distinguishes its examples from the public ones
+    )
+    label_counts: bool = False  # clients report how many of their training examples have each label
+    label_epsilon: Number | None = None  # privacy spent by reporting label counts, with geometric noise; null: no noise
     refine: Literal["label-statistics"] | None = (
-        None  # draw the public rows that fit the clients best, by what they tell; null: evenly
+        None  # draw the public rows that fit the clients best, by what they report; null: evenly
     )
     refine_every: Rounds = 5  # rounds from one such draw to the next
 
@@ -79,7 +81,7 @@ class Distillation(UsualSettings):
             raise SettingError(f"label_epsilon must be above 0, or null for no noise; got {self.label_epsilon}; 1 is usual")
         if self.label_epsilon is not None and not self.label_counts:
             raise SettingError(
-                "label_epsilon puts noise on label counts, which are not told; set label_counts: true, or leave it out"
+                "label_epsilon puts noise on label counts, which are not reported; set label_counts: true, or leave it out"
             )
         check_refinement(self)
         if traits_of(self.aggregation).needs_weights and self.back == "consensus":
@@ -89,7 +91,7 @@ class Distillation(UsualSettings):
             )
         if traits_of(self.aggregation).needs_label_counts and not self.label_counts:
             raise SettingError(
-                f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be told by label_counts: true "
+                f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be reported by label_counts: true "
                 "(with noise: label_epsilon: 1), or choose aggregation: {kind: entropy-weights}"
             )
 
@@ -108,9 +110,9 @@ class Distillation(UsualSettings):
         """The source of the public examples, and how many of them are taken at most."""
         return self.public, self.public_limit
 
-    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+    def for_sites(self, plain: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
         """Return the settings without the name of a file: public examples come with messages."""
-        return {**told, "public": sent}
+        return {**plain, "public": sent}
 
     def scores_in(self, round: int) -> bool:
         """Return whether clients score the public rows in `round` (from 1), from which those of the rounds after it are drawn."""
@@ -139,7 +141,7 @@ class Distillation(UsualSettings):
             )
         if self.refine and task.labels_of(()) and self.label_epsilon is None:
             raise SettingError(
-                f"protocol.refine: {self.refine} draws from noised label counts, which are not told; set label_counts: true and "
+                f"protocol.refine: {self.refine} draws from noised label counts, which are not reported; set label_counts: true and "
                 "label_epsilon: 1 (or another), or leave refine out"
             )
         if self.label_counts and not task.labels_of(()):

@@ -134,7 +134,7 @@ class Evolving:
             return read.score(self.subspace.vectors(point.double().numpy()).to(worker.device)), tokens
 
         found = client.scored(list(asked.points), examples, score, version=asked.version)
-        once = reading.tokens + reading.tokens_of([text for text, _ in examples])  # read anew by a client that kept nothing
+        once = reading.tokens + reading.tokens_of([text for text, _ in examples])  # read again by a client that kept nothing
         return replace(found, forward_tokens=found.forward_tokens + once if found.scored else 0)
 
     def _answer_tokens(self) -> int:

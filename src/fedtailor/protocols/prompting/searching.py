@@ -8,21 +8,19 @@ from ...errors import SettingError
 from ...interfaces import Federation
 from ...ledger import Sizes
 from ...messages import Call
-from ...prompting import NEUTRAL, Halving, Prompt, State, advance, begin, examples_of, state_from_json
+from ...prompting import NEUTRAL, Halving, Prompt, State, advance, begin, examples_of
 from ...prompting import Score as Sums
 from ...prompting.halving import rungs
 from ...prompting.score import head_ids
 from ...records import ClientId, Cost, Round, ServerState
-from ...tuning import bytes_tensor, tensor_text
-from ...tuning.none import TENSOR
 from ..rounds.sampling import Sampler
 from .asking import ask_scores, figures, nobody_scored
 from .client import Scoring
 from .cost import lengths, round_cost
 from .messages import TRAINING, VALIDATION, Score, Scored, prompts_in, scoring_call, written
 from .method import Bench, Handlers
+from .search_state import as_they_stand, search_of, server_state
 
-SEARCH = "search"  # the bytes of the search's state, in the server's state
 ALL = 2**31  # more examples than a client has
 
 
@@ -124,7 +122,7 @@ class Searching:
                 **(figures(answered.sums) if answered.sums else {"scored": 0.0}),
             }
             generation = search.generation
-            search = advance(self.halving, search, answered.sums or _as_they_stand(search), seed=sampler.seed)
+            search = advance(self.halving, search, answered.sums or as_they_stand(search), seed=sampler.seed)
             if answered.sums is None:  # without validation examples the leading finalist wins by what it scored in training
                 search = replace(search, finals=())
             rows = answered.rows
@@ -221,26 +219,6 @@ def score_prompts(client: Scoring, asked: Score) -> Scored:
         return found, reading.tokens + reading.tokens_of([text for text, _ in examples])
 
     return client.scored(prompts_in(asked.prompts, client.task.words), examples, score, version=asked.version)
-
-
-def server_state(search: State, version: int) -> ServerState:
-    """Return a search as the state of a server: the leading prompt is what is shared."""
-    leader = search.winner or search.candidates[0]
-    return ServerState(
-        version=version,
-        shared={TENSOR: bytes_tensor(leader.to_json())},
-        method={SEARCH: bytes_tensor(search.to_json())},
-    )
-
-
-def search_of(state: ServerState) -> State:
-    """Return where a search stands."""
-    return state_from_json(tensor_text(state.method[SEARCH]))
-
-
-def _as_they_stand(search: State) -> list[Sums]:
-    """Return sums by which candidates keep their order."""
-    return [Sums(loss_sum=float(place), right=0, examples=1) for place in range(len(search.candidates))]
 
 
 def _with_traffic(rows: Sequence[Mapping[str, Any]], traffic: Mapping[ClientId, tuple[int, int]]) -> list[dict[str, Any]]:

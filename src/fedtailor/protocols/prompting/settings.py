@@ -46,6 +46,6 @@ class Prompting(UsualSettings):
         """Return the settings that name files of prompts, with what the files hold in their place."""
         return {f"method.{name}": value for name, value in self.method.inlined(base).items()}
 
-    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+    def for_sites(self, plain: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
         """Return the settings without a pool: it is the server's, and its prompts come with the messages."""
-        return {**told, "method": {**told["method"], **self.method.of_server}}
+        return {**plain, "method": {**plain["method"], **self.method.of_server}}

@@ -59,8 +59,8 @@ class Measuring:
 
     def outcome(self, state: ServerState) -> dict[str, Any]:
         """Return what was measured, for summary.json."""
-        told = json.loads(tensor_text(state.method[TALLY]))
-        tally, share = Tally(**told["tally"]), max(1, told["tally"]["questions"])
+        reported = json.loads(tensor_text(state.method[TALLY]))
+        tally, share = Tally(**reported["tally"]), max(1, reported["tally"]["questions"])
         return {
             "share": self.settings.share,
             "lets_out": self.settings.lets_out,
@@ -68,10 +68,10 @@ class Measuring:
             "answerable": tally.answerable if self.here else None,
             "metrics": tally.metrics(),
             "asked": tally.asked / share,
-            "texts": told["texts"] / share,
+            "texts": reported["texts"] / share,
             "notes": list(tally.notes),
-            "clients": told["clients"],
-            "answers": told["answers"],
+            "clients": reported["clients"],
+            "answers": reported["answers"],
         }
 
 
@@ -89,10 +89,10 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
     """
     settings = measuring.settings
     courier = Courier(federation=federation, timeout_s=settings.timeout_s)
-    told = json.loads(tensor_text(state.method[TALLY]))
-    tally, reader, held = Tally(**told["tally"]), None, None
+    reported = json.loads(tensor_text(state.method[TALLY]))
+    tally, reader, held = Tally(**reported["tally"]), None, None
     asker = Asker(
-        settings=settings, embedder=measuring.embedder, courier=courier, standing=Standing(**_counters(told["standing"]))
+        settings=settings, embedder=measuring.embedder, courier=courier, standing=Standing(**_counters(reported["standing"]))
     )
     size = max(1, -(-len(measuring.questions) // rounds))
     for index in range(state.version + 1, max(1, -(-len(measuring.questions) // size)) + 1):
@@ -105,14 +105,16 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
         for known, answer, one in zip(block, answers, found, strict=True):
             passages = measuring.passages(one)
             tally.take(known, one, answer, passages=passages, held=held, cited=settings.share != "answers")
-        told["texts"], courier.texts = told["texts"] + courier.texts, 0
+        reported["texts"], courier.texts = reported["texts"] + courier.texts, 0
         sizes = {name: one.passages for name, one in server.catalogues.items()}
         failures, courier.failures = courier.failures, []
         if len(measuring.questions) <= SHOWN:
-            told["answers"] += [_shown(one, answer) for one, answer in zip(found, answers, strict=True)]
+            reported["answers"] += [_shown(one, answer) for one, answer in zip(found, answers, strict=True)]
         for why in asker.refused.values():
             tally.notes.setdefault(why, 0)
-        state = _state(index, tally=tally, standing=server.standing, texts=told["texts"], clients=sizes, answers=told["answers"])
+        state = _state(
+            index, tally=tally, standing=server.standing, texts=reported["texts"], clients=sizes, answers=reported["answers"]
+        )
         figures = {
             "questions": float(len(block)),
             "asked": (tally.asked - before.asked) / max(1, len(block)),
@@ -146,8 +148,8 @@ def _shown(found: Found, answer: Answer | None) -> dict[str, Any]:
     return record(Asked(found=found, answer=answer or client_answer(found)))
 
 
-def _counters(told: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    return {name: Counter(counts) for name, counts in told.items()}
+def _counters(reported: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    return {name: Counter(counts) for name, counts in reported.items()}
 
 
 def _state(
@@ -159,11 +161,11 @@ def _state(
     clients: Mapping[str, int],
     answers: Sequence[Mapping[str, Any]],
 ) -> ServerState:
-    told = {
+    reported = {
         "tally": asdict(tally),
         "standing": standing.to_plain(),
         "texts": texts,
         "clients": dict(clients),
         "answers": list(answers),
     }
-    return ServerState(version=version, shared={}, method={TALLY: bytes_tensor(json.dumps(told, sort_keys=True))})
+    return ServerState(version=version, shared={}, method={TALLY: bytes_tensor(json.dumps(reported, sort_keys=True))})

@@ -49,5 +49,5 @@ def index_examples(
 
 
 def _document(example: Example) -> Document:
-    told = {name: str(example.fields.get(name) or "") for name in ("id", "title", "text")}
-    return Document(id=told["id"] or example.id, title=told["title"], text=told["text"])
+    reported = {name: str(example.fields.get(name) or "") for name in ("id", "title", "text")}
+    return Document(id=reported["id"] or example.id, title=reported["title"], text=reported["text"])

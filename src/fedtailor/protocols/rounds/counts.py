@@ -60,16 +60,16 @@ class CountedFederation:
         if reply.message is None:
             return reply
         specs = self.manifest.up[reply.message.kind].facts
-        told = {name: value for name, value in reply.message.facts.items() if specs[name].fixed}
+        fixed = {name: value for name, value in reply.message.facts.items() if specs[name].fixed}
         known = self._known.setdefault(reply.client, {})
-        mark = "OtherCount" if any(known.get(name, value) != value for name, value in told.items()) else ""
-        if any(_is_of_examples(name) and self._is_too_many(value) for name, value in told.items()):
+        mark = "OtherCount" if any(known.get(name, value) != value for name, value in fixed.items()) else ""
+        if any(_is_of_examples(name) and self._is_too_many(value) for name, value in fixed.items()):
             mark = "TooManyExamples"
         if any(len(value) != self._length(name, value) for name, value in reply.message.facts.items() if isinstance(value, list)):
             mark = "OtherLength"
         if mark:
             return replace(reply, message=None, error=ClientFailure(kind="off-manifest", mark=mark))
-        known |= told
+        known |= fixed
         return reply
 
     def _is_too_many(self, value: Fact) -> bool:

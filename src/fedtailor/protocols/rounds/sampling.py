@@ -19,7 +19,7 @@ class Coins:
     """Draws each client by a throw of its own that nobody can repeat (Poisson sampling): a round may have none, and one drawn again has others."""
 
     toss: Callable[[], bool]
-    drawn: Callable[[int, list[ClientId]], None]  # told of a round's clients before any of them is asked
+    drawn: Callable[[int, list[ClientId]], None]  # called with a round's clients before any of them is asked
 
 
 @dataclass(frozen=True, kw_only=True)

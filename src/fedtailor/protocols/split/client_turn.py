@@ -70,7 +70,7 @@ class ClientTurn:
         self._steps = self._local.steps_per_round(len(state.train))
         self._reuse = begin.kept is not None
         if self._reuse and begin.kept != mark_of(sent):
-            sent.clear()  # one of the two lost its memory: what is needed is sent anew
+            sent.clear()  # one of the two lost its memory: what is needed is sent again
         self._batches = _batches(worker, state, self._local.batch_size, self._round)
         self._step, self._losses, self._tokens, self._targets, self._seconds = 0, list[float](), 0, 0, 0.0
         self._begun, self._pipelined = 0, terms.settings.pipelined  # steps whose forward pass is done

@@ -28,7 +28,7 @@ class Past:
 
     lost_H: Tensor | None = None  # what a code has lost of the gradients sent to it
     cut: int | None = None  # in its last round, where cuts change
-    means: Means | None = None  # that its last round told of, where cuts change
+    means: Means | None = None  # that its last round reported, where cuts change
     tokens_per_example: float = 0.0
     moments: Tensors = field(default_factory=dict)  # of the optimizer of its server part, named "field/weight", if it is kept
 

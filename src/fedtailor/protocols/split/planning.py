@@ -6,7 +6,7 @@ A round lasts as long as its slowest client, whose time at cut l is
 
 or, pipelined, the larger one of the server's term and of the other two; with operations F as in `cost` (4 N a token, 2 N where nothing before
 the cut is trained), bytes of messages truly encoded, E exchanges, and K clients of a round that share one server. The best cut is the one with
-the least t among those whose client part fits in memory; where others are within 5 % of it, the deepest of them, as deeper cuts tell less of the
+the least t among those whose client part fits in memory; where others are within 5 % of it, the deepest of them, as deeper cuts reveal less of the
 texts.
 
 Sources: what is weighed (communication, client computation) is that of Split-FedLLMs in Yan et al., 2025, arXiv:2501.04436, which leaves the choice of the
@@ -153,14 +153,14 @@ def choose(costs: Mapping[int, CutCost | str], *, present: int | None = None) ->
 def _reason(best: CutCost, fastest: CutCost, possible: Sequence[CutCost], fitting: Sequence[CutCost]) -> str:
     shares = {"computing at the client": best.client_seconds, "the link": best.link_seconds, "the server": best.server_seconds}
     most = max(shares, key=shares.__getitem__)
-    told = f"its round takes {best.seconds:.3g} s, most of it for {most}"
+    reason = f"its round takes {best.seconds:.3g} s, most of it for {most}"
     if best is fastest:
-        told += ": the least of all" if len(fitting) == len(possible) else ": the least of those that fit in memory"
+        reason += ": the least of all" if len(fitting) == len(possible) else ": the least of those that fit in memory"
     else:
-        told += f"; cut {fastest.cut} is the fastest with {fastest.seconds:.3g} s, and this one, within 5 % of it, tells less of the texts"
+        reason += f"; cut {fastest.cut} is the fastest with {fastest.seconds:.3g} s, and this one, within 5 % of it, reveals less of the texts"
     if len(fitting) < len(possible):
-        told += f"; {len(possible) - len(fitting)} cuts take more memory than the client has"
-    return told
+        reason += f"; {len(possible) - len(fitting)} cuts take more memory than the client has"
+    return reason
 
 
 def measured_flops(terms: Terms, shard: Shard) -> float:

@@ -127,17 +127,17 @@ def notice(terms: Terms) -> str:
     """Return what those who own the data should know before a run."""
     kept = "labels go to the server"
     if terms.u_shaped:
-        kept = "labels are not sent, but who knows the head, as the server does, can tell them from the loss's gradients"
+        kept = "labels are not sent, but who knows the head, as the server does, can read them from the loss's gradients"
     if terms.u_shaped and not terms.of_texts:
         kept = "which tokens are targets stays with the clients, but these tokens are inputs too, and hidden no better"
     least = min(terms.all_cuts)
     where = f"behind block {least}" if terms.all_cuts == [least] else f"for some behind block {least}"
-    told = (
+    text = (
         f"split learning sends activations, which are data: text can likely be rebuilt from them, the more so the lower the cut (here {where} of "
         f"{terms.layout.blocks}); {kept}"
     )
     if terms.settings.reuse:
-        told += "; with reuse the server keeps the activations of every example until the run ends, and is told by number in which steps each takes part"
+        text += "; with reuse the server keeps the activations of every example until the run ends, and learns by number in which steps each takes part"
     if terms.auto:
-        told += "; with cut: auto the server chooses how deep the cut is, from protocol.least_cut on, and is told how much memory is free at each client"
-    return told
+        text += "; with cut: auto the server chooses how deep the cut is, from protocol.least_cut on, and learns how much memory is free at each client"
+    return text

@@ -3,7 +3,7 @@
 Where nothing before the cut is trained and no dropout acts there, an example gives the same activations in each step. The client computes
 them alone, without padding, so that they do not depend on the batch that it first comes in: what a run makes is the same whenever they were
 sent. (Beside a run without reuse, sums of other shapes round otherwise: equal to float32 precision, bit for bit with one example a batch.)
-Both sides keep what was sent in memory, and agree by a mark on what that is: after a stop it is sent anew.
+Both sides keep what was sent in memory, and agree by a mark on what that is: after a stop it is sent again.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ def mark_of(rows: Collection[int]) -> str:
 def fresh_share(*, examples: int, seen: float, rounds: int) -> float:
     """Return which share of the examples seen in all rounds is seen for the first time, as expected.
 
-    A round that sees less than all draws them anew: of n examples n (1 - (1 - seen / n) ^ rounds) are seen at some time.
+    A round that sees less than all draws them again: of n examples n (1 - (1 - seen / n) ^ rounds) are seen at some time.
     """
     distinct = examples * (1 - max(0.0, 1 - seen / examples) ** rounds)
     return min(1.0, distinct / (seen * rounds))

@@ -35,8 +35,8 @@ class Split(UsualSettings):
         "any-model": "which cuts a model that is a row of blocks",
     }
     kind: Literal["split"] = "split"
-    cut: Few | Literal["auto"]  # blocks that a client holds: more tell less of its texts and cost more; auto: chosen each round
-    least_cut: Few = 1  # with cut: auto, the fewest blocks that a client holds: fewer tell more of its texts
+    cut: Few | Literal["auto"]  # blocks that a client holds: more reveal less of its texts and cost more; auto: chosen each round
+    least_cut: Few = 1  # with cut: auto, the fewest blocks that a client holds: fewer reveal more of its texts
     labels: Labels = "u-shaped"  # head and loss stay with the client, two exchanges a step; or labels go to the server, one
     server: Literal["parallel", "sequential"] = "parallel"  # a server part for each client, averaged; or one for all in turn
     wire: Wire = field(default_factory=Float32Wire)  # code of activations and hidden states
@@ -103,7 +103,7 @@ class Split(UsualSettings):
             )
         if self.cut == "auto" and self.reuse:
             raise SettingError(
-                "reuse does not go with cut: auto: each change of the cut would send all activations anew; name a cut, or leave reuse out"
+                "reuse does not go with cut: auto: each change of the cut would send all activations again; name a cut, or leave reuse out"
             )
         if self.cut != "auto" and self.least_cut != 1:
             raise SettingError(

@@ -63,7 +63,7 @@ class Side:
             param.grad = stashed[name].grad
 
     def restore(self, moments: Tensors) -> None:
-        """Let the optimizer go on with these moments, named "field/weight"."""
+        """Let the optimizer continue with these moments, named "field/weight"."""
         if self._engine is not None:
             restore_moments(self._engine, self.params, moments)
 

@@ -75,7 +75,7 @@ class Terms:
 
     @property
     def auto(self) -> bool:
-        """Whether the server chooses the cut anew in each round."""
+        """Whether the server chooses the cut again in each round."""
         return self.settings.cut == "auto"
 
     @property
@@ -88,7 +88,7 @@ class Terms:
         return self.cuts.get(client, None if self.auto else self.layout.cut)
 
     def check_allowed(self, client: ClientId, cut: int) -> None:
-        """Raise OffManifest if a client is asked to be cut where the job does not allow it: a lower cut tells more of its texts."""
+        """Raise OffManifest if a client is asked to be cut where the job does not allow it: a lower cut reveals more of its texts."""
         fixed = self.fixed_cut(client)
         allowed = self.choices if fixed is None else (fixed,)
         if cut not in allowed:
@@ -167,7 +167,7 @@ def check_cut(settings: Split, worker: Worker, layout: Layout) -> None:
 
 
 def _possible(settings: Split, worker: Worker, layout: Layout) -> tuple[int, ...]:
-    """Return the cuts that a client may have, with cut: auto; if none makes sense, the last one, which then tells why."""
+    """Return the cuts that a client may have, with cut: auto; if none makes sense, the last one, which then says why."""
 
     def makes_sense(cut: int) -> bool:
         try:

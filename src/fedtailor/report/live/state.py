@@ -21,7 +21,7 @@ REST = 20  # times as long as the last drawing took, until the next one begins: 
 
 @dataclass
 class State:
-    """A run folder, drawn anew only when it has changed."""
+    """A run folder, drawn again only when it has changed."""
 
     folder: Path
     next_drawing: float = 0.0

@@ -16,16 +16,16 @@ SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th perc
 
 def distillation(run: Run, most: int = 20) -> RenderableType | None:
     """Return a row per client: its own model after the last alignment, on its own held-out part and on the public test set; and how
-    well a classifier tells its examples from the public ones. None if nothing was distilled."""
+    well a classifier distinguishes its examples from the public ones. None if nothing was distilled."""
     section = run.summary.get("distillation")
     if not isinstance(section, Mapping):
         return None
     columns = {name: title for name, title in (("own", "own part"), ("public", "test set")) if name in section}
-    told: Mapping[str, Any] = next((section[name].get("mean", {}) for name in columns), {})
-    metric = leading(told)
+    means: Mapping[str, Any] = next((section[name].get("mean", {}) for name in columns), {})
+    metric = leading(means)
     fit = section.get("public_set", {}).get("told_apart", {})
     table = plain_table(f"own models: {metric_name(metric)}")
-    for title in (*columns.values(), *(["told apart"] if fit else [])):
+    for title in (*columns.values(), *(["distinguished"] if fit else [])):
         table.add_column(title, justify="right")
     for key, title in SCOPES if columns else ():
         cells = [figure(metric, section[name].get(key, {}).get(metric)) for name in columns]
@@ -52,13 +52,13 @@ def _public(section: Mapping[str, Any]) -> list[RenderableType]:
     if section.get("a_round") != section.get("examples"):
         parts.append(f"{int(section.get('a_round', 0)):,} a round")
     if "told_apart" in section:
-        parts.append("told apart: 0.5 is a public set like the clients' own, 1 one that has nothing in common with them")
+        parts.append("distinguished: 0.5 is a public set like the clients' own, 1 one that has nothing in common with them")
     if section.get("labels_unlike") is not None:
         parts.append(f"labels differ by {section['labels_unlike']:.3f} (Jensen-Shannon: 0 alike, 1 disjoint)")
     refined = section.get("refined")
     if refined:
         parts.append(
-            f"rows drawn by what {plural(int(refined['scored_by']), 'client')} told: mean score {refined['score']:.3f}, of all rows "
+            f"rows drawn by what {plural(int(refined['scored_by']), 'client')} reported: mean score {refined['score']:.3f}, of all rows "
             f"{refined['score_of_all']:.3f} (0.5 is even)"
         )
     return [Text("; ".join(parts), style="dim")]

@@ -25,8 +25,8 @@ def personal(run: Run, most: int = 20) -> Table | None:
     section = run.summary.get("personal")
     if not section:
         return None
-    told = section.get("personal", {}).get("mean", {})
-    metric = leading(told)
+    means = section.get("personal", {}).get("mean", {})
+    metric = leading(means)
     table = plain_table(f"personal: {metric_name(metric)}")
     shown = [name for name, _ in COLUMNS if name in section or name != "local"]
     for name in shown:

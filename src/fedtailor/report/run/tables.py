@@ -72,10 +72,10 @@ def headline(run: Run) -> Text:
     rank = f" r {tuning['rank']}" if "rank" in tuning else ""
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
-    told = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
+    unusual = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
     trained = "" if tuning.get("kind") in ("none", "frozen") else f"{tuning.get('kind', '')}{rank}"
     how = protocol.get("method", {}).get("kind", "")  # of prompting
-    names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *told, baseline]
+    names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *unusual, baseline]
     early = EARLY.get(str(summary.get("stopped_by")), "")
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))

@@ -29,7 +29,7 @@ COSTS = (
     ("time", "seconds", seconds_text),
 )
 NOTE = (
-    "bytes and computation are of all clients over the whole run, evaluation apart; client memory is foretold: the frozen weights that a client "
+    "bytes and computation are of all clients over the whole run, evaluation apart; client memory is estimated: the frozen weights that a client "
     "holds, those under training, their gradients and moments, without activations; peak and time are those of the whole simulation, in one process"
 )
 
@@ -99,7 +99,7 @@ def crossing_lines(crossover: Crossover) -> list[RenderableType]:
 
 
 def point_label(first: Mapping[Any, Any], last: Mapping[Any, Any], settings: Sequence[str], varied: Sequence[str]) -> str:
-    """Return what tells cells from the others of their arm, from the first to the last: rank 16, or cut 1 … 3; words stand alone: iid."""
+    """Return what distinguishes cells from the others of their arm, from the first to the last: rank 16, or cut 1 … 3; words stand alone: iid."""
     parts = []
     for name in settings:
         if name in varied and known(first[name]):

@@ -38,7 +38,7 @@ class Crossover:
 def find_crossover(means: "pd.DataFrame", *, of: str, along: str, under: str, by: str) -> Crossover | None:
     """Return where two arms cost the same, by least squares through the bytes of what was run.
 
-    The bytes of a message of logits are a constant and so many for each public example, so that two sizes tell the line.
+    The bytes of a message of logits are a constant and so many for each public example, so that two sizes give the line.
 
     Args:
         means: a row for each cell, with the column `arm`.

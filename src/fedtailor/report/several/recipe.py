@@ -30,7 +30,7 @@ def show_recipe(
     seeds: Sequence[int] = (),
     size: str = "",
 ) -> RenderableType:
-    """Return all that is told about one variant of a recipe.
+    """Return all that is said about one variant of a recipe.
 
     Args:
         lines: setting, value, whose it is, and where it is from.

@@ -49,7 +49,7 @@ class Begun:
         return logits_BV
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone."""
+        """Continue with these rows alone."""
         keep_B = torch.tensor(rows, device=self._mask_BL.device)
         self._output.past_key_values.batch_select_indices(keep_B)
         if self._instance is not None:
@@ -101,13 +101,13 @@ def by_transformers(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, e
 
 
 def by_transformers_uncached(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
-    """Return the same; the model reads each text anew for each token."""
+    """Return the same; the model reads each text again for each token."""
     found = transformers_generate(model, ids_BL, mask_BL, rules, ends, use_cache=False)
     texts: list[list[int]] = found[:, ids_BL.shape[1] :].tolist()
     return texts
 
 
-def by_reading_anew(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
+def by_reading_again(model: Any, ids_BL: Tensor, mask_BL: Tensor, rules: Rules, ends: list[int]) -> list[list[int]]:
     """Return the likeliest next token again and again of one text, which the model reads as in training: whole, without cache or positions."""
     text: list[int] = []
     while len(text) < rules.max_new_tokens and (not text or text[-1] not in ends):
@@ -143,7 +143,7 @@ def transformers_generate(
 
 @contextmanager
 def _own_settings_away(model: Any) -> Iterator[Any]:
-    """Give the model an empty generation_config inside the block, and the caller its class: `generate` fills in from it what it is not told."""
+    """Give the model an empty generation_config inside the block, and the caller its class: `generate` fills in from it what it is not given."""
     base = bare(model)
     own = base.generation_config
     base.generation_config = type(own)()

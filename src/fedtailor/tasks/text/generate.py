@@ -58,7 +58,7 @@ def generate(
 
     Args:
         prompts: tokens of each, none empty; those that leave no room in the model's context lose their beginning.
-        progress: told after each batch how many of the distinct prompts are done.
+        progress: called after each batch with how many of the distinct prompts are done.
         ends: tokens that end a text beside the usual ones, as the task has them.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A table of positions shows in a short forward pass: its rows are read in rising order, one a token, from the first one that the family
 uses (0 for GPT-2 and BERT, 2 for OPT and BART, padding + 1 for RoBERTa and its kin). Tables of relative positions look alike at
-first, and are told apart by a pass that is one token longer than they would allow. Where positions are rotations, which have no
+first, and are distinguished by a pass that is one token longer than they would allow. Where positions are rotations, which have no
 end, the settings say what the model was trained for; relative positions have no limit.
 """
 

@@ -39,13 +39,13 @@ def encode(
         markers: what counts as one, if not the tokenizer's special tokens alone.
 
     Raises:
-        BackboneError: if the tokenizer cannot tell which characters a token stands for.
+        BackboneError: if the tokenizer cannot say which characters a token stands for.
     """
     if not texts:
         return []
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
-            f"the tokenizer {type(tokenizer).__name__} cannot tell which characters a token stands for, which the label mask "
+            f"the tokenizer {type(tokenizer).__name__} cannot say which characters a token stands for, which the label mask "
             "is made of; use a backbone with a tokenizer.json (a fast tokenizer)"
         )
     encoded = tokenizer(

@@ -18,7 +18,7 @@ from .decode import (
     Begun,
     Rules,
     bare,
-    by_reading_anew,
+    by_reading_again,
     by_transformers,
     by_transformers_uncached,
     greedy,
@@ -73,7 +73,7 @@ def choose_way(model: nn.Module, rules: Rules) -> Way:
         ours = (Way(write=greedy, together=True), Way(write=greedy, together=False)) if plain and _takes_positions(base) else ()
         theirs = () if ours else (Way(write=by_transformers, together=True),)
         alone = tuple(Way(write=write, together=False) for write in (by_transformers, by_transformers_uncached))
-        last = (Way(write=by_reading_anew, together=False),) if plain else ()
+        last = (Way(write=by_reading_again, together=False),) if plain else ()
         known[key] = _first_right(model, (*ours, *theirs, *alone, *last), rules)
     return known[key]
 
@@ -87,7 +87,7 @@ def _first_right(model: nn.Module, ways: tuple[Way, ...], rules: Rules) -> Way:
     faults: list[Exception] = []
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         for way in ways:
-            if way.write is by_reading_anew:
+            if way.write is by_reading_again:
                 return way
             try:
                 if _is_right(model, way, rules):

@@ -128,8 +128,8 @@ def save_active(model: nn.Module, folder: Path) -> None:
             shape = (rank, *written[1:]) if side == "A" else (written[0], rank, *written[2:])
             tensors[f"{module}.lora_{side}.weight"] = joined.reshape(shape)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
-    told = {**read_config(folder), "r": rank, "lora_alpha": alpha}
-    (folder / CONFIG).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    config = {**read_config(folder), "r": rank, "lora_alpha": alpha}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _columns_used(model: nn.Module, name: str) -> int:

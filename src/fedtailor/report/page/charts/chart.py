@@ -13,11 +13,12 @@ LETTER, LINE = 0.068, 0.22  # inches that a letter of a name is wide, and a line
 DIGITS = 6  # that most numbers on an axis have at most
 ABOVE = 3  # the place of a legend that stands on the point that it is put to: matplotlib's lower left
 INK, FAINT = "#1a1b1e", "#8b9099"
-MAIN, OTHER, THIRD, FOURTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7"  # Okabe and Ito: told apart by the colour-blind
+MAIN, OTHER, THIRD, FOURTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7"  # Okabe and Ito: distinguished by the colour-blind
 COLOURS = (MAIN, OTHER, THIRD, FOURTH)
 VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)"}  # so that a dark page has light lines
 MOST_LINES = 12  # in one chart; of more, the band from best to worst
-MOST_MARKS = 60  # points of a line, or columns, that are told apart
+MOST_MARKS = 60  # points of a line, or columns, that are distinguished
+MOST_TICKS = 6  # on an axis of numbers
 MOST_ROWS = 30  # of clients in one chart
 STYLE = {
     "svg.fonttype": "none",  # text stays text
@@ -84,10 +85,20 @@ def draw(
         for one in axes:
             one.patch.set_alpha(0.0)
         paint(*axes)
+        _few_ticks(axes)
         _place(axes, height, across, above, names or {})
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _in_a_page(file.getvalue(), name)
+
+
+def _few_ticks(panels: Sequence[Any]) -> None:
+    """Have axes of numbers no more ticks than one reads: each costs as much time as a line of data."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (axis for axes in panels for axis in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_locator(), MaxNLocator):
+            axis.get_major_locator().set_params(nbins=MOST_TICKS)
 
 
 def _place(panels: Sequence[Any], height: float, across: int, lines: int, names: Mapping[int, Sequence[str]]) -> None:

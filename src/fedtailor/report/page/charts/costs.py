@@ -73,11 +73,11 @@ def seconds_by_round(run: Run) -> Chart | None:
         by_part.set_xlabel("% of the run's time")
         by_part.axvline(0, color=FAINT, linewidth=0.8)
 
-    told = ", ".join(f"{title} {seconds_text(value)}" for title, value in parts.items())
+    listed = ", ".join(f"{title} {seconds_text(value)}" for title, value in parts.items())
     return Chart(
         name="seconds",
         title=f"Where the time went: {seconds_text(total)} in all",
         caption="The line should be straight. A bend upwards is a machine that others use, or clients that answer late; much time in saving is a slow disk.",
-        alternative=f"{told}.",
+        alternative=f"{listed}.",
         svg=draw("seconds", paint, height=2.6, panels=2, names={1: list(parts)}),
     )

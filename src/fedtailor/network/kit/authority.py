@@ -1,0 +1,202 @@
+"""What the network's operator does with keys: admits sites, renews certificates, and revokes them. Nobody's private key is seen here but the authority's."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import SettingError
+from ...storage import write_text, writing
+from .engine_settings import SERVER
+from .kits import read_folder, server_kit, set_sites
+from .network_file import ADMIN, AUTHORITY, is_site_name
+from .site_file import write_private
+from .site_key import ANSWER, subject, take_answer
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+VALID_DAYS = 360
+ADMITTED = "admitted"  # in the network's folder: what goes back to sites; in its authority/: the certificates of each
+REVOKED = "revoked.json"  # in the server's kit, local/: numbers of certificates, by site
+
+
+@dataclass(kw_only=True)
+class Issued:
+    """What was signed for one site."""
+
+    certificate: "Certificate"  # the newest
+    numbers: list[str] = field(default_factory=list)  # of all
+
+
+def admit(network: Path, request_file: Path) -> Path:
+    """Sign a site's request and return the file that goes back to it; one that was admitted with the same key gets a new certificate.
+
+    Raises:
+        SettingError: if it is no request, or its name is taken by another key.
+    """
+    from cryptography import x509
+
+    about = read_folder(network)
+    try:
+        request = x509.load_pem_x509_csr(request_file.read_bytes())
+        name = str(request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+        good = request.is_signature_valid and is_site_name(name)
+    except (OSError, ValueError, IndexError) as fault:
+        raise SettingError(f"{request_file} is no request of a site ({fault}); fedtailor site request NAME makes one") from None
+    if not good:
+        raise SettingError(f"{request_file}: {name[:60]!r} is no name of a site, or the request is not signed with its own key")
+    before = issued(network, name)
+    revoked = before is not None and set(before.numbers) <= set(revoked_numbers(network).get(name, []))
+    if before is not None and before.certificate.public_key() != request.public_key() and not revoked:
+        raise SettingError(
+            f"{name} is a site of this network with another key; if that is lost, fedtailor net revoke {network} {name} first, else take another name"
+        )
+    if before is not None and before.certificate.public_key() == request.public_key() and revoked:
+        raise SettingError(f"the key of {name} was revoked; the site makes another one with fedtailor site request")
+    answer = _issue(network, name, request.public_key(), before)
+    set_sites(network, sorted({*about["sites"], name}))
+    return answer
+
+
+def renew(network: Path) -> list[Path]:
+    """Give server, administrator and all sites that are not revoked new certificates for the keys that they have; return what goes to the sites."""
+    answers = []
+    for name in read_folder(network)["sites"]:
+        before = issued(network, name)
+        if before is None or set(before.numbers) <= set(revoked_numbers(network).get(name, [])):
+            continue
+        answers.append(_issue(network, name, before.certificate.public_key(), before))
+        if (kit := network / name).is_dir():  # a kit that was made here
+            write_text(kit / answers[-1].name, answers[-1].read_text(encoding="utf-8"))
+            take_answer(kit)
+    for kit, stem in ((server_kit(network), SERVER), (network / ADMIN, "client")):
+        old = _read(kit / "startup" / f"{stem}.crt")
+        write_text(kit / "startup" / f"{stem}.crt", _pem(_sign(network, old.subject, old.public_key(), _extensions(old))))
+    return answers
+
+
+def revoke(network: Path, name: str) -> Path:
+    """Have the server refuse all certificates of a site; return the list that it reads.
+
+    Raises:
+        SettingError: if there is no such site.
+    """
+    found = issued(network, name)
+    if found is None:
+        raise SettingError(f"{name!r} is no site of this network; its sites are {', '.join(read_folder(network)['sites'])}")
+    file = server_kit(network) / "local" / REVOKED
+    about = revoked_numbers(network)
+    write_private(file, json.dumps({**about, name: sorted({*about.get(name, []), *found.numbers})}, indent=2) + "\n")
+    return file
+
+
+def issued(network: Path, name: str) -> Issued | None:
+    """Return what was signed for a site; None if nothing was."""
+    first = network / name / "startup" / "client.crt"
+    numbers = [number(_read(first))] if first.is_file() else []
+    record = network / AUTHORITY / ADMITTED / f"{name}.json"
+    if record.is_file():
+        from cryptography.x509 import load_pem_x509_certificate
+
+        about = json.loads(record.read_text(encoding="utf-8"))
+        return Issued(certificate=load_pem_x509_certificate(about["certificate"].encode()), numbers=about["numbers"])
+    return Issued(certificate=_read(first), numbers=numbers) if numbers else None
+
+
+def revoked_numbers(network: Path) -> dict[str, list[str]]:
+    """Return the numbers of certificates that the server refuses, by site."""
+    file = server_kit(network) / "local" / REVOKED
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def number(certificate: "Certificate") -> str:
+    """Return a certificate's number as TLS libraries write it: hexadecimal, an even count of digits."""
+    text = f"{certificate.serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+def _issue(network: Path, name: str, key: Any, before: Issued | None) -> Path:
+    from cryptography import x509
+
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    certificate, about = _sign(network, subject(name), key, [names]), read_folder(network)
+    numbers = [*(before.numbers if before else []), number(certificate)]
+    record = {"certificate": _pem(certificate), "numbers": numbers}
+    write_private(network / AUTHORITY / ADMITTED / f"{name}.json", json.dumps(record))
+    answer = network / ADMITTED / f"{name}{ANSWER}"
+    with writing(answer):
+        answer.parent.mkdir(exist_ok=True)
+    content = {
+        "certificate": _pem(certificate),
+        "authority": _state(network)["root_cert"],
+        "network": {"network": about["network"], "server": about["server"], "port": about["port"], "kit": name},
+        "engine": _engine(about, name),
+    }
+    write_text(answer, json.dumps(content, indent=2) + "\n")
+    return answer
+
+
+def _sign(network: Path, name: Any, key: Any, extensions: list[Any]) -> "Certificate":
+    """Return a certificate that the network's authority has signed, valid as long as its own at most."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    state, now = _state(network), datetime.now(UTC)
+    root = x509.load_pem_x509_certificate(state["root_cert"].encode())
+    signer: Any = load_pem_private_key(state["root_pri_key"].encode(), None)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(root.subject).public_key(key)
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(minutes=5))
+    made = made.not_valid_after(min(now + timedelta(days=VALID_DAYS), root.not_valid_after_utc))
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    for extension in extensions:
+        made = made.add_extension(extension, critical=False)
+    return made.sign(signer, hashes.SHA256())
+
+
+def _extensions(certificate: "Certificate") -> list[Any]:
+    """Return the extensions of a certificate that a new one keeps."""
+    from cryptography import x509
+
+    return [each.value for each in certificate.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+
+
+def _engine(about: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return NVFlare's settings of a site, as its own tool writes them."""
+    service = {"target": f"{about['server']}:{about['port']}", "scheme": "tcp"}
+    files = {"ssl_private_key": "client.key", "ssl_cert": "client.crt", "ssl_root_cert": "rootCA.pem"}
+    return {
+        "format_version": 2,
+        "servers": [{"name": about["network"], "service": service, "identity": SERVER}],
+        "client": {**files, "fqsn": name, "is_leaf": True, "connection_security": "mtls"},
+    }
+
+
+def _state(network: Path) -> dict[str, Any]:
+    """Return what NVFlare's tool keeps of the authority: its certificate and its key."""
+    file = network / AUTHORITY / read_folder(network)["network"] / "state" / "cert.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("root_cert", "root_pri_key")}
+    except (OSError, ValueError, KeyError) as fault:
+        raise SettingError(
+            f"{network} has no authority that could sign ({type(fault).__name__}: {fault}); it lies where fedtailor net init was run"
+        ) from None
+
+
+def _read(file: Path) -> "Certificate":
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        return load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise SettingError(f"{file} cannot be read ({fault})") from None
+
+
+def _pem(certificate: "Certificate") -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM).decode()

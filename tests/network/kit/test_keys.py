@@ -1,0 +1,125 @@
+"""Keys that are made at the site: no private key travels, and whoever is admitted, renewed or revoked is so by name and key."""
+
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fedtailor.errors import SettingError
+from fedtailor.network.kit.authority import admit, issued, renew, revoke, revoked_numbers
+from fedtailor.network.kit.certificates import check_certificates, expiry_lines
+from fedtailor.network.kit.kits import kit_role, make_kits, read_folder
+from fedtailor.network.kit.network_file import Network
+from fedtailor.network.kit.site_key import make_request, take_answer
+
+pytest.importorskip("nvflare")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a network without sites of its own but one, as `net init` makes it."""
+    folder = tmp_path_factory.mktemp("keys") / "n"
+    make_kits(Network(name="n", host="server.example.org", sites=("here",)), folder)
+    return folder
+
+
+@pytest.fixture
+def network(made, tmp_path):
+    import shutil
+
+    return shutil.copytree(made, tmp_path / "n")
+
+
+def bring(answer, kit):
+    (kit / answer.name).write_text(answer.read_text())
+
+
+def test_a_site_makes_its_key_and_joins_with_what_comes_back(network, tmp_path):
+    kit = tmp_path / "a site" / "north"
+    request = make_request("north", kit)
+    key = (kit / "startup" / "client.key").read_text()
+    assert (kit / "startup" / "client.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SettingError, match=r"waits for its certificate: send .*north\.request\.pem"):
+        take_answer(kit)
+    bring(admit(network, request), kit)
+    assert take_answer(kit) == "north.admitted.json"
+    assert take_answer(kit) == ""  # nothing new
+    told = kit_role(kit)
+    assert told == {"network": "n", "server": "server.example.org", "port": 8102, "kit": "north"}
+    check_certificates(kit, told, "site")
+    settings = json.loads((kit / "startup" / "fed_client.json").read_text())
+    theirs = json.loads((network / "here" / "startup" / "fed_client.json").read_text())
+    theirs["client"]["fqsn"] = "north"
+    assert settings == theirs  # as NVFlare's own tool writes them
+    assert read_folder(network)["sites"] == ["here", "north"]
+    assert [kit_role(network / name)["sites"] for name in ("server", "admin")] == [["here", "north"]] * 2
+    line = key.splitlines()[1]
+    assert all(line not in path.read_text(errors="replace") for path in network.rglob("*") if path.is_file())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it is a pair that TLS takes
+    context.load_cert_chain(kit / "startup" / "client.crt", kit / "startup" / "client.key")
+    make_kits(Network(name="n", host="server.example.org", sites=("here", "also")), network)
+    assert read_folder(network)["sites"] == ["here", "also", "north"]  # who was admitted stays
+
+
+def test_a_name_belongs_to_one_key(network, tmp_path):
+    first, second = (make_request("north", tmp_path / folder) for folder in ("a", "b"))
+    admit(network, first)
+    admit(network, first)  # again: a new certificate for the same key
+    with pytest.raises(SettingError, match="north is a site of this network with another key"):
+        admit(network, second)
+    with pytest.raises(SettingError, match="here is a site of this network with another key"):
+        admit(network, make_request("here", tmp_path / "c"))
+    revoke(network, "north")
+    assert len(revoked_numbers(network)["north"]) == 2
+    with pytest.raises(SettingError, match="the key of north was revoked"):
+        admit(network, first)
+    admit(network, second)
+    assert set(issued(network, "north").numbers) - set(revoked_numbers(network)["north"])
+
+
+def test_what_is_no_request_or_no_answer_is_refused(network, tmp_path):
+    request = make_request("north", tmp_path / "north")
+    text = request.read_text()
+    for number, wrong in enumerate(("", "x", text[: len(text) // 2], text.replace("A", "B", 3))):
+        (tmp_path / f"{number}.pem").write_text(wrong)
+        with pytest.raises(SettingError, match=r"no request of a site|not signed with its own key"):
+            admit(network, tmp_path / f"{number}.pem")
+    with pytest.raises(SettingError, match="has a key already"):
+        make_request("north", tmp_path / "north")
+    for name in ("server", "admin", "a/b", "..", "", "hub"):
+        with pytest.raises(SettingError, match="is no name of a site"):
+            make_request(name, tmp_path / "other")
+    other = make_request("south", tmp_path / "south")
+    bring(admit(network, other), tmp_path / "north")
+    with pytest.raises(SettingError, match=r"is for another key than that of .*north"):
+        take_answer(tmp_path / "north")
+    (tmp_path / "south" / "south.admitted.json").write_text("{}")
+    with pytest.raises(SettingError, match="cannot be read"):
+        take_answer(tmp_path / "south")
+
+
+def test_certificates_are_renewed_for_the_keys_that_are_there(network, tmp_path):
+    kit = tmp_path / "north"
+    bring(admit(network, make_request("north", kit)), kit)
+    take_answer(kit)
+    keys = {path: path.read_text() for path in [*network.rglob("*.key"), *kit.rglob("*.key")]}
+    before = {path: path.read_text() for path in network.rglob("*.crt")}
+    answers = renew(network)
+    assert [answer.name for answer in answers] == ["here.admitted.json", "north.admitted.json"]
+    assert all(path.read_text() == text for path, text in keys.items())
+    assert all(path.read_text() != text for path, text in before.items())
+    bring(answers[1], kit)
+    assert take_answer(kit) == "north.admitted.json"
+    for place, role in ((kit, "site"), (network / "here", "site"), (network / "server", "server")):
+        check_certificates(place, kit_role(place), role)
+    revoke(network, "here")
+    assert [answer.name for answer in renew(network)] == ["north.admitted.json"]
+
+
+def test_an_end_that_is_near_is_said(network):
+    file = network / "server" / "startup" / "server.crt"
+    assert expiry_lines(file) == []
+    line = expiry_lines(file, datetime.now(UTC) + timedelta(days=340))[0]
+    assert "server.crt ends in 19 days, on " in line
+    assert "fedtailor net renew NET" in line
