@@ -36,6 +36,21 @@ JOBS = {
         "evaluation.metrics=[loss]",
         "protocol={kind: split, cut: 10, local: {steps: 4, learning_rate: 2e-3}}",
     ),
+    "prompting": (
+        "data.limit.train=240",
+        "data.columns={text: input, label: library}",
+        "clients={count: 3, min_examples: 8, validation_share: 0.2, test_share: 0.1}",
+        "task={kind: label-likelihood, max_tokens: 48}",
+        "tuning={kind: none}",
+        "evaluation={metrics: [loss, accuracy]}",
+        "protocol={kind: prompting, method: {kind: search, keep: 2, children: 2, generations: 1}}",
+    ),
+    "gain": (
+        "data.limit.train=1200",
+        "evaluation={metrics: [loss], local_gain: true}",
+        "clients.validation_share=0.1",
+        "protocol.local={epochs: 1}",
+    ),
     "demo": (),
 }
 

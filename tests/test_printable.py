@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedtailor.printable import UNSAFE, json_text, printable
+from fedtailor.printable import UNSAFE, json_text, look_alike, printable
 
 
 def test_what_a_terminal_obeys_is_written_out():
@@ -20,3 +21,18 @@ def test_nothing_unsafe_is_left_and_json_reads_back(text: str):
     written = json_text({"text": [text]}, indent=2)
     assert not UNSAFE.search(written)
     assert json.loads(written) == {"text": [text]}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("good", "good "), ("good", "good ")),
+        (("a b", "a\u00a0b"), ("a b", "a\u00a0b")),
+        (("caf\u00e9", "cafe\u0301", "tea"), ("cafe\u0301", "caf\u00e9")),
+        (("a", "a\u200b"), ("a", "a\u200b")),
+        (("good", "Good", "go od", "7", "07", "7.0", "\u00b2", "2"), None),
+        ((), None),
+    ],
+)
+def test_names_that_nobody_can_tell_apart_are_found(names, found):
+    assert look_alike(names) == found

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
+from .storage import write_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM")  # others are not tried: each is a parser of bytes from anywhere
 MOST_BYTES = 64 << 20  # of one file
@@ -102,7 +103,9 @@ def write_grid(pictures: Any, path: Path, *, columns: int, scale: int = 1, middl
         )
         sheet[top : top + height, left : left + width] = picture
     sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
-    _pillow().fromarray(sheet).quantize(256).save(path, format="PNG", optimize=True)  # a third of the bytes
+    coded = io.BytesIO()
+    _pillow().fromarray(sheet).quantize(256).save(coded, format="PNG", optimize=True)  # a third of the bytes
+    write_bytes(path, coded.getvalue())
 
 
 def notes_on(pictures: Sequence[Picture]) -> list[str]:

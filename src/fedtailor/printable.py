@@ -6,6 +6,8 @@ terminal, a page or a log, and are kept as they are everywhere else.
 
 import json
 import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # control characters but tab and line end, marks that turn the direction of writing, halves of surrogate pairs, line ends of Unicode, tags
@@ -15,6 +17,31 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u202
 def printable(text: str) -> str:
     """Return a text with each sign that a terminal would obey written out, as in \\x1b; line ends and tabs stay."""
     return text if text.isascii() and text.isprintable() else UNSAFE.sub(_written, text)
+
+
+def look_alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return two names that differ by nothing that a reader sees: white space, invisible signs, or how an accent is written; None if there are none."""
+    seen: dict[str, str] = {}
+    for name in sorted(set(names)):
+        visible = "".join(sign for sign in unicodedata.normalize("NFC", name) if unicodedata.category(sign) != "Cf")
+        other = seen.setdefault(" ".join(visible.split()), name)
+        if other != name:
+            return other, name
+    return None
+
+
+def unfit_character(value: object) -> str:
+    """Return what no text may hold, NUL or half of a surrogate pair, if a cell holds it; else nothing."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "\0"
+        half = None if value.isascii() else re.search("[\ud800-\udfff]", value)
+        return half[0] if half else ""
+    if isinstance(value, list):
+        return next((bad for one in value if (bad := unfit_character(one))), "")
+    if isinstance(value, Mapping):
+        return next((bad for pair in value.items() for one in pair if (bad := unfit_character(one))), "")
+    return ""
 
 
 def json_text(value: Any, **options: Any) -> str:

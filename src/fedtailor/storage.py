@@ -59,7 +59,12 @@ def put_in_place(fresh: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file as a whole.
+    """Replace a text file as a whole; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file as a whole.
 
     Raises:
         StorageError: if it cannot be written; what was there stays.
@@ -67,7 +72,7 @@ def write_text(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.new")
     with writing(path):
         try:
-            fresh.write_text(text, encoding="utf-8")
+            fresh.write_bytes(content)
             put_in_place(fresh, path)
         except OSError:
             with suppress(OSError):

@@ -5,6 +5,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from full_disk import FAULTS, Disk
 from jobs import assert_same_adapter
@@ -21,18 +22,19 @@ SMALL = ("protocol.local.steps=1", "stop.rounds=1", "protocol.local.keep_optimiz
 def sweep(fedtailor, monkeypatch, tmp_path, request):
     """Return a way to let writes of a command fail, one at a time, a few of them or each."""
 
-    def over(words, clean, after, few=5):
+    def over(words, clean, after, *, few=5, ends=(2,), only=lambda write: True):
         with Disk(tmp_path).failing(monkeypatch) as disk:
             code, _, said = fedtailor(*words)
         assert code == 0, said
         clean()
-        count = len(disk.writes)
+        places = [place for place, write in enumerate(disk.writes) if only(write)]
+        count = len(places)
         assert count
-        for at in range(count)[:: -1 if request.param == "each" else -max(1, count // few)]:
+        for at in places[:: -1 if request.param == "each" else -max(1, count // few)]:
             with Disk(tmp_path, at, FAULTS[at % len(FAULTS)]).failing(monkeypatch) as failing:
                 code, printed, said = fedtailor(*words)
-            where = f"{failing.writes[at : at + 1]} ({at} of {count}): exit {code}: {said}"
-            assert code in (0, 2), where
+            where = f"{failing.writes[at : at + 1]} ({at} of {count}): exit {code}: {said}{printed}"
+            assert code in (0, *ends), where
             assert "foresee" not in said, where
             assert "Traceback" not in said + printed, where
             if code == 2:
@@ -68,6 +70,40 @@ def test_run(fedtailor, write_job, tmp_path, sweep, done):
         assert json.loads((out / "summary.json").read_text())["rounds"] == 1, where
 
     sweep(["run", job, *SMALL, "--out", out], lambda: gone(out), after)
+
+
+def test_sweep(fedtailor, write_job, tmp_path, sweep):
+    """The same command again finishes what is missing; what is written in cells is what a run writes."""
+    job, out = write_job(evaluation={"metrics": ["loss"]}), tmp_path / "swept"
+    words = ["sweep", job, *SMALL[:2], "tuning.rank=1,2", "--out", out]
+
+    def after(code, where):
+        assert code == 2 or "1 cell of 2 failed" in where, where
+        code, _, said = fedtailor(*words)
+        assert code == 0, f"{where}\nthen: {said}"
+        assert len(pd.read_parquet(out / "table.parquet")) == 2, where
+        assert {path.suffix for path in out.glob("sweep.*")} == {".json", ".png", ".svg"}, where
+
+    sweep(words, lambda: gone(out), after, few=3, ends=(1, 2), only=lambda write: "cells/tuning" not in write)
+
+
+def test_recipe_run(fedtailor, tmp_path, sweep, tiny_backbone_folder):
+    folder, out = tmp_path / "data" / "e2e", tmp_path / "out"
+    folder.mkdir(parents=True)
+    for part, count in (("train", 40), ("validation", 4), ("test", 4)):
+        rows = [{"input": f"name[{part} {i}]", "target": f"{part} {i} is a pub."} for i in range(count)]
+        pd.DataFrame(rows).to_parquet(folder / f"{part}.parquet")
+    changes = [f"backbone={tiny_backbone_folder}", "stop.rounds=1", "clients.count=2", "evaluation.metrics=[loss]", "threads=1"]
+    words = ["recipe", "run", "fpt-e2e", "--data", folder.parent, *changes, "protocol.local={steps: 1}", "--out", out]
+
+    def after(code, where):
+        if code == 2:
+            again = ["run", "--resume", out] if (out / "job.yaml").exists() else words
+            code, _, said = fedtailor(*again)
+            assert code == 0, f"{where}\nthen: {said}"
+        assert json.loads((out / "summary.json").read_text())["rounds"] == 1, where
+
+    sweep(words, lambda: gone(out), after, few=2)
 
 
 @pytest.mark.parametrize("form", ["merged", "peft"])

@@ -193,10 +193,43 @@ def test_data_in_memory_by_client(tmp_path):
             b'{"input": "a", "target": "A", "references": ["A", ""]}\n',
             ["line 1", "holds no list of texts that are not empty"],
         ),
-        ("x.jsonl", b'{"messages": [{"role": "user", "content": "x"}]}\n', ["line 1", "the last one of role assistant"]),
+        ("x.jsonl", b'{"messages": [{"role": "user", "content": "x"}]}\n', ["line 1", "fewer than two messages"]),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": "user", "content": ["x"]}, {"role": "assistant", "content": "y"}]}\n',
+            ["content is a list of parts"],
+        ),
+        (
+            "x.jsonl",
+            b'{"messages": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]}\n',
+            ["as ShareGPT writes them"],
+        ),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": "user", "content": "x"}, {"role": "model", "content": "y"}]}\n',
+            ["another role than assistant"],
+        ),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": " "}]}\n',
+            ["say nothing"],
+        ),
+        ("x.jsonl", b'{"messages": "hello"}\n', ["a text that is no JSON"]),
+        ("x.jsonl", b'{"messages": ["hello", "you"]}\n', ["no list of messages {role, content}"]),
+        ("x.jsonl", b'{"conversations": []}\n', ["did you mean the conversations", "data.columns: {messages: conversations}"]),
+        ("x.jsonl", b'{"prompt": "a", "completion": "b"}\n', ["data.columns: {input: prompt, target: completion}"]),
+        ("x.jsonl", b'{"prompt": "a", "rejected": "b"}\n', ["data.columns: {input: prompt, target: COLUMN}"]),
         ("x.json", b'{"data": []}', ["holds one object", "list of objects"]),
         ("x.json", b'[{"input": "a", "target": "A"}, 3]', ["row 2", "holds a number"]),
         ("x.json", b"[" * 100_000, ["nested too deep"]),
+        ("x.csv", gzip.compress(b"input,target\na,A\n", mtime=0), ["no text", "packed with gzip: add .gz"]),
+        ("x.csv", b"PAR1\x15\x04", ["no text", "a Parquet file: name it .parquet"]),
+        ("x.tsv", b"PK\x03\x04", ["no text", "name it .xlsx"]),
+        ("x.jsonl", b"\x80\x04\x95", ["a pickle, which is never opened"]),
+        ("x.csv", b"| input | target |\n|---|:---:|\n| a | A |\n", ["a table of Markdown"]),
+        ("x.csv", b'sep=;\ninput;target\na;A\n"b;B\n', ["line 4", "never closed"]),
+        ("x.csv", b"sep=;\ninput;target\na;A\nb;\n", ["row 3 (line 4)", "'target' is empty"]),
+        ("x.jsonl", b'{"input": "a", "target": "A"},\n', ["line 1", "take off the comma"]),
         ("x.docx", b"hello", ["ends in '.docx'", ".parquet"]),
     ],
 )
@@ -207,6 +240,21 @@ def test_a_bad_file_is_told_in_one_paragraph(tmp_path, name, content, words):
     text = str(caught.value)
     assert "\n" not in text
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "sep=;\r\ninput;target\r\na, b;A\r\n"),
+        ("x.csv", '\ufeff\ufeffinput,target\n"a, b",A\n'),
+        ("x.jsonl", '[{"input": "a, b", "target": "A"}]'),
+        ("x.jsonl", '\n [\n {"input": "a, b",\n "target": "A"}]\n'),
+    ],
+)
+def test_what_tools_write_around_a_table_is_read(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    (found,) = load(name, tmp_path)
+    assert (found.fields["input"], found.fields["target"]) == ("a, b", "A")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,13 @@ def test_natural_leaves_out_the_small_and_keeps_the_largest():
         divided(Natural(by="label"), data, 4, min_examples=2)
 
 
+@pytest.mark.parametrize("other", ["north ", "no\u200brth", "north\u00a0"])
+def test_natural_refuses_names_that_look_alike(other):
+    examples = [Example(id=f"e-{n}", fields={"ward": ("north", other)[n % 2]}) for n in range(8)]
+    with pytest.raises(DataError, match=r"column 'ward' has the names 'north' and .* which look alike"):
+        Natural(by="ward").divide(examples, None, np.random.default_rng(0), 1)
+
+
 def test_natural_names_stay_apart_and_safe():
     parts = divided(Natural(by="label"), examples(["a b", "a/b", "..", "a b"]), None)
     assert {name: rows for name, rows in parts.items()} == {"a-b": [0, 3], "a-b-2": [1], "unnamed": [2]}

@@ -70,7 +70,7 @@ def test_bad_file_of_labels_is_told(tmp_path, content):
 
 
 def test_one_label_or_a_missing_one_is_told(tmp_path):
-    with pytest.raises(DataError, match="1 distinct labels"):
+    with pytest.raises(DataError, match="1 distinct label"):
         Classification().resolve(texts(("a", "x"), ("b", "x")), tmp_path)
     with pytest.raises(DataError, match="t-1 has the label nan"):
         Classification().resolve(texts(("a", "x"), ("b", math.nan)), tmp_path)
@@ -129,7 +129,7 @@ def test_a_whole_number_of_a_typed_file_is_a_place_where_no_name_is_a_number(tok
 
 
 def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
-    with pytest.raises(DataError, match="'good ' and 'good' differ by white space alone"):
+    with pytest.raises(DataError, match="'good' and 'good ' look alike"):
         Classification().resolve(texts(("a", "good"), ("b", "good ")), tmp_path)
 
 

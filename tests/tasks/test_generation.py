@@ -1,6 +1,7 @@
 """Generation: what is counted, what is prompt, what is refused."""
 
 import copy
+import re
 import unicodedata
 
 import pytest
@@ -176,3 +177,19 @@ def test_target_without_any_token_is_left_out(tokenizers):
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\u200b", "")
     shard = Generation().prepare([example(target="\u200b")], tokenizer, keep_examples=False)
     assert shard.dropped == (("e-1", "its target has no token"),)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{input:>9}{target}", "has a format behind it"),
+        ("{input!r}{target}", "has a format behind it"),
+        ("{note:{input}}{input}{target}", "has a format behind it"),
+        ("{input}\0{target}", "no text may hold that"),
+        ("{input}\ud83d{target}", "no text may hold that"),
+        ("x" * 20_000 + "{input}{target}", "20,015 characters, more than 32 for each of max_tokens: 512"),
+    ],
+)
+def test_a_template_that_cannot_be_written_is_refused(template, words):
+    with pytest.raises(SettingError, match=re.escape(words)):
+        Generation(template=template)

@@ -17,7 +17,7 @@ from ..tasks.text.room import check_lengths
 from .data import client_state, tokenize_file
 from .fits import Warn, check_sizes
 from .server_model import Models
-from .texts import report_clock, report_cut
+from .texts import report_clock, report_cut, report_unused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ def prepare_examples(
         for client in [*[c for c in states if len(states[c].train)][:1], *models.own]:
             check_recomputing(models.worker_of(client), states[client].train)
     report_cut(task, states, files, room, warn)
+    report_unused(task, warn)
     report_clock(job, task, models.backbone.processor, warn)
     infos = [
         ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere

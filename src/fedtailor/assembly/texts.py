@@ -59,6 +59,15 @@ def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
         )
 
 
+def report_unused(task: Task, warn: Warn) -> None:
+    """Report a template of the job's that nothing is written with."""
+    settings: Any = task
+    if getattr(task, "chat", False) and settings.template != type(settings).template:
+        warn(
+            "task.template is not used: with task.chat: true the backbone's own chat template writes the examples; leave one of both out"
+        )
+
+
 def _cut(shards: Iterable[Shard]) -> tuple[int, int]:
     """Return how many examples lose tokens, and how many tokens."""
     found = [shard.cut_N for shard in map(tokens_of, shards) if shard.cut_N is not None and len(shard.cut_N)]

@@ -46,6 +46,7 @@ def answers_on(
     from ..errors import SettingError
     from ..network.command.submit import run_on
     from ..running.retrieving import asking_job, is_job
+    from ..storage import write_text
 
     if not is_job(name):
         raise SettingError(
@@ -58,7 +59,7 @@ def answers_on(
     job = asking_job(name)
     with tempfile.TemporaryDirectory(prefix="fedtailor-ask-") as place:
         file, column = Path(place) / "questions.jsonl", job.data.columns.get("question", "question")
-        file.write_text("".join(json.dumps({column: text}) + "\n" for text in questions), encoding="utf-8")
+        write_text(file, "".join(json.dumps({column: text}) + "\n" for text in questions))
         for setting, value in (("data.test", str(file)), ("protocol.top_k", top_k), ("task.reader", reader), ("data.limit", {})):
             job = job if value is None else job.replace(setting, value)
         return dict(run_on(job, network, out=Path(place) / "run").summary["retrieval"])

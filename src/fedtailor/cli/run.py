@@ -157,15 +157,16 @@ def show_end(folder: Path, samples: int) -> None:
     """Print the tables of a run that has just ended, and what can be done with it; exit with 1 if nothing better than the start was found."""
     from ..report import read_run, show
     from .diagnose import leave_findings
+    from .draw import makes_pictures
     from .report import leave_report
 
     found = read_run(folder)
     out().print(show(found, samples=samples))
     leave_findings(found)
     leave_report(found)
-    if (folder / "adapter").is_dir():
-        after = f'fedtailor try {folder} "…"   ·   fedtailor export {folder} --to merged FOLDER'
-        say("  [dim]next[/]  {after}\n", after=after)
+    if any((folder / name).is_dir() for name in ("adapter", "model", "prompt")):
+        given = "" if makes_pictures(folder) else ' "…"'  # pictures are made of labels, of the first ones where none is named
+        say("  [dim]next[/]  {after}\n", after=f"fedtailor try {folder}{given}   ·   fedtailor export {folder} FOLDER")
     leave_if_nothing_is_better(found.summary)
 
 

@@ -15,6 +15,13 @@ from .table import Table
 
 MESSAGES, TOOLS = "messages", "tools"  # columns of a conversation
 TEMPLATE = "task.template"  # the setting that names columns
+TALKS = ("conversations", "conversation", "dialog", "dialogue", "chat")  # what others call a column of conversations
+USUAL = {  # what others call the columns that tasks read
+    "input": ("prompt", "question", "instruction", "source", "query", "document", "article"),
+    "target": ("completion", "answer", "output", "response", "summary", "chosen"),
+    "text": ("sentence", "content", "review", "body", "document"),
+    "label": ("labels", "class", "category", "intent", "sentiment"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +128,23 @@ def check_required(table: Table, wanted: Wanted) -> None:
     lost = [name for name in wanted.required if wanted.column(name) not in table.names]
     if not lost:
         return
-    near = {name: difflib.get_close_matches(wanted.column(name), sorted(table.names), n=1, cutoff=0.4) for name in lost}
+    near = {name: _meant(wanted.column(name), sorted(table.names)) for name in lost}
     meant = ", ".join(f"{name}: {near[name][0] if near[name] else 'COLUMN'}" for name in lost)
     hint = "".join(f"did you mean {found[0]!r}? " for found in near.values() if found)
+    if set(lost) == {"input", "target"} and (talks := next((name for name in TALKS if name in table.names), None)):
+        hint, meant = f"did you mean the conversations in {talks!r}? ", f"{MESSAGES}: {talks}"
     if len(table.names) == 1 and (sign := next((sign for sign in DELIMITERS if sign in table.names[0]), None)):
         hint = f"its cells seem to be separated by {DELIMITERS[sign]}: name it .csv; else "
     raise DataError(
         f"{table.where} has no column {' and no column '.join(repr(wanted.column(name)) for name in lost)}, which the task needs as "
         f"{' and '.join(map(repr, lost))}; it has {listed(sorted(table.names)) or 'none'}; {hint}say which column it is: data.columns: {{{meant}}}"
     )
+
+
+def _meant(column: str, names: Sequence[str]) -> list[str]:
+    """Return at most one of the names: the nearest, or what others call such a column."""
+    usual = [name for name in USUAL.get(column, ()) if name in names]
+    return difflib.get_close_matches(column, names, n=1) or usual[:1]
 
 
 def hidden_columns(table: Table, wanted: Wanted) -> Iterator[str]:

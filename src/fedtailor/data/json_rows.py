@@ -1,20 +1,24 @@
 """Tables as JSON: a list of objects, or an object a line."""
 
 import json
+import re
 
 from ..errors import DataError
 from ..text_files import Twice, once_each
 from .table import FROM_1, Row, Table, from_rows, numbered_from_1
 
+ARRAY = re.compile(r"\s*\[\s*\{")
 EXAMPLE = '{"input": ..., "target": ...}'
 
 
 def json_lines(text: str, where: str) -> Table:
-    """Return the table of a text with an object a line; blank lines are no rows.
+    """Return the table of a text with an object a line, or of a list of objects all the same; blank lines are no rows.
 
     Raises:
         DataError: if a line is no object; it names the line.
     """
+    if ARRAY.match(text):
+        return json_array(text, where)
     rows: list[Row] = []
     lines: list[int] = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -55,8 +59,9 @@ def _parsed(text: str, where: str) -> object:
         raise DataError(f"{where} is nested too deep to be read; expected an object with named fields in each row") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, " if error.lineno > 1 else ""
+        advice = "take off the comma behind it" if text.rstrip().endswith("},") else "is the file incomplete?"
         raise DataError(
-            f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: is the file incomplete?"
+            f"{where} is not valid JSON ({error.msg} at {place}character {error.colno}); expected an object such as {EXAMPLE}: {advice}"
         ) from error
 
 

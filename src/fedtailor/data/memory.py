@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import DataError
+from ..printable import unfit_character
 from ..records import Example
 from .arrow import arrow_table, pandas_table
 from .cells import cell
-from .structured import unfit_character
 from .table import FROM_0, Table, column_names, from_rows, numbered_from_0
 
 

@@ -14,6 +14,21 @@ from .separated import comma_separated, tab_separated
 from .table import Table, from_rows
 
 OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+CONTENTS = {  # the first bytes of files that are no text, and what they are
+    b"\x1f\x8b": "packed with gzip: add .gz to its name",
+    b"\x28\xb5\x2f\xfd": "packed with zstandard: add .zst to its name",
+    b"BZh": "packed with bzip2: unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "packed with xz: unpack it, or pack it with gzip",
+    b"PAR1": "a Parquet file: name it .parquet",
+    b"PK\x03\x04": "an Excel workbook or a zip archive: name it .xlsx, or unpack it",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel: save it as .xlsx",
+    b"ARROW1": "an Arrow file: save it as .parquet",
+    b"SQLite format 3": "a database of SQLite: export the table as .csv",
+    b"%PDF": "a PDF: export the table as .csv",
+    b"\x89HDF": "an HDF5 file: save it as .parquet",
+    b"\x80\x04": "a pickle, which is never opened: save it as .parquet",
+    b"\x80\x05": "a pickle, which is never opened: save it as .parquet",
+}
 ELSEWHERE = {  # ending -> how to get there from here
     ".xls": "save it as .xlsx",
     ".xlsm": "save it as .xlsx",
@@ -86,8 +101,11 @@ def _text(path: Path) -> str:
     for mark, name in OTHER_MARKS.items():
         if content.startswith(mark):
             raise DataError(f"{path} is saved as {name} (it begins with {mark.hex(' ')}), not as UTF-8; save it again as UTF-8")
+    for mark, name in CONTENTS.items():
+        if content.startswith(mark):
+            raise DataError(f"{path} is no text, as its name says: by its first bytes it is {name}")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig").lstrip("\ufeff")  # twice, where a tool has put its own before another's
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(

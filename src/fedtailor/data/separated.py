@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,10 @@ from ..errors import DataError
 from .table import Table, column_names
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+EXCELS = re.compile(
+    r"sep=(?P<sign>[,;\t|])\r?\n"
+)  # a first line by which Excel is told what separates the cells, and which it does not show
+RULE = re.compile(r"\s*(:?-{2,}:?)?\s*")  # a cell of the line below the header of a Markdown table
 LONGEST_HEADER = 1_000_000  # characters that are looked at to find the delimiter
 
 
@@ -36,8 +41,13 @@ def comma_separated(text: str, where: str) -> Table:
     Raises:
         DataError: if it is not well formed; it names the line.
     """
-    delimiter = _delimiter(text, where)
-    records = _records(text, where, delimiter)
+    said = EXCELS.match(text)
+    delimiter = said["sign"] if said else _delimiter(text, where)
+    records = _records(text[said.end() :], where, delimiter, first=2) if said else _records(text, where, delimiter)
+    if delimiter == "|" and len(records.rows) > 1 and all(RULE.fullmatch(cell) for cell in records.rows[1]):
+        raise DataError(
+            f"{where} is a table of Markdown, with a line of dashes below its header; save it as CSV, without bars and dashes around its cells"
+        )
     notes = () if delimiter == "," else (f"{where}: its cells are separated by {DELIMITERS[delimiter]}",)
     return _table(records, where, notes, delimiter)
 
@@ -115,12 +125,13 @@ def _header_width(text: str, delimiter: str) -> int:
             return 0
 
 
-def _records(text: str, where: str, delimiter: str) -> Records:
+def _records(text: str, where: str, delimiter: str, *, first: int = 1) -> Records:
+    """Return the rows of a text whose first line is the `first` of its file."""
     rows: list[list[str]] = []
     numbers: list[int] = []
     lines: list[int] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    begin = 1
+    begin = first
     with _long_cells():
         try:
             for number, row in enumerate(reader, start=1):
@@ -128,15 +139,15 @@ def _records(text: str, where: str, delimiter: str) -> Records:
                     rows.append(row)
                     numbers.append(number)
                     lines.append(begin)
-                begin = reader.line_num + 1
+                begin = reader.line_num + first
         except csv.Error as error:
-            raise DataError(_broken(text, where, begin, str(error))) from error
+            raise DataError(_broken(text, where, begin, str(error), first)) from error
     return Records(rows=rows, numbers=numbers, lines=lines)
 
 
-def _broken(text: str, where: str, line: int, reason: str) -> str:
-    first = next(islice(io.StringIO(text, newline=""), line - 1, line), "").strip()
-    shown = repr(first if len(first) <= 60 else first[:57] + "...")
+def _broken(text: str, where: str, line: int, reason: str, first: int) -> str:
+    begun = next(islice(io.StringIO(text, newline=""), line - first, None), "").strip()
+    shown = repr(begun if len(begun) <= 60 else begun[:57] + "...")
     if "unexpected end" in reason:
         what = f"a quotation mark opens in the row that begins in line {line} ({shown}) and is never closed"
     else:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from ..text_files import Twice, once_each
 from .cells import cell
 
-NO_MESSAGES = "holds no list of two or more {role, content}, none empty, the last one of role assistant,"
 NO_REFERENCES = "holds no list of texts that are not empty"
 LOST_LIST = (
     'write references as a JSON list, such as ["one", "another"] (with pandas: table[column].map(json.dumps)), or save the table as '
@@ -70,6 +69,32 @@ def conversation(value: object) -> dict[str, object] | None:
     return {"input": "\n".join(asked), "target": answer, "messages": [dict(m) for m in said]}
 
 
+def why_no_conversation(value: object) -> str:
+    """Return in what way a cell is no conversation, as the end of "column 'messages' ..."; see `conversation`."""
+    said = value
+    if isinstance(value, str):
+        try:
+            said = json.loads(value)
+        except (ValueError, RecursionError):
+            return "holds a text that is no JSON"
+    if not isinstance(said, list) or not all(isinstance(turn, Mapping) for turn in said):
+        return "holds no list of messages {role, content}"
+    if len(said) < 2:
+        return "holds fewer than two messages: what was said, and the answer"
+    return next(
+        filter(None, map(_why_no_turn, said)), "ends with a message of another role than assistant, and answers are trained"
+    )
+
+
+def _why_no_turn(turn: Mapping[str, object]) -> str:
+    if not isinstance(turn.get("role"), str):
+        theirs = " (from and value, as ShareGPT writes them, are called role and content here)" if "from" in turn else ""
+        return f"holds messages without a role{theirs}"
+    if isinstance(turn.get("content"), list):
+        return "holds messages whose content is a list of parts, and here it is one text"
+    return "" if spoken(turn).strip() else "holds messages that say nothing"
+
+
 def spoken(turn: Mapping[str, object]) -> str:
     """Return what a turn says, and behind it the tools that it calls, as JSON: a turn that calls may say nothing; "" if it is no turn."""
     content, calls = turn.get("content"), turn.get("tool_calls")
@@ -77,17 +102,3 @@ def spoken(turn: Mapping[str, object]) -> str:
         return ""
     called = [json.dumps(call, ensure_ascii=False, default=str) for call in calls] if isinstance(calls, list) else []
     return "\n".join([*([content] if content else []), *called])
-
-
-def unfit_character(value: object) -> str:
-    """Return what no text may hold, NUL or half of a surrogate pair, if a cell holds it; else nothing."""
-    if isinstance(value, str):
-        if "\0" in value:
-            return "\0"
-        half = None if value.isascii() else re.search("[\ud800-\udfff]", value)
-        return half[0] if half else ""
-    if isinstance(value, list):
-        return next((bad for one in value if (bad := unfit_character(one))), "")
-    if isinstance(value, Mapping):
-        return next((bad for pair in value.items() for one in pair if (bad := unfit_character(one))), "")
-    return ""

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..pictures import NotAPicture, Picture, picture_of
+from ..printable import unfit_character
 from ..text_files import Twice
 from .cells import Unreadable, written
 from .columns import Wanted
 from .faults import FILL, Faults
-from .structured import LOST_LIST, NO_MESSAGES, NO_REFERENCES, conversation, references, unfit_character
+from .structured import LOST_LIST, NO_REFERENCES, conversation, references, why_no_conversation
 
 LONGEST_NAME = 1000  # characters of a label: what is longer comes from another column
 EMPTY = "is empty"
@@ -92,13 +93,15 @@ class Check:
         return None if isinstance(value, Unreadable) else value
 
     def _conversation(self, row: int, value: object, faults: Faults) -> Talk:
-        said, found = NO_MESSAGES, _shown(value)
         try:
             talk = conversation(value)
+            if talk is None:
+                faults.add(row, self.called, why_no_conversation(value), "correct or delete these rows", _shown(value))
         except Twice as fault:
-            talk, said, found = None, "holds an object that has a key twice", f"{str(fault)!r} twice"
-        if talk is None:
-            faults.add(row, self.called, said, "correct or delete these rows", found)
+            talk = None
+            faults.add(
+                row, self.called, "holds an object that has a key twice", "correct or delete these rows", f"{str(fault)!r} twice"
+            )
         return Talk(talk or {})
 
     def _references(self, row: int, value: object, faults: Faults) -> list[str] | None:

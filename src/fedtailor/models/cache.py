@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..storage import sha256_of, text_sha256
-from ..user_cache import cache_folder
+from ..user_cache import cache_folder, keep_private
 
 Result = TypeVar("Result")
 
@@ -66,8 +66,5 @@ def file_sha256(path: Path, *, trust_times: bool = True) -> str:
                 return str(noted["sha256"])
     sha256 = sha256_of(path)
     with suppress(OSError):  # a cache that cannot be written costs a second at the next start, no more
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False, encoding="utf-8") as fresh:
-            json.dump({**key, "sha256": sha256}, fresh)
-        Path(fresh.name).replace(note)
+        keep_private(note, json.dumps({**key, "sha256": sha256}).encode())
     return sha256

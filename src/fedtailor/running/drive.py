@@ -137,6 +137,7 @@ def _carry_out(
     warnings += check_progress(parts, progress)
     if progress is not None:
         warnings += check_left(parts.job, path, progress, why_over(parts, progress))
+    start = parts.protocol.start(parts.worker) if progress is None else progress.state  # what cannot start writes nothing
     with folder.writing():
         (path / "summary.json").unlink(missing_ok=True)  # it is of a run that had ended
     write_settings(parts, folder, environment)
@@ -147,7 +148,7 @@ def _carry_out(
     notify("resume" if resumed else "start", folder=str(path), **plan(parts, progress))
     for text in warnings:
         notify("warning", text=text)
-    fresh, progress = progress is None, progress or Progress(state=parts.protocol.start(parts.worker))
+    fresh, progress = progress is None, progress or Progress(state=start)
     progress.alone = bool(baseline)
     clock = Clock(progress)
     if fresh:

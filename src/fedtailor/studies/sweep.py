@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import DataError, FedtailorError, ResumeError
 from ..job import Job
 from ..running import RunFolder, Watcher, run
+from ..storage import write_text, writing
 from .baselines import Baseline, run_baseline
 from .cell_names import value_text
 from .grid import FEDERATED, Axis, Cell, carried_out
@@ -181,8 +182,9 @@ def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> s
         else:
             run_baseline(cell.job, cast(Baseline, cell.run), data=data, out=path, watcher=watcher)
     except Exception as error:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
+        with writing(folder):
+            log.parent.mkdir(parents=True, exist_ok=True)
+        write_text(log, traceback.format_exc())
         reason = " ".join(str(error).split())
         return reason if isinstance(error, FedtailorError) else f"{type(error).__name__}: {reason}"
     return None

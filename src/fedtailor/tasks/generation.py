@@ -37,6 +37,8 @@ from .text.tokenization import (
     text_of,
 )
 
+MOST_CHARACTERS = 32  # of a template for each token of an example; a token of text stands for about four
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
@@ -85,6 +87,11 @@ class Generation:
         if self.clock is not None:
             parse_moment(self.clock)
         check_template(self.template)
+        if len(self.template) > MOST_CHARACTERS * self.max_tokens:
+            raise SettingError(
+                f"template has {len(self.template):,} characters, more than {MOST_CHARACTERS} for each of max_tokens: {self.max_tokens}, so no example would "
+                "fit behind it; shorten it, or raise max_tokens"
+            )
 
     def resolve(self, examples: Sequence[Example], base: Path) -> Self:
         """Return the task itself: it takes nothing from the data."""
@@ -159,14 +166,14 @@ class Generation:
         """Return the text before the target of `example`, the target, and the token that ends it if it is not the tokenizer's.
 
         Raises:
-            DataError: if it has tools or calls, and there is no chat template to write them.
+            DataError: if it has tools, calls or thoughts, and there is no chat template to write them.
         """
         if self.chat:
             return write(talk_of(example), tokenizer, self._moment)
         if needs_chat(example):
             raise DataError(
-                f"example {example.id} has tools or tool calls, which only a chat template can write; set task.chat: true, or take them out of "
-                "the data"
+                f"example {example.id} has tools, tool calls or reasoning, which only a chat template can write; set task.chat: true, or take them "
+                "out of the data"
             )
         return Written(prompt=fill(self.template, example), answer=Prompt(text=text_of(example, "target"), input=()), end=None)
 

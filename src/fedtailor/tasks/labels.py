@@ -5,6 +5,7 @@ from numbers import Integral
 from pathlib import Path
 
 from ..errors import DataError, SettingError
+from ..printable import look_alike
 from ..records import Example, Numeral
 from ..text_files import read_json, read_text
 
@@ -68,7 +69,7 @@ def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
     """Return the labels that occur: numbers in their order, else names in the order of the alphabet.
 
     Raises:
-        DataError: if a label is missing or no label, if two differ by white space around them alone, or there are fewer than two.
+        DataError: if a label is missing or no label, if two look alike, or there are fewer than two.
     """
     seen: set[str] = set()
     for example in examples:
@@ -80,12 +81,12 @@ def found_labels(examples: Sequence[Example]) -> tuple[str, ...]:
         seen.add(str(text))
     if len(seen) < 2:
         raise DataError(
-            f"the data have {len(seen)} distinct labels, a classification needs two; is data.columns.label the right column?"
+            f"the data have {len(seen)} distinct label{'' if len(seen) == 1 else 's'}, a classification needs two; is data.columns.label the right column?"
         )
-    spaced = sorted(name for name in seen if name != name.strip() and name.strip() in seen)
-    if spaced:
+    if (alike := look_alike(seen)) is not None:
         raise DataError(
-            f"the labels {spaced[0]!r} and {spaced[0].strip()!r} differ by white space alone; make them one in the data, or list both in task.labels"
+            f"the labels {alike[0]!a} and {alike[1]!a} look alike: they differ by white space, by signs that nobody sees, or by how an accent "
+            "is written, alone; make them one in the data, or list both in task.labels"
         )
     return tuple(sorted(sorted(seen), key=int)) if all(map(is_whole, seen)) else tuple(sorted(seen))
 

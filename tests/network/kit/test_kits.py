@@ -1,6 +1,8 @@
 """Networks and kits."""
 
 import json
+import os
+import subprocess
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +13,7 @@ from fedtailor.network.command.job_folder import job_folder
 from fedtailor.network.kit.engine_settings import OURS, SERVER, THEIRS, prepare
 from fedtailor.network.kit.kits import NetworkMissing, admin_kit, kit_role, make_kits, server_kit
 from fedtailor.network.kit.network_file import PORT, Network, read_network
+from fedtailor.storage import StorageError
 
 needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'")
 
@@ -164,3 +167,34 @@ def test_a_network_made_when_the_server_was_called_a_hub_is_read_and_grows(tmp_p
     assert kit_role(folder / "a")["server"] == "localhost"
     assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
     assert kit_role(folder / "hub") == {**kit_role(folder / "admin"), "kit": SERVER}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "this is not JSON"),
+        ("[1]", "network is missing or no str"),
+        ('{"network": "n", "server": "localhost", "port": "8102", "kit": "north"}', "port is missing or no int"),
+        ('{"network": "n", "server": "localhost", "port": 8102, "kit": 5}', "kit is missing or no str"),
+        ('{"network": "n", "port": 8102, "kit": "north"}', "server is missing or no str"),
+        ("\udcff", "is not UTF-8 text"),
+    ],
+)
+def test_a_damaged_kit_is_named(tmp_path, text, words):
+    file = tmp_path / "network.json"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(SettingError, match=words) as refused:
+        kit_role(tmp_path)
+    assert str(file) in str(refused.value)
+    file.unlink()
+    os.mkfifo(file)  # nobody writes to it
+    with pytest.raises(SettingError, match="is a named pipe"):
+        kit_role(tmp_path)
+
+
+@needs_engine
+def test_a_disk_that_is_full_while_certificates_are_made_is_named(tmp_path, monkeypatch):
+    said = "Traceback ...\n  with open(path) as file:\nOSError: [Errno 28] No space left on device\n"
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 1, stdout="", stderr=said))
+    with pytest.raises(StorageError, match=f"{tmp_path / 'net'} cannot be written: the disk is full"):
+        make_kits(Network(name="net", sites=("north",)), tmp_path / "net")

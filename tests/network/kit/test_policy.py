@@ -1,6 +1,7 @@
 """What a site permits."""
 
 import json
+import os
 
 import pytest
 from jobs import tiny_job
@@ -35,7 +36,7 @@ def test_the_usual_job_is_permitted(told):
         ({"tunings": ["adapter"]}, {}, "tuning lora is not permitted here; permitted: adapter"),
         ({"aggregations": ["fedavg"]}, {"protocol__aggregation": {"kind": "flora"}}, "aggregation flora is not permitted here"),
         ({"rounds": 2}, {"stop__rounds": 3}, "asks for 3 rounds, permitted are 2"),
-        ({"protections": ["clip"]}, {}, "lacks protection by clip"),
+        ({"protections": ["dp"]}, {}, "lacks protection by dp"),
         ({"reports": []}, {}, "needs reports of examples"),
         (
             {},
@@ -111,6 +112,8 @@ def test_a_job_in_another_form_is_refused(told, damage):
         {"protocols": "averaging"},
         {"protocols": ["avergaing"]},
         {"tunings": ["lra"]},
+        {"protections": ["pd"]},
+        {"protections": "dp"},
         {"aggregations": ["fedavgm", "fedav"]},
         {"backbone_from_server": "yes"},
         {"min_examples": 0},
@@ -168,6 +171,15 @@ def test_a_site_file_in_another_form_is_refused_and_says_where(tmp_path, text, w
     with pytest.raises(SettingError, match=words) as refused:
         read_site_file(tmp_path)
     assert str(path) in str(refused.value)
+
+
+def test_a_pipe_and_no_site_file_are_named(tmp_path):
+    with pytest.raises(SettingError, match=r"fedtailor\.json: there is no such file, .* fedtailor site join writes it"):
+        read_site_file(tmp_path)
+    (tmp_path / "local").mkdir()
+    os.mkfifo(tmp_path / "local" / "fedtailor.json")
+    with pytest.raises(SettingError, match="is a named pipe"):
+        read_site_file(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from conftest import train_tokenizer
 from distilling import LEARN, assert_same_run, class_data, class_job, weights
 from jobs import tiny_job, tiny_rows
 
-from fedtailor.assembly import assemble, estimate
+from fedtailor.assembly import assemble, estimate, own_backbones
 from fedtailor.errors import BackboneError, ResumeError, SettingError
 from fedtailor.learning.distil import classes_of, say
 from fedtailor.running import run
@@ -159,6 +159,34 @@ def test_ranks_may_differ_from_client_to_client(tiny_bert_folder, tmp_path):
         assert {tensor.shape[0] for name, tensor in model.items() if "lora_A" in name} == {rank}
     with pytest.raises(SettingError, match=r"ensemble does not go with clients\.overrides"):
         run(job.replace("protocol.aggregation", {"kind": "ensemble"}), data=class_data(), out=tmp_path / "e")
+
+
+def test_clients_of_one_backbone_and_several_ranks_have_it_in_memory_once(tiny_bert_folder, wide_bert, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(name, **more):
+        loaded.append(name)
+        return load_backbone(name, **more)
+
+    load_backbone = own_backbones.load_backbone
+    monkeypatch.setattr(own_backbones, "load_backbone", load)
+    overrides = {f"client-0{n}": {"backbone": str(wide_bert), "tuning": {"rank": rank}} for n, rank in enumerate((3, 1))}
+    job = class_job(tiny_bert_folder, clients__overrides=overrides, stop__rounds=2)
+    workers = assemble(job, given=class_data()).own_workers
+    assert loaded == [str(wide_bert)]
+    assert workers["client-00"].model is workers["client-01"].model
+    run(job, data=class_data(), out=tmp_path / "r")
+    for client, rank in (("client-00", 3), ("client-01", 1)):
+        model = weights(tmp_path / "r" / "clients" / client)
+        assert {tensor.shape for name, tensor in model.items() if "lora_A" in name} == {(rank, 24)}
+        assert all(tensor.any() for name, tensor in model.items() if "lora_B" in name)  # it was trained
+    run(job.replace("stop.rounds", 1), data=class_data(), out=tmp_path / "parts")
+    run(job, data=class_data(), resume=tmp_path / "parts")
+    assert_same_run(tmp_path / "r", tmp_path / "parts")
+    alone = class_job(tiny_bert_folder, clients__overrides={"client-00": overrides["client-00"]}, stop__rounds=1)
+    run(alone, data=class_data(), out=tmp_path / "alone")
+    both = weights(tmp_path / "parts" / "clients" / "client-00")
+    assert both.keys() == weights(tmp_path / "alone" / "clients" / "client-00").keys()  # names are those of one adapter alone
 
 
 class TestRefused:

@@ -65,6 +65,7 @@ def test_without_an_endpoint_at_the_server_nothing_begins(tiny_backbone_folder, 
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(SettingError, match="needs a language model at the server"):
         run(prompting_job(tiny_backbone_folder, **CHANGES), data=place_rows(), out=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.lock"]
 
 
 def test_a_job_cannot_name_an_endpoint(tiny_backbone_folder):

@@ -240,7 +240,7 @@ def test_what_a_template_leaves_out_or_cannot_read_is_refused_with_the_example(c
 
 def test_tools_in_another_form_and_without_a_chat_template_are_refused_with_the_example(chatty):
     asked = {"role": "user", "content": "Rain?"}
-    with pytest.raises(DataError, match="example e-1 has tools or tool calls, which only a chat template can write"):
+    with pytest.raises(DataError, match="example e-1 has tools, tool calls or reasoning, which only a chat template can write"):
         Generation().prepare([conversation(asked, call("{}"), tools=None)], chatty(), keep_examples=False)
     with pytest.raises(DataError, match="example e-1 has 'hammer' in the column 'tools'"):
         texts(chatty(CALL_TEMPLATE), conversation(asked, call("{}"), tools="hammer"))
@@ -288,8 +288,71 @@ def test_calls_of_older_data_are_written_or_refused(chatty):
         "{{ '<|im_end|>\n' }}{% endfor", "{{ '[f]' + m.function_call.name if m.function_call }}{{ '<|im_end|>\n' }}{% endfor", 1
     )
     assert texts(chatty(writes), talk)[1] == "I look.[f]weather<|im_end|>"
-    with pytest.raises(DataError, match="tools or tool calls, which only a chat template can write"):
+    with pytest.raises(DataError, match="tools, tool calls or reasoning, which only a chat template can write"):
         Generation().prepare([talk], chatty(), keep_examples=False)
+
+
+THINKS = CALL_TEMPLATE.replace(
+    "+ m.content", "+ ('<think>' + m.reasoning_content + '</think>' if m.reasoning_content else '') + m.content"
+)
+
+
+def test_what_is_thought_before_an_answer_is_trained_or_refused(chatty):
+    asked = {"role": "user", "content": "Rain?"}
+    talk = conversation(asked, {"role": "assistant", "content": "Yes.", "reasoning_content": "Clouds."}, tools=None)
+    assert texts(chatty(THINKS), talk)[1] == "<think>Clouds.</think>Yes.<|im_end|>"
+    with pytest.raises(DataError, match="example e-1 has reasoning_content, which the backbone's chat template leaves out"):
+        texts(chatty(CALL_TEMPLATE), talk)
+    with pytest.raises(DataError, match="example e-1 has tools, tool calls or reasoning"):
+        Generation().prepare([talk], chatty(), keep_examples=False)
+    other = conversation(asked, {"role": "assistant", "content": "Yes.", "thinking": "Clouds."}, tools=None)
+    assert texts(chatty(THINKS), other)[1] == "<think>Clouds.</think>Yes.<|im_end|>"
+    with pytest.raises(DataError, match="example e-1 has thinking, which"):
+        texts(chatty(CALL_TEMPLATE), other)
+    opens = THINKS + "{{ '<think>' if add_generation_prompt }}"  # whose prompt is not what the whole conversation begins with
+    with pytest.raises(DataError, match=r"has reasoning_content in its answer, which .* does not write behind the prompt"):
+        texts(chatty(opens.replace("'<think>' + m.", "'<thought>' + m.")), talk)
+    earlier = conversation(
+        asked,
+        {"role": "assistant", "content": "Yes.", "reasoning_content": "Clouds."},
+        asked,
+        talk.fields["messages"][1],
+        tools=None,
+    )
+    assert texts(chatty(THINKS), earlier)[1] == "<think>Clouds.</think>Yes.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ((None, 0, None, 1), None),
+        ((None, None, None, 1.0), None),
+        ((None, 1, None, 1), "has weight: 1 at message 2 of 4; the last message alone is trained"),
+        ((None, None, None, 0), "has weight: 0 at message 4 of 4; .* leave the example out"),
+        ((None, 0, None, 0.5), "has weight: 0.5 at message 4"),
+        ((None, None, None, True), "has weight: True at message 4"),
+        ((None, None, None, "1"), "has weight: '1' at message 4"),
+    ],
+)
+def test_weights_of_turns_say_what_is_trained_or_are_refused(chatty, weights, said):
+    turns = [
+        {"role": role, "content": text}
+        for role, text in (("user", "A?"), ("assistant", "B."), ("user", "C?"), ("assistant", "D."))
+    ]
+    talk = conversation(
+        *({**turn, **({} if weight is None else {"weight": weight})} for turn, weight in zip(turns, weights, strict=True)),
+        tools=None,
+    )
+    if said is None:
+        assert texts(chatty(CALL_TEMPLATE), talk) == texts(chatty(CALL_TEMPLATE), conversation(*turns, tools=None))
+        return
+    with pytest.raises(DataError, match=f"example e-1 {said}"):
+        texts(chatty(CALL_TEMPLATE), talk)
+
+
+def test_a_range_that_jinja_refuses_is_named(chatty):
+    with pytest.raises(BackboneError, match=r"chat template counts too far: Range too big"):
+        texts(chatty("{% for i in range(10 ** 9) %}{% endfor %}" + CALL_TEMPLATE), example("Who?", "Me."))
 
 
 def test_what_a_template_draws_is_the_same_each_time_and_draws_from_nobody(chatty):

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import DataError
+from ...printable import look_alike
 from ...records import ClientId, Example
 from .base import Embed, client_ids, client_names, column_values, largest_first, rows_by_value
 
@@ -80,8 +81,13 @@ def divide_by_owner(values: Sequence[str], count: int | None, min_examples: int,
     """Return the row numbers of the `count` largest owners that have `min_examples`, by their names.
 
     Raises:
-        DataError: if there are fewer such owners than `count`, or none.
+        DataError: if there are fewer such owners than `count`, or none, or two names look alike: they would part what one of them owns.
     """
+    if (alike := look_alike(values)) is not None:
+        raise DataError(
+            f"{where} has the names {alike[0]!a} and {alike[1]!a}, which look alike: they differ by white space, by signs that nobody sees, or "
+            "by how an accent is written, alone; make them one in the data"
+        )
     sizes = Counter(values)
     owners = [value for value in largest_first(values) if sizes[value] >= min_examples]
     if not owners or (count is not None and count > len(owners)):

@@ -63,7 +63,7 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
         owned = [example for part in parts for example in part.get(client, [])]
         file = folder / client / "data.jsonl"
         rows = [one["fields"] for one in plain_examples(sorted(owned, key=lambda example: _place(example.id)))]
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         SiteFile(
             data=(str(file.resolve()),),
             validation_share=job.clients.validation_share,

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import JobError, SettingError
 from ...old_names import with_new_names
-from ...storage import write_text, writing
+from ...storage import StorageError, write_text, writing
+from ...text_files import read_json, read_text
 from .engine_settings import ORG, SERVER
 from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
 from .site_file import write_private
@@ -18,6 +21,7 @@ from .site_file import write_private
 FILE = "network.json"  # in the network's folder, and in each kit
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 INSTALL = "pip install 'fedtailor[net]'"
+ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 class NetworkMissing(JobError):
@@ -52,7 +56,7 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     made = sorted((authority / network.name).glob("prod_*"))
     if done.returncode or not made:
-        raise SettingError(f"the certificates could not be made: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise _not_made(folder, done.stderr or done.stdout)
     fresh: list[Path] = []
     for theirs, ours in {SERVER: server_kit(folder).name, network.user: ADMIN, **{site: site for site in network.sites}}.items():
         if (folder / ours).exists():
@@ -64,6 +68,18 @@ def make_kits(network: Network, folder: Path) -> list[Path]:
     set_sites(folder, [*network.sites, *sorted(set(admitted) - set(network.sites))])
     write_text(folder / ".gitignore", "*\n")  # the kits hold keys
     return fresh
+
+
+def _not_made(folder: Path, said: str) -> JobError:
+    """Return why NVFlare has made no certificates: a fault of the disk by its cause, as its own text is a traceback."""
+    if found := ERRNO.search(said):
+        number = int(found[1])
+        try:
+            with writing(folder):
+                raise OSError(number, os.strerror(number))
+        except StorageError as fault:
+            return fault
+    return SettingError(f"the certificates could not be made: {' '.join(said.split())[-500:]}")
 
 
 def _new_kit(network: Network, source: Path, kit: Path) -> Path:
@@ -85,12 +101,8 @@ def kit_role(kit: Path) -> dict[str, Any]:
     Raises:
         SettingError: if the folder is no kit.
     """
-    try:
-        about = read_kit(kit)
-        known = "kit" in about  # the network's own folder has none
-    except (OSError, ValueError):
-        known = False
-    if not known:
+    about = read_kit(kit) if (kit / FILE).exists() else {}
+    if "kit" not in about:  # the network's own folder has none
         raise SettingError(f"{kit} is no kit; fedtailor net init makes one for the server, the administrator and each site")
     return about
 
@@ -101,12 +113,8 @@ def read_folder(network: Path) -> dict[str, Any]:
     Raises:
         SettingError: if it is none.
     """
-    try:
-        about = read_kit(network)
-        known = "kit" not in about and isinstance(about["sites"], list)
-    except (OSError, ValueError, KeyError):
-        known = False
-    if not known:
+    about = read_kit(network) if (network / FILE).exists() else {}
+    if "kit" in about or not isinstance(about.get("sites"), list):
         raise SettingError(f"{network} is no folder of a network; fedtailor net init NETWORK.yaml makes one")
     return about
 
@@ -126,8 +134,19 @@ def server_kit(network: Path) -> Path:
 
 
 def read_kit(folder: Path) -> dict[str, Any]:
-    """Return what is written of a network or kit, by the names of today."""
-    found = with_new_names("network", json.loads((folder / FILE).read_text(encoding="utf-8")))
+    """Return what is written of a network or kit, by the names of today.
+
+    Raises:
+        SettingError: if the file is missing, or not as fedtailor wrote it.
+    """
+    file = folder / FILE
+    raw = read_json(read_text(file, "the file of a kit"), str(file))
+    found = with_new_names("network", raw) if isinstance(raw, Mapping) else {}
+    wanted = {"network": str, "server": str, "port": int} | {name: str for name in ("kit", "user") if name in found}
+    if wrong := next((name for name, kind in wanted.items() if not isinstance(found.get(name), kind)), None):
+        raise SettingError(
+            f"{file} is damaged: {wrong} is missing or no {wanted[wrong].__name__}; take the folder again from where it was made"
+        )
     return {**found, "kit": SERVER} if found.get("kit") == OLD_SERVER else found
 
 
@@ -214,10 +233,9 @@ def _check_folder(network: Network, folder: Path) -> None:
     """Raise SettingError unless `folder` is new, empty, or of this very network."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    try:
-        about = read_kit(folder)
-    except (OSError, ValueError):
-        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out") from None
+    if not (folder / FILE).exists():
+        raise SettingError(f"{folder} is there and is no folder of a network; name another with --out")
+    about = read_kit(folder)
     if (about["network"], about["server"], about["port"]) != (network.name, network.host, network.port):
         raise SettingError(
             f"{folder} is of network {about['network']} with its server at {about['server']}:{about['port']}, asked for was {network.name} at "

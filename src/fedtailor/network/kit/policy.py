@@ -207,11 +207,12 @@ def _types() -> dict[str, Any]:
 def _known_names() -> dict[str, Collection[str]]:
     from ...aggregation import AGGREGATIONS  # here, as they load what trains
     from ...aggregation.logits import LOGIT_AGGREGATIONS
+    from ...protection import PROTECTIONS
     from ...protocols import PROTOCOLS
     from ...tuning import TUNINGS
 
     rules = list(dict.fromkeys([*AGGREGATIONS, *LOGIT_AGGREGATIONS]))
-    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "reports": REPORTABLE}
+    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "protections": PROTECTIONS, "reports": REPORTABLE}
 
 
 def _is_a(value: object, types: Any) -> bool:

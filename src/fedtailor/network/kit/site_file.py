@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import BackboneError, SettingError
 from ...old_names import with_new_names
 from ...storage import put_in_place, writing
+from ...text_files import read_text
 from .columns import column_refusals
 from .policy import Policy
 
@@ -94,15 +95,15 @@ def read_site_file(kit: Path) -> SiteFile:
     """
     path = kit / "local" / NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each, parse_constant=_no_number)
+        text = read_text(path, "a site's file", tip="fedtailor site join writes it")
+        content = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
         settings = _known(SiteFile, content, "the file")
         policy = Policy(**_known(Policy, _renamed(settings.pop("policy", {})), "policy"))
         data = settings.get("data", ())
         return SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
     except SettingError as fault:
-        raise SettingError(f"{path}: {fault}") from None
-    except FileNotFoundError:
-        raise SettingError(f"{kit} has no {path.name}: fedtailor site join writes it") from None
+        said = str(fault)
+        raise SettingError(said if said.startswith(str(path)) else f"{path}: {said}") from None
     except (OSError, ValueError, TypeError, RecursionError) as fault:
         raise SettingError(f"{path} cannot be read: {fault}") from None
 

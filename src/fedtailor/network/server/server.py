@@ -24,6 +24,7 @@ from ...records import ClientId, ClientInfo
 from ...run_files import finite
 from ...running import RunFolder, carry_out
 from ...running.resume import check_same_job, recorded_clock
+from ...storage import write_text
 from ..kit.versions import version_warnings, versions
 from ..meeting.meeting import REFUSED, SERVERS, at_clock, backbone_name, is_folder_name, job_to_send, plain_examples, to_examples
 from ..meeting.opening import ServerLine, SiteLost, open_at_sites
@@ -60,7 +61,7 @@ def work(line: ServerLine, places: Places, diary: "Diary") -> None:
         outcome = {"ended": "failed", "text": f"the server met a fault that nobody foresaw: {type(fault).__name__}: {fault}"}
     if fits and folder.is_dir():
         shutil.copytree(folder, places.job / RUN, dirs_exist_ok=True)
-    (places.job / OUTCOME).write_text(json.dumps({**outcome, "events": diary.events}), encoding="utf-8")
+    write_text(places.job / OUTCOME, json.dumps({**outcome, "events": diary.events}))
 
 
 class Diary:

@@ -88,8 +88,7 @@ class Searching:
 
     def start(self) -> ServerState:
         """Return the state before the first rung: the first prompt of the pool leads."""
-        if self.proposer is not None:
-            self.proposer.check()
+        self._check_proposer()
         return server_state(begin(self.pool), 0)
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
@@ -99,6 +98,7 @@ class Searching:
             TooFewClients: if less than the quorum answered, twice.
             RunError: if no client had enough examples.
         """
+        self._check_proposer()  # a run that is resumed would else search on without one, as another run
         search = search_of(state)
         while search.part in ("train", "validation"):
             index = state.version + 1
@@ -135,6 +135,10 @@ class Searching:
             search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
             state = server_state(search, index)
             yield Round(index=index, state=state, figures=row, clients=rows, failures=answered.failures)
+
+    def _check_proposer(self) -> None:
+        if self.proposer is not None:
+            self.proposer.check()
 
     def _request(self, search: State, *, version: int) -> Score:
         validation = search.part == "validation"

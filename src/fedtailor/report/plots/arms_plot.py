@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..several.arms import FEDERATED, known, point_label
 from ..several.crossover import Crossover, sent
 from ..several.sweep import title_of
-from .plot import STYLE
+from .plot import STYLE, save_drawing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,6 +164,5 @@ def _draw(folder: Path, name: str, draw: Any) -> list[Path]:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         files = [folder / f"{name}.{form}" for form in ("png", "svg")]
-        drawing.savefig(files[0], dpi=150)
-        drawing.savefig(files[1], metadata={"Date": None})
+        save_drawing(drawing, files)
     return files

@@ -1,11 +1,13 @@
 """A sweep in one plot, as PNG and SVG."""
 
 import importlib.util
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingError
+from ...storage import write_bytes
 from ..several.sweep import title_of, value_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ def check_plots() -> None:
     """Raise SettingError, saying what to install, if there is nothing to plot with."""
     if importlib.util.find_spec("matplotlib") is None:
         raise SettingError("the plot needs matplotlib, which is not installed: pip install 'fedtailor[plots]', or add --no-plot")
+
+
+def save_drawing(drawing: Any, files: Sequence[Path]) -> None:
+    """Write a drawing in the forms that the files are named after, each as a whole."""
+    for file in files:
+        form, drawn = file.suffix[1:], io.BytesIO()
+        drawing.savefig(drawn, format=form, **({"metadata": {"Date": None}} if form == "svg" else {"dpi": 150}))
+        write_bytes(file, drawn.getvalue())
 
 
 def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metric: str, folder: Path) -> list[Path]:
@@ -68,8 +78,7 @@ def plot_sweep(means: "pd.DataFrame", *, along: str, others: Sequence[str], metr
         if len(groups) + len(across) > 1:
             drawing.legend(frameon=False, fontsize="small", loc="outside right upper")
         files = [folder / f"sweep.{form}" for form in ("png", "svg")]
-        drawing.savefig(files[0], dpi=150)
-        drawing.savefig(files[1], metadata={"Date": None})
+        save_drawing(drawing, files)
     return files
 
 

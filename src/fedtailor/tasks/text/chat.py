@@ -10,7 +10,7 @@ from ...errors import BackboneError, DataError
 from .markers import Markers, Span, markers_of, templates_in
 from .masking import Masked
 from .memory_limit import memory_limit
-from .talk import Talk, Turn, called_in, forms_of, has_answer
+from .talk import Talk, Turn, called_in, forms_of, has_answer, thought_in, without_thought
 from .time_limit import TookTooLong, time_limit
 from .tokenization import Prompt
 
@@ -41,7 +41,7 @@ def write(talk: Talk, tokenizer: Any, moment: datetime | None) -> Written:
     _check_template(tokenizer)
     masked = Masked(talk, tokenizer)
     form, prompt, whole = _first_form(masked.talk, tokenizer, moment)
-    if form.tools or form.calls:
+    if form.tools or form.calls or thought_in(form.answer):
         _check_written(form, tokenizer, moment, prompt, whole)
     answer, end = _answer(form, prompt, whole, turn_end(tokenizer, moment, tools=form.tools), markers_of(tokenizer))
     text, spans = masked.unmask(prompt)
@@ -132,7 +132,11 @@ def _render(tokenizer: Any, turns: Sequence[Turn], tools: Sequence[Turn] | None,
             f"the backbone's chat template has not written a conversation after {MOST_SECONDS:g} s: it loops for very long or for ever; correct it, "
             "choose another backbone, or leave task.chat out and set task.template"
         ) from None
-    except (MemoryError, OverflowError):
+    except (MemoryError, OverflowError) as fault:
+        if "range" in str(fault).lower():  # of jinja's sandbox, which makes none of more than 100,000 numbers
+            raise BackboneError(
+                f"the backbone's chat template counts too far: {fault}; correct it, choose another backbone, or leave task.chat out and set task.template"
+            ) from None
         raise BackboneError(
             f"the backbone's chat template takes more than {MOST_BYTES / 2**20:g} MiB of memory for one conversation; correct it, choose another "
             "backbone, or leave task.chat out and set task.template"
@@ -153,8 +157,12 @@ def _refused(talk: Talk, fault: Exception) -> Exception:
 
 
 def _check_written(talk: Talk, tokenizer: Any, moment: datetime | None, prompt: str, whole: str) -> None:
-    """Raise DataError if the template leaves out what tools there are, or what was called."""
+    """Raise DataError if the template leaves out what tools there are, what was called, or what was thought before the answer."""
     turns = [*talk.before, talk.answer] if whole else talk.before
+    if (thought := thought_in(talk.answer)) and (
+        not whole or _render(tokenizer, [*talk.before, without_thought(talk.answer)], talk.tools, moment, ask=False) == whole
+    ):
+        raise _left_out(talk, thought)
     if talk.tools and _render(tokenizer, talk.before, None, moment, ask=True) == prompt:
         raise _left_out(talk, "tools")
     for number, turn in enumerate(turns):
@@ -183,9 +191,9 @@ def _answer(talk: Talk, prompt: str, whole: str, end: int | None, markers: Marke
     more = any(value for name, value in talk.answer.items() if name not in ("role", "content"))
     tail = whole[len(prompt) :] if whole.startswith(prompt) else None
     if tail is None:
-        if called_in(talk.answer):
+        if what := "tool calls" if called_in(talk.answer) else thought_in(talk.answer):
             raise DataError(
-                f"example {talk.id} has tool calls in its answer, which the backbone's chat template does not write behind the prompt that it makes; "
+                f"example {talk.id} has {what} in its answer, which the backbone's chat template does not write behind the prompt that it makes; "
                 "leave such examples out, or choose another backbone"
             )
         return content, end

@@ -12,6 +12,12 @@ from ...text_files import once_each
 from .tokenization import text_of
 
 Turn: TypeAlias = Mapping[str, Any]
+THOUGHTS = (
+    "reasoning_content",
+    "thinking",
+    "reasoning",
+)  # what data call what is thought before an answer; transformers gives templates the first
+WEIGHT = "weight"  # of a turn, in OpenAI's files: 1 where it is trained, 0 where it is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +40,21 @@ def called_in(turn: Turn) -> str:
     return next((name for name in ("tool_calls", "function_call") if turn.get(name)), "")
 
 
+def thought_in(turn: Turn) -> str:
+    """Return the field of a turn that holds what was thought before it; empty if there is none."""
+    return next((name for name in THOUGHTS if turn.get(name)), "")
+
+
+def without_thought(turn: Turn) -> Turn:
+    """Return a turn without what was thought before it."""
+    return {name: value for name, value in turn.items() if name not in THOUGHTS}
+
+
 def talk_of(example: Example) -> Talk:
     """Return the conversation that an example was read from; else its input is the user's turn, or already a list of turns.
 
     Raises:
-        DataError: if its tools, or the arguments of a call, are in no form that is known.
+        DataError: if its tools, or the arguments of a call, are in no form that is known, or weights ask for other training than that of the last turn.
     """
     given, messages = example.fields.get("input"), example.fields.get("messages")
     answer: Turn = {"role": "assistant", "content": text_of(example, "target")}
@@ -48,16 +64,17 @@ def talk_of(example: Example) -> Talk:
     if isinstance(messages, list) and len(messages) > 1 and all(isinstance(turn, Mapping) for turn in messages):
         *before, last = (_present(turn) for turn in messages)
         if _is_of(before, last, asked, answer["content"]):  # a column of this name may also stand unused beside input and target
+            _check_weights(example, [turn.pop(WEIGHT, None) for turn in (*before, last)])
             return Talk(id=example.id, before=before, answer=last, tools=_tools(example))
     return Talk(id=example.id, before=[{"role": "user", "content": asked}], answer=answer)
 
 
 def needs_chat(example: Example) -> bool:
-    """Return whether an example has tools or calls, which only a chat template can write."""
+    """Return whether an example has tools, calls or thoughts before its answer, which only a chat template can write."""
     if "messages" not in example.fields:
         return False
     talk = talk_of(example)
-    return talk.calls or bool(talk.tools)
+    return talk.calls or bool(talk.tools) or bool(thought_in(talk.answer))
 
 
 def forms_of(talk: Talk) -> list[Talk]:
@@ -100,6 +117,22 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nulls(one) for name, one in value.items() if one is not None}
     return [_without_nulls(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _check_weights(example: Example, weights: Sequence[Any]) -> None:
+    """Raise DataError unless the weights of a conversation's turns, None where there is none, say what is done: the last turn alone is trained."""
+    for number, weight in enumerate(weights, start=1):
+        last = number == len(weights)
+        if weight is not None and (isinstance(weight, bool) or weight != int(last)):
+            raise DataError(
+                f"example {example.id} has weight: {weight!r} at message {number} of {len(weights)}; the last message alone is trained, with weight 1, "
+                f"and the others are its prompt, with weight 0: "
+                + (
+                    "leave the example out"
+                    if last
+                    else "end a conversation with each answer that is to be trained, or leave the weights out"
+                )
+            )
 
 
 def _tools(example: Example) -> list[Turn] | None:

@@ -3,6 +3,7 @@
 from string import Formatter
 
 from ...errors import SettingError
+from ...printable import unfit_character
 from ...records import Example
 from .tokenization import Prompt, text_of
 
@@ -27,6 +28,12 @@ def check_template(template: str) -> None:
         raise SettingError(
             f"{want}; got {template!r}, whose braces do not match ({error}); write {{{{ for a plain brace"
         ) from None
+    if strange := next((name for _, name, spec, way in Formatter().parse(template) if spec or way), None):
+        raise SettingError(
+            f"{want}; got {template!r}, where {{{strange}}} has a format behind it, and columns are written as they are; take it off"
+        )
+    if bad := unfit_character(template):
+        raise SettingError(f"{want}; got {template!r}, which holds {bad!a}, and no text may hold that; take it out")
     if names.count("input") != 1 or names.count("target") != 1 or not template.endswith("{target}") or "" in names:
         raise SettingError(f"{want}, each once; got {template!r}")
 
