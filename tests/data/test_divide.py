@@ -51,8 +51,14 @@ def test_shares_are_met_where_inputs_are_distinct(tmp_path):
     result = run(tmp_path, given=rows(200), clients=Clients(count=2, validation_share=0.1, test_share=0.2))
     for client in ("client-00", "client-01"):
         assert [len(part[client]) for part in (result.train, result.validation, result.test)] == [70, 10, 20]
-    assert list(result.table.columns) == ["example", "client", "part"]
+    assert list(result.table.columns)[:3] == ["example", "client", "part"]
     assert result.table["part"].value_counts().to_dict() == {"train": 140, "test": 40, "validation": 20}
+
+
+def test_each_row_has_the_group_that_divergence_is_taken_over(tmp_path):
+    result = run(tmp_path, given=rows(48), clients=Clients(partition=Natural(by="site")))
+    assert (result.divergence_over, result.divergence) == ("site", 1.0)
+    assert (result.table["group"] == result.table["client"]).all()
 
 
 def test_another_seed_divides_otherwise(tmp_path):
