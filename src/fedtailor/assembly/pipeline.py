@@ -77,8 +77,7 @@ def assemble(
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
-    private = private_budget(job, plan, divided, examples.states, warn)
-    budget = budget_of(job, plan, warn) or private
+    budget = budget_of(job, plan, warn, own=private_budget(job, plan, divided, examples.states, warn))
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
     protocol = ready_protocol(settings, _bench(job, models.worker, divided, site=site, public=public, cuts=cuts, warn=warn))
     protocol.check_models(models.worker, models.own_workers)

@@ -41,8 +41,11 @@ def settled(given: Job, warn: Warn) -> Job:
     return job
 
 
-def budget_of(job: Job, plan: Plan, warn: Warn) -> RunBudget | None:
+def budget_of(job: Job, plan: Plan, warn: Warn, *, own: RunBudget | None) -> RunBudget | None:
     """Return what counts the privacy that a run spends; None if nothing in the job spends any.
+
+    Args:
+        own: what clients spend by themselves, if they do.
 
     Raises:
         SettingError: if the job does not go with what spends it, or several protections do.
@@ -52,7 +55,7 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> RunBudget | None:
             warn(note)
     spending = [protection for protection in job.protection if isinstance(protection, Spending)]
     if not spending:
-        return None
+        return own
     if len(spending) > 1:
         raise SettingError(
             f"protection lists {len(spending)} entries that spend a privacy budget, which would be counted apart; keep one"

@@ -53,24 +53,8 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (
-        demo,
-        init,
-        check,
-        cut,
-        run,
-        sweep,
-        show,
-        report,
-        audit,
-        watch,
-        diagnose,
-        compare,
-        tryout,
-        export,
-        pretrain,
-        schema,
-    ):
+    before, after = (demo, init, check, cut, run, sweep), (show, report, audit, watch, diagnose, compare, tryout, export)
+    for command in (*before, *after, pretrain, schema):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

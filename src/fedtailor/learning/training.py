@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from statistics import fmean
 
@@ -95,10 +96,14 @@ def train_locally(
     engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, optimizer or {})
     steps = settings.steps_per_round(len(shard)) if private is None else private.schedule.steps
-    groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
+    draw = stream(worker.seed, f"{purpose}batches", round, client)
     losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = loss_of or _task_loss(worker, shard)
-    noised = None if private is None else private.steps(worker.model, shard, params, loss_of, settings.batch_size)
+    if private is None:
+        step_on = partial(_step, params, loss_of, engine=engine, clip_norm=settings.clip_norm, corrections=corrections)
+        taken: Iterator[tuple[float, float, int, int]] = map(step_on, _groups(shard, settings, draw))
+    else:
+        taken = _noised(private.steps(worker.model, shard, params, loss_of, settings.batch_size), params, engine, corrections)
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
@@ -109,13 +114,7 @@ def train_locally(
         for step in range(steps):
             rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
             set_rate(engine, rate)
-            if noised is None:
-                loss, norm, seen, counted = _step(
-                    params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
-                )
-            else:
-                loss, seen, counted = noised(), 0, 0
-                norm = _finish(params, engine, corrections)
+            loss, norm, seen, counted = next(taken)
             check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
             losses.append(loss)
             norms.append(norm)
@@ -125,13 +124,8 @@ def train_locally(
     check_trained(params, round=round, step=steps, rate=rate)
     kept = moments_of(engine, params) if settings.keep_optimizer else {}
     engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
-    delta: Tensors
-    if received is None:
-        delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
-    else:
-        delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
     return Trained(
-        delta=delta,
+        delta=_delta(worker, start, params, only=only, lazy=received is not None),
         rates=rates,
         optimizer=kept,
         losses=losses,
@@ -148,6 +142,15 @@ def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None
         check_finite(weights, "weights after training")
     except NotFinite:
         raise Diverged("weights", math.nan, round=round, step=step, rate=rate) from None
+
+
+def _delta(
+    worker: Worker, start: Tensors, params: Mapping[str, nn.Parameter], *, only: Collection[str] | None, lazy: bool
+) -> Tensors:
+    """Return trained minus received, of what is exchanged and was under training."""
+    if lazy:
+        return Lazy(_change, worker.params, start, names=[name for name in start if name in params])
+    return {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
 
 
 def _change(now: Tensor, before: Tensor) -> Tensor:
@@ -209,6 +212,18 @@ def _step(
     )  # a sum over all batches becomes their mean
     norm = _finish(params, engine, corrections, clip_norm=clip_norm)
     return total / targets, norm, tokens, targets
+
+
+def _noised(
+    mean_of: Callable[[], float],
+    params: dict[str, nn.Parameter],
+    engine: torch.optim.Optimizer,
+    corrections: Sequence[Correction],
+) -> Iterator[tuple[float, float, int, int]]:
+    """Take an optimizer step on what `mean_of` leaves behind at the weights; yield as `_step` returns, without tokens and targets, which are nobody's business."""
+    while True:
+        loss = mean_of()
+        yield loss, _finish(params, engine, corrections), 0, 0
 
 
 def _finish(
