@@ -1,6 +1,6 @@
 """One model learns from what others say of public examples.
 
-Loss at each place: (1 - weight) CE(label) + weight T^2 KL(softmax(teacher / T) || softmax(student / T)).
+Loss at each position: (1 - weight) CE(label) + weight T^2 KL(softmax(teacher / T) || softmax(student / T)).
 Source: Hinton et al., 2015, arXiv:1503.02531, section 2; T^2 keeps the two gradients in proportion whatever T is.
 """
 
@@ -24,10 +24,10 @@ from .local import LocalTraining
 from .training import Trained, train_locally
 from .worker import Worker
 
-# M places of a shard (texts, or counted tokens), N those of a batch, C classes or words
+# M positions of a shard (texts, or counted tokens), N those of a batch, C classes or tokens
 
-NO_LABEL = -100  # of a public example without one: its place counts in KL alone
-Teacher = Callable[[Tensor], Tensor]  # int64 places [N] -> float32 log-probabilities [N, C]
+NO_LABEL = -100  # of a public example without one: its position counts in KL alone
+Teacher = Callable[[Tensor], Tensor]  # int64 positions [N] -> float32 log-probabilities [N, C]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ class Fitting:
 
 
 def distillation_loss(logits_NC: Tensor, target_N: Tensor, teacher_NC: Tensor, *, temperature: float, weight: float) -> Tensor:
-    """Return the float32 sum over places of (1 - weight) CE + weight T^2 KL(teacher || student), both softened by T.
+    """Return the float32 sum over positions of (1 - weight) CE + weight T^2 KL(teacher || student), both softened by T.
 
     Args:
-        target_N: right classes or words; NO_LABEL where none is known, which leaves the KL alone.
+        target_N: right classes or tokens; NO_LABEL where none is known, which leaves the KL alone.
         teacher_NC: log-probabilities, finite.
     """
     taught_NC = torch.log_softmax(teacher_NC / temperature, dim=-1)
@@ -95,7 +95,7 @@ def distil(
     """Fit the weights in place to the teacher on `shard`, and return what changed.
 
     Args:
-        teacher: knows the places of `shard`, which are numbered through its rows, and within a row from left to right.
+        teacher: knows the positions of `shard`, which are numbered through its rows, and within a row from left to right.
         purpose: goes in front of the names of the random streams.
 
     Raises:
@@ -114,14 +114,14 @@ def distil(
 
 
 def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:
-    """Return what distinguishes the places [N] of some rows of `shard`, row by row as a batch has them."""
+    """Return what distinguishes the positions [N] of some rows of `shard`, row by row as a batch has them."""
     ends = counted_targets(shard).cumsum(0).tolist()
     begins = [0, *ends[:-1]]
     return lambda rows: torch.cat([torch.arange(begins[row], ends[row]) for row in rows])
 
 
 def classes_of(worker: Worker) -> int:
-    """Return over how many classes or words logits go: a head may have more words than its tokenizer, for the sake of round sizes."""
+    """Return over how many classes or tokens logits go: a head may have more tokens than its tokenizer, for the sake of round sizes."""
     names = worker.task.labels_of(())
     return len(names) if names else 1 + max(worker.processor.get_vocab().values())
 
@@ -141,7 +141,7 @@ def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def say(worker: Worker, shard: TokenShard, encode: Callable[[Tensor], Tensors]) -> dict[str, Tensor]:
-    """Return what the weights in place say at every place of `shard`, encoded row by row, so that memory holds the logits of one batch.
+    """Return what the weights in place say at every position of `shard`, encoded row by row, so that memory holds the logits of one batch.
 
     Args:
         encode: turns float32 logits [N, C] into tensors of N rows each, on the CPU.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..assembly import Parts, assemble
 from ..job import Job
+from ..job.changed import changed_settings
 from ..tracking import Trackers, check_trackers
 from .beginning import check_progress, measure_start, plan, write_settings
 from .clock import Clock
@@ -128,7 +129,7 @@ def _carry_out(
     parts: Parts, path: Path, *, watcher: Watcher | None, warnings: Sequence[str], baseline: str, connect: Connect
 ) -> Result:
     environment = describe_environment(parts)
-    environment["baseline"] = baseline
+    environment |= {"baseline": baseline, "changed": changed_settings(parts.job)}
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
     notify = _notifier(folder, watcher, Trackers(parts.job.report_to, parts.job.to_dict(), path))

@@ -187,7 +187,7 @@ def test_show_and_check_tell_of_the_public_set(plain, make):
     text = console.export_text()
     assert "own models: accuracy" in text
     assert "distinguished" in text
-    assert "30 examples, 30 with labels; 3 logits at 30 places a round, float16" in text
+    assert "30 examples, 30 with labels; 3 logits at 30 positions a round, float16" in text
 
 
 def test_counts_of_many_examples_have_more_digits(make):

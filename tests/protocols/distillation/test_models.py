@@ -194,7 +194,7 @@ class TestRefused:
 
     def test_language_models_of_another_tokenizer(self, tiny_backbone_folder, tmp_path):
         other = save_llama(tmp_path / "other", words=280)
-        with pytest.raises(SettingError, match=r"server's tokenizer has 300 words, that of client 'client-01' 280"):
+        with pytest.raises(SettingError, match=r"server's tokenizer has 300 tokens, that of client 'client-01' 280"):
             run(text_job(tiny_backbone_folder, clients__overrides=own(other)), data=tiny_rows(), out=tmp_path / "r")
         assert not (tmp_path / "r").exists()
 

@@ -121,6 +121,15 @@ def test_each_chart_says_in_words_what_it_shows(folder):
     assert "training 4 min 10 s" in told["Where the time went"]
 
 
+def test_settings_that_differ_from_the_defaults_are_listed(folder):
+    assert "Settings that differ" not in page_of(read_run(folder))
+    (folder / "environment.json").write_text(json.dumps({"changed": {"tuning.rank": 16.0, "stop.patience": None, "a": [EVIL]}}))
+    text = page_of(read_run(folder))
+    assert '<tr><th scope="row">tuning.rank</th><td>16</td></tr>' in text
+    assert '<tr><th scope="row">stop.patience</th><td>null</td></tr>' in text
+    assert "<td>[&lt;script&gt;" in text
+
+
 def test_groups_and_bytes_have_charts_where_they_are_known(folder):
     rows = [("a", "x"), ("a", "x"), ("a", "x"), ("a", "y"), ("b", "y"), ("b", "")]
     pd.DataFrame([{"example": str(i), "client": c, "part": "train", "group": g} for i, (c, g) in enumerate(rows)]).to_parquet(

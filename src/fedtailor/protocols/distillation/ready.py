@@ -155,7 +155,7 @@ class DistillationRun(UsualRun):
         form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
         yield (
             "public set",
-            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {public.mean_places:,.0f} places a round, {wire.dtype}",
+            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {public.mean_places:,.0f} positions a round, {wire.dtype}",
         )
         if settings.refine:
             yield (
