@@ -22,6 +22,7 @@ report diagnoses, studies, audit
 network
 running
 export
+planning
 assembly
 job
 protocols

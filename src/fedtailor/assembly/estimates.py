@@ -11,6 +11,7 @@ from ..protocols import Ready
 from ..protocols.personal import personal_length
 from ..records import ClientId, Cost
 from ..tensors import Tensors, count, size_bytes
+from ..tuning import written
 from .calls import shaped
 from .parts import Parts
 from .server_model import Models
@@ -36,6 +37,7 @@ def sizes_of(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
+        full=written(job.tuning).every_weight,
         **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job)),
     )
 

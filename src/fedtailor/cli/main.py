@@ -22,6 +22,7 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
+    from .advise import advise
     from .audit import audit
     from .cache import app as cache
     from .check import check
@@ -53,8 +54,11 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    before, after = (demo, init, check, cut, run, sweep), (show, report, audit, watch, diagnose, compare, tryout, export)
-    for command in (*before, *after, pretrain, schema):
+    first, then = (
+        (demo, init, check, advise, cut, run, sweep),
+        (show, report, audit, watch, diagnose, compare, tryout, export, pretrain, schema),
+    )
+    for command in (*first, *then):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

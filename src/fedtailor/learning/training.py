@@ -101,7 +101,7 @@ def train_locally(
     loss_of = loss_of or _task_loss(worker, shard)
     if private is None:
         step_on = partial(_step, params, loss_of, engine=engine, clip_norm=settings.clip_norm, corrections=corrections)
-        taken: Iterator[tuple[float, float, int, int]] = map(step_on, _groups(shard, settings, draw))
+        taken: Iterator[tuple[float, float, int, int]] = map(step_on, step_batches(shard, settings, draw))
     else:
         taken = _noised(private.steps(worker.model, shard, params, loss_of, settings.batch_size), params, engine, corrections)
     worker.model.train()
@@ -157,7 +157,7 @@ def _change(now: Tensor, before: Tensor) -> Tensor:
     return now.detach().to(before.device) - before
 
 
-def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
+def step_batches(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
     lengths = shard.sizes_N.tolist()
     while True:

@@ -119,6 +119,14 @@ class UsualRun:
         """Return what the section of the last request has beside figures."""
         return {}
 
+    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int] | None:
+        """Return the kind of the last request and the bytes of it that each client gets after so many rounds; None if there is none."""
+        return None
+
+    def exchanges_a_round(self, examples: int) -> int:
+        """Return how often a client with so many training examples waits for an answer of the server in a round."""
+        return 1
+
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what `check` shows of the protocol, beside its name and rule: a name and a text."""
         yield from ()

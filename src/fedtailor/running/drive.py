@@ -18,6 +18,7 @@ from .folder import RunFolder, choose_folder
 from .lock import FolderLock
 from .measure import Evaluator, Notify
 from .now import Now
+from .planned import Planned
 from .progress import Progress
 from .result import Result
 from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
@@ -152,12 +153,13 @@ def _carry_out(
     fresh, progress = progress is None, progress or Progress(state=start)
     progress.alone = bool(baseline)
     clock = Clock(progress)
+    planned = Planned(parts, folder, notify, alone=bool(baseline))
     if fresh:
         measure_start(parts, evaluator, progress, clock)
     for state in parts.states.values():
         state.roll_back(progress.state.version)
-    stopped_by = carry_out_rounds(parts, evaluator, progress, clock)
-    summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    stopped_by = carry_out_rounds(parts, evaluator, progress, clock, planned)
+    summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline, planned=planned)
     if summary["better_than_start"] is False:
         notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
     notify("done", folder=str(path), summary=summary)

@@ -20,14 +20,13 @@ from ...records import ClientId, Cost, Example, Message, Round, ServerState
 from ...tasks.shard import Shard, TokenShard
 from ...tasks.text.room import check_lengths
 from ...tensors import Tensors, clone
-from ...units import bytes_text
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import DistillationClient
 from .cost import last_length, round_cost, round_lengths
 from .fit import public_figures
-from .messages import calls_of
+from .messages import ALIGN, calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .server import last_request, serve
 from .settings import Distillation
@@ -165,10 +164,9 @@ class DistillationRun(UsualRun):
                 + (" together with label counts" if settings.label_counts else ""),
             )
 
-    def estimates(self, shared: Tensors, *, rounds: int, clients: int, tokens: int) -> Iterator[tuple[str, str]]:
-        """Yield what is sent after the last round."""
-        down = last_length(self.terms, shared, rounds=rounds) * clients
-        yield "last alignment", f"after the last round {bytes_text(down)} down to {clients} clients, and figures up"
+    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int]:
+        """Return the kind and the bytes of what each client gets after so many rounds: the server's logits, for a last alignment."""
+        return ALIGN, last_length(self.terms, shared, rounds=rounds)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
