@@ -15,6 +15,7 @@ import torch
 from fedtailor.assembly import assemble
 from fedtailor.job import Job
 from fedtailor.learning.training import train_locally
+from fedtailor.learning.work import Training
 from fedtailor.tensors import clone
 
 
@@ -61,12 +62,21 @@ def _seconds(args: argparse.Namespace, tuning: str, rows: list[dict[str, str]], 
     )
     with tempfile.TemporaryDirectory() as folder:
         parts = assemble(job, given=rows, clients_folder=Path(folder))
-    client = next(iter(parts.states))
-    state, start, found = parts.states[client], clone(parts.worker.tensors()), []
+    client = next(iter(parts.clients))
+    state, start, found = parts.clients[client], clone(parts.worker.tensors()), []
     for number in range(args.pairs + 1):
         parts.worker.load(start)
         began = time.process_time()
-        train_locally(parts.worker, state.train, parts.protocol.local, round=number + 1, client=client, private=state.private)
+        train_locally(
+            Training(
+                worker=parts.worker,
+                shard=state.train,
+                settings=parts.protocol.local,
+                round=number + 1,
+                client=client,
+                private=state.private,
+            )
+        )
         found.append(time.process_time() - began)
     return found[1:]  # the first one warms up
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
 from fedtailor.data import Clients, Data, divide
 from fedtailor.data.divergence import mean_divergence
@@ -125,6 +126,17 @@ def test_divergence_by_hand():
     assert mean_divergence(["x", "y"], [[0, 1]]) == 0.0
     # three clients x, x, y: pairs 0, 1, 1
     assert mean_divergence(["x", "x", "y"], [[0], [1], [2]]) == pytest.approx(2 / 3)
+
+
+def test_divergence_is_that_of_all_pairs_and_takes_no_memory_for_each():
+    draw = np.random.default_rng(0)
+    values = [str(value) for value in draw.integers(0, 5, 90)]
+    rows = np.split(draw.permutation(90), sorted(draw.choice(np.arange(1, 90), 11, replace=False)))
+    shares = [[sum(values[row] == str(value) for row in own) / len(own) for value in range(5)] for own in rows]
+    pairs = [jensenshannon(one, other, base=2) ** 2 for place, one in enumerate(shares) for other in shares[place + 1 :]]
+    assert mean_divergence(values, rows) == pytest.approx(np.mean(pairs), abs=1e-12)
+    each = [str(row // 2) for row in range(20_000)]  # 50 million pairs, none of which share a value
+    assert mean_divergence(each, [[row, row + 1] for row in range(0, 20_000, 2)]) == pytest.approx(1.0)
 
 
 def test_label_divergence_of_an_even_division(tmp_path):

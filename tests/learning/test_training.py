@@ -7,7 +7,8 @@ from torch import nn
 
 from fedtailor.learning.local import LocalTraining
 from fedtailor.learning.optimizer import make_optimizer, set_rate
-from fedtailor.learning.training import Trained, _step
+from fedtailor.learning.training import _step
+from fedtailor.learning.work import Trained
 
 
 def stepped(settings, rate):

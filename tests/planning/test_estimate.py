@@ -84,7 +84,7 @@ def test_memory_has_its_parts(make_job, rows):
     plain = estimate(parts, counts=counts_of(parts), program=5e8).clients["client-00"].memory
     assert plain.program == 5e8
     assert (
-        plain.weights == parts.sizes.backbone_bytes + 16 * parts.sizes.trained
+        plain.weights == parts.clients.alike.sizes.backbone_bytes + 16 * parts.clients.alike.sizes.trained
     )  # float32: the weight, its gradient, two moments
     assert plain.peak == sum((plain.program, plain.weights, plain.exchanged, plain.activations, plain.working))
     assert estimate(parts, program=5e8).clients["client-00"].memory.activations is None

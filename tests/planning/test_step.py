@@ -16,7 +16,7 @@ def parts(make_job, rows):
 
 @pytest.fixture
 def shard(parts):
-    return parts.states["client-00"].train
+    return parts.clients["client-00"].train
 
 
 def computed(worker, shard, rows):

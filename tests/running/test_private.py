@@ -88,7 +88,7 @@ def test_people_are_units_by_a_column_and_most_rows_bounds_each(make_job, rows, 
     parts = assemble(
         private(make_job, unit, clients__validation_share=0.0, clients__test_share=0.0), given=people, warn=said.append
     )
-    for client, state in parts.states.items():
+    for client, state in parts.clients.items():
         ids = [example.fields["patient"] for example in parts.divided.train[client]]
         assert len(state.private.units) == len(set(ids))
         assert all(len(found) == 1 for found in state.private.units)

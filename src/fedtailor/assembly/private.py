@@ -1,27 +1,41 @@
 """DP-SGD of a job's clients: their units, their steps, and what is said of it before a run."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..data.divide import Divided
 from ..errors import DataError, SettingError
 from ..interfaces import Plan
 from ..job import Job
-from ..learning.client import ClientState
-from ..learning.local import LocalTraining
 from ..learning.private.client import BUDGET_FILE, PrivateClient, units_of
 from ..learning.private.settings import NAME, DpSgd, Schedule
-from ..privacy import ReportedBudget
-from ..records import ClientId
+from ..privacy import ReportedBudget, RunBudget
+from ..records import ClientId, Example
+from ..tasks.shard import Shard
+from .examples import Examples
 from .fits import Warn
+from .protected import budget_of
 
 LITTLE = 3.0  # noise over signal of a client's run beyond which little is learned from it alone
 
 
-def private_budget(
-    job: Job, plan: Plan, divided: Divided, states: Mapping[ClientId, ClientState], warn: Warn
-) -> ReportedBudget | None:
-    """Give each client its DP-SGD, and return what counts the privacy that a run spends by it; None if the job asks for none.
+def with_privacy(
+    job: Job, plan: Plan, divided: Divided, examples: Examples, *, folder: Path | None, warn: Warn
+) -> tuple[Examples, RunBudget | None]:
+    """Return the examples with the DP-SGD of their clients, and what counts the privacy that a run spends, by them or by a protection."""
+    private = private_clients(job, plan, divided, examples, folder=folder, warn=warn)
+    own = private_budget(job, plan, private, warn)
+    return replace(examples, private=private), budget_of(job, plan, warn, own=own)
+
+
+def private_clients(
+    job: Job, plan: Plan, divided: Divided, examples: Examples, *, folder: Path | None, warn: Warn
+) -> dict[ClientId, PrivateClient]:
+    """Return the DP-SGD of each client that trains; empty if the job asks for none.
+
+    Args:
+        folder: where each client keeps what is its own; None: in memory.
 
     Raises:
         SettingError: if a client has too few units, or settings do not go together.
@@ -29,13 +43,20 @@ def private_budget(
     """
     settings = job.protocol.local.privacy
     if settings is None:
-        return None
+        return {}
     _check(job)
-    clients = []
-    for state in states.values():
-        if len(state.train):
-            state.private = private_client(settings, job.protocol.local, divided, state, rounds=plan.rounds, warn=warn)
-            clients.append(state.private)
+    return {
+        client: _private_client(job, plan, divided, client, train=examples.prepare(client).train, folder=folder, warn=warn)
+        for client, amount in examples.amounts.items()
+        if amount.train
+    }
+
+
+def private_budget(job: Job, plan: Plan, found: Mapping[ClientId, PrivateClient], warn: Warn) -> ReportedBudget | None:
+    """Return what counts the privacy that a run spends by DP-SGD; None if the job asks for none."""
+    settings, clients = job.protocol.local.privacy, list(found.values())
+    if settings is None:
+        return None
     worst = min(clients, key=lambda client: client.schedule.units, default=None)
     largest = max(clients, key=lambda client: client.schedule.units, default=None)
 
@@ -55,30 +76,36 @@ def private_budget(
     return ReportedBudget(delta=settings.delta, most=settings.epsilon, words=words, planned=planned)
 
 
-def private_client(
-    settings: DpSgd, local: LocalTraining, divided: Divided, state: ClientState, *, rounds: int, warn: Warn
+def _private_client(
+    job: Job, plan: Plan, divided: Divided, client: ClientId, *, train: Shard, folder: Path | None, warn: Warn
 ) -> PrivateClient:
-    """Return one client's DP-SGD; `rounds` are planned."""
-    units, left = units_of(_values(divided, state, settings.column), len(state.train), most_rows=settings.most_rows)
+    """Return one client's DP-SGD."""
+    local, settings = job.protocol.local, job.protocol.local.privacy
+    assert settings is not None  # the caller has seen to it
+    values = _values(divided.train[client], client, train, settings.column)
+    units, left = units_of(values, len(train), most_rows=settings.most_rows)
     if left:
         warn(
-            f"{NAME}: {left} examples of client {state.id!r} are left out: they are beyond the first {settings.most_rows} of their {settings.column!r} "
+            f"{NAME}: {left} examples of client {client!r} are left out: they are beyond the first {settings.most_rows} of their {settings.column!r} "
             "(most_rows)"
         )
     batch = local.batch_size * local.accumulate
-    settings.check_client(state.id, len(units), batch)
-    schedule = Schedule(settings=settings, units=len(units), batch=batch, steps=local.steps_per_round(len(units)), rounds=rounds)
-    file: Path | None = None if state.folder is None else state.folder / BUDGET_FILE
-    return PrivateClient(id=state.id, schedule=schedule, units=units, file=file)
+    settings.check_client(client, len(units), batch)
+    schedule = Schedule(
+        settings=settings, units=len(units), batch=batch, steps=local.steps_per_round(len(units)), rounds=plan.rounds
+    )
+    return PrivateClient(
+        id=client, schedule=schedule, units=units, file=None if folder is None else folder / client / BUDGET_FILE
+    )
 
 
-def _values(divided: Divided, state: ClientState, column: str | None) -> list[object] | None:
+def _values(examples: Sequence[Example], client: ClientId, train: Shard, column: str | None) -> list[object] | None:
     """Return whose each row of a client's training part is; None if each is its own."""
     if column is None:
         return None
-    dropped = {name for name, _ in state.train.dropped}
-    kept = [example for example in divided.train[state.id] if example.id not in dropped]
-    if len(kept) != len(state.train):
+    dropped = {name for name, _ in train.dropped}
+    kept = [example for example in examples if example.id not in dropped]
+    if len(kept) != len(train):
         raise SettingError(
             f"{NAME}: unit: {{column: {column}}} is for data whose rows are examples, and running text is cut into blocks; choose unit: example, "
             "which hides one block"
@@ -87,7 +114,7 @@ def _values(divided: Divided, state: ClientState, column: str | None) -> list[ob
         if example.fields.get(column) in (None, ""):
             known = ", ".join(sorted(example.fields))
             raise DataError(
-                f"{NAME}: example {example.id} of client {state.id!r} has no {column!r}, so nobody knows whose it is; it has {known}; fill the column, or "
+                f"{NAME}: example {example.id} of client {client!r} has no {column!r}, so nobody knows whose it is; it has {known}; fill the column, or "
                 "choose another one (unit: {column: …}) or unit: example"
             )
     return [example.fields[column] for example in kept]

@@ -15,6 +15,7 @@ import torch
 from ..chance import stream
 from ..errors import SettingError
 from ..learning.training import train_locally
+from ..learning.work import Training
 from ..records import Example
 from ..tasks.shard import Shard
 from .finding import Finding
@@ -39,7 +40,7 @@ def canaries(run: Opened) -> Iterator[Finding]:
         raise SettingError(
             f"the attack {NAME} writes targets of its own, and a {type(task).__name__} has none; leave it out (--only)"
         )
-    state = next(state for _, state in sorted(run.parts.states.items()) if len(state.train))
+    state = next(state for _, state in sorted(run.parts.clients.items()) if len(state.train))
     own = run.parts.divided.train[state.id]
     candidates = _candidates(own, stream(0, NAME))
     planted = [example for example, times in zip(candidates[: len(TIMES)], TIMES, strict=True) for _ in range(times)]
@@ -50,13 +51,15 @@ def canaries(run: Opened) -> Iterator[Finding]:
         before = _losses(run, ranked)
         for round in range(1, rounds + 1):
             train_locally(
-                run.worker,
-                shard,
-                run.parts.protocol.local,
-                round=round,
-                client=state.id,
-                purpose="audit-",
-                private=privacy_of_copy(state, len(shard), rounds),
+                Training(
+                    worker=run.worker,
+                    shard=shard,
+                    settings=run.parts.protocol.local,
+                    round=round,
+                    client=state.id,
+                    purpose="audit-",
+                    private=privacy_of_copy(state, len(shard), rounds),
+                )
             )
         gained = before - _losses(run, ranked)
     for times in sorted(set(TIMES)):

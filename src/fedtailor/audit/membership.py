@@ -48,7 +48,7 @@ def membership(run: Opened) -> Iterator[Finding]:
     task = run.worker.task
     if not isinstance(task, Scores):
         raise SettingError(f"the attack {NAME} is for tasks of texts, whose models give probabilities; leave it out (--only)")
-    states = [run.parts.states[client] for client in sorted(run.parts.states)]
+    states = [run.parts.clients[client] for client in sorted(run.parts.clients)]
     inside = [state.train for state in states if len(state.train)]
     outside = [state.test for state in states if len(state.test)] or [run.parts.server_test]
     if not sum(map(len, outside)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..assembly import Parts, assemble
 from ..errors import DataError
 from ..job import Job
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.private.client import PrivateClient
 from ..learning.worker import Worker
 from ..run_files import how_to_resume
@@ -68,11 +68,11 @@ def open_for_audit(folder: Path) -> Opened:
     return Opened(folder=folder, job=job, parts=parts, start=start, end=clone(parts.worker.tensors()))
 
 
-def privacy_of_copy(state: ClientState, rows: int, rounds: int) -> PrivateClient | None:
+def privacy_of_copy(client: Client, rows: int, rounds: int) -> PrivateClient | None:
     """Return the client's DP-SGD over the copy: as many steps, as much noise, rows that are units of their own; nothing is written down."""
-    if state.private is None:
+    if client.private is None:
         return None
-    known = state.private.schedule
+    known = client.private.schedule
     settings = replace(known.settings, noise_multiplier=known.noise_multiplier, epsilon=None)
     schedule = replace(known, settings=settings, units=rows, rounds=rounds)
-    return PrivateClient(id=state.id, schedule=schedule, units=[[row] for row in range(rows)], file=None)
+    return PrivateClient(id=client.id, schedule=schedule, units=[[row] for row in range(rows)], file=None)

@@ -44,7 +44,7 @@ def mechanisms(run: Opened) -> Iterator[tuple[str, Release, float, float]]:
         plan = run.parts.plan
         if getattr(part, "kind", "") == "dp" and part.noise == "server" and part.clip != "adaptive" and plan is not None:
             yield "protection: dp", release_of_sum(part, plan), part.multiplier(plan), plan.expected
-    clients: Sequence[PrivateClient] = [state.private for state in run.parts.states.values() if state.private is not None]
+    clients: Sequence[PrivateClient] = [*run.parts.clients.private.values()]
     if clients:
         worst = min(clients, key=lambda client: client.schedule.units)
         schedule = worst.schedule

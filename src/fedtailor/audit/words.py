@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.local import LocalTraining
 from ..learning.training import train_locally
+from ..learning.work import Training
 from ..tasks.shard import TokenShard
 from .finding import Finding
 from .opened import Opened, privacy_of_copy
@@ -41,12 +42,13 @@ def words(run: Opened) -> Iterator[Finding]:
         SettingError: if the model has no attention layer with a weight that is trained, or that this attack knows.
     """
     layer, weight = first_layer(run.worker.model, run.worker.params)
-    found = [state for _, state in sorted(run.parts.states.items()) if len(state.train)]
-    if not isinstance(found[0].train, TokenShard):
+    state = next(state for _, state in sorted(run.parts.clients.items()) if len(state.train))
+    train = state.train
+    if not isinstance(train, TokenShard):
         raise SettingError(f"the attack {NAME} is for tasks of texts; leave it out (--only)")
     vectors_VD = vectors(run.worker.model, layer, len(run.worker.processor))
-    state = replace(found[0], train=found[0].train.select(range(min(ROWS, len(found[0].train)))))
-    truth = set(state.train.tokens_T.tolist())  # type: ignore[attr-defined]
+    some = train.select(range(min(ROWS, len(train))))
+    truth = set(some.tokens_T.tolist())
     job = run.parts.protocol.local
     ways = {
         "one step of SGD": replace(
@@ -55,8 +57,8 @@ def words(run: Opened) -> Iterator[Finding]:
         "the job's own training": job,
     }
     for way, local in ways.items():
-        rows_RD = _update(run, state, local, weight)
-        target = f"an update of {state.id} on {len(state.train)} examples, {way}"
+        rows_RD = _update(run, state, some, local, weight)
+        target = f"an update of {state.id} on {len(some)} examples, {way}"
         noise_RD = torch.randn(rows_RD.shape, generator=torch.Generator().manual_seed(0)) * rows_RD.std()
         for figure, attack in (("span check", span_check), ("joint recovery", joint_recovery)):
             count = min(MOST_WORDS, len(truth))
@@ -133,19 +135,13 @@ def joint_recovery(rows_RD: Tensor, vectors_VD: Tensor, count: int) -> list[int]
     return chosen
 
 
-def _update(run: Opened, state: ClientState, local: LocalTraining, weight: str) -> Tensor:
+def _update(run: Opened, client: Client, some: TokenShard, local: LocalTraining, weight: str) -> Tensor:
     """Return the change of a weight by local training from where the run began, with B moved off zero where there is one, float32 [R, D]."""
     with run.weights(run.start):
         for name, param in run.worker.params.items():
             if "lora_B" in name and not param.any():  # after the first step of a run it is zero no more
                 param.data.normal_(std=1e-3, generator=torch.Generator().manual_seed(0))
         before = run.worker.params[weight].detach().clone()
-        train_locally(
-            run.worker,
-            state.train,
-            local,
-            round=1,
-            client=state.id,
-            private=privacy_of_copy(state, len(state.train), 1) if local.privacy else None,
-        )
+        private = privacy_of_copy(client, len(some), 1) if local.privacy else None
+        train_locally(Training(worker=run.worker, shard=some, settings=local, round=1, client=client.id, private=private))
         return (run.worker.params[weight].detach() - before).float().cpu()

@@ -68,7 +68,7 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup, means: "Means | Non
         )
     estimate = None if means is None else _estimate(parts, means, notes)
     found = plan_of(loaded, parts, notes, estimate)
-    lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.own_backbones.values())])
+    lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.clients.backbones.values())])
     return found
 
 

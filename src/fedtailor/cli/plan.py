@@ -51,7 +51,7 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str], estimate: "Estimat
         name=job.name,
         settings=[*_settings(job, parts)],
         clients=[*_clients(parts, found)],
-        more_clients=max(0, len(parts.states) - MOST_CLIENTS),
+        more_clients=max(0, len(parts.clients) - MOST_CLIENTS),
         leaving=[*_leaving(parts)],
         costs=[*cost_rows(parts, found)],
         estimated=[*_estimated(job, parts, found)],
@@ -65,12 +65,12 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str], estimate: "Estimat
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     from ..units import scaled
 
-    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
+    settings, sizes, whole = job.to_dict(), parts.clients.alike.sizes, parts.backbone.parameters
     validation, test = len(parts.server_validation), len(parts.server_test)
     weights = scaled(whole, "", ["", "k", "M", "G"])
     yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
     yield "sha256", parts.backbone.hashes.get("weights", "")
-    for client, own in parts.own_backbones.items():
+    for client, own in parts.clients.backbones.items():
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
@@ -112,16 +112,16 @@ def _learning_rate(job: "Job", parts: "Parts") -> str:
 def _clients(parts: "Parts", found: "Estimate") -> Iterator[Sequence[str]]:
     from ..units import bytes_text
 
-    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
+    for client, has in list(parts.clients.amounts.items())[:MOST_CLIENTS]:
         cost = found.clients.get(client)
-        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
-        steps = f"{parts.protocol.local.steps_per_round(len(state.train)):,}" if parts.protocol.trains else "–"
+        counts = [f"{amount:,}" for amount in (has.train, has.validation, has.test)]
+        steps = f"{parts.protocol.local.steps_per_round(has.train):,}" if parts.protocol.trains else "–"
         yield client, *counts, steps, bytes_text(cost.up_bytes) if cost else "–"
 
 
 def _likeness(parts: "Parts") -> str:
     """Return how far the clients' data differ."""
-    divided, count = parts.divided, len(parts.states)
+    divided, count = parts.divided, len(parts.clients)
     if divided.divergence is None:
         return f"{count}"
     over = f" over {divided.divergence_over}" if divided.divergence_over else ""
@@ -160,7 +160,7 @@ def _estimated(job: "Job", parts: "Parts", found: "Estimate") -> Iterator[tuple[
         else f"each of {count} clients with probability {parts.budget.coin:.3g}, drawn in secret"
     )
     yield "asked a round", f"{asked}, for {found.rounds} rounds at most"
-    tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
+    tokens = sum(parts.clients.amounts[info.id].tokens for info in parts.sampler.clients)
     yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=count, tokens=tokens)
     yield from cost_facts(parts, found)
 

@@ -1,6 +1,7 @@
 """What the parts promise each other."""
 
-from .federation import Answering, Asking, Federation
+from .federation import Answer, Answering, Asking, Federation
+from .observers import Observer, Seen, Watch
 from .protections import (
     AroundFederation,
     AtClient,
@@ -22,6 +23,7 @@ __all__ = [
     "CARRIED",
     "POOLING",
     "Aggregation",
+    "Answer",
     "Answering",
     "AroundFederation",
     "Asking",
@@ -33,14 +35,17 @@ __all__ = [
     "Federation",
     "Kept",
     "Lengthening",
+    "Observer",
     "OnMessages",
     "OnSum",
     "Plan",
     "Protection",
     "RobustRule",
     "RuleTraits",
+    "Seen",
     "Settling",
     "Shaping",
     "Tuning",
+    "Watch",
     "traits_of",
 ]

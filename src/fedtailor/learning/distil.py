@@ -21,7 +21,7 @@ from ..tasks.shard import Batch, TokenShard
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from .local import LocalTraining
-from .training import Trained, train_locally
+from .work import Training
 from .worker import Worker
 
 # M positions of a shard (texts, or counted tokens), N those of a batch, C classes or tokens
@@ -38,7 +38,7 @@ class Fitting:
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 16  # public examples in one step
     learning_rate: LearningRate | Literal["auto"] = (
-        "auto"  # of the optimizer, which starts again in each round; auto: usual for the tuning
+        "auto"  # of the optimizer, which starts fresh in each round; auto: usual for the tuning
     )
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
@@ -91,15 +91,12 @@ def distil(
     round: int,
     client: ClientId = "",
     purpose: str,
-) -> Trained:
-    """Fit the weights in place to the teacher on `shard`, and return what changed.
+) -> Training:
+    """Return the training that fits the weights in place to the teacher on `shard`.
 
     Args:
         teacher: knows the positions of `shard`, which are numbered through its rows, and within a row from left to right.
         purpose: goes in front of the names of the random streams.
-
-    Raises:
-        NotFinite: if the loss is NaN or infinite.
     """
     places_of, classes = places_in(shard), classes_of(worker)
 
@@ -110,7 +107,15 @@ def distil(
         loss = distillation_loss(logits_NC, target_N, teacher_NC, temperature=temperature, weight=weight)
         return loss, batch.tokens, len(target_N)
 
-    return train_locally(worker, shard, settings.training(), round=round, client=client, purpose=purpose, loss_of=loss_of)
+    return Training(
+        worker=worker,
+        shard=shard,
+        settings=settings.training(),
+        round=round,
+        client=client,
+        purpose=purpose,
+        loss_of=loss_of,
+    )
 
 
 def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:

@@ -46,8 +46,8 @@ class Basis:
 def client_estimate(basis: Basis, client: ClientId, cost: Cost) -> ClientEstimate:
     """Return what one client spends; `cost` is what its protocol says of a round."""
     parts, means, speed = basis.parts, basis.means, basis.speed
-    worker, sizes, work = parts.worker_of(client), parts.sizes_of(client), work_of(parts, client)
-    count, state = basis.counts.get(id(worker)), parts.states.get(client)
+    worker, sizes, work = parts.clients[client].worker, parts.clients.sizes_of(client), work_of(parts, client)
+    count, state = basis.counts.get(id(worker)), parts.clients.get(client)
     formula, flops, share = _training(cost, work, count, parts, client)
     evaluation, writing = _evaluation(work, count, parts, client)
     largest = Size()
@@ -85,7 +85,7 @@ def _training(cost: Cost, work: Work, count: StepCount | None, parts: Parts, cli
 
     The protocol's cost is for examples of mean length; in its place stand the batches that are drawn.
     """
-    sizes, state = parts.sizes_of(client), parts.states.get(client)
+    sizes, state = parts.clients.sizes_of(client), parts.clients.get(client)
     if state is None or not work.round.rows:
         return cost.train_flops, cost.train_flops, 1.0
     usual = train_flops(round(work.round.rows * float(state.train.sizes_N.float().mean())), sizes)
@@ -98,7 +98,7 @@ def _training(cost: Cost, work: Work, count: StepCount | None, parts: Parts, cli
 
 def _evaluation(work: Work, count: StepCount | None, parts: Parts, client: ClientId) -> tuple[float, float]:
     """Return the operations of one evaluation, and of its texts, each as long as it may be."""
-    sizes, state = parts.sizes_of(client), parts.states.get(client)
+    sizes, state = parts.clients.sizes_of(client), parts.clients.get(client)
     if state is None or not parts.protocol.evaluates:
         return 0.0, 0.0
     tokens = sum(int(part.sizes_N.sum()) for part in (state.validation, state.test) if len(part))

@@ -100,7 +100,7 @@ def estimate(
         flops=flops,
         seconds=_seconds(basis, rounds, clients, traffic, flops),
         clients=clients,
-        partial=any(not len(parts.states[client].train) for client in clients if client in parts.states),
+        partial=any(not len(parts.clients[client].train) for client in clients if client in parts.clients),
         notes=tuple(_notes(parts, writes)),
     )
 
@@ -111,7 +111,7 @@ def _server_evaluation(parts: Parts, counts: Counts) -> float:
         return 0.0
     shards, count = [part for part in (parts.server_validation, parts.server_test) if len(part)], counts.get(id(parts.worker))
     if count is None:
-        return sum(forward_flops(int(part.sizes_N.sum()), parts.sizes) for part in shards)
+        return sum(forward_flops(int(part.sizes_N.sum()), parts.clients.alike.sizes) for part in shards)
     return sum(count.evaluate.flops(evaluation_size(part, parts.job.evaluation.batch_size)) for part in shards)
 
 

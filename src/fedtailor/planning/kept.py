@@ -78,7 +78,7 @@ def _workers(parts: Parts) -> list[tuple[Worker, Shard]]:
     """Return each worker once, with the training examples of the client that has the longest one."""
     found: dict[int, tuple[Worker, Shard]] = {}
     for info in parts.sampler.clients:
-        worker, state = parts.worker_of(info.id), parts.states.get(info.id)
+        worker, state = parts.clients[info.id].worker, parts.clients.get(info.id)
         if state is None or not len(state.train):
             continue
         before = found.get(id(worker))

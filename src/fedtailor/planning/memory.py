@@ -73,7 +73,7 @@ def program_bytes(parts: Parts) -> float:
     process, mapped = psutil.Process(), _mapped_weights()
     held = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for worker in (parts.worker, *parts.own_workers.values())
+        for worker in (parts.worker, *(own.worker for own in parts.clients.differing.values()))
         for tensor in worker.model.state_dict().values()
     }
     own = sum(size for place, size in held.items() if not any(start <= place < end for start, end, _ in mapped))

@@ -110,14 +110,18 @@ def _evaluations(parts: Parts, moments: Moments) -> Bytes:
     down = call.length(Evaluate, only=None, **facts)
     again = call.length(Evaluate, only=None, **{**facts, "name": "after", "parts": "test", "generate": TEXTS_ALONE})
     for client in parts.measured:
-        more = 0 if parts.protocol.own_models else parts.sizes_of(client).shared_bytes - parts.sizes.shared_bytes
+        more = (
+            0
+            if parts.protocol.own_models
+            else parts.clients.sizes_of(client).shared_bytes - parts.clients.alike.sizes.shared_bytes
+        )
         plain, with_texts, texts = (
             _figures_length(parts, client, call, texts=texts, losses=losses)
             for texts, losses in ((False, True), (True, True), (True, False))
         )
         total += Bytes(up=plain, down=down + more, exchanges=1) * (moments.whole - moments.writing)
         total += Bytes(up=with_texts, down=down + more, exchanges=1) * moments.writing
-        tested = client not in parts.states or len(parts.states[client].test)
+        tested = client not in parts.clients or len(parts.clients[client].test)
         total += Bytes(up=texts, down=again + more, exchanges=1) * (moments.texts_alone if tested else 0)
     return total
 
@@ -131,7 +135,7 @@ def _evaluation_call(parts: Parts) -> Call:
 
 def _figures_length(parts: Parts, client: ClientId, call: Call, *, texts: bool, losses: bool) -> int:
     """Return the bytes of a client's figures."""
-    state = parts.states.get(client)
+    state = parts.clients.get(client)
     have = {"validation": losses and (state is None or len(state.validation) > 0), "test": state is None or len(state.test) > 0}
     names = call.spec(Evaluated).facts
     facts: dict[str, Fact | None] = dict.fromkeys(names)
@@ -163,7 +167,7 @@ def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[
 
 def _personal(parts: Parts, clients: Collection[ClientId]) -> Bytes:
     up = _work_length(parts, Personalized)
-    return sum((Bytes(up=up, down=parts.sizes_of(client).shared_bytes, exchanges=1) for client in clients), Bytes())
+    return sum((Bytes(up=up, down=parts.clients.sizes_of(client).shared_bytes, exchanges=1) for client in clients), Bytes())
 
 
 def _alone(parts: Parts, clients: Collection[ClientId], rounds: int) -> Bytes:
@@ -177,7 +181,7 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
     """Return the bytes of what a client reports of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
     figures = figure_names(parts.worker.task, parts.worker.evaluation)
     call = personal_call({}, figures) if form is Personalized else alone.alone_call({}, figures)
-    state = next(iter(parts.states.values()), None)
+    state = next(iter(parts.clients.values()), None)
     have = {
         "validation": state is None or len(state.validation) > 0,
         "test": state is None or len(state.test) > 0,

@@ -27,7 +27,7 @@ class Work:
 
 def work_of(parts: Parts, client: ClientId) -> Work:
     """Return what a client computes; nothing for one of which no examples are here."""
-    state, seed = parts.states.get(client), parts.job.seed
+    state, seed = parts.clients.get(client), parts.job.seed
     if state is None or not parts.protocol.evaluates:
         return Work()
     local = parts.protocol.local if parts.protocol.trains else None

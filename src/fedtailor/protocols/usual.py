@@ -80,6 +80,7 @@ class UsualRun:
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     evaluates: ClassVar[bool] = True  # whether clients are asked how good weights are on parts of their own
     in_rounds: ClassVar[bool] = True  # whether a site bounds it by rounds; else clients bound it by questions
+    works_ahead: ClassVar[bool] = False  # whether what answers at a client has work to do before the first round
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
 
     @property

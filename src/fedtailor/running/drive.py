@@ -156,8 +156,7 @@ def _carry_out(
     planned = Planned(parts, folder, notify, alone=bool(baseline))
     if fresh:
         measure_start(parts, evaluator, progress, clock)
-    for state in parts.states.values():
-        state.roll_back(progress.state.version)
+    parts.clients.roll_back(progress.state.version)
     stopped_by = carry_out_rounds(parts, evaluator, progress, clock, planned)
     summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline, planned=planned)
     if summary["better_than_start"] is False:

@@ -6,7 +6,7 @@ import torch
 
 from fedtailor.errors import FedtailorError
 from fedtailor.interfaces import Crossing
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.messages import encode, manifest_of, write
 from fedtailor.protection import SecureAggregation, make_gate
 from fedtailor.protection.secure.around import Behind
@@ -35,7 +35,7 @@ class Sum:
         self.secure = SecureAggregation(weights="uniform", bits=bits)
         call = training_call(SHARED, dtype="float32", sent=[list(SHARED)], control=False, clients=False)
         self.manifest = manifest_of([self.secure.shape(call), *self.secure.calls()])
-        self.states = {client: ClientState(id=client, train=[], validation=[], test=[]) for client in CLIENTS}
+        self.states = {client: Store(id=client) for client in CLIENTS}
         self.halves = {client: Behind(half=Half(), client=client, kept=self.states[client]) for client in CLIENTS}
         self.gate = make_gate(self.manifest, [self.secure], kept=self.states)
         self.down, self.up = [], []

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from ...aggregation.logits import LogitAggregation
 from ...errors import SettingError
 from ...interfaces import Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.distil import classes_of
 from ...learning.local import LocalTraining
 from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Call, write
+from ...messages import Call, state_of, write
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientId, Cost, Example, Message, Round, ServerState
@@ -30,6 +30,7 @@ from .messages import ALIGN, calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .server import last_request, serve
 from .settings import Distillation
+from .state import Taught
 from .terms import Terms
 
 
@@ -94,8 +95,7 @@ class DistillationRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -107,14 +107,14 @@ class DistillationRun(UsualRun):
             personalization: none; each client has a model of its own anyway.
             public: the public test set as the server's tokens, if there is one.
         """
+        worker = client.worker
         mine = replace(self.public, shard=self._public_of(worker))
         start = self.start_weights if worker is self.worker else clone(worker.params)
         if public is not None and worker.processor is not self.worker.processor:
             public = worker.task.prepare(public.examples, worker.processor, keep_examples=True)
         return DistillationClient(
             protocol=self.settings,
-            worker=worker,
-            state=state,
+            client=client,
             public=mine,
             wire=self.wire,
             start=start,
@@ -146,7 +146,7 @@ class DistillationRun(UsualRun):
 
     def last_section(self, state: ServerState) -> Mapping[str, Any]:
         """Return what there is to say of the public set after a run."""
-        return {"public_set": public_figures(self.public, state.method)}
+        return {"public_set": public_figures(self.public, state_of(Taught, state.method))}
 
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what everybody speaks of."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...interfaces import Aggregation, Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -79,8 +79,7 @@ class SplitRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -88,9 +87,7 @@ class SplitRun(UsualRun):
     ) -> SplitClient:
         """Return the part that answers messages at one client; see `AveragingRun.client`."""
         technique = personalization or Shared()
-        return SplitClient(
-            terms=self.terms, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
-        )
+        return SplitClient(terms=self.terms, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
