@@ -7,6 +7,7 @@ import torch
 from fedtailor.errors import FedtailorError
 from fedtailor.interfaces import Crossing
 from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import encode, manifest_of, write
 from fedtailor.protection import SecureAggregation, make_gate
 from fedtailor.protection.secure.around import Behind
@@ -63,7 +64,7 @@ class Sum:
         for client, record in requests.items():
             message = write(record)
             self.down.append((client, encode(message)))
-            answers[client] = self.halves[client].answer(message)
+            answers[client] = one_by_one(self.halves[client].answer(message))
             self.up.append((message.kind, encode(answers[client])))
         return answers
 
@@ -98,7 +99,7 @@ def check(count, bits):
             gate = whole.gate.at(client)
 
             def way(data=data, gate=gate, client=client):
-                return whole.halves[client].answer(gate.enter_client(damaged(data, draw)))
+                return one_by_one(whole.halves[client].answer(gate.enter_client(damaged(data, draw))))
 
         try:
             way()
