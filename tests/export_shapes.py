@@ -9,6 +9,7 @@ from conftest import save_tiny
 
 from fedtailor.export import Customized, open_run
 from fedtailor.job import Job
+from fedtailor.tuning import written
 
 LABELS = ("card", "straße", "top-up")
 TASKS = {
@@ -82,7 +83,7 @@ def write_run(folder: Path, backbone: Path, *, tuning: dict[str, Any], task: dic
     for parameter in job.tuning.parameters(model).values():
         parameter.data.add_(torch.randn(parameter.shape, generator=draw) * 0.1)
     folder.mkdir(parents=True)
-    job.tuning.save(model, folder / ("model" if job.tuning.kind == "full" else "adapter"))
+    job.tuning.save(model, folder / written(job.tuning).folder)
     (folder / "job.yaml").write_text(job.to_yaml())
     (folder / "summary.json").write_text(json.dumps({"rounds": 1, "backbone_sha256": loaded.hashes["weights"]}))
     return open_run(folder)

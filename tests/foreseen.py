@@ -2,7 +2,7 @@
 
 import hashlib
 
-from fedtailor.protection import noise
+from fedtailor.privacy import noise
 
 
 class Foreseen:

@@ -142,7 +142,8 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
     folder = run(job, data={"train": rows, "test": rows[:3]}, out=tmp_path / "r").folder
     write_page(read_run(folder))
     told = {name.rstrip("/") for name in first_column(page, "# The run folder")}
-    assert told - {"privacy.json"} == {path.name for path in folder.iterdir()}  # that one with differential privacy alone
+    more = {"privacy.json", "audit.json"}  # with differential privacy alone, and once a run was audited
+    assert told - more == {path.name for path in folder.iterdir()}
     columns = set(pd.read_parquet(folder / "clients.parquet").columns)
     described = set(first_column(page, "## A row of clients.parquet"))
     assert columns - {"round", "client"} - described == set()

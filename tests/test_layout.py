@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # that stand together are one idea and may.
 ORDER = """
 cli
-report diagnoses, studies
+report diagnoses, studies, audit
 network
 running
 export
@@ -31,7 +31,7 @@ personalization
 aggregation, protection, learning, retrieval
 prompting
 tasks, tuning, models, data
-ledger
+ledger, privacy
 interfaces, run_files
 messages
 metrics

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fedtailor.models import load_backbone
-from fedtailor.tuning import Adapter, FedSB, Full, Lora, PeftMethod, Prefix, Prompt
+from fedtailor.tuning import Adapter, FedSB, Full, Head, Lora, PeftMethod, Prefix, Prompt
 
 CPU = torch.device("cpu")
 FOLDERS = {"llama": "tiny_backbone_folder", "gpt2": "tiny_gpt2_folder", "bert": "tiny_bert_folder"}
@@ -19,6 +19,7 @@ EVERY: dict[str, Any] = {
     "fed-sb": FedSB(rank=4, alpha=4),
     "fed-sb-random": FedSB(rank=4, alpha=4, start="random"),
     "full": Full(),
+    "head": Head(),
     "adapter": Adapter(width=4),
     "adapter-houlsby": Adapter(width=4, placement="houlsby", activation="gelu"),
     "prefix": Prefix(length=3, hidden=8),

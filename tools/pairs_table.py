@@ -63,7 +63,7 @@ def _technique(section: str, kind: str, cls: Any, settings: Mapping[str, Any] | 
     if section == "aggregation":
         return technique(section, cls, traits=traits_of(cls()))
     if section == "protection":
-        return Technique(section=section, name=f"{section}: {kind}", gives=technique(section, cls).gives, needs=needs_of(cls()))
+        return Technique(section=section, name=f"{section}: {kind}", gives=technique(section, cls()).gives, needs=needs_of(cls()))
     return technique(section, cls)
 
 

@@ -15,6 +15,7 @@ WHAT = "a file of a run"
 SEALS = "hashes.json"  # of the files of a run that must not change
 ABSENT = ""  # among the hashes of a file that may not be there yet
 MOST_BYTES = 1 << 28  # of a text file of a run: a summary has rows for each client
+AUDIT_FILE = "audit.json"  # what attacks of our own have found
 
 
 def finite(value: Any) -> Any:

@@ -22,6 +22,7 @@ TUNED: dict[str, dict[str, Any]] = {
     "lora-all": {"kind": "lora", "rank": 2, "targets": ["all-linear"]},
     "fed-sb": {"kind": "fed-sb", "rank": 4, "alpha": 4},
     "full": {"kind": "full"},
+    "head": {"kind": "head"},
     "adapter": {"kind": "adapter", "width": 4, "placement": "houlsby"},
     "prefix": {"kind": "prefix", "length": 3, "hidden": 8},
     "prompt": {"kind": "prompt", "length": 3},
@@ -55,7 +56,11 @@ ALWAYS = [
     *(("lora", "llama-untied", task) for task in ("chat", "language-modeling", "classification")),
     ("full", "gpt-neox", "generation"),
     *((tuning, "llama-tied", "generation") for tuning in HEADS),
-    *((tuning, family, "pooled") for tuning in ("lora", "full", "adapter", "prefix") for family in ("bert", "modernbert")),
+    *(
+        (tuning, family, "pooled")
+        for tuning in ("lora", "full", "head", "adapter", "prefix")
+        for family in ("bert", "modernbert")
+    ),
 ]
 GOES = {"classification": (*CLASSIFIERS, "llama-untied", "gpt2"), "pooled": ("bert", "modernbert", "gpt2", "llama-untied")}
 CAUSAL = ("llama-tied", "llama-untied", "qwen2", "gpt2", "gpt-neox")

@@ -12,8 +12,8 @@ from fedtailor.assembly import assemble
 from fedtailor.errors import RunError, SettingError
 from fedtailor.interfaces import Plan
 from fedtailor.messages import decode
+from fedtailor.privacy.accountant import Release, epsilon_of
 from fedtailor.protection import Dp, gate, make_gate
-from fedtailor.protection.accountant import Release, epsilon_of
 from fedtailor.running import run
 from fedtailor.running.resume import job_of_run
 from fedtailor.tensors import norm
@@ -93,7 +93,7 @@ def test_every_update_leaves_clipped_and_nobody_weighs_more(make_job, rows, tmp_
 
 
 def test_a_round_that_nobody_is_drawn_for_is_a_round(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.protection import noise
+    from fedtailor.privacy import noise
 
     monkeypatch.setattr(noise, "coin", lambda probability, source: False)
     done = run(make_job(stop__rounds=2, protection=[DP], clients__fraction=0.5), data=rows, out=tmp_path / "r")

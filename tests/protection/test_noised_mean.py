@@ -10,7 +10,7 @@ from foreseen import Foreseen
 from fedtailor.aggregation import FedAvg, FedAvgM, FfaLora, RoLora
 from fedtailor.errors import RunError, SettingError
 from fedtailor.interfaces import traits_of
-from fedtailor.protection.noise import LATTICE, coin, lattice_noise, on_lattice
+from fedtailor.privacy.noise import LATTICE, coin, lattice_noise, on_lattice
 from fedtailor.protection.noised_mean import CLIP, Adaptive, NoisedMean
 from fedtailor.records import Update
 
@@ -72,7 +72,7 @@ def test_rounding_onto_the_lattice_makes_no_vector_longer():
 
 
 def test_each_draw_of_the_system_is_another():
-    from fedtailor.protection.noise import system_bytes
+    from fedtailor.privacy.noise import system_bytes
 
     assert (lattice_noise(100, 1000.0, system_bytes) != lattice_noise(100, 1000.0, system_bytes)).any()
     assert len(lattice_noise(0, 1.0, system_bytes)) == 0

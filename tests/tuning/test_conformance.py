@@ -9,6 +9,7 @@ from fedtailor.interfaces import Exchanging
 from fedtailor.tuning import TUNINGS
 
 UNFIT = {(name, "gpt2") for name in ("loha", "lokr", "hra", "oft")}  # PEFT has these for plain linear layers alone
+UNFIT |= {("head", "llama"), ("head", "gpt2")}  # which have none
 PAIRS = [(name, shape) for name in EVERY for shape in FOLDERS if (name, shape) not in UNFIT]
 
 
@@ -82,7 +83,16 @@ def test_the_draw_depends_on_the_seed_alone_and_leaves_the_global_stream(pair):
     second = copies(pair[1].parameters(pair[1].attach(backbones[1], 0)))
     other = copies(pair[1].parameters(pair[1].attach(backbones[2], 9)))
     assert_same(first, second)
-    if pair[0] not in ("full", "ia3", "ln", "vera", "oft", "fed-sb", "fed-sb-random"):  # which draw nothing that is trained
+    if pair[0] not in (
+        "full",
+        "head",
+        "ia3",
+        "ln",
+        "vera",
+        "oft",
+        "fed-sb",
+        "fed-sb-random",
+    ):  # which draw nothing that is trained
         assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
@@ -162,5 +172,7 @@ def test_what_is_exchanged_sets_the_model_whatever_was_in_place(name, shape, req
 @pytest.mark.parametrize(("name", "shape"), sorted(UNFIT))
 def test_a_pair_that_makes_no_sense_is_refused_by_name(name, shape, request):
     folder = request.getfixturevalue(FOLDERS[shape])
-    with pytest.raises(SettingError, match=r"tuning peft with type \w+ and a GPT2LMHeadModel do not go together.*tuning: lora"):
+    with pytest.raises(
+        SettingError, match=r"tuning \w+( with type \w+)? and a \w+(ForCausalLM|LMHeadModel) do not go together.*tuning: lora"
+    ):
         EVERY[name].attach(load(folder), 0)

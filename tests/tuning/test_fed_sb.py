@@ -84,7 +84,7 @@ def test_random_factors_come_from_the_seed_and_differ_from_module_to_module(tiny
 def test_a_layer_by_hand():
     # x (1, 2), A = (1, 0 | 0, 1), R = (0, 3 | 1, 0): A x = (1, 2), R A x = (6, 1); B picks the second, the first, and nothing
     first, second = Frozen(torch.eye(2)), Between(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]))
-    second.square.data = torch.tensor([[0.0, 3.0], [1.0, 0.0]])
+    second.square.weight.data = torch.tensor([[0.0, 3.0], [1.0, 0.0]])
     assert second(first(torch.tensor([1.0, 2.0]))).tolist() == [1.0, 6.0, 0.0]
     assert second.weight.tolist() == [[1.0, 0.0], [0.0, 3.0], [0.0, 0.0]]
 

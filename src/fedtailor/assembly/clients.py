@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..learning.client import Client, Prepared
+from ..learning.private.client import PrivateClient
 from ..learning.store import Store
 from ..learning.worker import Worker
 from ..ledger import Sizes
@@ -37,6 +38,7 @@ class Clients(Mapping[ClientId, Client]):
     alike: Own  # of all clients that do not differ from the job
     differing: Mapping[ClientId, Own] = field(default_factory=dict)
     folder: Path | None = None  # where each keeps what is its own, in a folder of its name; in memory if left out
+    private: Mapping[ClientId, PrivateClient] = field(default_factory=dict)  # the DP-SGD of each, where the job asks for it
     stores: OnDemand[ClientId, Store] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class Clients(Mapping[ClientId, Client]):
             prepare=partial(self.prepare, client),
             sizes=own.sizes,
             backbone=own.backbone,
+            private=self.private.get(client),
         )
 
     def __iter__(self) -> Iterator[ClientId]:

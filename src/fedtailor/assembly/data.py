@@ -22,13 +22,20 @@ def divide_data(job: Job, given: Any = None) -> Divided:
     return divide(
         job.data,
         job.clients,
-        **reads_of(job.task),
+        **reads_of_job(job),
         base=job.base,
         seed=job.seed,
         given=given,
         embed=embed_texts,
         key=job.task.required[0],
     )
+
+
+def reads_of_job(job: Job) -> dict[str, Any]:
+    """Return what a job reads of the data: what its task does, and the column that says whose an example is, if privacy goes by one."""
+    found, private = reads_of(job.task), job.protocol.local.privacy
+    column = None if private is None else private.column
+    return found if column is None else {**found, "extra": (*found.get("extra", ()), column)}
 
 
 def client_examples(

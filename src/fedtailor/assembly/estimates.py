@@ -41,6 +41,7 @@ def clients_of(
         alike=Own(worker=models.worker, sizes=sizes(models.backbone, models.worker, models.shared)),
         differing={**ranked, **others},
         folder=folder,
+        private=examples.private,
     )
 
 

@@ -1,13 +1,14 @@
 """A job's examples as the models take them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
 from ..data.divide import Divided
 from ..job import Job
 from ..learning.client import Prepared
+from ..learning.private.client import PrivateClient
 from ..learning.recompute import check_recomputing
 from ..learning.token_cache import TokenCache
 from ..records import ClientId, ClientInfo
@@ -56,6 +57,7 @@ class Examples:
     amounts: Mapping[ClientId, Amounts]
     files: Mapping[str, Shard]  # validation and test of the server; empty ones where there is none
     infos: list[ClientInfo]  # of the clients that train
+    private: Mapping[ClientId, PrivateClient] = field(default_factory=dict)  # the DP-SGD of each, where the job asks for it
 
     @property
     def validated(self) -> bool:

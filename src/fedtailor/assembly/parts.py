@@ -11,7 +11,8 @@ from ..learning.worker import Worker
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
-from ..protection import Budget, Gate, make_gate
+from ..privacy import RunBudget
+from ..protection import Gate, make_gate
 from ..protocols import Ready
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
@@ -38,7 +39,7 @@ class Parts:
     precision: str
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)  # of clients whose LoRA has another rank
     plan: Plan | None = None
-    budget: Budget | None = None  # of privacy, where a protection spends one
+    budget: RunBudget | None = None  # of privacy, where a protection spends one
     measured_elsewhere: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
     def gate_of(self, client: ClientId = "") -> Gate:

@@ -24,7 +24,8 @@ from .estimates import clients_of
 from .examples import prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
 from .parts import Parts
-from .protected import budget_of, coins_of, plan_of, settled, summed_protocol
+from .private import with_privacy
+from .protected import coins_of, plan_of, settled, summed_protocol
 from .public import known_examples, load_public
 from .server_model import Models, load_models
 
@@ -76,7 +77,7 @@ def assemble(
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
-    budget = budget_of(job, plan, warn)
+    examples, budget = with_privacy(job, plan, divided, examples, folder=clients_folder, warn=warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
     protocol = ready_protocol(settings, _bench(job, models.worker, divided, site=site, public=public, cuts=cuts, warn=warn))
     protocol.check_models(models.worker, models.own_workers)

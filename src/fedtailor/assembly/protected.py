@@ -1,12 +1,13 @@
 """What the protections of a job make of its protocol."""
 
+from dataclasses import replace
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import Checking, OnSum, Plan
+from ..interfaces import Checking, Lengthening, OnSum, Plan
 from ..job import Job
 from ..job.together import check_job
-from ..protection import Budget, Spending, noise
+from ..privacy import RunBudget, Spending, noise
 from ..protocols import Settings
 from ..protocols.rounds.sampling import Coins, clients_per_round
 from ..records import ClientId
@@ -24,7 +25,8 @@ def plan_of(job: Job, shared: Tensors, *, clients: int) -> Plan:
     """
     values = sum(shared[name].numel() for name in job.protocol.sent(shared, 1))
     per_round = clients_per_round(clients, fraction=job.clients.fraction, per_round=job.clients.per_round)
-    return Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
+    plan = Plan(clients=clients, rate=per_round / max(1, clients), rounds=job.stop.rounds, values=values)
+    return replace(plan, lengthened=sum(part.lengthens(plan) for part in job.protection if isinstance(part, Lengthening)))
 
 
 def settled(given: Job, warn: Warn) -> Job:
@@ -39,8 +41,11 @@ def settled(given: Job, warn: Warn) -> Job:
     return job
 
 
-def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
+def budget_of(job: Job, plan: Plan, warn: Warn, *, own: RunBudget | None) -> RunBudget | None:
     """Return what counts the privacy that a run spends; None if nothing in the job spends any.
+
+    Args:
+        own: what clients spend by themselves, if they do.
 
     Raises:
         SettingError: if the job does not go with what spends it, or several protections do.
@@ -50,7 +55,7 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
             warn(note)
     spending = [protection for protection in job.protection if isinstance(protection, Spending)]
     if not spending:
-        return None
+        return own
     if len(spending) > 1:
         raise SettingError(
             f"protection lists {len(spending)} entries that spend a privacy budget, which would be counted apart; keep one"
@@ -58,15 +63,16 @@ def budget_of(job: Job, plan: Plan, warn: Warn) -> Budget | None:
     return spending[0].budget(plan)
 
 
-def coins_of(budget: Budget | None) -> Coins | None:
+def coins_of(budget: RunBudget | None) -> Coins | None:
     """Return the coins that draw the clients of a round, where who takes part must stay secret; every throw is charged."""
-    if budget is None:
+    if budget is None or budget.coin is None:
         return None
+    coin = budget.coin
 
     def charge(round: int, asked: list[ClientId]) -> None:
         budget.charge(asked)
 
-    return Coins(toss=lambda: noise.coin(budget.next.rate, noise.system_bytes), drawn=charge)
+    return Coins(toss=lambda: noise.coin(coin, noise.system_bytes), drawn=charge)
 
 
 def summed_protocol(job: Job, protocol: Settings, plan: Plan, warn: Warn) -> Settings:

@@ -23,6 +23,7 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
     from .advise import advise
+    from .audit import audit
     from .cache import app as cache
     from .check import check
     from .compare import compare
@@ -55,7 +56,7 @@ def make_app() -> typer.Typer:
     app.callback()(options)
     first, then = (
         (demo, init, check, advise, cut, run, sweep),
-        (show, report, watch, diagnose, compare, tryout, export, pretrain, schema),
+        (show, report, audit, watch, diagnose, compare, tryout, export, pretrain, schema),
     )
     for command in (*first, *then):
         app.command("try" if command is tryout else None)(command)

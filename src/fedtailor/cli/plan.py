@@ -90,13 +90,10 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
 
 def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     """Yield what protects clients, and what a run of all planned rounds spends of its privacy budget."""
-    if not job.protection:
-        return
-    yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
+    if job.protection:
+        yield "protection", ", ".join(str(part["kind"]) for part in job.to_dict()["protection"])
     if parts.budget is not None:
-        rounds = parts.job.stop.rounds
-        yield "privacy", "; ".join(parts.budget.sentences(ahead=rounds))
-        yield "noise", f"{parts.budget.next.noise_multiplier:.4g} clips, in each of {rounds} rounds"
+        yield from parts.budget.says(parts.job.stop.rounds)
 
 
 def _learning_rate(job: "Job", parts: "Parts") -> str:
@@ -159,8 +156,8 @@ def _estimated(job: "Job", parts: "Parts", found: "Estimate") -> Iterator[tuple[
     count = len(found.clients)
     asked = (
         f"{parts.sampler.per_round} of {count} clients"
-        if parts.budget is None
-        else f"each of {count} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
+        if parts.budget is None or parts.budget.coin is None
+        else f"each of {count} clients with probability {parts.budget.coin:.3g}, drawn in secret"
     )
     yield "asked a round", f"{asked}, for {found.rounds} rounds at most"
     tokens = sum(parts.clients.amounts[info.id].tokens for info in parts.sampler.clients)

@@ -20,6 +20,7 @@ class Plan:
     rate: float  # share of them that is asked in a round, in (0, 1]
     rounds: int
     values: int  # in one client's update
+    lengthened: float = 0.0  # by how much a clipped update may be longer once it is summed, since what carries it is coarse
 
     @property
     def expected(self) -> float:
@@ -74,6 +75,14 @@ class Checking(Protocol):
         Raises:
             SettingError: naming what does not go together.
         """
+
+
+@runtime_checkable
+class Lengthening(Protocol):
+    """The part of a protection that rounds updates before they are summed."""
+
+    def lengthens(self, plan: Plan) -> float:
+        """Return by how much an update may be longer afterwards."""
 
 
 @runtime_checkable

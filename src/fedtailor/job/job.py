@@ -182,9 +182,10 @@ class Job(BaseModel):
         decided = {
             name: _decide(part, usual, usual_head_learning_rate(self.tuning, self.task.backbone)) for name, part in parts.items()
         }
-        for protection in self.protection:
-            decided |= protection.settles(self) if isinstance(protection, Settling) else {}
-        return self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
+        found = self if all(getattr(self, name) == value for name, value in decided.items()) else self.model_copy(update=decided)
+        for place in range(len(self.protection)):  # each sees what those before it have replaced
+            found = _settled(found, found.protection[place])
+        return _settled(found, found.protocol.local.privacy)
 
     def replace(self, name: str, value: object) -> "Job":
         """Return the job with one setting changed: `job.replace("tuning.rank", 16)`."""
@@ -212,6 +213,12 @@ def _tip_beside(file: Path) -> str:
     except (OSError, ValueError):
         beside = []
     return f"there is {listed(beside[:5])}" if beside else "fedtailor init writes one to start from"
+
+
+def _settled(job: Job, part: object) -> Job:
+    """Return the job with what one of its protections replaces."""
+    found = part.settles(job) if isinstance(part, Settling) else {}
+    return job if all(getattr(job, name) == value for name, value in found.items()) else job.model_copy(update=found)
 
 
 def _decide(settings: Any, learning_rate: float, of_head: float | None) -> Any:

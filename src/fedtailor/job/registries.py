@@ -5,6 +5,7 @@ from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS
 from ..data.partition import Partition
 from ..interfaces import Aggregation, Protection, RobustRule, Tuning
+from ..learning.private import DpSgd
 from ..metrics import OwnMetric
 from ..personalization import PERSONALIZATIONS, Personalization
 from ..protection import PROTECTIONS
@@ -24,6 +25,7 @@ ROBUST_RULE = Registry(what="robust rule of aggregation", classes=ROBUST, promis
 LOGIT_AGGREGATION = Registry(what="aggregation of logits", classes=LOGIT_AGGREGATIONS, promise=LogitAggregation)
 METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
+PRIVACY = Registry(what="privacy of local training", classes={"dp-sgd": DpSgd})
 METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
 READERS = Readers(
     (
@@ -38,6 +40,7 @@ READERS = Readers(
         LOGIT_AGGREGATION,
         METHOD,
         WIRE,
+        PRIVACY,
         METRIC,
     )
 )

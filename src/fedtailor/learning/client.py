@@ -7,6 +7,7 @@ from ..ledger import Sizes
 from ..models import Backbone
 from ..records import ClientId
 from ..tasks.shard import Shard
+from .private.client import PrivateClient
 from .store import Store
 from .worker import Worker
 
@@ -30,6 +31,7 @@ class Client:
     prepare: Callable[[], Prepared]  # returns its examples; asked at each use
     sizes: Sizes  # what its costs depend on
     backbone: Backbone | None = None  # of its own; None: the job's
+    private: PrivateClient | None = None  # its DP-SGD, where the job asks for it
 
     @property
     def train(self) -> Shard:

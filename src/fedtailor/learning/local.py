@@ -6,6 +6,7 @@ from typing import Literal
 
 from ..errors import SettingError
 from ..limits import BatchSize, Epochs, LearningRate, Number, Rounds, Steps
+from .private.settings import DpSgd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class LocalTraining:
         False  # activations are computed again in the backward pass: less memory, a forward pass more; same losses
     )
     keep_optimizer: bool = False  # a client keeps its optimizer's moments from round to round
+    privacy: DpSgd | None = (
+        None  # gradients of single examples or persons are clipped and get noise; batch_size counts these then
+    )
 
     def __post_init__(self) -> None:
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "accumulate": self.accumulate}

@@ -1,10 +1,10 @@
 """The training loop."""
 
 import math
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from ..chance import seed_torch, stream, stream_seed
 from ..diverged import Diverged, check_loss
 from ..errors import NotFinite
 from ..tasks.shard import Shard, training_batches
-from ..tensors import Lazy, Tensors, check_finite, clone, subtract
+from ..tensors import Lazy, Tensors, check_finite, subtract
 from .local import LocalTraining
+from .optimizer import make_optimizer, moments_of, restore_moments, set_rate
 from .recompute import recomputing
 from .work import Correction, LossOf, T, Trained, Training, Working
 from .worker import Worker
-
-FACTOR = "factor"  # of a group of weights in an optimizer: what the learning rate is multiplied by
 
 
 def train_locally(work: Training) -> Trained:
@@ -35,10 +34,17 @@ def train_locally(work: Training) -> Trained:
     start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings, heads=worker.heads)
     restore_moments(engine, params, work.optimizer)
-    steps = settings.steps_per_round(len(work.shard))
-    groups = step_batches(work.shard, settings, stream(worker.seed, f"{work.purpose}batches", work.round, work.client))
+    private = work.private
+    steps = settings.steps_per_round(len(work.shard)) if private is None else private.schedule.steps
     losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
     loss_of = work.loss_of or _task_loss(worker, work.shard)
+    if private is None:
+        draw = stream(worker.seed, f"{work.purpose}batches", work.round, work.client)
+        step_on = partial(_step, params, loss_of, engine=engine, clip_norm=settings.clip_norm, corrections=work.corrections)
+        taken: Iterator[tuple[float, float, int, int]] = map(step_on, step_batches(work.shard, settings, draw))
+    else:
+        noised = private.steps(worker.model, work.shard, params, loss_of, settings.batch_size)
+        taken = _noised(noised, params, engine, work.corrections)
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
@@ -49,9 +55,7 @@ def train_locally(work: Training) -> Trained:
         for step in range(steps):
             rate = settings.peak_learning_rate * work.rate_factor * settings.warmup_factor(work.round, step, steps)
             set_rate(engine, rate)
-            loss, norm, seen, counted = _step(
-                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=work.corrections
-            )
+            loss, norm, seen, counted = next(taken)
             check_loss("training loss", loss, round=work.round, step=step + 1, rate=rate)
             losses.append(loss)
             norms.append(norm)
@@ -61,18 +65,13 @@ def train_locally(work: Training) -> Trained:
     check_trained(params, round=work.round, step=steps, rate=rate)
     kept = moments_of(engine, params) if settings.keep_optimizer else {}
     engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
-    delta: Tensors
-    if received is None:
-        delta = {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
-    else:
-        delta = Lazy(_change, worker.params, start, names=[name for name in start if name in params])
     return Trained(
-        delta=delta,
+        delta=_delta(worker, start, params, only=only, lazy=received is not None),
         rates=rates,
         optimizer=kept,
         losses=losses,
         norms=norms,
-        clip_norm=settings.clip_norm,
+        clip_norm=settings.clip_norm if private is None else None,
         tokens=tokens,
         targets=targets,
     )
@@ -103,35 +102,17 @@ def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None
         raise Diverged("weights", math.nan, round=round, step=step, rate=rate) from None
 
 
+def _delta(
+    worker: Worker, start: Tensors, params: Mapping[str, nn.Parameter], *, only: Collection[str] | None, lazy: bool
+) -> Tensors:
+    """Return trained minus received, of what is exchanged and was under training."""
+    if lazy:
+        return Lazy(_change, worker.params, start, names=[name for name in start if name in params])
+    return {name: value for name, value in subtract(worker.tensors(), start).items() if only is None or name in only}
+
+
 def _change(now: Tensor, before: Tensor) -> Tensor:
     return now.detach().to(before.device) - before
-
-
-def make_optimizer(
-    params: dict[str, nn.Parameter], settings: LocalTraining, *, heads: Collection[str] = ()
-) -> torch.optim.Optimizer:
-    """Return torch's optimizer over the trained weights, with nothing remembered.
-
-    Args:
-        heads: names of the weights of a classifier's head, which may have a learning rate of their own.
-    """
-    apart = [name for name in params if name in heads and settings.head_factor != 1]
-    groups: list[dict[str, Any]] = [
-        {"params": [param for name, param in params.items() if (name in apart) == of_head], FACTOR: factor}
-        for of_head, factor in ((False, 1.0), (True, settings.head_factor))
-    ]
-    weights = [group for group in groups if group["params"]]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, settings.peak_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(weights, settings.peak_learning_rate, weight_decay=settings.weight_decay, fused=True)
-
-
-def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step be one of this learning rate, and of its multiple where weights have one of their own."""
-    for group in engine.param_groups:
-        group["lr"] = rate * group[FACTOR]
 
 
 def step_batches(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
@@ -187,31 +168,35 @@ def _step(
     torch._foreach_div_(
         [param.grad for param in weights if param.grad is not None], float(targets)
     )  # a sum over all batches becomes their mean
+    norm = _finish(params, engine, corrections, clip_norm=clip_norm)
+    return total / targets, norm, tokens, targets
+
+
+def _noised(
+    mean_of: Callable[[], float],
+    params: dict[str, nn.Parameter],
+    engine: torch.optim.Optimizer,
+    corrections: Sequence[Correction],
+) -> Iterator[tuple[float, float, int, int]]:
+    """Take an optimizer step on what `mean_of` leaves behind at the weights; yield as `_step` returns, without tokens and targets, which are nobody's business."""
+    while True:
+        loss = mean_of()
+        yield loss, _finish(params, engine, corrections), 0, 0
+
+
+def _finish(
+    params: dict[str, nn.Parameter],
+    engine: torch.optim.Optimizer,
+    corrections: Sequence[Correction],
+    *,
+    clip_norm: float | None = None,
+) -> float:
+    """Correct the gradients in place, shorten them if asked, and take the optimizer's step; return their norm before they were shortened."""
     for correct in corrections:
         correct(params)
+    weights = [param for param in params.values() if param.grad is not None]
     norm = torch.nn.utils.get_total_norm([param.grad for param in weights if param.grad is not None])
     if clip_norm is not None:
         torch.nn.utils.clip_grads_with_norm_(weights, clip_norm, norm)
     engine.step()
-    return total / targets, norm.item(), tokens, targets
-
-
-def moments_of(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Return what the optimizer remembers, as tensors named "field/weight"."""
-    found = {
-        f"{field}/{name}": value
-        for name, param in params.items()
-        for field, value in engine.state.get(param, {}).items()
-        if isinstance(value, Tensor)
-    }
-    return clone(found)
-
-
-def restore_moments(engine: torch.optim.Optimizer, params: dict[str, nn.Parameter], moments: Tensors) -> None:
-    """Let the optimizer continue with what `moments_of` gave; what belongs to no weight in `params` is passed over."""
-    for key, value in moments.items():
-        field, name = key.split("/", 1)
-        if name not in params:  # it rests in this round
-            continue
-        where = "cpu" if field == "step" else params[name].device
-        engine.state[params[name]][field] = value.to(where, copy=True)
+    return norm.item()

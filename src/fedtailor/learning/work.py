@@ -15,6 +15,7 @@ from ..records import ClientId
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .local import LocalTraining
+from .private.client import PrivateClient
 from .worker import OnStep, Worker
 
 Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
@@ -51,6 +52,7 @@ class Training:
     purpose: str = ""  # in front of the names of the random streams, so that two trainings of one round draw apart
     loss_of: LossOf | None = None  # the loss on some rows of the shard; None: the task's own
     on_step: OnStep | None = None
+    private: PrivateClient | None = None  # draws units and adds noise in the place of the usual batches and gradients
 
 
 @dataclass(frozen=True, kw_only=True)

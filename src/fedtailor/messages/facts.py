@@ -11,6 +11,7 @@ from .specs import FactSpec, Over, Reveals
 MOST_COUNT = 2**53  # whole numbers up to here are exact as floats, too
 MOST_SECONDS = 1e9
 LEAST_LOSS = -1e-3  # cross-entropies and divergences are not negative but for rounding
+MOST_EPSILON = 1e6
 MOST_METRIC = 1e12  # of either sign
 
 Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
@@ -93,6 +94,11 @@ def shares(purpose: str) -> FactSpec:
 def share(purpose: str) -> FactSpec:
     """Return the spec of a share of the learning rate."""
     return FactSpec(type="float", purpose=purpose, reveals="nothing", least=0.0, most=1.0)
+
+
+def spent(purpose: str) -> FactSpec:
+    """Return the spec of an epsilon, which follows from a client's number of units and of rounds."""
+    return FactSpec(type="float", purpose=purpose, reveals="examples", least=0.0, most=MOST_EPSILON, optional=True)
 
 
 def asked(purpose: str, *, optional: bool = False) -> FactSpec:

@@ -12,7 +12,7 @@ With two clients the rest of the world is the other one's LoRA. A client whose u
 A classifier's head, which is no LoRA, is the client's own; m holds the mean of all heads, for whoever joins (our reading).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ class FedAlt:
     """Each client keeps its own LoRA and trains it on, beside a frozen mean of the others', mixed by a gate of its own."""
 
     needs: ClassVar[Sequence[Need]] = NEEDS_OF_PAIRS
+    gives: ClassVar[Mapping[str, bool | str]] = {"home-noised": False}
     kind: Literal["fedalt"] = "fedalt"
 
     @property

@@ -8,7 +8,7 @@ Differences: in the rounds the global adapter is trained alone; the local one st
 global (our reading). A client that never trained a local adapter ends with the global one alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class FedDpa:
     """Beside the federated LoRA each client trains a local one; at inference both are mixed, by how alike the input is to its own."""
 
     needs: ClassVar[Sequence[Need]] = NEEDS_OF_PAIRS
+    gives: ClassVar[Mapping[str, bool | str]] = {"home-noised": False}
     kind: Literal["feddpa"] = "feddpa"
     variant: Literal["F", "T"] = (
         "F"  # F: the local adapter is trained after the last round; T: in each round, before the global one

@@ -4,7 +4,7 @@ Source: Collins et al., 2021, arXiv:2102.07078, algorithm 1: some steps on the h
 is chosen by name, as in FedPer; the shared weights take as many steps as `protocol.local` says, and not one epoch always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,6 +21,7 @@ from .technique import NEEDS_OF_HOME, Personal, Turn
 class FedRep:
     """Named weights stay with each client, which trains them first, and then the shared ones."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"home-noised": False}
     needs: ClassVar[Sequence[Need]] = NEEDS_OF_HOME
     kind: Literal["fedrep"] = "fedrep"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']

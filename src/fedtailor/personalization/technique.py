@@ -11,6 +11,7 @@ from torch import nn
 from ..interfaces import Aggregation, Tuning
 from ..learning.client import Client
 from ..learning.local import LocalTraining
+from ..learning.private.client import PrivateClient
 from ..learning.work import Correction, Trained, Training, Working
 from ..learning.worker import OnStep, Worker
 from ..pairs import USUAL_NEEDS, Need
@@ -76,6 +77,7 @@ class Turn:
             beside=beside,
             received=self.shared if self.worker.lean else None,
             purpose="",
+            private=self.client.private,
         )
 
     def train_own(
@@ -99,6 +101,7 @@ class Turn:
         beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
         received: Tensors | None = None,
+        private: PrivateClient | None = None,
     ) -> Working[Trained]:
         trained = yield Training(
             worker=self.worker,
@@ -114,6 +117,7 @@ class Turn:
             received=received,
             purpose=purpose,
             on_step=self.on_step,
+            private=private,
         )
         self.done.append(trained)
         return trained

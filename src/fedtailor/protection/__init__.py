@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from .budget import FILE as BUDGET_FILE
-from .budget import Budget, Spending
 from .codec import Codec
 from .dp import Dp
 from .gate import Encoded, Gate, make_gate
@@ -13,15 +11,12 @@ from .secure import SecureAggregation
 PROTECTIONS: Mapping[str, type] = {"dp": Dp, "codec": Codec, "secure-aggregation": SecureAggregation}
 
 __all__ = [
-    "BUDGET_FILE",
     "PROTECTIONS",
-    "Budget",
     "Codec",
     "Dp",
     "Encoded",
     "Gate",
     "SecureAggregation",
-    "Spending",
     "make_gate",
     "needs_of",
 ]

@@ -7,7 +7,7 @@ nothing from anyone. It comes last, after clipping and noise, so that those hold
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from ..chance import stream_seed
 from ..errors import SettingError
@@ -18,11 +18,12 @@ from ..messages.glance import Versioned, glance
 from ..pairs import Need
 from ..records import Message
 from .needs import ONE_RANK
-from .payload import Payload, as_payload, updates_in, without
+from .payload import Code, Payload, as_payload, updates_in, without
 
 PAYLOAD, SIZE = "codec/payload", "codec/bytes"  # the tensor in a message; the name of its most bytes in a manifest
 PART = "codec"  # of a client's state: what the code has lost so far
 FEEDBACK = ("ternary", "sign", "top-k")  # codes that lose too much without it
+WHOLE: Literal["int16"] = "int16"  # a code whose words add up: the secure sum carries it out
 LEAST_RATE = 0.25  # share of the rounds that a client takes part in, below which what it kept is of weights long gone
 
 
@@ -56,10 +57,9 @@ OF_FEEDBACK = (
 class Codec:
     """Fewer bytes up: updates in a few bits a value."""
 
-    gives: ClassVar[Mapping[str, bool | str]] = {"whole-words": False}
     kind: Literal["codec"] = "codec"
-    code: Literal["auto", "bfloat16", "int8", "int4", "ternary", "sign", "top-k"] = (
-        "auto"  # auto: sign with AdamW, top-k with SGD, int4 where nothing may be kept
+    code: Literal["auto", "bfloat16", "int16", "int8", "int4", "ternary", "sign", "top-k"] = (
+        "auto"  # auto: sign with AdamW, top-k with SGD, int4 where nothing may be kept; int16, for sums, with secure-aggregation alone
     )
     feedback: bool | None = (
         None  # whether a client keeps what the code lost and adds it the next time; null: with ternary, sign and top-k, where it can
@@ -77,12 +77,19 @@ class Codec:
         protocol = job.protocol
         refactors = traits_of(getattr(protocol, "aggregation", None)).refactors
         able = not refactors and (job.clients.fraction is None or job.clients.fraction >= LEAST_RATE)
-        code = self.code
-        if code == "auto":
+        code: Code | Literal["auto", "int16"] = self.code
+        if code == "auto" and summed_in_words(job):
+            code = WHOLE
+        elif code == "auto":
             code = ("sign" if protocol.local.optimizer == "adamw" else "top-k") if able and self.feedback is not False else "int4"
         feedback = able and code in FEEDBACK if self.feedback is None else self.feedback
         settled = replace(self, code=code, feedback=feedback)
         return {"protection": tuple(settled if part is self else part for part in job.protection)}
+
+    @property
+    def gives(self) -> Mapping[str, bool | str]:
+        """See `pairs`; what auto stands for depends on what follows."""
+        return {"whole-words": self.code in ("auto", WHOLE)}
 
     @property
     def needs(self) -> Sequence[Need]:
@@ -96,6 +103,8 @@ class Codec:
             SettingError: naming what does not go together.
         """
         name = "protection: codec"
+        if self.code == WHOLE:
+            return self._check_whole(name, job)
         if [part for part in job.protection if isinstance(part, OnMessages)][-1] is not self:
             raise SettingError(
                 f"{name} must be the last of the protections that change messages: what comes after a code would undo it; list it last"
@@ -107,15 +116,25 @@ class Codec:
             )
         return self._notes(name, job)
 
+    def _check_whole(self, name: str, job: Any) -> list[str]:
+        """Hold the code that adds up against the job: secure aggregation carries it out."""
+        if not summed_in_words(job):
+            raise SettingError(
+                f"{name}: code: int16 is of words that add up, and nothing in this job sums words; list secure-aggregation behind it, or choose code: int8"
+            )
+        return []
+
     def shape(self, call: Call) -> Call:
         """Return the call with one payload in the place of the tensors of each update."""
+        if self.code == WHOLE:
+            return call
         most = replace(self._payload, share=1.0).size_bytes
         return as_payload(call, (PAYLOAD, SIZE), size=self._payload.size_bytes, most=most)
 
     def leave(self, message: Message, crossing: Crossing) -> Message:
         """Return the message with its update as a payload; what that loses is kept."""
         update = crossing.revealing("update", message)
-        if not update:
+        if not update or self.code == WHOLE:
             return message
         version = (glance(crossing.asked, Versioned).version if crossing.asked else None) or 0
         kept = crossing.kept if self.feedback else None
@@ -143,6 +162,7 @@ class Codec:
     @property
     def _payload(self) -> Payload:
         assert self.code != "auto"  # `settles` has seen to it
+        assert self.code != "int16"  # which makes no payload
         return Payload(code=self.code, share=self.share)
 
     def _notes(self, name: str, job: Any) -> list[str]:
@@ -154,3 +174,8 @@ class Codec:
         if self.code in FEEDBACK and not self.feedback:
             return [f"{name}: code: {self.code} without feedback loses much of each update for good; int4 loses little without"]
         return []
+
+
+def summed_in_words(job: Any) -> bool:
+    """Return whether the last of a job's protections sums words that nobody can read one by one."""
+    return bool(job.protection) and getattr(job.protection[-1], "kind", "") == "secure-aggregation"

@@ -25,11 +25,11 @@ from ..errors import SettingError
 from ..interfaces import Aggregation, Crossing, Plan
 from ..limits import ClientCount, Number
 from ..pairs import Need
+from ..privacy import noise as secret
+from ..privacy.accountant import LEAST_DELTA, LEAST_NOISE, Release, noise_for
+from ..privacy.budget import Budget
 from ..records import Message
 from ..tensors import norm
-from . import noise as secret
-from .accountant import LEAST_DELTA, LEAST_NOISE, Release, noise_for
-from .budget import Budget
 from .noised_mean import Adaptive, NoisedMean
 
 FEWEST = 3  # clients
@@ -185,6 +185,8 @@ class Dp:
             counted = self._count_noise(plan)
             adaptive = Adaptive(start=self.start_clip, deviation=counted)
             z = (z**-2 - (2 * counted) ** -2) ** -0.5  # the count spends a part of each round's budget: the paper's theorem 1
+        if isinstance(self.clip, int | float):
+            z *= 1 + plan.lengthened / self.clip  # noise is as much larger as rounding before the sum may make an update
         return NoisedMean(
             inner=rule,
             clip=None if self.clip == "adaptive" else self.clip,

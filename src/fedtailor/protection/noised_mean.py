@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..errors import RunError, SettingError
 from ..interfaces import Aggregation, RuleTraits, traits_of
+from ..privacy.noise import LATTICE, RandomBytes, lattice_noise, normal_draw, on_lattice
 from ..records import Outcome, Update
 from ..tensors import Tensors, norm
-from .noise import LATTICE, RandomBytes, lattice_noise, normal_draw, on_lattice
 
 CLIP = "dp/clip"  # in the state, beside the inner rule's: the norm of the next round
 QUANTILE, RATE = (

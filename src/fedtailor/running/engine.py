@@ -11,7 +11,7 @@ from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
 from ..on_demand import OnDemand
 from ..printable import printable
-from ..protection import BUDGET_FILE
+from ..privacy import BUDGET_FILE
 from ..protocols.rounds.counts import CountedFederation, reported
 from ..records import ClientId
 from .folder import RunFolder

@@ -56,6 +56,7 @@ def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
     """Add what one round made, cost, and spent of a privacy budget."""
     progress.absorb(round, parts.clients.sizes_of, full=written(parts.job.tuning).every_weight)
     if parts.budget is not None:
+        parts.budget.note(round.clients)
         progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
 
 

@@ -110,6 +110,7 @@ def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
             content = at(summary, (whole, section, moment)) or {}
             found |= {f"{name}{suffix}": value for name, value in content.items()}
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
+    found |= {name: summary["privacy"][name] for name in ("epsilon", "delta") if "privacy" in summary}
     kinds = summary.get("traffic", {}).get("by_kind", {})
     found |= {name: sum(kinds[kind][key] for kind in kinds if kind != "evaluate") for name, key in LEARNING.items()}
     public = summary.get("distillation", {}).get("public_set", {})

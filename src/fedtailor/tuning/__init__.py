@@ -9,6 +9,7 @@ from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .frozen import Frozen
 from .full import Full
+from .head import Head
 from .learning_rates import usual_head_learning_rate, usual_learning_rate
 from .lora import Lora, as_saved
 from .none import Untrained, bytes_tensor, prompt_text, tensor_text
@@ -23,6 +24,7 @@ TUNINGS: Mapping[str, type] = {
     "fed-sb": FedSB,
     "full": Full,
     "adapter": Adapter,
+    "head": Head,
     "prefix": Prefix,
     "prompt": Prompt,
     "peft": PeftMethod,
@@ -38,6 +40,7 @@ __all__ = [
     "Form",
     "Frozen",
     "Full",
+    "Head",
     "Lora",
     "LoraAmong",
     "PeftMethod",

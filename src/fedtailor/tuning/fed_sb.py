@@ -26,7 +26,7 @@ from .adapters.over_peft import ADAPTER, copy_into, factor_scale, restore_tensor
 from .checks import check_choice
 from .lora import Lora
 
-SQUARE, TRAINED = ".lora_R", ".lora_B.square"  # ends of the names of R, as sent and in the model
+SQUARE, TRAINED = ".lora_R", ".lora_B.square.weight"  # ends of the names of R, as sent and in the model
 FILE = "fed_sb.safetensors"  # beside PEFT's files, which hold A and B R
 
 
@@ -86,7 +86,7 @@ class FedSB:
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a plain LoRA that PEFT loads, A and B R; the three apart go to a file of their own, for `restore`."""
-        whole = {name: value for name, value in model.state_dict().items() if not name.endswith((".square", ".frozen"))}
+        whole = {name: value for name, value in model.state_dict().items() if not name.endswith((".square.weight", ".frozen"))}
         whole |= {f"{name}.lora_B.{ADAPTER}.weight": layer.lora_B[ADAPTER].weight for name, layer in _layers(model)}
         save_peft(model, folder, tensors=whole)
         save_file(clone(_matrices(model)), folder / FILE)
@@ -132,16 +132,18 @@ class Between(nn.Module):
         self.frozen: Tensor
         self.register_buffer("frozen", frozen.contiguous())
         rank = frozen.shape[1]
-        self.square = nn.Parameter(torch.zeros(rank, rank, device=frozen.device))
+        self.square: nn.Linear = nn.utils.skip_init(nn.Linear, rank, rank, bias=False, device=frozen.device)  # type: ignore[no-untyped-call]
+        nn.init.zeros_(self.square.weight)
 
     @property
     def weight(self) -> Tensor:
         """Return B R, [out, rank]: what PEFT merges and saves."""
-        return self.frozen @ self.square
+        made: Tensor = self.frozen @ self.square.weight
+        return made
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return B R x, [..., out]."""
-        return F.linear(F.linear(inputs, self.square), self.frozen)
+        return F.linear(self.square(inputs), self.frozen)
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -158,7 +160,7 @@ def _matrices(model: nn.Module) -> dict[str, Any]:
         found |= {
             f"{name}.lora_A": layer.lora_A[ADAPTER].weight,
             f"{name}.lora_B": between.frozen,
-            f"{name}{SQUARE}": between.square,
+            f"{name}{SQUARE}": between.square.weight,
         }
     return dict(sorted(found.items()))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from updates import MODULES, SCALE, a_of, b_of, dense, random_params, random_updates, trained, update
+from updates import MODULES, SCALE, a_of, b_of, dense, pair, random_params, random_updates, trained, update
 
 from fedtailor.aggregation import AGGREGATIONS, ROBUST, Bucketing, GeometricMedian, Krum, Median, MultiKrum, NormClip, TrimmedMean
 from fedtailor.aggregation.robust.updates import hold
@@ -176,3 +176,20 @@ def test_too_few_updates_are_no_round(rule, least):
 def test_bad_settings_are_refused(cls, settings, words):
     with pytest.raises(SettingError, match=words):
         cls(**settings)
+
+
+@pytest.mark.parametrize("rule", [Median(on="products"), TrimmedMean(on="products", share=0.34)], ids=lambda rule: rule.kind)
+def test_the_middle_of_products_by_hand_and_whatever_the_factors(rule):
+    # of rank 1: products 2 [1, 1], 3 [1, 1] and 100 [-1, 1]; value by value the middle of (2, 3, -100) is 2, of (2, 3, 100) 3
+    params = pair([[1.0]], [[0.0, 0.0]])
+    sent = [([[2.0]], [[1.0, 1.0]]), ([[6.0]], [[0.5, 0.5]]), ([[10.0]], [[-10.0, 10.0]])]
+    updates = [
+        replace(update({}, client=f"c{k}"), delta={name: value - params[name] for name, value in pair(b, a).items()})
+        for k, (b, a) in enumerate(sent)
+    ]
+    outcome = rule.combine(updates, params, rule.init(params))
+    product = outcome.shared[b_of("m")] @ outcome.shared[a_of("m")]
+    torch.testing.assert_close(product, torch.tensor([[2.0, 3.0]]))
+    assert outcome.figures["bias"] == pytest.approx(0.0, abs=1e-6)
+    assert traits_of(rule).refactors
+    assert not traits_of(Median()).refactors

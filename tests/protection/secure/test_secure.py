@@ -357,3 +357,74 @@ def test_an_update_never_leaves_unmasked():
     )
     with pytest.raises(OffManifest, match="unmasked"):
         secure.leave(trained(deltas()["c0"]), crossing)
+
+
+def test_words_of_sixteen_bits_take_half_the_bytes_and_their_mean_is_right():
+    secure = SecureAggregation(weights="uniform", bits=16, most=4.0)
+    updates = deltas()
+    replies = summed(["there"] * 5, secure=secure, updates=updates)
+    step = FixedPoint(most=4.0, clients=5, bits=16).step
+    assert 5 * (2 * 4.0 / step + 3) <= 2**16 < 5 * (4 * 4.0 / step + 3)  # the finest power of two that fits
+    mean = sum(updates[client]["a"] for client in CLIENTS) / 5
+    found = read(replies[0].message, Trained).delta["a"]
+    assert (found - mean).abs().max() <= step
+    many = FixedPoint(most=4.0, clients=5, bits=16)
+    value = {"a": torch.full((20_000,), 0.3 * step)}
+    drawn = many.encode(value, 1.0, seed=1)
+    assert set(drawn.tolist()) == {0, 1}
+    assert drawn.mean() == pytest.approx(0.3, abs=0.01)  # rounded by chance: nearest would make it 0
+    wide, narrow = (SecureAggregation(weights="uniform", bits=bits, most=4.0) for bits in (32, 16))
+    sizes = [summed(["there"] * 5, secure=each, updates=updates)[0].traffic.up_bytes for each in (wide, narrow)]
+    assert sizes[0] - sizes[1] == 2 * 17
+
+
+def test_a_codec_before_it_is_carried_out_by_its_words(make_job):
+    dp = {"kind": "dp", "clip": 0.5, "noise_multiplier": 1.0, "epsilon": None, "force": True}
+    job = make_job(protection=[dp, "codec", "secure-aggregation"]).decided()
+    assert (job.protection[1].code, job.protection[2].bits) == ("int16", 16)
+    assert job.protection[2].most == pytest.approx(0.5, rel=1e-5)
+    assert job.decided() == job
+    alone = make_job(protection=["codec"]).decided()
+    assert alone.protection[0].code == "sign"
+
+
+@pytest.mark.parametrize(
+    ("protection", "words"),
+    [
+        ([{"kind": "codec", "code": "sign"}, "secure-aggregation"], "secure-aggregation does not go with protection: codec"),
+        ([{"kind": "codec", "code": "int16"}], "list secure-aggregation behind it"),
+        (["secure-aggregation", "codec"], "does not go with|must be the last"),
+    ],
+)
+def test_codes_that_do_not_add_up_are_refused(make_job, rows, protection, words):
+    with pytest.raises(SettingError, match=words):
+        assemble(make_job(protection=protection), given=rows)
+
+
+def test_privacy_a_code_and_secure_sums_together_are_killed_resumed_and_end(make_job, rows, tmp_path, monkeypatch):
+    from fedtailor.protocols.averaging import server
+    from fedtailor.running.resume import job_of_run
+
+    dp = {"kind": "dp", "clip": 0.5, "epsilon": 40.0, "delta": 0.01, "force": True}
+    job = make_job(protection=[dp, "codec", "secure-aggregation"], stop__rounds=3)
+    take, calls = server.Collector._take, []
+
+    def dies(self, reply):
+        calls.append(reply.client)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return take(self, reply)
+
+    monkeypatch.setattr(server.Collector, "_take", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, data=rows, out=tmp_path / "r")
+    monkeypatch.setattr(server.Collector, "_take", take)
+    done = run(job_of_run(tmp_path / "r"), data=rows, resume=tmp_path / "r")
+    spent = done.summary["privacy"]
+    assert (done.summary["stopped_by"], done.summary["rounds"]) == ("privacy budget", 2)  # the interrupted round counts twice
+    assert spent["releases"] == 3
+    assert spent["epsilon"] <= 40.0
+    assert json.loads((tmp_path / "r" / "privacy.json").read_text())["releases"][0]["count"] == 3
+    values = sum(value.numel() for value in adapter(tmp_path / "r").values())
+    sent = pd.read_parquet(tmp_path / "r" / "clients.parquet")["up_bytes"]
+    assert (sent < 2.01 * values + 4_000).all()  # two bytes a weight; keys, shares and facts

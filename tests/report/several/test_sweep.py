@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fedtailor.errors import SettingError
 from fedtailor.report.plots.plot import check_plots, plot_sweep
-from fedtailor.report.several.sweep import show_sweep, title_of
+from fedtailor.report.several.sweep import show_sweep, spent_together, title_of
 
 
 @pytest.fixture
@@ -101,3 +101,11 @@ def test_nothing_is_drawn_between_categories_and_what_does_not_depend_on_them_go
     ticks = drawn[-1].axes[0].yaxis
     assert ticks.get_offset_text().get_text() == ""
     assert all(label.get_text().startswith("5.7300") for label in ticks.get_ticklabels())
+
+
+def test_epsilons_and_deltas_of_all_cells_add_up():
+    table = pd.DataFrame({"cell": ["a", "b", "c"], "epsilon": [2.0, 3.5, None], "delta": [1e-5, 1e-5, None]})
+    _, text = spent_together(table)
+    assert text.plain == "privacy: 2 runs on the same data spent at most epsilon 5.5 at delta 2e-05 together"
+    assert spent_together(pd.DataFrame({"cell": ["a"]})) == []
+    assert spent_together(pd.DataFrame({"cell": ["a"], "epsilon": [None], "delta": [None]})) == []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from ...errors import SettingError
+from .least import Least, check_least, lacking
 from .peft_arguments import argument_refusals
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Policy:
     protocols: tuple[str, ...] = ("averaging", "distillation")  # split is not among them: activations reveal much of texts
     tunings: tuple[str, ...] | None = None  # null: any
     aggregations: tuple[str, ...] | None = None  # null: any
-    protections: tuple[str, ...] = ()  # kinds that every job must have
+    protections: Least = ()  # kinds that every job must have, or by kind how strong they must be: {dp: {epsilon: 8}}
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
     reports: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see REPORTABLE
@@ -51,7 +52,10 @@ class Policy:
             value = getattr(self, item.name)
             if isinstance(value, list):
                 object.__setattr__(self, item.name, tuple(value))
+        check_least(self.protections)
         for name, types in _types().items():
+            if name == "protections" and isinstance(self.protections, Mapping):
+                continue
             if not _is_a(getattr(self, name), types):
                 raise SettingError(f"policy.{name} is {getattr(self, name)!r}; see docs/deployment.md for what it takes")
         for name, known in _known_names().items():
@@ -129,9 +133,7 @@ class Policy:
         asks = protocol["kind"] == "retrieval"
         if job["stop"]["rounds"] > self.rounds and not asks:
             yield f"the job asks for {job['stop']['rounds']} rounds, permitted are {self.rounds}"
-        missing = [kind for kind in self.protections if kind not in [part["kind"] for part in job["protection"]]]
-        if missing:
-            yield f"the job lacks protection by {', '.join(missing)}, which is the least here"
+        yield from lacking(self.protections, job)
         prompts = protocol["kind"] == "prompting"
         if prompts and protocol["few"] < self.min_examples:
             yield (

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...assembly import Parts, assemble
+from ...assembly.data import reads_of_job
 from ...assembly.fits import Warn
 from ...data import Clients, Data, Divided, divide
 from ...data.columns import MESSAGES
@@ -18,7 +19,6 @@ from ...errors import BackboneError, FedtailorError
 from ...job import Job
 from ...models.packaged import PACKAGED, is_installed
 from ...records import ClientId, Example
-from ...tasks.task import reads_of
 from ..kit.columns import extra_columns, with_columns
 from ..kit.site_file import SiteFile
 from ..kit.versions import versions
@@ -127,12 +127,13 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
         validation_share=0.0 if opening["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
-    fields = (*job.task.required, *job.task.optional, *getattr(job.task, "extra", ()))
+    reads = reads_of_job(job)
+    fields = (*job.task.required, *job.task.optional, *reads.get("extra", ()))
     mapped = extra_columns(file.columns, fields)
     own = divide(
         Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        **{**reads_of(job.task), "optional": (*job.task.optional, *mapped)},
+        **{**reads, "optional": (*job.task.optional, *mapped)},
         base=Path("/"),
         seed=job.seed,
         key=job.task.required[0],

@@ -18,7 +18,7 @@ from . import shamir
 from .masks import KeyPair, mask
 from .member import Member
 from .messages import KINDS, LEAST, MEMBER, AskKeys, AskShares, Deliver, Delivered, Keys, Shares, Unmask, Unmasked
-from .words import FixedPoint, Words
+from .words import UNSIGNED, Bits, FixedPoint, Words, bits_of
 
 TRAIN = "train"  # the request of averaging, whose answers have updates
 TOO_FEW = ClientFailure(kind="lost", mark="TooFewForASum")
@@ -107,6 +107,7 @@ class SummedFederation:
     factor: Callable[[Message, int], float]  # what an answer counts, of at most 1, where the largest client has so many examples
     most: float  # largest value in an update
     threshold: int | None  # clients that must be there to the end; None: half and one
+    bits: Bits = 32  # of a word
 
     @property
     def clients(self) -> Sequence[ClientInfo]:
@@ -155,20 +156,20 @@ class SummedFederation:
             return {}, {}
         senders, ready = sum.share(round)
         answers: dict[ClientId, Message] = {}
-        total = np.zeros(0, dtype=np.uint32)
+        total: Words = np.zeros(0, dtype=UNSIGNED[self.bits])
         shapes: dict[str, tuple[int, ...]] = {}
         for client, message in round.ask({client: requests[client] for client in ready}):
             found = {name: tuple(value.shape) for name, value in sorted(message.tensors.items())}
             if answers and shapes != found:
                 round.failures[client] = OTHER_TENSORS
                 continue
-            words = _words(message.tensors)
+            words = _words(message.tensors, self.bits)
             total, shapes = total + words if answers else words, found
             answers[client] = replace(message, tensors={})
         if len(answers) < sum.least or not sum.unmask(round, total, sorted(answers), [c for c in senders if c not in answers]):
             return {}, {}
         weight = math.fsum(self.factor(message, sum.most) for message in answers.values())
-        return answers, FixedPoint(most=self.most, clients=len(keys)).decode(total, shapes, weight)
+        return answers, FixedPoint(most=self.most, clients=len(keys), bits=self.bits).decode(total, shapes, weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,21 +208,22 @@ class _Sum:
         opened = round.exchange(dict.fromkeys(answered, Unmask(answered=answered, dropped=dropped)), Unmasked)
         if len(opened) < self.threshold:
             return False
+        bits = bits_of(total)
         numbers = {client: number for number, client in enumerate(self.keys, 1)}
         for place in range(len(answered)):
             total -= mask(
-                shamir.combine({numbers[c]: bytes.fromhex(each.seeds[place]) for c, each in opened.items()}), len(total)
+                shamir.combine({numbers[c]: bytes.fromhex(each.seeds[place]) for c, each in opened.items()}), len(total), bits
             )
         for place, gone in enumerate(dropped):
             pair = KeyPair(shamir.combine({numbers[c]: bytes.fromhex(each.keys[place]) for c, each in opened.items()}))
             if pair.public.hex() != self.keys[gone].masking_key:
                 raise ValueError("shares give another key than the one that a client named")
             for client in answered:
-                left = mask(pair.agreed(bytes.fromhex(self.keys[client].masking_key), "mask"), len(total))
+                left = mask(pair.agreed(bytes.fromhex(self.keys[client].masking_key), "mask"), len(total), bits)
                 total += -left if client < gone else left
         return True
 
 
-def _words(tensors: Tensors) -> Words:
+def _words(tensors: Tensors, bits: Bits) -> Words:
     """Return masked tensors as one vector, in the order of names."""
-    return np.concatenate([tensors[name].numpy().reshape(-1).view(np.uint32) for name in sorted(tensors)])
+    return np.concatenate([tensors[name].numpy().reshape(-1).view(UNSIGNED[bits]) for name in sorted(tensors)])

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ...errors import OffManifest
 from .messages import KEY_BYTES
-from .words import Words
+from .words import UNSIGNED, Bits, Words
 
 NONCE = bytes(12)  # every key seals one text
 
@@ -46,10 +46,11 @@ class KeyPair:
         return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(shared)
 
 
-def mask(key: bytes, count: int) -> Words:
-    """Return so many words of 32 bits: AES-256 in counter mode under a key that is used once."""
-    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(bytes(4 * count))
-    return np.frombuffer(stream, dtype="<u4").astype(np.uint32)
+def mask(key: bytes, count: int, bits: Bits = 32) -> Words:
+    """Return so many words: AES-256 in counter mode under a key that is used once."""
+    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(bytes(bits // 8 * count))
+    words: Words = np.frombuffer(stream, dtype=f"<u{bits // 8}").astype(UNSIGNED[bits])
+    return words
 
 
 def seal(key: bytes, text: bytes, about: str) -> bytes:

@@ -11,7 +11,7 @@ from ...records import ClientId, Message
 from . import shamir
 from .masks import KeyPair, mask, seal, unseal
 from .messages import LEAST, AskKeys, AskShares, Deliver, Delivered, Keys, Shares, Unmask, Unmasked
-from .words import Words
+from .words import Words, bits_of
 
 
 @dataclass(kw_only=True)
@@ -92,10 +92,11 @@ class Member:
         if self.masked or not self.summed:
             raise OffManifest("an update is masked once in a round, after secrets were shared")
         self.masked = True
-        total = words + mask(self.seed, len(words))
+        bits = bits_of(words)
+        total = words + mask(self.seed, len(words), bits)
         for other in self.summed:
             if other != self.me:
-                pairwise = mask(self.masking.agreed(self.masking_keys[other], "mask"), len(words))
+                pairwise = mask(self.masking.agreed(self.masking_keys[other], "mask"), len(words), bits)
                 total = total + pairwise if self.me < other else total - pairwise
         return total
 

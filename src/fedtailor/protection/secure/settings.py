@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
+from ...chance import stream_seed
 from ...errors import OffManifest, SettingError
 from ...interfaces import Aggregation, Answering, Crossing, Federation, Kept, OnMessages, Plan
 from ...limits import ClientCount, Number
@@ -27,13 +28,14 @@ from ...messages.glance import glance
 from ...messages.record import fact
 from ...pairs import Need
 from ...records import ClientId, Message
+from ..codec import WHOLE
 from ..needs import ONE_RANK
 from ..payload import as_payload, count, named, names_in, updates_in, without
 from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS
-from .words import FixedPoint
+from .words import SIGNED, Bits, FixedPoint
 
 PAYLOAD, SIZE = "secure/payload", "secure/bytes"  # the tensor in a message; the name of its most bytes in a manifest
-WORD_BYTES = 4
+MOST = 16.0  # largest value in an update that nothing bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +69,16 @@ class SecureAggregation:
     )
     kind: Literal["secure-aggregation"] = "secure-aggregation"
     threshold: ClientCount | None = None  # clients that must be there to the end, above half of those asked; null: half and one
-    most: Number = 16.0  # largest value in an update; a client with a larger one is dropped, as it would run over in the sum
+    most: Number | None = (
+        None  # largest value in an update; a client with a larger one is dropped, as it would run over in the sum; null: 16, with dp what its clip allows
+    )
+    bits: Bits = 32  # of a word: 16 is half the bytes, in coarser steps
     weights: Literal["examples", "uniform"] | None = None  # how clients count; null: as protocol.weights says, uniform with dp
 
     def __post_init__(self) -> None:
         if self.threshold is not None and self.threshold < 2:
             raise SettingError(f"threshold is a number of clients, at least 2; got {self.threshold}")
-        if not self.most > 0:
+        if self.most is not None and not self.most > 0:
             raise SettingError(f"most is the largest value in an update, above 0; got {self.most}")
 
     def settles(self, job: Any) -> Mapping[str, Any]:
@@ -81,7 +86,10 @@ class SecureAggregation:
         private = any(getattr(part, "kind", "") == "dp" for part in job.protection)
         asked = "uniform" if private else getattr(job.protocol, "weights", "uniform")
         known: Mapping[str, Literal["examples", "uniform"]] = {"examples": "examples", "uniform": "uniform"}
-        settled = replace(self, weights=self.weights or known.get(asked))
+        coded = any(getattr(part, "code", "") == WHOLE for part in job.protection)
+        settled = replace(
+            self, weights=self.weights or known.get(asked), most=self.most or _most(job), bits=16 if coded else self.bits
+        )
         return {"protection": tuple(settled if part is self else part for part in job.protection)}
 
     def check(self, job: Any, plan: Plan) -> list[str]:
@@ -108,13 +116,22 @@ class SecureAggregation:
                 f"{name}: threshold is {self.threshold}, and must be above half of the {asked} clients of a round and no more than they are: two halves could "
                 "each open what the other must not"
             )
+        self.fixed_point(asked)  # refuses words that are too short
         return []
+
+    def fixed_point(self, clients: int) -> FixedPoint:
+        """Return how values become words where so many clients are summed."""
+        return FixedPoint(most=self.most or MOST, clients=clients, bits=self.bits)
+
+    def lengthens(self, plan: Plan) -> float:
+        """Return by how much words may lengthen an update."""
+        return self.fixed_point(max(LEAST, round(plan.expected))).lengthens(plan.values)
 
     def shape(self, call: Call) -> Call:
         """Return the call with one payload of words in the place of the tensors of each update."""
 
         def size(spec: Any) -> int:
-            return WORD_BYTES * count(spec)
+            return self.bits // 8 * count(spec)
 
         return as_payload(call, (PAYLOAD, SIZE), size=size, most=size)
 
@@ -132,7 +149,9 @@ class SecureAggregation:
         """Return a federation that opens the sum of a round's updates, and hands it on as if each client had sent the mean."""
         from .around import SummedFederation
 
-        return SummedFederation(inner=federation, factor=self.factor, most=self.most, threshold=self.threshold)
+        return SummedFederation(
+            inner=federation, factor=self.factor, most=self.most or MOST, threshold=self.threshold, bits=self.bits
+        )
 
     def on_sum(self, rule: Aggregation, plan: Plan) -> Aggregation:
         """Return the rule, which gets the mean of all from each client."""
@@ -155,8 +174,9 @@ class SecureAggregation:
         if not isinstance(member, Member):
             raise OffManifest("an update was asked for before secrets were shared, and would leave unmasked")
         factor = self.factor(message, member.most_examples)
-        words = FixedPoint(most=self.most, clients=len(member.clients)).encode(update, factor)
-        data = named(update, updates_in(crossing)) + member.mask(words).astype("<u4").tobytes()
+        seed = stream_seed(0, "secure", member.version, crossing.client)
+        words = self.fixed_point(len(member.clients)).encode(update, factor, seed=seed)
+        data = named(update, updates_in(crossing)) + member.mask(words).astype(f"<u{self.bits // 8}").tobytes()
         return without(message, update, {PAYLOAD: torch.frombuffer(bytearray(data), dtype=torch.uint8)})
 
     def arrive(self, message: Message, crossing: Crossing) -> Message:
@@ -169,11 +189,11 @@ class SecureAggregation:
             return message
         specs, data = updates_in(crossing), message.tensors[PAYLOAD].numpy().tobytes()
         names, begin = names_in(data, specs)
-        if len(data) != begin + WORD_BYTES * sum(count(specs[name]) for name in names):
+        if len(data) != begin + self.bits // 8 * sum(count(specs[name]) for name in names):
             raise OffManifest(f"a masked update of {len(data)} bytes came, which is not that of {len(names)} tensors")
-        words, found = np.frombuffer(data, dtype="<i4", offset=begin), {}
+        words, found = np.frombuffer(data, dtype=f"<i{self.bits // 8}", offset=begin), {}
         for name in names:
-            found[name] = torch.from_numpy(words[: count(specs[name])].astype(np.int32)).reshape(
+            found[name] = torch.from_numpy(words[: count(specs[name])].astype(SIGNED[self.bits])).reshape(
                 [int(size) for size in specs[name].shape]
             )
             words = words[count(specs[name]) :]
@@ -191,3 +211,11 @@ class SecureAggregation:
         if examples > most_examples:
             raise OffManifest(f"a client has {examples} examples, and the largest one was said to have {most_examples}")
         return examples / most_examples
+
+
+def _most(job: Any) -> float:
+    """Return the largest value that an update of a job can hold: with dp its clip, and a little for the rounding of float32."""
+    for part in job.protection:
+        if getattr(part, "kind", "") == "dp" and part.clip != "adaptive" and part.noise == "server":
+            return float(part.clip) * (1 + 2.0**-20)
+    return MOST

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -47,6 +48,8 @@ class AveragingClient:
     def _train(self, asked: Train) -> Working[Trained]:
         client, local = self.client, self.settings.local
         worker = client.worker
+        if client.private is not None:
+            client.private.begin()
         recalled = self._recalled(asked.version)
         control = recalled.control or zeros_like(asked.control)
         worker.load(asked.shared, home=recalled.own if worker.home else None)
@@ -72,11 +75,8 @@ class AveragingClient:
         return Trained(
             version=asked.version,
             examples=len(client.train),
-            targets=trained.targets,
-            tokens=sum(each.tokens for each in turn.done),
+            **(_work(turn, trained) if client.private is None else _private_work(client, turn)),
             steps=sum(len(each.losses) for each in turn.done),
-            first_loss=trained.losses[0],
-            last_loss=trained.losses[-1],
             gradient_norm=trained.gradient_norm,
             clipped=trained.clipped,
             seconds=seconds,
@@ -137,6 +137,32 @@ class AveragingClient:
         loss = self.client.worker.sample_loss(self.client.validation)
         check_loss(f"validation loss {moment} training", loss)
         return loss
+
+
+def _work(turn: Turn, trained: LocallyTrained) -> dict[str, Any]:
+    """Return what local training says of its examples."""
+    return {
+        "targets": trained.targets,
+        "tokens": sum(each.tokens for each in turn.done),
+        "first_loss": trained.losses[0],
+        "last_loss": trained.losses[-1],
+    }
+
+
+def _private_work(client: Client, turn: Turn) -> dict[str, Any]:
+    """Return the same where nothing may be said of single examples: what does not depend on which were drawn, and what was spent.
+
+    Tokens are those of as many examples of mean length as steps draw on average, to two digits; losses are left out.
+    """
+    assert client.private is not None
+    schedule, budget = client.private.schedule, client.private.budget
+    tokens = float(client.train.sizes_N.double().mean()) * schedule.batch * sum(len(each.losses) for each in turn.done)
+    return {
+        "targets": schedule.batch * schedule.steps,
+        "tokens": int(float(f"{tokens:.1e}")),
+        "epsilon": budget.epsilon(),
+        "epsilon_next": budget.epsilon(ahead=1),
+    }
 
 
 def _corrections(worker: Worker, settings: LocalTraining, control: Tensors, own: Tensors) -> list[Correction]:

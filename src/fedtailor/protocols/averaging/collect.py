@@ -21,6 +21,8 @@ REPORTED = (  # columns of clients.parquet
     "seconds",
     "evaluation_seconds",
     "peak_bytes",
+    "epsilon",
+    "epsilon_next",
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...aggregation.factors.lowrank import modules_of
 from ...messages import Call, Record, specs_of
-from ...messages.facts import CLIPPED, GRADIENT_NORM, PEAK, SCALE, asked, examples, loss, seconds, share, whole
+from ...messages.facts import CLIPPED, GRADIENT_NORM, PEAK, SCALE, asked, examples, loss, seconds, share, spent, whole
 from ...messages.record import fact, tensors
 from ...messages.work import LOSSES, LOSSES_SECONDS, VALIDATION_AFTER, VALIDATION_BEFORE
 from ...tensors import Tensors
@@ -44,11 +44,15 @@ class Trained(Record, kind="train"):
     validation_before: float | None = fact(VALIDATION_BEFORE)
     validation_after: float | None = fact(VALIDATION_AFTER)
     evaluation_seconds: float | None = fact(LOSSES_SECONDS)
+    epsilon: float | None = fact(spent("epsilon that the client has spent"), sometimes=True)
+    epsilon_next: float | None = fact(spent("epsilon that it will have spent by another round"), sometimes=True)
     delta: Tensors = tensors(reveals="update")  # trained minus received
     control: Tensors = tensors(reveals="update", prefix=EXTRA)  # change of its control variate
 
 
-def training_call(shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool) -> Call:
+def training_call(
+    shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]], control: bool, clients: bool, private: bool = False
+) -> Call:
     """Return the call of a round.
 
     Args:
@@ -58,6 +62,7 @@ def training_call(shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]],
             sent in all are optional.
         control: whether control variates travel beside the tensors, both ways.
         clients: whether clients know how many they are.
+        private: whether clients spend a privacy budget of their own.
     """
     some, always = set().union(*sent), set(sent[0]).intersection(*sent)
     whole = specs_of(shared, dtype)
@@ -66,7 +71,7 @@ def training_call(shared: Tensors, *, dtype: str, sent: Sequence[Sequence[str]],
         question=Train,
         answers=(Trained,),
         forms={"shared": whole, "delta": delta, "control": whole if control else {}},
-        without=frozenset(() if clients else ("clients",)),
+        without=frozenset((*(() if clients else ("clients",)), *(() if private else ("epsilon", "epsilon_next")))),
         trains="round",
     )
 

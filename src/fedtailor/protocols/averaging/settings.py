@@ -58,6 +58,7 @@ class Averaging(UsualSettings):
             sent=[self.sent(shared, round) for round in range(1, rounds + 1)],
             control=traits_of(self.aggregation).control,
             clients=self.counts_clients,
+            private=self.local.privacy is not None,
         )
 
     def check(self, shared: Tensors, trained: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...chance import stream_seed
 from ...learning.corrections import proximal
 from ...learning.local import LocalTraining
-from ...learning.training import make_optimizer, moments_of, restore_moments, set_rate
+from ...learning.optimizer import make_optimizer, moments_of, restore_moments, set_rate
 from ...messages.wires.table import Wire
 from ...models.cut import Draws
 from ...tensors import Tensors, check_finite, clone, subtract

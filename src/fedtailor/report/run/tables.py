@@ -15,6 +15,7 @@ from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
 from ..wording import change, figure, metric_name, metrics_in, plural
+from .audit import audited
 from .distillation import distillation
 from .figures import PHASES, by_client, number_in
 from .personal import personal
@@ -57,6 +58,7 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
         ("Clients", clients(run)),
         ("Rounds", prompting(run) or rounds(run)),
         ("Costs", costs(run)),
+        ("Attacks of our own", audited(run)),
     )
     for title, table in made:
         if table is not None:

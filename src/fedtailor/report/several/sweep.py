@@ -71,8 +71,19 @@ def show_sweep(
         costs = [sent, cost_text(row, "seconds", seconds_text)]
         grid.add_row(*(value_of(row[name]) for name in heads), count, *cells, *costs)
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
-    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *failed_cells(table)]
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *spent_together(table), *failed_cells(table)]
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def spent_together(table: "pd.DataFrame") -> list[RenderableType]:
+    """Return what the cells spent of privacy together, as they are on the same data: epsilons and deltas add up (basic composition); nothing if none spent any."""
+    if "epsilon" not in table or not (spent := table[table["epsilon"].notna()]).shape[0]:
+        return []
+    total, delta = float(spent["epsilon"].sum()), float(spent["delta"].sum())
+    text = (
+        f"privacy: {plural(len(spent), 'run')} on the same data spent at most epsilon {total:.3g} at delta {delta:.3g} together"
+    )
+    return ["", Text(text, style="yellow" if len(spent) > 1 else "")]
 
 
 def failed_cells(table: "pd.DataFrame") -> list[RenderableType]:

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.special import gammaln, logsumexp
 
-from fedtailor.protection.accountant import COARSE, Release, epsilon_of, gaussian_epsilon, noise_for
+from fedtailor.privacy.accountant import COARSE, Release, epsilon_of, gaussian_epsilon, noise_for
 
 
 def spent(noise_multiplier, rate, count, delta=1e-5, **settings):

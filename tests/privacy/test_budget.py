@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fedtailor.errors import ResumeError, RunError
-from fedtailor.protection import Budget
-from fedtailor.protection.accountant import Release, epsilon_of
+from fedtailor.privacy import Budget
+from fedtailor.privacy.accountant import Release, epsilon_of
 
 ONE = Release(noise_multiplier=3.0, rate=1.0)
 
