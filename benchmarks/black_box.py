@@ -74,11 +74,7 @@ def main() -> None:
     parts = assemble(job, given=data)
     method, worker = parts.protocol.method, parts.worker
     reading = worker.prompts.read(method.prompt, calibrate=True)
-    scored = [
-        pair
-        for state in parts.states.values()
-        for pair in Scoring(task=worker.task, worker=worker, state=state, few=1).examples(EXAMPLES)
-    ]
+    scored = [pair for own in parts.clients.values() for pair in Scoring(task=worker.task, client=own, few=1).examples(EXAMPLES)]
     held = worker.task.pairs(parts.server_test, range(len(parts.server_test)))
     train, test = reading.behind(scored), reading.behind(held)
     began = time.perf_counter()
@@ -104,7 +100,7 @@ def main() -> None:
             if step in (10, 25, 50) or step % 100 == 0 or step == given.evaluations // 3:
                 say(3 * step, vectors.detach())
         return
-    clients = {name: parts.protocol.client(worker, state) for name, state in parts.states.items()}
+    clients = {name: parts.protocol.client(own) for name, own in parts.clients.items()}
     federation = LocalFederation(clients, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: None)
     width = worker.model.get_input_embeddings().embedding_dim
     for round in parts.protocol.serve(federation, parts.protocol.start(worker), parts.sampler, rounds=job.stop.rounds):

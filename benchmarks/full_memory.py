@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.ledger import PeakMemory
 
 MOMENTS = {"sgd": 0, "adamw": 2}
@@ -107,11 +108,11 @@ def measure(optimizer: str, count: int) -> dict[str, float]:
 
         def answer(self, message):
             note("down" if not phases["training"] else "up")  # what came before: the first request, or an answer and the next
-            answer = self.half.answer(message)
+            answer = one_by_one(self.half.answer(message))
             note("training")
             return answer
 
-    halves = {client: Noting(parts.protocol.client(parts.worker, each)) for client, each in parts.states.items()}
+    halves = {client: Noting(parts.protocol.client(each)) for client, each in parts.clients.items()}
     federation = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: print(fault))
     round = next(parts.protocol.serve(federation, state, parts.sampler, rounds=1, worker=parts.worker))
     assert len(round.clients) == count
@@ -129,7 +130,7 @@ def _step_alone(parts, meter) -> int:
     """
     import psutil
 
-    worker, shard = parts.worker, next(iter(parts.states.values())).train
+    worker, shard = parts.worker, next(iter(parts.clients.values())).train
     for _ in range(2):
         gc.collect()
         before = psutil.Process().memory_info().rss

@@ -76,15 +76,15 @@ def measure(count: int, rounds: int, folder: Path | None) -> dict[str, int]:
         }
     )
     parts = assemble(job, given=rows, clients_folder=folder)
-    assert len(parts.states) == count
-    halves = {client: parts.protocol.client(parts.worker, state) for client, state in parts.states.items()}
+    assert len(parts.clients) == count
+    halves = {client: parts.protocol.client(own) for client, own in parts.clients.items()}
     federation = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: None)
     served = parts.protocol.serve(federation, parts.protocol.start(parts.worker), parts.sampler, rounds=rounds)
     for _ in range(rounds):
         round = next(served)
         assert len(round.clients) == count
         assert not round.failures
-    kept = count * size_bytes(next(iter(parts.states.values())).recall(rounds))  # all keep the same shapes
+    kept = count * size_bytes(next(iter(parts.clients.values())).store.recall(rounds))  # all keep the same shapes
     gc.collect()
     resident = psutil.Process().memory_info().rss
     ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -93,9 +93,9 @@ def measured(job: Job, net: Net, out: Path) -> dict[str, Any]:
 def estimated(job: Job, link: Link) -> dict[str, Any]:
     """Return what the cost model says of a round."""
     parts = assemble(job, warn=lambda text: None)
-    (info,), (state,) = parts.sampler.clients, parts.states.values()
-    flops = measured_flops(parts.protocol.terms, state.train)
-    work = Work(examples=info.examples, tokens_per_example=float(state.train.sizes_N.float().mean()))
+    (info,), (own,) = parts.sampler.clients, parts.clients.values()
+    flops = measured_flops(parts.protocol.terms, own.train)
+    work = Work(examples=info.examples, tokens_per_example=float(own.train.sizes_N.float().mean()))
     means = Means(
         client_flops=flops,
         server_flops=flops,

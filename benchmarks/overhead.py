@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("--labels", action="store_true", help="time the loop that calls the model with labels, too")
     args = parser.parse_args()
     parts = assemble(job(args.data.resolve(), args.steps))
-    (client,) = parts.states
+    (client,) = parts.clients
     shared = parts.worker.tensors()
-    half = parts.protocol.client(parts.worker, parts.states[client])
+    half = parts.protocol.client(parts.clients[client])
     federation = LocalFederation({client: half}, parts.sampler.clients, Gate(manifest=parts.manifest), raise_it)
 
     def engine(pair: int) -> float:
@@ -85,9 +85,9 @@ def job(data: Path, steps: int) -> Job:
 
 def plain(parts: Parts, steps: int, loss_of: Callable[..., torch.Tensor]) -> Callable[[int], float]:
     """Return a plain loop over the batches that the engine takes in round `pair + 1`."""
-    worker, (client,) = parts.worker, parts.states
+    worker, (client,) = parts.worker, parts.clients
     model, pad = worker.model, worker.processor.pad_token_id
-    shard = parts.states[client].train
+    shard = parts.clients[client].train
     examples = [shard.tokens_T[a:b].long() for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     targets = [shard.target_T[a:b] for a, b in zip(shard.starts[:-1], shard.starts[1:], strict=True)]
     weights = [p for p in model.parameters() if p.requires_grad]

@@ -128,9 +128,9 @@ def costs_of(shape: Shape, rows: list[dict[str, Any]], data: Path) -> dict[str, 
     for labels in LABELS:
         parts = assemble(job_of(shape, labels, 1, data), given=rows, warn=lambda text: None)
         assert isinstance(parts.protocol, SplitRun)
-        (state,) = parts.states.values()
-        speed = speed or measured_flops(parts.protocol.terms, state.train)
-        work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()), rounds=shape.rounds)
+        (own,) = parts.clients.values()
+        speed = speed or measured_flops(parts.protocol.terms, own.train)
+        work = Work(examples=len(own.train), tokens_per_example=float(own.train.sizes_N.float().mean()), rounds=shape.rounds)
         found[labels] = cut_costs(parts.protocol.terms, work, Means(client_flops=speed, server_flops=speed, bandwidth=ANY))
     return found
 

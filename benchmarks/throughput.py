@@ -21,6 +21,7 @@ from timing import alternate, ratio, write
 from fedtailor import Job
 from fedtailor.assembly import Parts, assemble
 from fedtailor.learning.training import train_locally
+from fedtailor.learning.work import Training
 
 SETS: dict[str, dict[str, Any]] = {
     "e2e": {"backbone": "smollm2-135m", "task": {"kind": "generation"}, "batch_size": 8, "steps": 50, "limit": 4000},
@@ -81,11 +82,13 @@ def job(name: str, data: Path) -> Job:
 
 def ours(parts: Parts, steps: int) -> Callable[[int], float]:
     """Return our loop, as it runs at a client."""
-    (state,) = parts.states.values()
+    (own,) = parts.clients.values()
 
     def run(pair: int) -> float:
         began = time.perf_counter()
-        trained = train_locally(parts.worker, state.train, parts.protocol.local, round=pair + 1, client=state.id)
+        trained = train_locally(
+            Training(worker=parts.worker, shard=own.train, settings=parts.protocol.local, round=pair + 1, client=own.id)
+        )
         assert len(trained.losses) == steps
         return time.perf_counter() - began
 
@@ -97,8 +100,8 @@ def trainer(parts: Parts, settings: dict[str, Any], sampling: str) -> Callable[[
     from transformers import DataCollatorForSeq2Seq, DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
     worker = parts.worker
-    (state,) = parts.states.values()
-    rows = rows_of(state.train)
+    (own,) = parts.clients.values()
+    rows = rows_of(own.train)
     padding = DataCollatorForSeq2Seq if "labels" in rows[0] and isinstance(rows[0]["labels"], list) else DataCollatorWithPadding
 
     def run(pair: int) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from jobs import tiny_job
+from jobs import tiny_job, tiny_rows
 from safetensors.torch import load_file
 
 from fedtailor.federation.nvflare.line import Places
@@ -78,6 +78,15 @@ class DirectLine:
 
 def write_site(kit: Path, data: Path, backbone: Path, policy: Policy = ALL, **settings) -> None:
     SiteFile(data=(str(data),), backbones={backbone.name: str(backbone)}, policy=policy, **settings).write(kit)
+
+
+def write_rows(folder: Path) -> None:
+    """Write half of the rows for each site, and public ones."""
+    rows = tiny_rows()
+    for number, site in enumerate(SITES):
+        (folder / f"{site}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[number :: len(SITES)]))
+    public = [{"input": f"name[The Inn], near[{place}]", "target": f"The Inn is near {place}."} for place in "abcdefgh"]
+    (folder / "public.jsonl").write_text("".join(json.dumps(row) + "\n" for row in public))
 
 
 def net_job(net, protocol, **sections):

@@ -12,6 +12,7 @@ from fedtailor.federation import LocalFederation
 from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.learning.over_clients import pool
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode
 from fedtailor.messages.record import facts_of
 from fedtailor.protection import Gate
@@ -66,7 +67,7 @@ class Recording:
     answered: list[str] = field(default_factory=list)  # kinds of the requests
 
     def answer(self, message: Any) -> bytes:
-        data = self.gate.leave_client(self.half.answer(message))
+        data = self.gate.leave_client(one_by_one(self.half.answer(message)))
         assert isinstance(data, bytes)
         self.replies.append(data)
         self.answered.append(message.kind)
@@ -184,14 +185,13 @@ class Phases:
         halves = {
             client: Recording(
                 self.parts.protocol.client(
-                    self.parts.worker_of(client),
-                    state,
+                    own,
                     personalization=self.parts.job.personalization,
                     public=self.parts.server_test,
                 ),
                 gate,
             )
-            for client, state in self.parts.states.items()
+            for client, own in self.parts.clients.items()
         }
         outcome = self.phases[name](ranked(self._local(halves), self.parts))
         assert outcome.failures == {}, outcome.failures

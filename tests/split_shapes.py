@@ -74,7 +74,7 @@ def random_shared(parts: Parts) -> dict[str, torch.Tensor]:
 
 
 def federation_of(parts: Parts, faults: list[Any] | None = None, gate: Gate | None = None) -> LocalFederation:
-    halves = {client: parts.protocol.client(parts.worker, state) for client, state in parts.states.items()}
+    halves = {client: parts.protocol.client(own) for client, own in parts.clients.items()}
     told = [] if faults is None else faults
     return LocalFederation(
         halves, parts.sampler.clients, gate or Gate(manifest=parts.manifest), lambda client, fault: told.append((client, fault))

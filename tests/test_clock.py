@@ -29,7 +29,7 @@ def dated(tiny_backbone_folder, tmp_path_factory):
 
 
 def prompt_of(parts):
-    return parts.worker.processor.decode(next(iter(parts.states.values())).train.tokens_T.tolist())
+    return parts.worker.processor.decode(next(iter(parts.clients.values())).train.tokens_T.tolist())
 
 
 def test_template_writes_the_fixed_moment_and_the_machines_clock_comes_back(dated):

@@ -51,3 +51,41 @@ def test_every_technique_speaks_of_known_words(pairs_table):
 
 def test_the_page_is_as_the_code_has_it(pairs_table):
     assert pairs_table.PAGE.read_text(encoding="utf-8") == pairs_table.page(), "run make tables"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"protection": [{"kind": "dp", "clip": 0.1, "noise": "shares"}, {"kind": "codec", "code": "int8"}]},
+            r"protection: codec does not go with protection: dp, with noise: shares: .*choose noise: server",
+        ),
+        (
+            {"protection": [{"kind": "dp"}, {"kind": "secure-aggregation"}]},
+            r"protection: secure-aggregation does not go with protection: dp, with clip: adaptive: .*give clip as a number",
+        ),
+        (
+            {"protection": [{"kind": "codec", "code": "int8"}], "clients__overrides": {"client-01": {"tuning": {"rank": 1}}}},
+            r"protection: codec does not go with clients.overrides of ranks: all clients must send the same tensors",
+        ),
+        (
+            {"protection": [{"kind": "secure-aggregation"}], "clients__most_weight": 0.5},
+            r"protection: secure-aggregation does not go with clients.most_weight: 0.5: shares cannot be changed",
+        ),
+        (
+            {"personalization": {"kind": "fedalt"}, "clients__overrides": {"client-01": {"tuning": {"rank": 1}}}},
+            r"personalization: fedalt does not go with clients.overrides of ranks: its two adapters have one rank",
+        ),
+    ],
+)
+def test_pairs_that_depend_on_settings(make_job, changes, words):
+    with pytest.raises(SettingError, match=words):
+        make_job(**changes)
+
+
+def test_overrides_to_the_rank_of_all_and_other_settings_are_no_pair(make_job):
+    make_job(
+        protection=[{"kind": "dp", "clip": 0.1}, {"kind": "codec", "code": "int8"}],
+        clients__overrides={"client-01": {"tuning": {"rank": 2, "alpha": 4}}},
+    )
+    make_job(protection=[{"kind": "dp", "clip": 0.1}, {"kind": "secure-aggregation"}])

@@ -1,20 +1,21 @@
 """Write docs/pairs.md again from what techniques say that they give and need, so that the page cannot age."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedtailor.aggregation import AGGREGATIONS
 from fedtailor.interfaces import traits_of
 from fedtailor.job.together import task_technique
-from fedtailor.pairs import WORDS, Technique, technique
+from fedtailor.pairs import WORDS, Need, Technique, technique
 from fedtailor.personalization import PERSONALIZATIONS
 from fedtailor.protection import PROTECTIONS, needs_of
 from fedtailor.protocols import PROTOCOLS
 from fedtailor.tasks import TASKS
 from fedtailor.tuning import TUNINGS, UNTRAINED
 
+WITH = " with "  # between a technique and the settings of a variant
 PAGE = Path(__file__).parents[1] / "docs" / "pairs.md"
 HEAD = """# What goes with what
 
@@ -39,10 +40,24 @@ def techniques() -> Iterator[Technique]:
     """Yield every technique that a job can name, with what its class says of it."""
     for section, kinds in SECTIONS.items():
         for kind, cls in kinds.items():
-            yield _technique(section, kind, cls)
+            for settings in getattr(cls, "variants", (None,)):
+                yield _technique(section, kind, cls, settings)
+    for name, word in (
+        ("clients.select other than uniform", "drawn-alike"),
+        ("clients.most_weight below 1", "shares-as-sent"),
+        ("clients.overrides of ranks", "one-rank"),
+    ):
+        yield Technique(section="clients", name=f"clients: {name}", gives={word: False}, needs=())
 
 
-def _technique(section: str, kind: str, cls: Any) -> Technique:
+def _technique(section: str, kind: str, cls: Any, settings: Mapping[str, Any] | None) -> Technique:
+    """Return what a class says of itself; with these settings, if it names some."""
+    if settings is not None:
+        found = technique(section, cls(**settings))
+        name = f"{section}: {kind}" + (
+            f"{WITH}{', '.join(f'{key}: {value}' for key, value in settings.items())}" if settings else ""
+        )
+        return Technique(section=section, name=name, gives=found.gives, needs=needs_of(cls(**settings)))
     if section == "task":
         return task_technique(cls)
     if section == "aggregation":
@@ -52,6 +67,20 @@ def _technique(section: str, kind: str, cls: Any) -> Technique:
     return technique(section, cls)
 
 
+def _chosen(each: Technique) -> str:
+    """Return the name of a technique without the settings of a variant."""
+    return each.name.partition(WITH)[0]
+
+
+def _lacking(known: Sequence[Technique], need: Need) -> list[str]:
+    """Return what does not meet a need; a technique of which all variants do not, once."""
+    there = [other for other in known if other.section == WORDS[need.word].section]
+    lacking = [other for other in there if other.lack(need.word) is not None]
+    some = {_chosen(other) for other in there if other not in lacking}
+    names = dict.fromkeys(other.name if _chosen(other) in some else _chosen(other) for other in lacking)
+    return [name.partition(": ")[2] for name in names]
+
+
 def page() -> str:
     """Return the page: a row for each need of a technique that others do not meet."""
     known = list(techniques())
@@ -59,19 +88,15 @@ def page() -> str:
     for each in known:
         for need in each.needs:
             word = WORDS[need.word]
-            lacking = [
-                other.name.split(": ", 1)[1]
-                for other in known
-                if other.section == word.section and other.lack(need.word) is not None
-            ]
+            lacking = _lacking(known, need)
             if lacking:
                 key = (
                     word.section,
                     tuple(lacking),
-                    f"it needs {'an' if word.section[0] in 'aeiou' else 'a'} {word.section} that {word.means}",
+                    f"it needs {'an' if word.section[0] in 'aeiou' else 'a'} {word.section}{' section' if word.section == 'clients' else ''} that {word.means}",
                     need.remedy,
                 )
-                rows.setdefault(key, []).append(each.name)
+                rows.setdefault(key, {})[_chosen(each)] = None
     return HEAD + "".join(
         f"| {', '.join(f'`{name}`' for name in names)} | {section}: {', '.join(f'`{name}`' for name in lacking)} | {why} | {remedy} |\n"
         for (section, lacking, why, remedy), names in rows.items()

@@ -21,6 +21,7 @@ class Sizes:
     up_bytes: int = 0  # of what one client sends in a round of training, on average over rounds; 0 where it hangs on the steps
     down_bytes: int = 0  # of what it gets, likewise
     rounds: int = 1  # of the run that a client takes part in, as expected: some costs fall from round to round
+    full: bool = False  # whether every weight of the backbone is trained
 
 
 def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
@@ -30,8 +31,9 @@ def train_flops(tokens: int, sizes: Sizes, *, full: bool = False) -> float:
     trained; N counts the backbone's weights without embeddings and the trained ones. Output head and attention scores
     are not counted. Source: Kaplan et al., 2020, arXiv:2001.08361, section 2.1, less the weight gradients of frozen matrices.
     """
-    per_weight = 6 if full else 4
-    return float(tokens) * (per_weight * sizes.body_parameters + (0 if full else 6 * sizes.trained))
+    every = full or sizes.full
+    per_weight = 6 if every else 4
+    return float(tokens) * (per_weight * sizes.body_parameters + (0 if every else 6 * sizes.trained))
 
 
 def forward_flops(tokens: int, sizes: Sizes) -> float:

@@ -2,6 +2,7 @@
 
 A technique says so in two class attributes, or properties where it depends on its settings: `gives`, a mapping of words to whether it has what
 they stand for (or, in the place of False, why not), and `needs`, its needs. What it does not mention is as `WORDS` has it.
+A class whose settings decide names, in `variants`, those worth a row of the manual's table.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from .errors import SettingError
 class Word:
     """Something that techniques of one section have, or have not."""
 
-    section: str  # of the job: task, tuning, protocol, aggregation, personalization
+    section: str  # of the job: task, tuning, protocol, aggregation, personalization, protection, clients
     means: str  # behind the name of the section: "trains weights"
     usual: bool | str = True  # whether a technique that says nothing has it, or why it has not
 
@@ -34,7 +35,13 @@ WORDS: Mapping[str, Word] = {
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
     "no-control": Word(section="aggregation", means="has no control variates"),
     "same-factors": Word(section="aggregation", means="keeps the factors of the shared adapter from round to round"),
+    "same-tensors": Word(section="aggregation", means="trains the same tensors in each round"),
     "whole-words": Word(section="protection", means="leaves updates as numbers that add up"),
+    "noise-apart": Word(section="protection", means="adds no share of its noise at each client"),
+    "blind-server": Word(section="protection", means="looks at no single update at the server"),
+    "drawn-alike": Word(section="clients", means="draws all clients alike"),
+    "shares-as-sent": Word(section="clients", means="leaves clients the weights that they report"),
+    "one-rank": Word(section="clients", means="lets all clients train one rank"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),
 }

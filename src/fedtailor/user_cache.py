@@ -30,6 +30,11 @@ def plan_folder() -> Path:
     return cache_folder() / "plans"
 
 
+def count_folder() -> Path:
+    """Return where counts of steps are kept, which follow from models and not from data."""
+    return cache_folder() / "counts"
+
+
 def keep_private(file: Path, content: bytes) -> None:
     """Replace an entry as a whole, readable for this user alone, and remove entries beside it that nobody used for UNUSED_DAYS.
 

@@ -102,7 +102,7 @@ def test_what_is_cut_is_reported_once_with_counts_and_the_end(make_job, rows):
     said: list[str] = []
     parts = assemble(make_job(task={"kind": "generation", "max_tokens": 120}), given=long, warn=said.append)
     (note,) = [text for text in said if "max_tokens = 120" in text]
-    shards = [shard for state in parts.states.values() for shard in (state.train, state.validation, state.test)]
+    shards = [shard for own in parts.clients.values() for shard in (own.train, own.validation, own.test)]
     lost = sum(int(shard.cut_N.sum()) for shard in shards)
     assert note.startswith("4 examples are longer than task.max_tokens = 120 (")
     assert f"cut at the beginning of the input: {lost:,} of " in note

@@ -1,5 +1,6 @@
 """fedtailor check: what a run will come to, told before it."""
 
+import json
 import re
 
 import pytest
@@ -15,9 +16,10 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
         "Jensen-Shannon over who",
         "leaves: train",
         "never leaves",
-        "sent a round",
+        "bytes up, training",
+        "bytes down, evaluations",
         "3 of 3 clients",
-        "for training alone; evaluations come on top",
+        "memory about",
         "personalization none",
     ):
         assert words in " ".join(printed.split())
@@ -31,12 +33,47 @@ def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job)
     assert "averaging, running-mean" in printed
     told = " ".join(printed.split())
     assert "personalization fedalt" in told
-    assert "for training alone; evaluations and personalization come on top" in told
     # the last message is that of a round: the shared weights, to all three
-    down, unit = re.search(r"sent a round .*? up, ([\d.]+) (\w+) down", told).groups()
-    last, other = re.search(r"after the last round ([\d.]+) (\w+) down to 3 clients, and figures up", told).groups()
+    down, unit = re.search(r"bytes down, training ([\d.]+) (\w+)", told).groups()
+    last, other = re.search(r"bytes down, personalization ([\d.]+) (\w+)", told).groups()
     assert other == unit
     assert float(last) == pytest.approx(float(down), rel=0.01)  # beside the weights they tell something else
-    assert "what clients train for themselves is not estimated" in told
+    assert "what clients train for themselves after the last round is not among operations" in told
     alone = " ".join(fedtailor("check", job, "personalization=finetune", "evaluation.local_only=true")[1].split())
-    assert "what clients train for themselves, and alone, is not estimated" in alone
+    assert "bytes down, training alone" in alone
+
+
+def test_limits_show_seconds_memory_by_part_and_what_would_help(fedtailor, write_job):
+    options = ["--bandwidth", "1e3", "--client-memory", "1e6", "--client-flops", "1e9"]
+    code, printed, _ = fedtailor("check", write_job(), *options)
+    told = " ".join(printed.split())
+    assert code == 0
+    for words in ("seconds on the links", "program", "activations", "too much: client", "protocol.local.batch_size=4", "given"):
+        assert words in told
+    overrides = ["protocol.local.batch_size=4", "protocol.local.accumulate=2", "evaluation.batch_size=4"]
+    assert fedtailor("check", write_job(), *overrides)[0] == 0  # what was advised can be typed
+
+
+def test_the_estimate_as_json_is_alone_on_stdout(fedtailor, write_job):
+    code, printed, _ = fedtailor("check", write_job(), "--json", "--client-flops", "1e9")
+    found = json.loads(printed)
+    assert code == 0
+    assert found["counted"]
+    assert found["bytes"]["train"]["up"] > 0
+    assert found["clients"]["a"]["memory"]["peak"] > found["clients"]["a"]["memory"]["activations"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bandwidth", "0"], "--bandwidth is a number above 0"),
+        (["--client-memory", "nan"], "--client-memory is a number above 0"),
+        (["--latency", "-1"], "--latency is a number of seconds"),
+        (["--at-once", "0"], "--at-once is a number of clients"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_one_paragraph(fedtailor, write_job, options, words):
+    code, printed, complaint = fedtailor("check", write_job(), *options)
+    assert (code, printed) == (2, "")
+    assert words in complaint
+    assert len(complaint.strip().split("\n\n")) == 1

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
 from fedtailor.data import Clients, Data, divide
 from fedtailor.data.divergence import mean_divergence
@@ -51,8 +52,14 @@ def test_shares_are_met_where_inputs_are_distinct(tmp_path):
     result = run(tmp_path, given=rows(200), clients=Clients(count=2, validation_share=0.1, test_share=0.2))
     for client in ("client-00", "client-01"):
         assert [len(part[client]) for part in (result.train, result.validation, result.test)] == [70, 10, 20]
-    assert list(result.table.columns) == ["example", "client", "part"]
+    assert list(result.table.columns)[:3] == ["example", "client", "part"]
     assert result.table["part"].value_counts().to_dict() == {"train": 140, "test": 40, "validation": 20}
+
+
+def test_each_row_has_the_group_that_divergence_is_taken_over(tmp_path):
+    result = run(tmp_path, given=rows(48), clients=Clients(partition=Natural(by="site")))
+    assert (result.divergence_over, result.divergence) == ("site", 1.0)
+    assert (result.table["group"] == result.table["client"]).all()
 
 
 def test_another_seed_divides_otherwise(tmp_path):
@@ -119,6 +126,17 @@ def test_divergence_by_hand():
     assert mean_divergence(["x", "y"], [[0, 1]]) == 0.0
     # three clients x, x, y: pairs 0, 1, 1
     assert mean_divergence(["x", "x", "y"], [[0], [1], [2]]) == pytest.approx(2 / 3)
+
+
+def test_divergence_is_that_of_all_pairs_and_takes_no_memory_for_each():
+    draw = np.random.default_rng(0)
+    values = [str(value) for value in draw.integers(0, 5, 90)]
+    rows = np.split(draw.permutation(90), sorted(draw.choice(np.arange(1, 90), 11, replace=False)))
+    shares = [[sum(values[row] == str(value) for row in own) / len(own) for value in range(5)] for own in rows]
+    pairs = [jensenshannon(one, other, base=2) ** 2 for place, one in enumerate(shares) for other in shares[place + 1 :]]
+    assert mean_divergence(values, rows) == pytest.approx(np.mean(pairs), abs=1e-12)
+    each = [str(row // 2) for row in range(20_000)]  # 50 million pairs, none of which share a value
+    assert mean_divergence(each, [[row, row + 1] for row in range(0, 20_000, 2)]) == pytest.approx(1.0)
 
 
 def test_label_divergence_of_an_even_division(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fedtailor.errors import SettingError
-from fedtailor.learning.corrections import controlled, kept_control, next_control, proximal, without_control
+from fedtailor.learning.corrections import controlled, next_control, proximal
 from fedtailor.learning.local import LocalTraining
 
 
@@ -40,13 +40,6 @@ def test_the_next_control_is_the_mean_gradient():
     # and what the corrections c - c_k had added is taken off again: 5 + 0.5 - 2
     found = next_control({"w": torch.tensor([2.0])}, {"w": torch.tensor([0.5])}, {"w": torch.tensor([-2.0])}, 0.4)
     assert found["w"].item() == pytest.approx(3.5)
-
-
-def test_what_a_client_keeps_is_told_apart():
-    kept = {"control/w": torch.ones(1), "exp_avg/w": torch.zeros(1)}
-    assert list(kept_control(kept, {})) == ["w"]
-    assert list(without_control(kept)) == ["exp_avg/w"]
-    assert kept_control({}, {"w": torch.ones(2)})["w"].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("bad", [-0.1, float("inf"), float("nan")])

@@ -10,6 +10,7 @@ from fedtailor.chance import torch_draws
 from fedtailor.errors import SettingError
 from fedtailor.learning.distil import NO_LABEL, Fitting, distil, distillation_loss, places_in, say
 from fedtailor.learning.public_fit import row_scores, separability
+from fedtailor.learning.training import train_locally
 from fedtailor.learning.worker import Worker
 from fedtailor.messages.wires.logits import VALUES, LogitsWire
 from fedtailor.models import load_backbone
@@ -105,7 +106,9 @@ def test_a_student_comes_to_say_what_the_teacher_says(tiny_bert_folder, tmp_path
 
     before = distance()
     settings = Fitting(epochs=15, learning_rate=0.03, batch_size=6)
-    done = distil(worker, shard, lambda places: wanted[places], settings, temperature=2.0, weight=1.0, round=1, purpose="distil-")
+    done = train_locally(
+        distil(worker, shard, lambda places: wanted[places], settings, temperature=2.0, weight=1.0, round=1, purpose="distil-")
+    )
     assert distance() < 0.2 * before
     assert len(done.losses) == 15 * 5
     assert done.targets == 15 * 30

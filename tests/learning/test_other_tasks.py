@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedtailor.errors import SettingError
 from fedtailor.learning.local import LocalTraining
 from fedtailor.learning.training import train_locally
+from fedtailor.learning.work import Training
 from fedtailor.learning.worker import Worker
 from fedtailor.records import Example
 from fedtailor.tasks import Evaluation
@@ -98,7 +99,7 @@ def test_it_is_measured(worker):
 def test_it_is_trained(worker):
     # gradient of the mean: 2 * (0 * 14 - 28) / 3; one step of 0.3 makes 5.6
     settings = LocalTraining(steps=1, batch_size=3, learning_rate=0.3, optimizer="sgd", clip_norm=None)
-    done = train_locally(worker, points(worker), settings, round=1, client="a")
+    done = train_locally(Training(worker=worker, shard=points(worker), settings=settings, round=1, client="a"))
     assert worker.model.weight.item() == pytest.approx(5.6)
     assert (done.tokens, done.targets) == (3, 3)
 

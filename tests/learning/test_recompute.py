@@ -30,7 +30,7 @@ def test_blocks_recompute_in_training_alone_and_are_left_as_they_were(make_job, 
     for module in model.modules():
         if type(module).__name__ == "LlamaMLP":
             module.register_forward_pre_hook(lambda *_: calls.append(1))
-    shard = next(iter(parts.states.values())).train
+    shard = next(iter(parts.clients.values())).train
     with recomputing(model):
         model.train()
         loss, _ = parts.worker.loss(parts.worker.batch(shard, [0]))

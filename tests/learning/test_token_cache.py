@@ -104,9 +104,9 @@ def test_a_job_reads_its_files_once_and_the_setting_switches_it_off(tiny_backbon
 
     monkeypatch.setattr(task, "prepare", small_alone)
     second = assemble(job)
-    for client, state in first.states.items():
+    for client, own in first.clients.items():
         for part in ("train", "validation", "test"):
-            one, two = getattr(state, part), getattr(second.states[client], part)
+            one, two = getattr(own, part), getattr(second.clients[client], part)
             assert torch.equal(one.tokens_T, two.tokens_T)
             assert [e.id for e in one.examples] == [e.id for e in two.examples]
     assert {file.name for file in token_folder().glob("*")} == kept

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from fedtailor.learning.local import LocalTraining
-from fedtailor.learning.training import Trained, _step, make_optimizer, set_rate
+from fedtailor.learning.training import _step, make_optimizer, set_rate
+from fedtailor.learning.work import Trained
 
 
 def stepped(settings, rate):

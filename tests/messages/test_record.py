@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtailor.errors import OffManifest
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import (
     Call,
     FactSpec,
@@ -131,13 +132,15 @@ def test_a_tensor_without_a_field_is_named():
 
 
 def test_a_message_goes_to_the_handler_of_its_record():
-    reply = answer(
-        Message(kind="question", facts={"version": 1, "factor": 0.5}),
-        {Answer: lambda record: record, Question: lambda asked: Answer(examples=asked.version + 6)},
+    reply = one_by_one(
+        answer(
+            Message(kind="question", facts={"version": 1, "factor": 0.5}),
+            {Answer: lambda record: record, Question: lambda asked: Answer(examples=asked.version + 6)},
+        )
     )
     assert reply == Message(kind="answer", facts={"examples": 7})
     with pytest.raises(OffManifest, match="'strange' came; expected 'question'"):
-        answer(Message(kind="strange"), {Question: lambda record: record})
+        one_by_one(answer(Message(kind="strange"), {Question: lambda record: record}))
 
 
 def test_the_manifest_is_made_of_calls():

@@ -3,8 +3,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from jobs import tiny_rows
-from nets import SITES, DirectLine, at_server, write_site
+from nets import SITES, DirectLine, at_server, write_rows, write_site
 from zygote import Zygote
 
 from fedtailor.network.command import submitted as handed
@@ -24,14 +23,11 @@ def net(tmp_path, tiny_backbone_folder, zygote, monkeypatch):
     """Return the folders of two sites that hold half of the rows each, and ways to run a job with them."""
     forking = SimpleNamespace(Popen=zygote.popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr(model_keeper, "subprocess", forking)
-    rows, kits = tiny_rows(), {site: tmp_path / site for site in SITES}
-    for number, (site, kit) in enumerate(kits.items()):
+    kits = {site: tmp_path / site for site in SITES}
+    write_rows(tmp_path)
+    for site, kit in kits.items():
         (kit / "local").mkdir(parents=True)
-        own = "".join(json.dumps(row) + "\n" for row in rows[number::2])
-        (tmp_path / f"{site}.jsonl").write_text(own)
         write_site(kit, tmp_path / f"{site}.jsonl", tiny_backbone_folder)
-    public = [{"input": f"name[The Inn], near[{place}]", "target": f"The Inn is near {place}."} for place in "abcdefgh"]
-    (tmp_path / "public.jsonl").write_text("".join(json.dumps(row) + "\n" for row in public))
     line = DirectLine(kits)
     yield SimpleNamespace(
         folder=tmp_path, kits=kits, line=line, backbone=tiny_backbone_folder, run=lambda job: at_server(job, line, tmp_path)

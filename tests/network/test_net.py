@@ -7,11 +7,12 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
-from nets import PROTOCOLS, SITES, net_job, same_adapter
+from nets import PROTOCOLS, SITES, net_job, same_adapter, write_rows
 
 from fedtailor.cli.net import status
 from fedtailor.errors import JobError, SettingError
@@ -42,68 +43,7 @@ def job_process(kit):
     return next(process for process in processes_of(kit) if any("worker_process" in word for word in process.info["cmdline"]))
 
 
-def test_jobs_on_a_network(net, capsys):
-    """One network for all: starting it takes longer than a job."""
-    averaging = net_job(net, PROTOCOLS["averaging"], stop__rounds=20, personalization={"kind": "ditto"})
-    place = make_world(averaging, net.folder / "world")
-    killed, seen = [], []
-
-    def kill_after_a_round(kind, facts):
-        seen.append(kind)
-        if kind == "round" and not killed:
-            process = job_process(place.folder / "site-2")
-            killed.append(process.pid)
-            process.kill()
-
-    with running(place, lambda text: print(text, file=sys.stderr)):  # so that a failure shows whether the server died
-        for name, protocol in PROTOCOLS.items():
-            job = net_job(net, protocol, stop__rounds=1)
-            local = run(job, out=net.folder / f"local-{name}")
-            events = []
-            done = run_on(job, place.folder, out=net.folder / f"net-{name}", watcher=lambda kind, facts: events.append(kind))  # noqa: B023
-            assert same_adapter(local.folder, done.folder), name
-            assert done.summary["metrics"] == local.summary["metrics"]
-            assert {"opening", "start", "round", "done"} <= set(events)
-            assert (done.folder / "events.jsonl").is_file()
-        assert set(last_reported(place.folder / "admin")) == set(SITES)
-        status(place.folder)
-        shown = capsys.readouterr().out
-        assert all(site in shown for site in SITES)
-        assert "not connected" not in shown
-        local = run(averaging, out=net.folder / "local")
-        done = run_on(averaging, place.folder, out=net.folder / "killed", watcher=kill_after_a_round)
-        assert killed
-        assert "resume" in seen
-        assert same_adapter(local.folder, done.folder)
-        site_file = place.folder / "site-1" / "local" / "fedtailor.json"
-        told = json.loads(site_file.read_text())
-        site_file.write_text(json.dumps({**told, "policy": {**told["policy"], "protocols": ["split"]}}))
-        with pytest.raises(JobError, match="site-1 refuses: protocol averaging is not permitted here; permitted: split"):
-            run_on(averaging, place.folder, out=net.folder / "refused")
-        told["policy"]["protocols"] = ["averaging"]
-        site_file.write_text(json.dumps(told))
-        events = {}
-
-        def kill_the_site(kind, facts):
-            if kind == "round" and kind not in events:
-                for process in processes_of(place.folder / "site-2"):
-                    process.kill()
-            events.setdefault(kind, time.monotonic())
-
-        long = averaging.replace("stop.rounds", 60)  # else all rounds may be over before the first is seen here
-        done = run_on(long, place.folder, out=net.folder / "lost", watcher=kill_the_site)
-        assert time.monotonic() - events["done"] < 60  # a call to a dead site does not hold the job's end up
-        assert done.summary["clients"]["failed"] == ["site-2"]
-        assert "resume" not in events
-    server = " ".join(
-        path.read_text(errors="replace")
-        for path in (place.folder / "server").rglob("*")
-        if path.suffix in {".log", ".txt", ".json"}
-    )
-    assert "serves" not in server  # a word of every example
-    assert str(place.folder / "site-1") not in server
-
-
+PERMITTED = ("averaging", "distillation", "split")  # as make_world permits
 PUSHED = "large"  # 60 MB in 20 pieces: long enough to be killed under way
 
 
@@ -139,43 +79,128 @@ def kill_in_the_middle(kit, file, events, killed):
         time.sleep(0.002)
 
 
-def test_a_backbone_is_pushed_and_goes_on_after_its_receiver_was_killed(net):
-    """What arrives is then used by a job, to the bits of a local run."""
-    backbone = large_backbone(net.backbone, net.folder / "models" / PUSHED)
-    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=1).replace("backbone", str(backbone))
-    place = make_world(job, net.folder / "world")
-    kits = {site: place.folder / site for site in SITES}
-    for kit in kits.values():
-        change_site(kit, backbones={})
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_backbone_folder):
+    """Return a network that runs, for all tests: starting it takes longer than a job. Its sites have the tiny backbone, and not the large one."""
+    folder = tmp_path_factory.mktemp("network")
+    write_rows(folder)
+    net = SimpleNamespace(folder=folder, backbone=tiny_backbone_folder)
+    large = large_backbone(tiny_backbone_folder, folder / "models" / PUSHED)
+    world = make_world(net_job(net, PROTOCOLS["averaging"]), folder / "world")
+    with running(world, lambda text: print(text, file=sys.stderr)):  # so that a failure shows whether the server died
+        yield SimpleNamespace(
+            folder=world.folder,
+            large=large,
+            kits={site: world.folder / site for site in SITES},
+            job=lambda protocol, **sections: net_job(net, PROTOCOLS[protocol], **sections),
+        )
+
+
+@pytest.fixture(scope="module")
+def pushed(place):
+    """Return what came of pushing the large backbone, and what those who watched saw; a site's receiver is killed on the way."""
     killed, events = [], []
-    with running(place):
-        with pytest.raises(JobError, match="this site has no backbone 'large'; fedtailor net push-backbone NET large sends it"):
-            run_on(job, place.folder, out=net.folder / "lacking")
-        with pytest.raises(SettingError, match="'site-9' is no site of network try; its sites are site-1, site-2"):
-            push_on(place.folder, str(backbone), sites=["site-9"])
-        assert [row["state"] for row in push_on(place.folder, str(backbone))] == ["refused", "refused"]
-        for kit in kits.values():
-            change_site(kit, policy={"backbone_from_server": True})
-        file = kits["site-1"] / "backbones" / f".{PUSHED}.arriving" / "model.safetensors"
-        threading.Thread(target=kill_in_the_middle, args=(kits["site-1"], file, events, killed), daemon=True).start()
-        rows = push_on(place.folder, str(backbone), watcher=lambda *event: events.append(event))
-        assert 0 < killed[0] < 60_000_000
-        assert [row["state"] for row in rows] in (["whole", "whole"], ["whole", "had"])
-        second = events[[kind for kind, _ in events].index("warning") :]
-        first_told = next(facts for kind, facts in second if kind == "piece" and facts["site"] == "site-1")
-        assert first_told["sent_bytes"] >= killed[0]
-        assert rows[0]["down_bytes"] < 60_000_000 * 1.2  # what had come was not sent again, but for a piece
-        for kit in kits.values():
-            assert {path.name for path in (kit / "backbones").iterdir()} == {PUSHED}
-            assert (kit / "backbones" / PUSHED / "model.safetensors").read_bytes() == (
-                backbone / "model.safetensors"
-            ).read_bytes()
-        local = run(job, out=net.folder / "local")
-        done = run_on(job, place.folder, out=net.folder / "net")
-        assert same_adapter(local.folder, done.folder)
-        sent = json.loads((done.folder / "network.json").read_text())["backbone_sent"]
-        assert {row["site"]: row["down_bytes"] for row in sent} == {row["site"]: row["down_bytes"] for row in rows}
-        assert done.summary["traffic"]["down_bytes"] < 1_000_000  # the backbone is not in it
+    assert [row["state"] for row in push_on(place.folder, str(place.large), sites=["site-1"])] == ["refused"]
+    for kit in place.kits.values():
+        change_site(kit, policy={"backbone_from_server": True})
+    file = place.kits["site-1"] / "backbones" / f".{PUSHED}.arriving" / "model.safetensors"
+    threading.Thread(target=kill_in_the_middle, args=(place.kits["site-1"], file, events, killed), daemon=True).start()
+    rows = push_on(place.folder, str(place.large), watcher=lambda *event: events.append(event))
+    return SimpleNamespace(rows=rows, events=events, killed_at=killed[0])
+
+
+def test_a_backbone_is_pushed_and_resumes_after_its_receiver_was_killed(place, pushed):
+    assert 0 < pushed.killed_at < 60_000_000
+    assert [row["state"] for row in pushed.rows] in (["whole", "whole"], ["whole", "had"])
+    second = pushed.events[[kind for kind, _ in pushed.events].index("warning") :]
+    first = next(facts for kind, facts in second if kind == "piece" and facts["site"] == "site-1")
+    assert first["sent_bytes"] >= pushed.killed_at
+    assert pushed.rows[0]["down_bytes"] < 60_000_000 * 1.2  # what had come was not sent again, but for a piece
+    for kit in place.kits.values():
+        assert {path.name for path in (kit / "backbones").iterdir()} == {PUSHED}
+        assert (kit / "backbones" / PUSHED / "model.safetensors").read_bytes() == (place.large / "model.safetensors").read_bytes()
+
+
+def test_a_backbone_is_pushed_to_sites_of_the_network_alone(place):
+    with pytest.raises(SettingError, match="'site-9' is no site of network try; its sites are site-1, site-2"):
+        push_on(place.folder, str(place.large), sites=["site-9"])
+
+
+def test_a_job_of_which_a_process_is_killed_resumes_to_the_bits_of_a_local_run(place, pushed, tmp_path):
+    """The job is of the backbone that was pushed."""
+    job = place.job("averaging", stop__rounds=20, personalization={"kind": "ditto"}).replace("backbone", str(place.large))
+    killed, seen = [], []
+
+    def kill_after_a_round(kind, facts):
+        seen.append(kind)
+        if kind == "round" and not killed:
+            process = job_process(place.kits["site-2"])
+            killed.append(process.pid)
+            process.kill()
+
+    local = run(job, out=tmp_path / "local")
+    done = run_on(job, place.folder, out=tmp_path / "killed", watcher=kill_after_a_round)
+    assert killed
+    assert "resume" in seen
+    assert same_adapter(local.folder, done.folder)
+    sent = json.loads((done.folder / "network.json").read_text())["backbone_sent"]
+    assert {row["site"]: row["down_bytes"] for row in sent} == {row["site"]: row["down_bytes"] for row in pushed.rows}
+    assert done.summary["traffic"]["down_bytes"] < 10_000_000  # the backbone is not in it
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+def test_a_job_comes_to_the_bits_of_a_local_run(place, protocol, tmp_path):
+    job, events = place.job(protocol, stop__rounds=1), []
+    local = run(job, out=tmp_path / "local")
+    done = run_on(job, place.folder, out=tmp_path / "net", watcher=lambda kind, facts: events.append(kind))
+    assert same_adapter(local.folder, done.folder)
+    assert done.summary["metrics"] == local.summary["metrics"]
+    assert {"opening", "start", "round", "done"} <= set(events)
+    assert (done.folder / "events.jsonl").is_file()
+
+
+def test_who_is_there_is_shown(place, capsys):
+    assert set(last_reported(place.folder / "admin")) == set(SITES)
+    status(place.folder)
+    shown = capsys.readouterr().out
+    assert all(site in shown for site in SITES)
+    assert "not connected" not in shown
+
+
+def test_a_site_refuses_what_its_policy_does_not_permit(place, tmp_path):
+    change_site(place.kits["site-1"], policy={"protocols": ["split"]})
+    try:
+        with pytest.raises(JobError, match="site-1 refuses: protocol averaging is not permitted here; permitted: split"):
+            run_on(place.job("averaging", stop__rounds=1), place.folder, out=tmp_path / "refused")
+    finally:
+        change_site(place.kits["site-1"], policy={"protocols": list(PERMITTED)})
+
+
+def test_a_site_that_dies_is_left_out(place, tmp_path):
+    """The last one on this network: the site stays dead."""
+    events = {}
+
+    def kill_the_site(kind, facts):
+        if kind == "round" and kind not in events:
+            for process in processes_of(place.kits["site-2"]):
+                process.kill()
+        events.setdefault(kind, time.monotonic())
+
+    long = place.job("averaging", stop__rounds=60)  # else all rounds may be over before the first is seen here
+    done = run_on(long, place.folder, out=tmp_path / "lost", watcher=kill_the_site)
+    assert time.monotonic() - events["done"] < 60  # a call to a dead site does not hold the job's end up
+    assert done.summary["clients"]["failed"] == ["site-2"]
+    assert "resume" not in events
+
+
+def test_the_server_keeps_nothing_of_the_sites_data(place):
+    kept = " ".join(
+        path.read_text(errors="replace")
+        for path in (place.folder / "server").rglob("*")
+        if path.suffix in {".log", ".txt", ".json"}
+    )
+    assert "serves" not in kept  # a word of every example
+    assert str(place.kits["site-1"]) not in kept
 
 
 def self_signed(startup):

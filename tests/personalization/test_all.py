@@ -10,7 +10,7 @@ import torch
 from jobs import tiny_job, tiny_rows
 from safetensors.torch import load_file
 
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.personalization import PERSONALIZATIONS
 from fedtailor.protection import gate
 from fedtailor.running import run
@@ -118,8 +118,8 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(make_job, tmp_path, 
         run(make_job(**changes | {"stop__rounds": 2}), data=data(), out=tmp_path / "cut")
     else:
         owner, name, call = {
-            "in a round": (ClientState, "keep", 5),  # the second client of round 2 has kept what belongs to it
-            "while personalizing": (ClientState, "write_model", 2),  # one client's folder is written, and half of another's work
+            "in a round": (Store, "keep", 5),  # the second client of round 2 has kept what belongs to it
+            "while personalizing": (Store, "write_model", 2),  # one client's folder is written, and half of another's work
         }[moment]
         with monkeypatch.context() as patch:
             killed_at(patch, owner, name, call)
@@ -228,7 +228,7 @@ def test_every_clients_result_loads_and_measures_the_same(
     told = run(job, data=rows, out=tmp_path / "r").summary["personal"]["clients"]
     parts = assemble(job, given=rows)
     worker, resolved = parts.worker, parts.worker.task
-    for client, state in parts.states.items():
+    for client, own in parts.clients.items():
         labels = resolved.labels if task == "classification" else ()
         kind = resolved.backbone
         fresh = load_backbone(
@@ -237,7 +237,7 @@ def test_every_clients_result_loads_and_measures_the_same(
         model = load_personal(fresh.model, tmp_path / "r" / "clients" / client / "adapter")
         plain = copy(worker)
         plain.model, plain.evaluation = model, job.evaluation
-        found = evaluate(plain, state.test, Pass(generate=True))
+        found = evaluate(plain, own.test, Pass(generate=True))
         assert found.figures == pytest.approx(told[client]["personal"], rel=1e-5)
         if found.texts:
             lines = (tmp_path / "r" / "clients" / client / "generations-personal.jsonl").read_text().splitlines()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from fedtailor.errors import ResumeError
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.report import read_run, show
 from fedtailor.running import run
 from fedtailor.studies.baselines import run_baseline
@@ -100,10 +100,10 @@ def test_a_client_that_fails_is_left_out_of_its_column(make_job, rows, tmp_path,
 
     answer = alone.answer_alone
 
-    def fail(protocol, worker, state, *args, **kwargs):
-        if state.id.endswith("2"):
+    def fail(local, client, *args, **kwargs):
+        if client.id.endswith("2"):
             raise MemoryError
-        return answer(protocol, worker, state, *args, **kwargs)
+        return answer(local, client, *args, **kwargs)
 
     monkeypatch.setattr(alone, "answer_alone", fail)
     told = run(make_job(**LOCAL, stop__rounds=1), data=rows, out=tmp_path / "r").summary["personal"]
@@ -116,7 +116,7 @@ def test_a_damaged_start_is_told(make_job, rows, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ClientState, "write_model", killed)
+        patch.setattr(Store, "write_model", killed)
         with pytest.raises(KeyboardInterrupt):
             run(make_job(**LOCAL, stop__rounds=1), data=rows, out=tmp_path / "r")
     start = tmp_path / "r" / "checkpoint" / "start.safetensors"

@@ -64,9 +64,9 @@ def test_one_sgd_step_is_the_step_by_hand(make_job, rows, tmp_path):
     shared = load_file(tmp_path / "r" / "adapter" / "adapter_model.safetensors")
     parts = assemble(job, given=rows)
     parts.worker.load(shared)
-    client, state = next(iter(parts.states.items()))
+    client, own = next(iter(parts.clients.items()))
     parts.worker.model.train()
-    total, counted = parts.worker.loss(parts.worker.batch(state.train, list(range(len(state.train)))))
+    total, counted = parts.worker.loss(parts.worker.batch(own.train, list(range(len(own.train)))))
     total.backward()
     own = personal_of(tmp_path / "r")[client]
     moved = 0.0
@@ -124,7 +124,7 @@ def test_a_client_that_fails_is_named_and_the_others_end_with_their_own(make_job
     finish = FineTune.finish
 
     def fail_at_2(self, turn):
-        if turn.state.id.endswith("2"):
+        if turn.client.id.endswith("2"):
             raise MemoryError("the row of Mrs Jones does not fit")
         return finish(self, turn)
 

@@ -68,10 +68,10 @@ def test_fedper_by_hand_after_one_round_of_one_sgd_step(make_job, rows, tmp_path
     parts = assemble(make_job(tuning__dropout=0.0, **job), given=rows)
     found = adapters(tmp_path / "r")
     assert len(found) == 4
-    for client, state in parts.states.items():
+    for client, own in parts.clients.items():
         parts.worker.model.zero_grad()
         parts.worker.model.train()
-        total, counted = parts.worker.loss(parts.worker.batch(state.train, list(range(len(state.train)))))
+        total, counted = parts.worker.loss(parts.worker.batch(own.train, list(range(len(own.train)))))
         total.backward()
         for name, param in parts.worker.params.items():
             if "lora_B" in name:
@@ -80,19 +80,20 @@ def test_fedper_by_hand_after_one_round_of_one_sgd_step(make_job, rows, tmp_path
 
 
 def test_fedrep_trains_home_weights_first_and_each_set_with_the_other_at_rest(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
     calls = []
-    train = technique.train_locally
+    train = training.train_locally
 
-    def spy(worker, shard, settings, **kwargs):
-        before = {name: param.detach().clone() for name, param in worker.params.items()}
-        result = train(worker, shard, settings, **kwargs)
-        moved = {name.split(".")[-2] for name, param in worker.params.items() if not torch.equal(param, before[name])}
+    def spy(work):
+        params = work.worker.params
+        before = {name: param.detach().clone() for name, param in params.items()}
+        result = train(work)
+        moved = {name.split(".")[-2] for name, param in params.items() if not torch.equal(param, before[name])}
         calls.append((moved, len(result.losses)))
         return result
 
-    monkeypatch.setattr(technique, "train_locally", spy)
+    monkeypatch.setattr(training, "train_locally", spy)
     own = {"kind": "fedrep", "home": ["lora_B"], "home_steps": 3}
     trained(make_job, rows, tmp_path / "r", personalization=own, protocol__local__steps=2, stop__rounds=1)
     assert calls == [({"lora_B"}, 3), ({"lora_A"}, 2)] * 4

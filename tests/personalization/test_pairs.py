@@ -49,14 +49,14 @@ def test_the_local_adapter_after_one_sgd_step_is_that_by_hand(make_job, rows, tm
     worker.load(shared_of(tmp_path / "r", 1))
     draw_adapter(worker.model, "own", seed=0)
     own = adapter_parameters(worker.model, "own")
-    for client, state in parts.states.items():
+    for client, own in parts.clients.items():
         worker.model.zero_grad()
         worker.model.train()
         with mixed(worker.model, "own", lambda module, x: 0.5):
             for parameter in own.values():
                 parameter.requires_grad_(True)
                 parameter.grad = None
-            total, counted = worker.loss(worker.batch(state.train, list(range(len(state.train)))))
+            total, counted = worker.loss(worker.batch(own.train, list(range(len(own.train)))))
             total.backward()
         found = load_file(tmp_path / "r" / "clients" / client / "adapter" / "mixture.safetensors")
         for name, parameter in own.items():
@@ -160,20 +160,20 @@ def test_gates_start_at_half_and_learn(make_job, rows, tmp_path):
 
 
 def test_the_others_rest_while_a_client_trains(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
     seen = []
-    train = technique.train_locally
+    train = training.train_locally
 
-    def spy(worker, shard, settings, **kwargs):
-        world = adapter_parameters(worker.model, WORLD)
+    def spy(work):
+        world = adapter_parameters(work.worker.model, WORLD)
         before = {name: value.detach().clone() for name, value in world.items()}
-        result = train(worker, shard, settings, **kwargs)
+        result = train(work)
         seen.append(all(torch.equal(before[name], world[name]) for name in world))
         assert not any(value.requires_grad for value in world.values())
         return result
 
-    monkeypatch.setattr(technique, "train_locally", spy)
+    monkeypatch.setattr(training, "train_locally", spy)
     run(make_job(personalization=FEDALT, stop__rounds=2), data=rows, out=tmp_path / "r")
     assert seen == [True] * 8
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import ClientError, OffManifest, SettingError
 from fedtailor.interfaces import Crossing
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.messages import MessageSpec, TensorSpec
 from fedtailor.protection import Codec
 from fedtailor.protection.codec import PAYLOAD
@@ -163,7 +163,7 @@ def test_what_was_lost_is_sent_the_next_time(code):
     codec, specs, state = (
         Codec(code=code, feedback=True),
         specs_of(a=(3, 90)),
-        ClientState(id="north", train=[], validation=[], test=[]),
+        Store(id="north"),
     )
     total, read = torch.zeros(3, 90), torch.zeros(3, 90)
     for version in range(3):
@@ -234,7 +234,7 @@ def test_auto_is_what_fits_the_optimizer_and_the_rule(make_job, changes, code, f
         ),
         (
             {"protection": [{"kind": "dp", "clip": 1.0, "noise": "shares", "force": True}, {"kind": "codec", "code": "sign"}]},
-            "dp with noise: shares",
+            "dp, with noise: shares",
         ),
         (
             {"protocol__aggregation": "flexlora", "clients__overrides": {"client-01": {"tuning": {"rank": 1}}}},

@@ -18,6 +18,8 @@ from replays import BAD, Phases, same
 from fedtailor.assembly import estimate
 from fedtailor.errors import RunError
 from fedtailor.federation import LocalFederation
+from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode, encode
 from fedtailor.network.kit.policy import REPORTABLE, Policy
 from fedtailor.network.site.guarded import Guarded
@@ -73,13 +75,11 @@ def test_estimated_bytes_are_those_sent(phases_of, kind):
 def served(phases: Phases, *, again: bool):
     """Return the states after each round; if `again`, server and clients begin each from what was saved of them."""
     parts = phases.parts
-    kept = {client: replace(state, _memory={}) for client, state in parts.states.items()}
+    kept = {client: replace(own, store=Store(id=client)) for client, own in parts.clients.items()}
 
     def begun(state):
         halves = {
-            client: parts.protocol.client(
-                parts.worker_of(client), own, personalization=parts.job.personalization, public=parts.server_test
-            )
+            client: parts.protocol.client(own, personalization=parts.job.personalization, public=parts.server_test)
             for client, own in kept.items()
         }
         engine = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: None)
@@ -152,7 +152,7 @@ class Speaking:
         self.half = half
 
     def answer(self, message):
-        return decode(self.half.answer(message))
+        return decode(one_by_one(self.half.answer(message)))
 
 
 class AtSite:

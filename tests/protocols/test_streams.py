@@ -14,6 +14,7 @@ from fedtailor.aggregation import FedAvg
 from fedtailor.aggregation.mean import mean_delta
 from fedtailor.assembly import assemble
 from fedtailor.federation import LocalFederation
+from fedtailor.learning.training import one_by_one
 from fedtailor.protection import Gate
 from fedtailor.protocols import AveragingRun
 from fedtailor.running import run
@@ -95,17 +96,17 @@ def one_round(folder, spoil=None, *, asked=None, aggregation=None):
 
     class Half:
         def __init__(self, client):
-            self.client, self.half = client, protocol.client(parts.worker, parts.states[client])
+            self.client, self.half = client, protocol.client(parts.clients[client])
 
         def answer(self, message):
-            answer = self.half.answer(message)
+            answer = one_by_one(self.half.answer(message))
             if spoil is not None:
                 spoil(self.client, parts.worker)
             if asked is not None and self.client not in asked:
                 raise RuntimeError("lost")
             return answer
 
-    federation = LocalFederation({c: Half(c) for c in parts.states}, parts.sampler.clients, Gate(manifest=parts.manifest), print)
+    federation = LocalFederation({c: Half(c) for c in parts.clients}, parts.sampler.clients, Gate(manifest=parts.manifest), print)
     round = next(protocol.serve(federation, protocol.start(parts.worker), parts.sampler, rounds=1))
     return round.state.shared, [client for client, _ in round.failures]
 
@@ -121,7 +122,7 @@ def test_a_client_whose_last_tensor_is_bad_leaves_no_trace_in_the_sum(streaming,
             worker.params[name].data[-1] = float("nan")
 
     found, failed = one_round(tiny_backbone_folder, spoil)
-    clients = sorted(assemble(tiny_job(tiny_backbone_folder), given=tiny_rows()).states)
+    clients = sorted(assemble(tiny_job(tiny_backbone_folder), given=tiny_rows()).clients)
     assert failed == [clients[1]]
     wanted, lost = one_round(tiny_backbone_folder, asked=[client for client in clients if client != clients[1]])
     assert lost == [clients[1]]

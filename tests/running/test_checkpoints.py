@@ -54,21 +54,21 @@ def test_what_a_kill_in_the_middle_of_saving_left_of_an_older_checkpoint_is_remo
 
 
 def test_a_damaged_checkpoint_after_a_kill_within_a_round_gives_the_same_bits(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
     job = make_job(stop__rounds=4, protocol__local__keep_optimizer=True)
     run(job, data=rows, out=tmp_path / "whole")
-    train = technique.train_locally
+    train = training.train_locally
 
-    def die_in_round_4(*args, round, client, **kwargs):
-        if round == 4 and client.endswith("2"):
+    def die_in_round_4(work):
+        if work.round == 4 and work.client.endswith("2"):
             raise KeyboardInterrupt
-        return train(*args, round=round, client=client, **kwargs)
+        return train(work)
 
-    monkeypatch.setattr(technique, "train_locally", die_in_round_4)
+    monkeypatch.setattr(training, "train_locally", die_in_round_4)
     with pytest.raises(KeyboardInterrupt):
         run(job, data=rows, out=tmp_path / "hurt")
-    monkeypatch.setattr(technique, "train_locally", train)
+    monkeypatch.setattr(training, "train_locally", train)
     file = tmp_path / "hurt" / "checkpoint" / "000003" / "shared.safetensors"
     file.write_bytes(file.read_bytes()[:-8] + b"\x01" * 8)
     run(job, data=rows, resume=tmp_path / "hurt")

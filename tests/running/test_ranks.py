@@ -11,7 +11,8 @@ from unequal import LOW, LOWER, job_of
 
 from fedtailor.assembly import assemble, estimate
 from fedtailor.export import open_run
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.running import run
 
 RULES = ("flexlora", "raflora", "flora")
@@ -39,7 +40,7 @@ class Killed(BaseException):
 def test_resumed_equals_unbroken_and_training_helps(rule, kind, make_job, rows, tmp_path, *, monkeypatch):
     job = job_of(make_job, rule, stop__rounds=3, personalization={"kind": kind}, protocol__local__keep_optimizer=True)
     summary = run(job, data=rows, out=tmp_path / "whole").summary
-    keep, calls = ClientState.keep, []
+    keep, calls = Store.keep, []
 
     def killed(self, *args):
         keep(self, *args)
@@ -48,7 +49,7 @@ def test_resumed_equals_unbroken_and_training_helps(rule, kind, make_job, rows, 
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(ClientState, "keep", killed)
+        patch.setattr(Store, "keep", killed)
         with pytest.raises(Killed):
             run(job, data=rows, out=tmp_path / "cut")
     run(job, data=rows, resume=tmp_path / "cut")
@@ -68,8 +69,8 @@ def test_every_message_has_the_shapes_of_its_client(rule, make_job, rows, tmp_pa
     answer = AveragingClient.answer
 
     def noting(self, message):
-        reply = answer(self, message)
-        seen.append((self.state.id, message, reply))
+        reply = one_by_one(answer(self, message))
+        seen.append((self.client.id, message, reply))
         return reply
 
     monkeypatch.setattr(AveragingClient, "answer", noting)
@@ -96,7 +97,7 @@ def test_what_a_client_has_counts_as_much_as_the_part_it_was_cut_from(make_job, 
     draw = torch.Generator().manual_seed(0)
     shared = {name: torch.randn(t.shape, generator=draw) * 0.3 for name, t in parts.worker.tensors().items()}
     for client, own in parts.ranks.items():
-        parts.worker_of(client).load(own.cut(shared))
+        parts.clients[client].worker.load(own.cut(shared))
         got = logits(parts.worker.model)
         zeroed = {name: t * (torch.arange(4) < own.rank) if "lora_B" in name else t for name, t in shared.items()}
         parts.worker.load(zeroed)
@@ -113,10 +114,10 @@ def test_a_round_is_the_dense_formula(rule, make_job, rows, tmp_path, *, monkeyp
     trained, answer = {}, AveragingClient.answer
 
     def noting(self, message):
-        reply = answer(self, message)
+        reply = one_by_one(answer(self, message))
         if message.kind == "train":
             after = {name: message.tensors[name] + delta for name, delta in reply.tensors.items()}
-            trained[self.state.id] = (after, reply.facts["scale"][0], reply.facts["examples"])
+            trained[self.client.id] = (after, reply.facts["scale"][0], reply.facts["examples"])
         return reply
 
     monkeypatch.setattr(AveragingClient, "answer", noting)
@@ -184,7 +185,7 @@ def test_what_a_client_was_measured_with_is_what_it_keeps(make_job, rows, tmp_pa
         bare = assemble(make_job(tuning={"kind": "full"}), given=rows)
         model = PeftModel.from_pretrained(bare.worker.model, tmp_path / "r" / "clients" / client / "adapter").eval()
         bare.worker.model = model
-        assert bare.worker.evaluate(bare.states[client].test, generate=False).figures["loss"] == pytest.approx(told, rel=1e-5)
+        assert bare.worker.evaluate(bare.clients[client].test, generate=False).figures["loss"] == pytest.approx(told, rel=1e-5)
 
 
 def test_overrides_that_change_nothing_leave_the_bits(make_job, rows, tmp_path):
@@ -199,12 +200,12 @@ def test_overrides_that_change_nothing_leave_the_bits(make_job, rows, tmp_path):
 def test_the_cost_of_a_client_is_that_of_its_rank(make_job, rows):
     parts = assemble(job_of(make_job), given=rows)
     costs = estimate(parts)
-    sizes = {client: parts.sizes_of(client) for client in parts.states}
+    sizes = {client: parts.clients.sizes_of(client) for client in parts.clients}
     # query and value of two layers: A [r, 16] four times, B [16, r] and [8, r] twice each: 112 r
     assert {client: each.trained for client, each in sizes.items()} == {"client-00": 448, LOW: 112, "client-02": 448, LOWER: 224}
     assert costs[LOW].up_bytes < costs[LOWER].up_bytes < costs["client-00"].up_bytes
     assert costs[LOW].memory_bytes < costs["client-00"].memory_bytes
-    flops = {client: cost.train_flops / parts.states[client].train.sizes_N.sum() for client, cost in costs.items()}
+    flops = {client: cost.train_flops / parts.clients[client].train.sizes_N.sum() for client, cost in costs.items()}
     assert flops[LOW] < flops[LOWER] < flops["client-00"]
 
 

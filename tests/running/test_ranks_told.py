@@ -61,7 +61,7 @@ def test_overrides_that_cannot_be_read_are_told(override, text, make_job):
 
 
 def test_two_adapters_side_by_side_have_one_rank_for_all(make_job, rows):
-    with pytest.raises(SettingError, match=r"clients.overrides does not go with personalization: feddpa.*finetune"):
+    with pytest.raises(SettingError, match=r"feddpa does not go with clients.overrides of ranks.*finetune"):
         assemble(
             make_job(
                 clients__overrides={LOW: {"tuning": {"rank": 1}}},

@@ -107,16 +107,16 @@ def test_nothing_is_written_where_the_job_is_wrong(make_job, rows, tmp_path):
 
 
 def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
-    train = technique.train_locally
+    train = training.train_locally
 
-    def fail_at_client_2(*args, client, **kwargs):
-        if client.endswith("2"):
+    def fail_at_client_2(work):
+        if work.client.endswith("2"):
             raise MemoryError("the row of Mrs Jones does not fit")
-        return train(*args, client=client, **kwargs)
+        return train(work)
 
-    monkeypatch.setattr(technique, "train_locally", fail_at_client_2)
+    monkeypatch.setattr(training, "train_locally", fail_at_client_2)
     summary = run(make_job(), data=rows, out=tmp_path / "r").summary
     assert summary["rounds"] == 3
     clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
@@ -126,22 +126,22 @@ def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, ro
 
 
 def test_too_few_clients_stop_the_run_with_its_state_saved(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
 
-    train = technique.train_locally
+    train = training.train_locally
     calls = []
 
-    def fail_in_round_2(*args, round, **kwargs):
-        calls.append(round)
-        if round == 2:
+    def fail_in_round_2(work):
+        calls.append(work.round)
+        if work.round == 2:
             raise MemoryError
-        return train(*args, round=round, **kwargs)
+        return train(work)
 
-    monkeypatch.setattr(technique, "train_locally", fail_in_round_2)
+    monkeypatch.setattr(training, "train_locally", fail_in_round_2)
     with pytest.raises(TooFewClients, match="round 2: 0 of 4"):
         run(make_job(), data=rows, out=tmp_path / "r")
     assert calls == [1] * 4 + [2] * 8  # tried twice
-    monkeypatch.setattr(technique, "train_locally", train)
+    monkeypatch.setattr(training, "train_locally", train)
     run(make_job(), data=rows, resume=tmp_path / "r")
     run(make_job(), data=rows, out=tmp_path / "whole")
     assert_same_adapter(tmp_path / "whole", tmp_path / "r")
@@ -181,7 +181,7 @@ def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkey
 
 
 def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_job, rows, tmp_path, monkeypatch):
-    from fedtailor.personalization import technique
+    from fedtailor.learning import training
     from fedtailor.protection.gate import Gate
 
     sent = []
@@ -189,15 +189,15 @@ def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_jo
     monkeypatch.setattr(
         Gate, "leave_client", lambda self, message, asked=None: sent.append((message.kind, leave(self, message))) or sent[-1][1]
     )
-    train, calls = technique.train_locally, []
+    train, calls = training.train_locally, []
 
-    def fail_at_first(*args, client, **kwargs):
-        calls.append(client)
+    def fail_at_first(work):
+        calls.append(work.client)
         if len(calls) <= 3:
             raise MemoryError
-        return train(*args, client=client, **kwargs)
+        return train(work)
 
-    monkeypatch.setattr(technique, "train_locally", fail_at_first)
+    monkeypatch.setattr(training, "train_locally", fail_at_first)
     summary = run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r").summary
     assert summary["traffic"]["by_kind"]["train"]["up_bytes"] == sum(len(data) for kind, data in sent if kind == "train")
     clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
@@ -233,10 +233,10 @@ def test_clients_that_could_not_be_evaluated_are_named_in_the_summary(make_job, 
 
     answer = averaging_client.answer_evaluation
 
-    def fail_at_client_1(worker, state, message):
-        if state.id.endswith("1"):
+    def fail_at_client_1(client, message):
+        if client.id.endswith("1"):
             raise MemoryError
-        return answer(worker, state, message)
+        return answer(client, message)
 
     monkeypatch.setattr(averaging_client, "answer_evaluation", fail_at_client_1)
     clients = run(make_job(stop__rounds=1), data=rows, out=tmp_path / "r").summary["clients"]

@@ -20,12 +20,20 @@ from torch import Tensor, full_like
 from ..errors import SettingError
 from ..interfaces import RuleTraits
 from ..limits import LearningRate, Number
+from ..messages import Record, state_of, tensors_of
+from ..messages.record import tensors
 from ..records import Outcome, Update
 from ..tensors import Tensors, map_tensors, zeros_like
 from .factors.held import mean_and_bias
 from .mean import take_step
 
-FIRST, SECOND = "m/", "v/"  # state: the moments of each tensor, under its name with these in front
+
+@dataclass(frozen=True, kw_only=True)
+class Moments(Record):
+    """The state: the moments of each tensor."""
+
+    m: Tensors = tensors(prefix="m/")
+    v: Tensors = tensors(prefix="v/")
 
 
 class _Adaptive(ABC):
@@ -48,7 +56,7 @@ class _Adaptive(ABC):
     def init(self, params: Tensors) -> Tensors:
         """Return the moments m = 0 and v = tau^2 of every tensor, in float32."""
         zeros = zeros_like(params)
-        return _named(FIRST, zeros) | _named(SECOND, {name: full_like(zero, self.tau**2) for name, zero in zeros.items()})
+        return tensors_of(Moments(m=zeros, v={name: full_like(zero, self.tau**2) for name, zero in zeros.items()}))
 
     def trains(self, round: int) -> Callable[[str], bool]:
         """Return that every tensor is trained in every round."""
@@ -61,10 +69,11 @@ class _Adaptive(ABC):
             EmptyRound: if no client answered.
         """
         mean, figures = mean_and_bias(updates, params)
-        m = map_tensors(lambda old, new: self.beta1 * old + (1 - self.beta1) * new, _part(state, FIRST), mean)
-        v = map_tensors(lambda old, new: self._second(old, new.square()), _part(state, SECOND), mean)
+        before = state_of(Moments, state)
+        m = map_tensors(lambda old, new: self.beta1 * old + (1 - self.beta1) * new, before.m, mean)
+        v = map_tensors(lambda old, new: self._second(old, new.square()), before.v, mean)
         step = map_tensors(lambda first, other: self.server_learning_rate * first / (other.sqrt() + self.tau), m, v)
-        return Outcome(shared=take_step(params, step), state=_named(FIRST, m) | _named(SECOND, v), figures=figures)
+        return Outcome(shared=take_step(params, step), state=tensors_of(Moments(m=m, v=v)), figures=figures)
 
     @abstractmethod
     def _second(self, v: Tensor, square: Tensor) -> Tensor:
@@ -113,11 +122,3 @@ class FedAdagrad(_Adaptive):
 
     def _second(self, v: Tensor, square: Tensor) -> Tensor:
         return v + square
-
-
-def _named(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def _part(state: Tensors, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""FLoRA: the clients' factors are stacked and carried on as they are, and the trained factor starts again each round.
+"""FLoRA: the clients' factors are stacked and carried on as they are, and the trained factor starts fresh each round.
 
 Source: Wang et al., 2024, arXiv:2409.05976: the stack [p_1 B_1 ...] [A_1; ...] has the mean product exactly, whatever the clients' ranks; it is added to the frozen
 weights, and clients start the next round from a new adapter.

@@ -22,7 +22,7 @@ class RoLora:
     """Train and average B in odd rounds and A in even ones."""
 
     kind: Literal["rolora"] = "rolora"
-    traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
+    traits: ClassVar[RuleTraits] = RuleTraits(linear=True, takes_turns=True)
 
     def init(self, params: Tensors) -> Tensors:
         """Return nothing: which factor is due follows from the round.

@@ -1,13 +1,12 @@
 """A job's data in parts: divided among clients, and as tokens."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from ..data.divide import Divided, divide
 from ..errors import DataError
 from ..job import Job
-from ..learning.client import ClientState
+from ..learning.client import Prepared
 from ..learning.token_cache import TokenCache
 from ..learning.worker import Worker
 from ..records import ClientId, Example
@@ -32,16 +31,10 @@ def divide_data(job: Job, given: Any = None) -> Divided:
     )
 
 
-def client_state(
-    client: ClientId,
-    divided: Divided,
-    worker: Worker,
-    folder: Path | None,
-    warn: Warn,
-    *,
-    cache: TokenCache | None = None,
-) -> ClientState:
-    """Return one client's examples as tokens, and where it keeps what is its own.
+def client_examples(
+    client: ClientId, divided: Divided, worker: Worker, warn: Warn, *, cache: TokenCache | None = None
+) -> Prepared:
+    """Return one client's examples as its worker's task takes them.
 
     Raises:
         DataError: if it has training examples, and none of them can be used.
@@ -52,12 +45,10 @@ def client_state(
             f"client {client!r} has no usable training example: all {len(divided.train[client])} were dropped "
             f"(first reason: {train.dropped[0][1]}); change what the task says of it, or correct its data"
         )
-    return ClientState(
-        id=client,
+    return Prepared(
         train=train,
         validation=_tokenize(divided.validation.get(client, []), worker, warn, f"the validation part of {client}", cache),
         test=_tokenize(divided.test.get(client, []), worker, warn, f"the test part of {client}", cache),
-        folder=None if folder is None else folder / client,
     )
 
 

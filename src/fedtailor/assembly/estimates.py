@@ -1,7 +1,7 @@
 """What a run costs, estimated before anything is done."""
 
-from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from ..job import Job
 from ..learning.worker import Worker
@@ -11,19 +11,37 @@ from ..protocols import Ready
 from ..protocols.personal import personal_length
 from ..records import ClientId, Cost
 from ..tensors import Tensors, count, size_bytes
+from ..tuning import written
 from .calls import shaped
+from .clients import Clients, Own
+from .examples import Examples
 from .parts import Parts
 from .server_model import Models
 
 
-def own_sizes(job: Job, protocol: Ready, models: Models, *, share: float, validated: bool) -> Mapping[ClientId, Sizes]:
-    """Return what the costs of each client depend on that has another model or rank; arguments as in `sizes_of`."""
+def clients_of(
+    job: Job, protocol: Ready, models: Models, examples: Examples, folder: Path | None, *, share: float, validated: bool
+) -> Clients:
+    """Return the clients of a run, with what costs depend on; arguments as in `sizes_of`."""
     sizes = partial(sizes_of, job, protocol, share=share, validated=validated)
     ranked = {
-        client: sizes(models.backbone, models.own_workers[client], rank.cut(models.shared))
+        client: Own(
+            worker=models.own_workers[client],
+            sizes=sizes(models.backbone, models.own_workers[client], rank.cut(models.shared)),
+        )
         for client, rank in models.of_clients.items()
     }
-    return ranked | {client: sizes(own.backbone, own.worker, models.shared) for client, own in models.own.items()}
+    others = {
+        client: Own(worker=own.worker, sizes=sizes(own.backbone, own.worker, models.shared), backbone=own.backbone)
+        for client, own in models.own.items()
+    }
+    return Clients(
+        amounts=examples.amounts,
+        prepare=examples.prepare,
+        alike=Own(worker=models.worker, sizes=sizes(models.backbone, models.worker, models.shared)),
+        differing={**ranked, **others},
+        folder=folder,
+    )
 
 
 def sizes_of(
@@ -36,6 +54,7 @@ def sizes_of(
         trained=count(worker.params),
         shared_bytes=personal_length(shared),
         rounds=max(1, round(job.stop.rounds * share)),
+        full=written(job.tuning).every_weight,
         **protocol.sizes(shared, rounds=job.stop.rounds, validated=validated, shape=partial(shaped, job)),
     )
 
@@ -44,9 +63,9 @@ def estimate(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}
     for info in parts.sampler.clients:
-        lengths = parts.states[info.id].train.sizes_N
-        tokens = float(lengths.float().mean()) if len(lengths) else 0.0
         costs[info.id] = parts.protocol.of_client(info.id).cost(
-            parts.sizes_of(info.id), examples=info.examples, tokens_per_example=tokens
+            parts.clients.sizes_of(info.id),
+            examples=info.examples,
+            tokens_per_example=parts.clients.amounts[info.id].tokens_per_example,
         )
     return costs

@@ -1,12 +1,13 @@
 """A job's examples as the models take them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from typing import Self
 
 from ..data.divide import Divided
 from ..job import Job
-from ..learning.client import ClientState
+from ..learning.client import Prepared
 from ..learning.recompute import check_recomputing
 from ..learning.token_cache import TokenCache
 from ..records import ClientId, ClientInfo
@@ -14,30 +15,56 @@ from ..tasks import Writes
 from ..tasks.shard import Shard
 from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths
-from .data import client_state, tokenize_file
+from .data import client_examples, tokenize_file
 from .fits import Warn, check_sizes
 from .server_model import Models
-from .texts import report_clock, report_cut, report_unused
+from .texts import ReadTexts, report_clock, report_unused
+
+KEPT = 256  # clients whose examples are held as tokens: with more, those of others are prepared again when it is their turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """How much one client has."""
+
+    train: int  # examples that can be used
+    validation: int
+    test: int
+    tokens: int  # of the training examples
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Self:
+        """Return how much a client's examples are."""
+        return cls(
+            train=len(prepared.train),
+            validation=len(prepared.validation),
+            test=len(prepared.test),
+            tokens=int(prepared.train.sizes_N.sum()),
+        )
+
+    @property
+    def tokens_per_example(self) -> float:
+        """Tokens of a training example on average; 0 without any."""
+        return self.tokens / self.train if self.train else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """What a run trains and measures on."""
 
-    states: Mapping[ClientId, ClientState]
+    prepare: Callable[[ClientId], Prepared]
+    amounts: Mapping[ClientId, Amounts]
     files: Mapping[str, Shard]  # validation and test of the server; empty ones where there is none
     infos: list[ClientInfo]  # of the clients that train
 
     @property
     def validated(self) -> bool:
         """Whether clients have validation parts of their own."""
-        return any(len(state.validation) for state in self.states.values())
+        return any(amount.validation for amount in self.amounts.values())
 
 
-def prepare_examples(
-    job: Job, models: Models, divided: Divided, clients_folder: Path | None, *, keep_tokens: bool, warn: Warn
-) -> Examples:
-    """Turn all examples into what the models take; arguments as in `assemble`.
+def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens: bool, warn: Warn) -> Examples:
+    """Turn all examples into what the models take, once, to know how much each client has and whether it fits; arguments as in `assemble`.
 
     Args:
         keep_tokens: whether tokenized parts are kept in the user's cache.
@@ -48,33 +75,37 @@ def prepare_examples(
     worker, task = models.worker, models.worker.task
     room = check_room(worker.model, job.evaluation.generate) if isinstance(task, Writes) else None
     cache = TokenCache.of(task, worker.processor) if keep_tokens else None
-    states = {
-        client: client_state(
-            client,
-            divided,
-            models.worker_of(client),
-            clients_folder,
-            warn,
-            cache=None if client in models.own_workers else cache,
-        )
-        for client in sorted(divided.train)
-    }
+    said: list[Warn] = [warn]  # what is prepared again was said already
+
+    @lru_cache(maxsize=KEPT)
+    def prepare(client: ClientId) -> Prepared:
+        own = models.worker_of(client)
+        return client_examples(client, divided, own, said[0], cache=cache if own is worker else None)
+
+    texts = ReadTexts(task=task, room=room)
+    amounts: dict[ClientId, Amounts] = {}
+    unchecked = job.protocol.local.checkpointing
+    for client in sorted(divided.train):
+        prepared, own = prepare(client), models.worker_of(client)
+        amounts[client] = Amounts.of(prepared)
+        check_lengths(own.model, own.task, (prepared.train, prepared.validation, prepared.test), of=client)
+        texts.read(train=prepared.train, validation=prepared.validation, test=prepared.test)
+        if job.protocol.local.checkpointing and len(prepared.train) and (unchecked or client in models.own):
+            check_recomputing(own, prepared.train)
+            unchecked = False
+    said[0] = lambda text: None
     files = {
         part: tokenize_file(getattr(divided, f"server_{part}"), worker, warn, part, cache) for part in ("validation", "test")
     }
     check_lengths(worker.model, task, files.values(), of="the public files")
-    for client, state in states.items():
-        check_lengths(models.worker_of(client).model, task, (state.train, state.validation, state.test), of=client)
-    if job.protocol.local.checkpointing:
-        for client in [*[c for c in states if len(states[c].train)][:1], *models.own]:
-            check_recomputing(models.worker_of(client), states[client].train)
-    report_cut(task, states, files, room, warn)
+    texts.read(**files)
+    texts.report(warn)
     report_unused(task, warn)
     report_clock(job, task, models.backbone.processor, warn)
     infos = [
-        ClientInfo(id=client, examples=max(1, len(state.train)))  # 1 stands for what is not known yet of a client elsewhere
-        for client, state in states.items()
-        if len(state.train) or client in divided.elsewhere
+        ClientInfo(id=client, examples=max(1, amount.train))  # 1 stands for what is not known yet of a client elsewhere
+        for client, amount in amounts.items()
+        if amount.train or client in divided.elsewhere
     ]
     check_sizes(job, infos, warn)
-    return Examples(states=states, files=files, infos=infos)
+    return Examples(prepare=prepare, amounts=amounts, files=files, infos=infos)

@@ -14,7 +14,6 @@ from ..learning.worker import Worker
 from ..models import Backbone, reads_mean, trained_for_mean
 from ..models.kinds import kind_of
 from ..models.kinds.denoiser import made_of
-from ..pairs import technique
 from ..personalization import dual_of
 from ..protocols import Settings
 from ..records import ClientInfo, Example
@@ -58,12 +57,6 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         raise SettingError(
             f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
             "stay home are trained weights; let the tuning send its weights (prefix: exchange: network), or choose finetune or ditto"
-        )
-    rule = technique("aggregation", job.protocol.aggregation)
-    if traits_of(job.protocol.aggregation).control:
-        raise SettingError(
-            f"personalization: {job.personalization.kind} does not go with {rule.name}: control variates belong to weights that "
-            "everybody shares; choose aggregation: fedavg, or personalization: finetune"
         )
     _check_judged(job, divided)
     return home

@@ -7,9 +7,7 @@ from ..data.divide import Divided
 from ..federation.ranked import RankOf
 from ..interfaces import Answering, AtClient, Plan
 from ..job import Job
-from ..learning.client import ClientState
 from ..learning.worker import Worker
-from ..ledger import Sizes
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
@@ -19,6 +17,7 @@ from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
 from ..tasks.shard import Shard
 from .calls import measures_gain
+from .clients import Clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,45 +28,33 @@ class Parts:
     backbone: Backbone
     worker: Worker
     protocol: Ready
-    states: Mapping[ClientId, ClientState]
+    clients: Clients
     sampler: Sampler  # over those that train; every client is evaluated
     server_validation: Shard  # empty where each client keeps a share of its own aside
     server_test: Shard  # empty where there is no public test set
     divided: Divided
     public: Sequence[Example]  # that everybody speaks of; only with distillation
     manifest: Manifest
-    sizes: Sizes
     precision: str
-    own_workers: Mapping[ClientId, Worker] = field(default_factory=dict)  # of another backbone, or LoRA of another rank
-    own_sizes: Mapping[ClientId, Sizes] = field(default_factory=dict)
-    own_backbones: Mapping[ClientId, Backbone] = field(default_factory=dict)
-    ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)
+    ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)  # of clients whose LoRA has another rank
     plan: Plan | None = None
     budget: Budget | None = None  # of privacy, where a protection spends one
     measured_elsewhere: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
 
-    def worker_of(self, client: ClientId) -> Worker:
-        """Return the worker that a client works with."""
-        return self.own_workers.get(client, self.worker)
-
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
-        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.states)
+        return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.clients.stores)
 
     def behind(self, client: ClientId, half: Answering) -> Answering:
         """Return what answers at a client: its part of the protocol, and those of protections that have one."""
         for protection in self.job.protection:
-            half = protection.at_client(half, client, self.states[client]) if isinstance(protection, AtClient) else half
+            half = protection.at_client(half, client, self.clients.stores[client]) if isinstance(protection, AtClient) else half
         return half
-
-    def sizes_of(self, client: ClientId) -> Sizes:
-        """Return what a client's costs depend on."""
-        return self.own_sizes.get(client, self.sizes)
 
     @property
     def measured(self) -> list[ClientId]:
         """Clients with examples of their own to measure on."""
-        here = [client for client, state in self.states.items() if len(state.test) or len(state.validation)]
+        here = [client for client, has in self.clients.amounts.items() if has.test or has.validation]
         return [*here, *self.measured_elsewhere]
 
     @property

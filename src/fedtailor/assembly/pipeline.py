@@ -20,7 +20,7 @@ from ..tasks.task import at_moment, reads_of
 from .calls import calls_of, measures_gain
 from .cuts import own_cuts
 from .data import divide_data
-from .estimates import own_sizes, sizes_of
+from .estimates import clients_of
 from .examples import prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
 from .parts import Parts
@@ -74,7 +74,7 @@ def assemble(
     models = load_models(job, task, divided, begun=begun, trust_times=trust_times, warn=warn)
     warn_of_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
     doing("preparing the examples")
-    examples = prepare_examples(job, models, divided, clients_folder, keep_tokens=keep_tokens, warn=warn)
+    examples = prepare_examples(job, models, divided, keep_tokens=keep_tokens, warn=warn)
     plan = plan_of(job, models.shared, clients=len(examples.infos))
     budget = budget_of(job, plan, warn)
     settings = summed_protocol(job, fitting_protocol(job, task, divided, clients=len(examples.infos)), plan, warn)
@@ -86,7 +86,7 @@ def assemble(
         backbone=models.backbone,
         worker=models.worker,
         protocol=protocol,
-        states=examples.states,
+        clients=clients_of(job, protocol, models, examples, clients_folder, share=plan.rate, validated=validated),
         sampler=Sampler(
             clients=examples.infos,
             per_round=round(plan.expected),
@@ -102,11 +102,7 @@ def assemble(
         divided=divided,
         public=public,
         manifest=_manifest(job, protocol, models),
-        sizes=sizes_of(job, protocol, models.backbone, models.worker, models.shared, share=plan.rate, validated=validated),
         precision=models.precision,
-        own_workers=models.own_workers,
-        own_sizes=own_sizes(job, protocol, models, share=plan.rate, validated=validated),
-        own_backbones={client: own.backbone for client, own in models.own.items()},
         ranks=models.of_clients,
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":

@@ -11,7 +11,6 @@ from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
 from ..pairs import technique
-from ..personalization import dual_of
 from ..records import ClientId
 from ..tuning import LoraAmong
 
@@ -95,11 +94,6 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             )
         if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
             found[client] = (rank, float(alpha))
-    if found and dual_of(job.personalization):
-        raise SettingError(
-            f"clients.overrides does not go with personalization: {job.personalization.kind}, whose two adapters have one rank for all; leave the "
-            "overrides out, or choose personalization: finetune"
-        )
     rule: Any = job.protocol.aggregation
     if found and not job.protocol.apart and not traits_of(rule).any_ranks:
         client, (rank, alpha) = next(iter(found.items()))

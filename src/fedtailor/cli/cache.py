@@ -42,9 +42,9 @@ def clear() -> None:
 
 
 def _folders() -> "dict[str, Path]":
-    from ..user_cache import plan_folder, token_folder
+    from ..user_cache import count_folder, plan_folder, token_folder
 
-    return {"tokenized parts": token_folder(), "findings of check": plan_folder()}
+    return {"tokenized parts": token_folder(), "findings of check": plan_folder(), "counts of steps": count_folder()}
 
 
 def _entries(folder: "Path") -> "list[Path]":

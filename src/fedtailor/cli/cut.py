@@ -101,7 +101,7 @@ def _means(parts: "Parts", given: Mapping[str, float | None]) -> "Means":
     client, server, here = given["client_flops"], given["server_flops"], 0.0
     if client is None or server is None:
         most = max(parts.sampler.clients, key=lambda info: info.examples)
-        here = measured_flops(_terms(parts), parts.states[most.id].train)
+        here = measured_flops(_terms(parts), parts.clients[most.id].train)
     return Means(
         client_flops=client or here,
         server_flops=server or here,
@@ -116,8 +116,8 @@ def _costs(parts: "Parts", means: "Means") -> "dict[str, dict[int, CutCost | str
 
     found = {}
     for info in parts.sampler.clients:
-        length = float(parts.states[info.id].train.sizes_N.float().mean())
-        work = Work(examples=info.examples, tokens_per_example=length, rounds=parts.sizes_of(info.id).rounds)
+        length = parts.clients.amounts[info.id].tokens_per_example
+        work = Work(examples=info.examples, tokens_per_example=length, rounds=parts.clients.sizes_of(info.id).rounds)
         found[info.id] = cut_costs(_terms(parts), work, means, together=parts.sampler.per_round)
     return found
 

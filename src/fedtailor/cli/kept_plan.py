@@ -25,7 +25,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ..job import Job
 
-FORM = "1"  # of an entry
+FORM = "2"  # of an entry
 SEEN = ("FEDTAILOR_", "HF_", "TRANSFORMERS_", "TOKENIZERS_", "TORCH", "CUDA", "NVIDIA_", "OMP_", "MKL_", "PYTHON", "HOME")
 
 States = Mapping[str, list[object] | None]

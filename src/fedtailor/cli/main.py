@@ -22,6 +22,7 @@ Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailo
 
 def make_app() -> typer.Typer:
     """Return the app with all commands; what they need is imported when they run, so that --help answers at once."""
+    from .advise import advise
     from .cache import app as cache
     from .check import check
     from .compare import compare
@@ -52,7 +53,11 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    for command in (demo, init, check, cut, run, sweep, show, report, watch, diagnose, compare, tryout, export, pretrain, schema):
+    first, then = (
+        (demo, init, check, advise, cut, run, sweep),
+        (show, report, watch, diagnose, compare, tryout, export, pretrain, schema),
+    )
+    for command in (*first, *then):
         app.command("try" if command is tryout else None)(command)
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .costs import cost_facts, cost_rows, estimate_of
+
 if TYPE_CHECKING:
     from ..assembly import Parts
     from ..job import Job
+    from ..planning import Estimate
 
 MOST_CLIENTS = 30  # shown one by one
 TEXTS = {"passages", "answers"}  # what a fact may reveal that is text of a client
@@ -26,35 +29,48 @@ class Plan:
     ]  # a row a client: its name, examples to train, validate and test with, steps and bytes up a round
     more_clients: int  # that have no row
     leaving: Facts
+    costs: Facts  # rows of a table: what it is, of a round, of the whole run
     estimated: Facts
+    exceeded: Sequence[str]  # what is more than clients have, and what would help
+    advised: Sequence[str]  # what would save something
     notes: Sequence[str]
+    numbers: Mapping[str, Any]  # the estimate as plan.json has it
 
 
-def plan_of(job: "Job", parts: "Parts", notes: Sequence[str]) -> Plan:
-    """Return what there is to see of a job that was assembled."""
-    from ..assembly import estimate
+def plan_of(job: "Job", parts: "Parts", notes: Sequence[str], estimate: "Estimate | None" = None) -> Plan:
+    """Return what there is to see of a job that was assembled.
 
-    costs = estimate(parts)
+    Args:
+        estimate: what it will cost; left out: as far as that takes no time.
+    """
+    from ..planning.advice import remarks
+
+    found = estimate_of(parts, estimate)
+    said = remarks(parts, found)
     return Plan(
         name=job.name,
         settings=[*_settings(job, parts)],
-        clients=[*_clients(parts, costs)],
-        more_clients=max(0, len(parts.states) - MOST_CLIENTS),
+        clients=[*_clients(parts, found)],
+        more_clients=max(0, len(parts.clients) - MOST_CLIENTS),
         leaving=[*_leaving(parts)],
-        estimated=[*_estimated(job, parts, costs)],
+        costs=[*cost_rows(parts, found)],
+        estimated=[*_estimated(job, parts, found)],
+        exceeded=[remark.text for remark in said if remark.exceeds],
+        advised=[remark.text for remark in said if not remark.exceeds],
         notes=notes,
+        numbers=found.to_dict(),
     )
 
 
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     from ..units import scaled
 
-    settings, sizes, whole = job.to_dict(), parts.sizes, parts.backbone.parameters
+    settings, sizes, whole = job.to_dict(), parts.clients.alike.sizes, parts.backbone.parameters
     validation, test = len(parts.server_validation), len(parts.server_test)
     weights = scaled(whole, "", ["", "k", "M", "G"])
     yield "backbone", f"{job.backbone}, {weights} weights, {parts.precision} on {parts.worker.device}"
     yield "sha256", parts.backbone.hashes.get("weights", "")
-    for client, own in parts.own_backbones.items():
+    for client, own in parts.clients.backbones.items():
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
     yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
@@ -96,19 +112,19 @@ def _learning_rate(job: "Job", parts: "Parts") -> str:
     return f"{local.peak_learning_rate:g}{head}{auto}"
 
 
-def _clients(parts: "Parts", costs: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+def _clients(parts: "Parts", found: "Estimate") -> Iterator[Sequence[str]]:
     from ..units import bytes_text
 
-    for client, state in list(parts.states.items())[:MOST_CLIENTS]:
-        cost = costs.get(client)
-        counts = [f"{len(part):,}" for part in (state.train, state.validation, state.test)]
-        steps = f"{parts.protocol.local.steps_per_round(len(state.train)):,}" if parts.protocol.trains else "–"
+    for client, has in list(parts.clients.amounts.items())[:MOST_CLIENTS]:
+        cost = found.clients.get(client)
+        counts = [f"{amount:,}" for amount in (has.train, has.validation, has.test)]
+        steps = f"{parts.protocol.local.steps_per_round(has.train):,}" if parts.protocol.trains else "–"
         yield client, *counts, steps, bytes_text(cost.up_bytes) if cost else "–"
 
 
 def _likeness(parts: "Parts") -> str:
     """Return how far the clients' data differ."""
-    divided, count = parts.divided, len(parts.states)
+    divided, count = parts.divided, len(parts.clients)
     if divided.divergence is None:
         return f"{count}"
     over = f" over {divided.divergence_over}" if divided.divergence_over else ""
@@ -139,47 +155,17 @@ def _fact_names(names: Iterable[str]) -> str:
     return "; ".join(f"of {group[:-1]}: {', '.join(facts)}" if group else ", ".join(facts) for group, facts in groups.items())
 
 
-def _estimated(job: "Job", parts: "Parts", costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from ..units import bytes_text, flops_text
-
-    rounds, share = parts.protocol.most_rounds(job.stop.rounds), parts.sampler.per_round / max(1, len(costs))
-    up, down = (sum(getattr(cost, name) for cost in costs.values()) * share for name in ("up_bytes", "down_bytes"))
-    flops = sum(cost.train_flops for cost in costs.values()) * share
+def _estimated(job: "Job", parts: "Parts", found: "Estimate") -> Iterator[tuple[str, str]]:
+    count = len(found.clients)
     asked = (
-        f"{parts.sampler.per_round} of {len(costs)} clients"
+        f"{parts.sampler.per_round} of {count} clients"
         if parts.budget is None
-        else f"each of {len(costs)} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
+        else f"each of {count} clients with probability {parts.budget.next.rate:.3g}, drawn in secret"
     )
-    yield "asked a round", f"{asked}, for {rounds} rounds at most"
-    work = "training" if parts.protocol.trains else "scoring"
-    yield (
-        "sent a round",
-        f"{bytes_text(up)} up, {bytes_text(down)} down; the whole run at most {bytes_text((up + down) * rounds)} for {work} alone; "
-        f"{_on_top(job, parts)} on top",
-    )
-    tokens = sum(int(parts.states[info.id].train.sizes_N.sum()) for info in parts.sampler.clients)
-    yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=len(costs), tokens=tokens)
-    yield "computation", f"{flops_text(flops)} a round, {flops_text(flops * rounds)} in all"
-    yield (
-        "memory",
-        f"about {bytes_text(max((cost.memory_bytes for cost in costs.values()), default=0))} at a client, activations apart",
-    )
-    if job.personalization.personal:
-        own = "what clients train for themselves" + (", and alone," if job.evaluation.local_only else "")
-        yield (
-            "personalization",
-            f"after the last round {bytes_text(_last_down(parts))} down to {len(costs)} clients, and figures up; {own} is not estimated",
-        )
-
-
-def _on_top(job: "Job", parts: "Parts") -> str:
-    others = ["personalization"] * job.personalization.personal + ["the last alignment"] * parts.protocol.own_models
-    return " and ".join([*(["evaluations"] if parts.protocol.evaluates else ["catalogues"]), *others]) + " come"
-
-
-def _last_down(parts: "Parts") -> int:
-    """Return the bytes of the shared weights that go to each client that trains after the last round, estimated."""
-    return sum(parts.sizes_of(info.id).shared_bytes for info in parts.sampler.clients)
+    yield "asked a round", f"{asked}, for {found.rounds} rounds at most"
+    tokens = sum(parts.clients.amounts[info.id].tokens for info in parts.sampler.clients)
+    yield from parts.protocol.estimates(parts.worker.tensors(), rounds=job.stop.rounds, clients=count, tokens=tokens)
+    yield from cost_facts(parts, found)
 
 
 def _size(shape: tuple[int | str, ...], sizes: Mapping[str, int]) -> int:

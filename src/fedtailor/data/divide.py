@@ -35,7 +35,7 @@ class Divided:
     test: Examples  # of each client: its own held-out part; empty where its inputs are all trained on elsewhere
     server_validation: list[Example]  # the public file, or nothing
     server_test: list[Example]
-    table: "pd.DataFrame"  # columns example, client, part: a row per training example
+    table: "pd.DataFrame"  # columns example, client, part, and group, if there is one: a row per training example
     divergence: float | None  # mean over pairs of clients of the Jensen-Shannon divergence, in bits: 0 alike, 1 disjoint
     divergence_over: str  # the column or clusters it is taken over; empty if there is none
     dropped: Mapping[str, int]  # training examples that nobody has, by reason
@@ -112,7 +112,7 @@ def divide(
         test=sides["test"],
         server_validation=public["validation"],
         server_test=public["test"],
-        table=_table(sides),
+        table=_table(sides, {example.id: group for example, group in zip(train, groups[1], strict=True)} if groups else {}),
         divergence=mean_divergence(groups[1], list(rows.values())) if groups else None,
         divergence_over=groups[0] if groups else "",
         dropped=dropped,
@@ -184,11 +184,12 @@ def _check_clients(clients: Clients, names: Sequence[ClientId]) -> None:
         )
 
 
-def _table(sides: Mapping[str, Examples]) -> "pd.DataFrame":
+def _table(sides: Mapping[str, Examples], groups: Mapping[str, str]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [(example.id, client, part) for client in sides["train"] for part in PARTS for example in sides[part][client]]
-    return pd.DataFrame(rows, columns=["example", "client", "part"])
+    table = pd.DataFrame(rows, columns=["example", "client", "part"])
+    return table.assign(group=[groups.get(name, "") for name in table["example"]]) if groups else table
 
 
 def _overlap(train: Sequence[Example], loaded: Mapping[str, Sequence[Example]], key: str) -> dict[str, int]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .failing import Failing
-    from .local import ClientHalf, LocalFederation
+    from .local import LocalFederation
 
-__all__ = ["ClientHalf", "Failing", "LocalFederation"]
+__all__ = ["Failing", "LocalFederation"]
 
-_HOMES = {"ClientHalf": ".local", "Failing": ".failing", "LocalFederation": ".local"}
+_HOMES = {"Failing": ".failing", "LocalFederation": ".local"}
 
 
 def __getattr__(name: str) -> Any:

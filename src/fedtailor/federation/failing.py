@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from ..chance import stream
+from ..interfaces import Answer, Answering
 from ..messages.glance import Versioned, glance
 from ..records import ClientId, Message
-from .local import ClientHalf
 
 NOT_TRAINING = (
     "evaluate",
@@ -25,7 +25,7 @@ class Failing:
     Whether it does hangs on seed, round, client and attempt alone, so a run that is resumed fails where the unbroken one did.
     """
 
-    inner: ClientHalf
+    inner: Answering
     client: ClientId
     share: float  # of rounds, in [0, 1)
     seed: int
@@ -33,7 +33,7 @@ class Failing:
         default_factory=dict
     )  # how often, by version of the shared weights: a round may be tried again
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the client's answer.
 
         Raises:

@@ -5,19 +5,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import ClientError, FedtailorError, NotFinite
+from ..interfaces import Answering
+from ..learning.training import one_by_one
 from ..protection import Encoded, Gate
 from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ..storage import StorageError
 from ..tensors import Lazy
-
-
-class ClientHalf(Protocol):
-    """What answers messages at a client."""
-
-    def answer(self, message: Message) -> Message: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +34,7 @@ class LocalFederation:
 
     def __init__(
         self,
-        halves: Mapping[ClientId, ClientHalf],
+        halves: Mapping[ClientId, Answering],
         infos: Sequence[ClientInfo],
         gate: Gate,
         on_failure: Callable[[ClientId, Exception], None],
@@ -77,7 +72,7 @@ class LocalFederation:
             asked = gate.enter_client(request.encoded)
             start = time.perf_counter()
             try:
-                message = self._halves[client].answer(asked)
+                message = one_by_one(self._halves[client].answer(asked))
             finally:
                 worked = time.perf_counter() - start
             answer = gate.leave_client(message, asked=asked)

@@ -1,6 +1,7 @@
 """What the parts promise each other."""
 
-from .federation import Answering, Asking, Federation
+from .federation import Answer, Answering, Asking, Federation
+from .observers import Observer, Seen, Watch
 from .protections import (
     AroundFederation,
     AtClient,
@@ -21,6 +22,7 @@ __all__ = [
     "CARRIED",
     "POOLING",
     "Aggregation",
+    "Answer",
     "Answering",
     "AroundFederation",
     "Asking",
@@ -31,14 +33,17 @@ __all__ = [
     "Exchanging",
     "Federation",
     "Kept",
+    "Observer",
     "OnMessages",
     "OnSum",
     "Plan",
     "Protection",
     "RobustRule",
     "RuleTraits",
+    "Seen",
     "Settling",
     "Shaping",
     "Tuning",
+    "Watch",
     "traits_of",
 ]

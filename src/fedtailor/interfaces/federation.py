@@ -1,9 +1,12 @@
 """The means by which messages reach clients, and what answers them there."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from ..records import ClientId, ClientInfo, Message, Reply
+
+Answer: TypeAlias = Message | Generator[Any, Any, Message]
+"""An answer, or what comes to one when the trainings that it yields were carried out (`learning.work.Training`)."""
 
 
 class Asking(Protocol):
@@ -32,5 +35,5 @@ class Federation(Asking, Protocol):
 class Answering(Protocol):
     """What answers messages at a client."""
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the answer to a message."""

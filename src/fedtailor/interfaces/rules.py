@@ -80,6 +80,7 @@ class RuleTraits:
     """
     summed: bool = False  # each update that it gets is the mean of all, as no single one is known
     any_answers: bool = False  # a round counts however few answered, and is not tried again: under differential privacy both would reveal something of clients
+    takes_turns: bool = False  # which tensors are trained depends on the round
     alike: bool = False  # all clients count alike, whatever weights they have
     least: int = 1  # updates of a round that it can work on
     needs_weights: bool = False  # of logits: clients send their weights too, and start each round from the server's
@@ -92,6 +93,7 @@ class RuleTraits:
             "sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates",
             "no-control": not self.control,
             "same-factors": not self.refactors,
+            "same-tensors": not self.takes_turns or "which trains other tensors in each round",
         }
 
     @property

@@ -87,7 +87,7 @@ INSTEAD: Mapping[str, str] = {
     "output_dir overwrite_output_dir save_dir outdir": "the run folder is given as --out FOLDER",
     "resume_from_checkpoint auto_resume_from_checkpoints restore_from": "a run is resumed by fedtailor run RUN/job.yaml --resume RUN",
     "save_strategy save_steps save_total_limit saves_per_epoch save_freq checkpoint_every": "every round is saved, and the best or last is kept (stop.keep)",
-    "report_to logging_steps logging_dir logging_strategy wandb_project log_level": "every step and round is written to events.jsonl and rounds.parquet",
+    "logging_steps logging_dir logging_strategy wandb_project log_level": "every step and round is written to events.jsonl and rounds.parquet",
     "push_to_hub hub_model_id hub_token token use_auth_token": "nothing is sent to a hub; fedtailor export writes a folder that can be",
     "trust_remote_code": "code that comes with a model is never run; leave it out",
     "do_sample top_p sampling": "texts are written greedily or by beams, so that a run repeats; leave it out",

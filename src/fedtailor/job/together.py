@@ -35,8 +35,22 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     for protection in job.protection:
         found = technique("protection", protection)
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
+    yield from _clients(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+
+
+def _clients(job: Any) -> Iterator[Technique]:
+    """Yield what of the clients' section others must know, each under the name of its setting."""
+    clients, tuning = job.clients, job.tuning
+    ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
+    one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
+    for name, gives in (
+        (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
+        (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
+        ("clients.overrides of ranks", {"one-rank": one_rank}),
+    ):
+        yield Technique(section="clients", name=name, gives=gives, needs=())
 
 
 def task_technique(task: Any) -> Technique:

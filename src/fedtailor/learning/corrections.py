@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..tensors import Tensors, map_tensors, subtract, zeros_like
-from .training import Correction
-
-KEPT = "control/"  # a client keeps its control variates under the names of the weights with this in front
+from ..tensors import Tensors, map_tensors, subtract
+from .work import Correction
 
 
 def proximal(received: Mapping[str, Tensor], mu: float) -> Correction:
@@ -56,14 +54,3 @@ def next_control(server: Tensors, own: Tensors, delta: Tensors, rates: float) ->
     if rates == 0:  # a schedule has come to its end: nothing moved, so nothing was learned of the client's drift
         return dict(own)
     return map_tensors(lambda c, c_k, d: c_k - c - d / rates, server, own, delta)
-
-
-def kept_control(kept: Tensors, like: Tensors) -> dict[str, Tensor]:
-    """Return the control variate among what a client kept, or zeros named and shaped as `like` if there is none."""
-    found = {name.removeprefix(KEPT): value for name, value in kept.items() if name.startswith(KEPT)}
-    return found or zeros_like(like)
-
-
-def without_control(kept: Tensors) -> Mapping[str, Tensor]:
-    """Return what else a client kept."""
-    return {name: value for name, value in kept.items() if not name.startswith(KEPT)}

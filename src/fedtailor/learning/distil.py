@@ -1,6 +1,6 @@
 """One model learns from what others say of public examples.
 
-Loss at each place: (1 - weight) CE(label) + weight T^2 KL(softmax(teacher / T) || softmax(student / T)).
+Loss at each position: (1 - weight) CE(label) + weight T^2 KL(softmax(teacher / T) || softmax(student / T)).
 Source: Hinton et al., 2015, arXiv:1503.02531, section 2; T^2 keeps the two gradients in proportion whatever T is.
 """
 
@@ -21,13 +21,13 @@ from ..tasks.shard import Batch, TokenShard
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from .local import LocalTraining
-from .training import Trained, train_locally
+from .work import Training
 from .worker import Worker
 
-# M places of a shard (texts, or counted tokens), N those of a batch, C classes or words
+# M positions of a shard (texts, or counted tokens), N those of a batch, C classes or tokens
 
-NO_LABEL = -100  # of a public example without one: its place counts in KL alone
-Teacher = Callable[[Tensor], Tensor]  # int64 places [N] -> float32 log-probabilities [N, C]
+NO_LABEL = -100  # of a public example without one: its position counts in KL alone
+Teacher = Callable[[Tensor], Tensor]  # int64 positions [N] -> float32 log-probabilities [N, C]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Fitting:
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 16  # public examples in one step
     learning_rate: LearningRate | Literal["auto"] = (
-        "auto"  # of the optimizer, which starts again in each round; auto: usual for the tuning
+        "auto"  # of the optimizer, which starts fresh in each round; auto: usual for the tuning
     )
     optimizer: Literal["adamw", "sgd"] = "adamw"  # of the fit
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient; null: no clipping
@@ -63,10 +63,10 @@ class Fitting:
 
 
 def distillation_loss(logits_NC: Tensor, target_N: Tensor, teacher_NC: Tensor, *, temperature: float, weight: float) -> Tensor:
-    """Return the float32 sum over places of (1 - weight) CE + weight T^2 KL(teacher || student), both softened by T.
+    """Return the float32 sum over positions of (1 - weight) CE + weight T^2 KL(teacher || student), both softened by T.
 
     Args:
-        target_N: right classes or words; NO_LABEL where none is known, which leaves the KL alone.
+        target_N: right classes or tokens; NO_LABEL where none is known, which leaves the KL alone.
         teacher_NC: log-probabilities, finite.
     """
     taught_NC = torch.log_softmax(teacher_NC / temperature, dim=-1)
@@ -91,15 +91,12 @@ def distil(
     round: int,
     client: ClientId = "",
     purpose: str,
-) -> Trained:
-    """Fit the weights in place to the teacher on `shard`, and return what changed.
+) -> Training:
+    """Return the training that fits the weights in place to the teacher on `shard`.
 
     Args:
-        teacher: knows the places of `shard`, which are numbered through its rows, and within a row from left to right.
+        teacher: knows the positions of `shard`, which are numbered through its rows, and within a row from left to right.
         purpose: goes in front of the names of the random streams.
-
-    Raises:
-        NotFinite: if the loss is NaN or infinite.
     """
     places_of, classes = places_in(shard), classes_of(worker)
 
@@ -110,18 +107,26 @@ def distil(
         loss = distillation_loss(logits_NC, target_N, teacher_NC, temperature=temperature, weight=weight)
         return loss, batch.tokens, len(target_N)
 
-    return train_locally(worker, shard, settings.training(), round=round, client=client, purpose=purpose, loss_of=loss_of)
+    return Training(
+        worker=worker,
+        shard=shard,
+        settings=settings.training(),
+        round=round,
+        client=client,
+        purpose=purpose,
+        loss_of=loss_of,
+    )
 
 
 def places_in(shard: TokenShard) -> Callable[[Sequence[int]], Tensor]:
-    """Return what distinguishes the places [N] of some rows of `shard`, row by row as a batch has them."""
+    """Return what distinguishes the positions [N] of some rows of `shard`, row by row as a batch has them."""
     ends = counted_targets(shard).cumsum(0).tolist()
     begins = [0, *ends[:-1]]
     return lambda rows: torch.cat([torch.arange(begins[row], ends[row]) for row in rows])
 
 
 def classes_of(worker: Worker) -> int:
-    """Return over how many classes or words logits go: a head may have more words than its tokenizer, for the sake of round sizes."""
+    """Return over how many classes or tokens logits go: a head may have more tokens than its tokenizer, for the sake of round sizes."""
     names = worker.task.labels_of(())
     return len(names) if names else 1 + max(worker.processor.get_vocab().values())
 
@@ -141,7 +146,7 @@ def scores(worker: Worker, batch: Batch, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def say(worker: Worker, shard: TokenShard, encode: Callable[[Tensor], Tensors]) -> dict[str, Tensor]:
-    """Return what the weights in place say at every place of `shard`, encoded row by row, so that memory holds the logits of one batch.
+    """Return what the weights in place say at every position of `shard`, encoded row by row, so that memory holds the logits of one batch.
 
     Args:
         encode: turns float32 logits [N, C] into tensors of N rows each, on the CPU.

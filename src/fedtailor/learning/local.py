@@ -16,7 +16,7 @@ class LocalTraining:
     steps: Steps | None = None  # optimizer steps in a round; if given, `epochs` is not used
     batch_size: BatchSize = 8  # examples in one forward pass
     accumulate: BatchSize = 1  # forward passes in one optimizer step
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts again in each round, unless keep_optimizer
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts fresh in each round, unless keep_optimizer
     learning_rate: LearningRate | Literal["auto"] = (
         "auto"  # of a client's optimizer, before warm-up and schedule; auto: usual for the tuning
     )

@@ -1,11 +1,9 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,108 +13,52 @@ from torch import Tensor, nn
 from ..chance import seed_torch, stream, stream_seed
 from ..diverged import Diverged, check_loss
 from ..errors import NotFinite
-from ..records import ClientId
 from ..tasks.shard import Shard, training_batches
 from ..tensors import Lazy, Tensors, check_finite, clone, subtract
 from .local import LocalTraining
 from .recompute import recomputing
-from .worker import OnStep, Worker
+from .work import Correction, LossOf, T, Trained, Training, Working
+from .worker import Worker
 
-Correction = Callable[[dict[str, nn.Parameter]], None]  # changes gradients in place, before clipping
 FACTOR = "factor"  # of a group of weights in an optimizer: what the learning rate is multiplied by
-LossOf = Callable[[list[int]], tuple[Tensor, int, int]]  # rows -> sum of the loss, tokens seen, targets counted
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What local training made of the weights that were in place."""
-
-    delta: Tensors  # trained minus received, of what is exchanged and was under training
-    rates: float  # sum of the learning rates of all steps
-    optimizer: Tensors  # the moments, if they are to be kept
-    losses: Sequence[float]  # mean loss of each step, over its counted targets
-    norms: Sequence[float] = ()  # of the gradient of each step, before clipping
-    clip_norm: float | None = None  # that longer gradients were cut to
-    tokens: int  # seen, without padding
-    targets: int  # counted by the loss
-
-    @property
-    def gradient_norm(self) -> float | None:
-        """The mean norm of the steps' gradients, before clipping."""
-        return fmean(self.norms) if self.norms else None
-
-    @property
-    def clipped(self) -> float | None:
-        """The share of steps whose gradient was clipped, in [0, 1]; None if none would be."""
-        if self.clip_norm is None or not self.norms:
-            return None
-        return fmean(norm > self.clip_norm for norm in self.norms)
-
-
-def train_locally(
-    worker: Worker,
-    shard: Shard,
-    settings: LocalTraining,
-    *,
-    round: int,
-    client: ClientId,
-    rate_factor: float = 1.0,
-    optimizer: Tensors | None = None,
-    corrections: Sequence[Correction] = (),
-    only: Collection[str] | None = None,
-    beside: Mapping[str, nn.Parameter] | None = None,
-    received: Tensors | None = None,
-    purpose: str = "",
-    loss_of: LossOf | None = None,
-    on_step: OnStep | None = None,
-) -> Trained:
-    """Train the weights in place on `shard` for one round and return what changed.
-
-    The draws (order of examples, dropout) depend on the worker's seed, the purpose, the round and the client alone.
-
-    Args:
-        rate_factor: share of the learning rate that holds in this round.
-        optimizer: moments kept from the client's last round, as `Trained.optimizer` gave them.
-        corrections: applied to the gradients of each step in order, before clipping.
-        only: names of the weights that are trained in this round; the others rest, and get no gradient. None: all.
-        beside: further parameters that are trained with them, which are none of the worker's; they require gradients here alone.
-        received: what is in place, of what is exchanged, if the caller has it and it is large: then it is not copied, and each tensor of
-            the delta is made of the weights in place when it is asked for. None: a copy is made first, and the delta at once.
-        purpose: goes in front of the names of the random streams, so that two trainings of one round draw apart.
-        loss_of: the loss on some rows of `shard`; None: the task's own.
+def train_locally(work: Training) -> Trained:
+    """Carry out one training and return what changed.
 
     Raises:
         Diverged: if a loss or, after the last step, a weight is NaN, infinite or too large; the weights in place are then of no use.
     """
+    worker, settings, only, received = work.worker, work.settings, work.only, work.received
     trained = worker.params if only is None else {name: worker.params[name] for name in worker.params if name in only}
-    params = {**trained, **(beside or {})}
+    params = {**trained, **work.beside}
     start = worker.tensors() if received is None else received
     engine = make_optimizer(params, settings, heads=worker.heads)
-    restore_moments(engine, params, optimizer or {})
-    steps = settings.steps_per_round(len(shard))
-    groups = _groups(shard, settings, stream(worker.seed, f"{purpose}batches", round, client))
+    restore_moments(engine, params, work.optimizer)
+    steps = settings.steps_per_round(len(work.shard))
+    groups = step_batches(work.shard, settings, stream(worker.seed, f"{work.purpose}batches", work.round, work.client))
     losses, norms, tokens, targets, rates = [], list[float](), 0, 0, 0.0
-    loss_of = loss_of or _task_loss(worker, shard)
+    loss_of = work.loss_of or _task_loss(worker, work.shard)
     worker.model.train()
     with (
         _requiring({**worker.params, **params}, params),
         recomputing(worker.model, settings.checkpointing),
         torch.random.fork_rng(devices=[worker.device] if worker.device.type == "cuda" else []),
     ):
-        seed_torch(stream_seed(worker.seed, f"{purpose}dropout", round, client), worker.device)
+        seed_torch(stream_seed(worker.seed, f"{work.purpose}dropout", work.round, work.client), worker.device)
         for step in range(steps):
-            rate = settings.peak_learning_rate * rate_factor * settings.warmup_factor(round, step, steps)
+            rate = settings.peak_learning_rate * work.rate_factor * settings.warmup_factor(work.round, step, steps)
             set_rate(engine, rate)
             loss, norm, seen, counted = _step(
-                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=corrections
+                params, loss_of, next(groups), engine, clip_norm=settings.clip_norm, corrections=work.corrections
             )
-            check_loss("training loss", loss, round=round, step=step + 1, rate=rate)
+            check_loss("training loss", loss, round=work.round, step=step + 1, rate=rate)
             losses.append(loss)
             norms.append(norm)
             tokens, targets, rates = tokens + seen, targets + counted, rates + rate
-            if on_step:
-                on_step(step + 1, steps, loss)
-    check_trained(params, round=round, step=steps, rate=rate)
+            if work.on_step:
+                work.on_step(step + 1, steps, loss)
+    check_trained(params, round=work.round, step=steps, rate=rate)
     kept = moments_of(engine, params) if settings.keep_optimizer else {}
     engine.zero_grad(set_to_none=True)  # as large as the weights, and of no use any more
     delta: Tensors
@@ -134,6 +76,23 @@ def train_locally(
         tokens=tokens,
         targets=targets,
     )
+
+
+def one_by_one(work: Working[T] | T) -> T:
+    """Carry out the trainings that a piece of work asks for, one after the other, and return its result.
+
+    Args:
+        work: a result that is there already is returned as it is: who trains nothing need not ask.
+    """
+    if not isinstance(work, Generator):
+        return work
+    try:
+        asked = next(work)
+        while True:
+            asked = work.send(train_locally(asked))
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def check_trained(weights: Tensors, *, round: int, step: int, rate: float | None = None) -> None:
@@ -175,7 +134,7 @@ def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group[FACTOR]
 
 
-def _groups(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
+def step_batches(shard: Shard, settings: LocalTraining, draw: np.random.Generator) -> Iterator[list[list[int]]]:
     """Yield the batches of one optimizer step after the other, epoch after epoch; no step reaches across two epochs."""
     lengths = shard.sizes_N.tolist()
     while True:

@@ -150,7 +150,7 @@ class Worker:
 
     @property
     def logits_at(self) -> LogitsAt:
-        """How logits are computed at some places alone."""
+        """How logits are computed at some positions alone."""
         return logits_at
 
     @contextmanager

@@ -3,7 +3,7 @@
 A record is written to a message and read back by its fields; its form in a manifest, its length and what it reveals come from the same fields.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -30,6 +30,7 @@ class Group:
     prefix: str = ""  # in front of their names in a message
     names: tuple[str, ...] = ()  # in a message, if only these belong to it
     alone: bool = False  # the field is one tensor or None, and no mapping
+    nested: bool = False  # the field has a mapping for each key (a client), which stands before their names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,10 @@ def fact(spec: FactSpec, *, sometimes: bool = False) -> Any:
     return field(default=None if sometimes or spec.optional else MISSING, metadata={ROLE: spec})
 
 
-def tensors(*, reveals: TensorsReveal = "nothing", prefix: str = "", names: Collection[str] = ()) -> Any:
+def tensors(*, reveals: TensorsReveal = "nothing", prefix: str = "", names: Collection[str] = (), nested: bool = False) -> Any:
     """Return a field of named tensors; see `Group`."""
-    return field(default_factory=dict, metadata={ROLE: Group(reveals=reveals, prefix=prefix, names=tuple(names))})
+    group = Group(reveals=reveals, prefix=prefix, names=tuple(names), nested=nested)
+    return field(default_factory=dict, metadata={ROLE: group})
 
 
 def tensor(name: str, *, reveals: TensorsReveal = "nothing") -> Any:
@@ -121,6 +123,8 @@ def write(record: Record) -> Message:
         value = getattr(record, name)
         if group.alone:
             value = {} if value is None else {group.names[0]: value}
+        elif group.nested:
+            value = {f"{group.prefix}{key}/{inner}": one for key, own in value.items() for inner, one in own.items()}
         elif group.prefix:
             value = {f"{group.prefix}{inner}": one for inner, one in value.items()}
         found += [value] if value else []
@@ -160,20 +164,11 @@ def read_any(message: Message, forms: Iterable[type[R]]) -> R:
     Raises:
         OffManifest: if it is none of them, or does not have its form; see `read`.
     """
-    return read(message, _form_of(message, forms))
+    return read(message, form_of(message, forms))
 
 
-def answer(message: Message, handlers: Mapping[type[Record], Callable[[Any], Record]]) -> Message:
-    """Return the reply of the handler whose record a message is.
-
-    Raises:
-        OffManifest: if there is none.
-    """
-    form = _form_of(message, handlers)
-    return write(handlers[form](read(message, form)))
-
-
-def _form_of(message: Message, forms: Iterable[type[R]]) -> type[R]:
+def form_of(message: Message, forms: Iterable[type[R]]) -> type[R]:
+    """Return which of several records a message is; raise OffManifest if it is none of them."""
     known = {form.kind: form for form in forms}
     if message.kind not in known:
         raise OffManifest(f"message {message.kind!r} came; expected {', '.join(map(repr, known))}")
@@ -229,13 +224,24 @@ def _groups(message: Message, layout: _Layout) -> dict[str, Any]:
         owner = layout.named.get(name) or next((field for field, prefix in others.items() if name.startswith(prefix)), None)
         if owner is None:
             rest.add(name)
-        elif layout.groups[owner].alone:
+            continue
+        group = layout.groups[owner]
+        if group.alone:
             values[owner] = message.tensors[name]
         else:
-            values[owner][name.removeprefix(layout.groups[owner].prefix)] = message.tensors[name]
+            _put(values[owner], name.removeprefix(group.prefix), message.tensors[name], nested=group.nested)
     if rest and layout.rest is None:
         raise OffManifest(f"message {message.kind!r} has a tensor {min(rest)!r} that it has no field for")
     if layout.rest is not None:
         whole = len(rest) == len(message.tensors)
         values[layout.rest] = message.tensors if whole else pick(message.tensors, rest.__contains__)
     return values
+
+
+def _put(values: dict[str, Any], name: str, tensor: Tensor, *, nested: bool) -> None:
+    """Put a tensor into its field by its name there; in a nested one, what stands before the first slash is the key."""
+    if nested:
+        key, _, inner = name.partition("/")
+        values.setdefault(key, {})[inner] = tensor
+    else:
+        values[name] = tensor

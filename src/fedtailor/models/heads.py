@@ -1,4 +1,4 @@
-"""The output head, computed only where a target is: with 49,152 words it is a large share of a small model's step."""
+"""The output head, computed only where a target is: with 49,152 tokens it is a large share of a small model's step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from ..errors import BackboneError
 
-# B sequences, L tokens, H hidden width, V vocabulary, N selected places
+# B sequences, L tokens, H hidden width, V vocabulary, N selected positions
 
 
 @contextmanager
 def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
     """Let the model's output head compute logits only where `target_BL` is True, inside the block.
 
-    The `logits` of the model's output are then [N, V], N = target_BL.sum(), in the order of rows, then of places in a row.
+    The `logits` of the model's output are then [N, V], N = target_BL.sum(), in the order of rows, then of positions in a row.
 
     Args:
         model: a transformers model with an output head, or a PEFT model around one; its head may be tied.
-        target_BL: bool, on the model's device. The logits at place i speak of token i + 1.
+        target_BL: bool, on the model's device. The logits at position i speak of token i + 1.
 
     Raises:
         BackboneError: if the model has no output head.
@@ -33,7 +33,7 @@ def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
         hidden_BLH = inputs[0]
         if hidden_BLH.shape[:2] != target_BL.shape:
             raise BackboneError(
-                f"logits were asked for at places of a batch of shape {tuple(target_BL.shape)}, but the model passes hidden "
+                f"logits were asked for at positions of a batch of shape {tuple(target_BL.shape)}, but the model passes hidden "
                 f"states of shape {tuple(hidden_BLH.shape)} to its head"
             )
         # index_select on rows: its backward adds rows in order, so the same bits come each time
@@ -47,7 +47,7 @@ def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
 
 
 def vectors_in_front(model: nn.Module) -> int:
-    """Return how many places PEFT puts before the text's own: those of a prompt pass through the head, a prefix's do not."""
+    """Return how many positions PEFT puts before the text's own: those of a prompt pass through the head, a prefix's do not."""
     settings = getattr(model, "active_peft_config", None)
     if not getattr(settings, "is_prompt_learning", False) or getattr(settings, "peft_type", "") == "PREFIX_TUNING":
         return 0
@@ -61,5 +61,5 @@ def output_head(model: nn.Module) -> nn.Module:
         inner = inner.get_base_model()
     head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     if not isinstance(head, nn.Module):
-        raise BackboneError(f"a {type(inner).__name__} has no output head over words; is the task one for language models?")
+        raise BackboneError(f"a {type(inner).__name__} has no output head over tokens; is the task one for language models?")
     return head

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from ..errors import BackboneError
 from ..interfaces import POOLING
 
-# B texts, L places, H hidden width
+# B texts, L positions, H hidden width
 
 Pooling: TypeAlias = Literal["model", "mean"]
 """model: what its own code reads, such as BERT's pooler of the first token; mean: the mean over the text's tokens."""
-PLACES = ("input_ids", "inputs_embeds")  # arguments of a body that have as many places as there are tokens
+PLACES = ("input_ids", "inputs_embeds")  # arguments of a body that have as many positions as there are tokens
 
 
 def pool_mean(model: nn.Module) -> nn.Module:
     """Let the head of a classifier read the mean over a text's tokens of the last hidden states, and return the model.
 
     Wherever the head would read (BERT's pooler, the first token, a decoder's last one) it finds the mean, padding left out. The weights of
-    a pooler that the body has stay and have no influence. Places that a prompt puts in front count as tokens.
+    a pooler that the body has stay and have no influence. Positions that a prompt puts in front count as tokens.
 
     Source: Reimers and Gurevych, 2019, arXiv:1908.10084, section 3 (MEAN), where sentences are embedded so; a head on top is ours.
 
@@ -85,10 +85,10 @@ def is_unread(model: nn.Module, module: str) -> bool:
 
 
 def mean_over_tokens(hidden_BLH: Tensor, mask_BL: Tensor | None) -> Tensor:
-    """Return the float32 mean [B, H] over the places that are no padding.
+    """Return the float32 mean [B, H] over the positions that are no padding.
 
     Args:
-        mask_BL: 1 where a token is, None where there is no padding; it may begin with the places of a prefix, which have no hidden states.
+        mask_BL: 1 where a token is, None where there is no padding; it may begin with the positions of a prefix, which have no hidden states.
     """
     mask_BL = torch.ones(hidden_BLH.shape[:2], device=hidden_BLH.device) if mask_BL is None else mask_BL
     weight_BL1 = mask_BL[:, -hidden_BLH.shape[1] :].unsqueeze(-1).float()

@@ -11,7 +11,7 @@ from .fedsa_lora import FedSaLora
 from .finetune import FineTune
 from .none import Shared
 from .pairs.pair import load_personal
-from .technique import OWN, Dual, Personal, Personalization, Turn, dual_of, goes_with_last_round
+from .technique import Dual, Personal, Personalization, Turn, dual_of, goes_with_last_round
 
 PERSONALIZATIONS: Mapping[str, type] = {
     "none": Shared,
@@ -25,7 +25,6 @@ PERSONALIZATIONS: Mapping[str, type] = {
 }
 
 __all__ = [
-    "OWN",
     "PERSONALIZATIONS",
     "Ditto",
     "Dual",

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from ..errors import SettingError
 from ..learning.corrections import proximal
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..limits import Epochs, LearningRate, Number, Steps
 from ..tensors import Tensors
 from .own_training import check_own, own_local
@@ -44,15 +44,15 @@ class Ditto:
         """Return no name: all weights are shared, and a second set is the client's own."""
         return frozenset()
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the shared weights as without Ditto, then the client's own; the latter are kept."""
         worker = turn.worker
         pull = proximal(worker.params, self.pull)  # towards w as received, which is in place
-        trained = turn.train_shared()
+        trained = yield from turn.train_shared()
         after = worker.tensors()
         worker.load(turn.kept or turn.shared)
         settings = own_local(turn.local, epochs=self.epochs, steps=self.steps, learning_rate=self.learning_rate)
-        turn.train_own(settings, corrections=[pull])
+        yield from turn.train_own(settings, corrections=[pull])
         own = worker.tensors()
         worker.load(after)
         return trained, own

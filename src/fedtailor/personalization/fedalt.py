@@ -24,7 +24,7 @@ from ..aggregation import RunningMean
 from ..errors import SettingError
 from ..interfaces import Aggregation, Tuning
 from ..learning.local import LocalTraining
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..learning.worker import Worker
 from ..pairs import Need
 from ..tasks import Task
@@ -90,11 +90,11 @@ class FedAlt:
         """Return the mean of all clients' last weights, whoever takes part in a round."""
         return RunningMean(clients=clients)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the client's own LoRA and its gates with the others' at rest; return how it changed, and what is kept of both."""
         gates = self._place(turn)
         with gates.placed():
-            trained = turn.train_shared(beside=gates.parameters)
+            trained = yield from turn.train_shared(beside=gates.parameters)
         return trained, {**turn.worker.tensors(), **clone(gates.parameters)}
 
     def finish(self, turn: Turn) -> Personal:
@@ -116,7 +116,7 @@ class FedAlt:
         """Put the client's own weights and those of the others in place, and return the gates."""
         own, model = self._own(turn), turn.worker.model
         turn.worker.load(own)
-        if not len(turn.state.train):  # it is none of the N: all of them are the rest of its world
+        if not len(turn.client.train):  # it is none of the N: all of them are the rest of its world
             load_factors(model, WORLD, {name: turn.shared[_first(name)] for name in adapter_parameters(model, WORLD)})
             return Gates(model, WORLD, turn.kept)
         world = {

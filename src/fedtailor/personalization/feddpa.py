@@ -20,7 +20,7 @@ from ..chance import stream
 from ..errors import SettingError
 from ..interfaces import Aggregation, Tuning
 from ..learning.local import LocalTraining
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..learning.worker import Worker
 from ..limits import Count, Epochs, LearningRate, Number, Steps, Width
 from ..models.kinds import kind_of
@@ -110,14 +110,15 @@ class FedDpa:
         """Return None: any aggregation will do."""
         return None
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the global adapter; before it, in variant T, the local one, which is kept."""
-        own = self._train_own(turn) if self.last_round else {}
-        return turn.train_shared(), own
+        own: Tensors = (yield from self._train_own(turn)) if self.last_round else {}
+        trained = yield from turn.train_shared()
+        return trained, own
 
-    def finish(self, turn: Turn) -> Personal:
+    def finish(self, turn: Turn) -> Working[Personal]:
         """Return the global adapter with the local one, which variant F trains now."""
-        own = turn.kept if self.last_round else self._train_own(turn)
+        own = turn.kept if self.last_round else (yield from self._train_own(turn))
         if not own:
             return Personal(shared=turn.shared, kept=False)
         load_factors(turn.worker.model, OWN, own)
@@ -134,7 +135,7 @@ class FedDpa:
         with self._mixture(turn).placed():
             yield
 
-    def _train_own(self, turn: Turn) -> Tensors:
+    def _train_own(self, turn: Turn) -> Working[Tensors]:
         """Train the local adapter with the global one, as received, at rest; return its factors."""
         model = turn.worker.model
         if turn.kept:
@@ -144,19 +145,19 @@ class FedDpa:
         own = adapter_parameters(model, OWN)
         settings = own_local(turn.local, epochs=self.epochs, steps=self.steps, learning_rate=self.learning_rate)
         with mixed(model, OWN, lambda module, x: self.trained_weight):
-            turn.train_own(settings, only=(), beside=own)
+            yield from turn.train_own(settings, only=(), beside=own)
         return clone(own)
 
     def _mixture(self, turn: Turn) -> "FixedMixture | InstanceMixture":
         worker = turn.worker
         if not isinstance(self.weight, str):
             return FixedMixture(worker=worker, share=float(self.weight))
-        count = len(turn.state.train)
-        chosen = stream(worker.seed, "centroid", client=turn.state.id).permutation(count)[: self.samples]
+        count = len(turn.client.train)
+        chosen = stream(worker.seed, "centroid", client=turn.client.id).permutation(count)[: self.samples]
         share = share_of_inputs(
             worker,
             OWN,
-            turn.state.train,
+            turn.client.train,
             sorted(chosen.tolist()),
             scale=self.scale,
             pooled=not kind_of(worker.task.backbone).causal,

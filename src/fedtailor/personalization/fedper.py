@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..learning.training import Trained
-from ..pairs import USUAL_NEEDS, Need
+from ..learning.work import Trained, Working
+from ..pairs import Need
 from ..tensors import Tensors
 from .home import check_patterns, matching
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_HOME, Personal, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class FedPer:
     """Named weights stay with each client, which trains them together with the shared ones."""
 
-    needs: ClassVar[Sequence[Need]] = tuple(need for need in USUAL_NEEDS["personalization"] if need.word != "whole-model")
+    needs: ClassVar[Sequence[Need]] = tuple(need for need in NEEDS_OF_HOME if need.word != "whole-model")
     kind: Literal["fedper"] = "fedper"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
 
@@ -36,9 +36,10 @@ class FedPer:
         """Return the names that `home` matches."""
         return matching(self.home, names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train shared and home weights together; the latter are kept."""
-        return turn.train_shared(with_home=True), turn.worker.home_tensors()
+        trained = yield from turn.train_shared(with_home=True)
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights with the client's own."""

@@ -6,20 +6,22 @@ is chosen by name, as in FedPer; the shared weights take as many steps as `proto
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..limits import Epochs, LearningRate, Steps
+from ..pairs import Need
 from ..tensors import Tensors
 from .home import check_patterns, matching
 from .own_training import check_own, own_local
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_HOME, Personal, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
 class FedRep:
     """Named weights stay with each client, which trains them first, and then the shared ones."""
 
+    needs: ClassVar[Sequence[Need]] = NEEDS_OF_HOME
     kind: Literal["fedrep"] = "fedrep"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']
     home_epochs: Epochs | None = None  # passes over the training part for the home weights; null: as protocol.local
@@ -39,11 +41,12 @@ class FedRep:
         """Return the names that `home` matches."""
         return matching(self.home, names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the home weights, then the shared ones; the former are kept."""
         settings = own_local(turn.local, epochs=self.home_epochs, steps=self.home_steps, learning_rate=self.home_learning_rate)
-        turn.train_own(settings, only=turn.worker.home)
-        return turn.train_shared(), turn.worker.home_tensors()
+        yield from turn.train_own(settings, only=turn.worker.home)
+        trained = yield from turn.train_shared()
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights with the client's own."""

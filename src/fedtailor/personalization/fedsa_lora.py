@@ -7,13 +7,14 @@ A client that never trained has the B it was drawn with, zero: its model is the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..errors import SettingError
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
+from ..pairs import Need
 from ..tensors import Tensors
 from .home import matching
-from .technique import Personal, Turn
+from .technique import NEEDS_OF_HOME, Personal, Turn
 
 B = "lora_B"
 
@@ -22,6 +23,7 @@ B = "lora_B"
 class FedSaLora:
     """Clients share A and keep B of every LoRA module."""
 
+    needs: ClassVar[Sequence[Need]] = NEEDS_OF_HOME
     kind: Literal["fedsa-lora"] = "fedsa-lora"
 
     @property
@@ -41,9 +43,10 @@ class FedSaLora:
             )
         return matching((B,), names)
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train both factors together; B is kept."""
-        return turn.train_shared(with_home=True), turn.worker.home_tensors()
+        trained = yield from turn.train_shared(with_home=True)
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared A with the client's own B."""

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from ..errors import SettingError
 from ..learning.local import LocalTraining
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..limits import BatchSize, Epochs, LearningRate, Number, Steps
 from ..tensors import Tensors
 from .technique import Personal, Turn
@@ -27,7 +27,7 @@ class FineTune:
     epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used
     batch_size: BatchSize = 8  # examples in one forward pass
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts again
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # starts fresh
     learning_rate: LearningRate | Literal["auto"] = "auto"  # constant; auto: usual for the tuning
     weight_decay: Number = 0.0  # of the optimizer
     clip_norm: Number | None = 1.0  # most Euclidean norm of the gradient over all trained weights; null: no clipping
@@ -45,14 +45,15 @@ class FineTune:
         """Return no name: in the rounds all weights are shared."""
         return frozenset()
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the shared weights; nothing is kept."""
-        return turn.train_shared(), {}
+        trained = yield from turn.train_shared()
+        return trained, {}
 
-    def finish(self, turn: Turn) -> Personal:
+    def finish(self, turn: Turn) -> Working[Personal]:
         """Train the shared weights on the client's own examples; return them, or the shared ones where they are no worse."""
         before = _validation_loss(turn)
-        turn.train_own(self._local())
+        yield from turn.train_own(self._local())
         trained = turn.worker.tensors()
         if self.keep == "last":
             return Personal(shared=trained, kept=True)
@@ -84,6 +85,6 @@ class FineTune:
 
 def _validation_loss(turn: Turn) -> float | None:
     """Return the loss of the weights in place on the client's own validation part, if it has one."""
-    if not len(turn.state.validation):
+    if not len(turn.client.validation):
         return None
-    return turn.worker.evaluate(turn.state.validation, generate=False).figures["loss"]
+    return turn.worker.evaluate(turn.client.validation, generate=False).figures["loss"]

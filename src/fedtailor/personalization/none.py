@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ..learning.training import Trained
+from ..learning.work import Trained, Working
 from ..pairs import Need
 from ..tensors import Tensors
 from .technique import Personal, Turn
@@ -27,9 +27,10 @@ class Shared:
         """Return no name: all weights are shared."""
         return frozenset()
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Train the shared weights; nothing is kept."""
-        return turn.train_shared(), {}
+        trained = yield from turn.train_shared()
+        return trained, {}
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights."""

@@ -10,7 +10,7 @@ from ..learning.local import LocalTraining
 def own_local(
     local: LocalTraining, *, epochs: float | None = None, steps: int | None = None, learning_rate: float | None = None
 ) -> LocalTraining:
-    """Return `local` with its length and learning rate replaced where they are given; the optimizer starts again each time."""
+    """Return `local` with its length and learning rate replaced where they are given; the optimizer starts fresh each time."""
     length = {"epochs": epochs, "steps": None} if epochs is not None else {"steps": steps} if steps is not None else {}
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
     return replace(local, **length, **rate, keep_optimizer=False)  # type: ignore[arg-type]

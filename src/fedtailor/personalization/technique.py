@@ -9,9 +9,9 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from ..interfaces import Aggregation, Tuning
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.local import LocalTraining
-from ..learning.training import Correction, Trained, train_locally
+from ..learning.work import Correction, Trained, Training, Working
 from ..learning.worker import OnStep, Worker
 from ..pairs import USUAL_NEEDS, Need
 from ..tasks import Task
@@ -19,21 +19,31 @@ from ..tensors import Tensors
 
 NEEDS_OF_PAIRS: Sequence[Need] = (
     *USUAL_NEEDS["personalization"],
+    Need(word="one-rank", why="its two adapters have one rank for all", remedy="leave the overrides out, or choose finetune"),
     Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
     Need(word="tokens", why="it weighs two adapters by the tokens of a text", remedy="choose finetune, ditto or fedper"),
 )  # of a technique with two adapters
-OWN = "own/"  # a client keeps tensors of its own under their names with this in front
+
+
+NEEDS_OF_HOME: Sequence[Need] = (
+    *USUAL_NEEDS["personalization"],
+    Need(
+        word="no-control",
+        why="control variates belong to weights that everybody shares",
+        remedy="choose aggregation: fedavg, or personalization: finetune",
+    ),
+)  # of a technique whose clients keep some of the weights
 
 
 @dataclass(kw_only=True)
 class Turn:
     """One client's turn: its own weights and the shared ones, and the training loop to work on them with.
 
-    When a technique is given it, what the client starts from is in place in the worker's model.
+    When a technique is given it, what the client starts from is in place in the worker's model. Trainings are asked for: `yield from` gives what came
+    of them.
     """
 
-    worker: Worker
-    state: ClientState
+    client: Client
     shared: Tensors  # as received
     kept: Tensors  # what the technique kept at this client, as of the version received; empty at first
     version: int  # of the shared weights
@@ -46,7 +56,12 @@ class Turn:
     clients: int = 0  # of the federation, those that are never asked too; 0 where nobody said it
     done: list[Trained] = field(default_factory=list)  # all that was trained in this turn, so that its cost is counted
 
-    def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Trained:
+    @property
+    def worker(self) -> Worker:
+        """What the client works with."""
+        return self.client.worker
+
+    def train_shared(self, *, with_home: bool = False, beside: Mapping[str, nn.Parameter] | None = None) -> Working[Trained]:
         """Train the shared weights as the protocol says, and with them those that stay home if asked, and further parameters.
 
         They must be in place as received; with full tuning the delta is read from the weights that are left in place.
@@ -70,7 +85,7 @@ class Turn:
         only: Collection[str] | None = None,
         corrections: Sequence[Correction] = (),
         beside: Mapping[str, nn.Parameter] | None = None,
-    ) -> Trained:
+    ) -> Working[Trained]:
         """Train the weights in place, and those beside, for the client itself; its draws are not those of shared training."""
         return self._train(settings, only=only, optimizer={}, corrections=corrections, beside=beside, purpose="own-")
 
@@ -84,18 +99,18 @@ class Turn:
         beside: Mapping[str, nn.Parameter] | None,
         purpose: str,
         received: Tensors | None = None,
-    ) -> Trained:
-        trained = train_locally(
-            self.worker,
-            self.state.train,
-            settings,
+    ) -> Working[Trained]:
+        trained = yield Training(
+            worker=self.worker,
+            shard=self.client.train,
+            settings=settings,
             round=self.version + 1,
-            client=self.state.id,
+            client=self.client.id,
             rate_factor=self.rate_factor,
             optimizer=optimizer,
             corrections=corrections,
             only=only,
-            beside=beside,
+            beside=beside or {},
             received=received,
             purpose=purpose,
             on_step=self.on_step,
@@ -142,13 +157,13 @@ class Personalization(Protocol):
             SettingError: if a name or pattern of the settings matches nothing, or all would stay home.
         """
 
-    def train(self, turn: Turn) -> tuple[Trained, Tensors]:
+    def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
         """Carry out one client's training in a round; return that of the shared weights, and what the client keeps of its own.
 
         Tensors are kept by version, and come back as `Turn.kept`. The weights left in place are those that were trained as shared.
         """
 
-    def finish(self, turn: Turn) -> Personal:
+    def finish(self, turn: Turn) -> Working[Personal] | Personal:
         """Return the client's weights after the last round, when nothing is sent any more but figures."""
 
     def check(self, *, own_validation: bool) -> None:

@@ -17,6 +17,7 @@ from ..messages.bounds import check_values
 from ..messages.glance import Versioned, glance
 from ..pairs import Need
 from ..records import Message
+from .needs import ONE_RANK
 from .payload import Payload, as_payload, updates_in, without
 
 PAYLOAD, SIZE = "codec/payload", "codec/bytes"  # the tensor in a message; the name of its most bytes in a manifest
@@ -34,6 +35,12 @@ NEEDS = (
         why="the server adds up changes of control variates, and coded ones part from those that clients keep",
         remedy="choose fedavg, or leave the codec out",
     ),
+    Need(
+        word="noise-apart",
+        why="the shares of the noise add up only where updates are summed as they were sent",
+        remedy="choose noise: server, or leave the codec out",
+    ),
+    ONE_RANK,
 )
 OF_FEEDBACK = (
     Need(
@@ -93,11 +100,6 @@ class Codec:
             raise SettingError(
                 f"{name} must be the last of the protections that change messages: what comes after a code would undo it; list it last"
             )
-        if any(getattr(part, "noise", "") == "shares" for part in job.protection):
-            raise SettingError(
-                f"{name} does not go with protection: dp with noise: shares: the shares of the noise add up only where updates are summed as they were sent; "
-                "choose noise: server, or leave the codec out"
-            )
         if self.feedback and plan.rate < LEAST_RATE:
             raise SettingError(
                 f"{name} with feedback keeps what a client did not send until it is asked again, and a round asks {plan.rate:.0%} of them: from "
@@ -108,7 +110,7 @@ class Codec:
     def shape(self, call: Call) -> Call:
         """Return the call with one payload in the place of the tensors of each update."""
         most = replace(self._payload, share=1.0).size_bytes
-        return as_payload(call, (PAYLOAD, SIZE), size=self._payload.size_bytes, most=most, protection=self.kind)
+        return as_payload(call, (PAYLOAD, SIZE), size=self._payload.size_bytes, most=most)
 
     def leave(self, message: Message, crossing: Crossing) -> Message:
         """Return the message with its update as a payload; what that loses is kept."""

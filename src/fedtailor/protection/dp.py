@@ -14,9 +14,9 @@ itself would give away who took part.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ import torch
 from ..errors import SettingError
 from ..interfaces import Aggregation, Crossing, Plan
 from ..limits import ClientCount, Number
+from ..pairs import Need
 from ..records import Message
 from ..tensors import norm
 from . import noise as secret
@@ -48,6 +49,11 @@ KNOWING = {
 class Dp:
     """Differential privacy: clients' updates are clipped, and their sum gets noise."""
 
+    needs: ClassVar[Sequence[Need]] = (
+        Need(word="same-tensors", why="of a round without answers nobody would know them", remedy="choose fedavg or ffa-lora"),
+        Need(word="drawn-alike", why="each client is drawn by a coin of its own", remedy="leave select out"),
+    )
+    variants: ClassVar[Sequence[Mapping[str, object]]] = ({"clip": "adaptive"}, {"noise": "shares", "clip": 1.0})
     kind: Literal["dp"] = "dp"
     unit: Literal["client"] = "client"  # what is hidden: whether a client with all its data took part
     epsilon: Number | None = 8.0  # budget of the whole run: it ends before a round that would pass it; null: no bound
@@ -85,6 +91,14 @@ class Dp:
             )
         if self.least is not None and self.least < 1:
             raise SettingError(f"least is a number of clients, at least 1; got {self.least}")
+
+    @property
+    def gives(self) -> Mapping[str, bool | str]:
+        """See `pairs`."""
+        return {
+            "noise-apart": self.noise == "server" or "with noise: shares",
+            "blind-server": self.clip != "adaptive" or "with clip: adaptive",
+        }
 
     def delta_for(self, plan: Plan) -> float:
         """Return delta for so many clients."""
@@ -124,10 +138,6 @@ class Dp:
         if delta >= 1 / plan.clients:
             raise SettingError(
                 f"{name}: delta is {delta:g}, and must be below 1 / {plan.clients} clients: else giving one client away whole would be allowed"
-            )
-        if job.clients.select != "uniform":
-            raise SettingError(
-                f"{name} does not go with clients.select: {job.clients.select}: each client is drawn by a coin of its own; leave select out"
             )
         if self.noise == "shares" and plan.rate < 1:
             raise SettingError(

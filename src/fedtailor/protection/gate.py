@@ -116,7 +116,7 @@ def make_gate(
         kept: what clients keep from round to round, of those whose border this may be.
     """
     applied = tuple(protection for protection in protections if isinstance(protection, OnMessages))
-    return Gate(manifest=manifest, protections=applied, client=client, plan=plan, kept=kept or {})
+    return Gate(manifest=manifest, protections=applied, client=client, plan=plan, kept={} if kept is None else kept)
 
 
 def _encode(message: Message) -> Encoded:

@@ -13,6 +13,12 @@ OF_SUMS = (
     ),
 )
 
+ONE_RANK = Need(
+    word="one-rank",
+    why="all clients must send the same tensors",
+    remedy="leave the overrides or the protection out",
+)  # of what puts updates into one payload
+
 
 def needs_of(protection: Protection) -> Sequence[Need]:
     """Return what a protection needs: what it names itself, and what every one that sums the updates of a round does."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ClientError, OffManifest, SettingError
+from ..errors import ClientError, OffManifest
 from ..interfaces import Crossing
 from ..messages import Call, TensorSpec
 from ..messages.record import layout_of
@@ -152,7 +152,7 @@ def names_in(data: bytes, specs: Mapping[str, TensorSpec]) -> tuple[list[str], i
 
 
 def as_payload(
-    call: Call, payload: tuple[str, str], *, size: Callable[[TensorSpec], int], most: Callable[[TensorSpec], int], protection: str
+    call: Call, payload: tuple[str, str], *, size: Callable[[TensorSpec], int], most: Callable[[TensorSpec], int]
 ) -> Call:
     """Return a call with one payload in the place of the tensors of each update.
 
@@ -160,19 +160,10 @@ def as_payload(
         payload: the name of its tensor, and that of its most bytes.
         size: gives the bytes of a tensor in it, as expected.
         most: gives the most bytes of one.
-        protection: whose it is, by name.
-
-    Raises:
-        SettingError: if clients send tensors of different shapes.
     """
     groups = [group for form in call.answers for group in layout_of(form).groups.items()]
     for field in [name for name, group in groups if group.reveals == "update" and call.forms.get(name)]:
         forms, (tensor, bound) = call.forms[field], payload
-        if any(isinstance(each, str) for spec in forms.values() for each in spec.shape):
-            raise SettingError(
-                f"protection: {protection} does not go with clients.overrides of ranks: all clients must send the same tensors; leave the overrides or "
-                "the protection out"
-            )
         coded = {name: Coded(spec=spec, size_bytes=size(spec)) for name, spec in forms.items()}
         largest = -(-len(forms) // 8) + sum(map(most, forms.values()))
         spec = TensorSpec(dtype="uint8", shape=(bound,), coded=coded)

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.corrections import proximal
 from ..learning.local import LocalTraining
-from ..learning.training import Trained, train_locally
+from ..learning.work import Trained, Training, Working
 from ..learning.worker import OnStep, Spent, Worker
 from ..messages import Call, Record, specs_of, write
 from ..messages.facts import flag, shares
@@ -53,38 +53,38 @@ def alone_request(start: Tensors, *, rates: Sequence[float], keep_best: bool) ->
 
 def answer_alone(
     local: LocalTraining,
-    worker: Worker,
-    state: ClientState,
+    client: Client,
     asked: TrainAlone,
     *,
     public: Shard | None,
     on_step: OnStep | None = None,
-) -> TrainedAlone:
+) -> Working[TrainedAlone]:
     """Train from the received weights on the client's own examples, round after round, and return the figures.
 
     Raises:
         NotFinite: if a loss is not finite.
     """
+    worker = client.worker
     worker.load(asked.start)  # weights that stay home are as they were drawn
-    keep_best = bool(asked.keep_best) and len(state.validation) > 0
+    keep_best = bool(asked.keep_best) and len(client.validation) > 0
     training = Spent(worker)
     best = _weights(worker) if keep_best else ({}, {})
-    least = _validation_loss(worker, state) if keep_best else math.inf
+    least = _validation_loss(client) if keep_best else math.inf
     done: list[Trained] = []
     for round, rate in enumerate(asked.rates, start=1):
         moments = done[-1].optimizer if done else {}
-        done.append(_train_round(local, worker, state, round=round, rate=rate, moments=moments, on_step=on_step))
+        done.append((yield _training(local, client, round=round, rate=rate, moments=moments, on_step=on_step)))
         shared, home = _weights(worker)
         worker.load(shared, home=home)  # what was trained may differ from what it is exchanged as
         if not keep_best:
             continue
-        loss = _validation_loss(worker, state)
+        loss = _validation_loss(client)
         if loss < least:
             best, least = (shared, home), loss
     seconds = training.working
     if keep_best:
         worker.load(best[0], home=best[1])
-    measured = measure_parts(worker, state, public, generate=True, name=MOMENT)
+    measured = measure_parts(client, public, generate=True, name=MOMENT)
     return TrainedAlone(
         seconds=seconds,
         steps=sum(len(trained.losses) for trained in done),
@@ -105,26 +105,25 @@ def alone_call(start: Tensors, figures: Iterable[str]) -> Call:
     )
 
 
-def _train_round(
+def _training(
     local: LocalTraining,
-    worker: Worker,
-    state: ClientState,
+    client: Client,
     *,
     round: int,
     rate: float,
     moments: Tensors,
     on_step: OnStep | None,
-) -> Trained:
-    """Train all weights, whatever rests in this round of the federation under its rule."""
-    return train_locally(
-        worker,
-        state.train,
-        local,
+) -> Training:
+    """Return the training of all weights, whatever rests in this round of the federation under its rule."""
+    return Training(
+        worker=client.worker,
+        shard=client.train,
+        settings=local,
         round=round,
-        client=state.id,
+        client=client.id,
         rate_factor=rate,
         optimizer=moments,
-        corrections=[proximal(worker.params, local.proximal)] if local.proximal else [],
+        corrections=[proximal(client.worker.params, local.proximal)] if local.proximal else [],
         on_step=on_step,
     )
 
@@ -133,5 +132,5 @@ def _weights(worker: Worker) -> tuple[Tensors, Tensors]:
     return worker.tensors(), worker.home_tensors()
 
 
-def _validation_loss(worker: Worker, state: ClientState) -> float:
-    return worker.evaluate(state.validation, generate=False).figures["loss"]
+def _validation_loss(client: Client) -> float:
+    return client.worker.evaluate(client.validation, generate=False).figures["loss"]

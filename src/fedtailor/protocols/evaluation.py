@@ -6,18 +6,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from ..diverged import check_loss
 from ..errors import NotFinite
 from ..interfaces import Federation
-from ..learning.client import ClientState
+from ..learning.client import Client
 from ..learning.worker import Worker
 from ..messages import Call, FactSpec, Record, read, specs_of, write
 from ..messages.facts import MOST_METRIC, Part, asked, metrics, whole
 from ..messages.record import Figures, fact, figures, tensors
 from ..metrics.figure import SAMPLE_LOSS
-from ..personalization import OWN
 from ..records import ClientFailure, ClientId, Fact, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors
@@ -113,22 +110,23 @@ def evaluation_request(
     return write(request)
 
 
-def answer_evaluation(worker: Worker, state: ClientState, asked: Evaluate) -> Evaluated:
+def answer_evaluation(client: Client, asked: Evaluate) -> Evaluated:
     """Return the figures of the weights in place on the client's own parts, before round 1 of the backbone alone; texts stay in the client's folder."""
     measured: dict[str, Mapping[str, Any]] = {}
     texts_alone = asked.generate == TEXTS_ALONE
+    worker = client.worker
     with worker.untrained() if asked.name == BEFORE else nullcontext(worker) as evaluates:
         for part in asked.parts.split(","):
-            shard, generate = state.validation if part == "validation" else state.test, asked.generate > 0 and part == "test"
+            shard, generate = client.validation if part == "validation" else client.test, asked.generate > 0 and part == "test"
             if len(shard):
                 measured[part] = part_figures(
-                    evaluates, state, part, shard, generate=generate, name=asked.name, texts_alone=texts_alone
+                    evaluates, client, part, shard, generate=generate, name=asked.name, texts_alone=texts_alone
                 )
     return Evaluated(measured=measured)
 
 
 def part_figures(
-    worker: Worker, state: ClientState, part: str, shard: Shard, *, generate: bool, name: str, texts_alone: bool = False
+    worker: Worker, client: Client, part: str, shard: Shard, *, generate: bool, name: str, texts_alone: bool = False
 ) -> dict[str, Fact]:
     """Return the figures of the weights in place on one part; texts stay in the client's folder.
 
@@ -141,19 +139,14 @@ def part_figures(
     result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
     check_loss(f"{part} loss", result.figures.get("loss", 0.0))
     if part == "test":
-        state.write_texts(f"generations-{name}", result.texts)
+        client.store.write_texts(f"generations-{name}", result.texts)
     facts: dict[str, Fact] = {figure: value for figure, value in result.figures.items() if abs(value) <= MOST_METRIC}
     if part == "validation" and result.losses is not None and result.losses.sample_loss is not None:
         check_loss(f"{part} loss", result.losses.sample_loss)
         facts[SAMPLE_LOSS] = result.losses.sample_loss
-    if part == "test" or (part == "validation" and not len(state.test)):
+    if part == "test" or (part == "validation" and not len(client.test)):
         facts |= {figure: list(counts) for figure, counts in result.counts.items()}
     return facts
-
-
-def own_of(kept: Tensors) -> dict[str, Tensor]:
-    """Return the tensors of its own among what a client kept, by their names."""
-    return {name.removeprefix(OWN): value for name, value in kept.items() if name.startswith(OWN)}
 
 
 def evaluation_call(shared: Tensors, figures: Iterable[str], *, home: bool = False) -> Call:

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..interfaces import Federation
-from ..learning.client import ClientState
-from ..learning.worker import Spent, Worker
-from ..messages import Call, Record, read, specs_of, write
+from ..learning.client import Client
+from ..learning.work import Working
+from ..learning.worker import Spent
+from ..messages import Call, Record, read, result_of, specs_of, write
 from ..messages.facts import asked, flag
 from ..messages.record import fact, tensors
 from ..messages.work import PARTS, Work, figure_specs
-from ..personalization import Personalization, Turn
+from ..personalization import Personal, Personalization, Turn
 from ..records import ClientFailure, ClientId, Message, Traffic
 from ..tasks.shard import Shard
 from ..tensors import Tensors, check_finite
@@ -93,7 +94,7 @@ def ask_personal(
     return found
 
 
-def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | None, generate: bool) -> Personalized:
+def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | None, generate: bool) -> Working[Personalized]:
     """Let the technique finish at one client, keep the result in its folder, and return its figures.
 
     Args:
@@ -103,20 +104,20 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     Raises:
         NotFinite: if the weights or their loss are not finite.
     """
-    worker, state = turn.worker, turn.state
+    worker = turn.worker
     measured = worker.peak.reset()
     finishing = Spent(worker)
-    personal = technique.finish(turn)
+    personal: Personal = yield from result_of(technique.finish(turn))
     seconds = finishing.working
     peak = worker.peak.read() if measured else None
     check_finite({**personal.shared, **personal.home}, "personal weights")
     worker.load(personal.shared, home=personal.home)
     mixture = personal.mixture
     with nullcontext() if mixture is None else mixture.placed():
-        figures = measure_parts(worker, state, public, generate=generate, name="personal")
+        figures = measure_parts(turn.client, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
     save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
-    state.write_model(save, written(worker.tuning).folder)
+    turn.client.store.write_model(save, written(worker.tuning).folder)
     return Personalized(
         # who never trained has nothing of its own, unless the technique says otherwise
         kept=int(bool(turn.kept or turn.done) if personal.kept is None else personal.kept),
@@ -129,9 +130,7 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     )
 
 
-def measure_parts(
-    worker: Worker, state: ClientState, public: Shard | None, *, generate: bool, name: str
-) -> dict[str, Mapping[str, Any]]:
+def measure_parts(client: Client, public: Shard | None, *, generate: bool, name: str) -> dict[str, Mapping[str, Any]]:
     """Return the figures of the weights in place on each of PARTS that has examples.
 
     Args:
@@ -141,9 +140,9 @@ def measure_parts(
     Raises:
         NotFinite: if a loss is not finite.
     """
-    shards = {"validation": state.validation, "test": state.test, "public": public}
+    shards = {"validation": client.validation, "test": client.test, "public": public}
     return {
-        part: part_figures(worker, state, part, shard, generate=generate and part == "test", name=name)
+        part: part_figures(client.worker, client, part, shard, generate=generate and part == "test", name=name)
         for part, shard in shards.items()
         if shard is not None and len(shard)
     }

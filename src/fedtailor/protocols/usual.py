@@ -80,6 +80,7 @@ class UsualRun:
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     evaluates: ClassVar[bool] = True  # whether clients are asked how good weights are on parts of their own
     in_rounds: ClassVar[bool] = True  # whether a site bounds it by rounds; else clients bound it by questions
+    works_ahead: ClassVar[bool] = False  # whether what answers at a client has work to do before the first round
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
 
     @property
@@ -118,6 +119,14 @@ class UsualRun:
     def last_section(self, state: ServerState) -> Mapping[str, Any]:
         """Return what the section of the last request has beside figures."""
         return {}
+
+    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int] | None:
+        """Return the kind of the last request and the bytes of it that each client gets after so many rounds; None if there is none."""
+        return None
+
+    def exchanges_a_round(self, examples: int) -> int:
+        """Return how often a client with so many training examples waits for an answer of the server in a round."""
+        return 1
 
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what `check` shows of the protocol, beside its name and rule: a name and a text."""

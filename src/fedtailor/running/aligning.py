@@ -65,7 +65,9 @@ def _note(parts: Parts, progress: Progress, client: ClientId, aligned: Aligned, 
     """Add one client's work to the progress, and its figures to those of its parts."""
     for part, measured in aligned.measured.items():
         figures[part][client] = dict(measured)
-    progress.figures["flops"] += train_flops(aligned.tokens, parts.sizes_of(client), full=written(parts.job.tuning).every_weight)
+    progress.figures["flops"] += train_flops(
+        aligned.tokens, parts.clients.sizes_of(client), full=written(parts.job.tuning).every_weight
+    )
     progress.figures["seconds"]["train"] += aligned.seconds
     progress.figures["seconds"]["evaluate"] += aligned.evaluation_seconds or 0.0
     progress.note_peak(aligned.peak_bytes or 0)

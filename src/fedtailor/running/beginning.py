@@ -24,8 +24,8 @@ def check_progress(parts: Parts, progress: Progress | None) -> list[str]:
     if progress is not None:
         done = progress.state.version
         for client, version in progress.figures.get("client_states", {}).items():
-            if client in parts.states:
-                parts.states[client].check(version)
+            if client in parts.clients:
+                parts.clients.stores[client].check(version)
     planned = job.stop.rounds if progress is None else progress.figures["planned_rounds"]
     return check_schedule(job.protocol.local, done=done, planned=planned, rounds=job.stop.rounds, resumed=progress is not None)
 

@@ -30,8 +30,7 @@ class Clock:
 
     def save(self, progress: Progress, folder: RunFolder, parts: Parts) -> None:
         """Write a checkpoint, with the time so far in it, and which state of each client goes with it."""
-        kept = {client: state.kept_at(progress.state.version) for client, state in parts.states.items()}
-        progress.figures["client_states"] = {client: version for client, version in kept.items() if version is not None}
+        progress.figures["client_states"] = parts.clients.kept_at(progress.state.version)
         folder.save(progress)
         self.lap(progress, "save")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..assembly import Parts, assemble
 from ..job import Job
+from ..job.changed import changed_settings
 from ..tracking import Trackers, check_trackers
 from .beginning import check_progress, measure_start, plan, write_settings
 from .clock import Clock
@@ -17,6 +18,7 @@ from .folder import RunFolder, choose_folder
 from .lock import FolderLock
 from .measure import Evaluator, Notify
 from .now import Now
+from .planned import Planned
 from .progress import Progress
 from .result import Result
 from .resume import check_left, check_run_folder, check_same_job, check_same_parts, recorded_clock
@@ -128,7 +130,7 @@ def _carry_out(
     parts: Parts, path: Path, *, watcher: Watcher | None, warnings: Sequence[str], baseline: str, connect: Connect
 ) -> Result:
     environment = describe_environment(parts)
-    environment["baseline"] = baseline
+    environment |= {"baseline": baseline, "changed": changed_settings(parts.job)}
     warnings = [*warnings, *check_same_parts(environment, path)]
     folder = RunFolder(path)
     notify = _notifier(folder, watcher, Trackers(parts.job.report_to, parts.job.to_dict(), path))
@@ -151,12 +153,12 @@ def _carry_out(
     fresh, progress = progress is None, progress or Progress(state=start)
     progress.alone = bool(baseline)
     clock = Clock(progress)
+    planned = Planned(parts, folder, notify, alone=bool(baseline))
     if fresh:
         measure_start(parts, evaluator, progress, clock)
-    for state in parts.states.values():
-        state.roll_back(progress.state.version)
-    stopped_by = carry_out_rounds(parts, evaluator, progress, clock)
-    summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline)
+    parts.clients.roll_back(progress.state.version)
+    stopped_by = carry_out_rounds(parts, evaluator, progress, clock, planned)
+    summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline, planned=planned)
     if summary["better_than_start"] is False:
         notify("warning", text=nothing_better(summary, trains=parts.protocol.trains))
     notify("done", folder=str(path), summary=summary)

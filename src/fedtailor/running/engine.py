@@ -9,6 +9,7 @@ from ..federation import Failing, LocalFederation
 from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
+from ..on_demand import OnDemand
 from ..printable import printable
 from ..protection import BUDGET_FILE
 from ..protocols.rounds.counts import CountedFederation, reported
@@ -34,8 +35,7 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
         able = parts.protocol.client(
-            parts.worker_of(client),
-            parts.states[client],
+            parts.clients[client],
             personalization=parts.job.personalization,
             public=parts.server_test,
             on_step=on_step,
@@ -43,7 +43,11 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         share = parts.job.clients.failure_share
         return parts.behind(client, Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able)
 
-    return LocalFederation({client: half(client) for client in parts.states}, parts.sampler.clients, parts.gate_of(), on_failure)
+    halves = OnDemand(half)
+    # a model of its own begins with the weights that are in place now
+    for client in parts.clients if parts.protocol.works_ahead else parts.clients.differing:
+        halves[client]
+    return LocalFederation(halves, parts.sampler.clients, parts.gate_of(), on_failure)
 
 
 def protected(federation: Federation, parts: Parts, folder: RunFolder) -> Federation:
@@ -62,7 +66,7 @@ def ranked(federation: Federation, parts: Parts, evaluations: Sequence[Mapping[s
     Args:
         evaluations: rows of the run's figures, if it is resumed: clients keep to the counts in them.
     """
-    public = len(parts.server_test) if not parts.own_workers else 0  # which other models may have other rows of
+    public = len(parts.server_test) if not parts.clients.differing else 0  # which other models may have other rows of
     counted = CountedFederation(
         inner=federation,
         manifest=parts.manifest,

@@ -27,7 +27,7 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
         "precision": parts.precision,
         "threads": torch.get_num_threads(),
         "backbone": {"name": parts.backbone.name, "parameters": parts.backbone.parameters, **parts.backbone.hashes},
-        **({"own_backbones": _own_backbones(parts)} if parts.own_backbones else {}),
+        **({"own_backbones": own} if (own := _own_backbones(parts)) else {}),
         "clock": _clock(parts),
         "data": data_hash(parts),
         "reading": READING,
@@ -36,13 +36,15 @@ def describe_environment(parts: Parts) -> dict[str, Any]:
 
 
 def _own_backbones(parts: Parts) -> dict[str, Any]:
-    return {client: {"name": own.name, "parameters": own.parameters, **own.hashes} for client, own in parts.own_backbones.items()}
+    return {
+        client: {"name": own.name, "parameters": own.parameters, **own.hashes} for client, own in parts.clients.backbones.items()
+    }
 
 
 def _clock(parts: Parts) -> str | None:
     """Return the moment that the chat template writes as now; None if it writes none."""
     task: Any = parts.worker.task
-    workers = (parts.worker, *parts.own_workers.values())
+    workers = (parts.worker, *(own.worker for own in parts.clients.differing.values()))
     return task.clock if getattr(task, "chat", False) and any(writes_time(one.processor) for one in workers) else None
 
 

@@ -12,6 +12,7 @@ from .ending import End, Phase
 from .folder_files import file_text
 from .measure import Evaluator, Moment
 from .personal import personalize
+from .planned import Planned
 from .progress import Progress
 from .summary import kept_weights, summarize
 
@@ -26,6 +27,7 @@ def finish(
     *,
     stopped_by: str,
     baseline: str,
+    planned: Planned,
 ) -> dict[str, Any]:
     """Evaluate the kept weights, let clients make them their own, write the result and the summary."""
     folder = evaluator.folder
@@ -52,6 +54,7 @@ def finish(
         folder.write_rows(name, rows)
     clock.lap(progress, "save")
     summary = summarize(parts, progress, after, stopped_by=stopped_by, baseline=baseline, sections=sections)
+    summary["plan"] = planned.section(progress)
     folder.seal(["partition.parquet", *(f"{name}.parquet" for name in progress.rows), *([result] if result else [])])
     folder.write_text("summary.json", file_text(summary))
     folder.seal(["summary.json"])

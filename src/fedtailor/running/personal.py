@@ -93,7 +93,7 @@ def _note(progress: Progress, found: PersonalFigures[W], round: int, *, kind: st
 def _count(parts: Parts, progress: Progress, found: PersonalFigures[Personalized]) -> None:
     """Add operations, seconds and memory to the progress."""
     for client, work in found.work.items():
-        sizes, full = parts.sizes_of(client), written(parts.job.tuning).every_weight
+        sizes, full = parts.clients.sizes_of(client), written(parts.job.tuning).every_weight
         progress.figures["flops"] += train_flops(work.tokens, sizes, full=full)
         progress.figures["seconds"]["train"] += work.seconds
         progress.note_peak(work.peak_bytes or 0)
@@ -132,7 +132,7 @@ def _cost(parts: Parts, local: PersonalFigures[alone.TrainedAlone]) -> dict[str,
     """Return what training alone cost all clients together."""
     full = written(parts.job.tuning).every_weight
     return {
-        "flops": sum(train_flops(work.tokens, parts.sizes, full=full) for work in local.work.values()),
+        "flops": sum(train_flops(work.tokens, parts.clients.alike.sizes, full=full) for work in local.work.values()),
         "seconds": sum(work.seconds for work in local.work.values()),
     }
 

@@ -14,11 +14,12 @@ from ..tuning import written
 from .clock import Clock
 from .gain import fill_gain, wanted_in
 from .measure import Evaluator, Notify
+from .planned import Planned
 from .progress import Progress
 from .summary import not_fallen
 
 
-def carry_out_rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock) -> str:
+def carry_out_rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clock: Clock, planned: Planned) -> str:
     """Carry out the rounds that are left, each evaluated and saved; return why there are no more."""
     job, notify = parts.job, evaluator.notify
     rounds = parts.protocol.serve(
@@ -45,6 +46,7 @@ def carry_out_rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clo
         fill_gain(parts, progress, round.index)
         clock.lap(progress, "evaluate")
         notify("round", rounds=parts.protocol.most_rounds(job.stop.rounds), **progress.rows["rounds"][-1])
+        planned.look(progress)
         clock.save(progress, evaluator.folder, parts)
     rounds.close()
     return stopped_by
@@ -52,7 +54,7 @@ def carry_out_rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clo
 
 def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
     """Add what one round made, cost, and spent of a privacy budget."""
-    progress.absorb(round, parts.sizes_of, full=written(parts.job.tuning).every_weight)
+    progress.absorb(round, parts.clients.sizes_of, full=written(parts.job.tuning).every_weight)
     if parts.budget is not None:
         progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
 

@@ -61,7 +61,7 @@ def summarize(
             "client_estimated_bytes": max((cost.memory_bytes for cost in estimate(parts).values()), default=0),
         },
         "seconds": figures["seconds"],
-        "trainable_parameters": parts.sizes.trained,
+        "trainable_parameters": parts.clients.alike.sizes.trained,
         "backbone_sha256": parts.backbone.hashes["weights"],
         "precision": parts.precision,
         "data": {"divergence": parts.divided.divergence, "divergence_over": parts.divided.divergence_over},

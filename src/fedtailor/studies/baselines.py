@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..assembly import Parts, assemble
+from ..assembly.examples import Amounts
 from ..data import Clients
 from ..data.settings import OwnTuning
 from ..errors import SettingError
 from ..job import Job
-from ..learning.client import ClientState
+from ..learning.client import Prepared
 from ..learning.over_clients import pool, pooled_counts, summarize_clients
+from ..learning.store import Store
 from ..pairs import technique
 from ..protocols import Bench, ready_protocol
 from ..records import ClientId, ClientInfo, Example
@@ -105,21 +107,27 @@ def _together(parts: Parts, kind: Baseline) -> Parts:
         local = replace(local, epochs=local.epochs * asked / len(infos))
     empty = everything.select([])
     name = CENTRAL
-    while name in parts.states:  # an owner may be called so
+    while name in parts.clients:  # a client of the job may be called so
         name += "-"
-    state = ClientState(id=name, train=everything, validation=empty, test=empty)
     info = ClientInfo(id=name, examples=len(everything))
+    held = Prepared(train=everything, validation=empty, test=empty)
+    before = parts.clients.prepare
+    clients = replace(
+        parts.clients,
+        amounts={**parts.clients.amounts, name: Amounts.of(held)},
+        prepare=lambda client: held if client == name else before(client),
+        differing={},  # there is one adapter, of the job's rank, and everybody's figures are its
+    )
+    clients.stores[name] = Store(id=name)
     return replace(
         parts,
         job=parts.job,
         protocol=ready_protocol(
             replace(settings, local=local), Bench(worker=parts.worker, base=parts.job.base, rounds=parts.job.stop.rounds)
         ),
-        states={**parts.states, name: state},
+        clients=clients,
         sampler=replace(parts.sampler, clients=[info], per_round=1),
-        ranks={},  # there is one adapter, of the job's rank, and everybody's figures are its
-        own_workers={},
-        own_sizes={},
+        ranks={},
     )
 
 
@@ -135,7 +143,12 @@ def _each_alone(parts: Parts, path: Path, *, watcher: Watcher | None, warnings: 
         parts.worker.load(start)
         alone = replace(
             parts,
-            states={info.id: replace(parts.states[info.id], folder=path / "clients" / info.id / "alone" / "clients" / info.id)},
+            clients=replace(
+                parts.clients,
+                amounts={info.id: parts.clients.amounts[info.id]},
+                differing={client: own for client, own in parts.clients.differing.items() if client == info.id},
+                folder=path / "clients" / info.id / "alone" / "clients",
+            ),
             sampler=replace(parts.sampler, clients=[info], per_round=1),
         )
         result = carry_out(alone, path / "clients" / info.id / "alone", watcher=watcher, warnings=warnings, baseline="local")

@@ -19,6 +19,7 @@ from ..errors import DataError, SettingError
 from ..job import Job
 from ..learning.local import LocalTraining
 from ..learning.training import train_locally
+from ..learning.work import Training
 from ..learning.worker import Worker
 from ..limits import BatchSize, Steps
 from ..models import choose_device, load_backbone
@@ -29,6 +30,7 @@ from ..models.shapes import shape_named, write_random
 from ..records import Example
 from ..tasks.task import reads_of
 from ..tasks.text.generate import evaluating
+from ..tensors import Tensors
 from ..tuning import Full
 
 HELD_OUT = 500  # most pictures that the loss is measured on
@@ -154,7 +156,8 @@ def _train(worker: Worker, shard: Any, how: Pretraining, on_step: OnStep | None)
     mean = [param.detach().clone() for param in params]
     pieces = min(PIECES, how.steps)
     ends = [round(how.steps * (piece + 1) / pieces) for piece in range(pieces)]
-    moments, done, loss = None, 0, math.nan
+    done, loss = 0, math.nan
+    moments: Tensors = {}
 
     def step_taken(step: int, steps: int, loss: float) -> None:
         decay = min(how.decay, (done + step) / (done + step + 10))  # the first weights are random
@@ -166,16 +169,17 @@ def _train(worker: Worker, shard: Any, how: Pretraining, on_step: OnStep | None)
         local = LocalTraining(
             steps=end - done, batch_size=how.batch_size, learning_rate=shape_named(how.shape).learning_rate, keep_optimizer=True
         )
-        trained = train_locally(
-            worker,
-            shard,
-            local,
+        work = Training(
+            worker=worker,
+            shard=shard,
+            settings=local,
             round=piece + 1,
             client="pretrain",
             rate_factor=0.5 * (1 + math.cos(math.pi * piece / pieces)),
             optimizer=moments,
             on_step=step_taken,
         )
+        trained = train_locally(work)
         moments, done, loss = trained.optimizer, end, sum(trained.losses) / len(trained.losses)
     with torch.no_grad():
         for param, value in zip(params, mean, strict=True):

@@ -222,5 +222,5 @@ class Generation:
         return with_texts(found, self, worker, shard, how)
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
-        """Return float32 logits [N, V] over the next word at the counted targets, and these [N]."""
+        """Return float32 logits [N, V] over the next token at the counted targets, and these [N]."""
         return causal_scores(model, batch, logits_at)

@@ -99,7 +99,7 @@ class Batch:
 
     input_ids_BL: Tensor  # int64
     attention_mask_BL: Tensor | None  # int64; None where nothing is padding
-    target_BL: Tensor  # bool: the token at this place is counted by the loss
+    target_BL: Tensor  # bool: the token at this position is counted by the loss
     labels_B: Tensor | None  # int64, for classification
     tokens: int  # without padding
 

@@ -15,7 +15,7 @@ from .losses import Losses
 from .shard import Batch, Padding, Shard
 
 LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
-"""Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked places alone."""
+"""Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked positions alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Bench(Protocol):
 
     @property
     def logits_at(self) -> LogitsAt:
-        """How logits are computed at some places alone."""
+        """How logits are computed at some positions alone."""
 
     def label_scores(self, texts: Sequence[str], labels: Sequence[str], *, calibrate: bool) -> list[list[float]]:
         """Return, for each text, one score a label behind the prompt in place, in nats."""
@@ -155,7 +155,7 @@ def at_moment(task: Task, moment: str) -> Task:
 
 @runtime_checkable
 class Scores(Protocol):
-    """A task whose model gives logits over classes or words, which another model can be taught by."""
+    """A task whose model gives logits over classes or tokens, which another model can be taught by."""
 
     def scores(self, model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
-        """Return float32 logits [N, C] at the counted targets of `batch`, and these [N]; rows in order, then places in a row."""
+        """Return float32 logits [N, C] at the counted targets of `batch`, and these [N]; rows in order, then positions in a row."""

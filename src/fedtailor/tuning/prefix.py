@@ -1,7 +1,7 @@
 """Prefix tuning: trained keys and values that every attention layer sees before those of the text.
 
 Source: Li and Liang, 2021, arXiv:2101.00190, section 4; in a federation arXiv:2601.00526 (Ye et al.). PEFT passes the prefix
-as past keys and values, so the places of the text's words start at `length`, in training and in generation.
+as past keys and values, so the positions of the text's tokens start at `length`, in training and in generation.
 Our own reading: of the paper's "3-layer MLP", embedding and two linear layers, since that alone gives its 25 M weights; and what
 `exchange: prefix` and `refit` do in detail. Difference: the network runs once a step, where PEFT's runs once for each example.
 """
@@ -45,7 +45,7 @@ class Prefix:
         forms=("peft",), reason="a prefix stands before the text, not in the weights", in_front=True
     )
     kind: Literal["prefix"] = "prefix"
-    length: Width = 10  # places before the text; each takes a place of the context
+    length: Width = 10  # positions before the text; each takes a position of the context
     hidden: Width = 512  # width of the network that makes the vectors
     layers: Literal[2, 3] = 2  # linear layers of the network
     activation: Literal["tanh", "relu", "gelu"] = "tanh"  # between the network's layers
@@ -173,11 +173,11 @@ def _encoder(model: Any) -> Any:
 
 
 def _check_takes_past(model: nn.Module) -> None:
-    """Raise SettingError unless the model, or the body below its head, can be given keys and values of earlier places."""
+    """Raise SettingError unless the model, or the body below its head, can be given keys and values of earlier positions."""
     inner: Any = model
     body = getattr(inner, "base_model", inner)
     if not any("past_key_values" in inspect.signature(part.forward).parameters for part in (inner, body)):
         raise SettingError(
-            f"tuning prefix and a {type(model).__name__} do not go together: it takes no keys and values of earlier places; "
+            f"tuning prefix and a {type(model).__name__} do not go together: it takes no keys and values of earlier positions; "
             "try tuning: lora, adapter or prompt"
         )

@@ -1,4 +1,4 @@
-"""Prompt tuning: trained vectors that stand before the embedded words of every text.
+"""Prompt tuning: trained vectors that stand before the embedded tokens of every text.
 
 Source: Lester et al., 2021, arXiv:2104.08691, sections 2 and 3.2; computed and saved by PEFT.
 Difference: a classifier's head is trained too. Of a BERT the pooled place is then the first vector, as in PEFT.
@@ -22,14 +22,14 @@ TRAINED, PUBLISHED = "prompt_encoder.embedding.weight", "prompt_embeddings"
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """Train vectors that stand before the embedded words of every text, and a classifier's head."""
+    """Train vectors that stand before the embedded tokens of every text, and a classifier's head."""
 
     learning_rates: ClassVar[Mapping[str, float]] = {"causal": 0.03, "classifier": 0.01}  # that `auto` stands for
     written: ClassVar[Written] = Written(
         forms=("peft",), reason="a prompt stands before the text, not in the weights", in_front=True
     )
     kind: Literal["prompt"] = "prompt"
-    length: Width = 20  # how many vectors: weights trained and bytes sent grow with it, and each takes a place of the context
+    length: Width = 20  # how many vectors: weights trained and bytes sent grow with it, and each takes a position of the context
     start: Literal["words", "random"] = "words"  # embeddings of words drawn by the seed, or standard normal values
 
     def __post_init__(self) -> None:
@@ -40,15 +40,15 @@ class Prompt:
         """Return the model, in evaluation mode, with the vectors in front, drawn from `seed`: its output changes at once.
 
         Raises:
-            SettingError: if the model is a classifier that reads the last word's place, which it cannot distinguish from padding
-                where words come as vectors.
+            SettingError: if the model is a classifier that reads the last token's position, which it cannot distinguish from padding
+                where tokens come as vectors.
         """
         from peft import PromptTuningConfig, PromptTuningInit
 
         if is_classifier(model) and hasattr(model, "score"):
             raise SettingError(
-                f"tuning prompt and a {type(model).__name__} do not go together: it reads the place of the last word, which it "
-                "cannot find where words come as vectors; try tuning: prefix or lora, or a BERT backbone"
+                f"tuning prompt and a {type(model).__name__} do not go together: it reads the position of the last token, which it "
+                "cannot find where tokens come as vectors; try tuning: prefix or lora, or a BERT backbone"
             )
         start = PromptTuningInit.SAMPLE_VOCAB if self.start == "words" else PromptTuningInit.RANDOM
         config: Any = PromptTuningConfig(num_virtual_tokens=self.length, prompt_tuning_init=start, **task_settings(model))

@@ -115,7 +115,7 @@ def test_int8_by_hand():
 
 
 def test_whole_rows_over_words_are_a_wall():
-    # 1,000 texts of 40 tokens, 49,152 words, 2 bytes: 3.9 GB, against 1.84 MB of LoRA; k entries take k + 1 values and k places of 2 bytes
+    # 1,000 texts of 40 tokens, 49,152 tokens, 2 bytes: 3.9 GB, against 1.84 MB of LoRA; k entries take k + 1 values and k places of 2 bytes
     sizes = {k: LogitsWire(dtype="float16", classes=49_152, top_k=k).size_bytes(40_000) for k in (None, 8, 32, 128)}
     assert sizes == {None: 3_932_160_000, 8: 34 * 40_000, 32: 130 * 40_000, 128: 514 * 40_000}
 

@@ -33,7 +33,7 @@ def hidden(model, ids):
 def test_a_share_is_the_scaled_mean_of_cosines_with_training_inputs(make_job, rows):
     parts = with_own_adapter(make_job, rows)
     worker, model = parts.worker, parts.worker.model
-    shard = next(iter(parts.states.values())).train
+    shard = next(iter(parts.clients.values())).train
     prompts = []
     for row in range(4):
         tokens = shard.tokens_T[shard.starts[row] : shard.starts[row + 1]].tolist()
@@ -69,7 +69,7 @@ def test_an_input_unlike_the_clients_own_has_no_share(make_job, rows):
 
 def test_targets_have_no_part_in_the_share(make_job, rows):
     parts = with_own_adapter(make_job, rows)
-    shard = next(iter(parts.states.values())).train
+    shard = next(iter(parts.clients.values())).train
     share = share_of_inputs(parts.worker, "own", shard, [0], scale=1.0, pooled=False, batch_size=1)
     ids, mask, where = inputs_of(parts.worker.batch(shard, [1]))
     found = []
@@ -85,8 +85,8 @@ def test_texts_of_a_batch_are_those_written_one_by_one(make_job, rows, beams):
     """Each row has a share of its own, also when others have left the batch or a text has several beams."""
     parts = with_own_adapter(make_job, rows)
     worker = parts.worker
-    state = next(iter(parts.states.values()))
-    share = share_of_inputs(worker, "own", state.train, [0, 1], scale=1.0, pooled=False, batch_size=2)
+    own = next(iter(parts.clients.values()))
+    share = share_of_inputs(worker, "own", own.train, [0, 1], scale=1.0, pooled=False, batch_size=2)
     prompts = [[40, 41], [90, 7, 130, 22, 9], [200] * 7, [11, 12, 13]]
     decoding = Decoding(max_new_tokens=8, beams=beams)
     with share.placed():

@@ -17,7 +17,8 @@ from fedtailor.assembly import assemble
 from fedtailor.errors import OffManifest, SettingError, TooLarge
 from fedtailor.federation import LocalFederation
 from fedtailor.interfaces import Crossing, Plan
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import manifest_of, read, write
 from fedtailor.protection import SecureAggregation, make_gate
 from fedtailor.protection.secure import shamir
@@ -70,7 +71,7 @@ class GoneBeforeUnmask:
 
 def summed(pattern, *, secure, updates, examples=None, seen=None):
     """Return the replies of one round: of each client, whether it is there, fails while it trains, or after its update was sent."""
-    states = {client: ClientState(id=client, train=[], validation=[], test=[]) for client in CLIENTS}
+    states = {client: Store(id=client) for client in CLIENTS}
     call = training_call(SHARED, dtype="float32", sent=[list(SHARED)], control=False, clients=False)
     gate = make_gate(manifest_of([secure.shape(call), *secure.calls()]), [secure], kept=states)
     numbers = examples or dict.fromkeys(CLIENTS, 1)
@@ -148,7 +149,7 @@ def test_what_is_too_large_is_dropped_before_it_could_run_over():
 def test_masked_words_look_like_noise_and_two_rounds_share_none():
     secure, seen = SecureAggregation(weights="uniform"), []
     for _ in range(2):
-        state = ClientState(id="c0", train=[], validation=[], test=[])
+        state = Store(id="c0")
         members = [Member(me=client, version=0) for client in CLIENTS]
         shared_secrets(members, threshold=3)
         state.brief["secure"] = members[0]
@@ -283,7 +284,7 @@ def test_whatever_a_server_asks_a_client_says_what_it_may_or_nothing(client, tex
         if isinstance(asked, Unmask) and sorted([*names, *texts]) == CLIENTS:
             continue  # a fair question
         with pytest.raises((OffManifest, ValueError)):
-            member.answer(write(asked))
+            one_by_one(member.answer(write(asked)))
 
 
 def test_a_whole_run_gives_the_same_weights_up_to_rounding(make_job, rows, tmp_path):
@@ -350,7 +351,7 @@ def test_bad_settings_are_refused(bad):
 def test_an_update_never_leaves_unmasked():
     secure = SecureAggregation(weights="uniform")
     call = secure.shape(training_call(SHARED, dtype="float32", sent=[list(SHARED)], control=False, clients=False))
-    state = ClientState(id="c0", train=[], validation=[], test=[])
+    state = Store(id="c0")
     crossing = Crossing(
         client="c0", spec=manifest_of([call]).up["train"].plain(), kept=state, plan=Plan(clients=5, rate=1.0, rounds=1, values=17)
     )

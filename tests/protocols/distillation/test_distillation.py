@@ -187,10 +187,12 @@ def test_show_and_check_tell_of_the_public_set(plain, make):
     text = console.export_text()
     assert "own models: accuracy" in text
     assert "distinguished" in text
-    assert "30 examples, 30 with labels; 3 logits at 30 places a round, float16" in text
+    assert "30 examples, 30 with labels; 3 logits at 30 positions a round, float16" in text
 
 
 def test_counts_of_many_examples_have_more_digits(make):
     parts = assemble(make(p_label_counts=True), given=class_data())
-    few, many = (parts.protocol.cost(parts.sizes, examples=count, tokens_per_example=5).up_bytes for count in (27, 30))
+    few, many = (
+        parts.protocol.cost(parts.clients.alike.sizes, examples=count, tokens_per_example=5).up_bytes for count in (27, 30)
+    )
     assert many - few == 3  # 9 or 10 of each of three labels

@@ -89,14 +89,13 @@ def test_clients_distil_with_backbones_of_their_own(tiny_bert_folder, wide_bert,
 def test_each_client_reads_public_texts_in_its_own_words(tiny_bert_folder, wide_bert):
     parts = assemble(class_job(tiny_bert_folder, clients__overrides=own(wide_bert)), given=class_data())
     mine, other = (
-        parts.protocol.client(parts.worker_of(client), parts.states[client], public=parts.server_test)
-        for client in ("client-00", "client-01")
+        parts.protocol.client(parts.clients[client], public=parts.server_test) for client in ("client-00", "client-01")
     )
     for one, two in ((mine.public.shard, other.public.shard), (mine.test, other.test)):
         assert len(one) == len(two)
         assert one.labels_N.tolist() == two.labels_N.tolist()
         assert one.tokens_T.tolist() != two.tokens_T.tolist()
-    texts = [other.worker.processor.decode(row) for row in other.test.tokens_T.split(other.test.sizes_N.tolist())]
+    texts = [other.client.worker.processor.decode(row) for row in other.test.tokens_T.split(other.test.sizes_N.tolist())]
     assert texts[0] == parts.server_test.examples[0].fields["text"]
 
 
@@ -135,10 +134,10 @@ def test_language_models_of_one_tokenizer_differ_in_size_and_in_rows_of_their_he
     padded = save_llama(tmp_path / "padded", words=300, rows=320)  # as Qwen2.5 of 7 billion weights beside that of a half
     job = text_job(tiny_backbone_folder, clients__overrides=own(padded))
     parts = assemble(job, given=tiny_rows())
-    worker = parts.own_workers["client-01"]
+    worker = parts.clients["client-01"].worker
     assert worker.model.get_output_embeddings().weight.shape[0] == 320
     assert classes_of(worker) == parts.protocol.wire.classes == 300
-    said = say(worker, parts.states["client-01"].train, lambda logits_NC: {"logits": logits_NC})
+    said = say(worker, parts.clients["client-01"].train, lambda logits_NC: {"logits": logits_NC})
     assert said["logits"].shape[1] == 300
     result = run(job, data=tiny_rows(), out=tmp_path / "r")
     assert result.summary["clients"]["failed"] == []
@@ -194,7 +193,7 @@ class TestRefused:
 
     def test_language_models_of_another_tokenizer(self, tiny_backbone_folder, tmp_path):
         other = save_llama(tmp_path / "other", words=280)
-        with pytest.raises(SettingError, match=r"server's tokenizer has 300 words, that of client 'client-01' 280"):
+        with pytest.raises(SettingError, match=r"server's tokenizer has 300 tokens, that of client 'client-01' 280"):
             run(text_job(tiny_backbone_folder, clients__overrides=own(other)), data=tiny_rows(), out=tmp_path / "r")
         assert not (tmp_path / "r").exists()
 
@@ -212,7 +211,7 @@ class TestRefused:
             assemble(class_job(tiny_bert_folder, clients__overrides=own("./nowhere")), given=class_data())
         tuning = {"kind": "lora", "rank": 2, "targets": ["encoder.layer.1.attention.self.query"]}
         job = class_job(tiny_bert_folder, tuning=tuning, clients__overrides=own(wide_bert))
-        assert assemble(job, given=class_data()).own_workers["client-01"].tuning.targets == job.tuning.targets
+        assert assemble(job, given=class_data()).clients["client-01"].worker.tuning.targets == job.tuning.targets
 
     def test_baseline_local(self, tiny_bert_folder, wide_bert, tmp_path):
         from fedtailor.studies.baselines import run_baseline

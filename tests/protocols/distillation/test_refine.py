@@ -13,12 +13,14 @@ from distilling import LEARN, class_data, class_job
 from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.learning.distil import NO_LABEL
+from fedtailor.messages import state_of
 from fedtailor.messages.record import read
 from fedtailor.protection import gate
 from fedtailor.protocols.distillation import server
 from fedtailor.protocols.distillation.messages import Said
 from fedtailor.protocols.distillation.public_set import PublicSet
 from fedtailor.protocols.distillation.refine import draw_rows, row_weights
+from fedtailor.protocols.distillation.state import Taught
 from fedtailor.records import Message
 from fedtailor.running import run
 
@@ -35,10 +37,11 @@ def public(labels, share=0.5):
 
 
 def told(**values):
-    return {
+    tensors = {
         name.replace("__", "/"): torch.tensor(value, dtype=torch.uint8 if "score" in name else torch.int64)
         for name, value in values.items()
     }
+    return state_of(Taught, tensors)
 
 
 def test_weights_by_hand():
@@ -63,8 +66,8 @@ def test_rows_are_drawn_in_proportion_to_their_weights():
     drawn = np.bincount([draw_rows(rows, scores, round=round)[0] for round in range(1, 801)], minlength=4) / 800
     np.testing.assert_allclose(drawn, row_weights(rows, scores) / row_weights(rows, scores).sum(), atol=0.05)
     many = public([NO_LABEL] * 100)
-    once, again = (draw_rows(many, {}, round=round) for round in (1, 2))
-    assert once == sorted(set(once)) == draw_rows(many, {}, round=1) != again
+    once, again = (draw_rows(many, told(), round=round) for round in (1, 2))
+    assert once == sorted(set(once)) == draw_rows(many, told(), round=1) != again
     assert len(once) == 50
 
 

@@ -49,8 +49,8 @@ def test_a_round_asks_for_its_points_alone_and_adds_up_sums(done, tiny_backbone_
     (call,) = parts.protocol.calls({})
     point = torch.linspace(-1, 1, 36).view(6, 6).half()
     asked = call.question(version=0, most=4, points=point)
-    own = next(iter(parts.states.values()))
-    scoring = Scoring(task=parts.worker.task, worker=parts.worker, state=own, few=2)
+    own = next(iter(parts.clients.values()))
+    scoring = Scoring(task=parts.worker.task, client=own, few=2)
     sums = parts.protocol.method.handlers(scoring)[type(asked)](asked).loss_sums
     model = parts.worker.model
     room = subspace(model.get_input_embeddings().weight, length=2, dimensions=6, seed=0)

@@ -8,8 +8,8 @@ from tuning_shapes import load
 
 from fedtailor.protocols.rounds import aside
 from fedtailor.protocols.rounds.aside import Aside
-from fedtailor.protocols.rounds.drift import DriftMeter, LikenessMeter
-from fedtailor.records import Update
+from fedtailor.protocols.rounds.drift import Drift, observers_of, watched
+from fedtailor.records import Outcome, Update
 from fedtailor.tensors import add, map_tensors
 from fedtailor.tuning import Lora, Prefix
 
@@ -30,11 +30,13 @@ def update(client, delta):
 
 def figures_of(server, received, deltas):
     """Return what the meter finds if the step of all is the mean of the deltas."""
-    meter = LikenessMeter(server, received)
-    passed = list(meter.watch(update(client, delta) for client, delta in deltas.items()))
+    watches = [observer.begin(received, list(received)) for observer in observers_of(server)]
+    passed = list(watched((update(client, delta) for client, delta in deltas.items()), watches))
     assert [each.client for each in passed] == list(deltas)
     mean = map_tensors(lambda *each: sum(each) / len(each), *deltas.values())
-    return meter.measure(add(received, mean))
+    drift, *likeness = [watch.end(Outcome(shared=add(received, mean)), mean) for watch in watches]
+    assert drift.clients.keys() == deltas.keys()
+    return (likeness[0].clients, likeness[0].figures) if likeness else ({}, {})
 
 
 @pytest.mark.parametrize(("folder", "values"), FOLDERS.items())
@@ -97,22 +99,32 @@ def test_part_of_a_network_tells_nothing_and_other_tunings_neither(tiny_gpt2_fol
     server = Server(Prefix(length=1, hidden=2), tiny_gpt2_folder)
     shared = {name: value.detach() for name, value in server.tuning.parameters(server.model).items() if "embedding" not in name}
     assert figures_of(server, shared, {"a": {name: torch.ones_like(value) for name, value in shared.items()}}) == ({}, {})
-    for other in (None, Server(Lora(rank=1), tiny_gpt2_folder)):
-        meter = LikenessMeter(other, {"w": torch.zeros(1)})
-        assert len(list(meter.watch([update("a", {"w": torch.ones(1)})]))) == 1
-        assert meter.measure({"w": torch.ones(1)}) == ({}, {})
+    assert figures_of(Server(Lora(rank=1), tiny_gpt2_folder), {"w": torch.zeros(1)}, {"a": {"w": torch.ones(1)}}) == ({}, {})
 
 
 def test_large_updates_are_compared_in_chunks_and_wait_on_disk(monkeypatch):
     monkeypatch.setattr(aside, "CHUNK", 2)
     monkeypatch.setattr(aside, "IN_MEMORY_BYTES", 4)
-    meter = DriftMeter()
-    meter.add("a", {"w": torch.tensor([3.0, 0.0, 4.0]), "v": torch.zeros(1)})
-    meter.add("b", {"v": torch.tensor([2.0]), "w": torch.zeros(3)})
+    shared = {"w": torch.zeros(3), "v": torch.zeros(1), "rests": torch.zeros(2)}
+    meter = Drift().begin(shared, ["w", "v"])
+    meter.see(update("a", {"w": torch.tensor([3.0, 0.0, 4.0]), "v": torch.zeros(1)}))
+    meter.see(update("b", {"v": torch.tensor([2.0]), "w": torch.zeros(3)}))
     # mean (1.5, 0, 2 | 1): a's product 4.5 + 8 = 12.5, lengths 5 and sqrt(7.25); a - mean = (1.5, 0, 2 | -1), whose length is that too
-    found = meter.measure({"w": torch.tensor([1.5, 0.0, 2.0]), "v": torch.tensor([1.0])})
+    step = {"w": torch.tensor([1.5, 0.0, 2.0]), "v": torch.tensor([1.0]), "rests": torch.ones(2)}
+    found = meter.end(Outcome(shared=step), step).clients
     assert found["a"] == pytest.approx({"update_norm": 5.0, "cosine": 12.5 / 5 / math.sqrt(7.25), "drift": 1.0})
     assert found["b"] == pytest.approx({"update_norm": 2.0, "cosine": 2 / 2 / math.sqrt(7.25), "drift": 1.0})
+
+
+def test_norm_cosine_and_drift_against_the_mean():
+    # updates (3, 4) and (3, -4), mean (3, 0): norm 5, cosine 3 / 5, drift 4 / 3; the second is of a lower rank, and filled up with zeros
+    meter = Drift().begin({"w": torch.zeros(2, 1)}, ["w"])
+    meter.see(update("a", {"w": torch.tensor([[3.0], [4.0]])}))
+    meter.see(update("b", {"w": torch.tensor([[3.0]])}))
+    step = {"w": torch.tensor([[3.0], [0.0]])}
+    found = meter.end(Outcome(shared=step), step).clients
+    assert found["a"] == pytest.approx({"update_norm": 5.0, "cosine": 0.6, "drift": 4 / 3})
+    assert found["b"] == pytest.approx({"update_norm": 3.0, "cosine": 1.0, "drift": 0.0})
 
 
 def test_zero_has_no_direction():

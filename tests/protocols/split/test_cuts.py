@@ -11,11 +11,14 @@ from split_shapes import class_rows, federation_of, random_shared, save_family, 
 
 from fedtailor.assembly import assemble, estimate
 from fedtailor.errors import OffManifest, SettingError
+from fedtailor.learning.training import one_by_one
+from fedtailor.messages import state_of, tensors_of
 from fedtailor.protocols.split import conversations
 from fedtailor.protocols.split.client import SplitClient
-from fedtailor.protocols.split.cuts import Past, decide, reported_means, without
+from fedtailor.protocols.split.cuts import Past, decide, reported_means
 from fedtailor.protocols.split.messages import End
 from fedtailor.protocols.split.planning import Means
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import ClientInfo, Message, Traffic
 from fedtailor.running import run
 
@@ -128,10 +131,12 @@ def test_what_a_round_tells_of_a_client(folders):
     assert past.means.memory_bytes == 1000 + client_memory_bytes(terms)
     assert past.tokens_per_example == 6.0
     past = replace(past, lost_H=torch.ones(2), moments={"exp_avg/a.b": torch.zeros(1)})
-    kept = {**past.tensors("a"), **past.tensors("ab")}
-    again = Past.read(kept, "a")
+    memory = past.put(past.put(Memory(), "a"), "ab")
+    names = ["cut/a", "cut/ab", "lost/a", "lost/ab", "means/a", "means/ab", "moments/a/exp_avg/a.b", "moments/ab/exp_avg/a.b"]
+    assert sorted(tensors_of(memory)) == names  # as run folders have them
+    again = Past.read(state_of(Memory, tensors_of(memory)), "a")
     assert (again.means, again.cut, again.tokens_per_example, list(again.moments)) == (past.means, 2, 6.0, ["exp_avg/a.b"])
-    assert without(kept, "a").keys() == past.tensors("ab").keys()
+    assert sorted(tensors_of(Past().put(memory, "a"))) == names[1::2]
 
 
 def test_a_run_that_chooses_its_cuts_tells_them_and_goes_on_after_a_stop(folders, tmp_path):
@@ -154,14 +159,14 @@ def test_a_client_refuses_a_cut_that_the_job_does_not_allow(folders):
     parts = split_parts(folders["bert"], "bert", changes=overrides(client_00=3))
     parts.protocol.terms.check_allowed("client-00", 3)
     parts.protocol.terms.check_allowed("client-01", 2)
-    half = parts.protocol.client(parts.worker, parts.states["client-00"])
+    half = parts.protocol.client(parts.clients["client-00"])
     assert isinstance(half, SplitClient)
     begin = Message(kind="split-begin", tensors={}, facts={"version": 0, "rate_factor": 1.0, "cut": 2})
     with pytest.raises(OffManifest, match="asks client-00 to hold 2 blocks; the job allows 3"):
-        half.answer(begin)
+        one_by_one(half.answer(begin))
     begin = replace(begin, facts={**begin.facts, "cut": 3})
     with pytest.raises(OffManifest, match="weights of the first 3 blocks were due"):  # else those in the model would be trained
-        half.answer(begin)
+        one_by_one(half.answer(begin))
     with pytest.raises(OffManifest, match="the job allows 2, 3"):
         split_parts(folders["bert"], "bert", cut="auto", least_cut=2).protocol.terms.check_allowed("client-00", 1)
 
@@ -173,7 +178,7 @@ def test_a_client_that_sends_another_part_than_its_own_is_dropped(folders):
     usual = half.answer
 
     def lying(message):
-        reply = usual(message)
+        reply = one_by_one(usual(message))
         if reply.kind != "split-end":
             return reply
         wide = {name: value for name, value in parts.worker.tensors().items() if name in parts.manifest.up["split-end"].tensors}

@@ -7,6 +7,7 @@ from split_shapes import BLOCKS, FAMILIES, class_rows, federation_of, random_sha
 from fedtailor.assembly import assemble
 from fedtailor.chance import stream, stream_seed
 from fedtailor.protocols.split.conversations import Conversations
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.tasks.shard import training_batches
 
@@ -25,10 +26,10 @@ def blocks_of(model):
 
 def whole_steps(parts, start, client):
     """Train the whole model itself with plain SGD, seeding dropout by hooks; return weights, losses and gradients of the first step."""
-    worker, state = parts.worker, parts.states[client]
+    worker, own = parts.worker, parts.clients[client]
     worker.load(start)
     worker.model.train()
-    draw, lengths = stream(worker.seed, "batches", 1, client), state.train.sizes_N.tolist()
+    draw, lengths = stream(worker.seed, "batches", 1, client), own.train.sizes_N.tolist()
     batches, losses, first = training_batches(lengths, 4, draw), [], {}
     for step in range(STEPS):
         seed = lambda place, step=step: torch.manual_seed(stream_seed(worker.seed, f"split-dropout/{step}/{place}", 1, client))  # noqa: E731
@@ -37,7 +38,7 @@ def whole_steps(parts, start, client):
         hooks.append(blocks[-1].register_forward_hook(lambda *_, seed=seed: (seed(BLOCKS + 1), None)[1]))
         with torch.random.fork_rng():
             seed(0)
-            loss, counted = worker.loss(worker.batch(state.train, next(batches)))
+            loss, counted = worker.loss(worker.batch(own.train, next(batches)))
         for hook in hooks:
             hook.remove()
         grads = torch.autograd.grad(loss / counted, list(worker.params.values()))
@@ -50,9 +51,9 @@ def whole_steps(parts, start, client):
 
 
 def split_round(parts, start):
-    talks = Conversations(terms=parts.protocol.terms, federation=federation_of(parts), memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation_of(parts), memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
-    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
+    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
 
 
 def assert_equal(found, wanted):

@@ -9,8 +9,10 @@ import torch
 from jobs import tiny_rows
 from split_shapes import federation_of, random_shared, save_family, split_job, split_parts
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split.client_turn import ClientTurn
 from fedtailor.protocols.split.conversations import Conversations
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.running import run
 
@@ -24,9 +26,9 @@ def folders(tmp_path_factory):
 
 
 def ask(parts, federation, start=None):
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start or random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
-    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
+    return {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
 
 
 def failing(monkeypatch, client, step, how):
@@ -35,7 +37,7 @@ def failing(monkeypatch, client, step, how):
 
     def run_part(self, now, part, received_BLH=None):
         done = usual(self, now, part, received_BLH)
-        if self._state.id != client or now.step != step or received_BLH is not None:
+        if self._client.id != client or now.step != step or received_BLH is not None:
             return done
         if how == "vanishes":
             raise RuntimeError("out of memory")
@@ -92,7 +94,7 @@ class Lying:
         self.half, self.change = half, change
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         return self.change(reply) if reply.kind == "split-activations" else reply
 
 

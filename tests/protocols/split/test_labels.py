@@ -3,11 +3,13 @@
 import torch
 from split_shapes import federation_of, random_shared, save_family, split_parts
 
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages.wires.table import read_table
 from fedtailor.protocols.split.client_turn import _batches
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.layout import CLASSES, blank_batch, rows_of, table_of
 from fedtailor.protocols.split.side import dropout_draws
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 
 CLIENT = "client-00"
@@ -20,7 +22,7 @@ class Heard:
         self.half, self.said = half, {}
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         for each in (message, reply):
             self.said.setdefault(each.kind, each)  # the first of its kind
         return reply
@@ -48,11 +50,11 @@ def test_a_server_that_knows_the_head_tells_the_labels_from_the_gradients_of_the
     parts = split_parts(save_family("bert", tmp_path), "bert", wire={"kind": "int8"})
     federation, start = federation_of(parts), random_shared(parts)
     heard = federation._halves[CLIENT] = Heard(federation._halves[CLIENT])
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
-    list(talks.ask(dict.fromkeys(sorted(parts.states), request)))
-    rows = next(_batches(parts.worker, parts.states[CLIENT], parts.protocol.local.batch_size, 1))
-    truth = parts.states[CLIENT].train.labels_N[rows].tolist()
+    list(talks.ask(dict.fromkeys(sorted(parts.clients), request)))
+    rows = next(_batches(parts.clients[CLIENT], parts.protocol.local.batch_size, 1))
+    truth = parts.clients[CLIENT].train.labels_N[rows].tolist()
     assert len(set(truth)) > 1
     weights = {name: start[name] for name in parts.protocol.terms.layout.trained_by("client")}
     assert told_labels(parts, weights, heard.said) == truth

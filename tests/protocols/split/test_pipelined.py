@@ -8,10 +8,12 @@ from split_shapes import class_rows, federation_of, random_shared, save_family, 
 from fedtailor.assembly import assemble, estimate
 from fedtailor.chance import stream, stream_seed
 from fedtailor.errors import NotFinite, OffManifest, SettingError
+from fedtailor.learning.training import one_by_one
 from fedtailor.protocols.split.conversations import Conversations
 from fedtailor.protocols.split.cost import exchanges
 from fedtailor.protocols.split.planning import Means, Work, cut_costs
 from fedtailor.protocols.split.server_turn import ServerTurn
+from fedtailor.protocols.split.state import Memory
 from fedtailor.records import Message
 from fedtailor.running import run
 from fedtailor.tasks.shard import training_batches
@@ -32,7 +34,7 @@ class Heard:
         self.half, self.log = half, log
 
     def answer(self, message):
-        reply = self.half.answer(message)
+        reply = one_by_one(self.half.answer(message))
         self.log.append(
             (message.kind.removeprefix("split-"), reply.kind.removeprefix("split-"), int(reply.facts.get("step", -1)))
         )
@@ -44,9 +46,9 @@ def one_round(parts, start, client=None):
     federation, log = federation_of(parts), []
     if client:
         federation._halves[client] = Heard(federation._halves[client], log)
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=start, facts={"version": 0, "rate_factor": 1.0})
-    replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
+    replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
     assert not federation._waiting
     return replies, log
 
@@ -79,16 +81,16 @@ def test_the_cost_model_counts_exchanges_as_they_are(folder, settings, steps):
 
 def stale_steps(parts, start, client):
     """Train the whole model with SGD, where the gradient of step t is that at the client's weights of step t - 1 and the server's of step t."""
-    worker, state = parts.worker, parts.states[client]
+    worker, own = parts.worker, parts.clients[client]
     server = set(parts.protocol.terms.layout.trained_by("server"))
     now, before, losses = dict(start), dict(start), []
     draw, batches = stream(worker.seed, "batches", 1, client), []
     while len(batches) < STEPS:
-        batches += training_batches(state.train.sizes_N.tolist(), 4, draw)
+        batches += training_batches(own.train.sizes_N.tolist(), 4, draw)
     worker.model.train()
     for step, rows in enumerate(batches[:STEPS]):
         worker.load({name: (now if name in server else before)[name] for name in start})
-        loss, counted = seeded_loss(worker, worker.batch(state.train, rows), step, client)
+        loss, counted = seeded_loss(worker, worker.batch(own.train, rows), step, client)
         grads = torch.autograd.grad(loss / counted, list(worker.params.values()))
         losses.append((loss / counted).item())
         before = dict(now)
@@ -174,9 +176,9 @@ def test_messages_out_of_turn_are_refused(folder):
     half.answer = lambda message: (
         Message(kind="split-drained", facts={"step": 0}) if message.kind == "split-ahead" else usual(message)
     )
-    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory={})
+    talks = Conversations(terms=parts.protocol.terms, federation=federation, memory=Memory())
     request = Message(kind="train", tensors=random_shared(parts), facts={"version": 0, "rate_factor": 1.0})
-    replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.states), request))}
+    replies = {reply.client: reply for reply in talks.ask(dict.fromkeys(sorted(parts.clients), request))}
     assert replies["client-01"].error.kind == "off-manifest"
     assert replies["client-00"].message is not None
     begin = Message(
@@ -184,12 +186,12 @@ def test_messages_out_of_turn_are_refused(folder):
         tensors={n: v for n, v in random_shared(parts).items() if n in parts.protocol.terms.layout.trained_by("client")},
         facts={"version": 0, "rate_factor": 1.0, "cut": 2},
     )
-    client = parts.protocol.client(parts.worker, parts.states["client-00"])
+    client = parts.protocol.client(parts.clients["client-00"])
     ahead = Message(kind="split-ahead", facts={"step": 0})
-    client.answer(begin)
-    client.answer(ahead)
+    one_by_one(client.answer(begin))
+    one_by_one(client.answer(ahead))
     with pytest.raises(OffManifest, match="one step ahead"):
-        client.answer(ahead)
+        one_by_one(client.answer(ahead))
 
 
 def test_a_pipelined_run_is_estimated_and_lasts_as_long_as_the_slower_side(folder, tmp_path):

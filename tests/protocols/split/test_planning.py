@@ -55,8 +55,8 @@ def test_bytes_of_each_cut_are_those_of_a_run(folder, cut, labels, tmp_path):
     parts = assemble(job, given=class_rows())
     result = run(job.replace("protocol.cut", cut), data=class_rows(), out=tmp_path / "r")
     rows = pd.read_parquet(result.folder / "clients.parquet").set_index("client")
-    for client, state in parts.states.items():
-        work = Work(examples=len(state.train), tokens_per_example=float(state.train.sizes_N.float().mean()))
+    for client, own in parts.clients.items():
+        work = Work(examples=len(own.train), tokens_per_example=float(own.train.sizes_N.float().mean()))
         found = cut_costs(parts.protocol.terms, work, MEANS)[cut]
         assert found.up_bytes == pytest.approx(rows.loc[client, "up_bytes"], rel=0.02)
         assert found.down_bytes == pytest.approx(rows.loc[client, "down_bytes"], rel=0.02)
@@ -102,7 +102,7 @@ def test_cuts_that_cannot_be_are_told(folder):
 def test_measuring_changes_nothing(folder):
     parts = split_parts(folder, "bert")
     before = parts.worker.tensors()
-    speed = measured_flops(parts.protocol.terms, parts.states["client-00"].train)
+    speed = measured_flops(parts.protocol.terms, parts.clients["client-00"].train)
     assert speed > 1e5
     assert all(bool((value == before[name]).all()) for name, value in parts.worker.tensors().items())
     assert all(parameter.grad is None for parameter in parts.worker.model.parameters())

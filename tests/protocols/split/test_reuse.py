@@ -87,9 +87,9 @@ def test_what_is_spared_stands_in_the_ledger(folders, tmp_path):
         ["round", "client"]
     )
     parts = assemble(job, given=class_rows())
-    for client, state in parts.states.items():
+    for client, own in parts.clients.items():
         first, later = found.loc[(1, client)], found.loc[(2, client)]
-        tokens, examples = int(state.train.sizes_N.sum()), len(state.train)
+        tokens, examples = int(own.train.sizes_N.sum()), len(own.train)
         assert [first["reused_tokens"], later["reused_tokens"]] == [0, tokens]
         # float32 of width 16 a token, and a label of 4 bytes an example
         assert later["reused_bytes"] == pytest.approx(tokens * 64 + 4 * examples, abs=examples)
@@ -154,11 +154,11 @@ def test_a_client_that_points_at_what_it_never_sent_is_dropped(folders):
     usual = half.answer
 
     def lying(message):
-        half.sent.update(range(len(parts.states["client-01"].train)) if message.kind == "split-begin" else ())
+        half.sent.update(range(len(parts.clients["client-01"].train)) if message.kind == "split-begin" else ())
         return usual(message)
 
     half.answer = lying
-    one = Sampler(clients=[ClientInfo(id=c, examples=len(s.train)) for c, s in parts.states.items()], per_round=3)
+    one = Sampler(clients=[ClientInfo(id=c, examples=len(s.train)) for c, s in parts.clients.items()], per_round=3)
     done = next(parts.protocol.serve(federation, parts.protocol.start(parts.worker), one, rounds=1))
     assert len(done.clients) == 3  # a mark that does not fit made it forget the lie
     half.sent.update(range(5))

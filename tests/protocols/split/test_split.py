@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from split_shapes import FAMILIES, class_rows, federation_of, random_shared, save_family, split_job, split_parts
 
 from fedtailor.assembly import assemble, estimate
+from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode
 from fedtailor.protection import Gate, gate
 from fedtailor.protocols.evaluation import evaluation_request
@@ -170,7 +171,7 @@ def test_error_feedback_loses_nothing_over_steps():
 
 def test_one_client_alone_and_few_examples(folders):
     parts = split_parts(folders["bert"], "bert", local={"steps": None, "batch_size": 64})  # more than anybody has: one step
-    alone = ClientInfo(id="client-00", examples=len(parts.states["client-00"].train))
+    alone = ClientInfo(id="client-00", examples=len(parts.clients["client-00"].train))
     sampler = Sampler(clients=[alone], per_round=1)
     rounds = parts.protocol.serve(federation_of(parts), parts.protocol.start(parts.worker), sampler, rounds=1)
     assert next(rounds).clients[0]["steps"] == 1
@@ -178,16 +179,16 @@ def test_one_client_alone_and_few_examples(folders):
 
 def test_an_evaluation_is_of_the_weights_that_come_with_it(folders):
     parts = split_parts(folders["gpt2"], "gpt2")
-    client, state = next(iter(parts.states.items()))
-    half, shared = parts.protocol.client(parts.worker, state), random_shared(parts)
+    client, own = next(iter(parts.clients.items()))
+    half, shared = parts.protocol.client(own), random_shared(parts)
     start = dict(parts.worker.tensors())
 
     def loss_of(weights):
         request = evaluation_request(weights, name="after", generate=False)
-        return half.answer(request).facts["test.loss"]
+        return one_by_one(half.answer(request)).facts["test.loss"]
 
     at_start = loss_of(start)
     found = loss_of(shared)
-    assert found == parts.worker.evaluate(state.test, generate=False).figures["loss"]
+    assert found == parts.worker.evaluate(own.test, generate=False).figures["loss"]
     assert abs(found - at_start) > 1e-4
     assert loss_of(start) == at_start, client

@@ -56,7 +56,7 @@ def test_the_page_has_means_spreads_and_paired_differences(cells):
     assert "Differences to rank 4, seed by seed" in text
     # differences -0.25, -0.375: mean -0.3125, interval ± 12.706 * 0.0884 / sqrt 2 = 0.794, which has zero in it
     assert interval([-0.25, -0.375]) == pytest.approx((-0.3125, 0.7941), abs=1e-4)
-    assert "Told apart from it: none." in text
+    assert "Clearly different from it: none." in text
     assert "<script" not in text
     assert text == comparison_of([read_run(folder) for folder in cells], metric="loss")
     assert "Not comparable" not in text

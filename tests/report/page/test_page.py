@@ -121,6 +121,33 @@ def test_each_chart_says_in_words_what_it_shows(folder):
     assert "training 4 min 10 s" in told["Where the time went"]
 
 
+def test_settings_that_differ_from_the_defaults_are_listed(folder):
+    assert "Settings that differ" not in page_of(read_run(folder))
+    (folder / "environment.json").write_text(json.dumps({"changed": {"tuning.rank": 16.0, "stop.patience": None, "a": [EVIL]}}))
+    text = page_of(read_run(folder))
+    assert '<tr><th scope="row">tuning.rank</th><td>16</td></tr>' in text
+    assert '<tr><th scope="row">stop.patience</th><td>null</td></tr>' in text
+    assert "<td>[&lt;script&gt;" in text
+
+
+def test_groups_and_bytes_have_charts_where_they_are_known(folder):
+    rows = [("a", "x"), ("a", "x"), ("a", "x"), ("a", "y"), ("b", "y"), ("b", "")]
+    pd.DataFrame([{"example": str(i), "client": c, "part": "train", "group": g} for i, (c, g) in enumerate(rows)]).to_parquet(
+        folder / "partition.parquet"
+    )
+    rounds = [{"round": r, "validation_loss": loss, "up_bytes": 500, "down_bytes": 500} for r, loss in ((1, 2.5), (2, 2.0))]
+    pd.DataFrame(rounds).to_parquet(folder / "rounds.parquet")
+    summary = json.loads((folder / "summary.json").read_text())
+    kept = {"data": {"divergence": 0.5, "divergence_over": "label"}, "validation_loss": {"before": 3.0}}
+    (folder / "summary.json").write_text(json.dumps(summary | kept))
+    labels = {label.split(" (n")[0].split(".")[0]: label for label in Page(page_of(read_run(folder))).all("aria-label")}
+    assert "2 groups; the largest share is 100 % of b for y." in labels["Who owns what, by label"]
+    assert (
+        "2.0 kB bought a fall of the loss by 1.000; the first half of them bought 50 % of it."
+        in labels["Validation loss against bytes"]
+    )
+
+
 def test_what_left_each_client_is_counted_and_what_it_reveals_is_said(folder):
     text = page_of(read_run(folder))
     assert "2 float32 (26 values)" in text

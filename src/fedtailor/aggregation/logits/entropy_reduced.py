@@ -2,7 +2,7 @@
 
 Source: Itahara et al., 2020, arXiv:2008.06180, DS-FL, entropy reduction aggregation (ERA): softmax(mean probability / T), T = 0.1. The
 probabilities themselves, not their logarithms, stand in the softmax, so that the teacher is never surer than
-e^(1/T) / (e^(1/T) + C - 1): over a vocabulary of 50,000 words it could not be sure of anything, and is refused.
+e^(1/T) / (e^(1/T) + C - 1): over a vocabulary of 50,000 tokens it could not be sure of anything, and is refused.
 """
 
 import math

@@ -18,7 +18,7 @@ from .rule import Answer, log_mean
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyWeights:
-    """The mean of the clients' probabilities, each weighted at each place by its examples and by how sure it is."""
+    """The mean of the clients' probabilities, each weighted at each position by its examples and by how sure it is."""
 
     kind: Literal["entropy-weights"] = "entropy-weights"
     temperature: Number = 1.0  # nats of entropy that cost a client a factor of e in weight

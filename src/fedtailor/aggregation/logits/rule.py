@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ...records import ClientId
 
-# M places (texts, or tokens that the loss counts), C classes or words of the vocabulary, K clients
+# M positions (texts, or tokens that the loss counts), C classes or tokens of the vocabulary, K clients
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one client says of some places of the public set."""
+    """What one client says of some positions of the public set."""
 
     client: ClientId
     logp_MC: Tensor  # float32 log-probabilities, at temperature 1
@@ -30,10 +30,10 @@ class LogitAggregation(Protocol):
         """The name by which a job chooses it."""
 
     def check(self, classes: int) -> None:
-        """Raise SettingError if the rule is of no use over so many classes or words."""
+        """Raise SettingError if the rule is of no use over so many classes or tokens."""
 
     def combine(self, answers: Sequence[Answer], *, complete: bool) -> Tensor:
-        """Return the teacher's log-probabilities [M, C], float32, each row summing to 1; places do not depend on each other.
+        """Return the teacher's log-probabilities [M, C], float32, each row summing to 1; positions do not depend on each other.
 
         Args:
             answers: at least one, in the order of client ids; left as they were.

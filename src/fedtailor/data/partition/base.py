@@ -4,6 +4,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
 from typing import Protocol
 
 import numpy as np
@@ -137,7 +138,7 @@ def safe_id(name: str, taken: set[ClientId]) -> ClientId:
     """Return `name` as a client id that may also name a folder, different from all in `taken`, and add it there."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
     plain = plain.encode()[:80].decode(errors="ignore").strip("-.") or "unnamed"  # file systems count bytes, mostly to 255
-    unique = next(c for c in (plain, *(f"{plain}-{n}" for n in range(2, len(taken) + 3))) if c not in taken)
+    unique = next(c for c in chain([plain], (f"{plain}-{n}" for n in count(2))) if c not in taken)
     taken.add(unique)
     return unique
 

@@ -6,7 +6,7 @@ number more: the logarithm of all the mass that is left, which is spread evenly 
 entries are never taken as zero: that would teach the student that they are impossible.
 
 Students learn from rows that are softened by a temperature T. Mass that is spread evenly and softened then grows with the number of entries: of
-1 % over 49,000 words, T = 2 makes twenty times what the likeliest word has. So rows are softened before they are cut; what is left is then right at T.
+1 % over 49,000 tokens, T = 2 makes twenty times what the likeliest token has. So rows are softened before they are cut; what is left is then right at T.
 """
 
 import math
@@ -21,7 +21,7 @@ from ...errors import OffManifest
 from ...tensors import Tensors, check_finite
 from ..specs import TensorSpec
 
-# M places, C classes or words, k entries of a row that are sent, W = C or k + 1 numbers of a row
+# M positions, C classes or tokens, k entries of a row that are sent, W = C or k + 1 numbers of a row
 
 Width = Literal["float32", "float16", "int8"]
 VALUES, SCALE, ENTRIES = "logits/values", "logits/scale", "logits/entries"

@@ -155,9 +155,7 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
 
 def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
     """Return the half that answers for a site."""
-    half = parts.protocol.client(
-        parts.worker_of(site), parts.states[site], personalization=parts.job.personalization, public=parts.server_test
-    )
+    half = parts.protocol.client(parts.clients[site], personalization=parts.job.personalization, public=parts.server_test)
     return Guarded(
         half=parts.behind(site, half),
         gate=parts.gate_of(site),
@@ -169,12 +167,12 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
 
 def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
     """Return how many examples each sort of figures is a mean over, at least."""
-    state = parts.states[site]
+    has = parts.clients.amounts[site]
     return {
-        "step": parts.protocol.local.least_examples_a_step(len(state.train)),
-        "train": len(state.train),
-        "validation": len(state.validation),
-        "test": len(state.test),
+        "step": parts.protocol.local.least_examples_a_step(has.train),
+        "train": has.train,
+        "validation": has.validation,
+        "test": has.test,
         "public": len(parts.server_test),
         "rung": parts.protocol.least_examples,
     }
@@ -183,10 +181,10 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
 def describe(site: ClientId, parts: Parts, file: SiteFile) -> dict[str, Any]:
     """Return what a site reports of itself before the first round."""
     policy = file.policy
-    state, figures = parts.states[site], "figures" in policy.reports
-    largest = max(len(state.validation), len(state.test))
+    has, figures = parts.clients.amounts[site], "figures" in policy.reports
+    largest = max(has.validation, has.test)
     return {
-        "examples": len(state.train),
+        "examples": has.train,
         "measures": int(figures and largest >= policy.min_examples),
         "versions": versions(),
         "precision": parts.precision,

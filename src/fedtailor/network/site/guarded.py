@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import OffManifest, RunError
-from ...federation.local import ClientHalf
+from ...interfaces import Answering
+from ...learning.training import one_by_one
 from ...messages import Manifest
 from ...messages.glance import Named, Versioned, glance
 from ...protection import Gate
@@ -22,7 +23,7 @@ TRIES = 2  # a protocol asks at most so often for one round
 class Guarded:
     """A client half behind the site's own gate: the manifest and the protections of the job as this site reads them, and what its owner permits."""
 
-    half: ClientHalf
+    half: Answering
     gate: Gate
     policy: Policy
     rounds: int  # of the job; no more are trained, whatever the server asks for
@@ -40,7 +41,8 @@ class Guarded:
         if (name := glance(message, Named).name) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
             raise OffManifest(f"{name!r} is no name of a moment")
         self._count(message)
-        return self.gate.leave_client(self._without_secrets(self.half.answer(message)), asked=message)
+        reply = one_by_one(self.half.answer(message))
+        return self.gate.leave_client(self._without_secrets(reply), asked=message)
 
     def _count(self, message: Message) -> None:
         """Count the rounds of training that a request asks for.

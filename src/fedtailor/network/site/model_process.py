@@ -56,7 +56,7 @@ def _open(start: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
     with fedtailors_classes_alone():
         parts = site_parts(site, kit, file, start["opening"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
     if not start["restarted"]:
-        parts.states[site].roll_back(int(start["opening"]["version"]))
+        parts.clients.stores[site].roll_back(int(start["opening"]["version"]))
     return guarded(site, parts, file), describe(site, parts, file)
 
 

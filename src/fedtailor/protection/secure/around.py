@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import ClientError
-from ...interfaces import Aggregation, Answering, Federation, Kept, RuleTraits, traits_of
+from ...interfaces import Aggregation, Answer, Answering, Federation, Kept, RuleTraits, traits_of
 from ...messages import Record, read, write
 from ...messages.glance import Versioned, glance
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Outcome, Reply, Traffic, Update
@@ -35,13 +35,13 @@ class Behind:
     client: ClientId
     kept: Kept
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the answer to a message; a request for keys begins with fresh secrets."""
         if message.kind not in KINDS:
             return self.half.answer(message)
         if message.kind == AskKeys.kind:
             self.kept.brief[MEMBER] = Member(me=self.client, version=read(message, AskKeys).version)
-        answered: Message = self.kept.brief[MEMBER].answer(message)
+        answered: Answer = self.kept.brief[MEMBER].answer(message)
         return answered
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import OffManifest
+from ...interfaces import Answer
 from ...messages import answer
 from ...records import ClientId, Message
 from . import shamir
@@ -34,7 +35,7 @@ class Member:
     masked: bool = False
     opened: bool = False
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the answer to one of the messages of a secure sum.
 
         Raises:

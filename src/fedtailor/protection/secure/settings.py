@@ -27,6 +27,7 @@ from ...messages.glance import glance
 from ...messages.record import fact
 from ...pairs import Need
 from ...records import ClientId, Message
+from ..needs import ONE_RANK
 from ..payload import as_payload, count, named, names_in, updates_in, without
 from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS
 from .words import FixedPoint
@@ -52,6 +53,17 @@ class SecureAggregation:
             why="masked updates add up only as whole words, and a code has none that do",
             remedy="leave one of them out",
         ),
+        Need(
+            word="blind-server",
+            why="the server would count the updates that are shorter, and sees none",
+            remedy="give clip as a number",
+        ),
+        Need(
+            word="shares-as-sent",
+            why="shares cannot be changed after the sum",
+            remedy="leave it out, or choose weights: uniform",
+        ),
+        ONE_RANK,
     )
     kind: Literal["secure-aggregation"] = "secure-aggregation"
     threshold: ClientCount | None = None  # clients that must be there to the end, above half of those asked; null: half and one
@@ -85,17 +97,9 @@ class SecureAggregation:
             raise SettingError(
                 f"{name} must be the last of the protections that change messages: nothing can be done with a masked update; list it last"
             )
-        if any(getattr(part, "clip", "") == "adaptive" for part in job.protection):
-            raise SettingError(
-                f"{name} does not go with protection: dp with clip: adaptive: the server would count the updates that are shorter, and sees none; give clip as a number"
-            )
         if self.weights is None:
             raise SettingError(
                 f"{name} does not go with protocol.weights: targets, which are known after training; choose examples or uniform"
-            )
-        if job.clients.most_weight < 1:
-            raise SettingError(
-                f"{name} does not go with clients.most_weight: shares cannot be changed after the sum; leave it out, or choose weights: uniform"
             )
         if not LEAST <= asked <= MOST_CLIENTS:
             raise SettingError(f"{name} takes {LEAST} to {MOST_CLIENTS:,} clients in a round, and a round asks {asked}")
@@ -112,7 +116,7 @@ class SecureAggregation:
         def size(spec: Any) -> int:
             return WORD_BYTES * count(spec)
 
-        return as_payload(call, (PAYLOAD, SIZE), size=size, most=size, protection=self.kind)
+        return as_payload(call, (PAYLOAD, SIZE), size=size, most=size)
 
     def calls(self) -> Sequence[Call]:
         """Return the exchanges around a round's own."""

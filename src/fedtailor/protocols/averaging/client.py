@@ -7,22 +7,24 @@ from dataclasses import dataclass
 import torch
 
 from ...diverged import check_loss
-from ...learning.client import ClientState
-from ...learning.corrections import KEPT, controlled, kept_control, next_control, proximal, without_control
+from ...interfaces import Answer
+from ...learning.client import Client
+from ...learning.corrections import controlled, next_control, proximal
 from ...learning.local import LocalTraining
-from ...learning.training import Correction
-from ...learning.training import Trained as LocallyTrained
+from ...learning.work import Correction, Working
+from ...learning.work import Trained as LocallyTrained
 from ...learning.worker import OnStep, Spent, Worker
-from ...messages import answer
-from ...personalization import OWN, Personalization, Turn, dual_of, goes_with_last_round
+from ...messages import answer, state_of, tensors_of
+from ...personalization import Personalization, Turn, dual_of, goes_with_last_round
 from ...records import Message
 from ...tasks.shard import Shard
-from ...tensors import Tensors, cast, check_finite, scale, subtract
+from ...tensors import Tensors, cast, check_finite, scale, subtract, zeros_like
 from .. import alone
-from ..evaluation import Evaluate, Evaluated, answer_evaluation, own_of
+from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from ..personal import Personalize, Personalized, answer_personal
 from .messages import Train, Trained, scales_of
 from .settings import Averaging
+from .state import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,47 +32,46 @@ class AveragingClient:
     """Answers "train" with an update, all else with figures."""
 
     settings: Averaging
-    worker: Worker
-    state: ClientState
+    client: Client
     personalization: Personalization
     public: Shard | None = None
     on_step: OnStep | None = None
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         return answer(
             message,
             {Train: self._train, Evaluate: self._evaluate, Personalize: self._personalize, alone.TrainAlone: self._train_alone},
         )
 
-    def _train(self, asked: Train) -> Trained:
-        worker, state, local = self.worker, self.state, self.settings.local
-        recalled = state.recall(asked.version)
-        own, kept_own = kept_control(recalled, asked.control), own_of(recalled)
-        worker.load(asked.shared, home=kept_own if worker.home else None)
+    def _train(self, asked: Train) -> Working[Trained]:
+        client, local = self.client, self.settings.local
+        worker = client.worker
+        recalled = self._recalled(asked.version)
+        control = recalled.control or zeros_like(asked.control)
+        worker.load(asked.shared, home=recalled.own if worker.home else None)
         measured = worker.peak.reset()
         wanted = asked.losses or ()
         measuring = Spent(worker)
         before = self._validation("before", wanted)
         training = Spent(worker)
-        turn = self._turn(asked.shared, kept_own, asked.version, asked.clients)
+        turn = self._turn(asked.shared, recalled.own, asked.version, asked.clients)
         turn.sent, turn.rate_factor = self.settings.sent(asked.shared, asked.version + 1), asked.rate_factor
-        turn.optimizer = {name: value for name, value in without_control(recalled).items() if not name.startswith(OWN)}
-        turn.corrections = _corrections(worker, local, asked.control, own)
-        trained, own_weights = self.personalization.train(turn)
+        turn.optimizer = recalled.moments
+        turn.corrections = _corrections(worker, local, asked.control, control)
+        trained, own = yield from self.personalization.train(turn)
         seconds, peak = training.working, worker.peak.read() if measured else None
         after = self._validation("after", wanted)
-        change, renewed = self._next_control(asked, own, trained)
-        kept = dict(trained.optimizer) | {f"{KEPT}{name}": value for name, value in renewed.items()}
-        kept |= {f"{OWN}{name}": value for name, value in own_weights.items()}
+        change, renewed = self._next_control(asked, control, trained)
+        kept = tensors_of(Kept(own=own, control=renewed, moments=trained.optimizer))
         if kept:
             for found in (trained.delta, change, kept):  # what is not sent must not be kept either
                 check_finite(found, "weights after training")
-            state.keep(asked.version + 1, kept)
+            client.store.keep(asked.version + 1, kept)
         dtype = getattr(torch, self.settings.wire)
         return Trained(
             version=asked.version,
-            examples=len(state.train),
+            examples=len(client.train),
             targets=trained.targets,
             tokens=sum(each.tokens for each in turn.done),
             steps=sum(len(each.losses) for each in turn.done),
@@ -99,25 +100,27 @@ class AveragingClient:
     def _evaluate(self, asked: Evaluate) -> Evaluated:
         """Measure the received weights, with the client's own of the version that the request names."""
         version = asked.own_version
-        kept = {} if version is None else own_of(self.state.recall(version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+        kept = {} if version is None else self._recalled(version).own
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         dual = None if version is None else dual_of(self.personalization)
         with nullcontext() if dual is None else dual.placed(self._turn(asked.shared, kept, version or 0, asked.clients)):
-            return answer_evaluation(self.worker, self.state, asked)
+            return answer_evaluation(self.client, asked)
 
-    def _personalize(self, asked: Personalize) -> Personalized:
-        kept = own_of(self.state.recall(asked.version))
-        self.worker.load(asked.shared, home=kept if self.worker.home else None)
+    def _personalize(self, asked: Personalize) -> Working[Personalized]:
+        kept = self._recalled(asked.version).own
+        self.client.worker.load(asked.shared, home=kept if self.client.worker.home else None)
         turn = self._turn(asked.shared, kept, asked.version, asked.clients)
-        return answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate))
+        return (yield from answer_personal(self.personalization, turn, public=self.public, generate=bool(asked.generate)))
 
-    def _train_alone(self, asked: alone.TrainAlone) -> alone.TrainedAlone:
-        return alone.answer_alone(self.settings.local, self.worker, self.state, asked, public=self.public, on_step=self.on_step)
+    def _train_alone(self, asked: alone.TrainAlone) -> Working[alone.TrainedAlone]:
+        return alone.answer_alone(self.settings.local, self.client, asked, public=self.public, on_step=self.on_step)
+
+    def _recalled(self, version: int) -> Kept:
+        return state_of(Kept, self.client.store.recall(version))
 
     def _turn(self, shared: Tensors, kept: Tensors, version: int, clients: int | None) -> Turn:
         return Turn(
-            worker=self.worker,
-            state=self.state,
+            client=self.client,
             shared=shared,
             kept=kept,
             version=version,
@@ -129,9 +132,9 @@ class AveragingClient:
 
     def _validation(self, moment: str, wanted: Collection[str]) -> float | None:
         """Return the loss of the weights in place on the client's validation part, if it is wanted and they are not but a part of its model."""
-        if goes_with_last_round(self.personalization) or not len(self.state.validation) or moment not in wanted:
+        if goes_with_last_round(self.personalization) or not len(self.client.validation) or moment not in wanted:
             return None
-        loss = self.worker.sample_loss(self.state.validation)
+        loss = self.client.worker.sample_loss(self.client.validation)
         check_loss(f"validation loss {moment} training", loss)
         return loss
 

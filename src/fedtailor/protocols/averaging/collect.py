@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from ...messages import read
 from ...records import ClientFailure, ClientId, Reply, Update
-from ...tensors import Tensors
-from ..rounds.drift import DriftMeter
 from .messages import Trained
 
 REPORTED = (  # columns of clients.parquet
@@ -42,7 +40,6 @@ class Collector:
         trained: Collection[str] | None = None,
         scale: Callable[[Trained], Mapping[str, float]] = lambda trained: {},
         due_scale: Sequence[float] | None = None,
-        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         """Take what was asked of whom.
 
@@ -53,7 +50,6 @@ class Collector:
             trained: names of the tensors that each must send; None: whatever it sends.
             scale: how it gives alpha / r per module.
             due_scale: what it must report of these, in their order; None: whatever it reports.
-            shapes: of the shared tensors: what a client of a lower rank sends is compared with the mean as if the rest were zero.
         """
         self.asked = sorted(asked)
         self.answered: list[ClientId] = []
@@ -62,7 +58,6 @@ class Collector:
         self._weight, self._scale, self._due_scale = weight, scale, due_scale
         self._trained = None if trained is None else set(trained)
         self._rows: dict[ClientId, dict[str, object]] = {client: {"client": client} for client in self.asked}
-        self._drift = DriftMeter(shapes)
 
     def updates(self, replies: Iterable[Reply]) -> Iterator[Update]:
         """Yield the usable updates in the order of client ids."""
@@ -82,17 +77,8 @@ class Collector:
         for client in sorted(early):  # somebody before them never answered
             yield from self._take(early[client])
 
-    def rows(self, step: Tensors | None = None) -> list[dict[str, object]]:
-        """Return a row for each client that was asked, for clients.parquet.
-
-        Args:
-            step: what the round changed, of all tensors; None if it came to nothing, so that there is no mean to compare with.
-        """
-        if step is None:
-            return [self._rows[client] for client in self.asked]
-        mean = step if self._trained is None else {name: value for name, value in step.items() if name in self._trained}
-        for client, figures in self._drift.measure(mean).items():
-            self._rows[client] |= figures
+    def rows(self) -> list[dict[str, object]]:
+        """Return a row for each client that was asked, for clients.parquet."""
         return [self._rows[client] for client in self.asked]
 
     def _take(self, reply: Reply) -> Iterator[Update]:
@@ -108,7 +94,6 @@ class Collector:
             return
         row |= {name: value for name in REPORTED if (value := getattr(trained, name)) is not None}
         self.answered.append(reply.client)
-        self._drift.add(reply.client, trained.delta)
         yield Update(
             client=reply.client,
             version=self._version,

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...interfaces import Aggregation, Federation
-from ...learning.client import ClientState
+from ...interfaces import Aggregation, Federation, Observer
+from ...learning.client import Client
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -14,6 +14,7 @@ from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ..bench import Bench
+from ..rounds.drift import Drift, observers_of
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import AveragingClient
@@ -27,6 +28,7 @@ class AveragingRun(UsualRun):
     """What a run is carried out with."""
 
     settings: Averaging = field(default_factory=Averaging)
+    observers: Sequence[Observer] = (Drift(),)  # look at the updates of each round
 
     @property
     def local(self) -> LocalTraining:
@@ -56,12 +58,13 @@ class AveragingRun(UsualRun):
         wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
         """Yield after each round; see `server.serve`."""
-        return serve(self.settings, federation, state, sampler, rounds=rounds, worker=worker, wanted=wanted)
+        return serve(
+            self.settings, federation, state, sampler, rounds=rounds, worker=worker, observers=self.observers, wanted=wanted
+        )
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -74,9 +77,7 @@ class AveragingRun(UsualRun):
             public: the public test set, if there is one.
         """
         technique = personalization or Shared()
-        return AveragingClient(
-            settings=self.settings, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
-        )
+        return AveragingClient(settings=self.settings, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends.
@@ -107,4 +108,4 @@ class AveragingRun(UsualRun):
 
 def averaging_run(settings: Averaging, bench: Bench) -> AveragingRun:
     """Return the protocol with all that a run needs of it."""
-    return AveragingRun(settings=settings)
+    return AveragingRun(settings=settings, observers=observers_of(bench.worker))

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import torch
 
 from ...errors import EmptyRound
-from ...interfaces import Asking, traits_of
+from ...interfaces import Asking, Observer, Watch, traits_of
 from ...learning.worker import Worker
 from ...messages import write
 from ...records import Outcome, Round, ServerState
 from ...tensors import Tensors, cast, norm, subtract
 from ..rounds.attempts import Tried, until_enough
 from ..rounds.counts import limited
-from ..rounds.drift import LikenessMeter
+from ..rounds.drift import Drift, watched
 from ..rounds.sampling import Sampler
-from ..rounds.shares import counted_less, with_shares
+from ..rounds.shares import counted_less, with_seen, with_shares
 from .collect import Collector
 from .messages import Train, Trained, scale_reader, scales_of
 from .settings import Averaging
@@ -26,7 +26,7 @@ class _Attempt:
     """What one exchange with the asked clients gives."""
 
     collector: Collector
-    likeness: LikenessMeter
+    watches: Sequence[Watch]
     outcome: Outcome
 
 
@@ -38,6 +38,7 @@ def serve(
     *,
     rounds: int,
     worker: Worker | None = None,
+    observers: Sequence[Observer] = (Drift(),),
     wanted: Callable[[int], Sequence[str]] = lambda index: (),
 ) -> Generator[Round, None, None]:
     """Yield after each round; what was yielded last is all that is needed to resume.
@@ -45,7 +46,8 @@ def serve(
     Args:
         rounds: planned in the job; schedules over rounds end there.
         wanted: which validation losses clients measure in a round: before and after local training, or none.
-        worker: the server's, for figures that need the tuning (cosines of prefixes); without it they are left out.
+        worker: the server's, whose scales clients must have; None: they may report any.
+        observers: look at the updates, where the rule gets them one by one.
 
     Raises:
         TooFewClients: if less than the quorum answered, twice.
@@ -64,22 +66,18 @@ def serve(
         )
 
         def ask(state: ServerState = state, request: Train = request) -> Tried[_Attempt]:
-            return _attempt(settings, federation, state, sampler, request, worker=worker)
+            return _attempt(settings, federation, state, sampler, request, worker=worker, observers=observers)
 
         enough = until_enough(
             ask, index=index, what="a usable update", quorum=quorum, learning_rate=local.peak_learning_rate, least=traits.least
         )
         outcome, collector = enough.found.outcome, enough.found.collector
         step = subtract(outcome.shared, state.shared)
-        cosines, mean_cosines = enough.found.likeness.measure(outcome.shared)
-        rows = enough.numbered(
-            with_shares(
-                [{**row, **cosines.get(str(row["client"]), {})} for row in collector.rows(None if traits.summed else step)],
-                outcome,
-            )
-        )
+        seen = [watch.end(outcome, step) for watch in enough.found.watches]
+        rows = enough.numbered(with_shares([with_seen(row, seen) for row in collector.rows()], outcome))
         state = ServerState(version=index, shared=outcome.shared, method=outcome.state)
-        figures = {"update_norm": norm(step), **outcome.figures, **counted_less(outcome), **mean_cosines}
+        figures = {"update_norm": norm(step), **outcome.figures, **counted_less(outcome)}
+        figures |= {name: value for each in seen for name, value in each.figures.items()}
         yield Round(index=index, state=state, figures=figures, clients=rows, failures=enough.failures)
 
 
@@ -91,24 +89,32 @@ def _tensors(settings: Averaging, state: ServerState) -> dict[str, Tensors]:
 
 
 def _attempt(
-    settings: Averaging, federation: Asking, state: ServerState, sampler: Sampler, request: Train, *, worker: Worker | None
+    settings: Averaging,
+    federation: Asking,
+    state: ServerState,
+    sampler: Sampler,
+    request: Train,
+    *,
+    worker: Worker | None,
+    observers: Sequence[Observer],
 ) -> Tried[_Attempt]:
     """Ask the clients of a round once, and aggregate what comes as it comes."""
+    trained = settings.sent(state.shared, state.version + 1)
     collector = Collector(
         state.version,
         sampler.draw(state.version + 1),
         lambda trained: weight(settings, trained),
-        trained=settings.sent(state.shared, state.version + 1),
+        trained=trained,
         scale=scale_reader(state.shared),
         due_scale=None if worker is None else due_scale(worker, state.shared),
-        shapes={name: tensor.shape for name, tensor in state.shared.items()},
     )
-    likeness = LikenessMeter(worker, state.shared)
+    known = not traits_of(settings.aggregation).summed  # else each that comes is the mean of all
+    watches = [observer.begin(state.shared, trained) for observer in observers if known]
     message = write(request)
     updates = limited(collector.updates(federation.ask(dict.fromkeys(collector.asked, message))), sampler.most_weight)
     try:
-        outcome = settings.aggregation.combine(likeness.watch(updates), state.shared, state.method)
-        found = _Attempt(collector=collector, likeness=likeness, outcome=outcome)
+        outcome = settings.aggregation.combine(watched(updates, watches), state.shared, state.method)
+        found = _Attempt(collector=collector, watches=watches, outcome=outcome)
     except EmptyRound:
         found = None
     return Tried(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ...errors import OffManifest
 from ...messages import read
@@ -15,12 +14,7 @@ from ...messages.wires.logits import LogitsWire
 from ...records import ClientFailure, ClientId, Reply
 from ..rounds.counts import capped
 from .messages import Said
-
-FIT_OF, COUNTS_OF, SCORES_OF = REPORTED_OF = (
-    "fit/",
-    "counts/",
-    "scores/",
-)  # in front of a client's name: what it reported of itself, kept in the server's state
+from .state import Taught
 
 
 def collect(
@@ -88,14 +82,11 @@ def weights_of(answers: Mapping[ClientId, Said], most: float) -> dict[ClientId, 
     return dict(zip(answers, weights, strict=True))
 
 
-def reports_by(answers: Mapping[ClientId, Said]) -> dict[str, Tensor]:
-    """Return what clients reported of themselves, as tensors that a checkpoint can hold."""
-    found: dict[str, Tensor] = {}
-    for client, said in answers.items():
-        if said.public_fit is not None:
-            found[f"{FIT_OF}{client}"] = torch.tensor([said.public_fit], dtype=torch.float64)
-        if said.label_counts is not None:
-            found[f"{COUNTS_OF}{client}"] = torch.tensor(said.label_counts, dtype=torch.int64)
-        if said.scores is not None:
-            found[f"{SCORES_OF}{client}"] = said.scores.clone()
-    return found
+def with_said(kept: Taught, answers: Mapping[ClientId, Said]) -> Taught:
+    """Return what the server keeps, with what clients said of themselves."""
+    fits = {c: torch.tensor([said.public_fit], dtype=torch.float64) for c, said in answers.items() if said.public_fit is not None}
+    counts = {
+        c: torch.tensor(said.label_counts, dtype=torch.int64) for c, said in answers.items() if said.label_counts is not None
+    }
+    scores = {c: said.scores.clone() for c, said in answers.items() if said.scores is not None}
+    return replace(kept, fits={**kept.fits, **fits}, counts={**kept.counts, **counts}, scores={**kept.scores, **scores})

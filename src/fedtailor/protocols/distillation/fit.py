@@ -5,14 +5,12 @@ from typing import Any
 import numpy as np
 
 from ...learning.public_fit import STEPS
-from ...tensors import Tensors
-from .collect import COUNTS_OF, FIT_OF, SCORES_OF
-from .messages import NOW
 from .public_set import PublicSet
+from .state import Taught
 
 
-def public_figures(public: PublicSet, kept: Tensors) -> dict[str, Any]:
-    """Return the size of the public set, and how well it fits; `kept` is the state of the server's method."""
+def public_figures(public: PublicSet, kept: Taught) -> dict[str, Any]:
+    """Return the size of the public set, and how well it fits; `kept` is what the server keeps."""
     return {
         "examples": len(public.shard),
         "labelled": public.labelled,
@@ -23,26 +21,25 @@ def public_figures(public: PublicSet, kept: Tensors) -> dict[str, Any]:
     }
 
 
-def _fit(public: PublicSet, kept: Tensors) -> dict[str, Any]:
+def _fit(public: PublicSet, kept: Taught) -> dict[str, Any]:
     """Return what clients reported of how well the public set fits: the score of each and its mean, and the distance of label counts."""
-    scores = {name.removeprefix(FIT_OF): value.item() for name, value in kept.items() if name.startswith(FIT_OF)}
+    scores = {client: value.item() for client, value in kept.fits.items()}
     found: dict[str, Any] = {}
     if scores:
         found["told_apart"] = {"mean": float(np.mean(list(scores.values()))), "clients": scores}
-    counts = {name.removeprefix(COUNTS_OF): value for name, value in kept.items() if name.startswith(COUNTS_OF)}
-    if counts:
-        found["label_counts"] = {client: value.tolist() for client, value in counts.items()}
-        found["labels_unlike"] = _unlike(public, np.sum([value.numpy() for value in counts.values()], axis=0))
+    if kept.counts:
+        found["label_counts"] = {client: value.tolist() for client, value in kept.counts.items()}
+        found["labels_unlike"] = _unlike(public, np.sum([value.numpy() for value in kept.counts.values()], axis=0))
     return found
 
 
-def _refined(public: PublicSet, kept: Tensors) -> dict[str, Any]:
+def _refined(public: PublicSet, kept: Taught) -> dict[str, Any]:
     """Return how like the clients' own the rows look that were drawn last, beside all public ones: mean scores, 0.5 is even."""
-    scores = [value.numpy() for name, value in kept.items() if name.startswith(SCORES_OF)]
-    if not scores or NOW not in kept:
+    scores = [value.numpy() for value in kept.scores.values()]
+    if not scores or kept.now is None:
         return {}
     score_N = (np.mean(scores, axis=0) + 0.5) / STEPS
-    drawn = public.rows(1, kept[NOW])
+    drawn = public.rows(1, kept.now)
     return {"refined": {"score": float(score_N[drawn].mean()), "score_of_all": float(score_N.mean()), "scored_by": len(scores)}}
 
 

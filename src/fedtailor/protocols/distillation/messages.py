@@ -17,7 +17,6 @@ PLACES = "places"  # the named size of the manifest: logits that a round has at 
 SCORES = "rows/scores"  # one byte for each public row: how like a client's own it looks to that client
 NOW, BEFORE = "rows/now", "rows/before"  # one bit for each public row: whether the round is about it, and the round before was
 SCORED, MARKED = "public_rows", "public_row_bytes"  # named sizes of these
-LOGITS = "logits/"  # in front of the names of encoded logits
 WEIGHTS = "weights/"  # in front of the names of weights that travel beside logits
 FIT = FactSpec(
     type="float",

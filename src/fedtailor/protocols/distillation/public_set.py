@@ -116,7 +116,7 @@ def tokenize_public(examples: Sequence[Example], task: Task, tokenizer: Any) -> 
 
 
 def check_same_words(server: Worker, client: Worker, name: ClientId) -> None:
-    """Raise SettingError, naming both sides, unless the logits of two workers speak of the same classes or words.
+    """Raise SettingError, naming both sides, unless the logits of two workers speak of the same classes or tokens.
 
     Models may differ in everything else: in size, in kind, in tuning, and for classes in tokenizer too.
     """
@@ -131,8 +131,8 @@ def check_same_words(server: Worker, client: Worker, name: ClientId) -> None:
     mine, other = server.processor.get_vocab(), client.processor.get_vocab()
     if mine != other or _sample(server.processor) != _sample(client.processor):
         raise SettingError(
-            f"protocol distillation: the server's tokenizer has {len(mine):,} words, that of client {name!r} {len(other):,}, of which "
-            f"{len(mine.keys() & other.keys()):,} are the same; logits go by the words' numbers: choose backbones of one family, "
+            f"protocol distillation: the server's tokenizer has {len(mine):,} tokens, that of client {name!r} {len(other):,}, of which "
+            f"{len(mine.keys() & other.keys()):,} are the same; logits go by token ids: choose backbones of one family, "
             "which share a tokenizer (such as smollm2-135m and larger ones of SmolLM2), or protocol: averaging with one backbone"
         )
 

@@ -7,30 +7,30 @@ from typing import Any, ClassVar
 from ...aggregation.logits import LogitAggregation
 from ...errors import SettingError
 from ...interfaces import Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.distil import classes_of
 from ...learning.local import LocalTraining
 from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Call, write
+from ...messages import Call, state_of, write
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
 from ...records import ClientId, Cost, Example, Message, Round, ServerState
 from ...tasks.shard import Shard, TokenShard
 from ...tasks.text.room import check_lengths
 from ...tensors import Tensors, clone
-from ...units import bytes_text
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import DistillationClient
 from .cost import last_length, round_cost, round_lengths
 from .fit import public_figures
-from .messages import calls_of
+from .messages import ALIGN, calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
 from .server import last_request, serve
 from .settings import Distillation
+from .state import Taught
 from .terms import Terms
 
 
@@ -95,8 +95,7 @@ class DistillationRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -108,14 +107,14 @@ class DistillationRun(UsualRun):
             personalization: none; each client has a model of its own anyway.
             public: the public test set as the server's tokens, if there is one.
         """
+        worker = client.worker
         mine = replace(self.public, shard=self._public_of(worker))
         start = self.start_weights if worker is self.worker else clone(worker.params)
         if public is not None and worker.processor is not self.worker.processor:
             public = worker.task.prepare(public.examples, worker.processor, keep_examples=True)
         return DistillationClient(
             protocol=self.settings,
-            worker=worker,
-            state=state,
+            client=client,
             public=mine,
             wire=self.wire,
             start=start,
@@ -147,7 +146,7 @@ class DistillationRun(UsualRun):
 
     def last_section(self, state: ServerState) -> Mapping[str, Any]:
         """Return what there is to say of the public set after a run."""
-        return {"public_set": public_figures(self.public, state.method)}
+        return {"public_set": public_figures(self.public, state_of(Taught, state.method))}
 
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what everybody speaks of."""
@@ -155,7 +154,7 @@ class DistillationRun(UsualRun):
         form = f"{wire.classes:,} logits" if wire.top_k is None else f"the {wire.top_k:,} likeliest of {wire.classes:,} logits"
         yield (
             "public set",
-            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {public.mean_places:,.0f} places a round, {wire.dtype}",
+            f"{len(public.shard):,} examples, {public.labelled:,} with labels; {form} at {public.mean_places:,.0f} positions a round, {wire.dtype}",
         )
         if settings.refine:
             yield (
@@ -165,10 +164,9 @@ class DistillationRun(UsualRun):
                 + (" together with label counts" if settings.label_counts else ""),
             )
 
-    def estimates(self, shared: Tensors, *, rounds: int, clients: int, tokens: int) -> Iterator[tuple[str, str]]:
-        """Yield what is sent after the last round."""
-        down = last_length(self.terms, shared, rounds=rounds) * clients
-        yield "last alignment", f"after the last round {bytes_text(down)} down to {clients} clients, and figures up"
+    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int]:
+        """Return the kind and the bytes of what each client gets after so many rounds: the server's logits, for a last alignment."""
+        return ALIGN, last_length(self.terms, shared, rounds=rounds)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""

@@ -15,43 +15,42 @@ import numpy as np
 
 from ...chance import stream
 from ...learning.public_fit import STEPS
-from ...tensors import Tensors
-from .collect import COUNTS_OF, SCORES_OF
 from .public_set import PublicSet
+from .state import Taught
 
 LEAST_COUNT = 1.0  # added to the clients' count of every label: one that noise has taken to nothing may still be drawn
 
 
-def draw_rows(public: PublicSet, reported: Tensors, *, round: int) -> list[int]:
+def draw_rows(public: PublicSet, reported: Taught, *, round: int) -> list[int]:
     """Return the public rows of the rounds after `round`, in order; as many as a slice has.
 
     Args:
-        reported: what clients reported of themselves: scores uint8 [N] and label counts int64 [C], by name.
+        reported: with what clients said of themselves.
     """
     weights_N = row_weights(public, reported)
     keys_N = np.log(weights_N) + stream(public.seed, "refine", round).gumbel(size=len(weights_N))
     return sorted(np.argsort(-keys_N, kind="stable")[: len(public.rows(1))].tolist())
 
 
-def row_weights(public: PublicSet, reported: Tensors) -> np.ndarray:
+def row_weights(public: PublicSet, reported: Taught) -> np.ndarray:
     """Return the weight of each public row, above 0."""
     weights_N: np.ndarray = likeness(public, reported) * label_ratio(public, reported)
     return weights_N
 
 
-def likeness(public: PublicSet, reported: Tensors) -> np.ndarray:
+def likeness(public: PublicSet, reported: Taught) -> np.ndarray:
     """Return r(i): the mean over clients of the odds that a row is theirs; 1 where none has scored."""
-    scores = [value.numpy() for name, value in reported.items() if name.startswith(SCORES_OF)]
+    scores = [value.numpy() for value in reported.scores.values()]
     if not scores:
         return np.ones(len(public.shard))
     chances = [(score_N + 0.5) / STEPS for score_N in scores]
     return np.asarray(np.mean([chance_N / (1 - chance_N) for chance_N in chances], axis=0))
 
 
-def label_ratio(public: PublicSet, reported: Tensors) -> np.ndarray:
+def label_ratio(public: PublicSet, reported: Taught) -> np.ndarray:
     """Return l(c(i)): how much more often clients have a row's label than the public set has; 1 for rows without a label."""
     ratio_N, labels_N = np.ones(len(public.shard)), public.shard.labels_N
-    counts = [value.numpy() for name, value in reported.items() if name.startswith(COUNTS_OF)]
+    counts = [value.numpy() for value in reported.counts.values()]
     known = [] if labels_N is None else labels_N[labels_N >= 0].tolist()
     if labels_N is None or not counts or not known:
         return ratio_N

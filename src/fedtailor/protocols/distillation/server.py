@@ -1,6 +1,7 @@
 """The server's part of distillation: it asks, aggregates logits and learns from them."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,15 +10,17 @@ from torch import Tensor
 from ...aggregation.mean import weighted_mean
 from ...interfaces import Federation
 from ...learning.distil import distil, say
+from ...learning.training import train_locally
 from ...learning.worker import Worker
-from ...messages import write
+from ...messages import state_of, tensors_of, write
 from ...records import ClientFailure, ClientId, Round, ServerState
 from ...tensors import check_finite, norm, subtract
 from ..rounds.attempts import Tried, until_enough
 from ..rounds.sampling import Sampler
-from .collect import REPORTED_OF, collect, fault_in, reports_by, weights_of
-from .messages import BEFORE, LOGITS, NOW, Align, Learn, Said
+from .collect import collect, fault_in, weights_of, with_said
+from .messages import Align, Learn, Said
 from .refine import draw_rows
+from .state import Taught
 from .teacher import consensus
 from .terms import Terms
 
@@ -52,7 +55,7 @@ def serve(
         def ask(state: ServerState = state, request: Learn = request) -> Tried[tuple[Answers, Sequence[Mapping[str, Any]]]]:
             asked = sampler.draw(state.version + 1)
             replies = federation.ask(dict.fromkeys(asked, write(request)))
-            due = partial(_fault, terms, version=state.version, marks=state.method.get(NOW))
+            due = partial(_fault, terms, version=state.version, marks=state_of(Taught, state.method).now)
             answers, rows, failed = collect(replies, due)
             return Tried(found=(answers, rows), asked=len(asked), answered=len(answers), failures=failed, rows=lambda: rows)
 
@@ -75,10 +78,9 @@ def last_request(terms: Terms, state: ServerState, *, generate: bool) -> Align:
 
 def lesson(terms: Terms, state: ServerState) -> dict[str, Any]:
     """Return what goes down, by the fields of `Lesson`."""
-    kept = state.method
-    logits = {name: value for name, value in kept.items() if name.startswith(LOGITS)}
-    said = {"weights": state.shared} if terms.sends_weights else {"logits": logits}
-    return {**said, "now": kept.get(NOW), "before": kept.get(BEFORE)}
+    kept = state_of(Taught, state.method)
+    said = {"weights": state.shared} if terms.sends_weights else {"logits": kept.logits}
+    return {**said, "now": kept.now, "before": kept.before}
 
 
 def _fault(terms: Terms, said: Said, version: int, *, marks: Tensor | None) -> ClientFailure | None:
@@ -100,14 +102,15 @@ def _learn(
 ) -> tuple[ServerState, dict[str, float]]:
     """Return the server's next state and the round's figures: aggregate, distil, report what the new weights say."""
     index, settings = state.version + 1, terms.settings
-    marks = state.method.get(NOW)
+    kept = state_of(Taught, state.method)
+    marks = kept.now
     teacher = consensus(answers, weights, terms.wire, settings.aggregation, places=terms.public.places(index, marks))
     before = state.shared
     if terms.sends_weights:
         before = weighted_mean((said.weights, weights[client]) for client, said in answers.items())
     worker.load(before)
     shard = terms.public.slice(index, marks)
-    trained = distil(
+    fitting = distil(
         worker,
         shard,
         teacher,
@@ -117,6 +120,7 @@ def _learn(
         round=index,
         purpose="distil-",
     )
+    trained = train_locally(fitting)
     shared = worker.tensors()
     check_finite(shared, "the server's weights after distillation")
     if terms.sends_weights:
@@ -125,14 +129,13 @@ def _learn(
         back = say(worker, shard, terms.wire.encode)
     else:
         back = teacher.encode(terms.wire)
-    reported = {name: value for name, value in state.method.items() if name.startswith(REPORTED_OF)} | reports_by(answers)
+    kept = replace(with_said(kept, answers), logits=back, before=marks, now=None if marks is None else marks.clone())
     figures = {
         "update_norm": norm(subtract(shared, state.shared)),
         "distil_loss": trained.losses[-1],
         "agreement": teacher.agreement,
         "server_tokens": float(trained.tokens),
     }
-    rows = {} if marks is None else {BEFORE: marks, NOW: marks.clone()}
     if settings.scores_in(index):
-        rows[NOW] = terms.public.mark(draw_rows(terms.public, reported, round=index))
-    return ServerState(version=index, shared=shared, method=back | reported | rows), figures
+        kept = replace(kept, now=terms.public.mark(draw_rows(terms.public, kept, round=index)))
+    return ServerState(version=index, shared=shared, method=tensors_of(kept)), figures

@@ -31,7 +31,7 @@ class Distillation(UsualSettings):
     gives: ClassVar[Mapping[str, bool | str]] = {
         "one-model": "where each client has a model of its own already",
         "updates": False,
-        "any-model": "whose logits are of classes or words",
+        "any-model": "whose logits are of classes or tokens",
     }
     own_models: ClassVar[bool] = True
     kind: Literal["distillation"] = "distillation"
@@ -119,7 +119,7 @@ class Distillation(UsualSettings):
         return self.refine is not None and (round - 1) % self.refine_every == 0
 
     def wire_for(self, classes: int) -> LogitsWire:
-        """Return the form of logits over so many classes or words.
+        """Return the form of logits over so many classes or tokens.
 
         Raises:
             SettingError: if top_k leaves nothing out.

@@ -1,4 +1,4 @@
-"""What all clients say together, kept in a form that any place can be read from."""
+"""What all clients say together, kept in a form that any position can be read from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class ConsensusTeacher:
     wire: LogitsWire  # in float32
     tensors: Tensors
     places: int
-    agreement: float  # share of places at which a client's first choice is the teacher's, averaged over clients
+    agreement: float  # share of positions at which a client's first choice is the teacher's, averaged over clients
 
     def __call__(self, places: Tensor) -> Tensor:
-        """Return log-probabilities [N, C] at some places."""
+        """Return log-probabilities [N, C] at some positions."""
         return self.wire.decode(self.tensors, places)
 
     def encode(self, wire: LogitsWire) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ def consensus(
     *,
     places: int,
 ) -> ConsensusTeacher:
-    """Return what the aggregation makes of the clients' logits, some places at a time.
+    """Return what the aggregation makes of the clients' logits, some positions at a time.
 
     Where clients send k entries of each row, the teacher has at most k for each of them and the same mass for each of the others: nothing
     is lost by keeping those entries alone. Rules that weigh by class give absent entries masses of their own: then rows are kept whole.

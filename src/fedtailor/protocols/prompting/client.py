@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...chance import stream
-from ...learning.client import ClientState
+from ...interfaces import Answer
+from ...learning.client import Client
 from ...learning.worker import OnStep, Worker
 from ...messages import Record, answer
 from ...prompting import Score as Sums
@@ -21,16 +22,20 @@ class Scoring:
     """One client's examples and model, for methods to score candidates with."""
 
     task: LabelLikelihood
-    worker: Worker
-    state: ClientState
+    client: Client
     few: int  # least examples that a sum may be over
     on_step: OnStep | None = None
     began: float = field(default_factory=time.perf_counter)
 
+    @property
+    def worker(self) -> Worker:
+        """What the client works with."""
+        return self.client.worker
+
     def examples(self, most: int, part: int = 0) -> list[tuple[str, str]]:
         """Return text and label of the first `most` of the client's one order, so that those of a round are among those of a larger one."""
-        shard = self.state.validation if part == VALIDATION else self.state.train
-        order = stream(self.worker.seed, "scored-examples", 0, self.state.id).permutation(len(shard))
+        shard = self.client.validation if part == VALIDATION else self.client.train
+        order = stream(self.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard))
         return self.task.pairs(shard, sorted(order[:most].tolist()))
 
     def scored(
@@ -75,15 +80,14 @@ class PromptingClient:
     handlers: Callable[[Scoring], Mapping[type[Record], Callable[[Any], Record]]]
     task: LabelLikelihood
     few: int
-    worker: Worker
-    state: ClientState
+    client: Client
     on_step: OnStep | None = None
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
-        scoring = Scoring(task=self.task, worker=self.worker, state=self.state, few=self.few, on_step=self.on_step)
+        scoring = Scoring(task=self.task, client=self.client, few=self.few, on_step=self.on_step)
         return answer(message, {**self.handlers(scoring), Evaluate: self._evaluate})
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
-        self.worker.load(asked.shared)
-        return answer_evaluation(self.worker, self.state, asked)
+        self.client.worker.load(asked.shared)
+        return answer_evaluation(self.client, asked)

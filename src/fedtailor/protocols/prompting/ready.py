@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...interfaces import Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -71,8 +71,7 @@ class PromptingRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -83,8 +82,7 @@ class PromptingRun(UsualRun):
             handlers=self.method.handlers,
             task=self.bench.task,
             few=self.settings.few,
-            worker=worker,
-            state=state,
+            client=client,
             on_step=on_step,
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...interfaces import Answer
 from ...messages import Record, answer
 from ...printable import json_text
 from ...records import Example, Message
@@ -27,7 +28,7 @@ class RetrievalHalf:
 
     inner: RetrievalClient
 
-    def answer(self, message: Message) -> Message:
+    def answer(self, message: Message) -> Answer:
         """Return the reply to one message."""
         handlers: Mapping[type[Record], Callable[[Any], Record]] = dict.fromkeys(ANSWERS, self.inner.answer)
         return answer(message, handlers)

@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from ...interfaces import Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.local import LocalTraining
+from ...learning.store import Store
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
 from ...messages import Call
@@ -53,6 +54,7 @@ class RetrievalRun(UsualRun):
     here: dict[ClientId, RetrievalClient] = field(default_factory=dict)  # clients in this process
     _kept: TemporaryDirectory[str] | None = None
 
+    works_ahead: ClassVar[bool] = True
     knows_gain: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     evaluates: ClassVar[bool] = False
@@ -89,28 +91,27 @@ class RetrievalRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
         on_step: OnStep | None = None,
     ) -> RetrievalHalf:
         """Return the part that answers messages at one client, whose documents are indexed first."""
-        if state.id not in self.here:
+        if client.id not in self.here:
             shown = on_step or (lambda step, steps, loss: None)
             index, _ = index_examples(
-                state.train.examples,
-                self._folder(state),
+                client.train.examples,
+                self._folder(client.store),
                 self.embedder,
                 self.settings.chunk,
                 lambda what, done, of: shown(done, of, 0.0),
             )
-            self.here[state.id] = self.half(index, self._log(state)).inner
-            if self._keeps(state):
+            self.here[client.id] = self.half(index, self._log(client.store)).inner
+            if self._keeps(client.store):
                 assert self.indexes is not None
                 save_collection(self.indexes, {name: self.indexes / name for name in self.here})
-        return RetrievalHalf(inner=self.here[state.id])
+        return RetrievalHalf(inner=self.here[client.id])
 
     def half(self, index: Index, log: QueryLog | None = None, reader: Reader | None = None) -> RetrievalHalf:
         """Return the part that answers messages from an index.
@@ -177,22 +178,22 @@ class RetrievalRun(UsualRun):
         size = -(-len(self.questions) // max(1, rounds))
         return size, round(sum(len(one.question) for one in self.questions) / len(self.questions) * size)
 
-    def _folder(self, state: ClientState) -> Path:
-        if self.indexes is not None and self._keeps(state):
-            return self.indexes / state.id
+    def _folder(self, store: Store) -> Path:
+        if self.indexes is not None and self._keeps(store):
+            return self.indexes / store.id
         if self._kept is None:
             self._kept = TemporaryDirectory(prefix="fedtailor-index-")
-        return Path(self._kept.name) / state.id
+        return Path(self._kept.name) / store.id
 
-    def _keeps(self, state: ClientState) -> bool:
+    def _keeps(self, store: Store) -> bool:
         """Return whether a client's index stays after the run: not where clients live in memory."""
-        return self.indexes is not None and state.folder is not None
+        return self.indexes is not None and store.folder is not None
 
-    def _log(self, state: ClientState) -> QueryLog:
+    def _log(self, store: Store) -> QueryLog:
         """Return what a client allows, and where it logs: at a site of a network by its owner's file, over all jobs."""
         if self.site is not None:
             return QueryLog(allows=read_allows(self.site / PRIVATE, SITE_ALLOWS), file=self.site / LOG)
-        folder = self._folder(state)
+        folder = self._folder(store)
         return QueryLog(allows=read_allows(folder), file=folder / LOG)
 
     @property

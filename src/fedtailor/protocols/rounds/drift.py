@@ -1,74 +1,106 @@
-"""How far the clients of a round pull apart."""
+"""How far the clients of a round pull apart: observers of its updates."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...interfaces import Compared
+from ...interfaces import Compared, Observer, Seen, Watch
 from ...learning.worker import Worker
-from ...records import ClientId, Update
+from ...records import ClientId, Outcome, Update
 from ...tensors import Tensors
 from .aside import Aside, Sums
+
+
+def watched(updates: Iterable[Update], watches: Sequence[Watch]) -> Iterator[Update]:
+    """Pass updates on, each when all have looked at it."""
+    for update in updates:
+        for watch in watches:
+            watch.see(update)
+        yield update
+        del update  # else it would stay until the next one is here
+
+
+def observers_of(worker: Worker) -> tuple[Observer, ...]:
+    """Return what looks at the rounds of a run: at drift, and at likeness where the tuning says what is compared.
+
+    Args:
+        worker: the server's.
+    """
+    return (Drift(), Likeness(worker)) if isinstance(worker.tuning, Compared) else (Drift(),)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Compares each client's update with the step that the round makes of all."""
+
+    def begin(self, shared: Tensors, trained: Collection[str]) -> "DriftMeter":
+        """Return what holds the updates of an attempt aside."""
+        return DriftMeter({name: shared[name].shape for name in shared}, trained)
 
 
 class DriftMeter:
     """Holds one round's updates aside until their mean is known, then compares each with it."""
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
-        """Take the shapes that updates are filled up to with zeros; one that is not listed stays as it is."""
+    def __init__(self, shapes: Mapping[str, Sequence[int]], trained: Collection[str]) -> None:
+        """Take the shapes that updates are filled up to with zeros, as a client of a lower rank sends less, and what clients train."""
         self._aside = Aside()
-        self._shapes = shapes or {}
+        self._shapes, self._trained = shapes, set(trained)
 
-    def add(self, client: ClientId, delta: Tensors) -> None:
+    def see(self, update: Update) -> None:
         """Put aside one client's update."""
-        self._aside.put(client, {name: _filled(value, self._shapes.get(name, value.shape)) for name, value in delta.items()})
+        self._aside.put(update.client, {name: _filled(value, self._shapes[name]) for name, value in update.delta.items()})
 
-    def measure(self, mean: Tensors) -> dict[ClientId, Mapping[str, float]]:
+    def end(self, outcome: Outcome, step: Tensors) -> Seen:
         """Return per client the update's norm, its cosine with the mean update, and drift = |update - mean| / |mean|."""
         rows: dict[ClientId, Mapping[str, float]] = {}
-        for client, parts in self._aside.compare(mean):
+        for client, parts in self._aside.compare({name: value for name, value in step.items() if name in self._trained}):
             whole = sum(parts.values(), Sums())
             drift = math.sqrt(whole.between / whole.right) if whole.right else float("nan")
             rows[client] = {"update_norm": math.sqrt(whole.left), "cosine": whole.cosine, "drift": drift}
-        return rows
+        return Seen(clients=rows)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Compares what each client's weights make of every layer (a prefix) with what the new shared weights make of it.
+
+    Source: arXiv:2601.00526, cosine of local and aggregated prefixes.
+    """
+
+    worker: Worker  # the server's, with a tuning that is `Compared`
+
+    def begin(self, shared: Tensors, trained: Collection[str]) -> "LikenessMeter":
+        """Return what puts aside what each client's weights make."""
+        return LikenessMeter(self.worker, shared)
 
 
 class LikenessMeter:
-    """Compares what each client's weights make of every layer (a prefix) with what the new shared weights make of it.
+    """Holds aside what one round's clients make of every layer."""
 
-    Source: arXiv:2601.00526, cosine of local and aggregated prefixes. Tunings that are not `Compared` have no such figures.
-    """
-
-    def __init__(self, worker: Worker | None, received: Tensors) -> None:
+    def __init__(self, worker: Worker, received: Tensors) -> None:
         """Take the server's worker, and the shared weights that the round starts from."""
-        self._figure = ""
-        if worker is not None and isinstance(worker.tuning, Compared):
-            self._figure, self._view = f"{worker.tuning.compares}_cosine", partial(worker.tuning.compared, worker.model)
+        assert isinstance(worker.tuning, Compared)  # `observers_of` has seen to it
+        self._figure, self._tuning, self._model = f"{worker.tuning.compares}_cosine", worker.tuning, worker.model
         self._received = received
         self._aside = Aside()
 
-    def watch(self, updates: Iterable[Update]) -> Iterator[Update]:
-        """Pass updates on, and put aside what each client's weights make."""
-        for update in updates:
-            if self._figure:
-                trained = {name: w + update.delta[name] if name in update.delta else w for name, w in self._received.items()}
-                self._aside.put(update.client, self._view(trained))
-            yield update
-            del update  # else it would stay until the next one is here
+    def see(self, update: Update) -> None:
+        """Put aside what a client's weights make."""
+        trained = {name: w + update.delta[name] if name in update.delta else w for name, w in self._received.items()}
+        self._aside.put(update.client, self._tuning.compared(self._model, trained))
 
-    def measure(self, shared: Tensors) -> tuple[dict[ClientId, dict[str, float]], dict[str, float]]:
+    def end(self, outcome: Outcome, step: Tensors) -> Seen:
         """Return the cosines of each client, over all layers and for each, and their means over clients, which count alike.
 
-        Args:
-            shared: the weights after the round; with FedAvg on raw vectors what they make is the clients' weighted mean.
+        With FedAvg on raw vectors, what the weights after the round make is the clients' weighted mean.
         """
-        if not self._figure or not (centre := self._view(shared)):
-            return {}, {}
+        if not (centre := self._tuning.compared(self._model, outcome.shared)):
+            return Seen()
         rows = {client: self._cosines(parts) for client, parts in self._aside.compare(centre)}
         names = list(next(iter(rows.values()), {}))
-        return rows, {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
+        return Seen(clients=rows, figures={name: sum(row[name] for row in rows.values()) / len(rows) for name in names})
 
     def _cosines(self, parts: Mapping[str, Sums]) -> dict[str, float]:
         whole = {self._figure: sum(parts.values(), Sums()).cosine}

@@ -1,8 +1,9 @@
-"""What share of a round's step each client had, under rules that choose among updates."""
+"""What the rows of a round's clients have beside their work: what observers saw, and each one's share under rules that choose."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...interfaces import Seen
 from ...records import ClientId, Outcome
 
 LITTLE = 0.5  # of an equal share: whoever has less is named
@@ -13,6 +14,11 @@ def with_shares(rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> list[dic
     return [
         {**row, "share": outcome.shares[client]} if (client := str(row["client"])) in outcome.shares else {**row} for row in rows
     ]
+
+
+def with_seen(row: Mapping[str, Any], seen: Sequence[Seen]) -> dict[str, Any]:
+    """Return the row of a client with what observers found of it."""
+    return {**row, **{name: value for each in seen for name, value in each.clients.get(row["client"], {}).items()}}
 
 
 def counted_less(outcome: Outcome) -> dict[str, float]:

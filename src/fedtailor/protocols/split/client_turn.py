@@ -12,23 +12,21 @@ from torch import Tensor
 from ...chance import stream
 from ...diverged import check_loss
 from ...errors import OffManifest
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.training import check_trained
-from ...learning.worker import OnStep, Worker
+from ...learning.worker import OnStep
 from ...ledger import free_memory
+from ...messages import state_of, tensors_of
 from ...messages.wires.table import read_table
 from ...models.cut import Part
-from ...personalization import OWN
 from ...tasks.shard import Batch, training_batches
 from ...tensors import Tensors, add
-from ..evaluation import own_of
 from .layout import check_part, labels_of, lengths_of, rows_of, table_of
 from .messages import Activations, Ahead, Begin, Drained, End, Gradient, Hidden, LossGradient, ToClient, ToServer, expect
 from .reuse import mark_of
-from .side import MOMENTS, Line, Side, dropout_draws, line_seed, moments_in, moved
+from .side import Line, Side, dropout_draws, line_seed, moved
+from .state import Kept
 from .terms import Terms
-
-LOST = f"lost/{LossGradient.kind}"  # what a code lost of the gradients that this client sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,34 +42,33 @@ class UnderWay:
 class ClientTurn:
     """One client's part in one round."""
 
-    def __init__(
-        self, terms: Terms, worker: Worker, state: ClientState, begin: Begin, *, sent: set[int], on_step: OnStep | None = None
-    ) -> None:
+    def __init__(self, terms: Terms, client: Client, begin: Begin, *, sent: set[int], on_step: OnStep | None = None) -> None:
         """Take what the client has, and the message that began the round.
 
         Args:
             terms: as the job has them; the round is cut as `begin` says.
             sent: examples whose activations the server keeps; more are added.
         """
-        terms.check_allowed(state.id, begin.cut)
+        worker = client.worker
+        terms.check_allowed(client.id, begin.cut)
         self._terms = terms = terms.at_cut(begin.cut)
-        self._worker, self._state, self._local, self._layout = worker, state, terms.local, terms.layout
+        self._worker, self._client, self._local, self._layout = worker, client, terms.local, terms.layout
         self._sent, self._on_step = sent, on_step
         self._version, self._round, self._rate_factor = begin.version, begin.version + 1, begin.rate_factor
-        recalled = state.recall(begin.version)
-        self._home = own_of(recalled) or dict(worker.drawn)
+        recalled = state_of(Kept, client.store.recall(begin.version))
+        self._home = recalled.own or worker.drawn
         check_part(begin.weights, self._layout, worker.home)
-        mine, self._leaving = moved(moments_in(recalled), set(self._layout.trained_by("client")))
+        mine, self._leaving = moved(recalled.moments, set(self._layout.trained_by("client")))
         weights, moments = {**begin.weights, **self._home}, {**mine, **begin.moments}
         self._side = Side(weights, self._local, worker.device, moments=moments, heads=worker.heads)
-        draws = [line_seed(worker.seed, form.kind, self._round, state.id) for form in (Activations, LossGradient)]
+        draws = [line_seed(worker.seed, form.kind, self._round, client.id) for form in (Activations, LossGradient)]
         self._activations = Line(terms.wire, draws[0])
-        self._gradients = Line(terms.gradient_wire, draws[1], lost_H=recalled.get(LOST), feedback=terms.settings.feedback)
-        self._steps = self._local.steps_per_round(len(state.train))
+        self._gradients = Line(terms.gradient_wire, draws[1], lost_H=recalled.lost_H, feedback=terms.settings.feedback)
+        self._steps = self._local.steps_per_round(len(client.train))
         self._reuse = begin.kept is not None
         if self._reuse and begin.kept != mark_of(sent):
             sent.clear()  # one of the two lost its memory: what is needed is sent again
-        self._batches = _batches(worker, state, self._local.batch_size, self._round)
+        self._batches = _batches(client, self._local.batch_size, self._round)
         self._step, self._losses, self._tokens, self._targets, self._seconds = 0, list[float](), 0, 0, 0.0
         self._begun, self._pipelined = 0, terms.settings.pipelined  # steps whose forward pass is done
         self._under_way: deque[UnderWay] = deque()
@@ -103,7 +100,7 @@ class ClientTurn:
         step, rows = self._begun, next(self._batches)
         self._begun += 1
         params = self._side.stash() if self._pipelined else self._side.params
-        now = UnderWay(step=step, batch=self._worker.batch(self._state.train, rows), params=params)
+        now = UnderWay(step=step, batch=self._worker.batch(self._client.train, rows), params=params)
         if self._reuse:
             self._under_way.append(now)
             return self._forward_once(now, rows)
@@ -127,19 +124,19 @@ class ClientTurn:
     def _forward_once(self, now: UnderWay, rows: list[int]) -> Activations:
         """Compute up to the cut what the server does not have yet, each example alone, and send that."""
         fresh = [row for row in rows if row not in self._sent]
-        sizes = self._state.train.sizes_N.tolist()
+        sizes = self._client.train.sizes_N.tolist()
         lengths = [int(sizes[row]) if row in fresh else 0 for row in rows]
         activations, labels = dict[str, Tensor](), dict[str, Tensor]()
         if fresh:
             values_NH = torch.cat([self._front_of(now, row) for row in fresh])
             activations = self._activations.write(values_NH, now.step, "activations")
-            labels = {} if self._terms.u_shaped else labels_of(self._worker.batch(self._state.train, fresh))
+            labels = {} if self._terms.u_shaped else labels_of(self._worker.batch(self._client.train, fresh))
         self._sent.update(fresh)
         return Activations(step=now.step, lengths=lengths, rows=rows, activations=activations, labels=labels)
 
     def _front_of(self, now: UnderWay, row: int) -> Tensor:
         """Return what the client's blocks make of one example, float32 [N, H] on the CPU."""
-        batch = self._worker.batch(self._state.train, [row])
+        batch = self._worker.batch(self._client.train, [row])
         with torch.no_grad():
             front = self._run(replace(now, batch=batch), self._layout.front)
         assert isinstance(front, Tensor)
@@ -186,14 +183,13 @@ class ClientTurn:
         delta = self._side.delta()
         check_trained(delta, round=self._round, step=self._step)
         home = add(self._home, {name: delta.pop(name) for name in self._home})
-        kept = {f"{OWN}{name}": value for name, value in home.items()}
-        kept |= {f"{MOMENTS}{name}": value for name, value in self._side.moments().items()} if self._local.keep_optimizer else {}
-        kept |= {} if self._gradients.lost_H is None else {LOST: self._gradients.lost_H}
+        moments = self._side.moments() if self._local.keep_optimizer else {}
+        kept = tensors_of(Kept(own=home, moments=moments, lost_H=self._gradients.lost_H))
         if kept:
-            self._state.keep(self._version + 1, kept)
+            self._client.store.keep(self._version + 1, kept)
         return End(
             version=self._version,
-            examples=len(self._state.train),
+            examples=len(self._client.train),
             targets=self._targets,
             tokens=self._tokens,
             steps=self._step,
@@ -207,7 +203,7 @@ class ClientTurn:
         )
 
     def _run(self, now: UnderWay, part: Part, received_BLH: Tensor | None = None) -> Tensor | tuple[Tensor, int]:
-        draws = dropout_draws(self._worker.seed, self._round, self._state.id, now.step)
+        draws = dropout_draws(self._worker.seed, self._round, self._client.id, now.step)
         return self._terms.run(part, now.batch, now.params, received_BLH, draws)
 
     def _note(self, loss: float) -> None:
@@ -215,9 +211,9 @@ class ClientTurn:
         self._losses.append(loss)
 
 
-def _batches(worker: Worker, state: ClientState, batch_size: int, round: int) -> Iterator[list[int]]:
+def _batches(client: Client, batch_size: int, round: int) -> Iterator[list[int]]:
     """Yield the rows of one batch after the other, epoch after epoch, drawn as in all local training."""
-    draw, lengths = stream(worker.seed, "batches", round, state.id), state.train.sizes_N.tolist()
+    draw, lengths = stream(client.worker.seed, "batches", round, client.id), client.train.sizes_N.tolist()
     for _ in repeat(None):
         yield from training_batches(lengths, batch_size, draw)
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
-
 from ...chance import stream
 from ...errors import ClientError, NotFinite
 from ...interfaces import Federation
@@ -13,11 +11,12 @@ from ...messages.record import read_any
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ...tensors import Tensors
 from ..averaging.messages import Train, Trained, scales_of
-from .cuts import Past, decide, reported_means, without
+from .cuts import Past, decide, reported_means
 from .messages import Activations, Begin, Drained, End, LossGradient
 from .reuse import Kept, Spared, mark_of
 from .server_turn import ServerTurn
 from .side import Side, moved
+from .state import Memory
 from .terms import Terms
 
 
@@ -27,7 +26,7 @@ class Conversations:
 
     terms: Terms
     federation: Federation
-    memory: dict[str, Tensor]  # what the server remembers of clients since the last finished round; see `Past`
+    memory: Memory  # what the server remembers of clients since the last finished round; see `Past`
     kept: dict[ClientId, Kept] = field(default_factory=dict)  # activations that are sent once: whole as soon as they are here
     seconds: float = 0.0  # that the server computed in the last attempt
     spared: dict[ClientId, Spared] = field(default_factory=dict, init=False)  # by reuse, in the last attempt
@@ -53,7 +52,7 @@ class Conversations:
     def commit(self) -> None:
         """Remember what is known of the clients now: the round is done."""
         for client, past in self._next.items():
-            self.memory = {**without(self.memory, client), **past.tensors(client)}
+            self.memory = past.put(self.memory, client)
 
     def _scales(self, asked: Train) -> list[float]:
         worker = self.terms.worker

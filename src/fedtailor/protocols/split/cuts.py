@@ -5,7 +5,9 @@ both sides, bytes a second between them, and the memory that the client has (`pl
 shorter by more than 5 %, or its part does not fit any more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +18,10 @@ from ...tensors import Tensors
 from .cost import client_flops, client_memory_bytes, server_flops, tokens_per_round
 from .messages import End
 from .planning import CutCost, Means, Work, choose, cut_costs
-from .side import MOMENTS
+from .state import Memory
 from .terms import Terms
 
-LOST, CUT, MEANS = "lost/", "cut/", "means/"  # in front of a client's id, as is MOMENTS
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,34 +35,39 @@ class Past:
     moments: Tensors = field(default_factory=dict)  # of the optimizer of its server part, named "field/weight", if it is kept
 
     @classmethod
-    def read(cls, memory: Tensors, client: ClientId) -> "Past":
-        """Return what stands in the server's state."""
-        lost_H, cut, means = (memory.get(f"{prefix}{client}") for prefix in (LOST, CUT, MEANS))
-        prefix = f"{MOMENTS}{client}/"
-        moments = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
-        past = cls(lost_H=lost_H, cut=None if cut is None else int(cut), moments=moments)
+    def read(cls, memory: Memory, client: ClientId) -> "Past":
+        """Return what the server remembers of a client."""
+        cut, means = memory.cut.get(client), memory.means.get(client)
+        past = cls(
+            lost_H=memory.lost.get(client),
+            cut=None if cut is None else int(cut),
+            moments=memory.moments.get(client, {}),
+        )
         if means is None:
             return past
         client_speed, server_speed, bandwidth, memory_bytes, length = means.tolist()
         found = Means(client_flops=client_speed, server_flops=server_speed, bandwidth=bandwidth, memory_bytes=memory_bytes)
         return replace(past, means=found, tokens_per_example=length)
 
-    def tensors(self, client: ClientId) -> dict[str, Tensor]:
-        """Return the same as values that a checkpoint holds."""
-        found = {f"{MOMENTS}{client}/{name}": value for name, value in self.moments.items()}
-        found |= {} if self.lost_H is None else {f"{LOST}{client}": self.lost_H}
-        found |= {} if self.cut is None else {f"{CUT}{client}": torch.tensor(self.cut)}
-        if self.means is not None:
-            means = self.means
-            values = (means.client_flops, means.server_flops, means.bandwidth, means.memory_bytes or 0.0, self.tokens_per_example)
-            found[f"{MEANS}{client}"] = torch.tensor(values, dtype=torch.float64)
-        return found
+    def put(self, memory: Memory, client: ClientId) -> Memory:
+        """Return what the server remembers, with this of a client in the place of what it had."""
+        cut = None if self.cut is None else torch.tensor(self.cut)
+        values = None
+        if (means := self.means) is not None:
+            speeds = (means.client_flops, means.server_flops, means.bandwidth)
+            values = torch.tensor((*speeds, means.memory_bytes or 0.0, self.tokens_per_example), dtype=torch.float64)
+        return Memory(
+            lost=_with(memory.lost, client, self.lost_H),
+            cut=_with(memory.cut, client, cut),
+            means=_with(memory.means, client, values),
+            moments=_with(memory.moments, client, self.moments or None),
+        )
 
 
-def without(memory: Tensors, client: ClientId) -> dict[str, Tensor]:
-    """Return the server's state but for what it has of one client."""
-    whole = {f"{prefix}{client}" for prefix in (LOST, CUT, MEANS)}
-    return {name: value for name, value in memory.items() if name not in whole and not name.startswith(f"{MOMENTS}{client}/")}
+def _with(values: Mapping[ClientId, T], client: ClientId, value: T | None) -> dict[ClientId, T]:
+    """Return the values with that of one client, or, of None, without it."""
+    others = {name: other for name, other in values.items() if name != client}
+    return others if value is None else {**others, client: value}
 
 
 def decide(terms: Terms, info: ClientInfo, past: Past, *, together: int) -> int:

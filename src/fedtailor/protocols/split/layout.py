@@ -118,7 +118,7 @@ def check_part(tensors: Collection[str], layout: Layout, home: Collection[str]) 
 
 
 def blank_batch(worker: Worker, lengths: Sequence[int], *, labels: Tensors | None = None) -> Batch:
-    """Return a batch of the form of somebody else's: real and padded places are distinguished, tokens say nothing.
+    """Return a batch of the form of somebody else's: real and padded positions are distinguished, tokens say nothing.
 
     Args:
         lengths: of the sequences, without padding.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...interfaces import Aggregation, Federation
-from ...learning.client import ClientState
+from ...learning.client import Client
 from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -20,7 +20,7 @@ from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import SplitClient
-from .cost import kept_bytes, round_cost
+from .cost import exchanges, kept_bytes, round_cost
 from .messages import calls_of
 from .server import serve
 from .settings import Split
@@ -79,8 +79,7 @@ class SplitRun(UsualRun):
 
     def client(
         self,
-        worker: Worker,
-        state: ClientState,
+        client: Client,
         *,
         personalization: Personalization | None = None,
         public: Shard | None = None,
@@ -88,9 +87,7 @@ class SplitRun(UsualRun):
     ) -> SplitClient:
         """Return the part that answers messages at one client; see `AveragingRun.client`."""
         technique = personalization or Shared()
-        return SplitClient(
-            terms=self.terms, worker=worker, state=state, personalization=technique, public=public, on_step=on_step
-        )
+        return SplitClient(terms=self.terms, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
@@ -105,6 +102,10 @@ class SplitRun(UsualRun):
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated; with reuse as a mean over `sizes.rounds`."""
         return round_cost(self.terms, examples=examples, tokens_per_example=tokens_per_example, rounds=sizes.rounds)
+
+    def exchanges_a_round(self, examples: int) -> int:
+        """Return how often a client with so many training examples waits for an answer of the server in a round."""
+        return exchanges(self.terms, self.local.steps_per_round(examples))
 
     def estimates(self, shared: Tensors, *, rounds: int, clients: int, tokens: int) -> Iterator[tuple[str, str]]:
         """Yield what it means that activations are sent once, where they are."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...interfaces import Federation
+from ...messages import state_of, tensors_of
 from ...records import Round, ServerState
 from ..averaging import Averaging
 from ..averaging.server import serve as serve_rounds
@@ -12,18 +13,19 @@ from ..rounds.sampling import Sampler
 from .conversations import Conversations
 from .cost import client_flops, server_flops
 from .reuse import Spared
+from .state import Memory
 from .terms import Terms
 
 
 def serve(
     terms: Terms, federation: Federation, state: ServerState, sampler: Sampler, *, rounds: int
 ) -> Generator[Round, None, None]:
-    """Yield after each round, as averaging does; `ServerState.method` is what the server remembers of each client, see `Past`.
+    """Yield after each round, as averaging does; `ServerState.method` is what the server remembers of each client, see `Memory`.
 
     Raises:
         TooFewClients: if less than the quorum ended their conversations, twice.
     """
-    talks = Conversations(terms=terms, federation=federation, memory=dict(state.method))
+    talks = Conversations(terms=terms, federation=federation, memory=state_of(Memory, state.method))
     settings = terms.settings
     averaging = Averaging(
         aggregation=settings.aggregation, local=settings.local, weights=settings.weights, quorum=settings.quorum
@@ -31,7 +33,9 @@ def serve(
     for round in serve_rounds(averaging, talks, replace(state, method={}), sampler, rounds=rounds):
         talks.commit()
         rows, figures = costed(talks, round.clients)
-        yield replace(round, state=replace(round.state, method=talks.memory), clients=rows, figures={**round.figures, **figures})
+        yield replace(
+            round, state=replace(round.state, method=tensors_of(talks.memory)), clients=rows, figures={**round.figures, **figures}
+        )
 
 
 def costed(talks: Conversations, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, float]]:

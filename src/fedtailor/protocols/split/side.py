@@ -104,11 +104,6 @@ def moment_fields(settings: LocalTraining) -> tuple[str, ...]:
     return ("momentum_buffer",) if settings.momentum else ()
 
 
-def moments_in(tensors: Tensors) -> dict[str, Tensor]:
-    """Return the optimizer's moments among what a client keeps, by "field/weight"."""
-    return {name.removeprefix(MOMENTS): value for name, value in tensors.items() if name.startswith(MOMENTS)}
-
-
 def moved(moments: Tensors, names: Container[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return moments of the weights in `names`, and those of others, by "field/weight"."""
     inside = {name: value for name, value in moments.items() if name.split("/", 1)[1] in names}

@@ -121,6 +121,6 @@ def paired(groups: Sequence[Group], metric: str) -> Chart | None:
         name="paired",
         title=f"Differences to {groups[0].label}, seed by seed (95 % intervals; n = {min(len(b) for _, b, *_ in found)} seeds or more)",
         caption="Each small dot is one seed with both settings. An interval that crosses the dotted line says that these seeds do not distinguish the two.",
-        alternative=f"Plain apart from it: {', '.join(sure) or 'none'}.",
+        alternative=f"Clearly different from it: {', '.join(sure) or 'none'}.",
         svg=draw("paired", paint, height=max(1.6, 0.28 * len(found) + 0.9), names={0: names}),
     )

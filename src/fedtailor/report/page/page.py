@@ -7,12 +7,13 @@ from pathlib import Path
 from ...diagnoses import diagnose
 from ...errors import SettingError
 from ...printable import printable
-from ...run_files import WHAT, shared_part
+from ...run_files import WHAT, read_json_file, shared_part
 from ...storage import write_text
 from ...text_files import read_text
 from ..read import Run
 from ..run.samples import sample_tables
 from ..run.tables import headline, tables, trouble
+from ..several.comparison import setting_text
 from .charts import CHARTS
 from .leaving import leaving
 from .markup import html_of, table_html
@@ -75,6 +76,7 @@ def _render(template: str, run: Run, **more: str) -> str:
         tables={title: Markup(html_of(part, title)) for title, part in tables(run)},
         samples=[Markup(table_html(table, "one input and what was written for it")) for table in sample_tables(run, SAMPLES)],
         leaving=leaving(run),
+        changed=_changed(run),
         files=_files(run),
         **more,
     )
@@ -103,6 +105,14 @@ def _file(name: str) -> str:
 def _shown(value: object) -> object:
     """Return a value as it stands in the page: HTML of ours as it is, signs of other texts that a terminal would obey written out."""
     return value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)
+
+
+def _changed(run: Run) -> list[tuple[str, str]]:
+    """Return the settings that differ from the defaults, with their values; none of runs of older versions."""
+    file = run.folder / "environment.json"
+    environment = read_json_file(file) if file.is_file() else {}
+    changed = environment.get("changed") if isinstance(environment, dict) else None
+    return [(str(name), setting_text(value)) for name, value in changed.items()] if isinstance(changed, dict) else []
 
 
 def _files(run: Run) -> dict[str, str]:

@@ -207,6 +207,11 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory", f"{bytes_text(summary.get('memory', {}).get('peak_bytes', 0))} at the peak"
     phases = ", ".join(f"{name} {seconds_text(seconds[key])}" for key, name in PHASES if seconds.get(key))
     yield "time", seconds_text(seconds.get("total", 0)) + (f" ({phases})" if phases else "")
+    rows = (summary.get("plan") or {}).get("rows", [])
+    if rows:
+        missed = [f"{row['what']} of {row['of']}" for row in rows if not row["within"]]
+        ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}" for row in rows)
+        yield "measured / estimated", ratios + (f"; missed: {', '.join(missed)}" if missed else "")
 
 
 def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:

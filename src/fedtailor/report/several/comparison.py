@@ -86,13 +86,13 @@ def differences(jobs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
-    return {prefix: _text(value)}
+    return {prefix: setting_text(value)}
 
 
-def _text(value: object) -> str:
+def setting_text(value: object) -> str:
     """Return a value of a setting, equal ones alike: 16 and 16.0 are one number."""
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(setting_text, value))}]"
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         return str(int(value))
     return "null" if value is None else str(value)

@@ -17,10 +17,10 @@ def causal_loss(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Te
 
 
 def causal_scores(model: nn.Module, batch: Batch, logits_at: LogitsAt) -> tuple[Tensor, Tensor]:
-    """Return the float32 logits [N, V] over the next word at the counted targets, and these [N]; rows in order, then places in a row.
+    """Return the float32 logits [N, V] over the next token at the counted targets, and these [N]; rows in order, then positions in a row.
 
     The logits at position i predict the token at i + 1, and are computed only where that token is counted. A target in the first
-    place of a sequence has nothing before it and is never counted. A model that bears no padding sees one sequence at a time.
+    position of a sequence has nothing before it and is never counted. A model that bears no padding sees one sequence at a time.
     """
     if padding_of(model) == "none":
         each = [_scores(model, row, logits_at) for row in one_by_one(batch)]

@@ -1,4 +1,4 @@
-"""The ways in which a model writes: our greedy loop, transformers' own `generate`, and word for word without a cache."""
+"""The ways in which a model writes: our greedy loop, transformers' own `generate`, and token by token without a cache."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -161,7 +161,7 @@ def bare(model: Any) -> Any:
 def _with_front(model: Any, ids_BL: Tensor, mask_BL: Tensor, position_BL: Tensor) -> tuple[nn.Module, dict[str, Any]]:
     """Return the model that PEFT's prefix or prompt tuning wraps, and the inputs of its first call with what stands in front.
 
-    PEFT itself numbers the places of a padded row otherwise than those of the same row in training; here they are the same.
+    PEFT itself numbers the positions of a padded row otherwise than those of the same row in training; here they are the same.
     """
     count = places_in_front(model)
     front = model.get_prompt(batch_size=len(ids_BL))

@@ -6,8 +6,10 @@ from ...read import Run
 from .chart import Chart
 from .clients import gains, losses_by_client, partition
 from .costs import bytes_by_round, seconds_by_round
+from .owned import owned
 from .quality import convergence
 from .training import likeness, local_gain
+from .worth import against_bytes
 
 CHARTS: Sequence[Callable[[Run], Chart | None]] = (
     convergence,
@@ -16,6 +18,8 @@ CHARTS: Sequence[Callable[[Run], Chart | None]] = (
     likeness,
     losses_by_client,
     partition,
+    owned,
+    against_bytes,
     bytes_by_round,
     seconds_by_round,
 )

@@ -61,6 +61,7 @@ def draw(
     panels: int = 1,
     across: int = 0,
     above: int = 1,
+    below: int = 0,
     names: Mapping[int, Sequence[str]] | None = None,
 ) -> str:
     """Return what `paint` draws on its axes, side by side, as SVG; the same drawing is the same text.
@@ -69,6 +70,7 @@ def draw(
         height: in inches.
         across: most panels side by side; 0: all.
         above: lines of a legend above a panel.
+        below: further lines that names below a panel take.
         names: by panel, what stands along its side where that is no scale of numbers: it gets room.
     """
     import matplotlib as mpl
@@ -86,7 +88,7 @@ def draw(
             one.patch.set_alpha(0.0)
         paint(*axes)
         _few_ticks(axes)
-        _place(axes, height, across, above, names or {})
+        _place(axes, height, across, (above, below), names or {})
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return _in_a_page(file.getvalue(), name)
@@ -101,7 +103,7 @@ def _few_ticks(panels: Sequence[Any]) -> None:
             axis.get_major_locator().set_params(nbins=MOST_TICKS)
 
 
-def _place(panels: Sequence[Any], height: float, across: int, lines: int, names: Mapping[int, Sequence[str]]) -> None:
+def _place(panels: Sequence[Any], height: float, across: int, lines: tuple[int, int], names: Mapping[int, Sequence[str]]) -> None:
     """Put the panels side by side, and in rows, with room for what stands around them.
 
     By the number of letters: matplotlib's own layouts draw all twice to measure it, in letters that the browser replaces anyway.
@@ -113,8 +115,8 @@ def _place(panels: Sequence[Any], height: float, across: int, lines: int, names:
         longest = max(map(len, names[place]), default=0) if place in names else DIGITS
         left = LETTER * longest + 0.12 + (LINE if axes.get_ylabel() else 0.0)
         legend = axes.get_legend()
-        above = LINE * (bool(axes.get_title()) + (lines if legend is not None and legend._loc == ABOVE else 0)) + 0.12
-        below = 2 * LINE + 0.08
+        above = LINE * (bool(axes.get_title()) + (lines[0] if legend is not None and legend._loc == ABOVE else 0)) + 0.12
+        below = (2 + lines[1]) * LINE + 0.08
         inner = (left / WIDTH, below / height, (wide - left - 0.15) / WIDTH, (high - below - above) / height)
         if len(panels) == 1:  # leaves a colour bar its share
             axes.figure.subplots_adjust(left=inner[0], bottom=inner[1], right=inner[0] + inner[2], top=inner[1] + inner[3])

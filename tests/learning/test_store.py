@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fedtailor.learning.client import ClientState
+from fedtailor.learning.store import Store
 from fedtailor.tasks.shard import TokenShard
 
 NOTHING = TokenShard(
@@ -16,7 +16,7 @@ NOTHING = TokenShard(
 @pytest.fixture(params=["memory", "folder"])
 def state(request, tmp_path):
     folder = tmp_path / "a" if request.param == "folder" else None
-    return ClientState(id="a", train=NOTHING, validation=NOTHING, test=NOTHING, folder=folder)
+    return Store(id="a", folder=folder)
 
 
 def kept(state, version):

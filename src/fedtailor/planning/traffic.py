@@ -1,0 +1,199 @@
+"""How many bytes each kind of message takes in a whole run."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from ..assembly import Parts
+from ..assembly import estimate as costs_of_round
+from ..assembly.calls import shaped
+from ..messages import Call
+from ..messages.work import figure_specs
+from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, counts_of
+from ..personalization import goes_with_last_round
+from ..protocols import alone
+from ..protocols.evaluation import TEXTS_ALONE, Evaluate, Evaluated, evaluation_call
+from ..protocols.personal import KIND as PERSONALIZE
+from ..protocols.personal import Personalized, personal_call
+from ..records import ClientId, Fact
+from ..tasks.evaluate import figure_names, metrics_of, writes_texts
+
+TRAIN, EVALUATE = "train", "evaluate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bytes:
+    """Bytes of one kind of message, of all clients together."""
+
+    up: float = 0.0
+    down: float = 0.0
+    exchanges: float = 0.0
+
+    def __add__(self, other: "Bytes") -> "Bytes":
+        return Bytes(up=self.up + other.up, down=self.down + other.down, exchanges=self.exchanges + other.exchanges)
+
+    def __mul__(self, factor: float) -> "Bytes":
+        return Bytes(up=self.up * factor, down=self.down * factor, exchanges=self.exchanges * factor)
+
+
+def asked_in(parts: Parts, rounds: int) -> dict[ClientId, float]:
+    """Return in how many of the first `rounds` rounds each client is asked; on average where it is drawn in secret."""
+    sampler, count = parts.sampler, len(parts.sampler.clients)
+    if sampler.coins is not None or sampler.per_round >= count:
+        share = 1.0 if sampler.coins is None else sampler.per_round / max(1, count)
+        return {info.id: rounds * share for info in sampler.clients}
+    found = dict.fromkeys((info.id for info in sampler.clients), 0.0)
+    for index in range(1, rounds + 1):
+        for client in sampler.draw(index):
+            found[client] += 1
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """How often clients are asked for figures in a run."""
+
+    whole: int  # on validation and test parts
+    writing: int  # of these, with texts
+    texts_alone: int  # for the texts of weights whose losses are known
+
+
+def moments_of(parts: Parts, rounds: int) -> Moments:
+    """Return the evaluations of a run of so many rounds: before the first, after each that is evaluated, and of the weights that are kept."""
+    if not parts.protocol.evaluates:
+        return Moments(whole=0, writing=0, texts_alone=0)
+    job, every = parts.job, parts.job.evaluation.every
+    texts = writes_texts(parts.worker.task, job.evaluation)
+    always = texts and job.evaluation.generate_at == "always"
+    judged = len({*range(every, rounds + 1, every), rounds} - {0}) if parts.protocol.validated else 0
+    last_apart = not judged or (
+        parts.goes_with_last_round and not parts.protocol.own_models
+    )  # other weights than those that were judged
+    ends = 1 + int(last_apart)
+    return Moments(
+        whole=judged + ends,
+        writing=texts * (ends + (judged if always else 0)),
+        texts_alone=int(texts and not last_apart and not always),
+    )
+
+
+def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
+    """Return the bytes of each kind of message in a run of so many rounds, all clients together.
+
+    They are those of encoded messages, but for the digits of numbers. Messages of secure aggregation beside the updates are not among them.
+    """
+    costs, asked = costs_of_round(parts), asked_in(parts, rounds)
+    found = {
+        TRAIN: sum(
+            (Bytes(up=cost.up_bytes, down=cost.down_bytes, exchanges=1) * asked[client] for client, cost in costs.items()),
+            Bytes(),
+        )
+    }
+    if parts.protocol.evaluates:
+        found[EVALUATE] = _evaluations(parts, moments_of(parts, rounds))
+    clients = [info.id for info in parts.sampler.clients]
+    if parts.job.personalization.personal:
+        found[PERSONALIZE] = _personal(parts, clients)
+        if alone.KIND in parts.manifest.down:
+            found[alone.KIND] = _alone(parts, clients, rounds)
+    if last := parts.protocol.last_bytes(parts.worker.tensors(), rounds=rounds):
+        kind, down = last
+        up = _work_length(parts, Personalized)  # figures of the same parts
+        found[kind] = sum((Bytes(up=up, down=down, exchanges=1) for _ in clients), Bytes())
+    return found
+
+
+def _evaluations(parts: Parts, moments: Moments) -> Bytes:
+    call, total = _evaluation_call(parts), Bytes()
+    own = parts.protocol.own_models or (parts.goes_with_last_round and parts.protocol.validated)
+    facts: dict[str, Fact | None] = {"name": "round-10", "parts": "validation,test", "generate": 0}
+    facts |= {"own_version": 1, "clients": 10} if own else {"own_version": None, "clients": None}
+    down = call.length(Evaluate, only=None, **facts)
+    again = call.length(Evaluate, only=None, **{**facts, "name": "after", "parts": "test", "generate": TEXTS_ALONE})
+    for client in parts.measured:
+        more = (
+            0
+            if parts.protocol.own_models
+            else parts.clients.sizes_of(client).shared_bytes - parts.clients.alike.sizes.shared_bytes
+        )
+        plain, with_texts, texts = (
+            _figures_length(parts, client, call, texts=texts, losses=losses)
+            for texts, losses in ((False, True), (True, True), (True, False))
+        )
+        total += Bytes(up=plain, down=down + more, exchanges=1) * (moments.whole - moments.writing)
+        total += Bytes(up=with_texts, down=down + more, exchanges=1) * moments.writing
+        tested = client not in parts.clients or len(parts.clients[client].test)
+        total += Bytes(up=texts, down=again + more, exchanges=1) * (moments.texts_alone if tested else 0)
+    return total
+
+
+def _evaluation_call(parts: Parts) -> Call:
+    own = bool(parts.worker.home) or parts.protocol.own_models or goes_with_last_round(parts.job.personalization)
+    names = figure_names(parts.worker.task, parts.worker.evaluation)
+    shared = {} if parts.protocol.own_models else parts.worker.tensors()
+    return shaped(parts.job, evaluation_call(shared, names, home=own))
+
+
+def _figures_length(parts: Parts, client: ClientId, call: Call, *, texts: bool, losses: bool) -> int:
+    """Return the bytes of a client's figures."""
+    state = parts.clients.get(client)
+    have = {"validation": losses and (state is None or len(state.validation) > 0), "test": state is None or len(state.test) > 0}
+    names = call.spec(Evaluated).facts
+    facts: dict[str, Fact | None] = dict.fromkeys(names)
+    for part in (part for part, there in have.items() if there):
+        mine = _reported(parts, texts=texts and part == "test", losses=losses, counts=part == "test" or not have["test"])
+        facts |= {f"{part}.{name}": value for name, value in mine.items() if f"{part}.{name}" in names}
+    return call.length(Evaluated, only=None, **facts)
+
+
+def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[str, Fact]:
+    """Return figures of usual length that an evaluation of one part reports."""
+    task, evaluation = parts.worker.task, parts.worker.evaluation
+    asked = metrics_of(task, evaluation)
+    of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None} | {"texts"}
+    found: dict[str, Fact] = {}
+    for name in figure_names(task, evaluation):
+        plain = name.removesuffix(OF_COUNTS)
+        if (plain in of_texts and not texts) or (plain not in of_texts and not losses) or name == SAMPLE_LOSS:
+            continue
+        if plain in of_texts and plain != "texts" and plain not in asked:
+            continue
+        if name.endswith(OF_COUNTS):
+            length = counts_of(len(getattr(task, "labels", None) or ()))[name]
+            found |= {name: [10] * length} if counts else {}
+        else:
+            found[name] = 100 if name in COUNTS else 1.2345678901234567
+    return found
+
+
+def _personal(parts: Parts, clients: Collection[ClientId]) -> Bytes:
+    up = _work_length(parts, Personalized)
+    return sum((Bytes(up=up, down=parts.clients.sizes_of(client).shared_bytes, exchanges=1) for client in clients), Bytes())
+
+
+def _alone(parts: Parts, clients: Collection[ClientId], rounds: int) -> Bytes:
+    figures = figure_names(parts.worker.task, parts.worker.evaluation)
+    call = shaped(parts.job, alone.alone_call(parts.worker.tensors(), figures))
+    down, up = call.length(alone.TrainAlone, rates=[1.0] * rounds, keep_best=1), _work_length(parts, alone.TrainedAlone)
+    return Bytes(up=up, down=down, exchanges=1) * len(clients)
+
+
+def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlone]) -> int:
+    """Return the bytes of what a client reports of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
+    figures = figure_names(parts.worker.task, parts.worker.evaluation)
+    call = personal_call({}, figures) if form is Personalized else alone.alone_call({}, figures)
+    state = next(iter(parts.clients.values()), None)
+    have = {
+        "validation": state is None or len(state.validation) > 0,
+        "test": state is None or len(state.test) > 0,
+        "public": len(parts.server_test) > 0,
+    }
+    facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, ""))
+    for part in (part for part, there in have.items() if there):
+        mine: Mapping[str, Fact] = _reported(
+            parts,
+            texts=part == "test" and writes_texts(parts.worker.task, parts.worker.evaluation),
+            losses=True,
+            counts=part == "test",
+        )
+        facts |= {f"{part}.{name}": value for name, value in mine.items()}
+    return call.length(form, only=None, **facts)

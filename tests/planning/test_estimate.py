@@ -1,0 +1,90 @@
+"""What is estimated before a run, against what the run measured."""
+
+import pytest
+from distilling import class_data, class_job
+
+from fedtailor.assembly import assemble
+from fedtailor.planning import Means, Speed, counts_of, estimate
+from fedtailor.planning.means import makespan
+from fedtailor.running import run
+
+KINDS = {
+    "averaging": {},
+    "few of them, texts each time": {"clients__per_round": 2, "evaluation__generate_at": "always"},
+    "no texts, seldom": {"evaluation__metrics": ["loss"], "evaluation__every": 2},
+    "personal": {"personalization": {"kind": "finetune", "epochs": 1}, "evaluation__local_only": True},
+    "own weights": {"personalization": "fedalt"},
+    "bfloat16": {"protocol__wire": "bfloat16"},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def assert_bytes(found, summary):
+    measured = summary["traffic"]["by_kind"]
+    assert found.keys() == measured.keys()
+    for kind, each in found.items():
+        # digits of numbers are what is not known: up to 40 bytes a message, which is nothing beside the weights of a real model
+        assert each.down == pytest.approx(measured[kind]["down_bytes"], rel=0.01, abs=40 * each.exchanges), kind
+        figures = 0.0 if kind == "train" else 0.25
+        assert each.up == pytest.approx(measured[kind]["up_bytes"], rel=max(0.01, figures), abs=40 * each.exchanges), kind
+
+
+@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
+def test_bytes_of_every_kind(make_job, rows, tmp_path, changes):
+    job = make_job(stop__rounds=2, **changes)
+    found = estimate(assemble(job, given=rows))
+    summary = run(job, data=rows, out=tmp_path / "run").summary
+    assert_bytes(found.bytes, summary)
+    assert found.flops["formula"] == pytest.approx(summary["flops"]["client_total"], rel=0.05) or "personalization" in changes
+
+
+def test_bytes_of_distillation(tiny_bert_folder, tmp_path):
+    job = class_job(tiny_bert_folder, stop__rounds=2)
+    found = estimate(assemble(job, given=class_data()))
+    assert_bytes(found.bytes, run(job, data=class_data(), out=tmp_path / "run").summary)
+
+
+def test_full_training_has_six_operations_a_weight(make_job, rows, tmp_path):
+    job = make_job(stop__rounds=1, tuning={"kind": "full"})
+    found = estimate(assemble(job, given=rows))
+    summary = run(job, data=rows, out=tmp_path / "run").summary
+    assert found.flops["formula"] == pytest.approx(summary["flops"]["client_total"], rel=0.02)
+
+
+def test_counts_are_kept_and_seconds_follow_from_speed_and_link(make_job, rows):
+    parts = assemble(make_job(stop__rounds=2), given=rows)
+    assert counts_of(parts, fresh=False) == {}
+    counts = counts_of(parts)
+    assert counts_of(parts, fresh=False) == counts
+    means = Means(bandwidth=1e6, latency_s=0.5, client_flops=1e9)
+    found = estimate(parts, counts=counts, means=means)
+    client = found.clients["client-00"]
+    assert found.speed == Speed(train=1e9, evaluate=1e9)
+    assert client.seconds == pytest.approx(client.flops / 1e9)
+    assert client.link_seconds == pytest.approx((client.up_bytes + client.down_bytes) / 1e6 + 0.5)
+    assert found.seconds["train"] == pytest.approx(2 * sum(each.flops for each in found.clients.values()) / 1e9)
+    alone = estimate(parts, counts=counts, means=Means(bandwidth=1e6, latency_s=0.5, client_flops=1e9, at_once=1))
+    assert alone.seconds["run"] > 3 * found.seconds["run"]  # four clients, one after the other
+
+
+def test_clients_that_take_turns():
+    # two places: 3 and 1 begin; at 1 the client of 4 takes the free place and ends at 5; at 3 that of 1 ends at 4
+    assert makespan([3, 1, 4, 1], 2) == 5
+    assert makespan([3, 1, 4, 1], None) == 4
+    assert makespan([3, 1, 4, 1], 1) == 9
+    assert makespan([], 2) == 0
+
+
+def test_memory_has_its_parts(make_job, rows):
+    parts = assemble(make_job(), given=rows)
+    plain = estimate(parts, counts=counts_of(parts), program=5e8).clients["client-00"].memory
+    assert plain.program == 5e8
+    assert (
+        plain.weights == parts.clients.alike.sizes.backbone_bytes + 16 * parts.clients.alike.sizes.trained
+    )  # float32: the weight, its gradient, two moments
+    assert plain.peak == sum((plain.program, plain.weights, plain.exchanged, plain.activations, plain.working))
+    assert estimate(parts, program=5e8).clients["client-00"].memory.activations is None
