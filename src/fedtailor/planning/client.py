@@ -88,7 +88,9 @@ def _training(cost: Cost, work: Work, count: StepCount | None, parts: Parts, cli
     sizes, state = parts.clients.sizes_of(client), parts.clients.get(client)
     if state is None or not work.round.rows:
         return cost.train_flops, cost.train_flops, 1.0
-    usual = train_flops(round(work.round.rows * float(state.train.sizes_N.float().mean())), sizes)
+    local, mean = parts.protocol.local, float(state.train.sizes_N.float().mean())
+    seen = len(state.train) * local.epochs if local.steps is None else local.steps * local.batch_size * local.accumulate
+    usual = train_flops(int(seen * mean), sizes)
     drawn = train_flops(round(work.round.tokens), sizes)
     share = min(1.0, cost.train_flops / usual)
     others = cost.train_flops - share * usual  # beside training on its own examples, such as distillation's alignment
