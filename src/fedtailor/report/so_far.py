@@ -40,7 +40,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "planned_rounds": begun[-1].get("rounds") if begun else None,
         "best_round": min(losses, key=lambda round: losses[round]) if losses else None,
         "metrics": {"before": _figures(before), "after": _figures(after)},
-        "metrics_over": "clients" if evaluated and evaluated[-1].get("clients") else "test set",
+        "metrics_over": "test set" if (run.settings.get("data") or {}).get("test") else "clients",
         "validation_loss": {"before": evaluated[0].get("validation_loss")} if evaluated else {},
         "traffic": {**train, "by_kind": {"train": train}} if rows else {},
         "memory": {"peak_bytes": max(peaks, default=0)},

@@ -185,6 +185,8 @@ def test_a_run_that_begins_grows_dies_and_ends(tmp_path):
     begun(state.folder, rounds=2)
     second, html = state.main()
     assert second != first
+    assert "2 of 9 rounds so far" in html
+    assert "loss, all clients" in html
     assert "2.000" in html  # the validation loss of round 2: 4 - 2
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -30,8 +30,9 @@ def _quality(run: Run) -> Tile:
     after, before = (mean, before_mean) if mean else (run.summary["metrics"]["after"], run.summary["metrics"].get("before", {}))
     metric = leading(after)
     then, now = before.get(metric), after.get(metric)
+    over = "all clients" if run.summary.get("metrics_over") == "clients" else "test set"
     return Tile(
-        title=f"{metric_name(metric)}, {'mean client' if mean else 'test set'}",
+        title=f"{metric_name(metric)}, {'mean client' if mean else over}",
         value=f"{figure(metric, then, brief=True)} → {figure(metric, now, brief=True)}",
         note=change(then, now),
         mood=_mood(then, now, higher_is_better=run.higher_is_better(metric)),

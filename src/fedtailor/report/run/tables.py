@@ -76,6 +76,8 @@ def headline(run: Run) -> Text:
     names = [str(job.get("backbone", "")), trained, protocol.get("kind", ""), how, *unusual, baseline]
     early = EARLY.get(str(summary.get("stopped_by")), "")
     line = f"{plural(int(summary.get('rounds', 0)), 'round')}{early}"
+    if summary.get("unfinished"):
+        line = f"{int(summary['rounds'])} of {summary.get('planned_rounds') or '?'} rounds so far"
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
