@@ -1,26 +1,28 @@
 """Both ends of the jobs of net_exchange and net_soak: messages as the engine carries them, to a site that computes nothing.
 
-NVFlare makes these classes in its own processes, by their names; this folder is on their path, and the kits of these benchmarks allow them.
+NVFlare makes the server's class in its own process, by its name; this folder is on its path, and the kits of these benchmarks allow it. At the site
+`python -m exchange_parts KIT NAME SOCKET` is an agent that computes nothing; engine and forwarder are those of every site.
 """
 
 import json
 import os
+import socket
 import statistics
+import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import torch
 
 from fedtailor.federation.nvflare.engine import NetFederation
-from fedtailor.federation.nvflare.flare import CollabLine, ServerPart, SitePart
-from fedtailor.federation.nvflare.line import Packed, Places, Told
-from fedtailor.federation.nvflare.packing import pack, unpack
+from fedtailor.federation.nvflare.flare import CollabLine, ServerPart
+from fedtailor.federation.nvflare.line import Places, Plain
 from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec
-from fedtailor.protection import Gate
-from fedtailor.records import ClientId, ClientInfo, Message
+from fedtailor.network.site.agent import Agent
+from fedtailor.protection import Encoded, Gate
+from fedtailor.records import ClientInfo, Message
 
 STEP, LARGE = 65_000, 2_500_000  # float32 numbers: 0.26 MB, and a tenth of 100 MB
 NOTHING = MessageSpec(facts={name: FactSpec(type="int", purpose="a figure", optional=True) for name in ("rss", "threads")})
@@ -99,19 +101,19 @@ def one(federation: NetFederation, sent: Message) -> tuple[float, Message]:
     return time.perf_counter() - began, reply.message
 
 
-@dataclass
-class Echo:
+class EchoSite:
     """Answers each message with one of the kind's own form."""
 
-    def open(self, told: Told) -> Told:
+    def open(self, told: Plain, *, again: bool = False) -> Plain:
+        """Take part in any job."""
         return {"info": {}}
 
-    def answer(self, ticket: str, packed: Packed) -> Told:
+    def answer(self, ticket: str, data: Encoded) -> tuple[Plain, Encoded]:
         """Answer with tensors of the same sizes each time."""
-        asked = GATE.enter_client(unpack(packed))
+        asked = GATE.enter_client(data)
         facts = figures() if asked.kind == "empty" else {}
         made = message(asked.kind, FORMS[asked.kind][1])
-        return {**pack(GATE.leave_client(Message(kind=made.kind, tensors=made.tensors, facts=facts))), "seconds": 0.0}
+        return {"seconds": 0.0}, GATE.leave_client(Message(kind=made.kind, tensors=made.tensors, facts=facts))
 
     def forget(self, ticket: str) -> None:
         """There is nothing to stop."""
@@ -120,10 +122,6 @@ class Echo:
         """There is nothing to end."""
 
 
-class EchoSite(SitePart):
-    """A site that computes nothing."""
-
-    def make(self, name: ClientId, places: Places) -> Echo:
-        """Return what answers."""
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        return Echo()
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    Agent(EchoSite(), socket.socket(fileno=int(sys.argv[3])), print).work()

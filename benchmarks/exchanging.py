@@ -12,11 +12,12 @@ from typing import Any
 from relay import through
 
 from fedtailor.federation.nvflare.administration import ServerSession
-from fedtailor.network.command import job_folder
+from fedtailor.network.command import job_folder, processes
 from fedtailor.network.command.world import World, free_port, running
 from fedtailor.network.kit import engine_settings
 from fedtailor.network.kit.kits import kit_role, make_kits
 from fedtailor.network.kit.network_file import ADMIN, Network
+from fedtailor.network.kit.site_file import SiteFile
 
 SITE = "site-1"
 
@@ -29,10 +30,12 @@ def found_by(settings: dict[str, Any], link: Mapping[str, float] | None = None) 
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    engine_settings.OURS.update({engine_settings.SERVER: "exchange_parts.EchoServer", "site": "exchange_parts.EchoSite"})
+    engine_settings.OURS[engine_settings.SERVER] = "exchange_parts.EchoServer"
+    processes.LAUNCHER = "echo_launcher"
     with tempfile.TemporaryDirectory(prefix="net-exchange-") as place:
         network = Network(name="exchange", port=free_port(), sites=(SITE,))
         make_kits(network, Path(place) / "net")
+        SiteFile(data=(place,)).write(Path(place) / "net" / SITE)
         far = through(Path(place) / "net" / SITE, **link) if link else nullcontext()
         with far, running(World(folder=Path(place) / "net", network=network), lambda text: print(text, flush=True)):
             return _carry_out(settings, Path(place))

@@ -38,16 +38,24 @@ from fedtailor.records import ClientFailure, ClientId, Message, Reply, Traffic
 from fedtailor.running import carry_out
 from fedtailor.running.engine import local_federation
 
-KINDS = ("child", "site-job", "site", "server-job", "server")
+KINDS = ("child", "agent", "site-job", "engine", "forwarder", "site", "server-job", "server")
 MODULES = {
-    "child": "network.model_process",
+    "child": "site.model_process",
+    "agent": "site.agent",
     "site-job": "worker_process",
+    "engine": "client_train",
+    "forwarder": "site.forwarder",
     "server-job": "runner_process",
     "server": "server_train",
 }
 OVER = "over before it was killed"
 REBOOT_S = 5.0  # until a killed site is started again
-SIGNS = {"child": ("failure",), "site": ("failure", "warning")}  # events that tell that a kill was noticed; else a warning
+SIGNS = {
+    "child": ("failure",),
+    "agent": ("failure",),
+    "forwarder": ("failure", "warning"),
+    "site": ("failure", "warning"),
+}  # events that tell that a kill was noticed; else a warning
 Lost = frozenset[tuple[ClientId, int]]  # whose update is missing from which round
 
 

@@ -90,22 +90,19 @@ def through(site_kit: Path, *, round_trip_ms: float = 0.0, mbit: float = 0.0, ca
     """
     from fedtailor.network.command.world import free_port
 
-    kit, listen = site_kit / "startup" / "fed_client.json", free_port()
-    told = json.loads(kit.read_text())
-    service = told["servers"][0]["service"]
-    before, to = service["target"], service["target"].rpartition(":")[2]
-    words = ["--listen", str(listen), "--to", to, "--round-trip-ms", str(round_trip_ms), "--mbit", str(mbit)]
+    kit, listen = site_kit / "network.json", free_port()  # which tells the forwarder where the server is
+    before = kit.read_text()
+    told = json.loads(before)
+    words = ["--listen", str(listen), "--to", str(told["port"]), "--round-trip-ms", str(round_trip_ms), "--mbit", str(mbit)]
     words += [] if capture is None else ["--capture", str(capture)]
     process = subprocess.Popen([sys.executable, __file__, *words], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        service["target"] = f"localhost:{listen}"
-        kit.write_text(json.dumps(told))
+        kit.write_text(json.dumps({**told, "port": listen}))
         yield
     finally:
-        service["target"] = before
-        kit.write_text(json.dumps(told))
+        kit.write_text(before)
         process.kill()
         process.wait()
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from nets import PROTOCOLS, SITES, net_job, same_adapter, write_rows
+from nets import PROTOCOLS, SITES, net_job, same_adapter, write_rows, write_site
 
 from fedtailor.cli.net import status
 from fedtailor.errors import JobError, SettingError
@@ -225,6 +225,8 @@ def test_nobody_gets_in_without_a_certificate_of_the_servers_in_its_own_name(tmp
 
     folder = tmp_path / "n"
     make_kits(Network(name="n", port=free_port(), sites=("a", "b", "c")), folder)
+    for site in ("a", "b", "c"):
+        write_site(folder / site, tmp_path / "data.jsonl", tmp_path / "no-backbone")
     for name in ("client.crt", "client.key"):
         shutil.copyfile(folder / "b" / "startup" / name, folder / "a" / "startup" / name)
     self_signed(folder / "c" / "startup")

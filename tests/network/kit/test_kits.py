@@ -11,7 +11,7 @@ from fedtailor.errors import SettingError
 from fedtailor.network.command import processes
 from fedtailor.network.command.job_folder import job_folder
 from fedtailor.network.kit.engine_settings import OURS, SERVER, THEIRS, prepare
-from fedtailor.network.kit.kits import NetworkMissing, admin_kit, kit_role, make_kits, server_kit
+from fedtailor.network.kit.kits import NetworkMissing, admin_kit, check_installed, kit_role, make_kits, server_kit
 from fedtailor.network.kit.network_file import PORT, Network, read_network
 from fedtailor.storage import StorageError
 
@@ -167,6 +167,14 @@ def test_a_network_made_when_the_server_was_called_a_hub_is_read_and_grows(tmp_p
     assert kit_role(folder / "a")["server"] == "localhost"
     assert [kit.name for kit in make_kits(Network(name="n", sites=("a", "b")), folder)] == ["b"]
     assert kit_role(folder / "hub") == {**kit_role(folder / "admin"), "kit": SERVER}
+
+
+@pytest.mark.parametrize("found", ["2.8.1", "2.10.0", "3.0.0"])
+def test_another_release_of_nvflare_is_named(monkeypatch, found):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: found)
+    with pytest.raises(NetworkMissing, match=rf"need NVFlare 2\.9, and {found} is installed: pip install 'fedtailor\[net\]'"):
+        check_installed()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_garbage_is_counted_and_the_next_call_is_answered(ends, number):
     start()
     theirs.send(GARBAGE[number])
     end = EngineEnd(theirs)
+    end.open({"run": "a", "ask": False})
     assert end.answer("1", PING)["seconds"] == 0.5
     assert len(notes) == 1
     assert "nothing was done (1 such packets so far)" in notes[0]
@@ -152,6 +153,9 @@ def test_more_calls_than_workers_are_refused(ends):
     start()
     site.hold.clear()
     asking = Calls(theirs, lambda: 2**20, print)
+    asking.put(1 << 32 | 99, {"do": "open"}, b"{}")
+    while asking.get().call != 1 << 32 | 99:
+        pass
     for call in range(agents.MOST_CALLS + 1):
         asking.put(1 << 32 | call, {"do": "answer", "ticket": "1"}, b"data")
     while (arrived := asking.get()).call == 0:
@@ -190,10 +194,38 @@ def test_a_second_engine_hears_nothing_of_what_the_first_has_asked(ends):
     time.sleep(0.2)
     end = EngineEnd(theirs)
     site.hold.set()
+    assert end.answer("1", PING) == {"failure": ["refused", "NotOpened"]}
+    end.open({"run": "a", "ask": False})
     assert end.answer("1", PING) == {**PING, "seconds": 0.5}
+
+
+def test_the_end_of_an_earlier_job_does_not_end_the_next(ends):
+    theirs, site, _, start = ends
+    start()
+    earlier = Calls(theirs, lambda: 2**20, print)
+    earlier.put(1 << 32 | 1, {"do": "open"}, b"{}")
+    end = EngineEnd(theirs)
+    end.open({"run": "b", "ask": False})
+    stopped = site.stopped
+    for do in ("alive", "forget", "stop", "answer"):  # its process takes a while to end
+        earlier.put(1 << 32 | 2, {"do": do})
+    assert end.answer("1", PING) == {**PING, "seconds": 0.5}
+    assert (site.stopped, site.forgotten) == (stopped, [])
 
 
 def test_without_an_agent_the_engine_gives_no_sign_of_life(monkeypatch):
     monkeypatch.setattr("fedtailor.network.site.engine_end.ALIVE_S", 0.05)
     _nobody, theirs = pair_for_calls()
     assert EngineEnd(theirs).alive() is False
+
+
+def test_the_model_of_an_engine_that_was_killed_ends(ends, monkeypatch):
+    theirs, site, _, start = ends
+    monkeypatch.setattr(agents, "LOST_S", 0.4)
+    start()
+    Calls(theirs, lambda: 2**20, print).put(7 << 32 | 1, {"do": "open"}, b"{}")  # and then no word any more
+    until = time.monotonic() + 10
+    while site.stopped < 2 and time.monotonic() < until:  # once as it came, once as it is gone
+        time.sleep(0.02)
+    time.sleep(0.5)
+    assert site.stopped == 2

@@ -29,6 +29,7 @@ LOG = "engine.log"  # in the kit: what the engine prints
 MOST_LOG_BYTES = 20 * 2**20
 REFUSED = "fedtailor refused"  # in what the engine prints
 LOOK_S = 5.0  # between two looks at what the engine uses
+AGENT_MODULE = "fedtailor.network.site.agent"
 SITE_ENGINE = "fedtailor.federation.nvflare.site_engine"
 
 
@@ -96,7 +97,7 @@ class SiteProcesses:
 
     def _start_agent(self) -> "subprocess.Popen[bytes]":
         number = self._agent.fileno()
-        command = [sys.executable, "-Pu", "-m", "fedtailor.network.site.agent", str(self._kit), self._role["kit"], str(number)]
+        command = [sys.executable, "-Pu", "-m", AGENT_MODULE, str(self._kit), self._role["kit"], str(number)]
         (self._kit / "work" / "tmp").mkdir(parents=True, exist_ok=True)
         environment = {**clean_environment(self._kit), "TMPDIR": str(self._kit / "work" / "tmp")}
         rules = agent_rules(self._kit, os.environ.get(ENDPOINT, ""), sandbox=self._sandbox)

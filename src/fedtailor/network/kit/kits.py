@@ -20,6 +20,7 @@ from .site_file import write_private
 
 FILE = "network.json"  # in the network's folder, and in each kit
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
+RELEASE = "2.9"  # of NVFlare
 INSTALL = "pip install 'fedtailor[net]'"
 ERRNO = re.compile(r"\[Errno (\d+)\]")
 
@@ -29,11 +30,16 @@ class NetworkMissing(JobError):
 
 
 def check_installed() -> None:
-    """Raise NetworkMissing if NVFlare is not there."""
+    """Raise NetworkMissing if NVFlare is not there, or another release than the one whose inner parts we replace."""
+    from importlib.metadata import version
     from importlib.util import find_spec
 
     if find_spec("nvflare") is None:
         raise NetworkMissing(f"jobs on many machines need NVFlare, which is not installed: {INSTALL}; all else works without it")
+    if not (found := version("nvflare")).startswith(f"{RELEASE}."):
+        raise NetworkMissing(
+            f"jobs on many machines need NVFlare {RELEASE}, and {found} is installed: {INSTALL} installs the right one"
+        )
 
 
 def make_kits(network: Network, folder: Path) -> list[Path]:

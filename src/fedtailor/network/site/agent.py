@@ -18,12 +18,14 @@ from typing import Any
 import psutil
 
 from .calls import SESSION_BITS, Arrived, Calls
-from .engine_end import FRESH
+from .engine_end import BEAT_S, FRESH
 from .pipe import Ended
 from .site import Site
 
 SHARE = 4  # a message may take so much of the memory that is free: one part in SHARE
 MOST_CALLS = 8  # that are worked on at the same time
+NOBODY = -1  # in the place of a session
+LOST_S = 6 * BEAT_S  # without a packet, after which the engine's process of a job counts as dead
 QUIET_S = 60.0  # between two lines about packets that are none of ours
 
 
@@ -36,35 +38,46 @@ class Agent:
         self._calls = Calls(connection, _most_bytes, self._stray)
         self._workers = ThreadPoolExecutor(MOST_CALLS)
         self._free = threading.Semaphore(MOST_CALLS)
-        self._session, self._strays, self._said_at = -1, 0, -QUIET_S
+        self._session, self._strays, self._said_at, self._heard = NOBODY, 0, -QUIET_S, time.monotonic()
 
     def work(self) -> None:
         """Answer until nobody holds the other end."""
         self._calls.put(FRESH, {"fresh": True})
+        threading.Thread(target=self._watch, daemon=True).start()
         with suppress(Ended):
             while True:
                 self.take(self._calls.get())
 
     def take(self, arrived: Arrived) -> None:
-        """Answer one call, or have a worker do it."""
-        if (
-            session := arrived.call >> SESSION_BITS
-        ) != self._session:  # another process of the engine's: what the one before left is over
+        """Answer one call, or have a worker do it. Who opens a job takes the place of who did before, which may end later, and is not heard any more."""
+        do, session = arrived.head.get("do"), arrived.call >> SESSION_BITS
+        if do == "open" and not arrived.fault and session != self._session:
             self._session = session
             self._calls.forget_others(session)
             self._site.stop()
-        do = arrived.head.get("do")
+        if session == self._session:
+            self._heard = time.monotonic()
         if arrived.fault:
             self._stray(f"a message that is too large, or one too many ({arrived.fault})")
             self._calls.put(arrived.call, {"failure": ["refused", arrived.fault]})
         elif do == "alive":
             self._calls.put(arrived.call, {"alive": True})
+        elif do not in ("open", "answer", "forget", "stop"):
+            self._stray("a call that does not exist")
+        elif session != self._session:
+            self._calls.put(arrived.call, {"failure": ["refused", "NotOpened"]})
         elif do == "forget":
             self._site.forget(str(arrived.head.get("ticket")))
-        elif do in ("open", "answer", "stop"):
-            self._begin(arrived)
         else:
-            self._stray("a call that does not exist")
+            self._begin(arrived)
+
+    def _watch(self) -> None:
+        """End the job of an engine's process that gives no sign of life: it was killed, and could not say so."""
+        while True:
+            time.sleep(LOST_S / 4)
+            if self._session != NOBODY and time.monotonic() - self._heard > LOST_S:
+                self._session = NOBODY
+                self._site.stop()
 
     def _begin(self, arrived: Arrived) -> None:
         if not self._free.acquire(blocking=False):

@@ -103,11 +103,16 @@ class Calls:
             return None
         if not size:
             return Arrived(call=call, head=head)
-        under_way = sum(each.missing + sum(map(len, each.pieces)) for each in self._arriving.values())
-        if len(self._arriving) >= MOST_MESSAGES or under_way + size > self._most_bytes():
+        if not self._has_room(size):
+            self.forget_others(call >> SESSION_BITS)  # a process that died may have begun much
+        if not self._has_room(size):
             return Arrived(call=call, head=head, fault="TooLarge")
         self._arriving[call] = _Arriving(head=head, missing=size)
         return None
+
+    def _has_room(self, size: int) -> bool:
+        under_way = sum(each.missing + sum(map(len, each.pieces)) for each in self._arriving.values())
+        return len(self._arriving) < MOST_MESSAGES and under_way + size <= self._most_bytes()
 
     def _take(self, kind: int, call: int, packet: bytes) -> Arrived | None:
         arriving, size = self._arriving.get(call), len(packet) - HEAD.size

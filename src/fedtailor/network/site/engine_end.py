@@ -5,7 +5,9 @@ import queue
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...federation.nvflare.line import Packed, Plain
@@ -15,6 +17,7 @@ from .calls import SESSION_BITS, Arrived, Calls
 from .pipe import Ended
 
 ALIVE_S = 2.0  # that the agent may take to answer whether it is there
+BEAT_S = 10.0  # between two signs of life of this process
 OPENED_S = 300.0  # that an agent which was started again may take to open the job again
 MOST_BYTES = 2**40  # of the agent's answers: it is trusted
 FRESH = 0  # the number under which an agent says that it has just been started
@@ -39,8 +42,8 @@ class EngineEnd:
         self._opening: bytes | None = None
         self._opened.set()
         self._met = False  # whether an agent has answered: only then can another one have taken its place
-        threading.Thread(target=self._read, daemon=True).start()
-        self._calls.put(self._number(), {"do": "alive"})
+        for work in (self._read, self._beat):
+            threading.Thread(target=work, daemon=True).start()
 
     def open(self, values: Plain) -> Plain:
         """Return what the agent answers to a job before it begins."""
@@ -102,6 +105,13 @@ class EngineEnd:
             self._met = self._met or arrived.call != FRESH
             if waiting := self._waiting.get(arrived.call):
                 waiting.put(arrived)
+
+    def _beat(self) -> None:
+        """Say again and again that this process is there: the agent ends the model's process of one that is not."""
+        with suppress(OSError):  # the process is ended
+            while True:
+                self._calls.put(self._number(), {"do": "alive"})
+                time.sleep(BEAT_S)
 
     def _come_back(self) -> None:
         """An agent was started in the place of one that died: fail what the other took with it, and have it open the job again."""
