@@ -16,8 +16,8 @@ def test_perplexity_is_exp_of_the_mean():
 
 
 def test_what_is_shown_where():
-    assert shown_in("title") == ["perplexity", "accuracy"]
-    assert shown_in("line") == ["loss", "perplexity", "bleu", "rougeL", "accuracy"]
+    assert shown_in("title") == ["perplexity", "recall@1", "f1", "accuracy"]
+    assert shown_in("line") == ["loss", "perplexity", "bleu", "rougeL", "recall@1", "f1", "accuracy"]
     assert set(METRICS) - set(shown_in("page")) == {"rouge1", "rouge2"}
     assert shown_in("table") == list(METRICS)
 
@@ -39,7 +39,7 @@ def test_what_a_figure_is_pooled_by_comes_with_it():
     assert needs_of("rouge1") == ("texts",)
     assert needs_of("accuracy") == needs_of("perplexity") == needs_of("words") == ("loss", "examples", "tokens")
     assert needs_of("perplexity_word") == ("loss", "examples", "tokens", "words")
-    assert needs_of("bleu_counts") == needs_of("exact_match") == ()
+    assert needs_of("bleu_counts") == needs_of("politeness") == ()
 
 
 def test_answers_are_texts_or_classes():

@@ -157,3 +157,58 @@ def test_what_is_wrong_is_named(job, tiny_backbone_folder):
     )
     with pytest.raises(SettingError, match="is a job of protocol: averaging, which asks no documents"):
         retrieving.asking_job(job.parent / "train.yaml")
+
+
+def test_questions_are_embedded_by_a_trained_run(job, tiny_bert_folder, capsys):
+    pairs = [
+        {"question": row["question"], "text": text["text"]} for row, text in zip(question_rows(), document_rows(), strict=True)
+    ]
+    pd.DataFrame(pairs * 2).to_json("pairs.jsonl", orient="records", lines=True)
+    training = Job.from_dict(
+        {
+            "backbone": str(tiny_bert_folder),
+            "task": {"kind": "retrieval"},
+            "data": {"train": "pairs.jsonl"},
+            "clients": {"count": 2, "min_examples": 2},
+            "protocol": {"kind": "averaging", "local": {"learning_rate": 0.05, "batch_size": 4, "epochs": 4}},
+            "stop": {"rounds": 2, "keep": "last"},
+            "precision": "float32",
+            "threads": 1,
+        },
+        base=job.parent,
+    )
+    run(training, out=job.parent / "trained")
+    dense = Job.load(job, ["protocol.score={kind: dense}", "protocol.verify=true"])
+    before = run(dense, out=job.parent / "before").summary["retrieval"]["metrics"]
+    after = run(dense.replace("protocol.query", "trained"), out=job.parent / "after").summary["retrieval"]
+    assert after["metrics"] != before  # the questions lie elsewhere
+    assert after["notes"] == []  # what clients state is what the trained questions have
+    assert command("rag", "ask", job, "what is plum corn") == 0
+    with pytest.raises(SettingError, match="after is a run of task: question-answering; name one of task: retrieval"):
+        run(dense.replace("protocol.query", "after"), out=job.parent / "wrong")
+    with pytest.raises(SettingError, match=r"protocol.query names the folder of a run of task: retrieval"):
+        run(dense.replace("protocol.query", "nowhere"), out=job.parent / "wrong")
+
+
+def test_answers_are_marked_by_a_trained_run(job, tiny_bert_folder, capsys):
+    rows = [
+        {"question": f"what is {row['text'].split()[1]}", "text": row["text"], "answer": row["text"].split()[-1].strip(".")}
+        for row in document_rows() * 4
+    ]
+    pd.DataFrame(rows).to_json("marked.jsonl", orient="records", lines=True)
+    for tuning, rate in (("full", 0.005), ("{kind: lora, rank: 4}", 0.03)):
+        (job.parent / "reader.yaml").write_text(
+            f"backbone: {tiny_bert_folder}\ntask: {{kind: extraction, max_tokens: 80}}\ndata: {{train: marked.jsonl}}\ntuning: {tuning}\n"
+            f"clients: {{count: 2, min_examples: 2, test_share: 0, validation_share: 0}}\nthreads: 1\nprecision: float32\nstop: {{rounds: 2}}\n"
+            f"protocol: {{kind: averaging, local: {{learning_rate: {rate}, epochs: 6, batch_size: 4}}}}\n"
+        )
+        folder = f"trained-{tuning[:4].strip('{')}"
+        run(Job.load(job.parent / "reader.yaml"), out=job.parent / folder)
+        asked = Job.load(job, [f"task.reader={{kind: span, run: {folder}}}"])
+        done = run(asked, out=job.parent / f"asked-{folder}").summary["retrieval"]
+        assert all(one["answer"] in one["sources"][one["cited"][0] - 1]["text"] for one in done["answers"])
+        assert done["metrics"]["supported"] == 1.0
+        assert command("rag", "ask", job, "what is plum", "--reader", folder, "--json") == 0
+        assert json.loads(capsys.readouterr().out)[0]["answer"] in "The plum is bread."
+    with pytest.raises(SettingError, match=r"runs/nothing is no folder of a run; name one of task: extraction"):
+        run(Job.load(job, ["task.reader={kind: span, run: runs/nothing}"]), out=job.parent / "wrong")

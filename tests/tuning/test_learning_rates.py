@@ -13,7 +13,11 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 @pytest.mark.parametrize("kind", TUNINGS)
 def test_every_tuning_has_one_for_every_kind_of_text_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
-    assert {"causal", "classifier"} <= set(tuning.learning_rates) <= {"causal", "classifier", "classifier-head", "denoiser"}
+    assert (
+        {"causal", "classifier"}
+        <= set(tuning.learning_rates)
+        <= {"causal", "classifier", "classifier-head", "denoiser", "embedder", "reader"}
+    )
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 

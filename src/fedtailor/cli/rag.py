@@ -191,7 +191,7 @@ def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> 
     """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
     from ..errors import SettingError
     from ..retrieval import Router, Score, open_collection
-    from ..running.retrieving import asking, asking_job, connect, is_job
+    from ..running.retrieving import asking, asking_job, connect, is_job, reader_of
 
     said = {option: value for option, value in given.items() if value is not None}
     if is_job(name):
@@ -201,7 +201,7 @@ def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> 
                 f"{name} is a job, which says itself how its clients are asked: leave out --{next(iter(said))} and change {settings} there"
             )
         job = asking_job(name)
-        return connect(job), asking(job).top_k if top_k is None else top_k, reader or job.task.reader
+        return connect(job), asking(job).top_k if top_k is None else top_k, reader or reader_of(job)
     read = reader or "best-sentence"
     router = Router(count=said["router"], margin=said.get("margin", 0.2)) if said.get("router") else None
     federation = open_collection(

@@ -26,6 +26,7 @@ from ..tasks.text.generate import evaluating
 from ..tensors import Tensors, check_same_names, clone, form, is_large
 from ..tuning import begins_elsewhere, head_names, prompt_text, untrained
 from .seen import Seen
+from .vectors import Vectors
 
 OnStep = Callable[[int, int, float], None]  # step (from 1), steps, loss
 
@@ -69,6 +70,7 @@ class Worker:
     heads: frozenset[str] = field(init=False)  # names of the trained weights of a classifier's head
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
+    vectors: Vectors = field(init=False)  # of texts
     prompts: PromptReader = field(init=False)  # what the model has read, where its weights stay as they are
     _seen: Seen | None = field(init=False, default=None)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
@@ -78,6 +80,7 @@ class Worker:
         self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
         self.prompts = PromptReader(self.model, self.processor)
+        self.vectors = Vectors(self.model, self.processor)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}
 

@@ -108,6 +108,10 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             name="rougeL", title="ROUGE-L", higher_is_better=True, pooled_by="texts", of_texts=rouge_score("rougeL"), shown="line"
         ),
+        Metric(name="recall@1", title="recall@1", higher_is_better=True, shown="title"),
+        Metric(name="recall@5", title="recall@5", higher_is_better=True),
+        Metric(name="f1", title="F1 of words", higher_is_better=True, shown="title"),
+        Metric(name="exact_match", title="exact match", higher_is_better=True),
         Metric(name="accuracy", title="accuracy", higher_is_better=True, of_classes=accuracy, shown="title"),
         Metric(
             name="macro_f1",

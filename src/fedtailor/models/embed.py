@@ -1,6 +1,7 @@
 """Sentence embeddings by MiniLM, for clients divided by topic."""
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,17 @@ def embed_with(model: Any, tokenizer: Any, texts: Sequence[str], *, most_tokens:
         batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
         vectors[rows] = _pooled(model, batch["input_ids"], batch["attention_mask"])
     return vectors
+
+
+def most_tokens_of(model: Any) -> int:
+    """Return how many tokens of a text an embedder was trained to read, as sentence-transformers writes it in its folder; else those of MiniLM."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    try:
+        told = json.loads((Path(base.name_or_path) / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        told = MOST_TOKENS
+    stated = told if isinstance(told, int) and told > 0 else MOST_TOKENS
+    return min(stated, getattr(base.config, "max_position_embeddings", stated))
 
 
 @torch.inference_mode()

@@ -149,8 +149,14 @@ class _Probe:
                 with coarse:
                     output = self._model(**given)
             found = output.get("logits")
-            self._known[key] = mean_over_tokens(output.last_hidden_state, mask_BL.to(device)) if found is None else found.float()
+            self._known[key] = _mean_of(output, mask_BL.to(device)) if found is None else found.float()
         return self._known[key]
+
+
+def _mean_of(output: Any, mask_BL: Tensor) -> Tensor:
+    """Return the mean over tokens [B, H] of what a model gives each: hidden states, or the two logits of a reader."""
+    marks = [output[name] for name in ("start_logits", "end_logits") if name in output]
+    return mean_over_tokens(torch.stack(marks, dim=-1) if marks else output.last_hidden_state, mask_BL)
 
 
 def _apart(found: Tensor, wanted: Tensor) -> float:

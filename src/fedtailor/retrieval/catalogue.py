@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from ..errors import SettingError
+from .embedder import Embedder
 from .messages import Catalogue, Describe
 from .router import Centroids, Router, Routing
+from .share import permits
 
 
 def routing_of(router: Router | None, catalogues: Mapping[str, Catalogue]) -> Routing | None:
@@ -24,3 +26,15 @@ def routing_of(router: Router | None, catalogues: Mapping[str, Catalogue]) -> Ro
 def describe(router: Router | None) -> Describe:
     """Return what asks for a catalogue, with centroids if clients are chosen by them."""
     return Describe(count=router.count if router else 0, smallest=router.smallest if router else 1)
+
+
+def unfit(name: str, reported: Catalogue, share: str, embedder: Embedder) -> str:
+    """Return why a client cannot be asked, by its catalogue; empty if it can."""
+    if not permits(reported.share, share):
+        return f"share: {share} is more than client {name} allows, which is {reported.share}; ask for share: {reported.share}, or leave the client out"
+    if reported.embedder != embedder.sha256:
+        return (
+            f"client {name} has another embedder ({reported.embedder[:12]}) than the server ({embedder.sha256[:12]}): their vectors do not compare; "
+            "index there with the same one"
+        )
+    return ""

@@ -153,13 +153,17 @@ def ask(
 
 
 def make_reader(name: str, embedder: Embedder) -> Reader:
-    """Return a reader by its name: best-sentence, or a causal backbone.
+    """Return a reader by its name: best-sentence, a causal backbone, or the folder of a run that has trained one.
 
     Raises:
         BackboneError: if there is no backbone of this name.
     """
     if name == "best-sentence":
         return BestSentence(embedder=embedder)
+    from .trained import is_run, span_reader
+
+    if is_run(name):
+        return span_reader(Path(name))
     from ..models import choose_device, load_backbone
 
     backbone = load_backbone(name, device=choose_device("auto"), base=Path(), seed=0, trust_times=True)

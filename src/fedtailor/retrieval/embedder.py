@@ -1,7 +1,6 @@
 """What turns a text into a vector, pinned by its hash: vectors of different embedders do not compare."""
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..models import embed_texts
-from ..models.embed import MOST_TOKENS, NAME, WIDTH, embed_with
+from ..models.embed import NAME, WIDTH, embed_with, most_tokens_of
 from ..models.locate import Location, locate
 from ..models.pins import pins
 from ..models.tokenizer import load_tokenizer
@@ -127,7 +126,7 @@ def embedder_of(model: Any, tokenizer: Any) -> ModelEmbedder:
     """Return a model as an embedder; its attribute `name_or_path` is the folder that it was loaded from."""
     folder = Path(model.name_or_path)
     place = Location(folder=folder, source="folder")
-    most = min(_stated_tokens(folder), getattr(model.config, "max_position_embeddings", MOST_TOKENS))
+    most = most_tokens_of(model)
     return ModelEmbedder(name=folder.name, sha256=folder_sha256(place), model=model, tokenizer=tokenizer, most_tokens=most)
 
 
@@ -145,15 +144,6 @@ def spans_of(tokenizer: Any, text: str) -> tuple[list[Span], int]:
         found += [(begin + first, begin + last) for first, last in row["offset_mapping"]]
         unknown += row["input_ids"].count(tokenizer.unk_token_id)
     return found, unknown
-
-
-def _stated_tokens(folder: Path) -> int:
-    """Return how many tokens of a text a model was trained to embed, as sentence-transformers writes it; else those of MiniLM."""
-    try:
-        found = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return MOST_TOKENS
-    return found if isinstance(found, int) and found > 0 else MOST_TOKENS
 
 
 def _parts(text: str) -> list[Span]:

@@ -51,6 +51,7 @@ class Federation:
 
     clients: Mapping[str, Index]
     embedder: Embedder
+    asks: Embedder | None = None  # of questions, where a run has trained one; None: that of passages
     score: Score = field(default_factory=Score)
     routing: Routing | None = None  # centroids that are known already, in the place of those that clients give by `router`
     router: Router | None = None
@@ -113,6 +114,7 @@ class Federation:
             catalogues=catalogues,
             embedder=self.embedder,
             send=self.send,
+            asks=self.asks,
             score=self.score,
             routing=self.routing or routing_of(self.router, catalogues),
             share=self.share,

@@ -16,12 +16,13 @@ import torch
 from ..errors import SettingError
 from ..messages import Record
 from .asking import Asking, Found, Place, Won, check_top_k, passage_in
+from .catalogue import unfit
 from .embedder import Embedder
 from .messages import MOST_QUESTIONS, Answered, Ask, Catalogue, Count, Counted, Fetch, Fetched, Read, Scored
 from .passages import Passage
 from .router import Routing, choose_clients
 from .search import Score, check_question
-from .share import check_share, permits
+from .share import check_share
 from .standing import Standing
 from .terms import Statistics, words_of
 from .vectors import search_vectors
@@ -40,6 +41,7 @@ class Server:
     embedder: Embedder
     send: Send
     score: Score = field(default_factory=Score)
+    asks: Embedder | None = None  # of questions, where a run has trained one; None: that of passages
     routing: Routing | None = None
     share: str = "passages"
     verify: bool = False  # embed the passages that came, and leave out clients that stated wrong cosines
@@ -77,7 +79,7 @@ class Server:
         return found
 
     def _search(self, texts: Sequence[str], top_k: int) -> list[Found]:
-        vectors = self.embedder.embed(texts)
+        vectors = (self.asks or self.embedder).embed(texts)
         if self.share == "embeddings":
             return search_vectors(self.catalogues, texts, vectors, top_k)
         asking = Asking(exchange=next(self.exchanges), texts=texts, vectors=vectors, top_k=top_k, chosen=self._chosen(vectors))
@@ -221,18 +223,6 @@ class Server:
                 if text and (n not in best or cosine > best[n][2]):
                     best[n] = (text, name, cosine)
         return [replace(one, answer=best.get(n)) for n, one in enumerate(found)]
-
-
-def unfit(name: str, reported: Catalogue, share: str, embedder: Embedder) -> str:
-    """Return why a client cannot be asked, by its catalogue; empty if it can."""
-    if not permits(reported.share, share):
-        return f"share: {share} is more than client {name} allows, which is {reported.share}; ask for share: {reported.share}, or leave the client out"
-    if reported.embedder != embedder.sha256:
-        return (
-            f"client {name} has another embedder ({reported.embedder[:12]}) than the server ({embedder.sha256[:12]}): their vectors do not compare; "
-            "index there with the same one"
-        )
-    return ""
 
 
 def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:

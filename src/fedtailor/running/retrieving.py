@@ -15,6 +15,7 @@ from ..pairs import technique
 from ..protection import make_gate
 from ..protocols.retrieval import Courier, Retrieval, RetrievalHalf, index_examples
 from ..protocols.retrieval.messages import calls_of
+from ..protocols.retrieval.ready import asks_of
 from ..records import ClientId, ClientInfo
 from ..retrieval import Federation
 from ..retrieval.client import RetrievalClient
@@ -50,6 +51,11 @@ def asking(job: Job) -> Retrieval:
     return cast(Retrieval, job.protocol)
 
 
+def reader_of(job: Job) -> str:
+    """Return the name of a job's reader, or the folder of the run that has trained it."""
+    return str(job.task.resolve((), job.base).reads)
+
+
 def index_folder(job: Job) -> Path:
     """Return where a job's indexes go."""
     return job.base / "runs" / f"{job.name}-index"
@@ -77,10 +83,11 @@ def connect(job: Job) -> Federation:
     settings = asking(job)
     clients, logs = open_folders(index_folder(job))
     embedder = embedder_for(job)
-    reader = job.task.reader if settings.share == "answers" and job.task.reader != NO_READER else "best-sentence"
+    reader = reader_of(job) if settings.share == "answers" and reader_of(job) != NO_READER else "best-sentence"
     return Federation(
         clients=clients,
         embedder=embedder,
+        asks=asks_of(settings, job.backbone, job.base),
         score=settings.score,
         share=settings.share,
         verify=settings.verify,

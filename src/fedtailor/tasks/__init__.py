@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from .classification import Classification
 from .evaluation import Evaluation
+from .extraction import Extraction
 from .generation import Generation
 from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
 from .question_answering import QuestionAnswering
+from .retrieval import PassageRetrieval
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
 from .text.generate import Decoding
@@ -20,6 +22,8 @@ TASKS: Mapping[str, type] = {
     "label-likelihood": LabelLikelihood,
     "image-generation": ImageGeneration,
     "question-answering": QuestionAnswering,
+    "extraction": Extraction,
+    "retrieval": PassageRetrieval,
 }
 
 __all__ = [
@@ -28,11 +32,13 @@ __all__ = [
     "Classification",
     "Decoding",
     "Evaluation",
+    "Extraction",
     "Generation",
     "ImageGeneration",
     "LabelLikelihood",
     "LanguageModeling",
     "LogitsAt",
+    "PassageRetrieval",
     "QuestionAnswering",
     "Scores",
     "Shard",

@@ -1,7 +1,7 @@
 """The task of answering questions from documents that are found: clients have documents, files of validation and test hold questions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,6 +10,7 @@ import torch
 from ..errors import SettingError
 from ..pairs import Need
 from ..records import Example
+from ..text_files import expanded
 from .evaluation import Measured, Pass
 from .losses import Losses
 from .shard import Shard, TokenShard
@@ -20,6 +21,14 @@ NO_READER = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Span:
+    """A reader that a run has trained: it marks the answer in the passages."""
+
+    run: str  # folder of a run of task: extraction
+    kind: Literal["span"] = "span"
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuestionAnswering:
     """Questions are answered from passages that were found; clients measure nothing of it, the protocol does."""
 
@@ -27,7 +36,7 @@ class QuestionAnswering:
         Need(word="documents", remedy="choose protocol: retrieval, or a task that trains, such as task: generation"),
     )
     kind: Literal["question-answering"] = "question-answering"
-    reader: str = "best-sentence"  # or a causal backbone such as smollm2-135m, or none
+    reader: str | Span = "best-sentence"  # or a causal backbone such as smollm2-135m, {kind: span, run: RUN}, or none
 
     required: ClassVar[tuple[str, ...]] = ("text",)  # of a document
     optional: ClassVar[tuple[str, ...]] = ("id", "title")
@@ -45,12 +54,28 @@ class QuestionAnswering:
     figures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        if not self.reader or not isinstance(self.reader, str):
-            raise SettingError(f"reader is best-sentence, the name of a causal backbone, or none; got {self.reader!r}")
+        if not self.reader or not isinstance(self.reader, str | Span):
+            raise SettingError(
+                f"reader is best-sentence, the name of a causal backbone, {{kind: span, run: RUN}}, or none; got {self.reader!r}"
+            )
 
     def resolve(self, examples: Sequence[Example], base: Path) -> Self:
-        """Return the task itself."""
-        return self
+        """Return the task with the run of its reader as a whole path.
+
+        Raises:
+            SettingError: if there is no such run.
+        """
+        if isinstance(self.reader, str):
+            return self
+        run = expanded(base, self.reader.run, "task.reader.run")
+        if not (run / "job.yaml").is_file():
+            raise SettingError(f"task.reader.run: {run} is no folder of a run; name one of task: extraction")
+        return replace(self, reader=replace(self.reader, run=str(run)))
+
+    @property
+    def reads(self) -> str:
+        """The reader's name, or the folder of its run."""
+        return self.reader if isinstance(self.reader, str) else self.reader.run
 
     def labels_of(self, examples: Sequence[Example], base: Path = Path()) -> tuple[str, ...]:
         """Return nothing: there are no classes."""

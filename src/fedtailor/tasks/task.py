@@ -98,6 +98,10 @@ class Bench(Protocol):
     def logits_at(self) -> LogitsAt:
         """How logits are computed at some positions alone."""
 
+    @property
+    def vectors(self) -> Any:
+        """What embeds texts: `trained(batch)` with the weights in place, `frozen(texts)` without them."""
+
     def label_scores(self, texts: Sequence[str], labels: Sequence[str], *, calibrate: bool) -> list[list[float]]:
         """Return, for each text, one score a label behind the prompt in place, in nats."""
 

@@ -31,6 +31,8 @@ class Lora:
         "classifier": 0.003,
         "classifier-head": 0.1,
         "denoiser": 0.003,
+        "embedder": 0.001,
+        "reader": 0.001,
     }  # that `auto` stands for
     gives: ClassVar[Mapping[str, bool | str]] = {"factors": True}
     kind: Literal["lora"] = "lora"

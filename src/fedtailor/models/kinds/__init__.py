@@ -8,8 +8,9 @@ from .classifier import Classifier
 from .denoiser import Denoiser
 from .embedder import Embedder
 from .kind import Kind, Loaded
+from .reader import Reader
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser(), Embedder())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser(), Embedder(), Reader())}
 
 
 def kind_of(name: str) -> Kind:

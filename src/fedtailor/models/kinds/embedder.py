@@ -48,4 +48,5 @@ class Embedder(TextKind):
             raise BackboneError(
                 f"backbone folder {folder} lacks the weights of {lacking[0]}, so its vectors would be random; {AGAIN}"
             )
+        vars(model)["gives_vectors"] = True  # tunings look for it: there is no head
         return ()

@@ -33,6 +33,7 @@ class Measuring:
 
     settings: Retrieval
     embedder: Embedder
+    asks: Embedder | None  # of questions, where a run has trained one
     questions: Sequence[Known]
     here: Mapping[ClientId, RetrievalClient]  # clients in this process, of which more is known than they let out
     make_reader: Callable[[], Reader | None]
@@ -92,7 +93,11 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
     reported = json.loads(tensor_text(state.method[TALLY]))
     tally, reader, held = Tally(**reported["tally"]), None, None
     asker = Asker(
-        settings=settings, embedder=measuring.embedder, courier=courier, standing=Standing(**_counters(reported["standing"]))
+        settings=settings,
+        embedder=measuring.embedder,
+        courier=courier,
+        standing=Standing(**_counters(reported["standing"])),
+        asks=measuring.asks,
     )
     size = max(1, -(-len(measuring.questions) // rounds))
     for index in range(state.version + 1, max(1, -(-len(measuring.questions) // size)) + 1):
@@ -138,6 +143,7 @@ def alone(measuring: Measuring, seed: int) -> dict[str, dict[str, float]]:
     federation = Local(
         clients={str(name): one.index for name, one in measuring.here.items()},
         embedder=measuring.embedder,
+        asks=measuring.asks,
         score=measuring.settings.score,
         seed=seed,
     )

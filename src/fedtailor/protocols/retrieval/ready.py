@@ -22,9 +22,11 @@ from ...retrieval.embedder import Embedder, embedder_of
 from ...retrieval.index import Index
 from ...retrieval.readers import BestSentence, Reader
 from ...retrieval.tally import Known
+from ...retrieval.trained import query_embedder
 from ...tasks.question_answering import NO_READER
 from ...tasks.shard import Shard
 from ...tensors import Tensors
+from ...text_files import expanded
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
@@ -44,6 +46,7 @@ class RetrievalRun(UsualRun):
 
     embedder: Embedder
     settings: Retrieval = field(default_factory=Retrieval)
+    asks: Embedder | None = None  # of questions, where a run has trained one
     seed: int = 0  # of centroids
     questions: Sequence[Known] = ()  # that the run asks
     reader: str = NO_READER  # at the server
@@ -168,7 +171,12 @@ class RetrievalRun(UsualRun):
 
     def _measuring(self) -> Measuring:
         return Measuring(
-            settings=self.settings, embedder=self.embedder, questions=self.questions, here=self.here, make_reader=self._reader
+            settings=self.settings,
+            embedder=self.embedder,
+            asks=self.asks,
+            questions=self.questions,
+            here=self.here,
+            make_reader=self._reader,
         )
 
     def _block(self, rounds: int) -> tuple[int, int]:
@@ -207,6 +215,11 @@ class RetrievalRun(UsualRun):
         return None if self.reader == NO_READER else make_reader(self.reader, self.embedder)
 
 
+def asks_of(settings: Retrieval, backbone: str, base: Path) -> Embedder | None:
+    """Return the embedder of questions that the settings name by its run; None if they name none."""
+    return None if settings.query is None else query_embedder(expanded(base, settings.query, "protocol.query"), backbone, base)
+
+
 def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
     """Return the protocol with the server's model as its embedder."""
     worker = bench.worker
@@ -214,9 +227,10 @@ def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
     return RetrievalRun(
         settings=settings,
         embedder=embedder_of(worker.model, worker.processor),
+        asks=asks_of(settings, str(worker.model.name_or_path), bench.base) if bench.site is None else None,
         seed=worker.seed,
         questions=[known_of(example) for example in bench.test],
-        reader=task.reader,
+        reader=task.reads,
         indexes=bench.base / "runs" / f"{bench.name}-index",
         site=bench.site,
     )

@@ -9,10 +9,10 @@ from ...errors import OffManifest, SettingError, TooFewClients
 from ...interfaces import Federation
 from ...messages import Record, read, write
 from ...records import ClientFailure, ClientId, Traffic
-from ...retrieval.catalogue import describe, routing_of
+from ...retrieval.catalogue import describe, routing_of, unfit
 from ...retrieval.embedder import Embedder
 from ...retrieval.messages import ANSWERS, Catalogue
-from ...retrieval.server import Server, unfit
+from ...retrieval.server import Server
 from ...retrieval.standing import Standing
 from .settings import Retrieval
 
@@ -108,6 +108,7 @@ class Asker:
     embedder: Embedder
     courier: Courier
     standing: Standing
+    asks: Embedder | None = None  # of questions, where a run has trained one
     refused: dict[str, str] = field(default_factory=dict)  # clients that cannot be asked, and why
     server: Server | None = None
 
@@ -142,6 +143,7 @@ class Asker:
             catalogues=catalogues,
             embedder=self.embedder,
             send=self.courier.send,
+            asks=self.asks,
             score=settings.score,
             routing=routing_of(settings.router, catalogues) if len(catalogues) > 1 else None,
             share=settings.share,

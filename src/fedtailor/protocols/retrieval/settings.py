@@ -6,7 +6,8 @@ Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clie
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
 from ...learning.local import LocalTraining
@@ -16,6 +17,7 @@ from ...retrieval.passages import Chunks
 from ...retrieval.router import Router
 from ...retrieval.search import Score
 from ...retrieval.share import LETS_OUT, Share, check_share
+from ...text_files import expanded
 from ..usual import UsualSettings
 
 
@@ -33,6 +35,7 @@ class Retrieval(UsualSettings):
     kind: Literal["retrieval"] = "retrieval"
     top_k: Few = 5  # passages of a question
     score: Score = field(default_factory=Score)
+    query: str | None = None  # folder of a run of task: retrieval, which embeds the questions; null: the backbone does
     share: Share = (
         "passages"  # what leaves a client: passages, snippets, answers, scores, embeddings; its own file may allow less
     )
@@ -61,6 +64,14 @@ class Retrieval(UsualSettings):
                 "share: embeddings searches vectors at the server, where there are no words, and no client is asked; set score: {kind: dense}, and "
                 "leave router out"
             )
+
+    def inlined(self, base: Path) -> Mapping[str, Any]:
+        """Return the run that is named with a whole path: it is the server's."""
+        return {} if self.query is None else {"query": str(expanded(base, self.query, "protocol.query"))}
+
+    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+        """Return the settings without the run that embeds questions: their vectors come with the messages."""
+        return {**told, "query": None}
 
     @property
     def lets_out(self) -> str:

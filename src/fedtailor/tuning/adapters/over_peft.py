@@ -83,6 +83,10 @@ def task_settings(model: nn.Module) -> dict[str, Any]:
     fresh = [name for name in getattr(model, "fresh_modules", ()) if not (classifier and name.split(".")[0] in HEADS)]
     if is_denoiser(model):
         return {"task_type": None, "modules_to_save": list(label_rows(model)) or None}
+    if type(model).__name__.endswith("ForQuestionAnswering"):  # whose head PEFT trains whole by itself
+        return {"task_type": "QUESTION_ANS", "modules_to_save": [name for name in fresh if name != "qa_outputs"] or None}
+    if getattr(model, "gives_vectors", False):
+        return {"task_type": "FEATURE_EXTRACTION", "modules_to_save": fresh or None}
     return {"task_type": "SEQ_CLS" if classifier else "CAUSAL_LM", "modules_to_save": fresh or None}
 
 
