@@ -83,7 +83,7 @@ class Live:
 
     def answer(self, message: Any) -> bytes:
         asked = message if isinstance(message, Message) else decode(unpack(message))
-        data = self.gate.leave_client(self.half.answer(asked))
+        data = self.gate.leave_client(one_by_one(self.half.answer(asked)))
         assert isinstance(data, bytes)
         return data
 

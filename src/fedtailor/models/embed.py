@@ -54,10 +54,10 @@ def most_tokens_of(model: Any) -> int:
     """Return how many tokens of a text an embedder was trained to read, as sentence-transformers writes it in its folder; else those of MiniLM."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     try:
-        told = json.loads((Path(base.name_or_path) / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+        found = json.loads((Path(base.name_or_path) / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
     except (OSError, ValueError, KeyError, TypeError):
-        told = MOST_TOKENS
-    stated = told if isinstance(told, int) and told > 0 else MOST_TOKENS
+        found = MOST_TOKENS
+    stated = found if isinstance(found, int) and found > 0 else MOST_TOKENS
     return min(stated, getattr(base.config, "max_position_embeddings", stated))
 
 

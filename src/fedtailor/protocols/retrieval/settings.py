@@ -69,9 +69,9 @@ class Retrieval(UsualSettings):
         """Return the run that is named with a whole path: it is the server's."""
         return {} if self.query is None else {"query": str(expanded(base, self.query, "protocol.query"))}
 
-    def for_sites(self, told: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
+    def for_sites(self, plain: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
         """Return the settings without the run that embeds questions: their vectors come with the messages."""
-        return {**told, "query": None}
+        return {**plain, "query": None}
 
     @property
     def lets_out(self) -> str:
