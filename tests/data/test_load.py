@@ -511,3 +511,19 @@ def test_files_that_were_joined_are_refused_at_the_second_header(tmp_path):
     (tmp_path / "x.csv").write_text("input,target\na,A\n\ufeffinput,target\nb,B\n")
     with pytest.raises(DataError, match=r"'input' and 'target' repeats the header.* in 1 row \(row 3\)"):
         load("x.csv", tmp_path)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x.csv", "s3://bucket/x.csv", "file:///x.csv"])
+def test_an_address_is_no_file(tmp_path, address):
+    with pytest.raises(DataError, match=r"x\.csv is named by an address, and nothing is fetched"):
+        load(address, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [({"input": "target"}, {}), ({"input": "a", "target": "a"}, {}), ({"label": "text"}, CLASSES)],
+)
+def test_an_answer_is_no_question(tmp_path, columns, kind):
+    (tmp_path / "x.jsonl").write_text('{"input": "a", "target": "b", "a": "c", "text": "d", "label": "e"}\n')
+    with pytest.raises(SettingError, match="from one column"):
+        load("x.jsonl", tmp_path, columns=columns, **kind)

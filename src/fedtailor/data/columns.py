@@ -92,11 +92,16 @@ def _of_public(fields: Mapping[str, Sequence[str]]) -> Reads:
 
 
 def check_columns(columns: Mapping[str, str], names: Sequence[str]) -> None:
-    """Raise SettingError if `columns` has a key that is none of the task's names.
+    """Raise SettingError if `columns` has a key that is none of the task's names, or the model would be given what it is to answer.
 
     Raises:
-        SettingError: naming the nearest right key.
+        SettingError: naming the nearest right key, or the two that are one column.
     """
+    for asked, answer in (("input", "target"), ("text", "label"), ("question", "answer")):
+        if {asked, answer} <= set(names) and columns.get(asked, asked) == columns.get(answer, answer):
+            raise SettingError(
+                f"data.columns takes {asked} and {answer} from one column, {columns.get(asked, asked)!r}, so the answer would stand in the question; name two"
+            )
     for key in columns:
         if key not in (*names, MESSAGES):
             near = difflib.get_close_matches(key, names, n=1)

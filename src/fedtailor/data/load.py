@@ -1,6 +1,7 @@
 """Examples from files, folders, hub ids, memory, or the libraries installed here."""
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from .values import IMAGE
 
 HOLD_PICTURES = (".parquet", ".npz")  # kinds of data files whose cells may be pictures
 PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",), "public": ("public",)}
+
+ADDRESS = re.compile(r"(^|/)(https?|s3|gs|hdfs|ftp|file):/")  # a path has lost one of its slashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,8 @@ def _folder_files(folder: Path, part: str) -> list[Path]:
 
 
 def _missing_file(path: Path, part: str) -> str:
+    if ADDRESS.search(str(path)):
+        return f"data.{part}: {path.parts[-1]} is named by an address, and nothing is fetched for a job: download it, and give the file"
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
