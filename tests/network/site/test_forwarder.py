@@ -62,3 +62,12 @@ def test_a_server_that_is_away_ends_the_connection(handing, capfd):
     while "cannot be reached" not in said and time.monotonic() < until:
         said += capfd.readouterr().err
     assert "cannot be reached" in said
+
+
+def test_a_forwarder_ends_when_nobody_can_send_it_a_connection():
+    ends, hand = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    forwarder = threading.Thread(target=forward, args=(ends, "127.0.0.1", 1), daemon=True)
+    forwarder.start()
+    hand.close()
+    forwarder.join(10)
+    assert not forwarder.is_alive()

@@ -14,10 +14,12 @@ CONNECT_S = 30.0
 
 
 def forward(ends: socket.socket, host: str, port: int) -> None:
-    """Join each socket that arrives to a connection of its own, until the process is ended."""
+    """Join each socket that arrives to a connection of its own, until nobody is left who could send one."""
     free = threading.Semaphore(MOST)
     while True:
-        _, handed, _, _ = socket.recv_fds(ends, 1, 1)
+        mark, handed, _, _ = socket.recv_fds(ends, 1, 1)
+        if not mark:
+            return
         for number in handed:
             free.acquire()
             threading.Thread(target=_carry, args=(socket.socket(fileno=number), host, port, free), daemon=True).start()
