@@ -50,7 +50,8 @@ def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     assert "before → after" in printed
     assert "10th percentile" in printed
     code, printed, said = fedtailor("run", job, "stop.rounds=1", "tuning.rank=2", "--out", two, "--json")
-    assert (code, said) == (0, "")
+    assert code == 0
+    assert [line for line in said.splitlines() if not line.endswith("…")] == []  # a slow machine says what it waits for
     assert json.loads(printed) == json.loads((two / "summary.json").read_text())
     shown = fedtailor("show", one)[1]
     up = json.loads((one / "summary.json").read_text())["traffic"]["up_bytes"]

@@ -30,6 +30,7 @@ def sweep(fedtailor, monkeypatch, tmp_path, request):
         places = [place for place, write in enumerate(disk.writes) if only(write)]
         count = len(places)
         assert count
+        reached = 0
         for at in places[:: -1 if request.param == "each" else -max(1, count // few)]:
             with Disk(tmp_path, at, FAULTS[at % len(FAULTS)]).failing(monkeypatch) as failing:
                 code, printed, said = fedtailor(*words)
@@ -37,11 +38,17 @@ def sweep(fedtailor, monkeypatch, tmp_path, request):
             assert code in (0, *ends), where
             assert "foresee" not in said, where
             assert "Traceback" not in said + printed, where
+            if len(failing.writes) <= at:  # a shorter run: what the first one kept in the cache is not written again
+                assert code == 0, where
+                clean()
+                continue
+            reached += 1
             if code == 2:
                 assert said.count("error  ") == 1, where
                 assert any(part in said for part in (str(tmp_path), tmp_path.name)), where
             after(code, where)
             clean()
+        assert reached
 
     return over
 

@@ -12,6 +12,9 @@ def test_every_task_names_a_kind_that_there_is():
         "classification": "classifier",
         "label-likelihood": "causal",
         "image-generation": "denoiser",
+        "question-answering": "embedder",
+        "retrieval": "embedder",
+        "extraction": "reader",
     }
 
 

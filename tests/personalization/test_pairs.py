@@ -49,14 +49,14 @@ def test_the_local_adapter_after_one_sgd_step_is_that_by_hand(make_job, rows, tm
     worker.load(shared_of(tmp_path / "r", 1))
     draw_adapter(worker.model, "own", seed=0)
     own = adapter_parameters(worker.model, "own")
-    for client, own in parts.clients.items():
+    for client, record in parts.clients.items():
         worker.model.zero_grad()
         worker.model.train()
         with mixed(worker.model, "own", lambda module, x: 0.5):
             for parameter in own.values():
                 parameter.requires_grad_(True)
                 parameter.grad = None
-            total, counted = worker.loss(worker.batch(own.train, list(range(len(own.train)))))
+            total, counted = worker.loss(worker.batch(record.train, list(range(len(record.train)))))
             total.backward()
         found = load_file(tmp_path / "r" / "clients" / client / "adapter" / "mixture.safetensors")
         for name, parameter in own.items():

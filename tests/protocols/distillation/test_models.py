@@ -171,9 +171,9 @@ def test_clients_of_one_backbone_and_several_ranks_have_it_in_memory_once(tiny_b
     monkeypatch.setattr(own_backbones, "load_backbone", load)
     overrides = {f"client-0{n}": {"backbone": str(wide_bert), "tuning": {"rank": rank}} for n, rank in enumerate((3, 1))}
     job = class_job(tiny_bert_folder, clients__overrides=overrides, stop__rounds=2)
-    workers = assemble(job, given=class_data()).own_workers
+    clients = assemble(job, given=class_data()).clients
     assert loaded == [str(wide_bert)]
-    assert workers["client-00"].model is workers["client-01"].model
+    assert clients["client-00"].worker.model is clients["client-01"].worker.model
     run(job, data=class_data(), out=tmp_path / "r")
     for client, rank in (("client-00", 3), ("client-01", 1)):
         model = weights(tmp_path / "r" / "clients" / client)

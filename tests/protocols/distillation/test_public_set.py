@@ -64,7 +64,7 @@ def test_labels_must_be_the_same(tokenizer):
 
 def test_words_must_be_the_same(tokenizer):
     with pytest.raises(
-        SettingError, match=r"tokenizer has 300 words, that of client 'b' 280, of which 280 are the same.*averaging"
+        SettingError, match=r"tokenizer has 300 tokens, that of client 'b' 280, of which 280 are the same.*averaging"
     ):
         check_same_words(side(tokenizer, Generation()), side(train_tokenizer(280), Generation()), "b")
     check_same_words(side(tokenizer, Generation()), side(train_tokenizer(), Generation()), "b")
