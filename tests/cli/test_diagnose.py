@@ -66,3 +66,11 @@ def test_an_event_without_a_time_and_settings_of_another_form_are_no_surprise(la
     (late / "events.jsonl").write_text('{"time": "at noon", "event": "start", "rounds": 3}\n')
     assert ended([late]) == 2
     assert "events.jsonl has an event without a time that can be read" in capsys.readouterr().err
+
+
+def test_an_audit_says_of_a_folder_what_it_is(late, tmp_path, capsys):
+    for folder, said in ((tmp_path, "is not the folder of a run"), (late, f"fedtailor run --resume {late}")):
+        with pytest.raises(SystemExit) as end:
+            main(["audit", str(folder)])
+        assert end.value.code == 2
+        assert said in " ".join(capsys.readouterr().err.split())
