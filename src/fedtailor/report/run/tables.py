@@ -194,7 +194,7 @@ def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
 def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
     """Yield what a round's local training gains on the clients' validation parts, before averaging."""
     measured = (run.summary.get("evaluation") or {}).get("local_gain")
-    if measured is False:
+    if measured is False and run.summary.get("trainable_parameters"):
         yield "local gain", "not measured: evaluation.local_gain is off, or clients train only a part of a model"
     if not measured or run.alone:
         return
@@ -215,7 +215,10 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if rows:
         missed = [f"{row['what']} of {row['of']}" for row in rows if not row["within"]]
         ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}" for row in rows)
-        yield "measured / estimated", ratios + (f"; further off than an estimate should be: {', '.join(missed)}" if missed else "")
+        yield (
+            "measured / estimated",
+            ratios + (f"; further off than an estimate should be: {', '.join(missed)}" if missed else ""),
+        )
 
 
 def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
