@@ -215,10 +215,7 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if rows:
         missed = [f"{row['what']} of {row['of']}" for row in rows if not row["within"]]
         ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}" for row in rows)
-        yield (
-            "measured / estimated",
-            ratios + (f"; further off than an estimate should be: {', '.join(missed)}" if missed else ""),
-        )
+        yield "measured / estimated", ratios + (f"; outside the margin: {', '.join(missed)}" if missed else "")
 
 
 def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
