@@ -1,6 +1,6 @@
 """What a step of DP-SGD costs beside a plain one: medians of pairs of steps on one batch, taken in turn.
 
-python benchmarks/dp_sgd.py --backbone smollm2-135m --data /path/e2e --tunings lora,prefix,prompt,full
+python benchmarks/dp_sgd.py --backbone smollm2-135m --tunings lora,prefix,prompt,full
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""FLoRA: the clients' factors are stacked and carried on, and the trained ones start again."""
+"""FLoRA: the clients' factors are stacked and carried on, and the trained ones start fresh."""
 
 import pytest
 import torch

@@ -47,6 +47,7 @@ def known():
         ("comm_round", "stop.rounds"),
         ("output_dir", "--out"),
         ("Max-Seq-Length", "task.max_tokens"),
+        ("secure_aggregation", "protection: [secure-aggregation]"),
     ],
 )
 def test_a_name_of_another_tool_is_answered_wherever_it_stands(name, here):

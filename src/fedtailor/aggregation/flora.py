@@ -31,7 +31,7 @@ SEED, ROUND = "seed", "round"  # names of the state
 
 @dataclass(frozen=True, kw_only=True)
 class Flora:
-    """Carry the stack of all clients' factors, and start the trained ones again."""
+    """Carry the stack of all clients' factors, and start the trained ones fresh."""
 
     kind: Literal["flora"] = "flora"
     carry: Width = 64  # most rank of the carried factor: what goes down grows with it, what goes up does not

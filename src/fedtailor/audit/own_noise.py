@@ -1,4 +1,4 @@
-"""Whether our own noise is as large as the job says: an audit of the mechanism by an attacker who takes part in it.
+"""Whether our own noise is as large as the job says: an audit of the mechanism, by an attacker who has access to it.
 
 One release of the job's mechanism with a canary as long as the clip (or longer, which the clip must see to), and one without, many times; a canary is found by its direction. From the
 distance mu of both in standard deviations, less its error, follows a bound on epsilon: that of Gaussian noise with sensitivity mu (Nasr et al., 2023, arXiv:2302.07956; Balle and Wang, 2018). With enough

@@ -23,12 +23,12 @@ NetFolder = Annotated[Path, typer.Argument(help="The folder of net init, or the 
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help="A YAML file: server: HOST, sites: [NAME, ...].", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="A YAML file: server: HOST, and, for trials, sites: [NAME, ...].", metavar="FILE")],
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Left out: a folder named as the network, beside the file.")
     ] = None,
 ) -> None:
-    """Make certificates and a kit for the server, the administrator and each site; run it again to add sites."""
+    """Make certificates, and kits for server and administrator, and for sites that the file names; run it again to add some."""
     from ..network.kit.kits import make_kits, server_kit
     from ..network.kit.network_file import read_network
 

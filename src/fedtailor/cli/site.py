@@ -18,7 +18,7 @@ def site() -> None:
 
 @app.command()
 def join(  # noqa: PLR0917 - Typer passes all by name
-    kit: Annotated[Path, typer.Argument(help="The kit that you got from the server.", metavar="KIT")],
+    kit: Annotated[Path, typer.Argument(help="Your kit: that of site request, or from the server.", metavar="KIT")],
     data: Annotated[
         list[Path] | None, typer.Option(help="Your examples: a file or folder; may be given again. Left out: as last time.")
     ] = None,

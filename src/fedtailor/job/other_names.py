@@ -81,18 +81,18 @@ SETTINGS: Mapping[str, str] = {
     "seed": "random_seed data_seed random_state np_seed torch_seed",
     "name": "run_name job_name exp_name experiment_name job_id",
     "protection: [{kind: dp, epsilon: 8}]": "target_epsilon target_delta dp_noise dp_clip_norm differential_privacy privacy_budget",
+    "protection: [secure-aggregation]": "secure_aggregation secagg use_secagg",
 }
 # what has no setting of its own: what to do
 INSTEAD: Mapping[str, str] = {
     "output_dir overwrite_output_dir save_dir outdir": "the run folder is given as --out FOLDER",
-    "resume_from_checkpoint auto_resume_from_checkpoints restore_from": "a run is resumed by fedtailor run RUN/job.yaml --resume RUN",
+    "resume_from_checkpoint auto_resume_from_checkpoints restore_from": "a run is resumed by fedtailor run --resume RUN",
     "save_strategy save_steps save_total_limit saves_per_epoch save_freq checkpoint_every": "every round is saved, and the best or last is kept (stop.keep)",
-    "logging_steps logging_dir logging_strategy wandb_project log_level": "every step and round is written to events.jsonl and rounds.parquet",
+    "logging_steps logging_dir logging_strategy wandb_project log_level": "every step and round is written to events.jsonl and rounds.parquet; report_to names trackers",
     "push_to_hub hub_model_id hub_token token use_auth_token": "nothing is sent to a hub; fedtailor export writes a folder that can be",
     "trust_remote_code": "code that comes with a model is never run; leave it out",
     "do_sample top_p sampling": "texts are written greedily or by beams, so that a run repeats; leave it out",
     "adam_beta1 adam_beta2 adam_epsilon": "adamw has torch's own moments; leave it out",
-    "secure_aggregation secagg use_secagg": "there is no secure aggregation yet; see docs/privacy.md",
     "packing sample_packing group_by_length padding pad_to_max_length": "batches are formed by length by themselves; leave it out",
     "modules_to_save": "a classifier's head is trained with every tuning; leave it out",
     "deepspeed fsdp fsdp_config ddp_find_unused_parameters local_rank": "one process trains on one device; leave it out",

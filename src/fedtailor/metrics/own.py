@@ -16,7 +16,7 @@ class OwnMetric(Protocol):
 
     @property
     def name(self) -> str:
-        """What its figure is called in tables and files, such as exact_match."""
+        """What its figure is called in tables and files, such as same_text."""
 
     @property
     def higher_is_better(self) -> bool:

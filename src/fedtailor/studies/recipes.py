@@ -212,7 +212,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _arms(given: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the arms that are reported, new or changed from those of the recipe that is extended, and then its others."""
+    """Return the arms that are described, new or changed from those of the recipe that is extended, and then its others."""
     own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in given.items()}
     return own | {name: arm for name, arm in parents.items() if name not in own}
 
