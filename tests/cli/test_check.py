@@ -66,8 +66,10 @@ def test_the_estimate_as_json_is_alone_on_stdout(fedtailor, write_job):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--bandwidth", "0"], "--bandwidth is a number above 0"),
-        (["--client-memory", "nan"], "--client-memory is a number above 0"),
+        (["--bandwidth", "0"], "--bandwidth is a number, 1 or more"),
+        (["--bandwidth", "1e-300"], "--bandwidth is a number, 1 or more"),
+        (["--latency", "1e308"], "--latency is a number of seconds from 0 to 86,400"),
+        (["--client-memory", "nan"], "--client-memory is a number, 1 or more"),
         (["--latency", "-1"], "--latency is a number of seconds"),
         (["--at-once", "0"], "--at-once is a number of clients"),
     ],

@@ -27,8 +27,8 @@ def test_cut_prints_what_each_cut_costs_and_recommends_one(fedtailor, write_job)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--bandwidth", "0"], "--bandwidth is a number above 0"),
-        (["--latency", "-1"], "--latency is a number of seconds, 0 or more"),
+        (["--bandwidth", "0"], "--bandwidth is a number, 1 or more"),
+        (["--latency", "-1"], "--latency is a number of seconds from 0"),
         (["--client-memory", "10"], "no cut fits in the client's memory"),
         (["protocol.kind=averaging"], "is for jobs with protocol: split, and this one has protocol: averaging"),
     ],

@@ -1,6 +1,7 @@
 """What is estimated before a run, against what the run measured."""
 
 import pytest
+from denoisers import picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
 from distilling import class_data, class_job
 
 from fedtailor.assembly import assemble
@@ -88,3 +89,16 @@ def test_memory_has_its_parts(make_job, rows):
     )  # float32: the weight, its gradient, two moments
     assert plain.peak == sum((plain.program, plain.weights, plain.exchanged, plain.activations, plain.working))
     assert estimate(parts, program=5e8).clients["client-00"].memory.activations is None
+
+
+def test_a_model_that_cannot_be_counted_is_estimated_by_formula(unet_folder):  # noqa: F811
+    parts, heard = assemble(picture_job(unet_folder), given=picture_rows()), []
+    assert counts_of(parts, warn=heard.append) == {}
+    assert "cannot be counted from shapes" in heard[0]
+    assert estimate(parts, means=Means(client_memory=1.0)).flops["train"] > 0
+
+
+def test_with_hardly_an_epoch_a_round_one_step_is_estimated(make_job, rows):
+    local = {"epochs": 1e-6, "batch_size": 4, "learning_rate": 0.1}
+    found = estimate(assemble(make_job(protocol__local=local), given=rows))
+    assert all(client.flops > 0 for client in found.clients.values())

@@ -47,7 +47,7 @@ class Clients(Mapping[ClientId, Client]):
     def __getitem__(self, client: ClientId) -> Client:
         if client not in self.amounts:
             raise KeyError(client)
-        own = self.differing.get(client, self.alike)
+        own = self.own_of(client)
         return Client(
             id=client,
             worker=own.worker,
@@ -57,6 +57,9 @@ class Clients(Mapping[ClientId, Client]):
             backbone=own.backbone,
             private=self.private.get(client),
         )
+
+    def __contains__(self, client: object) -> bool:
+        return client in self.amounts  # Mapping's own makes the client to see
 
     def __iter__(self) -> Iterator[ClientId]:
         return iter(self.amounts)
@@ -69,9 +72,13 @@ class Clients(Mapping[ClientId, Client]):
         """The backbones of the clients that have one of their own."""
         return {client: own.backbone for client, own in self.differing.items() if own.backbone is not None}
 
+    def own_of(self, client: ClientId) -> Own:
+        """Return what a client works with."""
+        return self.differing.get(client, self.alike)
+
     def sizes_of(self, client: ClientId) -> Sizes:
         """Return what a client's costs depend on."""
-        return self.differing.get(client, self.alike).sizes
+        return self.own_of(client).sizes
 
     def kept_at(self, version: int) -> dict[ClientId, int]:
         """Return the version of what each client recalls with `version` of the shared weights; those that keep nothing are left out."""

@@ -32,6 +32,7 @@ class Amounts:
     validation: int
     test: int
     tokens: int  # of the training examples
+    longest: int  # tokens of the longest training example; 0 without any
 
     @classmethod
     def of(cls, prepared: Prepared) -> Self:
@@ -41,6 +42,7 @@ class Amounts:
             validation=len(prepared.validation),
             test=len(prepared.test),
             tokens=int(prepared.train.sizes_N.sum()),
+            longest=int(prepared.train.sizes_N.max()) if len(prepared.train) else 0,
         )
 
     @property

@@ -61,12 +61,12 @@ def _look(job: JobFile, settings: list[str], lookup: Lookup, means: "Means | Non
         behind = lookup.behind(loaded)
         notes: list[str] = []
         parts = assemble(loaded, trust_times=True, warn=notes.append)
-    if means is not None and not parts.protocol.evaluates:
+    if means is not None and means.given and not parts.protocol.evaluates:
         raise SettingError(
-            "memory and seconds of a job with protocol: retrieval are not estimated; fedtailor check without options shows what would leave each client, "
+            "memory and seconds of a job with protocol: retrieval are not estimated; fedtailor check without these options shows what would leave each client, "
             "and summary.json of a run has what it took"
         )
-    estimate = None if means is None else _estimate(parts, means, notes)
+    estimate = None if means is None or not parts.protocol.evaluates else _estimate(parts, means, notes)
     found = plan_of(loaded, parts, notes, estimate)
     lookup.keep(found, behind, [parts.backbone.folder, *(own.folder for own in parts.clients.backbones.values())])
     return found

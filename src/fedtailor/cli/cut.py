@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import err, out, print_json
+from .means import check_means
 from .run import JobFile, Overrides
 from .waiting import waiting
 
@@ -46,7 +47,7 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
         "bandwidth": bandwidth,
         "client_memory": client_memory,
     }
-    _check_given(given, latency)
+    check_means(given, latency)
     parts = _assembled(job, settings)
     with waiting(err(), "measuring"):
         means = replace(_means(parts, given), latency_s=latency)
@@ -63,16 +64,6 @@ def cut(  # noqa: PLR0917 - Typer passes all by name
             out().print(part)
     if nothing is not None:
         raise nothing
-
-
-def _check_given(given: Mapping[str, float | None], latency: float) -> None:
-    from ..errors import SettingError
-
-    if not 0 <= latency < float("inf"):
-        raise SettingError(f"--latency is a number of seconds, 0 or more, such as 0.05; got {latency}")
-    for name, value in given.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise SettingError(f"--{name.replace('_', '-')} is a number above 0, such as 5e9; got {value}")
 
 
 def _assembled(job: JobFile, settings: Overrides) -> "Parts":

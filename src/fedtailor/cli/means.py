@@ -1,5 +1,6 @@
 """The options that say what clients have to work with."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,9 @@ ClientFlops = Annotated[
 AtOnce = Annotated[int | None, typer.Option(help="Clients that work at the same time; left out: all of a round.")]
 
 
+DAY_S = 86_400  # of latency, at most
+
+
 def means_of(
     *, bandwidth: float | None, latency: float, client_memory: float | None, client_flops: float | None, at_once: int | None
 ) -> "Means":
@@ -29,11 +33,18 @@ def means_of(
     from ..errors import SettingError
     from ..planning import Means
 
-    if not 0 <= latency < float("inf"):
-        raise SettingError(f"--latency is a number of seconds, 0 or more, such as 0.05; got {latency}")
-    for name, value in (("bandwidth", bandwidth), ("client-memory", client_memory), ("client-flops", client_flops)):
-        if value is not None and not 0 < value < float("inf"):
-            raise SettingError(f"--{name} is a number above 0, such as 5e9; got {value}")
+    check_means({"bandwidth": bandwidth, "client_memory": client_memory, "client_flops": client_flops}, latency)
     if at_once is not None and at_once < 1:
         raise SettingError(f"--at-once is a number of clients, 1 or more; got {at_once}")
     return Means(bandwidth=bandwidth, latency_s=latency, client_memory=client_memory, client_flops=client_flops, at_once=at_once)
+
+
+def check_means(given: Mapping[str, float | None], latency: float) -> None:
+    """Raise SettingError if an amount, by the name of its option, or a latency makes no sense; from 1 on no estimate becomes infinite."""
+    from ..errors import SettingError
+
+    if not 0 <= latency <= DAY_S:
+        raise SettingError(f"--latency is a number of seconds from 0 to {DAY_S:,} (a day), such as 0.05; got {latency}")
+    for name, value in given.items():
+        if value is not None and not 1 <= value < float("inf"):
+            raise SettingError(f"--{name.replace('_', '-')} is a number, 1 or more, such as 5e9; got {value}")

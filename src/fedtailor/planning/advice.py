@@ -65,7 +65,7 @@ def _memory_tips(parts: Parts, client: ClientEstimate) -> Iterator[tuple[str, fl
     if parts.protocol.trains and not local.checkpointing and memory.activations:
         yield "protocol.local.checkpointing=true", memory.peak - memory.activations * 0.75
     longest = getattr(parts.job.task, "max_tokens", None)
-    seen = max((int(state.train.sizes_N.max()) for state in parts.clients.values() if len(state.train)), default=0)
+    seen = max((has.longest for has in parts.clients.amounts.values()), default=0)
     if longest and used and seen > 1:
         yield f"task.max_tokens={seen // 2}", memory.peak - used / 2
 

@@ -8,7 +8,8 @@ from ..assembly import Parts
 from ..assembly import estimate as costs_of_round
 from ..ledger import forward_flops
 from ..records import ClientId
-from .client import Basis, ClientEstimate, Counts, client_estimate
+from .alike import notes_on
+from .client import Basis, ClientEstimate, Counts, client_estimates
 from .means import Means, Speed, link_seconds, makespan
 from .memory import program_bytes
 from .traffic import TRAIN, Bytes, asked_in, moments_of, traffic_of
@@ -82,7 +83,7 @@ def estimate(
     costs, asked = costs_of_round(parts), asked_in(parts, rounds)
     program = program_bytes(parts) if program is None else program
     basis = Basis(parts=parts, means=means, counts=counts, speed=speed, program=program)
-    clients = {client: client_estimate(basis, client, cost) for client, cost in costs.items()}
+    clients = client_estimates(basis, costs)
     traffic, moments = traffic_of(parts, rounds), moments_of(parts, rounds)
     writes = moments.writing + moments.texts_alone
     flops = {
@@ -100,7 +101,7 @@ def estimate(
         flops=flops,
         seconds=_seconds(basis, rounds, clients, traffic, flops),
         clients=clients,
-        partial=any(not len(parts.clients[client].train) for client in clients if client in parts.clients),
+        partial=any(not parts.clients.amounts[client].train for client in clients if client in parts.clients),
         notes=tuple(_notes(parts, writes)),
     )
 
@@ -156,7 +157,7 @@ def _rounds_seconds(parts: Parts, rounds: int, each: Mapping[ClientId, float], a
 
 
 def _notes(parts: Parts, writes: int) -> list[str]:
-    notes = []
+    notes = notes_on(len(parts.sampler.clients))
     if not parts.protocol.evaluates:
         notes.append("catalogues and passages of a retrieval are not among bytes, and its operations are not counted")
     if writes:

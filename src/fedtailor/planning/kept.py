@@ -13,6 +13,7 @@ from typing import Any
 from ..assembly import Parts
 from ..errors import BackboneError
 from ..learning.worker import Worker
+from ..records import ClientId
 from ..storage import text_sha256
 from ..tasks.shard import Shard
 from ..user_cache import count_folder, keep_private
@@ -76,15 +77,16 @@ def speed_of(parts: Parts, counts: Mapping[int, StepCount], *, fresh: bool = Tru
 
 def _workers(parts: Parts) -> list[tuple[Worker, Shard]]:
     """Return each worker once, with the training examples of the client that has the longest one."""
-    found: dict[int, tuple[Worker, Shard]] = {}
+    found: dict[int, tuple[Worker, ClientId]] = {}
+    amounts = parts.clients.amounts
     for info in parts.sampler.clients:
-        worker, state = parts.clients[info.id].worker, parts.clients.get(info.id)
-        if state is None or not len(state.train):
+        worker, has = parts.clients.own_of(info.id).worker, amounts.get(info.id)
+        if has is None or not has.train:
             continue
         before = found.get(id(worker))
-        if before is None or int(state.train.sizes_N.max()) > int(before[1].sizes_N.max()):
-            found[id(worker)] = (worker, state.train)
-    return list(found.values())
+        if before is None or has.longest > amounts[before[1]].longest:
+            found[id(worker)] = (worker, info.id)
+    return [(worker, parts.clients.prepare(client).train) for worker, client in found.values()]
 
 
 def _key(parts: Parts, worker: Worker, shard: Shard) -> str:

@@ -115,10 +115,10 @@ def count_step(worker: Worker, shard: Shard, *, batch_size: int, checkpointing: 
             train = _train(seen, worker, shard, rows, trained=names, checkpointing=checkpointing)
         with shapes_of(worker.model, head=name) as seen, torch.random.fork_rng(devices=[]), torch.no_grad():
             evaluate = _evaluate(seen, worker, shard, seen_rows)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as fault:
+    except Exception as fault:  # whatever a model's own code, or torch's counting of it, runs into on shapes
         raise BackboneError(
-            f"what a step of a {type(worker.model).__name__} costs cannot be counted from shapes ({type(fault).__name__}): its code looks at "
-            "numbers that are not computed in an estimate; bytes are estimated all the same, and operations by formula"
+            f"what a step of a {type(worker.model).__name__} costs cannot be counted from shapes ({type(fault).__name__}): its code "
+            "needs more than shapes; bytes are estimated all the same, and operations by formula"
         ) from fault
     return StepCount(train=train, evaluate=evaluate)
 

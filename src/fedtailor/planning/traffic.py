@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 
 from ..assembly import Parts
 from ..assembly import estimate as costs_of_round
@@ -109,6 +110,7 @@ def _evaluations(parts: Parts, moments: Moments) -> Bytes:
     facts |= {"own_version": 1, "clients": 10} if own else {"own_version": None, "clients": None}
     down = call.length(Evaluate, only=None, **facts)
     again = call.length(Evaluate, only=None, **{**facts, "name": "after", "parts": "test", "generate": TEXTS_ALONE})
+    figures = cache(partial(_figures_length, parts, call))  # of thousands of clients most report the same
     for client in parts.measured:
         more = (
             0
@@ -116,12 +118,12 @@ def _evaluations(parts: Parts, moments: Moments) -> Bytes:
             else parts.clients.sizes_of(client).shared_bytes - parts.clients.alike.sizes.shared_bytes
         )
         plain, with_texts, texts = (
-            _figures_length(parts, client, call, texts=texts, losses=losses)
+            figures(_parts_of(parts, client), texts=texts, losses=losses)
             for texts, losses in ((False, True), (True, True), (True, False))
         )
         total += Bytes(up=plain, down=down + more, exchanges=1) * (moments.whole - moments.writing)
         total += Bytes(up=with_texts, down=down + more, exchanges=1) * moments.writing
-        tested = client not in parts.clients or len(parts.clients[client].test)
+        tested = "test" in _parts_of(parts, client)
         total += Bytes(up=texts, down=again + more, exchanges=1) * (moments.texts_alone if tested else 0)
     return total
 
@@ -133,14 +135,18 @@ def _evaluation_call(parts: Parts) -> Call:
     return shaped(parts.job, evaluation_call(shared, names, home=own))
 
 
-def _figures_length(parts: Parts, client: ClientId, call: Call, *, texts: bool, losses: bool) -> int:
-    """Return the bytes of a client's figures."""
-    state = parts.clients.get(client)
-    have = {"validation": losses and (state is None or len(state.validation) > 0), "test": state is None or len(state.test) > 0}
+def _parts_of(parts: Parts, client: ClientId | None) -> tuple[str, ...]:
+    """Return the parts that a client has examples in to measure on; both of one that is not known here."""
+    has = None if client is None else parts.clients.amounts.get(client)
+    return tuple(part for part in ("validation", "test") if has is None or getattr(has, part))
+
+
+def _figures_length(parts: Parts, call: Call, have: tuple[str, ...], *, texts: bool, losses: bool) -> int:
+    """Return the bytes of a client's figures, of the parts that it has."""
     names = call.spec(Evaluated).facts
     facts: dict[str, Fact | None] = dict.fromkeys(names)
-    for part in (part for part, there in have.items() if there):
-        mine = _reported(parts, texts=texts and part == "test", losses=losses, counts=part == "test" or not have["test"])
+    for part in (part for part in have if losses or part == "test"):
+        mine = _reported(parts, texts=texts and part == "test", losses=losses, counts=part == "test" or "test" not in have)
         facts |= {f"{part}.{name}": value for name, value in mine.items() if f"{part}.{name}" in names}
     return call.length(Evaluated, only=None, **facts)
 
@@ -181,14 +187,9 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
     """Return the bytes of what a client reports of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
     figures = figure_names(parts.worker.task, parts.worker.evaluation)
     call = personal_call({}, figures) if form is Personalized else alone.alone_call({}, figures)
-    state = next(iter(parts.clients.values()), None)
-    have = {
-        "validation": state is None or len(state.validation) > 0,
-        "test": state is None or len(state.test) > 0,
-        "public": len(parts.server_test) > 0,
-    }
+    have = [*_parts_of(parts, next(iter(parts.clients), None)), *(["public"] if len(parts.server_test) else [])]
     facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, ""))
-    for part in (part for part, there in have.items() if there):
+    for part in have:
         mine: Mapping[str, Fact] = _reported(
             parts,
             texts=part == "test" and writes_texts(parts.worker.task, parts.worker.evaluation),

@@ -27,17 +27,17 @@ class Work:
 
 def work_of(parts: Parts, client: ClientId) -> Work:
     """Return what a client computes; nothing for one of which no examples are here."""
-    state, seed = parts.clients.get(client), parts.job.seed
-    if state is None or not parts.protocol.evaluates:
+    if client not in parts.clients or not parts.protocol.evaluates:
         return Work()
+    has, seed = parts.clients.prepare(client), parts.job.seed
     local = parts.protocol.local if parts.protocol.trains else None
-    trained = _round(state.train, local, seed, client) if local and len(state.train) else Size()
-    own = [part for part in (state.validation, state.test) if len(part)]
+    trained = _round(has.train, local, seed, client) if local and len(has.train) else Size()
+    own = [part for part in (has.validation, has.test) if len(part)]
     return Work(
         round=trained,
         evaluation=sum((evaluation_size(part, parts.job.evaluation.batch_size) for part in own), Size()),
-        prompts=len(state.test),
-        prompt_tokens=float(state.test.sizes_N.sum()) if len(state.test) else 0.0,
+        prompts=len(has.test),
+        prompt_tokens=float(has.test.sizes_N.sum()) if len(has.test) else 0.0,
     )
 
 
