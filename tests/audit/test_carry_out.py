@@ -22,6 +22,7 @@ def done(tiny_backbone_folder, tmp_path_factory):
         tiny_backbone_folder,
         data__train=str(folder / "rows.jsonl"),
         stop__rounds=1,
+        precision="bfloat16",  # of which the weights of LoRA are not, as on any machine that computes in it
         protocol__local={"learning_rate": 0.02, "batch_size": 2, "steps": 1, "privacy": privacy},
     )
     return run(job, out=folder / "r").folder

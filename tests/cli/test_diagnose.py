@@ -53,3 +53,24 @@ def test_what_is_no_run_or_is_damaged_is_named(late, tmp_path, capsys):
     (late / "clients.parquet").write_bytes(b"PAR1 and no more")
     assert ended([late]) == 2
     assert "clients.parquet cannot be read" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_blank_in_its_name_is_quoted(late, tmp_path, capsys):
+    assert ended([late.rename(tmp_path / "too late")]) == 0
+    assert f"fedtailor run '{tmp_path}/too late/job.yaml' protocol.local.batch_size=4\n" in capsys.readouterr().out
+
+
+def test_an_event_without_a_time_and_settings_of_another_form_are_no_surprise(late, capsys):
+    (late / "job.yaml").write_text("name: late\ndata: rows.csv\n")
+    assert ended([late]) == 0
+    (late / "events.jsonl").write_text('{"time": "at noon", "event": "start", "rounds": 3}\n')
+    assert ended([late]) == 2
+    assert "events.jsonl has an event without a time that can be read" in capsys.readouterr().err
+
+
+def test_an_audit_says_of_a_folder_what_it_is(late, tmp_path, capsys):
+    for folder, said in ((tmp_path, "is not the folder of a run"), (late, f"fedtailor run --resume {late}")):
+        with pytest.raises(SystemExit) as end:
+            main(["audit", str(folder)])
+        assert end.value.code == 2
+        assert said in " ".join(capsys.readouterr().err.split())

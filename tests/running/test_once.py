@@ -143,7 +143,7 @@ def test_of_a_large_validation_part_64_rows_are_measured_before_and_after(make_j
 def test_the_report_says_where_there_is_no_gain(make_job, rows, tmp_path, capsys):
     from rich.console import Console
 
-    for gain, said in ((True, "of validation loss, mean over clients"), (False, "no such column: evaluation.local_gain is off")):
+    for gain, said in ((True, "of validation loss, mean over clients"), (False, "not measured: evaluation.local_gain is off")):
         done = run(make_job(stop__rounds=1, evaluation__local_gain=gain), data=rows, out=tmp_path / str(gain))
         Console(width=150).print(show(read_run(done.folder)))
         assert said in capsys.readouterr().out

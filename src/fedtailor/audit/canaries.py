@@ -89,7 +89,8 @@ def _candidates(own: list[Example], draw: np.random.Generator) -> list[Example]:
 def _losses(run: Opened, shard: Shard) -> np.ndarray:
     """Return the mean loss of each example under the weights in place, float64 [N]."""
     run.worker.model.eval()
-    pairs = [run.worker.loss(run.worker.batch(shard, [row])) for row in range(len(shard))]
+    with run.worker.precision():
+        pairs = [run.worker.loss(run.worker.batch(shard, [row])) for row in range(len(shard))]
     return np.array([float(loss) / count for loss, count in pairs])
 
 

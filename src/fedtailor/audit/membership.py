@@ -114,7 +114,8 @@ def _scored(run: Opened, shards: Sequence[Shard], plain: object = None) -> Score
 @torch.inference_mode()
 def _score(worker: Any, shard: Shard, row: int) -> tuple[float, float]:
     batch = worker.task.batch(worker, shard, [row])
-    logits_NC, target_N = worker.task.scores(worker.model.eval(), batch, worker.logits_at)
+    with worker.precision():
+        logits_NC, target_N = worker.task.scores(worker.model.eval(), batch, worker.logits_at)
     log_NC = logits_NC.float().log_softmax(-1)
     given_N = log_NC.gather(1, target_N[:, None]).squeeze(1)
     probability_NC = log_NC.exp()

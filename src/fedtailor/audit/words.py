@@ -46,7 +46,8 @@ def words(run: Opened) -> Iterator[Finding]:
     train = state.train
     if not isinstance(train, TokenShard):
         raise SettingError(f"the attack {NAME} is for tasks of texts; leave it out (--only)")
-    vectors_VD = vectors(run.worker.model, layer, len(run.worker.processor))
+    with run.worker.precision():
+        vectors_VD = vectors(run.worker.model, layer, len(run.worker.processor))
     some = train.select(range(min(ROWS, len(train))))
     truth = set(some.tokens_T.tolist())
     job = run.parts.protocol.local

@@ -13,10 +13,13 @@ def audit(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN")],
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="An attack: membership, canaries, words or 'own noise'; may stand several times."),
+        typer.Option("--only", help="An attack: membership, canaries, words or 'own noise'; may be given again."),
     ] = None,
 ) -> None:
     """Attack a finished run with its clients' data: what can be learned of examples from the model and from updates, beside what chance gives."""
+    from ..report import read_run
+
+    read_run(run)  # says of a folder that is no finished run's what it is, before anything heavy is loaded
     from ..audit import audit as carry_out
     from ..report.run.audit import audit_table
 

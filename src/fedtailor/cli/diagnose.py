@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +70,9 @@ def lines_of(finding: "Finding", run: Path) -> list[str]:
     """Return a finding as lines of text."""
     lines = [f"{finding.title} ({finding.signature}, {finding.certainty})", *(f"  {text}" for text in finding.evidence)]
     lines.append(f"  try     {finding.advice}")
-    lines += [f"          fedtailor run {run / 'job.yaml'} {quoted(override)}" for override in finding.overrides]
+    lines += [
+        f"          fedtailor run {shlex.quote(str(run / 'job.yaml'))} {quoted(override)}" for override in finding.overrides
+    ]
     return [*lines, f"  source  {finding.source}"]
 
 

@@ -36,7 +36,7 @@ def init(
     folder = out_folder or file.parent / network.name
     kits = make_kits(network, folder)
     for kit in kits:
-        out().print(f"  wrote {kit}", highlight=False)
+        out().print(f"  wrote {kit}", highlight=False, soft_wrap=True)
     if not kits:
         out().print(f"  nothing to do: {folder} has the kits of {', '.join(network.sites)} already", highlight=False)
     if network.host == "localhost":

@@ -20,7 +20,7 @@ def admit(
     from ..network.kit.authority import admit as sign
 
     for request in requests:
-        out().print(f"  wrote {sign(net, request)}", highlight=False)
+        out().print(f"  wrote {sign(net, request)}", highlight=False, soft_wrap=True)
     say(
         "\n  [dim]send each back; its site puts it into its kit and joins. It holds no key, but must not be changed on the way.[/]\n"
     )
@@ -31,7 +31,7 @@ def renew(net: Net) -> None:
     from ..network.kit.authority import renew as renew_all
 
     for answer in renew_all(net):
-        out().print(f"  wrote {answer}", highlight=False)
+        out().print(f"  wrote {answer}", highlight=False, soft_wrap=True)
     say("\n  [dim]send each to its site, which puts it into its kit and joins again; serve the network again[/]\n")
 
 

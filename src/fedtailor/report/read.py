@@ -153,7 +153,7 @@ def read_run(folder: str | Path) -> Run:
         raise DataError(f"the run in {path} has not ended: it has no summary.json; {how_to_resume(path)}.")
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
-    tip = f"there is {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
+    tip = f"finished runs are in {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
     raise DataError(f"{path} is not the folder of a run; {tip}.")
 
 

@@ -32,6 +32,7 @@ def _summary(run: Run) -> dict[str, Any]:
     before = next((event.get("figures") or {} for event in evaluated if event.get("round") == 0), {})
     after = evaluated[-1].get("figures") or {} if evaluated else {}
     losses = {int(row["round"]): row["validation_loss"] for row in rows if "validation_loss" in row}
+    data = run.settings.get("data")
     train = {side: sum(int(row.get(side, 0)) for row in rows) for side in TRAFFIC}
     peaks = [peak for peak in run.columns("clients", "peak_bytes")[0] if peak]
     return {
@@ -40,7 +41,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "planned_rounds": begun[-1].get("rounds") if begun else None,
         "best_round": min(losses, key=lambda round: losses[round]) if losses else None,
         "metrics": {"before": _figures(before), "after": _figures(after)},
-        "metrics_over": "test set" if (run.settings.get("data") or {}).get("test") else "clients",
+        "metrics_over": "test set" if isinstance(data, Mapping) and data.get("test") else "clients",
         "validation_loss": {"before": evaluated[0].get("validation_loss")} if evaluated else {},
         "traffic": {**train, "by_kind": {"train": train}} if rows else {},
         "memory": {"peak_bytes": max(peaks, default=0)},
@@ -55,8 +56,11 @@ def _figures(figures: object) -> dict[str, Any]:
 
 def _seconds(run: Run) -> float:
     """Return the time from the first event to the last one."""
-    times = [datetime.fromisoformat(str(event["time"])) for event in run.events() if "time" in event]
+    log = run.folder / "events.jsonl"
     try:
+        times = [datetime.fromisoformat(str(event["time"])) for event in run.events() if "time" in event]
         return (times[-1] - times[0]).total_seconds() if times else 0.0
+    except ValueError as error:
+        raise DataError(f"{log} has an event without a time that can be read ({error}); put back a copy.") from None
     except TypeError:  # one with a zone, one without: not of one run
-        raise DataError(f"{run.folder / 'events.jsonl'} has times with and without a zone; put back a copy.") from None
+        raise DataError(f"{log} has times with and without a zone; put back a copy.") from None

@@ -187,7 +187,7 @@ def load_recipe(name: str) -> Recipe:
     if name not in names:
         near = nearest(name, names)
         raise SettingError(
-            f"there is no recipe {name!r}; " + (f"did you mean {near}?" if near else f"there is {', '.join(names)}.")
+            f"there is no recipe {name!r}; " + (f"did you mean {near}?" if near else f"there are {', '.join(names)}.")
         )
     raw = read_yaml((recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"the recipe {name}")
     about, job = dict(raw["recipe"]), {key: value for key, value in raw.items() if key != "recipe"}

@@ -147,7 +147,7 @@ def test_differences():
 
 def test_faults_of_folders(tmp_path, write_run):
     write_run("one")
-    with pytest.raises(DataError, match=r"not the folder of a run; there is .*one"):
+    with pytest.raises(DataError, match=r"not the folder of a run; finished runs are in .*one"):
         read_run(tmp_path)
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "job.yaml").write_text("")

@@ -194,8 +194,8 @@ def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
 def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
     """Yield what a round's local training gains on the clients' validation parts, before averaging."""
     measured = (run.summary.get("evaluation") or {}).get("local_gain")
-    if measured is False:
-        yield "local gain", "no such column: evaluation.local_gain is off, or clients train but a part of a model"
+    if measured is False and run.summary.get("trainable_parameters"):
+        yield "local gain", "not measured: evaluation.local_gain is off, or clients train only a part of a model"
     if not measured or run.alone:
         return
     gains = [before - after for before, after in zip(*run.columns("clients", *GAIN), strict=True) if before and after]
@@ -215,7 +215,7 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if rows:
         missed = [f"{row['what']} of {row['of']}" for row in rows if not row["within"]]
         ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}" for row in rows)
-        yield "measured / estimated", ratios + (f"; missed: {', '.join(missed)}" if missed else "")
+        yield "measured / estimated", ratios + (f"; outside the margin: {', '.join(missed)}" if missed else "")
 
 
 def _backbone_line(run: Run) -> Iterator[tuple[str, str]]:
