@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Who writes by other means than `storage.write_text`, `storage.write_bytes` and `user_cache.keep_private`, and why nothing is left half done.
 ROOMS = {
     "storage.py user_cache.py": "the means themselves",
-    "running/folder.py running/folder_files.py learning/client.py": "files of a run: beside, synced, put in place; events line by line",
+    "running/folder.py running/folder_files.py learning/store.py": "files of a run: beside, synced, put in place; events line by line",
     "network/kit/site_file.py retrieval/collection.py": "beside, synced, put in place",
     "tuning personalization/pairs/pair.py models/plain.py models/shapes.py": "into a folder that the caller makes and puts in place",
     "export": "into a folder that is put in place, or removed, as a whole",
@@ -27,6 +27,7 @@ ROOMS = {
     "running/now.py": "beside, put in place; a page reads it again a second later",
     "network/command/site_processes.py": "logs, and a folder of the engine that is made again at each start",
     "running/engine.py network/site/site.py network/site/model_keeper.py network/command/processes.py retrieval/allows.py": "logs, line by line",
+    "cli/advise.py": "into memory, from where `write_bytes` takes it",
     "running/lock.py retrieval/update.py": "locks, which hold nothing",
     "cli/main.py ledger.py network/sandbox/landlock.py": "devices of the system, and paths that are opened to be named",
 }

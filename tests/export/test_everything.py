@@ -85,7 +85,11 @@ def test_every_kind_of_tuning_and_task_is_here():
 
     assert {tuning["kind"] for tuning in TUNED.values()} == set(TUNINGS)
     elsewhere = {"label-likelihood", "image-generation"}  # a prompt: protocols/prompting; pictures: export/test_pictures
-    elsewhere |= {"question-answering", "retrieval", "extraction"}  # nothing of models: protocols/retrieval; tasks/test_retrieval, test_extraction
+    elsewhere |= {
+        "question-answering",
+        "retrieval",
+        "extraction",
+    }  # nothing of models: protocols/retrieval; tasks/test_retrieval, test_extraction
     assert {task["kind"] for task in TASKS.values()} == set(KINDS) - elsewhere
 
 

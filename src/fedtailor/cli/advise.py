@@ -106,12 +106,11 @@ def _evidence(file: Path | None, folders: Sequence[Path]) -> Any:
     if file is not None:
         import pandas as pd
 
-        from ..storage import writing
+        from ..storage import write_bytes
 
         if file.is_file():
             found = pd.concat([read_evidence(file), found]).drop_duplicates(["decision", "system", "settings", "seed", "run"])
-        with writing(file):
-            found.to_parquet(file, index=False)
+        write_bytes(file, found.to_parquet(index=False))
     return found
 
 

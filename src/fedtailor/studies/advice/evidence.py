@@ -72,6 +72,8 @@ def read_evidence(file: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    if not file.is_file():
+        raise DataError(f"{file} is no file; fedtailor advise --collect RUNS --evidence FILE writes one")
     try:
         table = pd.read_parquet(file)
     except Exception as fault:  # pyarrow's own kinds are many
