@@ -102,7 +102,8 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
             "clients": {"count": 4, "overrides": {"client-00": {"tuning": {"rank": 1}}}},
             "protocol": {"aggregation": {"kind": "flexlora"}},
         },
-        **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in TUNINGS},
+        **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in set(TUNINGS) - {"head", "frozen"}},
+        "tuning head": classes | {"tuning": {"kind": "head"}},
         **{f"personal {kind}": {"personalization": {"kind": kind} | NEEDED.get(kind, {})} for kind in PERSONALIZATIONS},
         **{
             f"rule {kind}": {

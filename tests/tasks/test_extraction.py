@@ -46,7 +46,7 @@ def job_of(backbone, **changes):
 
 def test_the_loss_is_of_first_and_last_token_within_the_text(tiny_bert_folder):
     parts = assemble(job_of(tiny_bert_folder), given=rows())
-    worker, shard = parts.worker, parts.states["client-00"].test
+    worker, shard = parts.worker, parts.clients["client-00"].test
     worker.model.eval()
     with torch.no_grad():
         found = worker.task.losses(worker, shard, Pass())

@@ -39,7 +39,7 @@ def job_of(backbone, **changes):
 
 def test_the_loss_is_over_all_passages_of_the_client(tiny_bert_folder):
     parts = assemble(job_of(tiny_bert_folder), given=pairs())
-    worker, state = parts.worker, parts.states["client-00"]
+    worker, state = parts.worker, parts.clients["client-00"]
     texts = list(dict.fromkeys(example.fields["text"] for example in state.train.examples))
     base = worker.model.get_base_model()
     questions = [example.fields["question"] for example in state.train.examples]
@@ -76,7 +76,7 @@ def test_it_learns_and_passages_stay(tiny_bert_folder, tmp_path, rule):
 def test_what_is_wrong_is_named(tiny_bert_folder):
     parts = assemble(job_of(tiny_bert_folder, tuning={"kind": "full"}), given=pairs())
     with pytest.raises(SettingError, match="this tuning changes the backbone itself; choose tuning: lora"):
-        parts.worker.task.losses(parts.worker, parts.states["client-00"].train, Pass())
+        parts.worker.task.losses(parts.worker, parts.clients["client-00"].train, Pass())
     with pytest.raises(SettingError, match="retrieval does not go with protocol: retrieval"):
         job_of(tiny_bert_folder, protocol={"kind": "retrieval"}, tuning="frozen")
     with pytest.raises(SettingError, match="does not go with protocol: distillation"):
