@@ -18,9 +18,12 @@ needs_engine = pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare 
 SMALL = ("protocol.local.steps=1", "stop.rounds=1", "protocol.local.keep_optimizer=true", "evaluation.metrics=[loss,bleu]")
 
 
-@pytest.fixture(params=["some", pytest.param("each", marks=pytest.mark.attack)])
+MANY = 24  # writes, spread over all
+
+
+@pytest.fixture(params=["some", pytest.param("many", marks=pytest.mark.attack), pytest.param("each", marks=pytest.mark.large)])
 def sweep(fedtailor, monkeypatch, tmp_path, request):
-    """Return a way to let writes of a command fail, one at a time, a few of them or each."""
+    """Return a way to let writes of a command fail, one at a time: a few of them, many, or each."""
 
     def over(words, clean, after, *, few=5, ends=(2,), only=lambda write: True):
         with Disk(tmp_path).failing(monkeypatch) as disk:
@@ -31,7 +34,8 @@ def sweep(fedtailor, monkeypatch, tmp_path, request):
         count = len(places)
         assert count
         reached = 0
-        for at in places[:: -1 if request.param == "each" else -max(1, count // few)]:
+        tried = {"some": few, "many": MANY, "each": count}[request.param]
+        for at in places[:: -max(1, count // tried)]:
             with Disk(tmp_path, at, FAULTS[at % len(FAULTS)]).failing(monkeypatch) as failing:
                 code, printed, said = fedtailor(*words)
             where = f"{failing.writes[at : at + 1]} ({at} of {count}): exit {code}: {said}{printed}"
