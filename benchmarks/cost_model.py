@@ -103,8 +103,8 @@ def compared(job: Job) -> dict[str, float]:
         measured = carry_out(parts, path).summary["traffic"]["by_kind"]["train"]
     found: dict[str, float] = {}
     for way in ("up", "down"):
-        told, real = job.stop.rounds * sum(getattr(cost, f"{way}_bytes") for cost in costs), measured[f"{way}_bytes"]
-        found |= {f"{way} estimated": told, f"{way} measured": real, f"{way} %": round(100 * (told / real - 1), 2)}
+        expected, real = job.stop.rounds * sum(getattr(cost, f"{way}_bytes") for cost in costs), measured[f"{way}_bytes"]
+        found |= {f"{way} estimated": expected, f"{way} measured": real, f"{way} %": round(100 * (expected / real - 1), 2)}
     return found
 
 

@@ -90,7 +90,7 @@ def through(site_kit: Path, *, round_trip_ms: float = 0.0, mbit: float = 0.0, ca
     """
     from fedtailor.network.command.world import free_port
 
-    kit, listen = site_kit / "network.json", free_port()  # which tells the forwarder where the server is
+    kit, listen = site_kit / "network.json", free_port()  # where the forwarder reads which server to reach
     before = kit.read_text()
     told = json.loads(before)
     words = ["--listen", str(listen), "--to", str(told["port"]), "--round-trip-ms", str(round_trip_ms), "--mbit", str(mbit)]

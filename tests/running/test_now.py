@@ -27,3 +27,4 @@ def test_it_is_replaced_at_most_once_a_second_and_gone_at_the_end(tmp_path):
 
 def test_a_folder_that_is_gone_stops_nothing(tmp_path):
     Now(tmp_path / "gone").see("step", {"client": "a", "step": 1, "steps": 2, "loss": 1.0})
+    assert not (tmp_path / "gone").exists()

@@ -16,7 +16,7 @@ from .table import Table, column_names
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 EXCELS = re.compile(
     r"sep=(?P<sign>[,;\t|])\r?\n"
-)  # a first line by which Excel is told what separates the cells, and which it does not show
+)  # a first line that says to Excel what separates the cells, and which it does not show
 RULE = re.compile(r"\s*(:?-{2,}:?)?\s*")  # a cell of the line below the header of a Markdown table
 LONGEST_HEADER = 1_000_000  # characters that are looked at to find the delimiter
 

@@ -14,7 +14,7 @@ from ..chance import stream_seed
 from ..errors import SettingError
 from ..limits import Few, Number
 
-SMALLEST = 5  # passages of a group; the centroid of fewer tells of single documents
+SMALLEST = 5  # passages of a group; the centroid of fewer shows single documents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Router:
     kind: Literal["centroids"] = "centroids"
     count: Few = 16  # centroids of a client
     margin: Number = 0.2  # a client is asked if its nearest centroid's cosine is at most this much below the best client's
-    smallest: Few = SMALLEST  # passages of a centroid, at least; one of fewer tells of single documents
+    smallest: Few = SMALLEST  # passages of a centroid, at least; one of fewer shows single documents
 
     def __post_init__(self) -> None:
         if self.count < 1:

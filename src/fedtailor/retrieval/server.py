@@ -48,7 +48,7 @@ class Server:
     shared_statistics: bool = False
     standing: Standing = field(default_factory=Standing)
     exchanges: Iterator[int] = field(default_factory=count)
-    strange: Callable[[str], None] = lambda client: None  # told of a client whose answer is not what was asked for
+    strange: Callable[[str], None] = lambda client: None  # called with a client whose answer is not what was asked for
 
     def __post_init__(self) -> None:
         check_share(self.share)

@@ -1,4 +1,4 @@
-"""Connections of NVFlare's processes that need no socket of a network and no path: one end of a pair is handed over.
+"""Connections of NVFlare's processes that need no socket of a network and no path: one end of a pair is passed on.
 
 A kit's engine and the process of its job speak so (scheme `passed`), where NVFlare 2.9 listens in plain TCP on loopback, open to every user of the
 machine. A site's engine reaches the server so too: its sockets go to the launcher's forwarder.

@@ -87,7 +87,7 @@ class Calls:
                 return arrived
 
     def forget_others(self, session: int) -> None:
-        """Drop what has arrived in part from others than this session."""
+        """Drop what has arrived in part, if it is not of this `session`."""
         for call in [call for call in self._arriving if call >> SESSION_BITS != session]:
             del self._arriving[call]
 
