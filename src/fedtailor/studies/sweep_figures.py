@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SCOPES = (  # ending of a figure's name -> where the summary has it
     ("", "metrics", "after"),
     ("_before", "metrics", "before"),
+    ("_retained", "retained", "after"),
+    ("_retained_before", "retained", "before"),
     ("_client_mean", "clients", "mean"),
     ("_client_worst", "clients", "worst"),
     ("_client_p10", "clients", "p10"),
@@ -23,6 +25,8 @@ PERSONAL = (  # ending -> where the section "personal" has it: of the clients' o
     ("_personal_worst", "personal", "worst"),
     ("_personal_p10", "personal", "p10"),
     ("_personal_public", "public", "mean"),
+    ("_personal_retained", "retained", "mean"),
+    ("_personal_retained_worst", "retained", "worst"),
     ("_base", "base", "mean"),
     ("_base_worst", "base", "worst"),
     ("_base_p10", "base", "p10"),

@@ -26,6 +26,8 @@ FURTHER = (  # rows below a metric -> where the summary has it
     ("  worst client", "clients", "worst"),
     ("  personal, mean client", "personal", "personal", "mean"),
     ("  personal, worst client", "personal", "personal", "worst"),
+    ("  on general text", "retained", "after"),
+    ("  personal, on general text", "personal", "retained", "mean"),
 )
 EXACT = 1e15  # whole numbers below are written without a power
 NOT_COMPARED = {"name", "base"}
@@ -54,9 +56,10 @@ def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in metrics_in({name: None for run in runs for name in _at(run.summary, ("metrics", "after"))}):
         for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
             values = [_at(run.summary, path).get(metric) for run in runs]
-            if any(value is not None for value in values) and (path[-1] == "after" or not is_implied(metric)):
+            whole = path[0] == "metrics"
+            if any(value is not None for value in values) and (whole or not is_implied(metric)):
                 table.add_row(
-                    Text(title, style="bold" if path[-1] == "after" else "dim"),
+                    Text(title, style="bold" if whole else "dim"),
                     *_marked(metric, values, runs[0].higher_is_better(metric)),
                 )
 

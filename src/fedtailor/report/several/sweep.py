@@ -20,6 +20,8 @@ BASELINES = ("central", "central-steps", "local")  # nobody sends anything there
 MOST_METRICS = 4  # beside the chosen one
 ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_before": " before",
+    "_retained": " on general text",
+    "_retained_before": " on general text before",
     "_client_mean": ", mean client",
     "_client_worst": ", worst client",
     "_client_p10": ", 10th percentile of clients",
@@ -27,6 +29,8 @@ ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_personal_worst": ", personal, worst client",
     "_personal_p10": ", personal, 10th percentile of clients",
     "_personal_public": ", personal, on the test set",
+    "_personal_retained": ", personal, on general text",
+    "_personal_retained_worst": ", personal, worst client, on general text",
     "_base": ", base, mean client",
     "_base_worst": ", base, worst client",
     "_base_p10": ", base, 10th percentile of clients",
