@@ -22,8 +22,8 @@ def text(tmp_path):
 
 
 def test_shared_and_personal_weights_are_measured_on_the_same_tokens(text, make_job, rows, tmp_path, capsys):
-    from fedtailor.report.run.tables import show
     from fedtailor.assembly import assemble
+    from fedtailor.report.run.tables import show
 
     job = make_job(
         evaluation__retained=text,
@@ -61,7 +61,7 @@ def test_shared_and_personal_weights_are_measured_on_the_same_tokens(text, make_
 
 
 def test_resumed_equals_unbroken(text, make_job, rows, tmp_path, monkeypatch):
-    import fedtailor.running.drive as drive
+    from fedtailor.running import drive
 
     job = make_job(evaluation__retained=text, stop__rounds=2)
     whole = run(job, data=rows, out=tmp_path / "whole")
@@ -87,7 +87,7 @@ def test_a_baseline_has_it_too(text, make_job, rows, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, found",
+    ("content", "found"),
     [
         (None, r"evaluation\.retained: there is no file .*missing\.txt"),
         ("\n\n", r"evaluation\.retained.*(no text|no rows|blank)"),

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..assembly import Parts, estimate
+from ..metrics.course import VALIDATION, stability
 from .measure import Moment
 from .progress import Progress
 
@@ -41,6 +42,7 @@ def summarize(
         "metrics_over": after.over,
         "counts": {"before": before.get("counts", {}), "after": end["counts"]},
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
+        "stability": stability([before["validation_loss"], *(row.get(VALIDATION) for row in progress.rows["rounds"])]),
         "clients": {
             "count": len(parts.divided.train),
             "failed": list(after.failed),

@@ -9,11 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...metrics.course import Target
 from ...metrics.figure import is_implied
 from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name, metrics_in
+from .steady import steady_rows, target_rows
 
 COSTS = (
     ("sent by clients", ("traffic", "up_bytes"), bytes_text),
@@ -33,8 +35,15 @@ EXACT = 1e15  # whole numbers below are written without a power
 NOT_COMPARED = {"name", "base"}
 
 
-def compare(runs: Sequence[Run]) -> RenderableType:
-    """Return a column per run: figures after the run, costs, and the settings in which the runs differ; the best is green."""
+def compare(runs: Sequence[Run], *, target: Target | None = None) -> RenderableType:
+    """Return a column per run: figures after the run, how steady it was, costs, and the settings in which the runs differ; the best is green.
+
+    Args:
+        target: what each run took to reach it is shown too.
+
+    Raises:
+        SettingError: if no run measured the metric of the target.
+    """
     table = plain_table("after the run")
     for run in runs:
         table.add_column(run.folder.name, justify="right", overflow="fold")
@@ -44,6 +53,9 @@ def compare(runs: Sequence[Run]) -> RenderableType:
         values = [None if section == "traffic" and run.alone else run.summary.get(section, {}).get(key) for run in runs]
         table.add_row(title, *("–" if value is None else wording(value) for value in values))
     table.add_row("rounds", *(str(run.summary.get("rounds", "–")) for run in runs))
+    steady_rows(table, runs)
+    if target is not None:
+        target_rows(table, runs, target)
     differing = differences([run.settings for run in runs])
     if differing:
         table.add_section()

@@ -12,6 +12,7 @@ from ...metrics import METRICS, directions
 from ...units import bytes_text, seconds_text
 from ..plain import plain_table
 from ..wording import figure, metric_name, plural
+from .steady import steady_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,8 @@ def show_sweep(
         costs = [sent, cost_text(row, "seconds", seconds_text)]
         grid.add_row(*(value_of(row[name]) for name in heads), count, *cells, *costs)
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
-    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *spent_together(table), *failed_cells(table)]
+    steady = steady_table(means, heads)
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *steady, *spent_together(table), *failed_cells(table)]
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
 
 
