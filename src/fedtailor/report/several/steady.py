@@ -1,7 +1,7 @@
 """How steady runs were, and what they took to reach a target: rows of a comparison, and a table of a sweep."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -83,12 +83,13 @@ def _rises(found: dict[str, Any]) -> str:
 
 def _to_target(name: str, row: dict[Any, Any]) -> str:
     """Return the mean over the seeds that reached it, and how many did where not all."""
-    value = row.get(name)
+    value: Any = row.get(name)
     if _unknown(value):
         return "not reached"
-    wording = {"target_bytes": bytes_text, "target_seconds": seconds_text}.get(name, lambda number: f"{number:.3g}")
+    wordings: Mapping[str, Callable[[float], str]] = {"target_bytes": bytes_text, "target_seconds": seconds_text}
+    text = wordings[name](float(value)) if name in wordings else f"{float(value):.3g}"
     reached, done = row.get("target_reached", 1.0), row["n"]
-    return str(wording(value)) + ("" if reached >= 1 else f" ({round(reached * done)} of {done})")
+    return text + ("" if reached >= 1 else f" ({round(reached * done)} of {done})")
 
 
 def _unknown(value: object) -> bool:
