@@ -18,7 +18,7 @@ from ..wording import figure, metric_name, metrics_in, plural
 from .audit import audited
 from .cells import arrow, judged
 from .distillation import distillation
-from .figures import PHASES, by_client, number_in
+from .figures import PHASES, arrow, by_client, judged, number_in
 from .personal import personal
 from .pictures import pictures, sheet_lines
 from .prompting import prompting
@@ -108,6 +108,9 @@ def quality(run: Run) -> Table | None:
         for key, _ in scopes:
             cells.append(arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
         table.add_row(metric_name(metric), *cells)
+    if retained := summary.get("retained"):
+        then, now = (retained[moment].get("loss") for moment in ("before", "after"))
+        table.add_row("loss on general text", arrow("loss", then, now), judged(then, now, False), *[""] * len(scopes))
     return table
 
 
