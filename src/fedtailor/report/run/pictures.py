@@ -11,7 +11,7 @@ from ...metrics.figure import OF_PICTURES, OF_REAL
 from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name
-from .cells import arrow, judged
+from .figures import arrow, judged
 
 SHEETS = {"before": "before", "after": "after"}  # files of samples/ by what they are of
 OWN = {"samples-shared": "shared weights", "samples-personal": "personal weights"}  # files of a client's own folder

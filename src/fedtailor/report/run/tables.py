@@ -16,7 +16,6 @@ from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name, metrics_in, plural
 from .audit import audited
-from .cells import arrow, judged
 from .distillation import distillation
 from .figures import PHASES, arrow, by_client, judged, number_in
 from .personal import personal
