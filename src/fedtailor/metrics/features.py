@@ -16,7 +16,7 @@ from .figure import OF_PICTURES
 class Features(Protocol):
     """Finds features of pictures; a frozen dataclass whose fields are its settings.
 
-    One of the user's own may also say `classes`, names of what it tells apart, with `classify(features [N, D]) -> class numbers [N]`: metrics of
+    One of the user's own may also say `classes`, names of the classes it knows, with `classify(features [N, D]) -> class numbers [N]`: metrics of
     classes need both; and `at(base) -> Features`, with paths that start at the job's folder.
     """
 
@@ -47,7 +47,7 @@ def features_at(features: Any, base: Path) -> Any:
 
 
 def classes_of(features: Any) -> tuple[str, ...]:
-    """Return the names of the classes that features tell apart; none if they tell none apart."""
+    """Return the names of the classes that features know; none without a classifier."""
     return tuple(getattr(features, "classes", ())) if hasattr(features, "classify") else ()
 
 
@@ -72,4 +72,4 @@ def check_features(features: Any, metrics: Sequence[str]) -> None:
             f"metrics names {strange[0]!r}, and under these features the Fréchet distance is called {frechet_of(features)!r}; write that"
         )
     if not classes_of(features) and (of_classes := [name for name in ("class_entropy", "label_accuracy") if name in asked]):
-        raise SettingError(f"metrics names {of_classes[0]!r}, and these features tell no classes apart; leave it out")
+        raise SettingError(f"metrics names {of_classes[0]!r}, and these features have no classifier; leave it out")

@@ -154,7 +154,7 @@ class Draws(Protocol):
     """A task whose model makes pictures, of which a run keeps a sheet."""
 
     def draw(self, worker: Bench, shard: Shard) -> Any:
-        """Return pictures, uint8 [N, height, width, 3]: those of the sheet that the job asks for; their noise hangs on their number and the seed alone."""
+        """Return pictures, uint8 [N, height, width, 3]: those of the sheet that the job asks for; their noise depends on their number and the seed alone."""
 
 
 def task_ends(task: Task, tokenizer: Any) -> list[int]:

@@ -113,7 +113,7 @@ def test_settings_that_cannot_be(settings, text):
     [
         (["kid"], None, "features: {kind: cifar"),
         (["cifar_fd"], Pixels(), "is called 'fd'"),
-        (["class_entropy"], Pixels(), "tell no classes apart"),
+        (["class_entropy"], Pixels(), "have no classifier"),
     ],
     ids=["none", "name", "classes"],
 )

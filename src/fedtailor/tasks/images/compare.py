@@ -97,7 +97,7 @@ def asked_labels(worker: Bench, shard: PictureShard, count: int) -> list[int]:
 
 
 def some_of(pixels_NCHW: Tensor, most: int) -> Tensor:
-    """Return at most so many pictures, in an order that hangs on their number alone."""
+    """Return at most so many pictures, in an order that depends on their number alone."""
     order = np.random.default_rng(0).permutation(len(pixels_NCHW))
     return pixels_NCHW[torch.from_numpy(order[:most])]
 
@@ -145,7 +145,7 @@ def _memory(features: Any, sides: Sides, train: PictureShard) -> dict[str, float
 def _classes(
     worker: Bench, features: Any, sides: Sides, labels: Sequence[int], shard: PictureShard
 ) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
-    """Return what follows from the classes that the features tell apart, and how often each occurs; nothing if they tell none apart."""
+    """Return what follows from the classes that the features' classifier finds, and how often it finds each; nothing without one."""
     known = classes_of(features)
     if not known:
         return {}, {}

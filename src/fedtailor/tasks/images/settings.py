@@ -21,7 +21,7 @@ class Samples:
     )
     steps: Steps = Sampling.steps  # from noise to picture
     guidance: Number = Sampling.guidance  # 1: none; more of it makes pictures more typical and less varied
-    batch: BatchSize = Sampling.batch  # pictures at a time; figures do not hang on it
+    batch: BatchSize = Sampling.batch  # pictures at a time; figures do not depend on it
     grid: Sequence[Few] | None = (
         5,
         10,
