@@ -5,6 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
+from denoisers import write_denoiser
 
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
@@ -15,7 +16,13 @@ from fedtailor.studies.grid import make_grid
 from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
 
 NAMES = recipe_names()
-RUNS = [(name, arm) for name in NAMES for arm in load_recipe(name).arms or [None]]
+RUNS = [
+    pytest.param(
+        name, arm, marks=[pytest.mark.large] if load_recipe(name).data == "cifar10" and arm not in ("LoRA", "FedPer") else []
+    )
+    for name in NAMES
+    for arm in load_recipe(name).arms or [None]
+]
 SMALL_RUN = (
     "fpt-e2e",
     "ffft-e2e",
@@ -29,6 +36,7 @@ SMALL_RUN = (
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
 MEASURED = "small: run here (docs/results.md); paper: not run here"
+CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PLACES = ("river", "park", "station", "museum")  # that the texts of conftest name
 
 
@@ -47,14 +55,28 @@ def tiny(recipe, data, backbone, variant, arm=None):
     changes += ["evaluation.generate.beams=1", "clients.count=10", "clients.min_examples=2", "data.limit={train: 100}"]
     changes += ["protocol.cut=1"] if arm and "cut" in recipe.settings(arm=arm)["protocol"] else []
     changes += ["task.block=16", "clients.partition.topics=3"] if recipe.data == "ptb" else []
+    if recipe.data == "cifar10":
+        changes = [change for change in changes if "generate" not in change]
+        changes += [
+            "evaluation.metrics=[loss]",
+            "evaluation.features=none",
+            "evaluation.samples={steps: 1, grid: [1, 2]}",
+            "data.limit={}",
+        ]
     return recipe.make_job(variant, data, changes, arm=arm)
+
+
+@pytest.fixture(scope="session")
+def cifar_unet_folder(tmp_path_factory):
+    return write_denoiser(tmp_path_factory.mktemp("cifar") / "unet", labels=tuple(CIFAR), size=32)
 
 
 @pytest.mark.usefixtures("no_encoder")
 @pytest.mark.parametrize(("name", "arm"), RUNS)
-def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder, tmp_path):
+def test_the_paper_variant_runs_on_a_tiny_backbone(name, arm, data, tmp_path, request):
     recipe = load_recipe(name)
-    job = tiny(recipe, data, tiny_gpt2_folder, "paper", arm)
+    backbone = request.getfixturevalue("tiny_gpt2_folder" if recipe.data != "cifar10" else "cifar_unet_folder")
+    job = tiny(recipe, data, backbone, "paper", arm)
     baseline = recipe.arms[arm].baseline if arm else recipe.baseline
     if baseline == "local":
         job = job.replace("clients.count", 2)
@@ -62,7 +84,7 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
     assert done.summary["rounds"] == 2
     assert done.summary["metrics_over"] == "test set"
     assert np.isfinite(done.summary["metrics"]["after"]["loss"])
-    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77"))
+    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77", "cifar10"))
     assert done.summary["memory"]["client_estimated_bytes"] > 0
 
 
@@ -70,7 +92,10 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
 def test_the_small_variant_is_a_job(name, data, tiny_backbone_folder):
     job = tiny(load_recipe(name), data, tiny_backbone_folder, "small")
     assert job.name == f"{name}-small"
-    assert load_recipe(name).make_job("small", data).data.limit["train"] <= 2000
+    limit = load_recipe(name).make_job("small", data).data.limit
+    assert (
+        limit["train"] <= 2000 if load_recipe(name).data != "cifar10" else limit["test"] <= 1000
+    )  # steps, not pictures, bound its rounds
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -166,3 +191,25 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(SettingError, match=r"e2e/train\.parquet"):
         load_recipe("fpt-e2e").make_job("paper", tmp_path / "no")
     assert Job.from_dict(load_recipe("fpt-e2e").settings(), base=tmp_path).name == "fpt-e2e-paper"
+
+
+def test_the_backbone_of_a_recipe_is_made_once_for_all_its_cells(data, monkeypatch, tmp_path):
+    from fedtailor.studies import recipe_backbone
+
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path))
+    made = []
+    monkeypatch.setattr(recipe_backbone, "pretrain", lambda job, folder, how, **more: made.append((job.seed, folder, how)))
+    recipe = load_recipe("fedgen-edge-cifar10")
+    _, cells = make_arms(recipe, "small", data)
+    folders = {cell.job.backbone for cell in cells}
+    job = recipe.make_job("small", data)
+    assert folders == {job.backbone}
+    how = recipe.pretraining("small")
+    assert (how["shape"], how["only"][0]) == ("unet-tiny", "airplane")
+    recipe_backbone.make_backbone(job, how, doing=print)
+    assert [(seed, str(folder)) for seed, folder, _ in made] == [(0, job.backbone)]
+    (tmp_path / "backbones").mkdir(exist_ok=True)
+    made[0][1].mkdir()
+    (made[0][1] / "pretrain.json").write_text("{}")
+    assert not recipe_backbone.make_backbone(job, how, doing=print)
+    assert recipe.make_job("paper", data).backbone != job.backbone

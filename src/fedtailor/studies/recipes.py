@@ -14,12 +14,27 @@ from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
+from .recipe_backbone import backbone_folder
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
 NOT_RUN = "not run here"
-INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "small_seeds", "metric", "crossover")
+MADE = "made"  # the backbone of a recipe that makes its own
+INHERITED = (
+    "pretrain",
+    "small_pretrain",
+    "paper",
+    "data",
+    "reports",
+    "cautions",
+    "sweeps",
+    "baseline",
+    "seeds",
+    "small_seeds",
+    "metric",
+    "crossover",
+)
 
 
 class Line(NamedTuple):
@@ -74,6 +89,10 @@ class Recipe:
         default_factory=dict
     )  # settings of the cell that an arm's others lose against; none: nothing is reported
     size: str = ""  # of the small variant: cells, and how long they take
+    pretrain: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # how the backbone is made, see `Pretraining`; none: the job names it
+    small_pretrain: Mapping[str, Any] = field(default_factory=dict)  # what the small variant changes of that
 
     def seeds_of(self, variant: str) -> Sequence[int]:
         """Return the seeds of every cell of a variant."""
@@ -120,7 +139,15 @@ class Recipe:
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
-        return Job.from_dict(settings, base=base)
+        job = Job.from_dict(settings, base=base)
+        return self._with_backbone(job, variant) if settings["backbone"] == MADE else job
+
+    def pretraining(self, variant: str) -> Mapping[str, Any]:
+        """Return how the backbone of a variant is made; empty if the job names one."""
+        return merge(self.pretrain, self.small_pretrain if variant == "small" else {})
+
+    def _with_backbone(self, job: Job, variant: str) -> Job:
+        return job.replace("backbone", str(backbone_folder(job, self.pretraining(variant))))
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""
