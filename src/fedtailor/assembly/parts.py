@@ -16,6 +16,7 @@ from ..protection import Gate, make_gate
 from ..protocols import Ready
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
+from ..tasks.evaluate import writes_texts
 from ..tasks.shard import Shard
 from .calls import measures_gain
 from .clients import Clients
@@ -57,6 +58,15 @@ class Parts:
         """Clients with examples of their own to measure on."""
         here = [client for client, has in self.clients.amounts.items() if has.test or has.validation]
         return [*here, *self.measured_elsewhere]
+
+    def writes(self, client: ClientId = "") -> bool:
+        """Return whether metrics need texts that a client's model writes; without a client, the server's."""
+        worker = self.clients.own_of(client).worker if client else self.worker
+        return writes_texts(worker.task, worker.evaluation)
+
+    def public_of(self, client: ClientId) -> Shard | None:
+        """Return the public test set as a client takes it; None where its task is another than that of the set."""
+        return self.server_test if self.clients.own_of(client).worker.task is self.worker.task else None
 
     @property
     def shares_a_part(self) -> bool:

@@ -23,6 +23,7 @@ from .data import divide_data
 from .estimates import clients_of
 from .examples import prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
+from .own_tasks import resolved_tasks, task_names
 from .parts import Parts
 from .private import with_privacy
 from .protected import coins_of, plan_of, settled, summed_protocol
@@ -70,9 +71,11 @@ def assemble(
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
-    task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
+    moment = clock or today()
+    own = resolved_tasks(job, divided, moment)
+    task = at_moment(job.task.resolve(known_examples(divided, public, without=own), job.base), moment)
     doing(f"loading the backbone {job.backbone}")
-    models = load_models(job, task, divided, begun=begun, trust_times=trust_times, warn=warn)
+    models = load_models(job, task, divided, own, begun=begun, trust_times=trust_times, warn=warn)
     warn_of_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, keep_tokens=keep_tokens, warn=warn)
@@ -136,6 +139,8 @@ def _bench(
         test=divided.server_test,
         fewest=min(map(len, divided.train.values()), default=0),
         cuts=cuts,
+        task=str(job.task.kind),
+        tasks=task_names(job),
         warn=warn,
     )
 
@@ -143,5 +148,8 @@ def _bench(
 def _manifest(job: Job, protocol: Ready, models: Models) -> Manifest:
     """Return what may cross a client's border."""
     worker = models.worker
-    figures = figure_names(worker.task, worker.evaluation)
-    return manifest_of(calls_of(job, protocol, models.shared, figures, home=bool(worker.home), most_rank=models.most_rank))
+    tasks = {id(each.task): figure_names(each.task, each.evaluation) for each in (worker, *models.own_workers.values())}
+    figures = list(dict.fromkeys(name for names in tasks.values() for name in names))
+    calls = calls_of(job, protocol, models.shared, figures, home=bool(worker.home), most_rank=models.most_rank)
+    common = set.intersection(*map(set, tasks.values()))
+    return manifest_of(calls if len(tasks) == 1 else [call.for_several(common) for call in calls])

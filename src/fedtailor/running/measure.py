@@ -14,7 +14,6 @@ from ..interfaces import Federation
 from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clients
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.evaluate import writes_texts
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
@@ -63,9 +62,10 @@ class Evaluator:
             own: whether each client's own weights take part, if there are any that go with the round.
         """
         known = progress.known(round)
-        texts = generate and writes_texts(self.parts.worker.task, self.parts.job.evaluation)
+        at_server = generate and self.parts.writes()
+        texts = generate and any(self.parts.writes(client) for client in ("", *self.parts.clients.differing))
         held_out = self._at_server(progress, shared, known, "validation", round=round, name="")
-        test = self._at_server(progress, shared, known, "test", round=round, name=name if texts else "")
+        test = self._at_server(progress, shared, known, "test", round=round, name=name if at_server else "")
         apart = self.parts.protocol.own_models  # each client then measures its own model, and no weights go down
         own_version = progress.state.version if apart or (own and self.parts.goes_with_last_round) else None
         scope = "client" if apart or own_version is None else "personal"
@@ -137,7 +137,8 @@ class Evaluator:
         found = ClientFigures(validation=known.get(f"{scope}-validation", {}), test=known.get(scope, {}))
         asked = self.parts.measured
         fresh = [client for client in asked if client not in found.validation and client not in found.test]
-        lacking = [client for client in asked if client in found.test and texts and "texts" not in found.test[client]]
+        silent = [client for client in found.test if texts and "texts" not in found.test[client]]
+        lacking = [client for client in asked if client in silent and self.parts.writes(client)]
         requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
         if texts:
             progress.texts_at(scope, round, name)
