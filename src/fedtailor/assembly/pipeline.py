@@ -15,6 +15,7 @@ from ..models.kinds import kind_of
 from ..protocols import Bench, Ready, ready_protocol
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
+from ..tasks import Task
 from ..tasks.evaluate import figure_names
 from ..tasks.task import at_moment, reads_of
 from .calls import calls_of, measures_gain
@@ -71,9 +72,7 @@ def assemble(
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
-    moment = clock or today()
-    own = resolved_tasks(job, divided, moment)
-    task = at_moment(job.task.resolve(known_examples(divided, public, without=own), job.base), moment)
+    task, own = _tasks(job, divided, public, clock or today())
     doing(f"loading the backbone {job.backbone}")
     models = load_models(job, task, divided, own, begun=begun, trust_times=trust_times, warn=warn)
     warn_of_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
@@ -114,6 +113,12 @@ def assemble(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _tasks(job: Job, divided: Divided, public: Sequence[Example], moment: str) -> tuple[Task, Mapping[ClientId, Task]]:
+    """Return the job's task, and those of clients that have another, with all that they take from the data."""
+    own = resolved_tasks(job, divided, moment)
+    return at_moment(job.task.resolve(known_examples(divided, public, without=own), job.base), moment), own
 
 
 def _bench(
