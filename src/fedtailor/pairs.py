@@ -31,6 +31,7 @@ WORDS: Mapping[str, Word] = {
     "cut": Word(section="protocol", means="cuts the model", usual=False),
     "any-model": Word(section="protocol", means="trains models of any kind"),
     "tokens": Word(section="task", means="is of texts"),
+    "next-token": Word(section="task", means="has a language model, which says the next token"),
     "factors": Word(section="tuning", means="trains plain LoRA", usual=False),
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
     "no-control": Word(section="aggregation", means="has no control variates"),

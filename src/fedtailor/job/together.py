@@ -1,6 +1,7 @@
 """Whether the techniques of a job go together: what each gives and needs is data, see `pairs`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..interfaces import traits_of
@@ -10,6 +11,15 @@ from ..protection import needs_of
 from ..protocols import PROTOCOLS
 
 ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
+FORGETS = (
+    Need(word="training", name="evaluation.retained", why="no weight changes, so nothing is forgotten", remedy="leave it out"),
+    Need(
+        word="next-token",
+        name="evaluation.retained",
+        why="a loss on general text is that of a language model",
+        remedy="leave it out, or choose a task of a language model, such as generation or label-likelihood",
+    ),
+)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -40,6 +50,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield from _clients(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+    if job.evaluation.retained is not None:
+        yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
 
 
 def _clients(job: Any) -> Iterator[Technique]:
@@ -58,9 +70,13 @@ def _clients(job: Any) -> Iterator[Technique]:
 def task_technique(task: Any) -> Technique:
     """Return a task; what it reads follows from the kind of its backbone."""
     found = technique("task", task)
-    if task.backbone not in KINDS or KINDS[task.backbone].of_texts:
+    kind = KINDS.get(task.backbone)
+    if kind is None:
         return found
-    return Technique(section="task", name=found.name, gives={"tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
+    gives = {**found.gives, "next-token": kind.causal}
+    if kind.of_texts:
+        return replace(found, gives=gives)
+    return replace(found, gives={**gives, "tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
 
 
 def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from ..diverged import check_loss
 from ..interfaces import Federation
 from ..learning.client import Client
 from ..learning.work import Working
@@ -16,7 +17,7 @@ from ..learning.worker import Spent
 from ..messages import Call, Record, read, result_of, specs_of, write
 from ..messages.facts import asked, flag
 from ..messages.record import fact, tensors
-from ..messages.work import PARTS, Work, figure_specs
+from ..messages.work import PARTS, RETAINED, Work, figure_specs
 from ..personalization import Personal, Personalization, Turn
 from ..records import ClientFailure, ClientId, Message, Traffic
 from ..tasks.shard import Shard
@@ -53,7 +54,7 @@ W = TypeVar("W", bound=Work)
 class PersonalFigures(Generic[W]):
     """What the clients found of their personal weights."""
 
-    parts: dict[str, dict[ClientId, dict[str, Any]]] = field(default_factory=lambda: {part: {} for part in PARTS})
+    parts: dict[str, dict[ClientId, dict[str, Any]]] = field(default_factory=lambda: {part: {} for part in (*PARTS, RETAINED)})
     work: dict[ClientId, W] = field(default_factory=dict)
     failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
@@ -131,7 +132,7 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
 
 
 def measure_parts(client: Client, public: Shard | None, *, generate: bool, name: str) -> dict[str, Mapping[str, Any]]:
-    """Return the figures of the weights in place on each of PARTS that has examples.
+    """Return the figures of the weights in place on each of PARTS that has examples, and the loss on general text, if there is any.
 
     Args:
         generate: whether metrics of generated text are wanted on the client's own test part; the texts stay in its folder.
@@ -141,20 +142,25 @@ def measure_parts(client: Client, public: Shard | None, *, generate: bool, name:
         NotFinite: if a loss is not finite.
     """
     shards = {"validation": client.validation, "test": client.test, "public": public}
-    return {
+    found: dict[str, Mapping[str, Any]] = {
         part: part_figures(client.worker, client, part, shard, generate=generate and part == "test", name=name)
         for part, shard in shards.items()
         if shard is not None and len(shard)
     }
+    if client.retained is not None:
+        loss = client.retained.loss(client.worker)
+        check_loss("loss on general text", loss)
+        found[RETAINED] = {"loss": loss}
+    return found
 
 
-def personal_call(shared: Tensors, figures: Iterable[str]) -> Call:
-    """Return the call of this phase; `figures` are the names that the task can report."""
+def personal_call(shared: Tensors, figures: Iterable[str], *, retained: bool = False) -> Call:
+    """Return the call of this phase; `figures` are the names that the task can report, `retained` whether general text is measured."""
     return Call(
         question=Personalize,
         answers=(Personalized,),
         forms={"shared": specs_of(shared)},
-        specs=figure_specs(figures, "of the personal weights"),
+        specs=figure_specs(figures, "of the personal weights", retained=retained),
         trains="once",
     )
 

@@ -17,7 +17,8 @@ SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evalu
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
-    "personal": ("base", "local", "global", "personal", "public", "clients"),
+    "retained": ("before", "after"),
+    "personal": ("base", "local", "global", "personal", "public", "retained", "clients"),
     "traffic": (),
     "flops": (),
     "memory": (),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import SettingError
-from ..limits import BatchSize, Rounds
+from ..limits import BatchSize, Length, Rounds
 from ..metrics import Bleu, OwnMetric
 from ..metrics.own import check_own
 from .losses import Losses, Progress
@@ -27,9 +27,11 @@ class Evaluation:
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
     class_counts: bool = True  # counts of a client's classes go with its macro-F1, else there is none over all clients
     local_gain: bool = False  # what a round's local training gains on each client's validation part, in rounds that are evaluated
+    retained: str | None = None  # a file of general text: its loss before and after says what customization forgets
+    retained_tokens: Length = 8192  # most tokens of that text that are measured, from its beginning
 
     def __post_init__(self) -> None:
-        for name in ("every", "batch_size"):
+        for name in ("every", "batch_size", "retained_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SettingError(f"{name} is a whole number, at least 1; got {value!r}")

@@ -14,10 +14,10 @@ from ...run_files import shared_part
 from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import change, figure, metric_name, metrics_in, plural
+from ..wording import figure, metric_name, metrics_in, plural
 from .audit import audited
 from .distillation import distillation
-from .figures import PHASES, by_client, number_in
+from .figures import PHASES, arrow, by_client, judged, number_in
 from .personal import personal
 from .prompting import prompting
 from .retrieval import retrieval
@@ -98,10 +98,13 @@ def quality(run: Run) -> Table | None:
         table.add_column(title, justify="right")
     for metric in metrics_in({**after, **per_client.get("mean", {})}):  # some are known of each client, and not of all together
         then, now = before.get(metric), after.get(metric)
-        cells = [_arrow(metric, then, now), _judged(then, now, run.higher_is_better(metric))]
+        cells = [arrow(metric, then, now), judged(then, now, run.higher_is_better(metric))]
         for key, _ in scopes:
-            cells.append(_arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
+            cells.append(arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
         table.add_row(metric_name(metric), *cells)
+    if retained := summary.get("retained"):
+        then, now = (retained[moment].get("loss") for moment in ("before", "after"))
+        table.add_row("loss on general text", arrow("loss", then, now), judged(then, now, False), *[""] * len(scopes))
     return table
 
 
@@ -120,7 +123,7 @@ def clients(run: Run, most: int = 20) -> Table | None:
     for client in names[:most]:
         before, after = figures.get(client, ({}, {}))
         table.add_row(
-            client, *_work(groups.get(client), [_arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
+            client, *_work(groups.get(client), [arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
         )
     if len(names) > most:
         table.add_row(Text(f"and {len(names) - most} more", style="dim"))
@@ -234,16 +237,3 @@ def trouble(run: Run, most: int = 5) -> list[Text]:
         for event in events[:most]
     ]
     return lines + [Text(f"and {len(events) - most} more in events.jsonl", style="dim")] * (len(events) > most)
-
-
-def _arrow(metric: str, before: object, after: object) -> Text:
-    if before is None and after is None:
-        return Text("–", style="dim")
-    return Text.assemble((f"{figure(metric, before, brief=True)} → ", "dim"), figure(metric, after, brief=True))
-
-
-def _judged(before: object, after: object, higher_is_better: bool) -> Text:
-    """Return the change, green if it is for the better."""
-    if not isinstance(before, int | float) or not isinstance(after, int | float) or before == after:
-        return Text(change(before, after), style="dim")
-    return Text(change(before, after), style="green" if (after > before) == higher_is_better else "red")
