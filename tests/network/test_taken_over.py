@@ -143,7 +143,7 @@ def test_who_is_killed_is_started_again_and_nothing_is_orphaned(kit):
             after = until(lambda: (found := all_three(launcher)) and found[name] != before[name] and found)  # noqa: B023
             assert {each for each in before if before[each] == after[each]} == set(before) - {name}
         for moment in (0.0, 0.1, 0.5):
-            last = until(lambda: all_three(launcher))
+            last = until(lambda one=launcher: all_three(one))
             time.sleep(moment)
             launcher.kill()
             launcher.wait()
@@ -151,7 +151,7 @@ def test_who_is_killed_is_started_again_and_nothing_is_orphaned(kit):
             with alone(kit):  # the lock went with it
                 pass
             launcher = site_process(kit)
-        last = until(lambda: all_three(launcher))
+        last = until(lambda one=launcher: all_three(one))
         os.kill(launcher.pid, signal.SIGTERM)
         assert launcher.wait(60) == 0
         assert not [one for one in last.values() if one.is_running() and one.status() != "zombie"]
