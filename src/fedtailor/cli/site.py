@@ -150,7 +150,7 @@ def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")])
     check_installed()
     file = read_site_file(kit)
     check_certificates(kit, about, "site")
-    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox)]
+    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox, about["server"])]
     lines.append(
         check_server(kit, about) or f"the server at {about['server']}:{about['port']} answers, and takes this kit's certificate"
     )
