@@ -155,7 +155,7 @@ def _evaluation(work: Work, count: StepCount | None, parts: Parts, client: Clien
         return 0.0, 0.0
     sizes, tokens = parts.clients.sizes_of(client), round(work.evaluation.tokens)
     plain = count.evaluate.flops(work.evaluation) if count else forward_flops(tokens, sizes)
-    if not parts.writes():
+    if not parts.writes:
         return plain, 0.0
     new = work.prompts * parts.job.evaluation.generate.max_new_tokens
     return plain, forward_flops(round(work.prompt_tokens + new), sizes)

@@ -63,7 +63,7 @@ def moments_of(parts: Parts, rounds: int) -> Moments:
     if not parts.protocol.evaluates:
         return Moments(whole=0, writing=0, texts_alone=0)
     job, every = parts.job, parts.job.evaluation.every
-    texts = parts.writes()
+    texts = parts.writes
     always = texts and job.evaluation.generate_at == "always"
     judged = len({*range(every, rounds + 1, every), rounds} - {0}) if parts.protocol.validated else 0
     last_apart = not judged or (
@@ -195,7 +195,7 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
     for part in have:
         mine: Mapping[str, Fact] = _reported(
             parts,
-            texts=part == "test" and parts.writes(),
+            texts=part == "test" and parts.writes,
             losses=True,
             counts=part == "test",
         )
