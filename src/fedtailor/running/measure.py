@@ -15,7 +15,6 @@ from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clie
 from ..learning.sheets import write_sheet, writes_sheet
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.evaluate import makes
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
@@ -65,8 +64,8 @@ class Evaluator:
             own: whether each client's own weights take part, if there are any that go with the round.
         """
         known = progress.known(round)
-        task, evaluation = self.parts.worker.task, self.parts.job.evaluation
-        at_server, texts = (generate and makes(task, evaluation, place) for place in ("server", "client"))
+        at_server = generate and self.parts.makes()
+        texts = generate and self.parts.made_at_clients
         held_out = self._at_server(progress, shared, known, "validation", round=round, name="")
         test = self._at_server(progress, shared, known, "test", round=round, name=name if at_server else "")
         if generate:
@@ -113,7 +112,7 @@ class Evaluator:
         have = have if "loss" in have else {}
         if not len(shard) or (have and not (name and not _was_made(have))):
             if name and have:
-                self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")
+                self._copy_made(progress.texts_at("test", round, name), name)
             return have
         self.notify("evaluating", what=part, done=0, of=1)
         self.parts.worker.load(shared)
@@ -122,12 +121,18 @@ class Evaluator:
         found = {**result.figures, **{figure: list(counts) for figure, counts in result.counts.items()}}
         progress.note_figures(round, part, "", found)
         progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
-        if result.texts:
+        if result.texts or result.notes:
             progress.texts_at("test", round, name)
+        if result.texts:
             self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
         if result.notes:
             self.folder.write_json(f"samples/{name}.json", result.notes)
         return {**have, **found}
+
+    def _copy_made(self, before: str, name: str) -> None:
+        """Give what was made at an earlier moment of the same weights this name, too."""
+        for pattern in ("generations/{}.jsonl", "samples/{}.json"):
+            self.folder.copy_text(pattern.format(before), pattern.format(name))
 
     def _sheet(self, shared: Tensors, *, round: int, name: str) -> None:
         """Write a sheet of the pictures that the shared weights make, where they make any and the server has them."""
@@ -152,7 +157,8 @@ class Evaluator:
         found = ClientFigures(validation=known.get(f"{scope}-validation", {}), test=known.get(scope, {}))
         asked = self.parts.measured
         fresh = [client for client in asked if client not in found.validation and client not in found.test]
-        lacking = [client for client in asked if client in found.test and texts and not _was_made(found.test[client])]
+        silent = [client for client in asked if client in found.test and texts and not _was_made(found.test[client])]
+        lacking = [client for client in silent if self.parts.makes(client)]
         requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
         if texts:
             progress.texts_at(scope, round, name)
