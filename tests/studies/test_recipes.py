@@ -13,7 +13,8 @@ from fedtailor.running import run
 from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
-from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
+from fedtailor.studies.nested import flat, merge
+from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, load_recipe, recipe_names
 
 NAMES = recipe_names()
 RUNS = [
