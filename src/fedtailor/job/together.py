@@ -5,11 +5,17 @@ from typing import Any
 
 from ..interfaces import traits_of
 from ..models.kinds import KINDS
-from ..pairs import USUAL_NEEDS, Need, Technique, check_together, technique
+from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
 from ..protocols import PROTOCOLS
 
 ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
+LOSS_USERS: Mapping[str, str] = {
+    "stop.patience": "set stop: {patience: null, keep: last}",
+    "stop.keep: best": "set stop.keep: last",
+    "personalization.keep: best": "set personalization.keep: last",
+    "evaluation.local_gain": "leave it out",
+}  # settings by which something goes by the held-out loss, and what to write instead
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -38,8 +44,22 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     if (private := job.protocol.local.privacy) is not None:
         yield Technique(section="privacy", name="protocol.local.privacy: dp-sgd", gives={}, needs=private.needs)
     yield from _clients(job)
+    yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+
+
+def _by_loss(job: Any) -> Iterator[Technique]:
+    """Yield the settings by which something goes by the held-out loss."""
+    chosen = {
+        "stop.patience": job.stop.patience is not None,
+        "stop.keep: best": job.stop.keep == "best",
+        "personalization.keep: best": getattr(job.personalization, "keep", None) == "best",
+        "evaluation.local_gain": job.evaluation.local_gain,
+    }
+    for name, remedy in LOSS_USERS.items():
+        if chosen[name]:
+            yield Technique(section="", name=name, gives={}, needs=(Need(word="held-out-loss", remedy=remedy),))
 
 
 def _clients(job: Any) -> Iterator[Technique]:
@@ -60,7 +80,7 @@ def task_technique(task: Any) -> Technique:
     found = technique("task", task)
     if task.backbone not in KINDS or KINDS[task.backbone].of_texts:
         return found
-    return Technique(section="task", name=found.name, gives={"tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
+    return Technique(section="task", name=found.name, gives={"tokens": False, **found.gives}, needs=(*found.needs, ANY_MODEL))
 
 
 def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:

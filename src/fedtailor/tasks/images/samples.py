@@ -12,14 +12,15 @@ from ...errors import SettingError
 from ...limits import BatchSize, Number, Steps
 from ...pictures import Canvas
 from ..text.generate import evaluating
-from .flow import guided, integrate, sample_noise, to_pixels, velocity_of
+from .flow import sample_noise, to_pixels
+from .ways import way_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How pictures are made."""
 
-    steps: Steps = 20  # of Euler's method
+    steps: Steps = 20  # from noise to a picture; a generator needs one, whatever stands here
     guidance: Number = 1.0  # how far beyond the answer without a label, 1: not at all; larger: more typical, less varied
     batch: BatchSize = 125  # pictures at a time
     seed: int = 0
@@ -45,14 +46,12 @@ def make_pictures(model: nn.Module, canvas: Canvas, labels: Sequence[int], how: 
     if how.guidance != 1 and not canvas.classes:
         raise SettingError(f"guidance is {how.guidance}, and the model takes no label to be guided by; leave guidance at 1")
     device = next(model.parameters()).device
-    velocity = velocity_of(model)
-    velocity = velocity if how.guidance == 1 else guided(velocity, how.guidance, canvas.classes)
-    made = []
+    way, made = way_of(canvas), []
     with torch.inference_mode(), evaluating(model):
         for begin in range(0, len(labels), how.batch):
             some = labels[begin : begin + how.batch]
             numbers = range(first + begin, first + begin + len(some))
-            noise_BCHW = sample_noise(how.seed, numbers, (canvas.channels, canvas.size, canvas.size)).to(device)
+            noise = sample_noise(how.seed, numbers, canvas.noise_shape).to(device)
             label_B = torch.tensor(some, device=device) if canvas.classes else None
-            made.append(to_pixels(integrate(velocity, noise_BCHW, label_B, steps=how.steps)))
+            made.append(to_pixels(way.draw(model, canvas, noise, label_B, steps=how.steps, guidance=how.guidance)))
     return np.concatenate(made)
