@@ -88,7 +88,7 @@ def shape_named(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write_random(name: str, folder: Path, *, kind: str, size: int, labels: Sequence[str], seed: int) -> None:
+def write_random(name: str, folder: Path, *, kind: str = "denoiser", size: int, labels: Sequence[str], seed: int) -> None:
     """Write a model of a named shape with random weights; see `write_gan` and `write_denoiser`.
 
     Args:
