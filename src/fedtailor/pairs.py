@@ -33,6 +33,7 @@ WORDS: Mapping[str, Word] = {
     "tokens": Word(section="task", means="is of texts"),
     "held-out-loss": Word(section="task", means="has a held-out loss that says how good a model is"),
     "one-loss": Word(section="task", means="has one loss"),
+    "next-token": Word(section="task", means="has a language model, which says the next token"),
     "factors": Word(section="tuning", means="trains plain LoRA", usual=False),
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
     "no-control": Word(section="aggregation", means="has no control variates"),

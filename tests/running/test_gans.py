@@ -10,7 +10,8 @@ from fedtailor.assembly import assemble
 from fedtailor.errors import BackboneError, JobError, SettingError
 from fedtailor.export import export, open_run
 from fedtailor.running import run
-from fedtailor.tasks.images.samples import Sampling, make_pictures
+from fedtailor.tasks.images.samples import make_pictures
+from fedtailor.tasks.images.sampling import Sampling
 
 ROWS = picture_rows()
 

@@ -1,6 +1,7 @@
 """A job's data in parts: divided among clients, and as tokens."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from ..data.divide import Divided, divide
@@ -13,13 +14,14 @@ from ..records import ClientId, Example
 from ..tasks.shard import Shard
 from ..tasks.task import reads_of
 from .fits import Warn
+from .retained import load_retained
 
 
 def divide_data(job: Job, given: Any = None) -> Divided:
     """Return the job's data, divided among clients and into parts."""
     from ..models.embed import embed_texts
 
-    return divide(
+    divided = divide(
         job.data,
         job.clients,
         **reads_of_job(job),
@@ -29,6 +31,7 @@ def divide_data(job: Job, given: Any = None) -> Divided:
         embed=embed_texts,
         key=job.task.required[0],
     )
+    return replace(divided, retained=load_retained(job))
 
 
 def reads_of_job(job: Job) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def clients_of(
         differing={**ranked, **others},
         folder=folder,
         private=examples.private,
+        retained=examples.retained,
     )
 
 

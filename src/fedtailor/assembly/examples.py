@@ -10,6 +10,7 @@ from ..job import Job
 from ..learning.client import Prepared
 from ..learning.private.client import PrivateClient
 from ..learning.recompute import check_recomputing
+from ..learning.retained import Retained
 from ..learning.token_cache import TokenCache
 from ..records import ClientId, ClientInfo
 from ..tasks import Writes
@@ -18,6 +19,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths
 from .data import client_examples, tokenize_file
 from .fits import Warn, check_sizes
+from .retained import prepare_retained
 from .server_model import Models
 from .texts import ReadTexts, report_clock, report_unused
 
@@ -60,6 +62,7 @@ class Examples:
     files: Mapping[str, Shard]  # validation and test of the server; empty ones where there is none
     infos: list[ClientInfo]  # of the clients that train
     private: Mapping[ClientId, PrivateClient] = field(default_factory=dict)  # the DP-SGD of each, where the job asks for it
+    retained: Retained | None = None  # general text
 
     @property
     def validated(self) -> bool:
@@ -112,4 +115,5 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         if amount.train or client in divided.elsewhere
     ]
     check_sizes(job, infos, warn)
-    return Examples(prepare=prepare, amounts=amounts, files=files, infos=infos)
+    retained = prepare_retained(job, worker, divided.retained)
+    return Examples(prepare=prepare, amounts=amounts, files=files, infos=infos, retained=retained)

@@ -49,6 +49,8 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
             )
     else:
         examples = _load(job, source, warn)
+        own = [*divided.train.values(), *divided.validation.values(), *divided.test.values()]
+        _check_private(_inputs([examples], key), _inputs(own, key), source, warn)
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
         if shared:
             warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
@@ -86,6 +88,24 @@ def _load(job: Job, source: object, warn: Callable[[str], None]) -> list[Example
     for text in (*found.notes, *(f"{number:,} {reason} are left out" for reason, number in found.dropped.items())):
         warn(f"protocol.public: {text}")
     return found.examples
+
+
+def _check_private(inputs: set[object], private: set[object], source: object, warn: Callable[[str], None]) -> None:
+    """Report how many public inputs clients train on.
+
+    Raises:
+        SettingError: if all are: then the file is that of the clients.
+    """
+    both = len(inputs & private)
+    if both == len(inputs):
+        raise SettingError(
+            f"protocol.public: all {both} inputs of {source} are rows of clients, and everybody would see them; name a file of examples that "
+            "everybody may see, or set public: rest and data: {limit: {train: N}}"
+        )
+    if both:
+        warn(
+            f"{both} of {len(inputs)} public inputs are rows of clients too, and everybody sees them; leave them out of one of the two"
+        )
 
 
 def _limited(examples: list[Example], most: int | None, seed: int, warn: Callable[[str], None]) -> list[Example]:

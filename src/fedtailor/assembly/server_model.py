@@ -109,7 +109,7 @@ def _tuned_worker(
         processor=backbone.processor,
         task=task,
         tuning=ranks.shared,
-        evaluation=job.evaluation if job.protocol.class_counts else replace(job.evaluation, class_counts=False),
+        evaluation=replace(job.evaluation.at(job.base), class_counts=job.evaluation.class_counts and job.protocol.class_counts),
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,

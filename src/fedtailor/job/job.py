@@ -16,7 +16,7 @@ from ..interfaces import Protection, Settling, Tuning
 from ..limits import Few
 from ..metrics.figure import scores_answers
 from ..personalization import Personalization, Shared
-from ..protocols import Averaging, Distillation, Prompting, Retrieval, Split
+from ..protocols import Averaging, Settings
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
 from ..tracking import NAMES
@@ -66,9 +66,7 @@ class Job(BaseModel):
     data: Annotated[Data, Reads(READERS.section(Data))]
     clients: Annotated[Clients, Reads(READERS.section(Clients))] = Field(default_factory=Clients)
     tuning: Annotated[Tuning, Reads(READERS.technique(TUNING, "lora"))] = Field(default_factory=Lora)
-    protocol: Annotated[
-        Averaging | Distillation | Split | Prompting | Retrieval, Reads(READERS.technique(PROTOCOL, "averaging"))
-    ] = Field(default_factory=Averaging)
+    protocol: Annotated[Settings, Reads(READERS.technique(PROTOCOL, "averaging"))] = Field(default_factory=Averaging)
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[
         tuple[Protection, ...],

@@ -1,6 +1,7 @@
 """Whether the techniques of a job go together: what each gives and needs is data, see `pairs`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..interfaces import traits_of
@@ -16,6 +17,15 @@ LOSS_USERS: Mapping[str, str] = {
     "personalization.keep: best": "set personalization.keep: last",
     "evaluation.local_gain": "leave it out",
 }  # settings by which something goes by the held-out loss, and what to write instead
+FORGETS = (
+    Need(word="training", name="evaluation.retained", why="no weight changes, so nothing is forgotten", remedy="leave it out"),
+    Need(
+        word="next-token",
+        name="evaluation.retained",
+        why="a loss on general text is that of a language model",
+        remedy="leave it out, or choose a task of a language model, such as generation or label-likelihood",
+    ),
+)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -47,6 +57,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+    if job.evaluation.retained is not None:
+        yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
 
 
 def _by_loss(job: Any) -> Iterator[Technique]:
@@ -78,9 +90,13 @@ def _clients(job: Any) -> Iterator[Technique]:
 def task_technique(task: Any) -> Technique:
     """Return a task; what it reads follows from the kind of its backbone."""
     found = technique("task", task)
-    if task.backbone not in KINDS or KINDS[task.backbone].of_texts:
+    kind = KINDS.get(task.backbone)
+    if kind is None:
         return found
-    return Technique(section="task", name=found.name, gives={"tokens": False, **found.gives}, needs=(*found.needs, ANY_MODEL))
+    gives = {**found.gives, "next-token": kind.causal}
+    if kind.of_texts:
+        return replace(found, gives=gives)
+    return replace(found, gives={**gives, "tokens": False}, needs=(*found.needs, ANY_MODEL))
 
 
 def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,26 +9,19 @@ from .distillation import Distillation, DistillationRun, distillation_run
 from .prompting import METHODS, Method, Prompting, PromptingRun, prompting_run
 from .retrieval import Retrieval, RetrievalRun, retrieval_run
 from .split import WIRES, Split, SplitRun, Wire, split_run
+from .usual import UsualRun, UsualSettings
 
-Settings: TypeAlias = Averaging | Distillation | Split | Prompting | Retrieval
-Ready: TypeAlias = (
-    AveragingRun | DistillationRun | SplitRun | PromptingRun | RetrievalRun
-)  # a protocol with all that it needs besides its settings
+Settings: TypeAlias = UsualSettings
+Ready: TypeAlias = UsualRun  # a protocol with all that it needs besides its settings
 
-PROTOCOLS: Mapping[str, type[Settings]] = {
-    "averaging": Averaging,
-    "distillation": Distillation,
-    "split": Split,
-    "prompting": Prompting,
-    "retrieval": Retrieval,
+MAKERS: Mapping[type[Settings], Callable[[Any, Bench], Ready]] = {
+    Averaging: averaging_run,
+    Distillation: distillation_run,
+    Split: split_run,
+    Prompting: prompting_run,
+    Retrieval: retrieval_run,
 }
-MAKERS: Mapping[str, Callable[[Any, Bench], Ready]] = {
-    "averaging": averaging_run,
-    "distillation": distillation_run,
-    "split": split_run,
-    "prompting": prompting_run,
-    "retrieval": retrieval_run,
-}
+PROTOCOLS: Mapping[str, type[Settings]] = {each.kind: each for each in MAKERS}
 
 
 def ready_protocol(settings: Settings, bench: Bench) -> Ready:
@@ -37,7 +30,7 @@ def ready_protocol(settings: Settings, bench: Bench) -> Ready:
     Raises:
         SettingError: if it does not go with the task or the model.
     """
-    return MAKERS[settings.kind](settings, bench)
+    return MAKERS[type(settings)](settings, bench)
 
 
 __all__ = [

@@ -1,20 +1,31 @@
-"""What holds of a protocol that says nothing else of itself: of its settings, and of what a run is carried out with."""
+"""What a protocol promises, of its settings and of what a run is carried out with, and what holds of one that says nothing else of itself."""
 
-from collections.abc import Collection, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ..errors import SettingError
-from ..learning.worker import Worker
-from ..records import ClientId, Message, ServerState
+from ..interfaces import Answering, Federation
+from ..learning.client import Client
+from ..learning.local import LocalTraining
+from ..learning.worker import OnStep, Worker
+from ..ledger import Sizes
+from ..messages import Call
+from ..personalization import Personalization
+from ..records import ClientId, Cost, Message, Round, ServerState
+from ..tasks.shard import Shard
 from ..tensors import Tensors
+from .rounds.sampling import Sampler
 
 
 class UsualSettings:
     """Of the settings; see `pairs` for what it gives and needs."""
 
     kind: Any
+    local = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use where nothing is trained
+    aggregation: Any = None  # the rule, if there is one
     gives: ClassVar[Mapping[str, bool | str]] = {}
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     usual: ClassVar[Mapping[str, str]] = {"tuning": "lora"}  # settings of a job that does not name them
@@ -73,15 +84,91 @@ class UsualSettings:
         return plain
 
 
-class UsualRun:
+class UsualRun(ABC):
     """Of what a run is carried out with."""
 
+    settings: Any
     trains: ClassVar[bool] = True  # whether weights change
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     evaluates: ClassVar[bool] = True  # whether clients are asked how good weights are on parts of their own
     in_rounds: ClassVar[bool] = True  # whether a site bounds it by rounds; else clients bound it by questions
     works_ahead: ClassVar[bool] = False  # whether what answers at a client has work to do before the first round
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
+
+    @abstractmethod
+    def start(self, worker: Worker) -> ServerState:
+        """Return the state before the first round."""
+
+    @abstractmethod
+    def serve(
+        self,
+        federation: Federation,
+        state: ServerState,
+        sampler: Sampler,
+        *,
+        rounds: int,
+        worker: Worker | None = None,
+        wanted: Callable[[int], Sequence[str]] = lambda index: (),
+    ) -> Generator[Round, None, None]:
+        """Yield after each round.
+
+        Args:
+            state: of the last round, from which it continues.
+            rounds: after which it ends, counted from the run's first.
+            worker: the server's model, for rules that need it.
+            wanted: gives the figures that clients are asked to measure in a round.
+        """
+
+    @abstractmethod
+    def client(
+        self,
+        client: Client,
+        *,
+        personalization: Personalization | None = None,
+        public: Shard | None = None,
+        on_step: OnStep | None = None,
+    ) -> Answering:
+        """Return the part that answers messages at one client.
+
+        Args:
+            public: the public test set, if there is one.
+        """
+
+    @abstractmethod
+    def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
+        """Return what this protocol sends.
+
+        Args:
+            shared: the exchanged weights.
+            figures: that evaluations may report.
+            rounds: of the run: which tensors are sent may differ from round to round.
+        """
+
+    @abstractmethod
+    def sizes(
+        self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
+    ) -> Mapping[str, int]:
+        """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
+
+        Args:
+            validated: whether clients measure losses on validation parts of their own.
+            shape: gives a call as it is under the job's protections.
+        """
+
+    @abstractmethod
+    def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
+        """Return what one client with so many examples spends in one round, estimated."""
+
+    @property
+    def local(self) -> LocalTraining:
+        """Of the settings."""
+        local: LocalTraining = self.settings.local
+        return local
+
+    @property
+    def aggregation(self) -> Any:
+        """The rule of the settings, if there is one."""
+        return self.settings.aggregation
 
     @property
     def validated(self) -> bool:
@@ -105,7 +192,7 @@ class UsualRun:
         """Return sections of summary.json that only this protocol has."""
         return {}
 
-    def check_models(self, server: Worker, own: Mapping[ClientId, Worker]) -> None:
+    def check_models(self, server: Worker, own: Mapping[ClientId, Worker]) -> None:  # noqa: B027  others may check
         """Raise SettingError, naming the client, unless what it sends can be read by the server's model.
 
         Args:

@@ -14,6 +14,7 @@ from .measure import Evaluator, Moment
 from .personal import personalize
 from .planned import Planned
 from .progress import Progress
+from .retained import measure_retained, retained_section
 from .summary import kept_weights, summarize
 
 PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
@@ -34,6 +35,7 @@ def finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    measure_retained(parts, progress, shared, evaluator.notify, round=index)
     clock.lap(progress, "evaluate")
     end = End(
         parts=parts,
@@ -46,6 +48,7 @@ def finish(
         notify=evaluator.notify,
     )
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
+    sections |= retained_section(parts, progress, round=index)
     clock.lap(progress, "server")
     parts.worker.load(shared)
     if result := written(parts.job.tuning).folder:

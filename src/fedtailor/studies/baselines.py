@@ -184,6 +184,7 @@ def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) ->
         "metrics": {moment: _over(runs, moment, parts) for moment in own},
         "counts": {moment: pooled_counts(run["counts"][moment] for run in runs) for moment in own},
         "validation_loss": None,
+        **_retained(runs),
         "clients": {
             "count": len(runs),
             "before": summarize_clients(own["before"], directions),
@@ -194,6 +195,15 @@ def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) ->
         "memory": {name: max(run["memory"][name] for run in runs) for name in first["memory"]},
         "seconds": {name: sum(run["seconds"].get(name, 0.0) for run in runs) for name in first["seconds"]},
     }
+
+
+def _retained(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the section of losses on general text: means over the clients' models; none if none was measured."""
+    found = [run["retained"] for run in runs if "retained" in run]
+    if not found:
+        return {}
+    means = {moment: {"loss": sum(each[moment]["loss"] for each in found) / len(found)} for moment in ("before", "after")}
+    return {"retained": {**found[0], **means}}
 
 
 def _own(summary: Mapping[str, Any], moment: str) -> Mapping[str, float]:

@@ -3,18 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 
 from ..errors import DataError, SettingError
 from ..limits import Width
+from ..metrics.figure import OF_PICTURES
 from ..pairs import USUAL_NEEDS, Need
 from ..pictures import DISCRIMINATOR, Canvas, Picture
 from ..records import Example
 from ..text_files import expanded
+from .evaluate import metrics_of
 from .evaluation import Measured, Pass
+from .images.compare import asked_labels, compare
+from .images.samples import make_pictures
 from .images.shard import PictureBatch, PictureShard, picture_batch, pictures_of
 from .images.ways import Shown, way_of
 from .labels import class_numbers, found_labels, read_labels
@@ -58,7 +62,7 @@ class ImageGeneration:
     context: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[tuple[str, ...]] = ()
     running: ClassVar[bool] = False
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", *OF_PICTURES)
     default_metrics: ClassVar[tuple[str, ...]] = ("loss",)
 
     def __post_init__(self) -> None:
@@ -188,12 +192,22 @@ class ImageGeneration:
         return way_of(worker.processor).losses(worker, pictures_of(shard), how) or Losses(total=0.0, counted=0, predicted={})
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
-        """Return the loss, if there is one that says how good a model is."""
-        if how.texts_alone:
-            return Measured(figures={}, losses=how.known)
-        losses = how.known or self.losses(worker, shard, how)
-        loss = {"loss": losses.total / losses.counted} if losses.counted else {}
-        return Measured(figures={**loss, "examples": len(shard)}, losses=losses)
+        """Return the loss, if there is one that says how good a model is, and where pictures are wanted what they are like beside those of `shard`."""
+        losses = how.known if how.texts_alone else how.known or self.losses(worker, shard, how)
+        figures: dict[str, float] = {}
+        if losses is not None and not how.texts_alone:
+            figures = {**({"loss": losses.total / losses.counted} if losses.counted else {}), "examples": len(shard)}
+        asked = [name for name in metrics_of(self, worker.evaluation) if name in OF_PICTURES]
+        if not how.generate or not asked:
+            return Measured(figures=figures, losses=losses)
+        found = compare(worker, pictures_of(shard), asked, None if how.train is None else pictures_of(how.train))
+        return Measured(figures={**figures, **found.figures}, losses=losses, notes={"classes": found.histogram})
+
+    def draw(self, worker: Bench, shard: Shard) -> Any:
+        """Return the pictures of the sheet that a run keeps, uint8 [N, size, size, 3], of labels that `shard` has, or of all if it is empty."""
+        rows, columns = worker.evaluation.samples.grid or (0, 0)
+        labels = asked_labels(worker, pictures_of(shard), rows * columns)
+        return make_pictures(worker.model, worker.processor, labels, worker.evaluation.samples.sampling(worker.seed))
 
 
 def _picture_in(example: Example) -> Picture:

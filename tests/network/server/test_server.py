@@ -174,3 +174,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(net):
     done = at_server(job, net.line, net.folder, run="cut")
     assert "resume" in kinds(done)
     assert same_adapter(whole.folder, done.folder)
+
+
+def test_what_is_forgotten_is_measured_at_the_sites_too(net, tmp_path):
+    (tmp_path / "general.txt").write_text("A river runs to the sea, and nobody sells coffee there.\n" * 20)
+    personal = {"kind": "finetune", "keep": "last", "learning_rate": 0.05}
+    evaluation = {"retained": "general.txt", "generate": {"max_new_tokens": 4}}
+    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=1, personalization=personal, evaluation=evaluation)
+    done, local = net.run(job), run(job, out=tmp_path / "local").summary
+    assert done.ended == "done", done.text
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["retained"] == local["retained"]
+    assert summary["personal"]["retained"] == local["personal"]["retained"]

@@ -35,6 +35,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
     check_for_network(job)
     plain = job.to_dict()
     plain |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
+    plain["evaluation"] = {**plain["evaluation"], "retained": None if job.evaluation.retained is None else SENT}
     own = {site: _named(override) for site, override in plain["clients"]["overrides"].items()}
     plain["clients"] = {**plain["clients"], "partition": "iid", "overrides": own}
     del plain["base"]

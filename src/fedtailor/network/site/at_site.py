@@ -150,6 +150,7 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
         test=test,
         server_test=to_examples(opening["test"]),
         public=to_examples(opening["public"]),
+        retained=to_examples(opening.get("retained", [])),
         elsewhere=frozenset(sites) - {site},
     )
 
@@ -175,6 +176,7 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
         "validation": has.validation,
         "test": has.test,
         "public": len(parts.server_test),
+        "retained": len(parts.divided.retained),
         "rung": parts.protocol.least_examples,
     }
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...interfaces import Aggregation, Federation, Observer
+from ...interfaces import Federation, Observer
 from ...learning.client import Client
-from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
 from ...messages import Call
@@ -29,14 +28,6 @@ class AveragingRun(UsualRun):
 
     settings: Averaging = field(default_factory=Averaging)
     observers: Sequence[Observer] = (Drift(),)  # look at the updates of each round
-
-    @property
-    def local(self) -> LocalTraining:
-        return self.settings.local
-
-    @property
-    def aggregation(self) -> Aggregation:
-        return self.settings.aggregation
 
     @property
     def wire(self) -> str:

@@ -4,12 +4,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from ...aggregation.logits import LogitAggregation
 from ...errors import SettingError
 from ...interfaces import Federation
 from ...learning.client import Client
 from ...learning.distil import classes_of
-from ...learning.local import LocalTraining
 from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -59,14 +57,6 @@ class DistillationRun(UsualRun):
         self.terms = Terms(settings=self.settings, public=public, wire=self.settings.wire_for(classes_of(self.worker)))
         self.settings.aggregation.check(self.wire.classes)
         self.start_weights = clone(self.worker.params)
-
-    @property
-    def local(self) -> LocalTraining:
-        return self.settings.local
-
-    @property
-    def aggregation(self) -> LogitAggregation:
-        return self.settings.aggregation
 
     @property
     def public(self) -> PublicSet:

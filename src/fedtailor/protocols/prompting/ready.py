@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from ...interfaces import Federation
 from ...learning.client import Client
-from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
 from ...messages import Call
@@ -43,14 +42,6 @@ class PromptingRun(UsualRun):
     @property
     def validated(self) -> bool:
         return self.method.validated
-
-    @property
-    def local(self) -> LocalTraining:
-        return self.settings.local
-
-    @property
-    def aggregation(self) -> None:
-        return None
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before the first round."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
-from ...learning.local import LocalTraining
 from ...limits import Few
 from ..usual import UsualSettings
 from .method import Method
@@ -27,9 +26,6 @@ class Prompting(UsualSettings):
     method: Method = field(default_factory=Search)
     few: Few = 4  # least examples that a client's sum may be over; a client that has fewer scores nothing
     quorum: float = 0.5  # least share of the asked clients whose answers make a rung
-
-    local: ClassVar[LocalTraining] = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use: nothing is trained
-    aggregation: ClassVar[None] = None  # scores are added up, whatever they are
 
     def __post_init__(self) -> None:
         if not 0 < self.quorum <= 1:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from ...interfaces import Federation
 from ...learning.client import Client
-from ...learning.local import LocalTraining
 from ...learning.store import Store
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -66,14 +65,6 @@ class RetrievalRun(UsualRun):
     @property
     def validated(self) -> bool:
         return False
-
-    @property
-    def local(self) -> LocalTraining:
-        return self.settings.local
-
-    @property
-    def aggregation(self) -> None:
-        return None
 
     def start(self, worker: Worker) -> ServerState:
         """Return the state before the first question."""

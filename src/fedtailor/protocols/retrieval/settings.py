@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
-from ...learning.local import LocalTraining
 from ...limits import Few, Number
 from ...retrieval.asking import check_top_k
 from ...retrieval.passages import Chunks
@@ -46,9 +45,6 @@ class Retrieval(UsualSettings):
     )
     chunk: Chunks = field(default_factory=Chunks)
     timeout_s: Number = 10.0  # that an answer is waited for
-
-    local: ClassVar[LocalTraining] = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use: nothing is trained
-    aggregation: ClassVar[None] = None  # nothing is added up
 
     def __post_init__(self) -> None:
         check_top_k(self.top_k)

@@ -1,12 +1,11 @@
 """Split learning, cut into one model: what a run is carried out with."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ...interfaces import Aggregation, Federation
+from ...interfaces import Federation
 from ...learning.client import Client
-from ...learning.local import LocalTraining
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
 from ...messages import Call
@@ -32,20 +31,12 @@ class SplitRun(UsualRun):
     """What a run is carried out with."""
 
     terms: Terms
+    settings: Split = field(init=False)
 
     knows_gain: ClassVar[bool] = False  # what a client trains is but a part of the model
 
-    @property
-    def settings(self) -> Split:
-        return self.terms.settings
-
-    @property
-    def local(self) -> LocalTraining:
-        return self.settings.local
-
-    @property
-    def aggregation(self) -> Aggregation:
-        return self.settings.aggregation
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", self.terms.settings)
 
     @property
     def wire(self) -> Wire:
