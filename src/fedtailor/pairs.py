@@ -45,6 +45,7 @@ WORDS: Mapping[str, Word] = {
     "drawn-alike": Word(section="clients", means="draws all clients alike"),
     "shares-as-sent": Word(section="clients", means="leaves clients the weights that they report"),
     "one-rank": Word(section="clients", means="lets all clients train one rank"),
+    "one-task": Word(section="clients", means="lets all clients train one task"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
     "trains-home": Word(
         section="personalization", means="trains what stays with a client together with the shared weights", usual=False
