@@ -26,7 +26,7 @@ class Adversarial:
     """A generator against a discriminator, each a step at a time: the discriminator first."""
 
     def objectives(self, worker: Bench, shown: Shown) -> list[Objective]:
-        """Return the losses of both; noise is drawn from torch's global stream on the CPU, anew for each."""
+        """Return the losses of both; noise is drawn from torch's global stream on the CPU, for each of its own."""
         model: Any = worker.model
 
         def made(count: int) -> Tensor:
