@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ..storage import write_bytes, write_text
 
 CLASS = "Dcgan"  # in config.json
 LARGEST_GROUPS = 8  # of GroupNorm
@@ -112,9 +114,9 @@ class Dcgan(nn.Module):
         """Write config.json and model.safetensors to `folder`."""
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        (place / "config.json").write_text(json.dumps(dict(self.settings), indent=2) + "\n", encoding="utf-8")
+        write_text(place / "config.json", json.dumps(dict(self.settings), indent=2) + "\n")
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+        write_bytes(place / "model.safetensors", save(weights, metadata={"format": "pt"}))
 
     def forward(self, noise_BZ: Tensor) -> Tensor:
         """Return the generator's pictures [B, 3, H, W] of -1 to 1."""
