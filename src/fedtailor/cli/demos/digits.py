@@ -1,0 +1,46 @@
+"""Scikit-learn's digits as folders of pictures, and a backbone that has seen half of them."""
+
+from pathlib import Path
+
+PUBLIC = ("0", "1", "2", "3", "4")
+PICTURES = 1797  # of the data set, all of it
+SIZE = 16  # pixels; the data have 8 × 8
+TEST_EVERY = 6  # one picture in so many of the private digits is held out
+STEPS, BATCH = 250, 16  # of the backbone's training
+
+
+def write(folder: Path) -> None:
+    """Write `public`, `private` and `test`, a folder of pictures for each digit, and train `backbone` on the public ones."""
+    from ...job import Job
+    from ...studies.pretrain import Pretraining, pretrain
+
+    _pictures(folder)
+    job = Job.from_dict(
+        {
+            "backbone": "backbone",
+            "task": {"kind": "image-generation", "size": SIZE, "labels": [str(digit) for digit in range(10)]},
+            "data": {"train": "public"},
+            "tuning": {"kind": "full"},
+        },
+        base=folder,
+    )
+    pretrain(job, folder / "backbone", Pretraining(shape="unet-tiny", only=PUBLIC, steps=STEPS, batch_size=BATCH))
+
+
+def _pictures(folder: Path) -> None:
+    from ...errors import SettingError
+
+    try:
+        from PIL import Image
+    except ImportError:
+        raise SettingError("pictures need the extra images: pip install 'fedtailor[images]'") from None
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for place, (pixels, label) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
+        name = str(label)
+        part = "public" if name in PUBLIC else "test" if place % TEST_EVERY == 0 else "private"
+        where = folder / part / name
+        where.mkdir(parents=True, exist_ok=True)
+        grey = Image.fromarray((pixels * 255 / 16).astype("uint8")).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        grey.convert("RGB").save(where / f"{place}.png")
