@@ -28,19 +28,16 @@ def write(folder: Path) -> None:
 
 
 def _pictures(folder: Path) -> None:
-    from ...errors import SettingError
-
-    try:
-        from PIL import Image
-    except ImportError:
-        raise SettingError("pictures need the extra images: pip install 'fedtailor[images]'") from None
+    import numpy as np
     from sklearn.datasets import load_digits
 
+    from ...pictures import write_grid
+
     digits = load_digits()
-    for place, (pixels, label) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
+    for place, (grey, label) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
         name = str(label)
         part = "public" if name in PUBLIC else "test" if place % TEST_EVERY == 0 else "private"
         where = folder / part / name
         where.mkdir(parents=True, exist_ok=True)
-        grey = Image.fromarray((pixels * 255 / 16).astype("uint8")).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-        grey.convert("RGB").save(where / f"{place}.png")
+        coloured = np.repeat((grey * 255 / 16).astype("uint8")[None, :, :, None], 3, axis=3)
+        write_grid(coloured, where / f"{place}.png", columns=1, scale=SIZE // len(grey))
