@@ -31,7 +31,7 @@ def _pictures(folder: Path) -> None:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    from ...pictures import write_grid
+    from ...pictures import picture_of
 
     digits = load_digits()
     for place, (grey, label) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
@@ -39,5 +39,5 @@ def _pictures(folder: Path) -> None:
         part = "public" if name in PUBLIC else "test" if place % TEST_EVERY == 0 else "private"
         where = folder / part / name
         where.mkdir(parents=True, exist_ok=True)
-        coloured = np.repeat((grey * 255 / 16).astype("uint8")[None, :, :, None], 3, axis=3)
-        write_grid(coloured, where / f"{place}.png", columns=1, scale=SIZE // len(grey))
+        large = (grey * 255 / 16).astype("uint8").repeat(SIZE // len(grey), axis=0).repeat(SIZE // len(grey), axis=1)
+        (where / f"{place}.png").write_bytes(picture_of(np.repeat(large[:, :, None], 3, axis=2)).content)
