@@ -38,11 +38,11 @@ def test_its_job_is_one_that_can_run(name, tmp_path, monkeypatch):
 def test_data_are_made_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = prepared("retrieval", DEMOS["retrieval"], [])
-    passages, asked = (pd.read_parquet(job.base / f"{name}.parquet") for name in ("passages", "questions"))
+    passages, asked = (pd.read_json(job.base / f"{name}.jsonl", lines=True) for name in ("passages", "questions"))
     assert set(asked["passage_id"]) <= set(passages["id"])
     assert list(passages["title"].unique()) == ["numpy", "pandas", "scipy", "sklearn"]
-    shutil.copy(job.base / "questions.parquet", job.base / "passages.parquet")  # an earlier one is used as it is
-    assert "question" in pd.read_parquet(prepared("retrieval", DEMOS["retrieval"], []).base / "passages.parquet")
+    shutil.copy(job.base / "questions.jsonl", job.base / "passages.jsonl")  # an earlier one is used as it is
+    assert "question" in pd.read_json(prepared("retrieval", DEMOS["retrieval"], []).base / "passages.jsonl", lines=True)
 
 
 def test_digits_are_parted_by_who_may_see_them(tmp_path, monkeypatch):

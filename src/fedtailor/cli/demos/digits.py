@@ -32,6 +32,7 @@ def _pictures(folder: Path) -> None:
     from sklearn.datasets import load_digits
 
     from ...pictures import picture_of
+    from ...storage import write_bytes
 
     digits = load_digits()
     for place, (grey, label) in enumerate(zip(digits.images[:PICTURES], digits.target[:PICTURES], strict=True)):
@@ -40,4 +41,4 @@ def _pictures(folder: Path) -> None:
         where = folder / part / name
         where.mkdir(parents=True, exist_ok=True)
         large = (grey * 255 / 16).astype("uint8").repeat(SIZE // len(grey), axis=0).repeat(SIZE // len(grey), axis=1)
-        (where / f"{place}.png").write_bytes(picture_of(np.repeat(large[:, :, None], 3, axis=2)).content)
+        write_bytes(where / f"{place}.png", picture_of(np.repeat(large[:, :, None], 3, axis=2)).content)

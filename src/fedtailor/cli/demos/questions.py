@@ -1,5 +1,6 @@
 """Signatures as questions, and sentences of docstrings as the passages that answer them."""
 
+import json
 from pathlib import Path
 
 LIBRARIES = ("numpy", "pandas", "scipy", "sklearn")
@@ -7,10 +8,9 @@ PASSAGES, QUESTIONS = 60, 15  # of each library
 
 
 def write(folder: Path) -> None:
-    """Write passages.parquet (id, title, text) and questions.parquet (question, answers, passage_id)."""
-    import pandas as pd
-
+    """Write passages.jsonl (id, title, text) and questions.jsonl (question, answers, passage_id)."""
     from ...data.docstrings import load_docstrings
+    from ...storage import write_text
 
     examples = load_docstrings(LIBRARIES, PASSAGES)
     passages = [{"id": one.id, "title": one.fields["library"], "text": one.fields["target"]} for one in examples]
@@ -19,8 +19,8 @@ def write(folder: Path) -> None:
         {"question": _question(str(one.fields["input"])), "answers": [one.fields["target"]], "passage_id": one.id}
         for one in asked
     ]
-    pd.DataFrame(passages).to_parquet(folder / "passages.parquet")
-    pd.DataFrame(questions).to_parquet(folder / "questions.parquet")
+    for name, rows in (("passages", passages), ("questions", questions)):
+        write_text(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _question(signature: str) -> str:
