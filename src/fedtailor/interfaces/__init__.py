@@ -15,6 +15,7 @@ from .protections import (
     Protection,
     Settling,
     Shaping,
+    WhoSigns,
 )
 from .rules import Aggregation, RobustRule, RuleTraits, traits_of
 from .tunings import CARRIED, POOLING, Compared, Exchanging, Tuning
@@ -47,5 +48,6 @@ __all__ = [
     "Shaping",
     "Tuning",
     "Watch",
+    "WhoSigns",
     "traits_of",
 ]
