@@ -10,8 +10,8 @@ from fedtailor.learning.store import Store
 from fedtailor.learning.training import one_by_one
 from fedtailor.messages import encode, manifest_of, write
 from fedtailor.protection import SecureAggregation, make_gate
-from fedtailor.protection.secure.around import Behind
 from fedtailor.protection.secure.identity import simulated
+from fedtailor.protection.secure.member import Behind
 from fedtailor.protection.secure.messages import AskAgree, AskKeys, AskShares, Deliver, Unmask
 from fedtailor.protocols.averaging.messages import Trained, training_call
 from fedtailor.records import Message

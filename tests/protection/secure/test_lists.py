@@ -13,8 +13,8 @@ from fedtailor.protection.secure import identity as identities
 from fedtailor.protection.secure import shamir
 from fedtailor.protection.secure.identity import SIGNS, Identity, known_key, simulated, vouch
 from fedtailor.protection.secure.masks import KeyPair, mask
-from fedtailor.protection.secure.member import Member, fewest
-from fedtailor.protection.secure.messages import AskAgree, AskKeys, AskShares, Deliver, Unmask
+from fedtailor.protection.secure.member import Member
+from fedtailor.protection.secure.messages import AskAgree, AskKeys, AskShares, Deliver, Unmask, fewest
 
 pytestmark = pytest.mark.attack
 CLIENTS = [f"c{k}" for k in range(5)]

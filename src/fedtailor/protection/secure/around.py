@@ -1,4 +1,4 @@
-"""What stands around the clients' answers, the federation and the rule while a sum is made."""
+"""What stands around the federation and the rule while a sum is made."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,19 +9,15 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import ClientError
-from ...interfaces import Aggregation, Answer, Answering, Federation, Kept, RuleTraits, traits_of
+from ...interfaces import Aggregation, Federation, RuleTraits, traits_of
 from ...messages import Record, read, write
 from ...messages.glance import Versioned, glance
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Outcome, Reply, Traffic, Update
 from ...tensors import Tensors
 from . import shamir
-from .identity import Identity
 from .masks import KeyPair, mask
-from .member import Member, fewest
 from .messages import (
-    KINDS,
     LEAST,
-    MEMBER,
     Agreed,
     AskAgree,
     AskKeys,
@@ -32,6 +28,7 @@ from .messages import (
     Shares,
     Unmask,
     Unmasked,
+    fewest,
 )
 from .words import UNSIGNED, Bits, FixedPoint, Words, bits_of
 
@@ -40,28 +37,6 @@ TOO_FEW = ClientFailure(kind="lost", mark="TooFewForASum")
 OTHER_TENSORS = ClientFailure(kind="off-manifest", mark="OtherTensors")
 NO_SUM = ClientFailure(kind="off-manifest", mark="SharesDoNotFit")
 R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Behind:
-    """A client's part with that of secure sums before it."""
-
-    half: Answering
-    client: ClientId
-    kept: Kept
-    identity: Identity
-    consistency: bool
-
-    def answer(self, message: Message) -> Answer:
-        """Return the answer to a message; a request for keys begins with fresh secrets."""
-        if message.kind not in KINDS:
-            return self.half.answer(message)
-        if message.kind == AskKeys.kind:
-            version = read(message, AskKeys).version
-            member = Member(me=self.client, version=version, identity=self.identity, consistency=self.consistency)
-            self.kept.brief[MEMBER] = member
-        answered: Answer = self.kept.brief[MEMBER].answer(message)
-        return answered
 
 
 @dataclass(frozen=True, kw_only=True)

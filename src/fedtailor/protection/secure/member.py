@@ -13,13 +13,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import OffManifest
-from ...interfaces import Answer
-from ...messages import answer
+from ...interfaces import Answer, Answering, Kept
+from ...messages import answer, read
 from ...records import ClientId, Message
 from . import shamir
 from .identity import Identity
 from .masks import KeyPair, mask, seal, unseal
-from .messages import LEAST, Agreed, AskAgree, AskKeys, AskShares, Deliver, Delivered, Keys, Shares, Unmask, Unmasked
+from .messages import (
+    KINDS,
+    LEAST,
+    MEMBER,
+    Agreed,
+    AskAgree,
+    AskKeys,
+    AskShares,
+    Deliver,
+    Delivered,
+    Keys,
+    Shares,
+    Unmask,
+    Unmasked,
+    fewest,
+)
 from .words import Words, bits_of
 
 
@@ -194,12 +209,26 @@ class Member:
         return seal(self.sealing.agreed(self.sealing_keys[other], about), text, about)
 
 
-def fewest(count: int, *, consistency: bool) -> int:
-    """Return the least threshold of so many clients: above half, so that no two groups can open both secrets of one; with signed lists above two thirds.
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """A client's part with that of secure sums before it."""
 
-    With lists that clients have agreed on, a server and fewer than a third of the clients with it can still not have two lists signed by so many.
-    """
-    return 2 * count // 3 + 1 if consistency else count // 2 + 1
+    half: Answering
+    client: ClientId
+    kept: Kept
+    identity: Identity
+    consistency: bool
+
+    def answer(self, message: Message) -> Answer:
+        """Return the answer to a message; a request for keys begins with fresh secrets."""
+        if message.kind not in KINDS:
+            return self.half.answer(message)
+        if message.kind == AskKeys.kind:
+            version = read(message, AskKeys).version
+            member = Member(me=self.client, version=version, identity=self.identity, consistency=self.consistency)
+            self.kept.brief[MEMBER] = member
+        answered: Answer = self.kept.brief[MEMBER].answer(message)
+        return answered
 
 
 def _keys(clients: Sequence[ClientId], keys: Sequence[str]) -> dict[ClientId, bytes]:

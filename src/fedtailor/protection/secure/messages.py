@@ -31,6 +31,14 @@ MEMBER = "secure"  # among what a client holds for the length of a round
 VERSION = asked("rounds behind the shared weights")
 
 
+def fewest(count: int, *, consistency: bool) -> int:
+    """Return the least threshold of so many clients: above half, so that no two groups can open both secrets of one; with signed lists above two thirds.
+
+    With lists that clients have agreed on, a server and fewer than a third of the clients with it can still not have two lists signed by so many.
+    """
+    return 2 * count // 3 + 1 if consistency else count // 2 + 1
+
+
 def _texts(purpose: str, each: int) -> FactSpec:
     """Return the spec of one short text for each client of a round."""
     return FactSpec(

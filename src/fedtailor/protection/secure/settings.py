@@ -31,7 +31,7 @@ from ...records import ClientId, Message
 from ..codec import WHOLE
 from ..needs import ONE_RANK
 from ..payload import as_payload, count, named, names_in, updates_in, without
-from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS, AskAgree
+from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS, AskAgree, fewest
 from .words import SIGNED, Bits, FixedPoint
 
 PAYLOAD, SIZE = "secure/payload", "secure/bytes"  # the tensor in a message; the name of its most bytes in a manifest
@@ -114,8 +114,8 @@ class SecureAggregation:
             )
         if not LEAST <= asked <= MOST_CLIENTS:
             raise SettingError(f"{name} takes {LEAST} to {MOST_CLIENTS:,} clients in a round, and a round asks {asked}")
-        parts, why = (3, "two thirds") if self.consistency else (2, "half")
-        if self.threshold is not None and not (parts - 1) * asked < parts * self.threshold <= parts * asked:
+        why = "two thirds" if self.consistency else "half"
+        if self.threshold is not None and not fewest(asked, consistency=self.consistency) <= self.threshold <= asked:
             raise SettingError(
                 f"{name}: threshold is {self.threshold}, and must be above {why} of the {asked} clients of a round and no more than they are: two groups could "
                 f"each open what the other must not{'; consistency: false permits half and one' if self.consistency else ''}"
@@ -145,8 +145,8 @@ class SecureAggregation:
 
     def at_client(self, half: Answering, client: ClientId, kept: Kept, who: WhoSigns | None = None) -> Answering:
         """Return what takes part in sums for a client."""
-        from .around import Behind  # here and below, as not everybody has installed what masks are made with
-        from .identity import simulated
+        from .identity import simulated  # here and below, as not everybody has installed what masks are made with
+        from .member import Behind
 
         identity = who() if who is not None else simulated(client)
         return Behind(half=half, client=client, kept=kept, identity=identity, consistency=self.consistency)
