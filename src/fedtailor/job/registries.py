@@ -4,7 +4,7 @@ from ..aggregation import AGGREGATIONS, ROBUST
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS
 from ..data.partition import Partition
-from ..interfaces import Aggregation, Protection, RobustRule, Tuning
+from ..interfaces import Aggregation, NamedTask, Protection, RobustRule, Tuning
 from ..learning.private import DpSgd
 from ..metrics import OwnMetric
 from ..metrics.cifar import CifarFeatures
@@ -16,7 +16,7 @@ from ..tasks import TASKS
 from ..tuning import TUNINGS, UNTRAINED
 from .readers import Readers, Registry
 
-TASK = Registry(what="task", classes=TASKS)
+TASK = Registry(what="task", classes=TASKS, promise=NamedTask)
 TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
 PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)

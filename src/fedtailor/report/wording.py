@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ..metrics import COUNTS, METRICS
 from ..metrics.figure import OF_REAL
 
-DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
+DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4, "task_cosine": 4}  # behind the point
 OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
 LARGE = 1e5  # figures from here on are written as 1.0e5
 

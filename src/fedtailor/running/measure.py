@@ -15,7 +15,6 @@ from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clie
 from ..learning.sheets import write_sheet, writes_sheet
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.evaluate import makes
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
@@ -65,8 +64,8 @@ class Evaluator:
             own: whether each client's own weights take part, if there are any that go with the round.
         """
         known = progress.known(round)
-        task, evaluation = self.parts.worker.task, self.parts.job.evaluation
-        at_server, texts = (generate and makes(task, evaluation, place) for place in ("server", "client"))
+        at_server = generate and self.parts.makes()
+        texts = generate and self.parts.made_at_clients
         held_out = self._at_server(progress, shared, known, "validation", round=round, name="")
         test = self._at_server(progress, shared, known, "test", round=round, name=name if at_server else "")
         if generate:
@@ -110,7 +109,7 @@ class Evaluator:
         """Return the figures on a public set, empty if there is none; `name` is that of the file of texts, empty where none are wanted."""
         shard = self.parts.server_validation if part == "validation" else self.parts.server_test
         have = known.get(part, {}).get("", {})
-        have = have if "loss" in have else {}
+        have = have if "examples" in have else {}
         if not len(shard) or (have and not (name and not _was_made(have))):
             if name and have:
                 self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")
@@ -152,7 +151,8 @@ class Evaluator:
         found = ClientFigures(validation=known.get(f"{scope}-validation", {}), test=known.get(scope, {}))
         asked = self.parts.measured
         fresh = [client for client in asked if client not in found.validation and client not in found.test]
-        lacking = [client for client in asked if client in found.test and texts and not _was_made(found.test[client])]
+        silent = [client for client in asked if client in found.test and texts and not _was_made(found.test[client])]
+        lacking = [client for client in silent if self.parts.makes(client)]
         requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
         if texts:
             progress.texts_at(scope, round, name)

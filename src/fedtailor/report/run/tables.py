@@ -23,10 +23,15 @@ from .pictures import pictures, sheet_lines
 from .prompting import prompting
 from .retrieval import retrieval
 from .samples import sample_tables
+from .tasks import tasks
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-SOMETIMES = {"prefix_cosine": "prefix cosine", "epsilon": "epsilon"}  # columns of rounds.parquet that only some runs have
+SOMETIMES = {
+    "prefix_cosine": "prefix cosine",
+    "task_cosine": "task cosine",
+    "epsilon": "epsilon",
+}  # columns of rounds.parquet that only some runs have
 EARLY = {
     "patience": ", stopped early: no better validation loss",
     "privacy budget": ", stopped early: the privacy budget is spent",
@@ -55,6 +60,7 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     made: tuple[tuple[str, RenderableType | None], ...] = (
         ("Retrieval", retrieval(run)),
         ("Before and after", quality(run)),
+        ("Tasks", tasks(run)),
         ("Pictures", pictures(run)),
         ("Personal models", personal(run)),
         ("Distillation", distillation(run)),
