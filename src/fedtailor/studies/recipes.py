@@ -14,6 +14,7 @@ from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
+from .prepared import with_prepared
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -120,7 +121,7 @@ class Recipe:
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
-        return Job.from_dict(settings, base=base)
+        return Job.from_dict(with_prepared(settings, data), base=base)
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""
