@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,18 +16,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "prepared:"  # of a path in a recipe: prepared:abstracts/train.parquet
+NAMED = re.compile(rf"{PREFIX}([\w-]+)")
 ANSWERS = ("yes", "no", "maybe")  # of PubMedQA, in the order of their labels
 VERSION = 1  # of what is made
 
 
 def with_prepared(settings: Any, data: Path) -> Any:
-    """Return the settings of a job with paths in the place of what is to be prepared, which is made if it is not there yet.
+    """Return the settings of a job with paths in the place of what is to be prepared; `prepare` makes it.
 
     Args:
         data: the folder of all data sets.
 
     Raises:
-        SettingError: if nothing of that name can be prepared, or its source is missing.
+        SettingError: if nothing of that name can be prepared.
     """
     if isinstance(settings, Mapping):
         return {name: with_prepared(value, data) for name, value in settings.items()}
@@ -35,27 +37,42 @@ def with_prepared(settings: Any, data: Path) -> Any:
     if not isinstance(settings, str) or not settings.startswith(PREFIX):
         return settings
     name, _, file = settings.removeprefix(PREFIX).partition("/")
-    folder = prepared(name, data)
+    folder = place_of(name, data)
     return str(folder / file if file else folder)
 
 
-def prepared(name: str, data: Path) -> Path:
-    """Return the folder of what is prepared under a name, made at its first use; a name may end in a number, such as blocks-8."""
-    stem, _, number = name.rpartition("-")
-    stem, count = (stem, int(number)) if number.isdigit() else (name, 0)
-    if stem not in MAKERS:
-        raise SettingError(f"a recipe names {PREFIX}{name}, and there is no such preparation; there are {', '.join(MAKERS)}")
-    sources, make = MAKERS[stem]
-    states = []
-    for source in sources:
-        state = file_state(data / source)
-        if state is None:
-            raise SettingError(
-                f"there is no {data / source}, which {PREFIX}{name} is made of; --data names the folder that holds {source}"
-            )
-        states.append(state)
+def names_in(settings: Any) -> list[str]:
+    """Return what settings name that is to be prepared, each once; texts such as those of grids are searched too."""
+    return sorted(set(NAMED.findall(json.dumps(settings, default=str))))
+
+
+def place_of(name: str, data: Path) -> Path:
+    """Return the folder of what is prepared under a name, which changes with what it is made of; it may not be there yet.
+
+    Args:
+        name: one of MAKERS, behind which a number may stand, such as blocks-8.
+    """
+    stem, _ = _parted(name)
+    states = [file_state(data / source) for source in MAKERS[stem][0]]
     mark = hashlib.sha256(json.dumps([VERSION, name, *states]).encode()).hexdigest()[:16]
-    folder = cache_folder() / "recipes" / f"{name}-{mark}"
+    return cache_folder() / "recipes" / f"{name}-{mark}"
+
+
+def prepare(name: str, data: Path) -> Path:
+    """Make what is prepared under a name, if it is not there yet, and return its folder.
+
+    Raises:
+        SettingError: if there is nothing of that name, or what it is made of is missing.
+        StorageError: if it cannot be written.
+    """
+    stem, count = _parted(name)
+    sources, make = MAKERS[stem]
+    missing = next((data / source for source in sources if not (data / source).is_file()), None)
+    if missing is not None:
+        raise SettingError(
+            f"there is no {missing}, which {PREFIX}{name} is made of; --data names the folder that holds {sources[0]}"
+        )
+    folder = place_of(name, data)
     if folder.is_dir():
         return folder
     fresh = folder.with_name(f".{folder.name}")
@@ -65,6 +82,15 @@ def prepared(name: str, data: Path) -> Path:
         make(fresh, data, count)
         fresh.rename(folder)
     return folder
+
+
+def _parted(name: str) -> tuple[str, int]:
+    """Return a maker's name and the number behind it, 0 without one."""
+    stem, _, number = name.rpartition("-")
+    stem, count = (stem, int(number)) if number.isdigit() else (name, 0)
+    if stem not in MAKERS:
+        raise SettingError(f"a recipe names {PREFIX}{name}, and there is no such preparation; there are {', '.join(MAKERS)}")
+    return stem, count
 
 
 def _abstracts(folder: Path, data: Path, count: int) -> None:
