@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
+from ..models.cache import whole_folder
 from ..storage import writing
 from ..user_cache import cache_folder, file_state
 
@@ -75,12 +76,8 @@ def prepare(name: str, data: Path) -> Path:
     folder = place_of(name, data)
     if folder.is_dir():
         return folder
-    fresh = folder.with_name(f".{folder.name}")
-    with writing(folder):
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
+    with writing(folder), whole_folder(folder) as fresh:
         make(fresh, data, count)
-        fresh.rename(folder)
     return folder
 
 
