@@ -1,7 +1,5 @@
 """fedtailor pretrain: makes a backbone for pictures."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,20 +7,6 @@ import typer
 
 from .console import note, say
 from .run import JobFile, Overrides
-
-
-def progress() -> Callable[[int, int, float], None]:
-    """Return what shows how far the training of a backbone is."""
-    first = [0.0]  # when the first step was done: it prepares what later ones need not
-
-    def on_step(step: int, steps: int, loss: float) -> None:
-        if step == 1:
-            first[0] = time.monotonic()
-        elif step % max(1, steps // 20) == 0 or step == 10:
-            left = (time.monotonic() - first[0]) * (steps - step) / (step - 1)
-            note(f"step {step:,} of {steps:,}  ·  loss {loss:.3f}  ·  about {left:.0f} s more")
-
-    return on_step
 
 
 def pretrain(  # noqa: PLR0917 - Typer passes all by name
@@ -39,6 +23,8 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
     batch_size: Annotated[int, typer.Option(help="Pictures a step.")] = 32,
 ) -> None:
     """Make a backbone that makes pictures, from the public pictures of data.train in one place."""
+    import time
+
     from ..errors import SettingError
     from ..job import Job
     from ..studies.pretrain import Pretraining
@@ -49,7 +35,16 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
     how = Pretraining(
         shape=shape, only=[name.strip() for name in only.split(",") if name.strip()], steps=steps, batch_size=batch_size
     )
-    made = make(Job.load(job, settings or []), folder, how, on_step=progress(), doing=lambda what: note(f"{what} …"))
+    first = [0.0]  # when the first step was done: it prepares what later ones need not
+
+    def on_step(step: int, steps: int, loss: float) -> None:
+        if step == 1:
+            first[0] = time.monotonic()
+        elif step % max(1, steps // 20) == 0 or step == 10:
+            left = (time.monotonic() - first[0]) * (steps - step) / (step - 1)
+            note(f"step {step:,} of {steps:,}  ·  loss {loss:.3f}  ·  about {left:.0f} s more")
+
+    made = make(Job.load(job, settings or []), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
     say(
         "wrote [bold]{folder}[/]  ·  {loss}  ·  {pictures} pictures seen",
         folder=folder,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arms import run_arms
-from .console import note, out, print_json
+from .console import out, print_json
 from .run import Baseline, Overrides, carry_out, show_end
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         _check(recipe, variant, data, settings or [])
         if not as_json:
             _print(recipe, variant, settings or [])
-        _make_backbone(recipe, variant, data)
+        recipe.prepare(variant.value, data, settings or [])
         run_arms(recipe, variant.value, data, settings or [], only=only or [], out_folder=out_folder, as_json=as_json)
         return
     if only:
@@ -96,24 +96,12 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     job = recipe.make_job(variant.value, data, settings or [])
     if not as_json:
         _print(recipe, variant, settings or [])
-    _make_backbone(recipe, variant, data)
     baseline = Baseline(recipe.baseline) if recipe.baseline else None
     result = carry_out(job, out_folder=out_folder, baseline=baseline, quiet=as_json)
     if as_json:
         print_json(result.summary)
         return
     show_end(result.folder, samples=2)
-
-
-def _make_backbone(recipe: "Recipe", variant: Variant, data: Path) -> None:
-    """Make the backbone of a recipe that makes its own, unless an earlier run did."""
-    how = recipe.pretraining(variant.value)
-    if not how:
-        return
-    from ..studies.recipe_backbone import make_backbone
-    from .pretrain import progress
-
-    make_backbone(recipe.make_job(variant.value, data), how, on_step=progress(), doing=lambda what: note(f"backbone: {what} …"))
 
 
 def _check(recipe: "Recipe", variant: Variant, data: Path, settings: Sequence[str]) -> None:

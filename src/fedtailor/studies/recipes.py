@@ -15,27 +15,13 @@ from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
 from .nested import flat, merge
-from .recipe_backbone import backbone_folder
+from .prepared import names_in, prepare, with_prepared
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
 NOT_RUN = "not run here"
-MADE = "made"  # the backbone of a recipe that makes its own
-INHERITED = (
-    "pretrain",
-    "small_pretrain",
-    "paper",
-    "data",
-    "reports",
-    "cautions",
-    "sweeps",
-    "baseline",
-    "seeds",
-    "small_seeds",
-    "metric",
-    "crossover",
-)
+INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "small_seeds", "metric", "crossover")
 
 
 class Line(NamedTuple):
@@ -90,10 +76,6 @@ class Recipe:
         default_factory=dict
     )  # settings of the cell that an arm's others lose against; none: nothing is reported
     size: str = ""  # of the small variant: cells, and how long they take
-    pretrain: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # how the backbone is made, see `Pretraining`; none: the job names it
-    small_pretrain: Mapping[str, Any] = field(default_factory=dict)  # what the small variant changes of that
 
     def seeds_of(self, variant: str) -> Sequence[int]:
         """Return the seeds of every cell of a variant."""
@@ -140,15 +122,17 @@ class Recipe:
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
-        job = Job.from_dict(settings, base=base)
-        return self._with_backbone(job, variant) if settings["backbone"] == MADE else job
+        return Job.from_dict(with_prepared(settings, data), base=base)
 
-    def pretraining(self, variant: str) -> Mapping[str, Any]:
-        """Return how the backbone of a variant is made; empty if the job names one."""
-        return merge(self.pretrain, self.small_pretrain if variant == "small" else {})
+    def prepare(self, variant: str, data: Path, overrides: Sequence[str] = ()) -> None:
+        """Make what the jobs of a variant name that is to be prepared of the data, where it is not there yet.
 
-    def _with_backbone(self, job: Job, variant: str) -> Job:
-        return job.replace("backbone", str(backbone_folder(job, self.pretraining(variant))))
+        Raises:
+            SettingError: if what it is made of is missing.
+        """
+        grids = [list(arm.grids(variant)) for arm in self.arms.values()]
+        for name in names_in([grids, *(self.settings(variant, overrides, arm=arm) for arm in (None, *self.arms))]):
+            prepare(name, data)
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""
