@@ -193,7 +193,7 @@ def test_what_is_prepared_is_made_once_of_the_data(data, tmp_path):
         "blocks-8",
         "tasks",
     ]
-    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, tuned-on-ptb"):
+    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, cifar-unet, tuned-on-ptb"):
         prepared.prepare("abstract", data)
     with pytest.raises(SettingError, match=r"there is no .*questions\.parquet, which prepared:abstracts is made of"):
         prepared.prepare("abstracts", tmp_path)
