@@ -41,7 +41,25 @@ Routed = Annotated[
 Margin = Annotated[
     float | None, typer.Option(help="Of the router: how far below the best client's cosine a client is asked; left out: 0.2.")
 ]
-OF_A_JOB = {"score": "score.kind", "share": "share", "verify": "verify", "router": "router.count", "margin": "router.margin"}
+Epsilon = Annotated[
+    float | None,
+    typer.Option(
+        help="Send the question's vector with noise, and not its text: per unit of distance, the smaller the more noise. With --score dense. "
+        "Of a job: as it says."
+    ),
+]
+Fetch = Annotated[
+    int | None, typer.Option(help="Passages that are fetched and scored here before --top-k are left. Of a job: as it says.")
+]
+OF_A_JOB = {
+    "score": "score.kind",
+    "share": "share",
+    "verify": "verify",
+    "router": "router.count",
+    "margin": "router.margin",
+    "epsilon": "question.epsilon",
+    "fetch": "fetch",
+}
 
 
 @app.command()
@@ -98,13 +116,23 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     verify: Verify = False,
     router: Routed = None,
     margin: Margin = None,
+    epsilon: Epsilon = None,
+    fetch: Fetch = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     on: Annotated[Path | None, typer.Option(help="Ask the sites of a network: the folder of net init.", metavar="NET")] = None,
 ) -> None:
     """Ask a collection, or the clients of a job: the answer, its sources, and their scores. A service that runs for it is asked in its place."""
     from .rag_ask import answers_here, answers_of_service, answers_on
 
-    given = {"score": score, "share": share, "verify": verify or None, "router": router, "margin": margin}
+    given = {
+        "score": score,
+        "share": share,
+        "verify": verify or None,
+        "router": router,
+        "margin": margin,
+        "epsilon": epsilon,
+        "fetch": fetch,
+    }
     with waiting(err(), "looking"):
         if on is not None:
             found = answers_on(name, on, questions, top_k=top_k, reader=reader, given=given)
@@ -136,13 +164,24 @@ def serve(  # noqa: PLR0917 - Typer passes all by name
     verify: Verify = False,
     router: Routed = None,
     margin: Margin = None,
+    epsilon: Epsilon = None,
+    fetch: Fetch = None,
 ) -> None:
     """Answer questions until Ctrl-C: POST /ask and POST /v1/chat/completions, on a socket that you alone may open."""
     from .rag_serve import serve_until_stopped
 
     with waiting(err(), "loading the embedder and the indexes"):
         federation, most, reads = _opened(
-            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
+            name,
+            top_k,
+            reader,
+            score=score,
+            share=share,
+            verify=verify or None,
+            router=router,
+            margin=margin,
+            epsilon=epsilon,
+            fetch=fetch,
         )
         folder = _folder_of(name)
     serve_until_stopped(
@@ -162,6 +201,8 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
     verify: Verify = False,
     router: Routed = None,
     margin: Margin = None,
+    epsilon: Epsilon = None,
+    fetch: Fetch = None,
     top_k: TopK = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None,
 ) -> None:
@@ -175,7 +216,16 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
     known = read_questions(questions)[:limit]
     with bar() as progress:
         federation, most, named = _opened(
-            name, top_k, reader, score=score, share=share, verify=verify or None, router=router, margin=margin
+            name,
+            top_k,
+            reader,
+            score=score,
+            share=share,
+            verify=verify or None,
+            router=router,
+            margin=margin,
+            epsilon=epsilon,
+            fetch=fetch,
         )
         reads = None if named == NO_READER else make_reader(named, federation.embedder)
         found = evaluated(federation, known, reads, top_k=most, progress=lambda done, of: progress("questions", done, of))
@@ -190,7 +240,7 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> tuple["Federation", int, str]:
     """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
     from ..errors import SettingError
-    from ..retrieval import Router, Score, open_collection
+    from ..retrieval import Router, Score, SentQuestion, open_collection
     from ..running.retrieving import asking, asking_job, connect, is_job, reader_of
 
     said = {option: value for option, value in given.items() if value is not None}
@@ -210,6 +260,8 @@ def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> 
         share=said.get("share", "passages"),
         verify="verify" in said,
         router=router,
+        question=SentQuestion(kind="noised", epsilon=said["epsilon"]) if "epsilon" in said else None,
+        fetch=said.get("fetch", 0),
         reader=read if said.get("share") == "answers" and read != NO_READER else "best-sentence",
     )
     return federation, 5 if top_k is None else top_k, read

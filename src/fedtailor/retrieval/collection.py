@@ -16,6 +16,7 @@ from .embedder import Embedder, MiniLm
 from .federated import Federation
 from .index import Index, is_index, open_index
 from .passages import Chunks
+from .question import SentQuestion
 from .readers import Answer, BestSentence, Generative, Reader, client_answer
 from .router import Router
 from .search import Score
@@ -92,6 +93,8 @@ def open_collection(
     share: str = "passages",
     verify: bool = False,
     router: Router | None = None,
+    question: SentQuestion | None = None,
+    fetch: int = 0,
     reader: str = "best-sentence",
 ) -> Federation:
     """Return the clients of a collection, to be asked.
@@ -100,6 +103,8 @@ def open_collection(
         share: what leaves a client of its documents: passages, snippets, answers, scores or embeddings; see `share.LETS_OUT`.
         verify: embed the passages that came, and leave out clients that stated scores which these do not have.
         router: asks only clients that hold something near the question.
+        question: what clients get of a question; its text and vector if left out.
+        fetch: passages of a question that are fetched and scored here, before top_k are left; 0: top_k.
         reader: of the clients, where answers leave them.
 
     Raises:
@@ -114,6 +119,8 @@ def open_collection(
         score=score or Score(),
         share=share,
         verify=verify,
+        question=question or SentQuestion(),
+        fetch=fetch,
         logs=logs,
         router=router,
         reader=make_reader(reader, embedder) if share == "answers" else None,

@@ -15,6 +15,7 @@ from .embedder import Embedder
 from .index import Index, check_fits
 from .messages import Catalogue
 from .passages import Passage
+from .question import SentQuestion
 from .readers import BestSentence, Reader
 from .router import Router, Routing
 from .search import Score
@@ -61,6 +62,8 @@ class Federation:
     )
     share: str = "passages"
     verify: bool = False
+    question: SentQuestion = field(default_factory=SentQuestion)
+    fetch: int = 0  # see `Server.fetch`
     logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
     reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
     engine: Callable[[Mapping[str, RetrievalClient]], Carrier] | None = None  # left out: requests are passed on as they are
@@ -119,6 +122,8 @@ class Federation:
             routing=self.routing or routing_of(self.router, catalogues),
             share=self.share,
             verify=self.verify,
+            question=self.question,
+            fetch=self.fetch,
             shared_statistics=self.shared_statistics,
         )
 

@@ -90,7 +90,7 @@ class Ask(Record, kind="question"):
 
     exchange: int = fact(asked("number of the exchange, which a later request names"))
     most: int = fact(asked("candidates that are asked for, of each question"))
-    questions: list[str] = fact(QUESTIONS)
+    questions: list[str] | None = fact(QUESTIONS, sometimes=True)  # None: their vectors alone
     passages: int | None = fact(asked(f"passages {WORD_STATISTICS}", optional=True))
     words: int | None = fact(asked(f"words {WORD_STATISTICS}", optional=True))
     holding: list[int] | None = fact(numbers(f"passages that hold each word, {WORD_STATISTICS}", optional=True))

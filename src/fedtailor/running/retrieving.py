@@ -91,6 +91,8 @@ def connect(job: Job) -> Federation:
         score=settings.score,
         share=settings.share,
         verify=settings.verify,
+        question=settings.question,
+        fetch=settings.fetch,
         shared_statistics=settings.shared_statistics,
         router=settings.router,
         seed=job.seed,

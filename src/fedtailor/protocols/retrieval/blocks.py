@@ -18,7 +18,7 @@ from ...retrieval.asking import Found
 from ...retrieval.client import RetrievalClient
 from ...retrieval.collection import Asked
 from ...retrieval.embedder import Embedder
-from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, listed
+from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, identified, listed, suspects_of
 from ...retrieval.passages import Passage
 from ...retrieval.readers import Answer, Reader, client_answer
 from ...retrieval.standing import Standing
@@ -101,7 +101,7 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
     settings = measuring.settings
     courier = Courier(federation=federation, timeout_s=settings.timeout_s)
     reported = _reported(state)
-    tally, reader, held = Tally(**reported["tally"]), None, None
+    tally, reader, held, suspects = Tally(**reported["tally"]), None, None, None
     asker = Asker(
         settings=settings,
         embedder=measuring.embedder,
@@ -116,10 +116,18 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
         found = server.search([one.question for one in block], settings.top_k) if block else []
         reader = reader or measuring.make_reader()
         held = held or measuring.held()
+        suspects = suspects or suspects_of(settings.question, measuring.asks or measuring.embedder, measuring.questions)
         answers = answers_to(settings.share, reader, found)
-        for known, answer, one in zip(block, answers, found, strict=True):
-            passages = measuring.passages(one)
-            tally.take(known, one, answer, passages=passages, held=held, cited=settings.share != "answers")
+        for n, (known, answer, one) in enumerate(zip(block, answers, found, strict=True), start=(index - 1) * size):
+            tally.take(
+                known,
+                one,
+                answer,
+                passages=measuring.passages(one),
+                held=held,
+                cited=settings.share != "answers",
+                identified=identified(suspects, n, one),
+            )
         reported["texts"], courier.texts = reported["texts"] + courier.texts, 0
         sizes = {name: one.passages for name, one in server.catalogues.items()}
         failures, courier.failures = courier.failures, []

@@ -42,6 +42,7 @@ def calls_of(settings: Retrieval, width: int) -> list[Call]:
             answers=(Scored,),
             forms={**scores, "vectors": {"vectors": TensorSpec(dtype="float32", shape=("questions", width))}},
             sizes={"questions": MOST_QUESTIONS, "candidates": MOST_ITEMS},
+            without=frozenset() if settings.question.has_text else frozenset({"questions"}),
         )
     )
     if settings.share in ("passages", "snippets"):

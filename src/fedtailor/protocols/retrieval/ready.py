@@ -152,6 +152,7 @@ class RetrievalRun(UsualRun):
         yield "protocol", f"retrieval, {settings.score.kind}, top_k {settings.top_k}; {router}"
         yield "reader", self.reader
         yield "questions", f"{len(self.questions):,}" if self.questions else "none: nothing is measured"
+        yield "a question", settings.question.says
         yield "share", f"{settings.share}: {settings.lets_out}"
 
     def outcome(self, state: ServerState) -> Mapping[str, Any]:

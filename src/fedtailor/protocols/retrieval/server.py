@@ -148,6 +148,8 @@ class Asker:
             routing=routing_of(settings.router, catalogues) if len(catalogues) > 1 else None,
             share=settings.share,
             verify=settings.verify,
+            question=settings.question,
+            fetch=settings.fetch,
             shared_statistics=settings.shared_statistics,
             standing=self.standing,
             strange=self.courier.strange,

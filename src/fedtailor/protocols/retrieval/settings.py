@@ -13,9 +13,10 @@ from ...errors import SettingError
 from ...limits import Few, Number
 from ...retrieval.asking import check_top_k
 from ...retrieval.passages import Chunks
+from ...retrieval.question import SentQuestion
 from ...retrieval.router import Router
 from ...retrieval.search import Score
-from ...retrieval.share import LETS_OUT, Share, check_share
+from ...retrieval.share import LETS_OUT, Share, check_fetch, check_share
 from ...text_files import expanded
 from ..usual import UsualSettings
 
@@ -34,6 +35,8 @@ class Retrieval(UsualSettings):
     kind: Literal["retrieval"] = "retrieval"
     top_k: Few = 5  # passages of a question
     score: Score = field(default_factory=Score)
+    question: SentQuestion = field(default_factory=SentQuestion)  # what clients get of a question: text, vector or noised
+    fetch: Few = 0  # passages that are fetched and scored at the server before top_k are left; 0: top_k, as clients score them
     query: str | None = None  # folder of a run of task: retrieval, which embeds the questions; null: the backbone does
     share: Share = (
         "passages"  # what leaves a client: passages, snippets, answers, scores, embeddings; its own file may allow less
@@ -49,6 +52,10 @@ class Retrieval(UsualSettings):
     def __post_init__(self) -> None:
         check_top_k(self.top_k)
         check_share(self.share)
+        self.question.check(score=self.score.kind, share=self.share, shared_statistics=self.shared_statistics)
+        check_fetch(self.fetch, self.share)
+        if 0 < self.fetch < self.top_k:
+            raise SettingError(f"fetch is at least top_k, {self.top_k}, or 0; got {self.fetch}")
         if not self.timeout_s > 0:
             raise SettingError(f"timeout_s is the seconds that an answer is waited for, above 0; got {self.timeout_s!r}")
         if self.verify and self.share != "passages":
@@ -73,4 +80,6 @@ class Retrieval(UsualSettings):
     def lets_out(self) -> str:
         """What leaves a client, in one line."""
         more = "; how often each word of a question occurs there, too" if self.shared_statistics else ""
-        return LETS_OUT[self.share] + more
+        return (
+            LETS_OUT[self.share].replace("at most top_k a question", f"at most {max(self.fetch, self.top_k)} a question") + more
+        )
