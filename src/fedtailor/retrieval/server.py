@@ -5,7 +5,7 @@ A client that does not answer, or says what its passages do not hold, is left ou
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import count
 from operator import add
 
@@ -17,7 +17,7 @@ from ..messages import Record
 from .asking import Asking, Found, Place, Send, Won, check_top_k, passage_in
 from .catalogue import unfit
 from .client_answers import with_answers
-from .embedder import Embedder
+from .embedder import Embedder, Remembering
 from .messages import MOST_QUESTIONS, Ask, Catalogue, Count, Counted, Fetch, Fetched, Scored
 from .passages import Passage
 from .question import SentQuestion
@@ -28,6 +28,8 @@ from .standing import Standing
 from .terms import Statistics, words_of
 from .vectors import search_vectors
 from .verify import Verified, verify
+
+MOST_REMEMBERED = 20_000  # passages whose vectors are not computed twice, 30 MB of MiniLM
 
 
 @dataclass(kw_only=True)
@@ -67,6 +69,10 @@ class Server:
                 "share: embeddings searches vectors at the server, where there are no words, and no client is asked: it goes with score: dense "
                 "and without router"
             )
+
+    @cached_property
+    def _remembering(self) -> Remembering:
+        return Remembering(self.embedder, MOST_REMEMBERED)
 
     def search(self, questions: Sequence[str], top_k: int = 5) -> list[Found]:
         """Return the best passages of all clients for each question; what is shared decides what a hit holds.
@@ -204,7 +210,7 @@ class Server:
 
     def _verify(self, found: Found, clean: np.ndarray, sent: np.ndarray) -> Verified:
         sizes = {name: reported.passages for name, reported in self.catalogues.items()}
-        return verify(found, clean, self.embedder, self.score, sizes, sent=sent)
+        return verify(found, clean, self._remembering, self.score, sizes, sent=sent)
 
 
 def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:
