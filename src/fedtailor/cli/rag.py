@@ -1,65 +1,23 @@
 """fedtailor rag: documents of several clients, indexed where they are and asked together."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import err, note, out, print_json
+from .rag_open import NO_READER, folder_of, opened
+from .rag_options import Collection, Epsilon, Fetch, Margin, ReaderName, Routed, ScoreKind, Share, TopK, Verify
 from .rag_show import bar, show_answer, show_evaluation
 from .waiting import waiting
 
 if TYPE_CHECKING:
-    from ..retrieval import Federation
+    pass
 
 app = typer.Typer(
     help="Index folders of documents, a client each, and ask them: answers with their sources.", no_args_is_help=True
 )
 MOST_NOTES = 10
-NO_READER = "none"
-Collection = Annotated[
-    Path, typer.Argument(help="The folder that `rag index` made, or the job that it was made for.", metavar="NAME")
-]
-TopK = Annotated[int | None, typer.Option("--top-k", help="Passages that are found; left out: the job's, or 5.")]
-ReaderName = Annotated[
-    str | None,
-    typer.Option(
-        "--reader", help="best-sentence, a causal backbone such as smollm2-135m, or none; left out: the job's, or best-sentence."
-    ),
-]
-ScoreKind = Annotated[str | None, typer.Option("--score", help="hybrid, dense or bm25; left out: hybrid. Of a job: as it says.")]
-Share = Annotated[
-    str | None,
-    typer.Option(
-        help="What leaves a client: passages, snippets, answers, scores or embeddings; left out: passages. Of a job: as it says."
-    ),
-]
-Verify = Annotated[bool, typer.Option("--verify", help="Embed what came back; leave out clients that stated wrong scores.")]
-Routed = Annotated[
-    int | None, typer.Option("--router", help="Centroids a client, by which clients are chosen; left out: all are asked.")
-]
-Margin = Annotated[
-    float | None, typer.Option(help="Of the router: how far below the best client's cosine a client is asked; left out: 0.2.")
-]
-Epsilon = Annotated[
-    float | None,
-    typer.Option(
-        help="Send the question's vector with noise, and not its text: per unit of distance, the smaller the more noise. With --score dense. "
-        "Of a job: as it says."
-    ),
-]
-Fetch = Annotated[
-    int | None, typer.Option(help="Passages that are fetched and scored here before --top-k are left. Of a job: as it says.")
-]
-OF_A_JOB = {
-    "score": "score.kind",
-    "share": "share",
-    "verify": "verify",
-    "router": "router.count",
-    "margin": "router.margin",
-    "epsilon": "question.epsilon",
-    "fetch": "fetch",
-}
 
 
 @app.command()
@@ -75,6 +33,9 @@ def index(  # noqa: PLR0917 - Typer passes all by name
     overlap: Annotated[int, typer.Option(help="Tokens that neighbours share.")] = 40,
     text_column: Annotated[str | None, typer.Option(help="Column of the text in tables.")] = None,
     title_column: Annotated[str | None, typer.Option(help="Column of the title in tables.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="Embedder of these folders, if another than minilm-l6: a packaged name, a folder, a hub id.")
+    ] = "",
     id_column: Annotated[str | None, typer.Option(help="Column of the id in tables.")] = None,
 ) -> None:
     """Index documents: text, Markdown, HTML, PDF, Parquet, JSON Lines, CSV. Run it again and only what has changed is read."""
@@ -89,7 +50,14 @@ def index(  # noqa: PLR0917 - Typer passes all by name
         return
     columns = Columns(text=text_column, title=title_column, id=id_column)
     with bar() as progress:
-        done = index_folders(folders or [], to, chunks=Chunks(tokens=tokens, overlap=overlap), columns=columns, progress=progress)
+        done = index_folders(
+            folders or [],
+            to,
+            chunks=Chunks(tokens=tokens, overlap=overlap),
+            columns=columns,
+            backbone=backbone,
+            progress=progress,
+        )
     for one in done:
         did = one.updated
         out().print(
@@ -136,10 +104,10 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     with waiting(err(), "looking"):
         if on is not None:
             found = answers_on(name, on, questions, top_k=top_k, reader=reader, given=given)
-        elif reader is None and not any(given.values()) and (said := answers_of_service(_folder_of(name), questions, top_k)):
+        elif reader is None and not any(given.values()) and (said := answers_of_service(folder_of(name), questions, top_k)):
             found = said
         else:
-            found = answers_here(_opened(name, top_k, reader, **given), questions, no_reader=NO_READER)
+            found = answers_here(opened(name, top_k, reader, **given), questions, no_reader=NO_READER)
     if as_json:
         print_json(found["answers"])
         return
@@ -171,7 +139,7 @@ def serve(  # noqa: PLR0917 - Typer passes all by name
     from .rag_serve import serve_until_stopped
 
     with waiting(err(), "loading the embedder and the indexes"):
-        federation, most, reads = _opened(
+        federation, most, reads = opened(
             name,
             top_k,
             reader,
@@ -183,7 +151,7 @@ def serve(  # noqa: PLR0917 - Typer passes all by name
             epsilon=epsilon,
             fetch=fetch,
         )
-        folder = _folder_of(name)
+        folder = folder_of(name)
     serve_until_stopped(
         federation, folder, top_k=most, reader="best-sentence" if reads == NO_READER else reads, socket=socket, http=http
     )
@@ -215,7 +183,7 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
 
     known = read_questions(questions)[:limit]
     with bar() as progress:
-        federation, most, named = _opened(
+        federation, most, named = opened(
             name,
             top_k,
             reader,
@@ -235,40 +203,3 @@ def evaluate(  # noqa: PLR0917 - Typer passes all by name
             else {}
         )
     show_evaluation({**asdict(found), "alone": alone, "clients": list(federation.clients), "share": federation.share})
-
-
-def _opened(name: Path, top_k: int | None, reader: str | None, **given: Any) -> tuple["Federation", int, str]:
-    """Return the clients of a collection or a job, how many passages are found, and who reads them; what a job says stands in the job alone."""
-    from ..errors import SettingError
-    from ..retrieval import Router, Score, SentQuestion, open_collection
-    from ..running.retrieving import asking, asking_job, connect, is_job, reader_of
-
-    said = {option: value for option, value in given.items() if value is not None}
-    if is_job(name):
-        if said:
-            settings = " and ".join(f"protocol.{OF_A_JOB[option]}" for option in said)
-            raise SettingError(
-                f"{name} is a job, which says itself how its clients are asked: leave out --{next(iter(said))} and change {settings} there"
-            )
-        job = asking_job(name)
-        return connect(job), asking(job).top_k if top_k is None else top_k, reader or reader_of(job)
-    read = reader or "best-sentence"
-    router = Router(count=said["router"], margin=said.get("margin", 0.2)) if said.get("router") else None
-    federation = open_collection(
-        name,
-        score=Score(kind=said.get("score", "hybrid")),
-        share=said.get("share", "passages"),
-        verify="verify" in said,
-        router=router,
-        question=SentQuestion(kind="noised", epsilon=said["epsilon"]) if "epsilon" in said else None,
-        fetch=said.get("fetch", 0),
-        reader=read if said.get("share") == "answers" and read != NO_READER else "best-sentence",
-    )
-    return federation, 5 if top_k is None else top_k, read
-
-
-def _folder_of(name: Path) -> Path:
-    """Return where the indexes of a collection or a job are."""
-    from ..running.retrieving import asking_job, index_folder, is_job
-
-    return index_folder(asking_job(name)) if is_job(name) else name

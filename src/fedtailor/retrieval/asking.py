@@ -1,6 +1,6 @@
 """One block of questions under way: who was asked, what came back, and who is left out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -45,6 +45,8 @@ class Asking:
     vectors: np.ndarray  # that go out, float32 [Q, W], of length 1
     most: int  # candidates of a question that are asked for, and that win
     chosen: Sequence[set[str]]  # clients that are asked, for each question
+    apart: Collection[str] = ()  # clients of other embedders, whose scores compare with nobody's
+    most_apart: int = 0  # candidates of each of these that win
     _candidates: dict[str, dict[int, list[Candidate]]] = field(default_factory=dict)  # by client and question
     _left_out: dict[tuple[str, int], str] = field(default_factory=dict)  # client and question -> why
 
@@ -90,8 +92,19 @@ class Asking:
         return max((one.cosine for one in self._candidates[client][question]), default=-1.0)
 
     def won(self) -> list[Won]:
-        """Return the best candidates of each question."""
-        return [merge(self.of(n), self.most) for n in range(len(self.texts))]
+        """Return the best candidates of each question, and those of each client whose scores compare with nobody's."""
+        return [self._won(n) for n in range(len(self.texts))]
+
+    def _won(self, question: int) -> Won:
+        alike = [some for some in self.of(question) if not some or some[0].client not in self.apart]
+        found = {one.key: (one, twins) for one, twins in merge(alike, self.most)}
+        for some in self.of(question):
+            if some and some[0].client in self.apart:
+                for one, twins in merge([some], self.most_apart):
+                    first = found.setdefault(one.key, (one, twins))
+                    if first[0] is not one:
+                        found[one.key] = (first[0], [*first[1], one, *twins])
+        return list(found.values())
 
     def drop(self, client: str, why: str) -> None:
         """Leave a client out of all questions of the block."""

@@ -62,9 +62,9 @@ class RetrievalClient:
         return fetched(self.index, [self._candidate(exchange, question, place)])[0]
 
     def _describe(self, asked: Describe) -> Catalogue:
-        centroids = (
-            find_centroids(self.index.vectors, asked.count, seed=self.seed, smallest=asked.smallest) if asked.count else None
-        )
+        centroids = None
+        if asked.count and asked.embedder == self.embedder.sha256:
+            centroids = find_centroids(self.index.vectors, asked.count, seed=self.seed, smallest=asked.smallest)
         vectors = None
         if self.share == "embeddings" and permits(self.log.allows.share, "embeddings"):
             vectors = torch.from_numpy(np.asarray(self.index.vectors, dtype=np.float16))

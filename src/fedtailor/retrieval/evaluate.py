@@ -108,12 +108,13 @@ def evaluate_alone(
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of each client's own index without the others; recall is over what any client holds."""
     held = set(held_by(federation.clients))
-    embedder, asks = Remembering(federation.embedder), federation.asks and Remembering(federation.asks)
+    shared, asks = Remembering(federation.embedder), federation.asks and Remembering(federation.asks)
     known = [one if one.passage in held else replace(one, passage="") for one in questions]
     found = {}
     for place, (name, index) in enumerate(sorted(federation.clients.items())):
         progress(place, len(federation.clients))
-        alone = Federation(clients={name: index}, embedder=embedder, asks=asks, score=federation.score)
+        own = federation.embedders.get(name)
+        alone = Federation(clients={name: index}, embedder=own or shared, asks=None if own else asks, score=federation.score)
         metrics = evaluate(alone, known, reader, top_k=top_k).metrics
         share = sum(one.passage in held_by(alone.clients) for one in known) / max(1, sum(bool(one.passage) for one in known))
         names = ["mrr", *(f"recall@{k}" for k in RECALL_AT if k <= top_k)] if any(one.passage for one in known) else []

@@ -50,6 +50,9 @@ class Describe(Record, kind="catalogue"):
 
     count: int = fact(asked("centroids that are asked for"))
     smallest: int = fact(asked("passages of a centroid, at least"))
+    embedder: str = fact(
+        FactSpec(type="str", purpose="SHA-256 of the server's embedder", most_characters=64, reveals="nothing")
+    )  # centroids of another are of no use
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 A client that does not answer, or says what its passages do not hold, is left out of the question, and the next best take its winners' places.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from itertools import count
@@ -56,7 +56,7 @@ class Server:
     def __post_init__(self) -> None:
         check_share(self.share)
         for name, reported in self.catalogues.items():
-            if why := unfit(name, reported, self.share, self.embedder):
+            if why := unfit(name, reported, self.share, self.embedder, self.question):
                 raise SettingError(why)
         if self.verify and self.share != "passages":
             raise SettingError(
@@ -69,6 +69,11 @@ class Server:
                 "share: embeddings searches vectors at the server, where there are no words, and no client is asked: it goes with score: dense "
                 "and without router"
             )
+
+    @property
+    def _apart(self) -> set[str]:
+        """The clients of other embedders: each is asked in its own space, and what it gives is scored here."""
+        return {name for name, reported in self.catalogues.items() if reported.embedder != self.embedder.sha256}
 
     @cached_property
     def _remembering(self) -> Remembering:
@@ -93,7 +98,15 @@ class Server:
             return search_vectors(self.catalogues, texts, vectors, top_k)
         sent = self.question.vectors(vectors)
         most = max(top_k, self.fetch)
-        asking = Asking(exchange=next(self.exchanges), texts=texts, vectors=sent, most=most, chosen=self._chosen(sent))
+        asking = Asking(
+            exchange=next(self.exchanges),
+            texts=texts,
+            vectors=sent,
+            most=most,
+            chosen=self._chosen(sent),
+            apart=self._apart,
+            most_apart=top_k,
+        )
         self._take_scores(asking)
         self._judge_centroids(asking)
         if self.share in ("passages", "snippets"):
@@ -123,7 +136,7 @@ class Server:
                     exchange=asking.exchange,
                     most=asking.most,
                     questions=[asking.texts[n] for n in mine] if self.question.has_text else None,
-                    vectors=torch.from_numpy(asking.vectors[mine]),
+                    vectors=None if name in asking.apart else torch.from_numpy(asking.vectors[mine]),
                     passages=of_all[0].passages if of_all else None,
                     words=of_all[0].words if of_all else None,
                     holding=[number for one in of_all for number in one.holding.values()] if of_all else None,
@@ -174,9 +187,9 @@ class Server:
                 self._fetch(asking, missing, passages)
                 continue
             found = [asking.found(n, each, passages) for n, each in enumerate(won)]
-            if not self.verify and not self.fetch:
+            if not self.verify and not self.fetch and not asking.apart:
                 return found
-            checked = [self._verify(one, clean[n], asking.vectors[n]) for n, one in enumerate(found)]
+            checked = [self._verify(one, clean[n], asking.vectors[n], asking.apart) for n, one in enumerate(found)]
             if not self.verify:
                 return [one.found for one in checked]
             for n, one in enumerate(checked):
@@ -208,9 +221,9 @@ class Server:
             for row, place in enumerate(places):
                 passages[place] = passage_in(fetched, row)
 
-    def _verify(self, found: Found, clean: np.ndarray, sent: np.ndarray) -> Verified:
+    def _verify(self, found: Found, clean: np.ndarray, sent: np.ndarray, apart: Collection[str]) -> Verified:
         sizes = {name: reported.passages for name, reported in self.catalogues.items()}
-        return verify(found, clean, self._remembering, self.score, sizes, sent=sent)
+        return verify(found, clean, self._remembering, self.score, sizes, sent=sent, apart=apart)
 
 
 def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:

@@ -5,7 +5,7 @@ help there, evidence that is looked at does. The share of BM25 cannot be compute
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ def verify(
     sizes: Mapping[str, int],
     *,
     sent: np.ndarray | None = None,
+    apart: Collection[str] = (),
 ) -> Verified:
     """Return an answer ordered by scores that the server has computed from the texts.
 
@@ -42,6 +43,7 @@ def verify(
         vector: of the question, float32 [W]; hits are ordered by their cosines with it.
         sizes: passages of each client, which bound a word's weight.
         sent: the vector that clients got, with noise where that was asked for: what they stated is held against it. None: `vector`.
+        apart: clients of other embedders, whose cosines are no lies.
     """
     if not found.hits:
         return Verified(found=found, lies={})
@@ -50,7 +52,7 @@ def verify(
     lies: Counter[str] = Counter()
     hits = []
     for hit, cosine, due in zip(found.hits, cosines, stated, strict=True):
-        if not abs(hit.cosine - due) <= TOLERANCE:  # also where it is no number
+        if hit.client not in apart and not abs(hit.cosine - due) <= TOLERANCE:  # also where it is no number
             lies[hit.client] += 1
         words = (
             min(max(hit.bm25, 0.0), most_bm25(found.question, hit.passage.text, sizes[hit.client]))

@@ -45,6 +45,7 @@ class Measuring:
     embedder: Embedder
     asks: Embedder | None  # of questions, where a run has trained one
     questions: Sequence[Known]
+    own: Mapping[ClientId, Embedder]  # embedders of the clients in this process that have another one
     here: Mapping[ClientId, RetrievalClient]  # clients in this process, of which more is known than they let out
     make_reader: Callable[[], Reader | None]
 
@@ -161,6 +162,7 @@ def alone(measuring: Measuring, seed: int) -> dict[str, dict[str, float]]:
     federation = Local(
         clients={str(name): one.index for name, one in measuring.here.items()},
         embedder=measuring.embedder,
+        embedders={str(name): one for name, one in measuring.own.items()},
         asks=measuring.asks,
         score=measuring.settings.score,
         seed=seed,

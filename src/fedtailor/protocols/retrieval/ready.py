@@ -16,7 +16,8 @@ from ...personalization import Personalization
 from ...records import ClientId, Cost, Round, ServerState
 from ...retrieval.allows import LOG, Allows, QueryLog, read_allows
 from ...retrieval.client import RetrievalClient
-from ...retrieval.collection import make_reader, save_collection
+from ...retrieval.collection import make_reader
+from ...retrieval.collection_file import save_collection
 from ...retrieval.embedder import Embedder, embedder_of
 from ...retrieval.index import Index
 from ...retrieval.readers import BestSentence, Reader
@@ -54,6 +55,8 @@ class RetrievalRun(UsualRun):
     )
     site: Path | None = None  # the kit, at a site of a network
     here: dict[ClientId, RetrievalClient] = field(default_factory=dict)  # clients in this process
+    apart: Sequence[ClientId] = ()  # clients of other embedders
+    own: dict[ClientId, Embedder] = field(default_factory=dict)  # embedders of those that have another one
     _kept: TemporaryDirectory[str] | None = None
 
     works_ahead: ClassVar[bool] = True
@@ -93,29 +96,33 @@ class RetrievalRun(UsualRun):
     ) -> RetrievalHalf:
         """Return the part that answers messages at one client, whose documents are indexed first."""
         if client.id not in self.here:
+            embedder = self._embedder_of(client)
             shown = on_step or (lambda step, steps, loss: None)
             index, _ = index_examples(
                 client.train.examples,
                 self._folder(client.store),
-                self.embedder,
+                embedder,
                 self.settings.chunk,
                 lambda what, done, of: shown(done, of, 0.0),
             )
-            self.here[client.id] = self.half(index, self._log(client.store)).inner
+            self.here[client.id] = self.half(index, self._log(client.store), embedder=embedder).inner
             if self._keeps(client.store):
                 assert self.indexes is not None
                 save_collection(self.indexes, {name: self.indexes / name for name in self.here})
         return RetrievalHalf(inner=self.here[client.id])
 
-    def half(self, index: Index, log: QueryLog | None = None, reader: Reader | None = None) -> RetrievalHalf:
+    def half(
+        self, index: Index, log: QueryLog | None = None, reader: Reader | None = None, *, embedder: Embedder | None = None
+    ) -> RetrievalHalf:
         """Return the part that answers messages from an index.
 
         Args:
             log: what the client allows, and was asked; left out: it allows anything, and logs nothing.
+            embedder: that made the index; left out: that of the server.
         """
         inner = RetrievalClient(
             index=index,
-            embedder=self.embedder,
+            embedder=embedder or self.embedder,
             reader=reader or self._client_reader,
             score=self.settings.score,
             share=self.settings.share,
@@ -123,6 +130,12 @@ class RetrievalRun(UsualRun):
             seed=self.seed,
         )
         return RetrievalHalf(inner=inner)
+
+    def _embedder_of(self, client: Client) -> Embedder:
+        model = client.worker.model
+        if getattr(self.embedder, "model", model) is model:
+            return self.embedder
+        return self.own.setdefault(client.id, embedder_of(model, client.worker.processor))
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends."""
@@ -153,6 +166,12 @@ class RetrievalRun(UsualRun):
         yield "reader", self.reader
         yield "questions", f"{len(self.questions):,}" if self.questions else "none: nothing is measured"
         yield "a question", settings.question.says
+        if self.apart:
+            yield (
+                "embedders",
+                f"{len(self.apart)} clients ({', '.join(self.apart[:5])}) have others than the server: each is asked in its own space, and up to "
+                f"{settings.top_k} passages of each leave it for each question, to be scored at the server",
+            )
         yield "share", f"{settings.share}: {settings.lets_out}"
 
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
@@ -167,6 +186,7 @@ class RetrievalRun(UsualRun):
             embedder=self.embedder,
             asks=self.asks,
             questions=self.questions,
+            own=self.own,
             here=self.here,
             make_reader=self._reader,
         )
@@ -225,4 +245,5 @@ def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
         reader=task.reads,
         indexes=bench.base / "runs" / f"{bench.name}-index",
         site=bench.site,
+        apart=bench.own_backbones,
     )

@@ -122,10 +122,10 @@ class Asker:
         known = {} if self.server is None else dict(self.server.catalogues)
         names = [str(info.id) for info in self.courier.federation.clients]
         missing = [name for name in names if name not in known and name not in self.refused]
-        reported = self.courier.send({name: describe(self.settings.router) for name in missing}) if missing else {}
+        reported = self.courier.send({name: describe(self.settings.router, self.embedder) for name in missing}) if missing else {}
         fresh = {name: one for name, one in reported.items() if isinstance(one, Catalogue)}
         for name, one in fresh.items():
-            if why := unfit(name, one, self.settings.share, self.embedder):
+            if why := unfit(name, one, self.settings.share, self.embedder, self.settings.question):
                 self.refused[name] = why
                 self.courier.strange(name)
         fresh = {name: one for name, one in fresh.items() if name not in self.refused}

@@ -68,6 +68,11 @@ class Retrieval(UsualSettings):
                 "leave router out"
             )
 
+    @property
+    def apart(self) -> bool:
+        """Whether clients may have other embedders: each is asked in its own space, and what it gives is scored at the server."""
+        return True
+
     def inlined(self, base: Path) -> Mapping[str, Any]:
         """Return the run that is named with a whole path: it is the server's."""
         return {} if self.query is None else {"query": str(expanded(base, self.query, "protocol.query"))}
