@@ -7,7 +7,7 @@ import typer
 
 from .console import err, note, out, print_json
 from .rag_open import NO_READER, folder_of, opened
-from .rag_options import Collection, Epsilon, Fetch, Margin, ReaderName, Routed, ScoreKind, Share, TopK, Verify
+from .rag_options import Collection, Epsilon, Fetch, Margin, On, ReaderName, Routed, ScoreKind, Share, TopK, Verify
 from .rag_show import bar, show_answer, show_evaluation
 from .waiting import waiting
 
@@ -87,7 +87,7 @@ def ask(  # noqa: PLR0917 - Typer passes all by name
     epsilon: Epsilon = None,
     fetch: Fetch = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
-    on: Annotated[Path | None, typer.Option(help="Ask the sites of a network: the folder of net init.", metavar="NET")] = None,
+    on: On = None,
 ) -> None:
     """Ask a collection, or the clients of a job: the answer, its sources, and their scores. A service that runs for it is asked in its place."""
     from .rag_ask import answers_here, answers_of_service, answers_on
@@ -134,10 +134,14 @@ def serve(  # noqa: PLR0917 - Typer passes all by name
     margin: Margin = None,
     epsilon: Epsilon = None,
     fetch: Fetch = None,
+    on: On = None,
 ) -> None:
-    """Answer questions until Ctrl-C: POST /ask and POST /v1/chat/completions, on a socket that you alone may open."""
-    from .rag_serve import serve_until_stopped
+    """Answer questions until Ctrl-C: POST /ask and POST /v1/chat/completions, on a socket that you alone may open; with --on those of `rag ask --on`."""
+    from .rag_serve import serve_network, serve_until_stopped
 
+    if on is not None:
+        serve_network(name, on)
+        return
     with waiting(err(), "loading the embedder and the indexes"):
         federation, most, reads = opened(
             name,

@@ -39,3 +39,4 @@ Epsilon = Annotated[
 Fetch = Annotated[
     int | None, typer.Option(help="Passages that are fetched and scored here before --top-k are left. Of a job: as it says.")
 ]
+On = Annotated[Path | None, typer.Option(help="The sites of a network: the folder of net init.", metavar="NET")]

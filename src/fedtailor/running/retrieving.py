@@ -15,7 +15,7 @@ from ..pairs import technique
 from ..protection import make_gate
 from ..protocols.retrieval import Courier, Retrieval, RetrievalHalf, index_examples
 from ..protocols.retrieval.messages import calls_of
-from ..protocols.retrieval.ready import asks_of
+from ..protocols.retrieval.server import asks_of
 from ..records import ClientId, ClientInfo
 from ..retrieval import Federation
 from ..retrieval.client import RetrievalClient

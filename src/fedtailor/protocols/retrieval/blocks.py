@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import FedtailorError
 from ...interfaces import Federation
 from ...messages import Record, state_of, tensors_of
 from ...messages.record import tensor
@@ -19,6 +20,7 @@ from ...retrieval.client import RetrievalClient
 from ...retrieval.collection import Asked
 from ...retrieval.embedder import Embedder
 from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, identified, listed, suspects_of
+from ...retrieval.inbox import Inbox
 from ...retrieval.passages import Passage
 from ...retrieval.readers import Answer, Reader, client_answer
 from ...retrieval.standing import Standing
@@ -48,6 +50,7 @@ class Measuring:
     own: Mapping[ClientId, Embedder]  # embedders of the clients in this process that have another one
     here: Mapping[ClientId, RetrievalClient]  # clients in this process, of which more is known than they let out
     make_reader: Callable[[], Reader | None]
+    inbox: Inbox | None = None  # of questions that come while the run is open
 
     @property
     def measured(self) -> bool:
@@ -111,7 +114,8 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
         asks=measuring.asks,
     )
     size = max(1, -(-len(measuring.questions) // rounds))
-    for index in range(state.version + 1, max(1, -(-len(measuring.questions) // size)) + 1):
+    last = max(1, -(-len(measuring.questions) // size))
+    for index in range(state.version + 1, last + 1):
         server, before = asker.ready(), replace(tally)
         block = measuring.questions[(index - 1) * size : index * size]
         found = server.search([one.question for one in block], settings.top_k) if block else []
@@ -129,6 +133,8 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
                 cited=settings.share != "answers",
                 identified=identified(suspects, n, one),
             )
+        if index == last and measuring.inbox is not None and settings.open_s:
+            answer_others(measuring.inbox, asker, reader, settings)
         reported["texts"], courier.texts = reported["texts"] + courier.texts, 0
         sizes = {name: one.passages for name, one in server.catalogues.items()}
         failures, courier.failures = courier.failures, []
@@ -145,6 +151,19 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
             **tally.metrics(),
         }
         yield Round(index=index, state=state, figures=figures, clients=courier.rows(sizes), failures=failures)
+
+
+def answer_others(inbox: Inbox, asker: Asker, reader: Reader | None, settings: Retrieval) -> None:
+    """Answer what comes until nothing has for `open_s`; clients that were away are asked again for their catalogues."""
+    while (request := inbox.take(settings.open_s)) is not None:
+        try:
+            found = asker.ready().search(request.questions, settings.top_k if request.top_k is None else request.top_k)
+            answers = answers_to(settings.share, reader, found)
+        except FedtailorError as fault:
+            inbox.answer(request.ticket, {"fault": str(fault)})
+            continue
+        inbox.answer(request.ticket, {"answers": [_shown(one, answer) for one, answer in zip(found, answers, strict=True)]})
+    inbox.is_open = False
 
 
 def known_of(example: Example) -> Known:

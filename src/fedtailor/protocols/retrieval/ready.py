@@ -19,14 +19,13 @@ from ...retrieval.client import RetrievalClient
 from ...retrieval.collection import make_reader
 from ...retrieval.collection_file import save_collection
 from ...retrieval.embedder import Embedder, embedder_of
+from ...retrieval.inbox import Inbox
 from ...retrieval.index import Index
 from ...retrieval.readers import BestSentence, Reader
 from ...retrieval.tally import Known
-from ...retrieval.trained import query_embedder
 from ...tasks.question_answering import NO_READER
 from ...tasks.shard import Shard
 from ...tensors import Tensors
-from ...text_files import expanded
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
@@ -34,7 +33,8 @@ from .blocks import Measuring, alone, known_of, serve, start
 from .client import RetrievalHalf, index_examples
 from .cost import lengths, round_cost
 from .messages import calls_of
-from .settings import Retrieval
+from .server import asks_of
+from .settings import Retrieval, apart_line
 
 PRIVATE = "local"  # in a site's kit: the folder of its owner's own files
 SITE_ALLOWS = Allows(share="scores")  # of a site whose owner says nothing
@@ -53,6 +53,7 @@ class RetrievalRun(UsualRun):
     indexes: Path | None = (
         None  # where clients of this process keep their indexes from run to run; None: for the length of the run
     )
+    inbox: Inbox | None = None  # at the server of a network
     site: Path | None = None  # the kit, at a site of a network
     here: dict[ClientId, RetrievalClient] = field(default_factory=dict)  # clients in this process
     apart: Sequence[ClientId] = ()  # clients of other embedders
@@ -64,6 +65,10 @@ class RetrievalRun(UsualRun):
     trains: ClassVar[bool] = False
     evaluates: ClassVar[bool] = False
     in_rounds: ClassVar[bool] = False
+
+    def take_questions(self, inbox: Inbox) -> None:
+        """Take questions that come while a run is open, if the job lets it stay so."""
+        self.inbox, inbox.is_open = inbox, self.settings.open_s > 0
 
     @property
     def validated(self) -> bool:
@@ -167,11 +172,7 @@ class RetrievalRun(UsualRun):
         yield "questions", f"{len(self.questions):,}" if self.questions else "none: nothing is measured"
         yield "a question", settings.question.says
         if self.apart:
-            yield (
-                "embedders",
-                f"{len(self.apart)} clients ({', '.join(self.apart[:5])}) have others than the server: each is asked in its own space, and up to "
-                f"{settings.top_k} passages of each leave it for each question, to be scored at the server",
-            )
+            yield "embedders", apart_line(self.apart, settings.top_k)
         yield "share", f"{settings.share}: {settings.lets_out}"
 
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
@@ -186,6 +187,7 @@ class RetrievalRun(UsualRun):
             embedder=self.embedder,
             asks=self.asks,
             questions=self.questions,
+            inbox=self.inbox,
             own=self.own,
             here=self.here,
             make_reader=self._reader,
@@ -225,11 +227,6 @@ class RetrievalRun(UsualRun):
 
     def _reader(self) -> Reader | None:
         return None if self.reader == NO_READER else make_reader(self.reader, self.embedder)
-
-
-def asks_of(settings: Retrieval, backbone: str, base: Path) -> Embedder | None:
-    """Return the embedder of questions that the settings name by its run; None if they name none."""
-    return None if settings.query is None else query_embedder(expanded(base, settings.query, "protocol.query"), backbone, base)
 
 
 def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:

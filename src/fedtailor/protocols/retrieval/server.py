@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ...errors import OffManifest, SettingError, TooFewClients
@@ -14,6 +15,8 @@ from ...retrieval.embedder import Embedder
 from ...retrieval.messages import ANSWERS, Catalogue
 from ...retrieval.server import Server
 from ...retrieval.standing import Standing
+from ...retrieval.trained import query_embedder
+from ...text_files import expanded
 from .settings import Retrieval
 
 REST_S = 30.0  # that a client which did not answer in time is left alone
@@ -157,3 +160,8 @@ class Asker:
         if self.server is not None:
             server.exchanges = self.server.exchanges
         return server
+
+
+def asks_of(settings: Retrieval, backbone: str, base: Path) -> Embedder | None:
+    """Return the embedder of questions that the settings name by its run; None if they name none."""
+    return None if settings.query is None else query_embedder(expanded(base, settings.query, "protocol.query"), backbone, base)

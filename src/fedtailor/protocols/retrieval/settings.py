@@ -4,7 +4,7 @@ Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clie
 `verify` answers Routing Hijacking (arXiv:2605.28112).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +19,14 @@ from ...retrieval.search import Score
 from ...retrieval.share import LETS_OUT, Share, check_fetch, check_share
 from ...text_files import expanded
 from ..usual import UsualSettings
+
+
+def apart_line(clients: Sequence[str], top_k: int) -> str:
+    """Return what clients of other embedders mean, in one line."""
+    return (
+        f"of {', '.join(clients[:5])}{' ...' if len(clients) > 5 else ''} others than the server's: each is asked in its own space, and up to {top_k} "
+        "passages of each leave it for each question, to be scored at the server"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,9 @@ class Retrieval(UsualSettings):
     )
     chunk: Chunks = field(default_factory=Chunks)
     timeout_s: Number = 10.0  # that an answer is waited for
+    open_s: Number = (
+        0.0  # on a network: that a run stays open for questions of `rag ask` after the last one; 0: it ends with its own
+    )
 
     def __post_init__(self) -> None:
         check_top_k(self.top_k)
@@ -58,6 +69,8 @@ class Retrieval(UsualSettings):
             raise SettingError(f"fetch is at least top_k, {self.top_k}, or 0; got {self.fetch}")
         if not self.timeout_s > 0:
             raise SettingError(f"timeout_s is the seconds that an answer is waited for, above 0; got {self.timeout_s!r}")
+        if self.open_s < 0:
+            raise SettingError(f"open_s is the seconds that a run stays open, 0 or more; got {self.open_s!r}")
         if self.verify and self.share != "passages":
             raise SettingError(
                 f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"
