@@ -16,7 +16,7 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..prompting import PromptReader
-from ..prompting.endpoint_reader import EndpointReader
+from ..prompting.endpoint_reader import EndpointReader, label_reader
 from ..tasks import Task
 from ..tasks.evaluate import evaluate
 from ..tasks.evaluation import Evaluation, Measured, Pass
@@ -80,8 +80,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
-        by_endpoint = getattr(self.task, "scored_by", "") == "endpoint"
-        self.prompts = EndpointReader() if by_endpoint else PromptReader(self.model, self.processor)
+        self.prompts = label_reader(self.task, self.model, self.processor)
         self.vectors = Vectors(self.model, self.processor)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}

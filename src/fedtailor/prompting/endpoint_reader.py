@@ -8,11 +8,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ..errors import SettingError
 from ..metrics.answers import answer_f1
 from .endpoint import VARIABLE, Endpoint, own_endpoint
 from .prompt import Prompt, prompt_from_json
+from .reader import PromptReader
 from .score import NEUTRAL, Behind, Score, checked_score
 
 FLOOR = 0.01  # of an F1, so that it has a logarithm
@@ -96,3 +98,8 @@ class EndpointReader:
         """Return the prompt of a file `prompt.json`; an empty text stands for labels alone."""
         prompt = prompt_from_json(text) if text else Prompt(instruction="", labels=tuple(labels))
         return self.read(prompt, calibrate=calibrate)
+
+
+def label_reader(task: Any, model: Any, tokenizer: Any) -> PromptReader | EndpointReader:
+    """Return what scores labels behind prompts: the backbone, or the endpoint where the task says so."""
+    return EndpointReader() if getattr(task, "scored_by", "") == "endpoint" else PromptReader(model, tokenizer)
