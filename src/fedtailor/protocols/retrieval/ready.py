@@ -169,7 +169,8 @@ class RetrievalRun(UsualRun):
         router = "every client is asked" if settings.router is None else f"{settings.router.count} centroids a client"
         yield "protocol", f"retrieval, {settings.score.kind}, top_k {settings.top_k}; {router}"
         yield "reader", self.reader
-        yield "questions", f"{len(self.questions):,}" if self.questions else "none: nothing is measured"
+        more = f"; on a network those of rag ask too, until nobody has asked for {settings.open_s:g} s" if settings.open_s else ""
+        yield "questions", (f"{len(self.questions):,}" if self.questions else "none: nothing is measured") + more
         yield "a question", settings.question.says
         if self.apart:
             yield "embedders", apart_line(self.apart, settings.top_k)
