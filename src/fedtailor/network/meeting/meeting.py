@@ -68,6 +68,10 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             "clients.failure_share is for simulation on one machine: on a network clients fail by themselves; leave it out"
         )
+    if job.clients.hostile_share:
+        raise SettingError(
+            "clients.hostile_share is for simulation on one machine: sites of a network send what they train; leave it out"
+        )
     task: Any = job.task
     if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
         raise SettingError(
