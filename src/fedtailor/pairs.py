@@ -43,6 +43,7 @@ WORDS: Mapping[str, Word] = {
     "drawn-alike": Word(section="clients", means="draws all clients alike"),
     "shares-as-sent": Word(section="clients", means="leaves clients the weights that they report"),
     "one-rank": Word(section="clients", means="lets all clients train one rank"),
+    "one-task": Word(section="clients", means="lets all clients train one task"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
     "home-noised": Word(section="personalization", means="trains nothing without noise before the shared weights"),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import SettingError
 from ..interfaces import traits_of
 from ..models.kinds import KINDS
 from ..pairs import USUAL_NEEDS, Need, Technique, check_together, technique
@@ -48,6 +49,10 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
     if (private := job.protocol.local.privacy) is not None:
         yield Technique(section="privacy", name="protocol.local.privacy: dp-sgd", gives={}, needs=private.needs)
+    for client, own in job.clients.overrides.items():
+        if own.task is not None:
+            found = task_technique(own.task)
+            yield replace(found, name=f"clients.overrides.{client}.{found.name}")
     yield from _clients(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
@@ -66,8 +71,19 @@ def _clients(job: Any) -> Iterator[Technique]:
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
         ("clients.overrides of ranks", {"one-rank": one_rank}),
+        ("clients.overrides of tasks", {"one-task": all(own.task in (None, job.task) for own in clients.overrides.values())}),
     ):
         yield Technique(section="clients", name=name, gives=gives, needs=())
+
+
+def check_kinds(task: Any, overrides: Mapping[str, Any]) -> None:
+    """Raise SettingError if a client's own task needs another kind of backbone than the job's."""
+    for client, own in overrides.items():
+        if own.task is not None and own.task.backbone != task.backbone:
+            raise SettingError(
+                f"clients.overrides.{client}.task is {own.task.kind}, which needs a {own.task.backbone} backbone, and task: {task.kind} a {task.backbone} one: all "
+                "clients share one model; choose a task of the same kind, such as label-likelihood for classes as text"
+            )
 
 
 def task_technique(task: Any) -> Technique:

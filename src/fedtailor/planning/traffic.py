@@ -16,7 +16,7 @@ from ..protocols.evaluation import TEXTS_ALONE, Evaluate, Evaluated, evaluation_
 from ..protocols.personal import KIND as PERSONALIZE
 from ..protocols.personal import Personalized, personal_call
 from ..records import ClientId, Fact
-from ..tasks.evaluate import figure_names, metrics_of, writes_texts
+from ..tasks.evaluate import figure_names, metrics_of
 
 TRAIN, EVALUATE = "train", "evaluate"
 
@@ -63,7 +63,7 @@ def moments_of(parts: Parts, rounds: int) -> Moments:
     if not parts.protocol.evaluates:
         return Moments(whole=0, writing=0, texts_alone=0)
     job, every = parts.job, parts.job.evaluation.every
-    texts = writes_texts(parts.worker.task, job.evaluation)
+    texts = parts.writes
     always = texts and job.evaluation.generate_at == "always"
     judged = len({*range(every, rounds + 1, every), rounds} - {0}) if parts.protocol.validated else 0
     last_apart = not judged or (
@@ -195,7 +195,7 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
     for part in have:
         mine: Mapping[str, Fact] = _reported(
             parts,
-            texts=part == "test" and writes_texts(parts.worker.task, parts.worker.evaluation),
+            texts=part == "test" and parts.writes,
             losses=True,
             counts=part == "test",
         )

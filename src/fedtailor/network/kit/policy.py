@@ -120,7 +120,8 @@ class Policy:
 
     def _differences(self, job: Mapping[str, Any]) -> Iterator[str]:
         protocol = job["protocol"]
-        if isinstance(job["task"].get("labels"), str) or job["tuning"].get("initial") is not None:
+        tasks = [job["task"], *(own["task"] for own in job["clients"]["overrides"].values() if own.get("task"))]
+        if any(isinstance(task.get("labels"), str) for task in tasks) or job["tuning"].get("initial") is not None:
             yield "the job names a file, and no file of this site is opened for a job"
         listed: list[tuple[str, str | None, Sequence[str] | None]] = [
             ("protocol", protocol["kind"], self.protocols),
