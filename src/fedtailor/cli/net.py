@@ -29,12 +29,13 @@ def init(
     ] = None,
 ) -> None:
     """Make certificates, and kits for server and administrator, and for sites that the file names; run it again to add some."""
-    from ..network.kit.kits import make_kits, server_kit
+    from ..network.kit.authority import make_network
+    from ..network.kit.kits import server_kit
     from ..network.kit.network_file import read_network
 
     network = read_network(file)
     folder = out_folder or file.parent / network.name
-    kits = make_kits(network, folder)
+    kits = make_network(network, folder)
     for kit in kits:
         out().print(f"  wrote {kit}", highlight=False, soft_wrap=True)
     if not kits:
