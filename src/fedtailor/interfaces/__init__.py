@@ -15,6 +15,7 @@ from .protections import (
     Protection,
     Settling,
     Shaping,
+    WhoSigns,
 )
 from .rules import Aggregation, RobustRule, RuleTraits, traits_of
 from .tasks import NamedTask
@@ -49,5 +50,6 @@ __all__ = [
     "Shaping",
     "Tuning",
     "Watch",
+    "WhoSigns",
     "traits_of",
 ]
