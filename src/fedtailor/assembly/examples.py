@@ -80,7 +80,8 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         JobError: if there is nothing to train on, or it does not fit a model.
     """
     worker, task = models.worker, models.worker.task
-    room = check_room(worker.model, job.evaluation.generate) if isinstance(task, Writes) else None
+    writing = [isinstance(each, Writes) for each in (task, *models.tasks.values())]
+    room = check_room(worker.model, job.evaluation.generate) if any(writing) else None
     cache = TokenCache.of(task, worker.processor) if keep_tokens else None
     said: list[Warn] = [warn]  # what is prepared again was said already
 
@@ -89,14 +90,15 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         own = models.worker_of(client)
         return client_examples(client, divided, own, said[0], cache=cache if own is worker else None)
 
-    texts = ReadTexts(task=task, room=room)
+    texts = ReadTexts(task=task, room=room if writing[0] else None)
     amounts: dict[ClientId, Amounts] = {}
     unchecked = job.protocol.local.checkpointing
     for client in sorted(divided.train):
         prepared, own = prepare(client), models.worker_of(client)
         amounts[client] = Amounts.of(prepared)
         check_lengths(own.model, own.task, (prepared.train, prepared.validation, prepared.test), of=client)
-        texts.read(train=prepared.train, validation=prepared.validation, test=prepared.test)
+        if own.task is task:
+            texts.read(train=prepared.train, validation=prepared.validation, test=prepared.test)
         if job.protocol.local.checkpointing and len(prepared.train) and (unchecked or client in models.own):
             check_recomputing(own, prepared.train)
             unchecked = False

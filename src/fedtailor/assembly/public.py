@@ -1,6 +1,6 @@
 """The public examples of a job that distils: loaded, held against the data of its owners."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..chance import stream
 from ..data.columns import Reads, wanted_columns
@@ -9,7 +9,7 @@ from ..data.load import Loaded, load
 from ..errors import DataError, SettingError
 from ..job import Job
 from ..protocols.distillation.settings import REST
-from ..records import Example
+from ..records import ClientId, Example
 from ..tasks.task import reads_of
 
 OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
@@ -57,10 +57,11 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
     return _limited(examples, limit, job.seed, warn)
 
 
-def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:
+def known_examples(divided: Divided, public: Sequence[Example], *, without: Collection[ClientId] = ()) -> list[Example]:
     """Return all examples but those of tests, public ones without a label apart: what a task takes from the data is the same for all, and
-    no test has a part in it."""
-    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
+    no test has a part in it, nor has a client of another task, as `without` names."""
+    sides = (divided.train, divided.validation)
+    own = [part for parts in sides for client, part in parts.items() if client not in without]
     filled = [example for example in public if OPTIONAL_HERE in example.fields]
     return [example for part in (*own, divided.server_validation, filled) for example in part]
 

@@ -16,6 +16,7 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..prompting import PromptReader
+from ..prompting.endpoint_reader import EndpointReader, label_reader
 from ..tasks import Task
 from ..tasks.evaluate import evaluate
 from ..tasks.evaluation import Evaluation, Measured, Pass
@@ -71,7 +72,7 @@ class Worker:
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
     vectors: Vectors = field(init=False)  # of texts
-    prompts: PromptReader = field(init=False)  # what the model has read, where its weights stay as they are
+    prompts: PromptReader | EndpointReader = field(init=False)  # what the model has read, where its weights stay as they are
     _seen: Seen | None = field(init=False, default=None)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
 
@@ -79,7 +80,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
-        self.prompts = PromptReader(self.model, self.processor)
+        self.prompts = label_reader(self.task, self.model, self.processor)
         self.vectors = Vectors(self.model, self.processor)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}
@@ -177,19 +178,19 @@ class Worker:
         )
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
-        """Return the sum of the task's one loss over the counted targets, and their number."""
-        (objective,) = self.task.objectives(self)
-        return objective.loss(batch)
+        """Return the sum of the task's loss over the counted targets, and their number; where it has several losses, their sum."""
+        (first, counted), *others = [objective.loss(batch) for objective in self.task.objectives(self)]
+        return sum((loss for loss, _ in others), first), counted
 
-    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False) -> Measured:
+    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False, train: Shard | None = None) -> Measured:
         """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked; see `evaluate`.
 
-        Rows that were scored under the same weights before are not scored again.
+        Rows that were scored under the same weights before are not scored again. `train` is what the client whose shard it is trains on.
         """
         began = time.perf_counter()
         seen, mark = self._what_was_seen() if len(shard) and not texts_alone else (None, b"")
         known = seen.find(shard, mark) if seen else None
-        how = Pass(generate=generate, known=known, sampled=self.evaluation.local_gain, texts_alone=texts_alone)
+        how = Pass(generate=generate, known=known, sampled=self.evaluation.local_gain, texts_alone=texts_alone, train=train)
         found = evaluate(self, shard, how)
         if seen and known is None and found.losses:
             seen.keep(shard, mark, found.losses)

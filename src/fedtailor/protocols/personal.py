@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from ..diverged import check_loss
 from ..interfaces import Federation
 from ..learning.client import Client
+from ..learning.sheets import write_sheet, writes_sheet
 from ..learning.work import Working
 from ..learning.worker import Spent
 from ..messages import Call, Record, read, result_of, specs_of, write
@@ -117,6 +118,8 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     with nullcontext() if mixture is None else mixture.placed():
         figures = measure_parts(turn.client, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
+    if generate and writes_sheet(worker):
+        _write_sheets(turn, personal)
     save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
     turn.client.store.write_model(save, written(worker.tuning).folder)
     return Personalized(
@@ -129,6 +132,16 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
         evaluation_seconds=finishing.evaluating,
         measured=figures,
     )
+
+
+def _write_sheets(turn: Turn, personal: Personal) -> None:
+    """Write what the client's own weights make, and the shared ones from the same noise, to its folder; its own are left in place."""
+    worker, client = turn.worker, turn.client
+    with nullcontext() if personal.mixture is None else personal.mixture.placed():
+        client.store.write_file("samples-personal.png", partial(write_sheet, worker, client.test))
+    worker.load(turn.shared, home=personal.home)
+    client.store.write_file("samples-shared.png", partial(write_sheet, worker, client.test))
+    worker.load(personal.shared, home=personal.home)
 
 
 def measure_parts(client: Client, public: Shard | None, *, generate: bool, name: str) -> dict[str, Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from .planned import Planned
 from .progress import Progress
 from .retained import measure_retained, retained_section
 from .summary import kept_weights, summarize
+from .tasks import tasks_section
 
 PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
 
@@ -48,7 +49,7 @@ def finish(
         notify=evaluator.notify,
     )
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
-    sections |= retained_section(parts, progress, round=index)
+    sections |= retained_section(parts, progress, round=index) | tasks_section(parts, progress, round=index)
     clock.lap(progress, "server")
     parts.worker.load(shared)
     if result := written(parts.job.tuning).folder:

@@ -70,24 +70,37 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline local trains the job's backbone at each client, and {other} has one of its own (clients.overrides.{other}.backbone); take the "
             "override out for it, or choose baseline central, which has one model"
         )
+    if kind != "local" and (
+        tasked := next((client for client, own in job.clients.overrides.items() if own.task is not None), None)
+    ):
+        raise SettingError(
+            f"baseline {kind} trains one task in one place, and {tasked} has one of its own (clients.overrides.{tasked}.task); choose baseline local, or run "
+            "a job for each task"
+        )
     job = job.replace("personalization", {"kind": "none"}).replace("evaluation.local_only", False)
     settings = job.to_dict()
     protocol: dict[str, Any] = {
         "kind": "averaging",
         "local": settings["protocol"]["local"],
     }  # nobody talks: local training is left
-    of_ranks = [client for client, own in job.clients.overrides.items() if kind == "local" and own.tuning != OwnTuning()]
+    own_ways = {
+        client: own
+        for client, own in job.clients.overrides.items()
+        if kind == "local" and (own.tuning != OwnTuning() or own.task is not None)
+    }
+    of_ranks = [client for client, own in own_ways.items() if own.tuning != OwnTuning()]
     if protocol_of_job.lack("updates") is None and of_ranks:
         protocol["aggregation"] = settings["protocol"]["aggregation"]
     if kind != "local":
         protocol["local"] = {**protocol["local"], "proximal": 0.0}
     asking = (
         "failure_share",
+        "hostile_share",
         "select",
         *(("fraction", "per_round") if kind == "local" else ()),
     )  # alone, each trains in every round
     clients = settings["clients"] | {name: getattr(Clients(), name) for name in asking}
-    clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in of_ranks}
+    clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in own_ways}
     return Job.from_dict({**settings, "protocol": protocol, "clients": clients, "protection": []})
 
 

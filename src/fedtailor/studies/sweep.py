@@ -80,7 +80,7 @@ def run_sweep(
     for place, cell in enumerate(cells, start=1):
         with watching(cell, place, len(cells)) if watching else nullcontext() as watcher:
             error = _run_cell(cell, folder, watcher, data)
-        rows.append(_row(cell, folder, error, target) | _columns(axes, cell))
+        rows.append(_row(cell, folder, error, target) | columns_of(axes, cell))
         table = _table(axes, rows)  # after each cell: an interrupted sweep can be shown
         home.write_table(TABLE, table)
         home.write_text(f"{TABLE}.csv", table.to_csv(index=False))
@@ -205,7 +205,7 @@ def _row(cell: Cell, folder: Path, error: str | None, target: Target | None) -> 
     return row | cell_figures(summary) | ({} if target is None else target_figures(path, summary, target))
 
 
-def _columns(axes: Sequence[Axis], cell: Cell) -> dict[str, Any]:
+def columns_of(axes: Sequence[Axis], cell: Cell) -> dict[str, Any]:
     """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text; None where it has none."""
 
     def value(axis: Axis) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..job import Job
+from ..metrics import COUNTS as COUNTED
 from ..metrics.course import Target, when_reached
 from .grid import Axis
 
@@ -129,6 +130,9 @@ def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     found |= {name: sum(kinds[kind][key] for kind in kinds if kind != "evaluate") for name, key in LEARNING.items()}
     public = summary.get("distillation", {}).get("public_set", {})
     found |= {name: at(public, path) for name, path in PUBLIC.items()} if public else {}
+    for task, of in (summary.get("tasks") or {}).items():
+        for moment, ending in (("after", ""), ("personal", "_personal")):
+            found |= {f"{name}_of_{task}{ending}": value for name, value in of.get(moment, {}).items() if name not in COUNTED}
     found |= {name: value for name, value in (summary.get("stability") or {}).items() if name in STABILITY}
     return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
 

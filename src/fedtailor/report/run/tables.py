@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...metrics.figure import SAMPLE_LOSS, is_implied
+from ...metrics.figure import OF_PICTURES, SAMPLE_LOSS, is_implied
 from ...printable import printable
 from ...run_files import shared_part
 from ...units import bytes_text, flops_text, seconds_text
@@ -19,13 +19,19 @@ from .audit import audited
 from .distillation import distillation
 from .figures import PHASES, arrow, by_client, judged, number_in
 from .personal import personal
+from .pictures import pictures, sheet_lines
 from .prompting import prompting
 from .retrieval import retrieval
 from .samples import sample_tables
+from .tasks import tasks
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-SOMETIMES = {"prefix_cosine": "prefix cosine", "epsilon": "epsilon"}  # columns of rounds.parquet that only some runs have
+SOMETIMES = {
+    "prefix_cosine": "prefix cosine",
+    "task_cosine": "task cosine",
+    "epsilon": "epsilon",
+}  # columns of rounds.parquet that only some runs have
 EARLY = {
     "patience": ", stopped early: no better validation loss",
     "privacy budget": ", stopped early: the privacy budget is spent",
@@ -42,6 +48,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts.append("")
     for table in sample_tables(run, samples):
         parts += [table, ""]
+    parts += sheet_lines(run)
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
     if part := shared_part(run.summary, run.trained):
         parts.append(Text(part, style="yellow"))
@@ -53,6 +60,8 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     made: tuple[tuple[str, RenderableType | None], ...] = (
         ("Retrieval", retrieval(run)),
         ("Before and after", quality(run)),
+        ("Tasks", tasks(run)),
+        ("Pictures", pictures(run)),
         ("Personal models", personal(run)),
         ("Distillation", distillation(run)),
         ("Clients", clients(run)),
@@ -97,6 +106,8 @@ def quality(run: Run) -> Table | None:
     for _, title in scopes:
         table.add_column(title, justify="right")
     for metric in metrics_in({**after, **per_client.get("mean", {})}):  # some are known of each client, and not of all together
+        if metric in OF_PICTURES:
+            continue  # they have a table of their own
         then, now = before.get(metric), after.get(metric)
         cells = [arrow(metric, then, now), judged(then, now, run.higher_is_better(metric))]
         for key, _ in scopes:
