@@ -88,13 +88,3 @@ def test_an_engine_that_uses_too_much_is_ended_and_started_again(launched, monke
     while engine.process is first and time.monotonic() < until:
         launched.site.look()
     assert engine.process.poll() is None
-
-
-def test_the_end_of_a_sites_engine_carries_small_messages_without_torch():
-    pytest.importorskip("nvflare")
-    ask = (
-        "import sys, fedtailor.network.job_ends; from fedtailor.federation.nvflare.packing import pack, unpack; unpack(pack(b'small')); "
-        "print({'torch', 'transformers'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

@@ -5,34 +5,29 @@ that count are those of the encoded form.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import OffManifest
+from ...messages import decode, encode
+from ...messages.codec import read_head
+from ...messages.stream import Stream
+from ...protection import Encoded
 from ...records import Message
 from .line import Packed
-
-if TYPE_CHECKING:
-    from ...protection import Encoded
 
 SMALL_BYTES = 4_000_000
 
 
-def pack(encoded: "Encoded") -> Packed:
+def pack(encoded: Encoded) -> Packed:
     """Return what the engine is to carry of an encoded message; tensors are contiguous."""
     if isinstance(encoded, bytes) and len(encoded) <= SMALL_BYTES:
         return {"blob": encoded}
-    from ...messages import (  # here and below: torch comes with it, and a site's engine that carries small messages alone needs none
-        decode,
-        encode,
-    )
-    from ...messages.stream import Stream
-
     message = encoded.decode() if isinstance(encoded, Stream) else decode(encoded)
     head = encode(Message(kind=message.kind, facts=message.facts))
     return {"head": head, "tensors": {name: tensor.detach().contiguous() for name, tensor in message.tensors.items()}}
 
 
-def unpack(packed: Mapping[str, Any]) -> "Encoded":
+def unpack(packed: Mapping[str, Any]) -> Encoded:
     """Return the encoded message that was packed; of large ones as what gives its bytes tensor by tensor.
 
     Raises:
@@ -43,8 +38,5 @@ def unpack(packed: Mapping[str, Any]) -> "Encoded":
         return blob
     if not isinstance(head, bytes) or not isinstance(tensors, dict):
         raise OffManifest(f"a packed message holds a blob, or a head and tensors; found {sorted(map(str, packed))}")
-    from ...messages.codec import read_head
-    from ...messages.stream import Stream
-
     message, _ = read_head(head)
     return Stream(Message(kind=message.kind, facts=message.facts, tensors=tensors))

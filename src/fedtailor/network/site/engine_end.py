@@ -8,15 +8,13 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...federation.nvflare.line import Packed, Plain
 from ...federation.nvflare.packing import pack, unpack
+from ...protection import Encoded
 from .calls import SESSION_BITS, Arrived, Calls
 from .pipe import Ended
-
-if TYPE_CHECKING:
-    from ...protection import Encoded
 
 ALIVE_S = 2.0  # that the agent may take to answer whether it is there
 BEAT_S = 10.0  # between two signs of life of this process
@@ -83,7 +81,7 @@ class EngineEnd:
             self._count += 1
             return self._session << SESSION_BITS | self._count
 
-    def _ask(self, head: Mapping[str, Any], body: "Encoded" = b"", wait_s: float | None = None) -> Arrived:
+    def _ask(self, head: Mapping[str, Any], body: Encoded = b"", wait_s: float | None = None) -> Arrived:
         number, arrived = self._number(), queue.SimpleQueue[Arrived]()
         self._waiting[number] = arrived
         try:
