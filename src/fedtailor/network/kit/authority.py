@@ -77,7 +77,7 @@ def renew(network: Path) -> list[Path]:
     """Give the network, its server, administrator and all sites that are not revoked new certificates for the keys that they have; return what goes to the
     sites.
 
-    What the authority has signed stays valid beside it, and sites that have its old certificate go on until that ends.
+    What the authority has signed stays valid beside it, and sites that have its old certificate use it until that ends.
     """
     root, answers = renew_authority(network), []
     for name in read_folder(network)["sites"]:
