@@ -2,6 +2,7 @@
 
 from .federation import Answer, Answering, Asking, Federation
 from .observers import Observer, Seen, Watch
+from .phases import ByClient, Ending, Phase
 from .protections import (
     AroundFederation,
     AtClient,
@@ -28,9 +29,11 @@ __all__ = [
     "AroundFederation",
     "Asking",
     "AtClient",
+    "ByClient",
     "Checking",
     "Compared",
     "Crossing",
+    "Ending",
     "Exchanging",
     "Federation",
     "Kept",
@@ -38,6 +41,7 @@ __all__ = [
     "Observer",
     "OnMessages",
     "OnSum",
+    "Phase",
     "Plan",
     "Protection",
     "RobustRule",

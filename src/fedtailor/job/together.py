@@ -35,6 +35,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     for protection in job.protection:
         found = technique("protection", protection)
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
+    for phase in job.after:
+        yield technique("after", phase)
     if (private := job.protocol.local.privacy) is not None:
         yield Technique(section="privacy", name="protocol.local.privacy: dp-sgd", gives={}, needs=private.needs)
     yield from _clients(job)

@@ -18,6 +18,7 @@ SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
     "personal": ("base", "local", "global", "personal", "public", "clients"),
+    "after": (),
     "traffic": (),
     "flops": (),
     "memory": (),

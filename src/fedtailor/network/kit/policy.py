@@ -105,8 +105,9 @@ class Policy:
 
     def lines(self) -> list[str]:
         """Return what is permitted and what is not, a line each, for people."""
-        given = [f"{name}: {what}" for name, what in REPORTABLE.items() if name in self.reports]
-        kept = [f"{name}: {what}" for name, what in REPORTABLE.items() if name not in self.reports]
+        known = reportable()
+        given = [f"{name}: {what}" for name, what in known.items() if name in self.reports]
+        kept = [f"{name}: {what}" for name, what in known.items() if name not in self.reports]
         return [
             f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
@@ -147,10 +148,23 @@ class Policy:
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",
             **(_of_documents(protocol) if asks else {}),
+            **{word: True for phase in job.get("after", ()) for word in _phases()[phase["kind"]].reports},
         }
+        known = reportable()
         for what, needed in needs.items():
             if needed and what not in self.reports:
-                yield f"the job needs reports of {what} ({REPORTABLE[what]}), which this site does not give"
+                yield f"the job needs reports of {what} ({known[what]}), which this site does not give"
+
+
+def reportable() -> dict[str, str]:
+    """Return what a site may permit to be reported, and what each means, with what phases declare."""
+    return REPORTABLE | {word: what for phase in _phases().values() for word, what in phase.reports.items()}
+
+
+def _phases() -> Mapping[str, Any]:
+    from ...phases import PHASES  # here, as it loads what trains
+
+    return PHASES
 
 
 def _of_documents(protocol: Mapping[str, Any]) -> dict[str, bool]:
@@ -212,7 +226,13 @@ def _known_names() -> dict[str, Collection[str]]:
     from ...tuning import TUNINGS
 
     rules = list(dict.fromkeys([*AGGREGATIONS, *LOGIT_AGGREGATIONS]))
-    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "protections": PROTECTIONS, "reports": REPORTABLE}
+    return {
+        "protocols": PROTOCOLS,
+        "tunings": TUNINGS,
+        "aggregations": rules,
+        "protections": PROTECTIONS,
+        "reports": reportable(),
+    }
 
 
 def _is_a(value: object, types: Any) -> bool:

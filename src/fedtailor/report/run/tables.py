@@ -15,6 +15,7 @@ from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
 from ..wording import change, figure, metric_name, metrics_in, plural
+from .after import after_rounds
 from .audit import audited
 from .distillation import distillation
 from .figures import PHASES, by_client, number_in
@@ -63,6 +64,7 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     for title, table in made:
         if table is not None:
             yield title, table
+    yield from after_rounds(run)
 
 
 def headline(run: Run) -> Text:
