@@ -120,7 +120,7 @@ def test_the_tables_of_settings_are_those_of_the_code():
     text = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- settings: (\w+) -->", text)
     assert sorted(shown) == sorted(tables.sections()), (
-        "a section of docs/job.md is missing, is there twice, or is gone from the code"
+        "a section of docs/job.md is missing, is there twice, or is gone from the code; run make tables"
     )
     assert tables.fill(text) == text, "the tables in docs/job.md are not those of the code; run make tables"
 
