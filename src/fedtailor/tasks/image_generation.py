@@ -18,7 +18,7 @@ from .evaluation import Measured, Pass
 from .images.flow import drawn_like, fixed_noise, fixed_times, flow_losses, velocity_of
 from .images.shard import PictureBatch, PictureShard, picture_batch, pictures_of
 from .labels import class_numbers, found_labels, read_labels
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Shard
 from .task import Bench, Objective
 
@@ -154,14 +154,7 @@ class ImageGeneration:
             label = None if batch.labels_B is None else batch.labels_B.repeat_interleave(quantiles)
             return flow_losses(velocity, pixels, noise, time, label).sum().item() / quantiles, len(rows), None
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
         """Return the loss."""
