@@ -50,7 +50,7 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
         tuning: the job's, with `initial` as a path.
 
     Raises:
-        SettingError: if an override names no client, does not fit the tuning, or the aggregation needs equal ranks.
+        SettingError: if an override names no client, or does not fit the tuning.
     """
     rule: Any = job.protocol.aggregation
     carry = traits_of(rule).carry
@@ -94,12 +94,4 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             )
         if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
             found[client] = (rank, float(alpha))
-    rule: Any = job.protocol.aggregation
-    if found and not job.protocol.apart and not traits_of(rule).any_ranks:
-        client, (rank, alpha) = next(iter(found.items()))
-        raise SettingError(
-            f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "
-            f"the others {tuning.rank} and {tuning.alpha:g}, and this rule needs one rank and alpha for all; choose aggregation: flexlora, raflora "
-            "or flora, or leave the overrides out"
-        )
     return found

@@ -1,6 +1,7 @@
 """Whether the techniques of a job go together: what each gives and needs is data, see `pairs`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..interfaces import traits_of
@@ -31,7 +32,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield technique("tuning", job.tuning)
     yield technique("protocol", job.protocol)
     yield technique("personalization", job.personalization)
-    yield technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
+    found = technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
+    yield replace(found, gives={**found.gives, "plain-mean": traits_of(job.protocol.aggregation).plain_mean})
     for protection in job.protection:
         found = technique("protection", protection)
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
@@ -47,8 +49,14 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
 def _clients(job: Any) -> Iterator[Technique]:
     """Yield what of the clients' section others must know, each under the name of its setting."""
     clients, tuning = job.clients, job.tuning
-    ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
-    one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
+    ranks = {client: own.tuning for client, own in clients.overrides.items() if own.backbone is None}
+    others = [
+        f"where {client!r} has {name} {getattr(own, name):g} and the others {getattr(tuning, name):g}"
+        for client, own in ranks.items()
+        for name in ("rank", "alpha")
+        if getattr(own, name) is not None and getattr(own, name) != getattr(tuning, name, getattr(own, name))
+    ]
+    one_rank = True if job.protocol.apart or not others else others[0]
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
