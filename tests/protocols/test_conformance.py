@@ -21,7 +21,8 @@ from fedtailor.federation import LocalFederation
 from fedtailor.learning.store import Store
 from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode, encode
-from fedtailor.network.kit.policy import Policy, reportable
+from fedtailor.network.kit.policy import Policy
+from fedtailor.network.kit.reportable import reportable
 from fedtailor.network.site.guarded import Guarded
 from fedtailor.protection import Gate
 from fedtailor.protocols import PROTOCOLS

@@ -10,7 +10,7 @@ from split_shapes import save_family, split_parts
 
 from fedtailor.messages import Reveals, manifest_of
 from fedtailor.messages.wires.logits import LogitsWire
-from fedtailor.network.kit.policy import reportable
+from fedtailor.network.kit.reportable import reportable
 from fedtailor.protocols import AveragingRun, Distillation, SplitRun
 from fedtailor.protocols.alone import alone_call
 from fedtailor.protocols.distillation.messages import calls_of

@@ -25,7 +25,7 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "term-counts",
 ]
 Own = NewType("Own", str)
-"""What a fact of a phase reveals, by a word that the phase declares for policies, see `Phase.reports`."""
+"""What a fact reveals, by a word that the protocol or phase declares for policies, see `Phase.reports`."""
 TensorsReveal = Literal[  # see `Protection`
     "nothing",
     "weights",

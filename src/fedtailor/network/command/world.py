@@ -22,7 +22,8 @@ from ...storage import write_text
 from ..kit.engine_settings import SERVER
 from ..kit.kits import check_installed, kit_role, make_kits
 from ..kit.network_file import ADMIN, Network
-from ..kit.policy import Policy, reportable
+from ..kit.policy import Policy
+from ..kit.reportable import reportable
 from ..kit.site_file import SiteFile
 from ..meeting.meeting import backbone_name, plain_examples
 from .processes import end_process, engine_process, site_process
