@@ -66,9 +66,10 @@ docs: setup  ## build the manual into site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "built site/index.html"
 
-tables: setup  ## write docs/pairs.md and the tables of settings in docs/job.md from the code
+tables: setup  ## write docs/pairs.md, docs/claims.md, docs/papers/ and the tables of settings in docs/job.md from code and data
 	@$(BIN)/python tools/job_tables.py
 	@$(BIN)/python tools/pairs_table.py
+	@$(BIN)/python tools/claims_pages.py
 
 constraints: setup  ## write constraints/dev.txt anew from what is installed in .venv
 	@{ grep '^#' constraints/dev.txt; \

@@ -59,6 +59,7 @@ EDGES = {
     "pypdf": {"retrieval"},
     "diffusers": {"models"},
     "PIL": {"pictures"},
+    "h5py": {"metrics"},
     "starlette": {"report"},
     "tensorboardX": {"tracking"},
     "mlflow": {"tracking"},

@@ -48,6 +48,7 @@ def techniques() -> Iterator[Technique]:
         ("clients.select other than uniform", "drawn-alike"),
         ("clients.most_weight below 1", "shares-as-sent"),
         ("clients.overrides of ranks", "one-rank"),
+        ("clients.overrides of tasks", "one-task"),
     ):
         yield Technique(section="clients", name=f"clients: {name}", gives={word: False}, needs=())
 

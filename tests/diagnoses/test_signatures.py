@@ -26,6 +26,13 @@ def personal(shared, own):
     return {"job": {"personalization": {"kind": "finetune"}}, "personal": {"clients": clients}}
 
 
+PICTURES = {"task": {"kind": "image-generation"}}
+
+
+def pictures(recall):
+    return {"after": {"loss": 0.2, "recall": recall, "recall_real": 0.9, "samples": 500, "samples_real": 500}}
+
+
 EVALUATED = [
     {"round": r, "scope": "client", "client": c, "metric": "loss", "value": v}
     for c, v in [*((f"asked{i}", 1.0) for i in range(4)), *((f"never{i}", 3.5) for i in range(4))]
@@ -38,6 +45,7 @@ PROVOKED = {
     "unstable-rounds": {"losses": (4.0, 3.0, 2.0, 2.6, 2.0, 2.7)},
     "personal-worse": personal(2.0, [2.5, 2.4, 2.2, 2.0]),
     "collapsed-texts": {"texts": [(f"reference number {i}", "") for i in range(12)]},
+    "collapsed-pictures": {"job": PICTURES, "metrics": pictures(recall=0.05)},
     "plateau": {"losses": (2.4, 2.0, 1.999, 1.998, 1.997, 1.996), "clients": gains(gain=0.1, taken=1.0)},
     "unequal-ranks": {
         "job": {"clients": {"overrides": {"a": {"tuning": {"rank": 2}}}}},
@@ -89,6 +97,7 @@ HEALTHY = {
         "clients": {"wire_error": 0.01, "gradient_error": 0.02},
     },
     "personal": personal(2.0, [1.8, 1.9, 2.0, 1.7]),
+    "pictures": {"job": PICTURES, "metrics": pictures(recall=0.4)},
     "texts": {"texts": [(f"reference number {i}", f"a text of number {i}") for i in range(12)]},
 }
 

@@ -14,7 +14,8 @@ from fedtailor.report.read import read_run
 from fedtailor.report.run.tables import tables
 from fedtailor.running import run
 
-SMALL = {"clients__count": 2, "stop__rounds": 2, "stop__keep": "last"}
+SMALL = {"clients__count": 2, "stop__rounds": 1, "stop__keep": "last", "evaluation__metrics": ["loss"]}
+RESUMED = ("protocols", "phases")
 JOBS: dict[str, dict[str, Any]] = {
     "tuning": {"tuning": {"kind": "norms"}},
     "aggregation": {"protocol__aggregation": {"kind": "halfway", "share": 0.5}},
@@ -46,14 +47,14 @@ def resumed(job: Any, out: Path) -> dict[str, Any]:
 def main(backbone: str, folder: Path) -> None:
     found: dict[str, Any] = {"package": fedtailor.__file__}
     for name, changes in JOBS.items():
-        job = tiny_job(backbone, **SMALL, **changes)
+        job = tiny_job(backbone, **(SMALL | {"stop__rounds": 1 + (name in RESUMED)} | changes))
         whole = run(job, data=tiny_rows(), out=folder / name).summary
         found[name] = {
             "losses": whole["validation_loss"],
             "after": whole.get("after"),
             "kinds": sorted(whole["traffic"]["by_kind"]),
         }
-        if name in ("protocols", "phases"):
+        if name in RESUMED:
             again = resumed(job, folder / f"{name}-resumed")
             found[name]["resumed"] = {"losses": again["validation_loss"], "after": again.get("after")}
     found["tables"] = [title for title, _ in tables(read_run(folder / "phases"))]

@@ -38,7 +38,7 @@ UNEVEN = {
     "retrieval": "for a client that holds all winners, with passages of the longest length",
 }
 
-METHODS = ("black-box",)  # of prompting, beside its first: their messages are others; see `phases_of`
+METHODS = ("black-box", "tasks")  # of prompting, beside its first, and of averaging: their messages are others; see `phases_of`
 AFTER = ("after",)  # averaging with every registered phase after the rounds, and one of a user's own
 
 every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS, *AFTER])

@@ -1,14 +1,22 @@
 """What is kept from round to round: records, under the names that run folders have had for them."""
 
+from dataclasses import fields
+
+import numpy as np
 import pytest
 import torch
 
 from fedtailor.aggregation.adaptive import Moments
 from fedtailor.errors import ResumeError
 from fedtailor.messages import state_of, tensors_of
+from fedtailor.prompting import Prompt
+from fedtailor.prompting.cma import Strategy, ask, tell
+from fedtailor.prompting.cma import start as begin
 from fedtailor.protocols.averaging.state import Kept as OfAveraging
 from fedtailor.protocols.distillation.state import Kept as OfDistillation
 from fedtailor.protocols.distillation.state import Taught
+from fedtailor.protocols.prompting.state import Evolved, Searched, cloud_of, with_cloud
+from fedtailor.protocols.retrieval.blocks import Kept as OfRetrieval
 from fedtailor.protocols.split.state import Kept as OfSplit
 from fedtailor.protocols.split.state import Memory
 
@@ -38,6 +46,9 @@ NUMBERS = {
         {"lost": {"a": 1}, "cut": {"a": 2}, "means": {"b": 3}, "moments": {"a": {"exp_avg/w": 4}, "ab": {"step/w": 5}}},
         {"lost/a": 1, "cut/a": 2, "means/b": 3, "moments/a/exp_avg/w": 4, "moments/ab/step/w": 5},
     ),
+    "of a search": (Searched, {"search": 1}, {"search": 1}),
+    "of an evolution": (Evolved, {"mean": 1, "axes": 2, "sigma": 3}, {"mean": 1, "axes": 2, "sigma": 3}),
+    "of retrieval": (OfRetrieval, {"tally": 1}, {"tally": 1}),
     "of an adaptive rule": (Moments, {"m": {"w": 1}, "v": {"w": 2}}, {"m/w": 1, "v/w": 2}),
 }
 
@@ -59,3 +70,12 @@ def test_records_are_read_back_by_the_names_of_their_files(form, fields, names):
 def test_what_belongs_to_no_field_is_refused():
     with pytest.raises(ResumeError, match=r"m/w, u/w.*begun by another version.*fedtailor run"):
         state_of(Moments, {"m/w": torch.ones(1), "u/w": torch.ones(1)})
+
+
+def test_a_cloud_is_read_back_to_the_bit():
+    strategy = Strategy(dimensions=3, population=4)
+    cloud = begin(np.zeros(3), 0.7)
+    drawn = ask(cloud, strategy, np.random.default_rng(0))
+    cloud = tell(cloud, strategy, drawn, [3.0, 1.0, 2.0, 4.0])
+    back = cloud_of(with_cloud(cloud, Prompt(instruction=""), 1))
+    assert all(np.array_equal(getattr(back, each.name), getattr(cloud, each.name)) for each in fields(cloud))

@@ -1,11 +1,9 @@
 """Every recipe is a job that runs, and says of each setting whose it is."""
 
-import json
 import re
 import shlex
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from fedtailor.errors import SettingError
@@ -31,29 +29,7 @@ SMALL_RUN = (
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
 MEASURED = "small: run here (docs/results.md); paper: not run here"
-PLACES = ("river", "park", "station", "museum")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Return a folder of data with the columns of the real ones, 160 training rows each."""
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("e2e", "dart", "ptb", "banking77"):
-        (folder / name).mkdir()
-        (folder / name / "labels.json").write_text(json.dumps(PLACES))
-        for part, count in (("train", 160), ("validation", 6), ("test", 6)):
-            rows = [row_of(name, place, part) for place in range(count)]
-            pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
-    return folder
-
-
-def row_of(name, place, part):
-    text = f"the {part} shop {place} is near the {PLACES[place % 4]}"
-    if name in ("ptb", "banking77"):
-        return {"text": text} | ({"label": PLACES[place % 4]} if name == "banking77" else {})
-    kind = ("pub", "coffee shop", "restaurant")[place % 3]
-    row = {"input": f"name[{part} {place}], eatType[{kind}]", "target": text} | ({"source": kind} if name == "dart" else {})
-    return row if part == "train" else row | {"references": [text, f"near the {PLACES[place % 4]}: {place}"]}
+PLACES = ("river", "park", "station", "museum")  # that the texts of conftest name
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from ..protection import Gate, make_gate
 from ..protocols import Ready
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
+from ..tasks.evaluate import makes, writes_texts
 from ..tasks.shard import Shard
 from .calls import measures_gain
 from .clients import Clients
@@ -60,6 +61,26 @@ class Parts:
         """Clients with examples of their own to measure on."""
         here = [client for client, has in self.clients.amounts.items() if has.test or has.validation]
         return [*here, *self.measured_elsewhere]
+
+    @property
+    def writes(self) -> bool:
+        """Whether metrics of the job's own task need texts that a model writes."""
+        return writes_texts(self.worker.task, self.worker.evaluation)
+
+    def makes(self, client: ClientId | None = None) -> bool:
+        """Return whether metrics need what a client's model makes, texts or pictures; without a client, the server's."""
+        worker = self.worker if client is None else self.clients.own_of(client).worker
+        return makes(worker.task, worker.evaluation, "server" if client is None else "client")
+
+    @property
+    def made_at_clients(self) -> bool:
+        """Whether metrics need what any client's model makes."""
+        workers = (self.clients.alike.worker, *(own.worker for own in self.clients.differing.values()))
+        return any(makes(worker.task, worker.evaluation, "client") for worker in workers)
+
+    def public_of(self, client: ClientId) -> Shard | None:
+        """Return the public test set as a client takes it; None where its task is another than that of the set."""
+        return self.server_test if self.clients.own_of(client).worker.task is self.worker.task else None
 
     @property
     def shares_a_part(self) -> bool:

@@ -26,6 +26,7 @@ def make_app() -> typer.Typer:
     from .audit import audit
     from .cache import app as cache
     from .check import check
+    from .claims import app as claims
     from .compare import compare
     from .cut import cut
     from .demo import demo
@@ -63,6 +64,7 @@ def make_app() -> typer.Typer:
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")
     app.add_typer(recipe, name="recipe")
+    app.add_typer(claims, name="claims")
     app.add_typer(rag, name="rag")
     app.add_typer(net, name="net")
     app.add_typer(site, name="site")

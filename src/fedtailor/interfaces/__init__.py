@@ -18,6 +18,7 @@ from .protections import (
     Shaping,
 )
 from .rules import Aggregation, RobustRule, RuleTraits, traits_of
+from .tasks import NamedTask
 from .tunings import CARRIED, POOLING, Compared, Exchanging, Tuning
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Federation",
     "Kept",
     "Lengthening",
+    "NamedTask",
     "Observer",
     "OnMessages",
     "OnSum",

@@ -23,4 +23,6 @@ class Bench:
     test: Sequence[Example] = ()  # that the server has
     fewest: int = 0  # training examples of the client that has the fewest
     cuts: Mapping[ClientId, int] = field(default_factory=dict)  # of the clients whose model is cut elsewhere than the job's
+    task: str = ""  # what the job's task is called
+    tasks: Mapping[ClientId, str] = field(default_factory=dict)  # and those of clients that have another
     warn: Callable[[str], None] = lambda text: None

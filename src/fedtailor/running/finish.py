@@ -15,7 +15,9 @@ from .measure import Evaluator, Moment
 from .personal import personalize
 from .planned import Planned
 from .progress import Progress
+from .retained import measure_retained, retained_section
 from .summary import kept_weights, summarize
+from .tasks import tasks_section
 
 PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
 
@@ -35,6 +37,7 @@ def finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    measure_retained(parts, progress, shared, evaluator.notify, round=index)
     clock.lap(progress, "evaluate")
     end = End(
         parts=parts,
@@ -47,6 +50,7 @@ def finish(
         notify=evaluator.notify,
     )
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
+    sections |= retained_section(parts, progress, round=index) | tasks_section(parts, progress, round=index)
     if parts.job.after:
         sections["after"] = carry_out_after(end)
     clock.lap(progress, "server")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -11,11 +11,15 @@ from torch import Tensor
 
 from ..errors import DataError, SettingError
 from ..limits import Width
+from ..metrics.figure import OF_PICTURES
 from ..pictures import Canvas, Picture
 from ..records import Example
 from ..text_files import expanded
+from .evaluate import metrics_of
 from .evaluation import Measured, Pass
+from .images.compare import asked_labels, compare
 from .images.flow import drawn_like, fixed_noise, fixed_times, flow_losses, velocity_of
+from .images.samples import make_pictures
 from .images.shard import PictureBatch, PictureShard, picture_batch, pictures_of
 from .labels import class_numbers, found_labels, read_labels
 from .losses import Losses
@@ -42,7 +46,7 @@ class ImageGeneration:
     extra: ClassVar[tuple[str, ...]] = ()
     running: ClassVar[bool] = False
     backbone: ClassVar[str] = "denoiser"
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", *OF_PICTURES)
     default_metrics: ClassVar[tuple[str, ...]] = ("loss",)
     figures: ClassVar[tuple[str, ...]] = ("loss", "examples")
 
@@ -157,11 +161,22 @@ class ImageGeneration:
         return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
-        """Return the loss."""
-        if how.texts_alone:
-            return Measured(figures={}, losses=how.known)
-        losses = how.known or self.losses(worker, shard, how)
-        return Measured(figures={"loss": losses.total / losses.counted, "examples": len(shard)}, losses=losses)
+        """Return the loss, and where pictures are wanted what they are like beside those of `shard`."""
+        losses = how.known if how.texts_alone else how.known or self.losses(worker, shard, how)
+        figures: dict[str, float] = {}
+        if losses is not None and not how.texts_alone:
+            figures = {"loss": losses.total / losses.counted, "examples": len(shard)}
+        asked = [name for name in metrics_of(self, worker.evaluation) if name in OF_PICTURES]
+        if not how.generate or not asked:
+            return Measured(figures=figures, losses=losses)
+        found = compare(worker, pictures_of(shard), asked, None if how.train is None else pictures_of(how.train))
+        return Measured(figures={**figures, **found.figures}, losses=losses, notes={"classes": found.histogram})
+
+    def draw(self, worker: Bench, shard: Shard) -> Any:
+        """Return the pictures of the sheet that a run keeps, uint8 [N, size, size, 3], of labels that `shard` has, or of all if it is empty."""
+        rows, columns = worker.evaluation.samples.grid or (0, 0)
+        labels = asked_labels(worker, pictures_of(shard), rows * columns)
+        return make_pictures(worker.model, worker.processor, labels, worker.evaluation.samples.sampling(worker.seed))
 
 
 def _picture_in(example: Example) -> Picture:

@@ -91,6 +91,10 @@ class Bench(Protocol):
         """Where it is computed."""
 
     @property
+    def seed(self) -> int:
+        """The job's."""
+
+    @property
     def evaluation(self) -> Evaluation:
         """What the job asks to be measured."""
 
@@ -143,6 +147,14 @@ class Writes(Protocol):
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
         """Return the tokens that each text is written after."""
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A task whose model makes pictures, of which a run keeps a sheet."""
+
+    def draw(self, worker: Bench, shard: Shard) -> Any:
+        """Return pictures, uint8 [N, height, width, 3]: those of the sheet that the job asks for; their noise depends on their number and the seed alone."""
 
 
 def task_ends(task: Task, tokenizer: Any) -> list[int]:

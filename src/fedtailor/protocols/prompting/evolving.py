@@ -19,16 +19,14 @@ from ...prompting import Score as Sums
 from ...prompting.cma import Cloud, Strategy, ask, start, tell
 from ...prompting.vectors import Subspace, subspace, vectors_text
 from ...records import Cost, Round, ServerState
-from ...tensors import Tensors
-from ...tuning import bytes_tensor, tensor_text
+from ...tuning import tensor_text
 from ...tuning.none import TENSOR
 from ..rounds.sampling import Sampler
 from .asking import ask_scores, figures, nobody_scored
 from .client import Scoring
 from .messages import MOST_POINT, Scored, ScorePoints, points_call
 from .method import Bench, Handlers
-
-ARRAYS = ("mean", "covariance", "path_c", "path_sigma", "axes", "scales")  # of a cloud, float64
+from .state import cloud_of, with_cloud
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +113,7 @@ class Evolving:
     def _state(self, cloud: Cloud, version: int) -> ServerState:
         """Return a cloud as the state of a server: the prompt at its middle is what is shared."""
         found = replace(self.prompt, vectors=vectors_text(self.subspace.vectors(cloud.mean)))
-        return ServerState(version=version, shared={TENSOR: bytes_tensor(found.to_json())}, method=cloud_tensors(cloud))
+        return with_cloud(cloud, found, version)
 
     def handlers(self, client: Scoring) -> Handlers:
         """Return what scores points at a client."""
@@ -181,19 +179,3 @@ class Evolving:
             f"{self.length} vectors behind each text, in {strategy.dimensions} random dimensions; {strategy.covariance} covariance",
         )
         yield "goes down", f"{strategy.population} points of {strategy.dimensions} numbers a round; no client's text is in them"
-
-
-def cloud_tensors(cloud: Cloud) -> Tensors:
-    """Return a cloud as tensors, of which `cloud_of` makes the same one."""
-    arrays = {name: torch.from_numpy(getattr(cloud, name).copy()) for name in ARRAYS}
-    return {
-        **arrays,
-        "sigma": torch.tensor([cloud.sigma], dtype=torch.float64),
-        "generation": torch.tensor([cloud.generation], dtype=torch.int64),
-    }
-
-
-def cloud_of(state: ServerState) -> Cloud:
-    """Return the cloud that a server's state holds."""
-    arrays = {name: state.method[name].numpy() for name in ARRAYS}
-    return Cloud(**arrays, sigma=float(state.method["sigma"]), generation=int(state.method["generation"]))

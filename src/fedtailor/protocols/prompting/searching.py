@@ -19,7 +19,7 @@ from .client import Scoring
 from .cost import lengths, round_cost
 from .messages import TRAINING, VALIDATION, Score, Scored, prompts_in, scoring_call, written
 from .method import Bench, Handlers
-from .search_state import as_they_stand, search_of, server_state
+from .state import as_they_stand, search_of, with_search
 
 ALL = 2**31  # more examples than a client has
 
@@ -89,7 +89,7 @@ class Searching:
     def start(self) -> ServerState:
         """Return the state before the first rung: the first prompt of the pool leads."""
         self._check_proposer()
-        return server_state(begin(self.pool), 0)
+        return with_search(begin(self.pool), 0)
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
         """Yield after each rung until the finalists are validated.
@@ -133,7 +133,7 @@ class Searching:
                 row |= {"critiques": float(proposed.critiques), "proposed": float(len(young))}
                 rows = _with_traffic(rows, proposed.traffic)
             search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
-            state = server_state(search, index)
+            state = with_search(search, index)
             yield Round(index=index, state=state, figures=row, clients=rows, failures=answered.failures)
 
     def _check_proposer(self) -> None:

@@ -6,7 +6,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from ...interfaces import Federation
+from ...messages import Record, state_of, tensors_of
+from ...messages.record import tensor
 from ...records import ClientId, Example, Round, ServerState
 from ...retrieval import Federation as Local
 from ...retrieval.answered import record
@@ -23,8 +27,14 @@ from ...tuning import bytes_tensor, tensor_text
 from .server import Asker, Courier
 from .settings import Retrieval
 
-TALLY = "tally"  # the bytes of what was measured, in the server's state
 SHOWN = 64  # questions of a run up to which its answers are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(Record):
+    """What the server keeps from block to block."""
+
+    tally: Tensor | None = tensor("tally")  # uint8, JSON of what was measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,7 @@ class Measuring:
 
     def outcome(self, state: ServerState) -> dict[str, Any]:
         """Return what was measured, for summary.json."""
-        reported = json.loads(tensor_text(state.method[TALLY]))
+        reported = _reported(state)
         tally, share = Tally(**reported["tally"]), max(1, reported["tally"]["questions"])
         return {
             "share": self.settings.share,
@@ -90,7 +100,7 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
     """
     settings = measuring.settings
     courier = Courier(federation=federation, timeout_s=settings.timeout_s)
-    reported = json.loads(tensor_text(state.method[TALLY]))
+    reported = _reported(state)
     tally, reader, held = Tally(**reported["tally"]), None, None
     asker = Asker(
         settings=settings,
@@ -154,6 +164,13 @@ def _shown(found: Found, answer: Answer | None) -> dict[str, Any]:
     return record(Asked(found=found, answer=answer or client_answer(found)))
 
 
+def _reported(state: ServerState) -> dict[str, Any]:
+    kept = state_of(Kept, state.method).tally
+    assert kept is not None
+    found: dict[str, Any] = json.loads(tensor_text(kept))
+    return found
+
+
 def _counters(reported: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     return {name: Counter(counts) for name, counts in reported.items()}
 
@@ -174,4 +191,6 @@ def _state(
         "clients": dict(clients),
         "answers": list(answers),
     }
-    return ServerState(version=version, shared={}, method={TALLY: bytes_tensor(json.dumps(reported, sort_keys=True))})
+    return ServerState(
+        version=version, shared={}, method=tensors_of(Kept(tally=bytes_tensor(json.dumps(reported, sort_keys=True))))
+    )

@@ -4,26 +4,28 @@ Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clie
 `verify` answers Routing Hijacking (arXiv:2605.28112).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
 from ...limits import Few, Number
+from ...pairs import Need
 from ...retrieval.asking import check_top_k
 from ...retrieval.passages import Chunks
 from ...retrieval.router import Router
 from ...retrieval.search import Score
 from ...retrieval.share import LETS_OUT, Share, check_share
 from ...text_files import expanded
-from ..usual import UsualSettings
+from ..usual import UsualSettings, one_task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(UsualSettings):
     """Clients index documents of their own, and answer questions with scores first and with the passages that won afterwards."""
 
+    needs: ClassVar[Sequence[Need]] = (one_task("all clients answer questions alike"),)
     gives: ClassVar[Mapping[str, bool | str]] = {
         "training": "which trains no weight",
         "updates": False,

@@ -50,7 +50,7 @@ class DriftMeter:
 
     def see(self, update: Update) -> None:
         """Put aside one client's update."""
-        self._aside.put(update.client, {name: _filled(value, self._shapes[name]) for name, value in update.delta.items()})
+        self._aside.put(update.client, {name: filled(value, self._shapes[name]) for name, value in update.delta.items()})
 
     def end(self, outcome: Outcome, step: Tensors) -> Seen:
         """Return per client the update's norm, its cosine with the mean update, and drift = |update - mean| / |mean|."""
@@ -107,7 +107,7 @@ class LikenessMeter:
         return whole | {f"{self._figure}_{name}": sums.cosine for name, sums in parts.items()}
 
 
-def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a tensor of `shape` with `tensor` in its first places and zeros elsewhere."""
     if tuple(tensor.shape) == tuple(shape):
         return tensor
