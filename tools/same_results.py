@@ -76,7 +76,7 @@ JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a 
     "split-in-turn": {"protocol": {"kind": "split", "cut": 1, "server": "sequential", "local": LOCAL}},
     "split-pipelined": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL}},
     "split-reuse": {"protocol": {"kind": "split", "cut": 1, "reuse": True, "local": LOCAL}, "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "targets": ["layers.1.self_attn.q_proj"]}},
-    "dp": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "start_clip": 0.5}], "clients": SECRET},
+    "dp": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5}], "clients": SECRET},
     "dp-in-shares-secure": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5, "noise": "shares"}, "secure-aggregation"], "clients": SECRET},
     "codec": {"protection": [{"kind": "codec", "code": "sign"}]},
     "secure": {"protection": ["secure-aggregation"], "clients": SECRET},
