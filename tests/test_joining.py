@@ -106,6 +106,7 @@ def test_each_runs_and_resumes_and_is_reported(copied, tiny_backbone_folder, tmp
         "the job needs reports of gap (how much better weights fit its training examples than others), which this site does not give"
     ]
     assert found["permitted"] == []
+    assert {"Norms", "Halfway", "Rounded", "Endings", "LossGap", "Relay"} <= set(found["documented"])
     assert "gap" in found["unknown"].partition("known are")[2].split(", ")
 
 

@@ -1,7 +1,9 @@
 """Runs a tiny job with each technique that has joined, in a process that imports the copied package; prints what came of it."""
 
 import json
+import re
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from fedtailor.report.read import read_run
 from fedtailor.report.run.tables import tables
 from fedtailor.running import run
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"clients__count": 2, "stop__rounds": 1, "stop__keep": "last", "evaluation__metrics": ["loss"]}
 RESUMED = ("protocols", "phases")
 JOBS: dict[str, dict[str, Any]] = {
@@ -44,6 +47,17 @@ def resumed(job: Any, out: Path) -> dict[str, Any]:
     raise AssertionError("nothing was interrupted")
 
 
+def documented() -> list[str]:
+    """Return the settings of which docs/job.md gets a table by `make tables`."""
+    spec = spec_from_file_location("job_tables", ROOT / "tools" / "job_tables.py")
+    assert spec is not None
+    tables = module_from_spec(spec)
+    assert spec.loader is not None
+    spec.loader.exec_module(tables)
+    page = tables.fill(tables.placed((ROOT / "docs" / "job.md").read_text(encoding="utf-8")))
+    return re.findall(r"<!-- settings: (\w+) -->", page)
+
+
 def main(backbone: str, folder: Path) -> None:
     found: dict[str, Any] = {"package": fedtailor.__file__}
     for name, changes in JOBS.items():
@@ -61,6 +75,7 @@ def main(backbone: str, folder: Path) -> None:
     job = tiny_job(backbone, **SMALL, **JOBS["phases"]).to_dict()
     found["refusals"] = Policy(reports=("examples", "figures")).refusals(job)
     found["permitted"] = Policy(reports=("examples", "figures", "gap")).refusals(job)
+    found["documented"] = documented()
     try:
         Policy(reports=("gaps",))
     except SettingError as error:
