@@ -64,15 +64,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
 
 def _clients(job: Any) -> Iterator[Technique]:
     """Yield what of the clients' section others must know, each under the name of its setting."""
-    clients, tuning = job.clients, job.tuning
-    ranks = {client: own.tuning for client, own in clients.overrides.items() if own.backbone is None}
-    others = [
-        f"where {client!r} has {name} {getattr(own, name):g} and the others {getattr(tuning, name):g}"
-        for client, own in ranks.items()
-        for name in ("rank", "alpha")
-        if getattr(own, name) is not None and getattr(own, name) != getattr(tuning, name, getattr(own, name))
-    ]
-    one_rank = True if job.protocol.apart or not others else others[0]
+    clients = job.clients
+    one_rank = True if job.protocol.apart else next(_other_ranks(job), True)
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
@@ -80,6 +73,18 @@ def _clients(job: Any) -> Iterator[Technique]:
         ("clients.overrides of tasks", {"one-task": all(own.task in (None, job.task) for own in clients.overrides.values())}),
     ):
         yield Technique(section="clients", name=name, gives=gives, needs=())
+
+
+def _other_ranks(job: Any) -> Iterator[str]:
+    """Yield how clients that train the job's LoRA differ from it in rank or alpha."""
+    tuning = job.tuning
+    if technique("tuning", tuning).lack("factors") is not None:  # overrides are of LoRA alone, which is checked with the data
+        return
+    for client, override in job.clients.overrides.items():
+        for name in ("rank", "alpha"):
+            own, usual = getattr(override.tuning, name), getattr(tuning, name)
+            if override.backbone is None and own is not None and own != usual:
+                yield f"where {client!r} has {name} {own} and the others {usual}"
 
 
 def check_kinds(task: Any, overrides: Mapping[str, Any]) -> None:
