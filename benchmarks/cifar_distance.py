@@ -18,7 +18,8 @@ from fedtailor.export import open_run
 from fedtailor.metrics.cifar import CifarFeatures
 from fedtailor.metrics.pictures import cover, frechet_distance, kernel_distance
 from fedtailor.pictures import picture_of
-from fedtailor.tasks.images.samples import Sampling, make_pictures
+from fedtailor.tasks.images.samples import make_pictures
+from fedtailor.tasks.images.sampling import Sampling
 
 
 def features_of(network: CifarFeatures, pictures: Any) -> np.ndarray:

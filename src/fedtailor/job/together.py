@@ -7,11 +7,17 @@ from typing import Any
 from ..errors import SettingError
 from ..interfaces import traits_of
 from ..models.kinds import KINDS
-from ..pairs import USUAL_NEEDS, Need, Technique, check_together, technique
+from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
 from ..protocols import PROTOCOLS
 
 ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
+LOSS_USERS: Mapping[str, str] = {
+    "stop.patience": "set stop: {patience: null, keep: last}",
+    "stop.keep: best": "set stop.keep: last",
+    "personalization.keep: best": "set personalization.keep: last",
+    "evaluation.local_gain": "leave it out",
+}  # settings by which something goes by the held-out loss, and what to write instead
 FORGETS = (
     Need(word="training", name="evaluation.retained", why="no weight changes, so nothing is forgotten", remedy="leave it out"),
     Need(
@@ -56,10 +62,24 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
             found = task_technique(own.task)
             yield replace(found, name=f"clients.overrides.{client}.{found.name}")
     yield from _clients(job)
+    yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
     if job.evaluation.retained is not None:
         yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
+
+
+def _by_loss(job: Any) -> Iterator[Technique]:
+    """Yield the settings by which something goes by the held-out loss."""
+    chosen = {
+        "stop.patience": job.stop.patience is not None,
+        "stop.keep: best": job.stop.keep == "best",
+        "personalization.keep: best": getattr(job.personalization, "keep", None) == "best",
+        "evaluation.local_gain": job.evaluation.local_gain,
+    }
+    for name, remedy in LOSS_USERS.items():
+        if chosen[name]:
+            yield Technique(section="", name=name, gives={}, needs=(Need(word="held-out-loss", remedy=remedy),))
 
 
 def _clients(job: Any) -> Iterator[Technique]:
@@ -106,7 +126,7 @@ def task_technique(task: Any) -> Technique:
     gives = {**found.gives, "next-token": kind.causal}
     if kind.of_texts:
         return replace(found, gives=gives)
-    return replace(found, gives={**gives, "tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
+    return replace(found, gives={**gives, "tokens": False}, needs=(*found.needs, ANY_MODEL))
 
 
 def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,9 +177,9 @@ class Worker:
         )
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
-        """Return the sum of the task's one loss over the counted targets, and their number."""
-        (objective,) = self.task.objectives(self)
-        return objective.loss(batch)
+        """Return the sum of the task's loss over the counted targets, and their number; where it has several losses, their sum."""
+        (first, counted), *others = [objective.loss(batch) for objective in self.task.objectives(self)]
+        return sum((loss for loss, _ in others), first), counted
 
     def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False, train: Shard | None = None) -> Measured:
         """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked; see `evaluate`.

@@ -109,7 +109,7 @@ class Evaluator:
         """Return the figures on a public set, empty if there is none; `name` is that of the file of texts, empty where none are wanted."""
         shard = self.parts.server_validation if part == "validation" else self.parts.server_test
         have = known.get(part, {}).get("", {})
-        have = have if "loss" in have else {}
+        have = have if "examples" in have else {}
         if not len(shard) or (have and not (name and not _was_made(have))):
             if name and have:
                 self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")

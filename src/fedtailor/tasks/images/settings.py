@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import SettingError
 from ...limits import BatchSize, Count, Few, Number, Steps
-from .samples import Sampling
+from .sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
