@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..interfaces import RuleTraits
+from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors, scale
 from .factors.held import mean_and_bias
@@ -16,7 +17,7 @@ class Halfway:
     """Add a share of the weighted mean."""
 
     kind: Literal["halfway"] = "halfway"
-    share: float = 1.0
+    share: Number = 1.0  # of the mean that is added
     traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
 
     def init(self, params: Tensors) -> Tensors:

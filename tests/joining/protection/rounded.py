@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..interfaces import Crossing
+from ..limits import Number
 from ..records import Message
 
 
@@ -12,7 +13,7 @@ class Rounded:
     """Round each value of an update to a multiple of a step."""
 
     kind: Literal["rounded"] = "rounded"
-    step: float = 1e-4
+    step: Number = 1e-4  # that values are multiples of
 
     def leave(self, message: Message, crossing: Crossing) -> Message:
         """Return the message with rounded updates."""
