@@ -17,12 +17,13 @@ from .protections import (
     Settling,
     Shaping,
 )
-from .rules import Aggregation, RobustRule, RuleTraits, traits_of
+from .rules import ONE_RANK, Aggregation, RobustRule, RuleTraits, traits_of
 from .tasks import NamedTask
 from .tunings import CARRIED, POOLING, Compared, Exchanging, Tuning
 
 __all__ = [
     "CARRIED",
+    "ONE_RANK",
     "POOLING",
     "Aggregation",
     "Answer",

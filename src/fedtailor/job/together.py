@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import traits_of
+from ..interfaces import ONE_RANK, traits_of
 from ..models.kinds import KINDS
 from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
@@ -49,7 +49,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield technique("protocol", job.protocol)
     yield technique("personalization", job.personalization)
     found = technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
-    yield replace(found, gives={**found.gives, "plain-mean": traits_of(job.protocol.aggregation).plain_mean})
+    needs = [need for need in found.needs if need is not ONE_RANK]  # held once the clients are known, see `assembly.ranks`
+    yield replace(found, gives={**found.gives, "plain-mean": traits_of(job.protocol.aggregation).plain_mean}, needs=needs)
     for protection in job.protection:
         found = technique("protection", protection)
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
@@ -84,8 +85,9 @@ def _by_loss(job: Any) -> Iterator[Technique]:
 
 def _clients(job: Any) -> Iterator[Technique]:
     """Yield what of the clients' section others must know, each under the name of its setting."""
-    clients = job.clients
-    one_rank = True if job.protocol.apart else next(_other_ranks(job), True)
+    clients, tuning = job.clients, job.tuning
+    ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
+    one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
@@ -93,18 +95,6 @@ def _clients(job: Any) -> Iterator[Technique]:
         ("clients.overrides of tasks", {"one-task": all(own.task in (None, job.task) for own in clients.overrides.values())}),
     ):
         yield Technique(section="clients", name=name, gives=gives, needs=())
-
-
-def _other_ranks(job: Any) -> Iterator[str]:
-    """Yield how clients that train the job's LoRA differ from it in rank or alpha."""
-    tuning = job.tuning
-    if technique("tuning", tuning).lack("factors") is not None:  # overrides are of LoRA alone, which is checked with the data
-        return
-    for client, override in job.clients.overrides.items():
-        for name in ("rank", "alpha"):
-            own, usual = getattr(override.tuning, name), getattr(tuning, name)
-            if override.backbone is None and own is not None and own != usual:
-                yield f"where {client!r} has {name} {own} and the others {usual}"
 
 
 def check_kinds(task: Any, overrides: Mapping[str, Any]) -> None:
