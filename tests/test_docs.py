@@ -157,6 +157,7 @@ def test_what_leaves_a_client_is_as_the_manual_says():
     assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == set(layout_of(Trained).facts)
 
 
+@pytest.mark.slow  # a process of its own
 def test_the_example_runs(place, tiny_backbone_folder):
     command = [sys.executable, ROOT / "examples" / "own_data.py", "--backbone", tiny_backbone_folder, "--rounds", "1"]
     done = subprocess.run(
