@@ -163,12 +163,22 @@ def alike(part: str, one: Any, other: Any) -> bool:
 
 
 def brief(one: Any, other: Any) -> str:
-    """Return what `one` has that `other` has not, where both are mappings, else `one`, at most 300 characters."""
+    """Return what `one` has that `other` has not, where both are mappings, however deep, else `one`, at most 300 characters."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        one = {key: value for key, value in one.items() if other.get(key) != value}
+        one = dict(only_in(one, other))
     elif isinstance(one, list) and isinstance(other, list) and all(isinstance(part, str) for part in one):
         one = [part for part in one if part not in other] or one
     return str(one)[:300]
+
+
+def only_in(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands in one mapping and not in the other, by dotted path."""
+    for key, value in one.items():
+        there = other.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            yield from only_in(value, there, f"{path}{key}.")
+        elif key not in other or there != value:
+            yield f"{path}{key}", value
 
 
 def carry_out(out: Path, names: list[str], *, network: bool) -> None:
