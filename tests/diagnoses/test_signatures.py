@@ -131,7 +131,10 @@ def test_a_healthy_run_shows_nothing(name, made):
 
 def test_what_was_not_measured_is_not_judged(made):
     found = diagnose([made().run])
-    assert found.not_judged["plateau"] == "no column validation_before in clients.parquet"
+    assert (
+        found.not_judged["plateau"]
+        == "no column validation_before in clients.parquet; a run with evaluation.local_gain=true has it"
+    )
     assert found.not_judged["unequal-ranks"] == "no column bias in rounds.parquet"
     assert "plateau" not in found.silent
 
@@ -193,3 +196,8 @@ def test_each_override_is_one_that_a_job_takes(name, made, tmp_path):
     for finding in diagnose([made(**PROVOKED[name]).run]).findings:
         for override in finding.overrides:
             Job.load(file, [setting.strip("'") for setting in shlex.split(quoted(override))])
+
+
+def test_what_a_run_lacks_is_said_with_the_setting_that_gives_it(made):
+    lacking = made().missing(["rounds.validation_loss", "clients.validation_before"])
+    assert lacking == "no column validation_before in clients.parquet; a run with evaluation.local_gain=true has it"

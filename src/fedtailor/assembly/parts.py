@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..data.divide import Divided
 from ..federation.ranked import RankOf
-from ..interfaces import Answering, AtClient, Plan
+from ..interfaces import Answering, AtClient, Plan, WhoSigns
 from ..job import Job
 from ..learning.worker import Worker
 from ..messages import Manifest
@@ -48,12 +48,17 @@ class Parts:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
         return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.clients.stores)
 
-    def behind(self, client: ClientId, half: Answering) -> Answering:
-        """Return what answers at a client: its part of the protocol, and those of phases and protections that have one."""
+    def behind(self, client: ClientId, half: Answering, who: WhoSigns | None = None) -> Answering:
+        """Return what answers at a client: its part of the protocol, and those of phases and protections that have one.
+
+        Args:
+            who: at a site of a network, gives what it signs with.
+        """
         if self.job.after:
             half = Answers(half=half, phases=self.job.after, client=self.clients[client])
         for protection in self.job.protection:
-            half = protection.at_client(half, client, self.clients.stores[client]) if isinstance(protection, AtClient) else half
+            if isinstance(protection, AtClient):
+                half = protection.at_client(half, client, self.clients.stores[client], who)
         return half
 
     @property

@@ -16,7 +16,7 @@ from .trimmed import trim_imports
 DONE, FAILED, FIX = 0, 1, 2
 HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
 
-Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
+Start here:  [bold]fedtailor demo[/]  (about three minutes; --list has others), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
 """
 
 

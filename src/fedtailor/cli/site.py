@@ -130,7 +130,7 @@ def request(
         "\n  [dim]send to who runs the network   [/] {written}\n"
         "  [dim]put what comes back into       [/] {kit}/ [dim](its name ends with {answer})[/]\n"
         "  [dim]then                           [/] fedtailor site join {kit} --data FILE\n"
-        "  [dim]never leaves this machine      [/] {kit}/startup/client.key\n",
+        "  [dim]never leave this machine       [/] {kit}/startup/client.key and {kit}/local/agent.key\n",
         written=written,
         kit=kit,
         answer=ANSWER,

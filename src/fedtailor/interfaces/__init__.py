@@ -16,6 +16,7 @@ from .protections import (
     Protection,
     Settling,
     Shaping,
+    WhoSigns,
 )
 from .rules import ONE_RANK, Aggregation, RobustRule, RuleTraits, traits_of
 from .tasks import NamedTask
@@ -54,5 +55,6 @@ __all__ = [
     "Shaping",
     "Tuning",
     "Watch",
+    "WhoSigns",
     "traits_of",
 ]

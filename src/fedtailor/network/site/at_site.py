@@ -15,15 +15,21 @@ from ...assembly.own_tasks import reads_of_job, task_of
 from ...data import Clients, Data, Divided, divide
 from ...data.columns import MESSAGES
 from ...data.partition.base import Embed, label_groups
-from ...errors import BackboneError, FedtailorError
+from ...errors import BackboneError, FedtailorError, SettingError
 from ...job import Job
 from ...models.packaged import PACKAGED, is_installed
 from ...records import ClientId, Example
+from ..kit.agent_key import read_identity
 from ..kit.columns import extra_columns, with_columns
 from ..kit.site_file import SiteFile
 from ..kit.versions import versions
 from ..meeting.meeting import SERVERS, backbone_refusals, to_examples
 from .guarded import Guarded
+
+NO_KEY = (
+    "this site has no key to sign secure sums with: fedtailor site request adds one to its kit, and who runs the network admits the request (for a kit with "
+    "keys inside: fedtailor net renew)"
+)
 
 
 class Refused(FedtailorError):
@@ -156,11 +162,22 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
     )
 
 
-def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
-    """Return the half that answers for a site."""
+def guarded(site: ClientId, parts: Parts, file: SiteFile, kit: Path) -> Guarded:
+    """Return the half that answers for a site.
+
+    Raises:
+        Refused: if a protection of the job takes a key that the site does not have.
+    """
+
+    def who() -> Any:
+        try:
+            return read_identity(site, kit)
+        except SettingError as fault:
+            raise Refused(NO_KEY) from fault  # whose text, with paths, stays in the site's log
+
     half = parts.protocol.client(parts.clients[site], personalization=parts.job.personalization, public=parts.public_of(site))
     return Guarded(
-        half=parts.behind(site, half),
+        half=parts.behind(site, half, who),
         gate=parts.gate_of(site),
         policy=file.policy,
         rounds=parts.job.stop.rounds,
