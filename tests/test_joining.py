@@ -78,7 +78,7 @@ def test_a_technique_is_its_own_files_and_two_statements(folder):
 def copied(tmp_path_factory):
     """Return a folder with a copy of the package in which all of them have joined, and the environment of processes that import it."""
     place = tmp_path_factory.mktemp("joined")
-    shutil.copytree(PACKAGE, place / "fedtailor", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, place / "fedtailor")  # with what is compiled of it
     for folder in JOINS:
         shutil.copytree(
             FILES / folder, place / "fedtailor" / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
