@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from denoisers import gan_folder  # noqa: F401  a fixture
 
 from fedtailor.errors import SettingError
+from fedtailor.models import load_backbone
 from fedtailor.tasks import Evaluation
 from fedtailor.tasks.images import compare as module
 from fedtailor.tasks.images.compare import compare
+from fedtailor.tasks.images.samples import Sampling, make_pictures
 from fedtailor.tasks.images.settings import Samples, labels_to_ask
 from fedtailor.tasks.images.shard import PictureShard
 
@@ -121,3 +124,21 @@ def test_metrics_that_the_features_do_not_give(metrics, features, text):
     given = {} if features is None else {"features": features}
     with pytest.raises(SettingError, match=text):
         Evaluation(metrics=metrics, **given)
+
+
+def test_a_generator_whose_noise_is_hardly_there_has_collapsed(gan_folder):  # noqa: F811
+    found = load_backbone(str(gan_folder), kind="gan", labels=(), device=torch.device("cpu"), base=gan_folder.parent, seed=0)
+    real = torch.from_numpy(make_pictures(found.model, found.processor, [0] * 200, Sampling(seed=1))).permute(0, 3, 1, 2)
+    worker = SimpleNamespace(
+        evaluation=Evaluation(samples=Samples(count=60), features=Pixels()),
+        model=found.model,
+        processor=found.processor,
+        seed=0,
+        task=None,
+    )
+    fine = compare(worker, shard_of(real), COVER, None).figures
+    hook = found.model.register_forward_pre_hook(lambda module, given: (given[0] * 0.01, *given[1:]))
+    few = compare(worker, shard_of(real), COVER, None).figures
+    hook.remove()
+    assert fine["recall"] > fine["recall_real"] / 2 > 0.2
+    assert few["recall"] < few["recall_real"] / 4
