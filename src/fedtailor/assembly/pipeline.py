@@ -29,6 +29,7 @@ from .parts import Parts
 from .private import with_privacy
 from .protected import coins_of, plan_of, settled, summed_protocol
 from .public import known_examples, load_public
+from .ranks import auto_ranks
 from .server_model import Models, load_models
 
 USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
@@ -107,6 +108,8 @@ def assemble(
         manifest=_manifest(job, protocol, models),
         precision=models.precision,
         ranks=models.of_clients,
+        by_rank=models.by_rank,
+        auto_ranks=auto_ranks(job),
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
         warn(

@@ -30,6 +30,7 @@ GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
 SOMETIMES = {
     "prefix_cosine": "prefix cosine",
     "task_cosine": "task cosine",
+    "rank": "mean rank",
     "epsilon": "epsilon",
 }  # columns of rounds.parquet that only some runs have
 EARLY = {
