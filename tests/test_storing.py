@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROOMS = {
     "storage.py user_cache.py": "the means themselves",
     "running/folder.py running/folder_files.py learning/store.py": "files of a run: beside, synced, put in place; events line by line",
-    "network/kit/site_file.py retrieval/collection.py": "beside, synced, put in place",
+    "network/kit/site_file.py retrieval/collection_file.py": "beside, synced, put in place",
     "tuning personalization/pairs/pair.py models/plain.py models/shapes.py": "into a folder that the caller makes and puts in place",
     "export": "into a folder that is put in place, or removed, as a whole",
     "studies/pretrain.py studies/prepared.py models/convert.py": "into a folder that `models.cache.whole_folder` puts in place",
