@@ -27,12 +27,9 @@ from .tasks import tasks
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-SOMETIMES = {
-    "prefix_cosine": "prefix cosine",
-    "task_cosine": "task cosine",
-    "rank": "mean rank",
-    "epsilon": "epsilon",
-}  # columns of rounds.parquet that only some runs have
+SOMETIMES = {  # columns of rounds.parquet that only some runs have
+    "prefix_cosine": "prefix cosine", "task_cosine": "task cosine", "rank": "mean rank", "epsilon": "epsilon",
+}  # fmt: skip
 EARLY = {
     "patience": ", stopped early: no better validation loss",
     "privacy budget": ", stopped early: the privacy budget is spent",
