@@ -34,6 +34,7 @@ CHOSEN_RANK = (
     Need(word="rank-free", name="tuning.rank: auto", remedy="choose personalization: finetune or none, or give a rank"),
     Need(word="one-task", name="tuning.rank: auto", remedy="leave the tasks out, or give a rank"),
 )
+OF_HOSTILE = (Need(word="updates", why="it changes updates of weights", remedy="choose protocol: averaging, or leave it out"),)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -94,6 +95,8 @@ def _clients(job: Any) -> Iterator[Technique]:
     ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
     chosen = bool(getattr(tuning, "ranks", ()))
     one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
+    if clients.hostile_share:
+        yield Technique(section="clients", name=f"clients.hostile_share: {clients.hostile_share:g}", gives={}, needs=OF_HOSTILE)
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
