@@ -83,7 +83,7 @@ class AutoRanks(Mapping[ClientId, RankOf]):
     chosen: dict[ClientId, int] = field(default_factory=dict)
 
     def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Choose anew by all rows of clients so far."""
+        """Choose again by all rows of clients so far."""
         self.chosen = choose(measured(rows), self.ranks, bound_s=self.bound_s)
 
     def rank(self, client: ClientId) -> int:
