@@ -13,6 +13,7 @@ from ..learning.worker import OnStep, Worker
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
+from ..phases import Answers
 from ..privacy import RunBudget
 from ..protection import Gate, make_gate
 from ..protocols import Ready
@@ -65,11 +66,13 @@ class Parts:
         return OfAnyRank(halves={rank: made(one) for rank, one in ranked.items()})
 
     def behind(self, client: ClientId, half: Answering, who: WhoSigns | None = None) -> Answering:
-        """Return what answers at a client: its part of the protocol, and those of protections that have one.
+        """Return what answers at a client: its part of the protocol, and those of phases and protections that have one.
 
         Args:
             who: at a site of a network, gives what it signs with.
         """
+        if self.job.after:
+            half = Answers(half=half, phases=self.job.after, client=self.clients[client])
         for protection in self.job.protection:
             if isinstance(protection, AtClient):
                 half = protection.at_client(half, client, self.clients.stores[client], who)
