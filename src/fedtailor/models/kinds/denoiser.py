@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -25,6 +26,13 @@ from .kind import Files, Loaded
 SCHEDULER, LABELS, ORIGIN = "scheduler_config.json", "labels.json", "pretrain.json"
 BESIDE = (SCHEDULER,)  # files of a denoiser's folder that belong to its weights, whatever these become
 FLOW = "FlowMatchEulerDiscreteScheduler"
+DIFFUSION = (
+    "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+)  # whose levels of noise follow from betas alike  # fmt: skip
+PREDICTS: Mapping[str, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_prediction": "v"}
+OF_LEVELS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+MOST_LEVELS = 100_000
 EMBEDDED = {
     "UNet2DModel": "num_class_embeds",
     "DiTTransformer2DModel": "num_embeds_ada_norm",
@@ -70,7 +78,7 @@ class Denoiser:
                 f"{path}: in_channels is {settings['in_channels']} and out_channels {shown(settings.get('out_channels'))}; pictures here have 3 (red, "
                 "green, blue), and so must both"
             )
-        self._check_scheduler(folder)
+        read_scheduler(folder)
         return Files(settings=settings, weights=weights)
 
     def load(
@@ -90,7 +98,8 @@ class Denoiser:
                 "precision: 4bit is for language models; set float32 for a model that makes pictures, or bfloat16 on a GPU"
             )
         folder, kind = place.folder, str(files.settings["_class_name"])
-        canvas = _canvas(folder, files.settings, labels)
+        answers, kept = read_scheduler(folder)
+        canvas = replace(_canvas(folder, files.settings, labels), answers=answers, kept=kept)
         try:
             with bounded_build(files.settings, folder / "config.json", files.weights):
                 model = _build(kind, folder, files.settings)
@@ -119,21 +128,54 @@ class Denoiser:
         )
         return model
 
-    def _check_scheduler(self, folder: Path) -> None:
-        """Raise BackboneError unless the folder says that the model answers with velocities of straight flows."""
-        path = folder / SCHEDULER
-        if not path.is_file():
-            raise BackboneError(
-                f"backbone folder {folder} has no {SCHEDULER}, which says what the model was trained to answer; put the one of its pipeline there, or "
-                "make a backbone with fedtailor pretrain"
-            )
-        said = read_mapping(path)
-        if said.get("_class_name") != FLOW:
-            predicts = f" with prediction_type {shown(said['prediction_type'])}" if "prediction_type" in said else ""
-            raise BackboneError(
-                f"{path}: the backbone was trained for a {shown(said.get('_class_name'))}{predicts}, and flow matching ({FLOW}) is all that is "
-                "known here; name another backbone, or make one with fedtailor pretrain"
-            )
+
+def read_scheduler(folder: Path) -> tuple[Literal["flow", "epsilon", "v"], tuple[float, ...]]:
+    """Return what the model of a folder answers, as its scheduler says, and the share of a picture at each level of noise; none with flow.
+
+    Raises:
+        BackboneError: if there is no scheduler, or one that means something else.
+    """
+    path = folder / SCHEDULER
+    if not path.is_file():
+        raise BackboneError(
+            f"backbone folder {folder} has no {SCHEDULER}, which says what the model was trained to answer; put the one of its pipeline there, or "
+            "make a backbone with fedtailor pretrain"
+        )
+    said = read_mapping(path)
+    kind, predicts = said.get("_class_name"), said.get("prediction_type", "epsilon")
+    if kind == FLOW:
+        return "flow", ()
+    if kind not in DIFFUSION:
+        raise BackboneError(
+            f"{path}: the backbone was trained for a {shown(kind)}, and flow matching ({FLOW}) and the levels of noise of {', '.join(DIFFUSION)} are "
+            "known here; name another backbone, or make one with fedtailor pretrain"
+        )
+    if predicts not in PREDICTS:
+        raise BackboneError(
+            f"{path}: prediction_type is {shown(predicts)}, and {' and '.join(PREDICTS)} are known here; name another backbone, or make one with fedtailor pretrain"
+        )
+    if said.get("rescale_betas_zero_snr") and predicts == "epsilon":
+        raise BackboneError(
+            f"{path}: rescale_betas_zero_snr is true, with which noise alone is the last level, and prediction_type is epsilon, which says nothing of a picture "
+            "there; a model that predicts so was trained otherwise: correct the file, or name another backbone"
+        )
+    return PREDICTS[predicts], _kept(said, path)
+
+
+def _kept(said: Mapping[str, Any], path: Path) -> tuple[float, ...]:
+    """Return the products of 1 - beta, as diffusers makes them of a scheduler's settings."""
+    from diffusers import DDPMScheduler
+
+    levels = said.get("num_train_timesteps", 1000)
+    try:
+        if type(levels) is not int or not 1 <= levels <= MOST_LEVELS:
+            raise ValueError(f"num_train_timesteps is {shown(levels)}")
+        kept = DDPMScheduler(**{name: said[name] for name in OF_LEVELS if name in said}).alphas_cumprod.tolist()
+        if not all(0 <= share < 1 for share in kept) or len(kept) != levels:
+            raise ValueError("its betas are not between 0 and 1")
+    except (ValueError, TypeError, NotImplementedError, RuntimeError) as fault:
+        raise BackboneError(f"{path} describes no levels of noise ({detail_of(fault)}); {AGAIN}") from None
+    return tuple(kept)
 
 
 def _canvas(folder: Path, settings: Mapping[str, Any], labels: Sequence[str]) -> Canvas:
