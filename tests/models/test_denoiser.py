@@ -105,6 +105,11 @@ def test_the_scheduler_says_what_the_model_answers_and_how_much_noise_there_is(u
         ImageGeneration(size=SIZE, labels=LABELS, objective="flow").prepare(example, canvas, keep_examples=False)
 
 
+def test_operations_are_those_of_convolutions(tmp_path):
+    write_random("unet-tiny", tmp_path, size=32, labels=LABELS, seed=0)
+    assert 2 * load(tmp_path).body_parameters == pytest.approx(190e6, rel=0.01)  # 2 N would be 1.4 million
+
+
 def test_weights_that_are_not_finite(unet_folder, tmp_path):  # noqa: F811
     from safetensors.torch import load_file, save_file
 

@@ -26,13 +26,15 @@ def picture_format(canvas: Canvas, labels: Sequence[str]) -> str:
     )
 
 
-def picture_usage(name: str, canvas: Canvas, labels: Sequence[str], *, whole: bool) -> str:
+def picture_usage(name: str, canvas: Canvas, labels: Sequence[str], *, whole: bool, bottleneck: bool = False) -> str:
     """Return code that loads the folder and makes eight pictures.
 
     Args:
         name: of the folder.
         whole: whether it holds a whole model, not an adapter.
+        bottleneck: whether the adapter is of fedtailor's own layers.
     """
+    put = "load_adapter" if bottleneck else "PeftModel.from_pretrained"
     gan = canvas.answers == "adversarial"
     kind = "Dcgan" if gan else "AutoModel"
     load = (
@@ -40,7 +42,7 @@ def picture_usage(name: str, canvas: Canvas, labels: Sequence[str], *, whole: bo
         if whole
         else [
             'backbone = json.load(open(f"{folder}/adapter_config.json"))["base_model_name_or_path"]  # or where you have it, with weights of the hash above',
-            f"model = PeftModel.from_pretrained({kind}.from_pretrained(backbone), folder).eval()",
+            f"model = {put}({kind}.from_pretrained(backbone), folder).eval()",
         ]
     )
     return "\n".join(
@@ -50,7 +52,8 @@ def picture_usage(name: str, canvas: Canvas, labels: Sequence[str], *, whole: bo
             "from fedtailor.models import Dcgan"
             if gan
             else "from diffusers import AutoModel" + ("" if canvas.answers == "flow" else ", DDIMScheduler"),
-            *([] if whole else ["from peft import PeftModel"]),
+            *([] if whole or bottleneck else ["from peft import PeftModel"]),
+            *(["from fedtailor.tuning import load_adapter"] if bottleneck and not whole else []),
             "from PIL import Image",
             "",
             f"folder = {json.dumps(name, ensure_ascii=False)}  # this one",

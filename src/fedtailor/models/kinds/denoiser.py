@@ -19,6 +19,7 @@ from ..faults import is_ours
 from ..files import AGAIN, read_mapping, read_settings, read_weights
 from ..labels import some_names
 from ..locate import Location
+from ..operations import used_weights
 from ..pooling import Pooling
 from ..whole import check_numbers_of
 from .kind import Files, Loaded
@@ -117,7 +118,10 @@ class Denoiser:
         )  # diffusers' own warns of a dtype, whichever it is
         vars(model)["label_names"] = tuple(labels)  # what tunings write beside the weights
         vars(model)["files_beside"] = tuple(str(folder / name) for name in BESIDE if (folder / name).is_file())
-        return Loaded(model=model, processor=canvas, fresh=(), note=None)
+        label = (torch.zeros(1, dtype=torch.int64, device=device),) if canvas.classes else ()
+        noise = torch.zeros(1, *canvas.noise_shape, dtype=dtype, device=device)
+        used = used_weights(model, noise, torch.zeros(1, device=device), *label)
+        return Loaded(model=model, processor=canvas, fresh=(), note=None, used=used)
 
     def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
         """Return the model as diffusers loads it; see `load_plain`."""
