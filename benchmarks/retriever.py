@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--questions", type=int, default=1000, help="for training, of all clients")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[1e-3])
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[20.0], help="that cosines are multiplied with before the softmax"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tested", type=int, default=700, help="questions of test titles")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -54,18 +59,21 @@ def main() -> None:
     share_vectors()
     before = ranks(index, test, embedder)
     say("none", before, before, test)
-    for seed in given.seeds:
+    for place, (rate, scale, seed) in enumerate(product(given.learning_rates, given.scales, given.seeds)):
         began = time.perf_counter()
-        done = run(job(base, given, seed), out=base / f"run-{seed}")
+        done = run(job(base, given, rate, scale, seed), out=base / f"run-{place}")
         seconds = time.perf_counter() - began
         folder = done.folder / "adapter"
         after = ranks(index, test, embedder_of_adapter(folder))
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
         print(
-            f"seed {seed}: {seconds:.0f} s, adapter of {size:,} bytes, {done.summary['traffic']['up_bytes']:,} bytes up",
+            f"learning rate {rate:g}, scale {scale:g}, seed {seed}: {seconds:.0f} s, adapter of {size:,} bytes, {done.summary['traffic']['up_bytes']:,} bytes up",
             flush=True,
         )
-        say(f"seed {seed}", after, before, test)
+        columns = [name for name in done.history.columns if name == "round" or name.startswith("validation")]
+        print(done.history[columns].to_string(index=False), flush=True)
+        print("best round", done.summary["best_round"], flush=True)
+        say(f"learning rate {rate:g}, scale {scale:g}, seed {seed}", after, before, test)
 
 
 def write_parts(data: Path, base: Path, tested: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -81,18 +89,18 @@ def write_parts(data: Path, base: Path, tested: int) -> tuple[pd.DataFrame, pd.D
     return passages, test.sample(min(tested, len(test)), random_state=0)
 
 
-def job(base: Path, given: argparse.Namespace, seed: int) -> Job:
+def job(base: Path, given: argparse.Namespace, rate: float, scale: float, seed: int) -> Job:
     """Return the job."""
     return Job(
         name="retriever",
         base=base,
         backbone="minilm-l6",
-        task={"kind": "retrieval"},
+        task={"kind": "retrieval", "scale": scale},
         data={"train": "train.jsonl", "validation": "validation.jsonl", "limit": {"train": given.questions, "validation": 200}},
         clients={"count": 8, "partition": {"kind": "natural", "by": "title", "deal": True}, "test_share": 0.0},
-        protocol={"kind": "averaging", "local": {"learning_rate": given.learning_rate, "batch_size": 16}},
+        protocol={"kind": "averaging", "local": {"learning_rate": rate, "batch_size": 16}},
         tuning={"kind": "lora", "rank": 8, "alpha": 16},
-        stop={"rounds": 3, "patience": None},
+        stop={"rounds": given.rounds, "patience": None},
         precision="float32",
         threads=1,
         seed=seed,

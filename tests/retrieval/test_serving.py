@@ -65,6 +65,22 @@ def test_a_chat_window_gets_them_too(serving):
     assert request(serving, "/v1/models", method="GET")[1]["data"][0]["id"] == "fedtailor-retrieval"
 
 
+def test_a_chat_is_streamed_in_the_form_of_its_clients(serving):
+    parts = [{"type": "text", "text": "is tea"}, {"type": "text", "text": "hot"}]
+    body = {"messages": [{"role": "user", "content": parts}], "stream": True}
+    connection = http.client.HTTPConnection("127.0.0.1", serving, timeout=10)
+    connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), JSON)
+    reply = connection.getresponse()
+    assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    first, last, end, rest = reply.read().decode().split("\n\n")
+    assert (end, rest) == ("data: [DONE]", "")
+    first, last = (json.loads(event.removeprefix("data: ")) for event in (first, last))
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "The tea is hot."}
+    assert first["sources"][0]["client"] == "north"
+    assert last["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "stop"}
+    assert (first["object"], first["id"]) == ("chat.completion.chunk", last["id"])
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status", "match"),
     [
@@ -83,8 +99,21 @@ def test_a_chat_window_gets_them_too(serving):
         ("/elsewhere", {}, JSON, 404, "there is no /elsewhere"),
         ("/v1/chat/completions", {"messages": "hi"}, JSON, 400, "a list of objects"),
         ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, JSON, 400, "no message has the role user"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": ["x"]}]}, JSON, 400, "content is a text; got list"),
-        ("/v1/chat/completions", {"messages": [], "stream": True}, JSON, 400, "not streamed"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": ["x"]}]},
+            JSON,
+            400,
+            "a list of parts of the type text",
+        ),
+        ("/v1/chat/completions", {"messages": [], "stream": True}, JSON, 400, "no message has the role user"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            JSON,
+            400,
+            "pictures and files",
+        ),
     ],
 )
 def test_what_cannot_be_answered_gets_one_line(serving, path, body, headers, status, match):  # noqa: PLR0917 - a row of the table

@@ -184,6 +184,8 @@ def test_questions_are_embedded_by_a_trained_run(job, tiny_bert_folder, capsys):
     assert after["metrics"] != before  # the questions lie elsewhere
     assert after["notes"] == []  # what clients state is what the trained questions have
     assert command("rag", "ask", job, "what is plum corn") == 0
+    assert command("try", "trained", "what is plum corn") == 2
+    assert "vectors of questions, which answer nothing by themselves" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SettingError, match="after is a run of task: question-answering; name one of task: retrieval"):
         run(dense.replace("protocol.query", "after"), out=job.parent / "wrong")
     with pytest.raises(SettingError, match=r"protocol.query names the folder of a run of task: retrieval"):
@@ -210,5 +212,9 @@ def test_answers_are_marked_by_a_trained_run(job, tiny_bert_folder, capsys):
         assert done["metrics"]["supported"] == 1.0
         assert command("rag", "ask", job, "what is plum", "--reader", folder, "--json") == 0
         assert json.loads(capsys.readouterr().out)[0]["answer"] in "The plum is bread."
+        assert command("try", folder, "what is plum", "--field", "text=The plum is bread.") == 0
+        assert "before" in capsys.readouterr().out
+    assert command("try", folder, "what is plum") == 2
+    assert 'a reader needs a text to answer from: --field text="..."' in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SettingError, match=r"runs/nothing is no folder of a run; name one of task: extraction"):
         run(Job.load(job, ["task.reader={kind: span, run: runs/nothing}"]), out=job.parent / "wrong")

@@ -4,18 +4,41 @@ import re
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
+from denoisers import write_denoiser
 
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.running import run
+from fedtailor.studies import prepared
 from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
-from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
+from fedtailor.studies.nested import flat, merge
+from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, load_recipe, recipe_names
 
 NAMES = recipe_names()
-RUNS = [(name, arm) for name in NAMES for arm in load_recipe(name).arms or [None]]
+STUDIES = (  # whose cells are many: each arm is assembled here
+    "fedgen-edge-comparison",
+    "framework-comparison-clinc150",
+    "framework-comparison-pubmedqa",
+    "least-data",
+    "prefix-alignment",
+    "rank-and-epochs",
+    "several-tasks",
+    "sizes",
+    "stale-backbone",
+)
+RUNS = [
+    pytest.param(
+        name, arm, marks=[pytest.mark.large] if load_recipe(name).data == "cifar10" and arm not in ("LoRA", "FedPer") else []
+    )
+    for name in NAMES
+    if name not in STUDIES
+    for arm in load_recipe(name).arms or [None]
+]
 SMALL_RUN = (
     "fpt-e2e",
     "ffft-e2e",
@@ -29,7 +52,16 @@ SMALL_RUN = (
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
 MEASURED = "small: run here (docs/results.md); paper: not run here"
+CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PLACES = ("river", "park", "station", "museum")  # that the texts of conftest name
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Keep what recipes prepare out of the user's cache, and make no model for it."""
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    nothing = {name: ((), lambda folder, data, count: None) for name in ("blocks", "tuned-on-ptb")}
+    monkeypatch.setattr(prepared, "MAKERS", {**prepared.MAKERS, **nothing})
 
 
 @pytest.fixture
@@ -47,14 +79,28 @@ def tiny(recipe, data, backbone, variant, arm=None):
     changes += ["evaluation.generate.beams=1", "clients.count=10", "clients.min_examples=2", "data.limit={train: 100}"]
     changes += ["protocol.cut=1"] if arm and "cut" in recipe.settings(arm=arm)["protocol"] else []
     changes += ["task.block=16", "clients.partition.topics=3"] if recipe.data == "ptb" else []
+    if recipe.data == "cifar10":
+        changes = [change for change in changes if "generate" not in change]
+        changes += [
+            "evaluation.metrics=[loss]",
+            "evaluation.features=none",
+            "evaluation.samples={steps: 1, grid: [1, 2]}",
+            "data.limit={}",
+        ]
     return recipe.make_job(variant, data, changes, arm=arm)
+
+
+@pytest.fixture(scope="session")
+def cifar_unet_folder(tmp_path_factory):
+    return write_denoiser(tmp_path_factory.mktemp("cifar") / "unet", labels=tuple(CIFAR), size=32)
 
 
 @pytest.mark.usefixtures("no_encoder")
 @pytest.mark.parametrize(("name", "arm"), RUNS)
-def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder, tmp_path):
+def test_the_paper_variant_runs_on_a_tiny_backbone(name, arm, data, tmp_path, request):
     recipe = load_recipe(name)
-    job = tiny(recipe, data, tiny_gpt2_folder, "paper", arm)
+    backbone = request.getfixturevalue("tiny_gpt2_folder" if recipe.data != "cifar10" else "cifar_unet_folder")
+    job = tiny(recipe, data, backbone, "paper", arm)
     baseline = recipe.arms[arm].baseline if arm else recipe.baseline
     if baseline == "local":
         job = job.replace("clients.count", 2)
@@ -62,7 +108,7 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
     assert done.summary["rounds"] == 2
     assert done.summary["metrics_over"] == "test set"
     assert np.isfinite(done.summary["metrics"]["after"]["loss"])
-    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77"))
+    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77", "cifar10"))
     assert done.summary["memory"]["client_estimated_bytes"] > 0
 
 
@@ -70,7 +116,10 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
 def test_the_small_variant_is_a_job(name, data, tiny_backbone_folder):
     job = tiny(load_recipe(name), data, tiny_backbone_folder, "small")
     assert job.name == f"{name}-small"
-    assert load_recipe(name).make_job("small", data).data.limit["train"] <= 2000
+    limit = load_recipe(name).make_job("small", data).data.limit
+    assert (
+        limit["train"] <= 2000 if load_recipe(name).data != "cifar10" else limit["test"] <= 1000
+    )  # steps, not pictures, bound its rounds
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,6 +145,58 @@ def test_every_cell_of_a_comparison_is_a_job_of_its_own(name, variant, data):
     assert axes[0].values == tuple(load_recipe(name).arms)
     assert len({tuple(map(str, cell.settings.values())) for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
     assert all(cell.job.evaluation.metrics is None or load_recipe(name).metric in cell.job.evaluation.metrics for cell in cells)
+
+
+@pytest.mark.usefixtures("no_encoder")
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_of_a_study_is_accepted_in_tiny_form(name, data, tiny_gpt2_folder):
+    recipe = load_recipe(name)
+    recipe.prepare("paper", data)
+    _, cells = make_arms(recipe, "paper", data)
+    first = {cell.settings["arm"]: cell.job for cell in reversed(cells)}
+    assert set(first) == set(recipe.arms)
+    for job in first.values():
+        parts = assemble(tiny_form(job, tiny_gpt2_folder))
+        assert all(parts.clients[client].train for client in parts.clients)
+        assert len(parts.server_test) or job.clients.test_share
+
+
+def tiny_form(job, backbone):
+    """Return a job with a tiny backbone of two blocks and few rows."""
+    changes = {"backbone": str(backbone), "precision": "float32", "data.limit": {"train": 60}, "clients.min_examples": 1}
+    changes |= {"tuning.targets": None} if hasattr(job.tuning, "targets") else {}
+    changes |= {"clients.count": 5, "clients.partition.topics": 3} if job.clients.partition.kind == "topic" else {}
+    changes |= {"task.block": 16} if hasattr(job.task, "block") else {"task.max_tokens": 60}
+    changes |= {"protocol.cut": 1} if hasattr(job.protocol, "cut") else {}
+    changes |= {"protocol.public_limit": 10} if hasattr(job.protocol, "public_limit") else {}
+    changes |= {"personalization.home": ["*.h.1.*"]} if hasattr(job.personalization, "home") else {}
+    for setting, value in changes.items():
+        job = job.replace(setting, value)
+    return job
+
+
+def test_what_is_prepared_is_made_once_of_the_data(data, tmp_path):
+    folder = prepared.prepare("abstracts", data)
+    train = pd.read_parquet(folder / "train.parquet")
+    assert train["text"][1] == "The shop 2 is near the station.\nQuestion: Is the shop 2 near?"
+    assert (train["label"][1], train["target"][1], train["year"][1]) == (2, "maybe", "2012")
+    assert len(train) == len(pd.read_parquet(folder / "test.parquet")) == 80
+    stamp = (folder / "train.parquet").stat().st_mtime_ns
+    assert prepared.prepare("abstracts", data) == folder
+    assert (folder / "train.parquet").stat().st_mtime_ns == stamp
+    assert prepared.with_prepared({"a": ["prepared:abstracts/train.parquet", 1]}, data) == {
+        "a": [str(folder / "train.parquet"), 1]
+    }
+    assert set(pd.read_parquet(prepared.prepare("tasks", data) / "intents.parquet")["target"]) == set(PLACES)
+    assert prepared.names_in(["backbone=prepared:blocks-8,prepared:blocks-16", {"a": "prepared:tasks/e2e.parquet"}]) == [
+        "blocks-16",
+        "blocks-8",
+        "tasks",
+    ]
+    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, cifar-unet, tuned-on-ptb"):
+        prepared.prepare("abstract", data)
+    with pytest.raises(SettingError, match=r"there is no .*questions\.parquet, which prepared:abstracts is made of"):
+        prepared.prepare("abstracts", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "sweep"), [(name, sweep) for name in NAMES for sweep in load_recipe(name).sweeps])

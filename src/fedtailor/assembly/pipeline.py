@@ -144,6 +144,7 @@ def _bench(
         test=divided.server_test,
         fewest=min(map(len, divided.train.values()), default=0),
         cuts=cuts,
+        own_backbones=[client for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None],
         task=str(job.task.kind),
         tasks=task_names(job),
         warn=warn,

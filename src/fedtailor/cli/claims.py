@@ -102,6 +102,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
     """
     from ..errors import SettingError
     from ..studies.claims import append_evidence, cells_of, claim_named, finding
+    from ..studies.recipes import load_recipe
 
     _, claim = claim_named(name)
     if (data is None) == (finished is None):
@@ -115,7 +116,10 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         swept, _ = read_sweep(finished)
         lines = [finding(claim, each, swept, size=finished.name) for each in claim.compare]
     else:
-        for runs in cells_of(claim, data or Path(), settings or []):
+        found = cells_of(claim, data or Path(), settings or [])
+        load_recipe(claim.recipe).prepare(claim.variant, data or Path())
+        for runs in found:
+            load_recipe(claim.recipe).prepare(claim.variant, data or Path())
             swept = _carry_out(claim, runs, quiet=as_json)
             size = " ".join([f"{claim.recipe} {claim.variant}", *runs.settings])
             lines += [finding(claim, each, swept, size=size) for each in runs.comparisons]

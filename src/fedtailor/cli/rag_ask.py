@@ -37,15 +37,16 @@ def answers_of_service(folder: Path, questions: Sequence[str], top_k: int | None
 def answers_on(
     name: Path, network: Path, questions: Sequence[str], *, top_k: int | None, reader: str | None, given: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Return the answers of the sites of a network: the job runs there, with these questions in the place of its own.
+    """Return the answers of the sites of a network: a job of its name that is open there is asked, else the job runs with these questions in the place of its own.
 
     Raises:
         SettingError: if `name` is no job of retrieval, or options are given that the job itself says.
         RunError: if no site answers.
     """
     from ..errors import SettingError
+    from ..network.command.open_run import ask_open
     from ..network.command.submit import run_on
-    from ..running.retrieving import asking_job, is_job
+    from ..running.retrieving import asking, asking_job, is_job
     from ..storage import write_text
 
     if not is_job(name):
@@ -57,6 +58,8 @@ def answers_on(
             f"{name} is a job, which says itself how its clients are asked: leave out --{said[0]} and change it there"
         )
     job = asking_job(name)
+    if reader is None and (found := ask_open(job, network, questions, top_k)) is not None:
+        return {"answers": found, "share": asking(job).share, "lets_out": asking(job).lets_out}
     with tempfile.TemporaryDirectory(prefix="fedtailor-ask-") as place:
         file, column = Path(place) / "questions.jsonl", job.data.columns.get("question", "question")
         write_text(file, "".join(json.dumps({column: text}) + "\n" for text in questions))

@@ -1,12 +1,13 @@
 """fedtailor rag serve: questions answered over a socket, and on loopback, until somebody stops it."""
 
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from .console import out
+from .console import note, out
 
 if TYPE_CHECKING:
     from ..retrieval import Federation
@@ -44,3 +45,27 @@ def serve_until_stopped(
         for server in servers:
             server.shutdown()
     out().print(f"  {service.answered:,} questions answered")
+
+
+def serve_network(name: Path, network: Path) -> None:
+    """Keep a job of retrieval open on a network, until Ctrl-C or as long as it says that nobody need ask."""
+    from ..errors import SettingError
+    from ..network.command.open_run import serve_on
+    from ..running.retrieving import asking, asking_job, is_job
+
+    if not is_job(name):
+        raise SettingError(
+            f"--on serves a job on the sites of a network, and {name} is no job file; write one: protocol: retrieval"
+        )
+    job = asking_job(name)
+
+    def watch(kind: str, facts: Mapping[str, object]) -> None:
+        if kind == "warning":
+            note(f"  {facts['text']}")
+        if kind == "start":
+            out().print(f"  open  ·  share: {asking(job).share}: {asking(job).lets_out}", soft_wrap=True)
+            out().print(f'  ask: fedtailor rag ask {name} "…" --on {network}', soft_wrap=True, markup=False)
+            out().print("  Ctrl-C ends it", style="dim")
+
+    serve_on(job, network, watcher=watch, said=lambda id: note(f"  submitted: {id}"))
+    out().print("  nobody asked any more: the job has ended")

@@ -55,6 +55,7 @@ def tryout(  # noqa: PLR0917 - Typer passes all by name
 def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[str], list[str]]:
     """Return what the base model and the customized one answer to each text."""
     from ..clock import today
+    from ..errors import SettingError
     from ..export import open_run
     from ..pairs import technique
     from ..running.resume import recorded_clock
@@ -63,6 +64,10 @@ def answers(folder: Path, texts: list[str], more: dict[str, str]) -> tuple[list[
     done = open_run(folder)
     if technique("protocol", done.job.protocol).lack("prompts") is None:
         return _labels(done, done.job.task, texts)
+    if why := getattr(done.job.task, "not_tried", None):
+        raise SettingError(why)
+    if hasattr(done.job.task, "marked"):
+        return _marked(done, done.job.task, texts, more)
     task = at_moment(done.job.task, recorded_clock(folder) or today())
     prompts = _prompts(task, done.backbone.processor, texts, more)
     after = _answer(done, task, done.model, prompts)
@@ -104,11 +109,12 @@ def _labels(done: "Customized", task: Any, texts: list[str]) -> tuple[list[str],
     """Return the likeliest labels without a prompt, and with the one that the run found."""
     import torch
 
-    from ..prompting import PromptReader, prompt_from_json
+    from ..prompting import prompt_from_json
+    from ..prompting.endpoint_reader import label_reader
     from ..tuning import prompt_text
 
     found = prompt_text(done.model)
-    words, reader = prompt_from_json(found).labels, PromptReader(done.model, done.backbone.processor)
+    words, reader = prompt_from_json(found).labels, label_reader(task, done.model, done.backbone.processor)
     given = [task.shortened(text, done.backbone.processor) for text in texts]
 
     def answers(prompt: str) -> list[str]:
@@ -116,6 +122,25 @@ def _labels(done: "Customized", task: Any, texts: list[str]) -> tuple[list[str],
         return [_likeliest(torch.tensor(row).softmax(-1), words) for row in rows]
 
     return answers(""), answers(found)
+
+
+def _marked(done: "Customized", task: Any, questions: list[str], more: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the words of a text that answer each question, by a head that knows nothing yet and by the trained one."""
+    from ..errors import SettingError
+
+    text = more.get("text", "")
+    if not text.strip():
+        raise SettingError(
+            'a reader needs a text to answer from: --field text="..."; documents are asked with it by fedtailor rag ask NAME "..." --reader RUN'
+        )
+    pairs = [(question, text) for question in questions]
+
+    def answers(model: Any) -> list[str]:
+        return [text[first:last] for first, last, _ in task.marked(model, done.backbone.processor, pairs)]
+
+    after = answers(done.model)
+    with done.untuned() as before:
+        return answers(before), after
 
 
 def _likeliest(shares: Any, names: Sequence[str]) -> str:

@@ -46,6 +46,8 @@ def _about(prompt: Prompt, calibrate: bool) -> str:
     text = prompt.head() + prompt.tail("{text}")
     vectors = ", then the vectors that `prompt.json` holds (base64 of float32 values)" if prompt.vectors else ""
     calibrated = ", less what it has behind texts that say nothing" if calibrate else ""
+    if prompt.own_shots:
+        vectors += f", behind {prompt.own_shots} examples of yours: `prompt = with_own(prompt, [(text, label), ...])` of `fedtailor.prompting.shots`"
     return (
         f"The backbone reads, with your text in the place of `{{text}}`{vectors}:\n\n````\n{text}\n````\n\n"
         f"The answer is the one of these that is the likeliest{calibrated}, each with a blank in front:\n\n"

@@ -16,6 +16,7 @@ from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
 from ..prompting import PromptReader
+from ..prompting.endpoint_reader import EndpointReader, label_reader
 from ..tasks import Task
 from ..tasks.evaluate import evaluate
 from ..tasks.evaluation import Evaluation, Measured, Pass
@@ -71,7 +72,7 @@ class Worker:
     peak: PeakMemory = field(init=False)
     evaluation_seconds: float = field(init=False, default=0.0)  # spent on evaluations so far
     vectors: Vectors = field(init=False)  # of texts
-    prompts: PromptReader = field(init=False)  # what the model has read, where its weights stay as they are
+    prompts: PromptReader | EndpointReader = field(init=False)  # what the model has read, where its weights stay as they are
     _seen: Seen | None = field(init=False, default=None)
     _drawn: Tensors = field(init=False)  # the weights that stay home, as they were when the tuning was attached
 
@@ -79,7 +80,7 @@ class Worker:
         self.params = dict(self.tuning.parameters(self.model))
         self.heads = head_names(self.model, self.params)
         self.peak = PeakMemory(self.device)
-        self.prompts = PromptReader(self.model, self.processor)
+        self.prompts = label_reader(self.task, self.model, self.processor)
         self.vectors = Vectors(self.model, self.processor)
         self._drawn = self.home_tensors()
         self.start = self.tensors() if self.remember else {}

@@ -1,4 +1,4 @@
-"""Gaussian noise on a lattice, from bits that nobody can repeat."""
+"""Noise from bits that nobody can repeat: Gaussian on a lattice, and of d_X-privacy on vectors."""
 
 import os
 from collections.abc import Callable
@@ -45,6 +45,17 @@ def coin(probability: float, source: RandomBytes) -> bool:
 def normal_draw(source: RandomBytes) -> float:
     """Return one draw of the standard normal distribution."""
     return float(_normal(1, source)[0])
+
+
+def distance_noise(count: int, width: int, epsilon: float, source: RandomBytes) -> NDArray[np.float64]:
+    """Return noise vectors [count, width] whose density falls as e^(-epsilon * length).
+
+    A uniform direction, and a length from Gamma(width, 1 / epsilon): the sum of `width` draws of an exponential distribution.
+    """
+    direction = _normal(count * width, source).reshape(count, width)
+    uniform = np.frombuffer(source(8 * count * width), dtype="<u8").astype(np.float64).reshape(count, width)
+    length = -np.log((uniform + 0.5) * 2.0**-64).sum(axis=1, keepdims=True) / epsilon
+    return np.asarray(direction / np.linalg.norm(direction, axis=1, keepdims=True) * length)
 
 
 def _normal(count: int, source: RandomBytes) -> NDArray[np.float64]:

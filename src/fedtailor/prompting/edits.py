@@ -71,7 +71,7 @@ def layout(prompt: Prompt, other: Prompt, rng: np.random.Generator) -> Prompt:
         replace(now, answer=ANSWER_CUES[int(rng.integers(len(ANSWER_CUES)))]),
         replace(now, gap=GAPS[int(rng.integers(len(GAPS)))]),
         replace(now, list_labels=not now.list_labels and bool(prompt.labels)),
-        replace(now, instruction_last=not now.instruction_last and bool(prompt.shots)),
+        replace(now, instruction_last=not now.instruction_last and bool(prompt.shots or prompt.own_shots)),
     )
     return replace(prompt, layout=changes[int(rng.integers(len(changes)))])
 

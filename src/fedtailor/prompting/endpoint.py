@@ -6,14 +6,16 @@ examples anywhere. Answers are kept beside the file, so that a resumed run asks 
 
 import hashlib
 import json
+import math
 import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import RunError, SettingError
 from ..printable import printable
@@ -24,7 +26,11 @@ VARIABLE = "FEDTAILOR_ENDPOINT"
 PAUSES_S = (1.0, 4.0)  # before a request is sent again
 MOST_REPLY = 2**20  # bytes
 AGAIN = (408, 409, 429, 500, 502, 503, 504)  # statuses after which the same request may be answered
+CHAT = "/chat/completions"
+PROBE = ("The sky is", " blue")  # whose likelihood is asked for, to see whether there are any
 TIP = f"; see the file that {VARIABLE} names"
+
+Read: TypeAlias = Callable[[bytes], tuple[str, str | None]]
 
 
 class EndpointError(RunError):
@@ -73,12 +79,49 @@ class Endpoint:
         """
         given = self.settings
         body = {"model": given.model, "messages": list(messages), "temperature": 0, "max_tokens": given.tokens}
-        data = json.dumps(body, sort_keys=True).encode()
-        kept = self.cache / f"{hashlib.sha256(given.url.encode() + data).hexdigest()}.txt"
+        return self.post(CHAT, body, _text)
+
+    def likelihoods(self, prompts: Sequence[tuple[str, str]]) -> list[float]:
+        """Return the log-likelihood of a text behind each prompt, in nats: of the tokens that begin in it.
+
+        Raises:
+            EndpointError: if the endpoint does not give likelihoods of what it reads (`echo` and `logprobs` of completions), or as in `ask`.
+        """
+        body = {
+            "model": self.settings.model,
+            "prompt": [before + text for before, text in prompts],
+            "max_tokens": 1,  # some refuse 0; what it writes counts for nothing
+            "echo": True,
+            "logprobs": 1,
+            "temperature": 0,
+        }
+        found = json.loads(self.post("/completions", body, lambda raw: _likelihoods(raw, prompts)))
+        return [float(value) for value in found]
+
+    @cached_property
+    def gives_likelihoods(self) -> bool:
+        """Whether a probe is answered with likelihoods of what is read; asked once in a process, and kept as all answers are."""
+        try:
+            self.likelihoods([PROBE])
+        except EndpointError:
+            return False
+        return True
+
+    def post(self, path: str, body: Mapping[str, Any], read: Read) -> str:
+        """Return what `read` makes of the reply to a request, which is kept: the same request is sent once.
+
+        Args:
+            read: gives the text, or what is wrong with a reply; that begins with "again: " if another try may help.
+
+        Raises:
+            EndpointError: as in `ask`.
+        """
+        given, data = self.settings, json.dumps(body, sort_keys=True).encode()
+        kept = self.cache / f"{hashlib.sha256(given.url.encode() + path.encode() * (path != CHAT) + data).hexdigest()}.txt"
         if kept.is_file():
             return kept.read_text(encoding="utf-8")
         for pause in (*PAUSES_S, None):
-            text, fault = self._once(data)
+            text, fault = self._once(path, data, read)
             if fault is None:
                 self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_text(kept, text)
@@ -88,7 +131,7 @@ class Endpoint:
             self.sleep(pause)
         raise AssertionError
 
-    def _once(self, data: bytes) -> tuple[str, str | None]:
+    def _once(self, path: str, data: bytes, read: Read) -> tuple[str, str | None]:
         """Return the text, or what is wrong; that begins with "again: " if another try may help."""
         given = self.settings
         if self.asked >= given.calls:
@@ -97,7 +140,7 @@ class Endpoint:
         headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {os.environ[given.key]}"} if given.key else {}
         )
-        request = urllib.request.Request(f"{given.url.rstrip('/')}/chat/completions", data=data, headers=headers, method="POST")
+        request = urllib.request.Request(f"{given.url.rstrip('/')}{path}", data=data, headers=headers, method="POST")
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=given.timeout_s) as reply:
                 raw = reply.read(MOST_REPLY + 1)
@@ -108,12 +151,10 @@ class Endpoint:
             return "", f"again: did not answer within {given.timeout_s:g} s"
         except (urllib.error.URLError, OSError, ValueError) as error:
             return "", f"again: cannot be reached ({printable(str(getattr(error, 'reason', error)))[:80]})"
-        return _text(raw)
+        return ("", f"answered with more than {MOST_REPLY:,} bytes") if len(raw) > MOST_REPLY else read(raw)
 
 
 def _text(raw: bytes) -> tuple[str, str | None]:
-    if len(raw) > MOST_REPLY:
-        return "", f"answered with more than {MOST_REPLY:,} bytes"
     try:
         text = json.loads(raw)["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
@@ -121,6 +162,25 @@ def _text(raw: bytes) -> tuple[str, str | None]:
     if not isinstance(text, str) or not text.strip():
         return "", "again: answered with an empty text"
     return text, None
+
+
+def _likelihoods(raw: bytes, prompts: Sequence[tuple[str, str]]) -> tuple[str, str | None]:
+    """Return the sums of the log-likelihoods of the texts' tokens, as JSON."""
+    try:
+        choices = sorted(json.loads(raw)["choices"], key=lambda one: one.get("index", 0))
+        found = [
+            sum(
+                float(value)
+                for value, at in zip(one["logprobs"]["token_logprobs"], one["logprobs"]["text_offset"], strict=True)
+                if len(before) <= at < len(before) + len(text)
+            )
+            for one, (before, text) in zip(choices, prompts, strict=True)
+        ]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return "", "gives no likelihoods of what it reads"
+    if not all(math.isfinite(value) and value < 0 for value in found):  # 0: no token begins in the text
+        return "", "gives no likelihoods of what it reads"
+    return json.dumps(found), None
 
 
 def own_endpoint() -> Endpoint | None:

@@ -13,6 +13,7 @@ from ..errors import SettingError
 from ..text_files import read_json
 
 MOST_CHARACTERS = 4_000  # of one prompt, shots included
+MOST_SHOTS = 64  # of a client's own examples
 VERSION = 1
 
 
@@ -33,7 +34,8 @@ class Prompt:
 
     instruction: str
     layout: Layout = field(default_factory=Layout)
-    shots: tuple[tuple[str, str], ...] = ()  # (text, answer), public or the client's own
+    shots: tuple[tuple[str, str], ...] = ()  # (text, answer), that travel with the prompt
+    own_shots: int = 0  # examples that each client puts in from its own, behind `shots`; none of them is in the file
     labels: tuple[str, ...] = ()
     vectors: str = ""  # a soft prompt between each text and its answer; see `vectors.py`
 
@@ -69,7 +71,10 @@ class Prompt:
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the file `prompt.json`: the same prompt gives the same bytes; without `indent` on one line."""
-        return json.dumps({"version": VERSION, **asdict(self)}, ensure_ascii=False, indent=indent, sort_keys=True) + "\n"
+        content = {"version": VERSION, **asdict(self)}
+        if not self.own_shots:
+            del content["own_shots"]  # as the files of earlier versions have it
+        return json.dumps(content, ensure_ascii=False, indent=indent, sort_keys=True) + "\n"
 
 
 def prompt_from_json(text: str, where: str = "prompt.json") -> Prompt:
@@ -89,8 +94,12 @@ def prompt_from_json(text: str, where: str = "prompt.json") -> Prompt:
         raise SettingError(
             f"{where}: expected a text as instruction, a text as vectors, pairs of texts as shots and a list of texts as labels."
         )
+    own = raw.get("own_shots", 0)
+    if isinstance(own, bool) or not isinstance(own, int) or not 0 <= own <= MOST_SHOTS:
+        raise SettingError(f"{where}: own_shots is a whole number from 0 to {MOST_SHOTS}; found {own!r}.")
     return Prompt(
         instruction=raw["instruction"],
+        own_shots=own,
         layout=layout_from(layout, where),
         shots=tuple((shot[0], shot[1]) for shot in shots),
         labels=tuple(labels),

@@ -79,11 +79,9 @@ class Reading:
 
     def score(self, examples: Sequence[tuple[str, str]], *, batch: int = 16) -> Score:
         """Return how well the labels fit texts; see `score_labels`."""
-        gold = [_number(self.prompt.labels, label) for _, label in examples]
-        rows = self.scores([text for text, _ in examples], batch=batch)
-        losses = [log_sum(row) - row[right] for row, right in zip(rows, gold, strict=True)]
-        hits = sum(row.index(max(row)) == right for row, right in zip(rows, gold, strict=True))
-        return _checked(losses, hits)
+        gold = [label for _, label in examples]
+        _ = [_number(self.prompt.labels, label) for label in gold]  # named before anything is computed
+        return checked_score(self.prompt.labels, self.scores([text for text, _ in examples], batch=batch), gold)
 
     def behind(self, examples: Sequence[tuple[str, str]], *, batch: int = 16) -> "Behind":
         """Return texts read once, to be scored with one soft prompt after another in the place of the prompt's own."""
@@ -162,6 +160,17 @@ def head_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 def token_ids(tokenizer: Any, text: str) -> list[int]:
     """Return the tokens of a text without the tokenizer's own marks."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+
+def checked_score(labels: Sequence[str], rows: Sequence[Sequence[float]], gold: Sequence[str]) -> Score:
+    """Return how well scores of labels, a row a text, fit the right ones.
+
+    Raises:
+        SettingError: if a right label is unknown, there is no text, or a loss is no finite number.
+    """
+    right = [_number(labels, label) for label in gold]
+    losses = [log_sum(row) - row[at] for row, at in zip(rows, right, strict=True)]
+    return _checked(losses, sum(row.index(max(row)) == at for row, at in zip(rows, right, strict=True)))
 
 
 def _number(labels: Sequence[str], label: str) -> int:

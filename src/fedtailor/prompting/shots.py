@@ -1,6 +1,7 @@
-"""Examples that are shown in a prompt: public ones alone, read from a file, drawn by seed."""
+"""Examples that are shown in a prompt, drawn by seed: public ones, read from a file, or a client's own, which never leave it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from ..errors import SettingError
 from ..text_files import read_json, read_text
+from .prompt import Prompt
 
 Pair: TypeAlias = tuple[str, str]  # text and label's words
 
@@ -41,9 +43,24 @@ def draw_shots(public: Sequence[Pair], count: int, draw: np.random.Generator, la
     if count > len(public):
         raise SettingError(f"prompts are to show {count} public examples, and the file has {len(public)}.")
     order = draw.permutation(len(public)).tolist()
+    return tuple(public[row] for row in of_many_labels([(row, public[row][1]) for row in order], count))
+
+
+def of_many_labels(order: Sequence[tuple[int, str]], count: int) -> list[int]:
+    """Return the first `count` rows of an order of rows and their labels, of as many labels as there can be."""
     seen: dict[str, int] = {}
     ranks = {}
-    for row in order:  # how many of its label come before it
-        ranks[row] = seen.setdefault(public[row][1], 0)
-        seen[public[row][1]] += 1
-    return tuple(public[row] for row in sorted(order, key=lambda row: ranks[row])[:count])
+    for row, label in order:  # how many of its label come before it
+        ranks[row] = seen.setdefault(label, 0)
+        seen[label] += 1
+    return sorted(ranks, key=lambda row: ranks[row])[:count]
+
+
+def with_own(prompt: Prompt, own: Sequence[Pair]) -> Prompt:
+    """Return a prompt with the first of a client's own examples, as many as it asks for and as have room in it."""
+    for count in range(min(prompt.own_shots, len(own)), -1, -1):
+        try:
+            return replace(prompt, shots=(*prompt.shots, *own[:count]), own_shots=0)
+        except SettingError:  # too long
+            continue
+    raise AssertionError

@@ -16,6 +16,7 @@ from ..messages import Call
 from ..pairs import Need
 from ..personalization import Personalization
 from ..records import ClientId, Cost, Message, Round, ServerState
+from ..retrieval.inbox import Inbox
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .rounds.sampling import Sampler
@@ -194,6 +195,10 @@ class UsualRun(ABC):
     def most_rounds(self, rounds: int) -> int:
         """Return how many rounds there are at most where the job stops after `rounds`."""
         return rounds
+
+    def take_questions(self, inbox: Inbox) -> None:
+        """Take questions that come while a run is open: most protocols take none."""
+        inbox.is_open = False
 
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
         """Return sections of summary.json that only this protocol has."""

@@ -6,6 +6,7 @@ from .documents import Columns
 from .evaluate import evaluate
 from .federated import Federation
 from .passages import Chunks
+from .question import SentQuestion
 from .router import Router, Routing
 from .search import Score
 
@@ -19,6 +20,7 @@ __all__ = [
     "Router",
     "Routing",
     "Score",
+    "SentQuestion",
     "ask",
     "evaluate",
     "index_folders",

@@ -1,17 +1,21 @@
 """One block of questions under way: who was asked, what came back, and who is left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from ..errors import SettingError
+from ..messages import Record
 from .messages import Fetched, Scored
 from .passages import Passage
 from .search import Candidate, Hit, Score, merge
 
 Won: TypeAlias = Sequence[tuple[Candidate, Sequence[Candidate]]]  # the best candidates of a question, each with its twins
+Send: TypeAlias = Callable[
+    [Mapping[str, Record]], Mapping[str, Record]
+]  # a request for each client -> answers of those that answered
 Place: TypeAlias = tuple[int, str, int]  # number of the question, client, place among its candidates
 HIDDEN = Passage(
     id="", file="", document="", title="", page=0, begin=0, end=0, text=""
@@ -29,6 +33,7 @@ class Found:
     notes: Sequence[str] = ()
     answer: tuple[str, str, float] | None = None  # read at a client: text, client, cosine of its sentence with the question
     exchange: int = -1  # in which clients named the passages
+    sent: np.ndarray | None = None  # the vector that went out, float32 [W]
 
 
 @dataclass(kw_only=True)
@@ -37,9 +42,11 @@ class Asking:
 
     exchange: int
     texts: Sequence[str]
-    vectors: np.ndarray  # float32 [Q, W], of length 1
-    top_k: int
+    vectors: np.ndarray  # that go out, float32 [Q, W], of length 1
+    most: int  # candidates of a question that are asked for, and that win
     chosen: Sequence[set[str]]  # clients that are asked, for each question
+    apart: Collection[str] = ()  # clients of other embedders, whose scores compare with nobody's
+    most_apart: int = 0  # candidates of each of these that win
     _candidates: dict[str, dict[int, list[Candidate]]] = field(default_factory=dict)  # by client and question
     _left_out: dict[tuple[str, int], str] = field(default_factory=dict)  # client and question -> why
 
@@ -54,7 +61,7 @@ class Asking:
         mine = self.questions_of(client)
         fits = (
             len(scored.counts) == len(mine)
-            and max(scored.counts, default=0) <= self.top_k
+            and max(scored.counts, default=0) <= self.most
             and sum(scored.counts) == len(cosines) == len(words) == len(scored.keys)
         )
         if not fits:
@@ -85,8 +92,19 @@ class Asking:
         return max((one.cosine for one in self._candidates[client][question]), default=-1.0)
 
     def won(self) -> list[Won]:
-        """Return the best candidates of each question."""
-        return [merge(self.of(n), self.top_k) for n in range(len(self.texts))]
+        """Return the best candidates of each question, and those of each client whose scores compare with nobody's."""
+        return [self._won(n) for n in range(len(self.texts))]
+
+    def _won(self, question: int) -> Won:
+        alike = [some for some in self.of(question) if not some or some[0].client not in self.apart]
+        found = {one.key: (one, twins) for one, twins in merge(alike, self.most)}
+        for some in self.of(question):
+            if some and some[0].client in self.apart:
+                for one, twins in merge([some], self.most_apart):
+                    first = found.setdefault(one.key, (one, twins))
+                    if first[0] is not one:
+                        found[one.key] = (first[0], [*first[1], one, *twins])
+        return list(found.values())
 
     def drop(self, client: str, why: str) -> None:
         """Leave a client out of all questions of the block."""
@@ -123,6 +141,7 @@ class Asking:
             candidates=sum(map(len, self.of(question))),
             notes=[f"client {client} {why}" for (client, n), why in self._left_out.items() if n == question],
             exchange=self.exchange,
+            sent=self.vectors[question],
         )
 
 

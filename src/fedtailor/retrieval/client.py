@@ -1,5 +1,6 @@
 """The client's part of a question: it scores its passages, and lets out of those that win what it allows."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -61,9 +62,9 @@ class RetrievalClient:
         return fetched(self.index, [self._candidate(exchange, question, place)])[0]
 
     def _describe(self, asked: Describe) -> Catalogue:
-        centroids = (
-            find_centroids(self.index.vectors, asked.count, seed=self.seed, smallest=asked.smallest) if asked.count else None
-        )
+        centroids = None
+        if asked.count and asked.embedder == self.embedder.sha256:
+            centroids = find_centroids(self.index.vectors, asked.count, seed=self.seed, smallest=asked.smallest)
         vectors = None
         if self.share == "embeddings" and permits(self.log.allows.share, "embeddings"):
             vectors = torch.from_numpy(np.asarray(self.index.vectors, dtype=np.float16))
@@ -83,11 +84,10 @@ class RetrievalClient:
         return Counted(passages=found.passages, words=found.words, holding=holding)
 
     def _score(self, asked: Ask) -> Scored:
-        self.log.take(asked.questions)
-        vectors = self.embedder.embed(asked.questions) if asked.vectors is None else asked.vectors.numpy()
-        questions = [Question(text=text, vector=vector) for text, vector in zip(asked.questions, vectors, strict=True)]
+        questions = self._questions_in(asked)
+        self.log.take([one.text or f"vector {hashlib.sha256(one.mark).hexdigest()[:16]}" for one in questions])
         found = best_of_client(self.index, questions, asked.most, self.score, _statistics(asked))
-        self._given[asked.exchange] = (asked.questions, found)
+        self._given[asked.exchange] = (asked.questions or (), found)
         for old in list(islice(self._given, max(0, len(self._given) - KEPT))):
             del self._given[old]
         flat = [one for some in found for one in some]
@@ -97,6 +97,13 @@ class RetrievalClient:
             cosines=torch.tensor([one.cosine for one in flat], dtype=torch.float64),
             bm25=None if self.score.kind == "dense" else torch.tensor([one.bm25 for one in flat], dtype=torch.float64),
         )
+
+    def _questions_in(self, asked: Ask) -> list[Question]:
+        if asked.vectors is None and asked.questions is None:
+            raise ClientError("neither a question nor its vector came")
+        vectors = self.embedder.embed(asked.questions or ()) if asked.vectors is None else asked.vectors.numpy()
+        texts = [""] * len(vectors) if asked.questions is None else asked.questions
+        return [Question(text=text, vector=vector) for text, vector in zip(texts, vectors, strict=True)]
 
     def _fetch(self, asked: Fetch) -> Fetched:
         level = "snippets" if self.share == "snippets" else "passages"
@@ -147,14 +154,18 @@ class RetrievalClient:
                 raise SettingError(f"the server asked for {what}, and this client shares {most} alone")
 
     def _questions(self, exchange: int) -> Sequence[str]:
+        if not (texts := self._known(exchange)[0]):
+            raise ClientError(f"the questions of exchange {exchange} came without their texts, which this answer needs")
+        return texts
+
+    def _known(self, exchange: int) -> tuple[Sequence[str], list[list[Candidate]]]:
         if exchange not in self._given:
             raise ClientError(f"exchange {exchange} is not known here: it is older than the last {KEPT}, or was never begun")
-        return self._given[exchange][0]
+        return self._given[exchange]
 
     def _candidate(self, exchange: int, question: int, place: int) -> Candidate:
-        questions = self._questions(exchange)
-        found = self._given[exchange][1]
-        if question >= len(questions) or place >= len(found[question]):
+        found = self._known(exchange)[1]
+        if question >= len(found) or place >= len(found[question]):
             raise ClientError(f"passage {place} of question {question} was never named in exchange {exchange}")
         return found[question][place]
 
@@ -171,7 +182,7 @@ def _statistics(asked: Ask) -> list[Statistics] | None:
     if asked.passages is None or asked.words is None or asked.holding is None:
         return None
     found, begin = [], 0
-    for question in asked.questions:
+    for question in asked.questions or ():
         words = list(dict.fromkeys(words_of(question)))
         holding = dict(zip(words, asked.holding[begin : begin + len(words)], strict=True))
         found.append(Statistics(passages=asked.passages, words=asked.words, holding=holding))

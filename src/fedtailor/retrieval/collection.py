@@ -1,29 +1,24 @@
 """Folders of documents as the clients of one collection, on one machine: indexed, asked, evaluated without a job."""
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError, SettingError
-from ..storage import put_in_place, writing
-from ..text_files import read_json, read_text
+from ..errors import SettingError
 from .allows import LOG, QueryLog, read_allows
 from .asking import Found
+from .collection_file import FILE, NAME, backbones_of, clients_of, embedders_of, save_collection
 from .documents import Columns, Skipped, folder_files, lines_about
 from .embedder import Embedder, MiniLm
 from .federated import Federation
 from .index import Index, is_index, open_index
 from .passages import Chunks
+from .question import SentQuestion
 from .readers import Answer, BestSentence, Generative, Reader, client_answer
 from .router import Router
 from .search import Score
 from .update import Updated, update_index
 from .write import Progress
-
-FILE, FORMAT = "collection.json", 1
-NAME = re.compile(r"[\w][\w .-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +46,7 @@ def index_folders(
     chunks: Chunks | None = None,
     columns: Columns | None = None,
     embedder: Embedder | None = None,
+    backbone: str = "",
     progress: Progress = lambda what, done, of: None,
 ) -> list[Indexed]:
     """Index folders of documents, each as a client, or update those that a collection knows.
@@ -58,29 +54,33 @@ def index_folders(
     Args:
         folders: a path, or NAME=PATH for a client of another name than the folder; none: those that `out` knows.
         out: folder of the collection, which is made; it holds the texts of the documents.
+        embedder: of all clients without a backbone of their own; minilm-l6 if left out.
+        backbone: the embedder of the folders that are named here, as jobs name it; left out: that of all.
 
     Raises:
         SettingError: if two clients have one name, or the collection was made by another embedder.
         DataError: if a folder is not there.
     """
     place = Path(out)
-    known = _clients(place) if (place / FILE).exists() else {}
+    known = clients_of(place) if (place / FILE).exists() else {}
     named = _named(folders)
     clients = {**known, **named}
     if not clients:
         raise SettingError("there is no folder to index; name one: fedtailor rag index FOLDER --out NAME")
     if place.exists() and not known and not place.is_dir():
         raise SettingError(f"{place} is a file; name a folder that is not there yet")
+    backbones = {**(backbones_of(place) if known else {}), **(dict.fromkeys(named, backbone) if backbone else {})}
     embedder = embedder or MiniLm()
+    own = embedders_of(backbones)
     found = []
     for client, folder in (named or known).items():
         if place.resolve().is_relative_to(folder.resolve()):
             raise SettingError(f"the collection {place} would lie in {folder}, which it indexes; give it another place")
         skipped = Skipped()
         files = list(folder_files(folder, skipped, columns))
-        done = update_index(place / client, files, embedder, chunks, progress)
+        done = update_index(place / client, files, own.get(client, embedder), chunks, progress)
         found.append(Indexed(client=client, folder=folder, updated=done, skipped=lines_about(skipped.files)))
-        save_collection(place, {name: path for name, path in clients.items() if is_index(place / name)})
+        save_collection(place, {name: path for name, path in clients.items() if is_index(place / name)}, backbones)
     return found
 
 
@@ -92,6 +92,8 @@ def open_collection(
     share: str = "passages",
     verify: bool = False,
     router: Router | None = None,
+    question: SentQuestion | None = None,
+    fetch: int = 0,
     reader: str = "best-sentence",
 ) -> Federation:
     """Return the clients of a collection, to be asked.
@@ -100,6 +102,8 @@ def open_collection(
         share: what leaves a client of its documents: passages, snippets, answers, scores or embeddings; see `share.LETS_OUT`.
         verify: embed the passages that came, and leave out clients that stated scores which these do not have.
         router: asks only clients that hold something near the question.
+        question: what clients get of a question; its text and vector if left out.
+        fetch: passages of a question that are fetched and scored here, before top_k are left; 0: top_k.
         reader: of the clients, where answers leave them.
 
     Raises:
@@ -111,9 +115,12 @@ def open_collection(
     return Federation(
         clients=indexes,
         embedder=embedder,
+        embedders=embedders_of(backbones_of(Path(name))) if (Path(name) / FILE).is_file() else {},
         score=score or Score(),
         share=share,
         verify=verify,
+        question=question or SentQuestion(),
+        fetch=fetch,
         logs=logs,
         router=router,
         reader=make_reader(reader, embedder) if share == "answers" else None,
@@ -122,7 +129,7 @@ def open_collection(
 
 def open_folders(place: Path) -> tuple[dict[str, Index], dict[str, QueryLog]]:
     """Return each client's index, and what it allows, with its log."""
-    folders = {place.name: place} if is_index(place) else {client: place / client for client in _clients(place)}
+    folders = {place.name: place} if is_index(place) else {client: place / client for client in clients_of(place)}
     logs = {client: QueryLog(allows=read_allows(folder), file=folder / LOG) for client, folder in folders.items()}
     return {client: open_index(folder) for client, folder in folders.items()}, logs
 
@@ -182,24 +189,3 @@ def _named(folders: Sequence[str | Path]) -> dict[str, Path]:
             raise SettingError(f"two folders make the client {client!r}; give one another name: {client}-2={folder}")
         found[client] = folder
     return found
-
-
-def _clients(place: Path) -> Mapping[str, Path]:
-    tip = "fedtailor rag index FOLDER… --out NAME makes one"
-    file = place / FILE
-    content = read_json(read_text(file, "a collection", error=DataError, tip=tip), str(file), error=DataError)
-    clients = content.get("clients") if isinstance(content, dict) and content.get("format") == FORMAT else None
-    if not isinstance(clients, dict) or not all(
-        NAME.fullmatch(str(name)) and isinstance(path, str) for name, path in clients.items()
-    ):
-        raise DataError(f"{file} is no list of clients of format {FORMAT}; remove the folder {place} and index again")
-    return {name: Path(path) for name, path in clients.items()}
-
-
-def save_collection(place: Path, clients: Mapping[str, Path]) -> None:
-    """Write down which clients a collection has, and where their documents are."""
-    content = {"format": FORMAT, "clients": {name: str(path.resolve()) for name, path in sorted(clients.items())}}
-    with writing(place):
-        fresh = place / f"{FILE}.new"
-        fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-        put_in_place(fresh, place / FILE)

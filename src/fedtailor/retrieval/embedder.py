@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,9 +92,10 @@ class ModelEmbedder:
 
 @dataclass(frozen=True, kw_only=False)
 class Remembering:
-    """An embedder that embeds a text once, for questions that several are asked."""
+    """An embedder that embeds a text once, for what comes again and again."""
 
     inner: Embedder
+    most: int | None = None  # texts that are remembered, the newest; None: all
     known: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -115,7 +117,11 @@ class Remembering:
         """Return a vector of length 1 for each text, float32 [N, width]."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self.known]
         self.known.update(zip(fresh, self.inner.embed(fresh), strict=True))
-        return np.stack([self.known[text] for text in texts]) if texts else np.zeros((0, self.width), dtype=np.float32)
+        found = np.stack([self.known[text] for text in texts]) if texts else np.zeros((0, self.width), dtype=np.float32)
+        if self.most is not None:
+            for old in list(islice(self.known, max(0, len(self.known) - self.most))):
+                del self.known[old]
+        return found
 
     def spans(self, text: str) -> tuple[list[Span], int]:
         """Return which characters each token of a text stands for, and how many tokens are unknown."""

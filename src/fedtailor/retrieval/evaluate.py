@@ -10,9 +10,10 @@ from typing import Any
 from ..data.read import read_table
 from ..errors import DataError
 from .asking import Found
-from .embedder import Remembering
+from .embedder import Embedder, Remembering
 from .federated import Federation
 from .index import Index
+from .question import SentQuestion, Suspects
 from .readers import Answer, Reader
 from .tally import RECALL_AT, Known, Tally
 
@@ -65,6 +66,7 @@ def evaluate(
 ) -> Evaluation:
     """Return how well passages are found and questions answered; recall is over the questions whose passage a client holds."""
     held = held_by(federation.clients)
+    suspects = suspects_of(federation.question, federation.asks or federation.embedder, questions)
     tally = Tally(top_k=top_k)
     notes, before = dict.fromkeys(federation.server.standing.notes()), replace(federation.traffic)
     for begin in range(0, len(questions), BATCH):
@@ -72,9 +74,16 @@ def evaluate(
         block = questions[begin : begin + BATCH]
         found = federation.search([one.question for one in block], top_k)
         answers = answers_to(federation.share, reader, found)
-        for known, answer, one in zip(block, answers, found, strict=True):
-            passages = federation.passages_of(one)
-            tally.take(known, one, answer, passages=passages, held=held, cited=federation.share != "answers")
+        for n, (known, answer, one) in enumerate(zip(block, answers, found, strict=True), start=begin):
+            tally.take(
+                known,
+                one,
+                answer,
+                passages=federation.passages_of(one),
+                held=held,
+                cited=federation.share != "answers",
+                identified=identified(suspects, n, one),
+            )
     progress(len(questions), len(questions))
     share, sent = max(1, len(questions)), federation.traffic
     return Evaluation(
@@ -99,17 +108,30 @@ def evaluate_alone(
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of each client's own index without the others; recall is over what any client holds."""
     held = set(held_by(federation.clients))
-    embedder, asks = Remembering(federation.embedder), federation.asks and Remembering(federation.asks)
+    shared, asks = Remembering(federation.embedder), federation.asks and Remembering(federation.asks)
     known = [one if one.passage in held else replace(one, passage="") for one in questions]
     found = {}
     for place, (name, index) in enumerate(sorted(federation.clients.items())):
         progress(place, len(federation.clients))
-        alone = Federation(clients={name: index}, embedder=embedder, asks=asks, score=federation.score)
+        own = federation.embedders.get(name)
+        alone = Federation(clients={name: index}, embedder=own or shared, asks=None if own else asks, score=federation.score)
         metrics = evaluate(alone, known, reader, top_k=top_k).metrics
         share = sum(one.passage in held_by(alone.clients) for one in known) / max(1, sum(bool(one.passage) for one in known))
         names = ["mrr", *(f"recall@{k}" for k in RECALL_AT if k <= top_k)] if any(one.passage for one in known) else []
         found[name] = {**metrics, **{metric: metrics.get(metric, 0.0) * share for metric in names}}
     return found
+
+
+def suspects_of(question: SentQuestion, asks: Embedder, questions: Sequence[Known]) -> Suspects | None:
+    """Return the questions as those among which one that went out is to be identified; None where the texts themselves go out."""
+    if question.has_text or not questions:
+        return None
+    return Suspects(vectors_QW=asks.embed([" ".join(one.question.split()) for one in questions]))
+
+
+def identified(suspects: Suspects | None, number: int, found: Found) -> bool | None:
+    """Return whether a question is identified by the vector that went out; None where its text went out, or nothing did."""
+    return None if suspects is None or found.sent is None else suspects.identifies(number, found.sent)
 
 
 def answers_to(share: str, reader: Reader | None, found: Sequence[Found]) -> Sequence[Answer | None]:

@@ -15,6 +15,7 @@ from .embedder import Embedder
 from .index import Index, check_fits
 from .messages import Catalogue
 from .passages import Passage
+from .question import SentQuestion
 from .readers import BestSentence, Reader
 from .router import Router, Routing
 from .search import Score
@@ -51,6 +52,7 @@ class Federation:
 
     clients: Mapping[str, Index]
     embedder: Embedder
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)  # of the clients that have another one
     asks: Embedder | None = None  # of questions, where a run has trained one; None: that of passages
     score: Score = field(default_factory=Score)
     routing: Routing | None = None  # centroids that are known already, in the place of those that clients give by `router`
@@ -61,6 +63,8 @@ class Federation:
     )
     share: str = "passages"
     verify: bool = False
+    question: SentQuestion = field(default_factory=SentQuestion)
+    fetch: int = 0  # see `Server.fetch`
     logs: Mapping[str, QueryLog] = field(default_factory=dict)  # what each client allows, and was asked; left out: anything
     reader: Reader | None = None  # at the clients, where answers leave them; the best sentence if left out
     engine: Callable[[Mapping[str, RetrievalClient]], Carrier] | None = None  # left out: requests are passed on as they are
@@ -71,7 +75,7 @@ class Federation:
         if not self.clients:
             raise SettingError("there is no client to ask; index a folder first")
         for name, index in self.clients.items():
-            check_fits(index.meta, f"of {name}", self.embedder)
+            check_fits(index.meta, f"of {name}", self.embedder_of(name))
         assert self.server  # its settings are checked now
 
     def search(self, questions: Sequence[str], top_k: int = 5) -> list[Found]:
@@ -82,6 +86,10 @@ class Federation:
         """
         return self.server.search(questions, top_k)
 
+    def embedder_of(self, client: str) -> Embedder:
+        """Return what a client's index was made with."""
+        return self.embedders.get(client, self.embedder)
+
     @cached_property
     def halves(self) -> dict[str, RetrievalClient]:
         """The clients' parts."""
@@ -89,7 +97,7 @@ class Federation:
         return {
             name: RetrievalClient(
                 index=index,
-                embedder=self.embedder,
+                embedder=self.embedder_of(name),
                 score=self.score,
                 share=self.share,
                 reader=reader,
@@ -106,7 +114,7 @@ class Federation:
     @cached_property
     def server(self) -> Server:
         """The server's part."""
-        answers = self.send({name: describe(self.router) for name in self.clients})
+        answers = self.send({name: describe(self.router, self.embedder) for name in self.clients})
         catalogues = {name: one for name, one in answers.items() if isinstance(one, Catalogue)}
         if missing := sorted(self.clients.keys() - catalogues.keys()):
             raise RunError(f"client {missing[0]} gave no catalogue of its index; index again, or leave it out")
@@ -119,6 +127,8 @@ class Federation:
             routing=self.routing or routing_of(self.router, catalogues),
             share=self.share,
             verify=self.verify,
+            question=self.question,
+            fetch=self.fetch,
             shared_statistics=self.shared_statistics,
         )
 

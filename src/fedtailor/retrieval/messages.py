@@ -50,6 +50,9 @@ class Describe(Record, kind="catalogue"):
 
     count: int = fact(asked("centroids that are asked for"))
     smallest: int = fact(asked("passages of a centroid, at least"))
+    embedder: str = fact(
+        FactSpec(type="str", purpose="SHA-256 of the server's embedder", most_characters=64, reveals="nothing")
+    )  # centroids of another are of no use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,7 @@ class Ask(Record, kind="question"):
 
     exchange: int = fact(asked("number of the exchange, which a later request names"))
     most: int = fact(asked("candidates that are asked for, of each question"))
-    questions: list[str] = fact(QUESTIONS)
+    questions: list[str] | None = fact(QUESTIONS, sometimes=True)  # None: their vectors alone
     passages: int | None = fact(asked(f"passages {WORD_STATISTICS}", optional=True))
     words: int | None = fact(asked(f"words {WORD_STATISTICS}", optional=True))
     holding: list[int] | None = fact(numbers(f"passages that hold each word, {WORD_STATISTICS}", optional=True))

@@ -48,8 +48,13 @@ class Score:
 class Question:
     """A question as clients get it."""
 
-    text: str
+    text: str  # empty: clients do not get it
     vector: np.ndarray  # float32 [W], of length 1
+
+    @property
+    def mark(self) -> bytes:
+        """What is the same at all clients that get it, and another for another question."""
+        return self.text.encode("utf-8", "surrogatepass") or self.vector.tobytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +163,7 @@ def _candidates(index: Index, question: Question, bm25_N: np.ndarray | None, sco
             client=index.client,
             id=id,
             row=int(row),
-            key=_key(question.text, bytes(index.keys[row])),
+            key=_key(question, bytes(index.keys[row])),
             score=float(total),
             cosine=float(cosine),
             bm25=float(word),
@@ -168,9 +173,9 @@ def _candidates(index: Index, question: Question, bm25_N: np.ndarray | None, sco
     ]
 
 
-def _key(question: str, text: bytes) -> int:
+def _key(question: Question, text: bytes) -> int:
     """Return what equal texts share for one question: with another question the same text has another one, so that it cannot be followed."""
-    return int.from_bytes(hashlib.sha256(question.encode("utf-8", "surrogatepass") + text).digest()[:8], "big", signed=True)
+    return int.from_bytes(hashlib.sha256(question.mark + text).digest()[:8], "big", signed=True)
 
 
 def merge(answers: Iterable[Sequence[Candidate]], most: int) -> list[tuple[Candidate, list[Candidate]]]:

@@ -3,34 +3,33 @@
 A client that does not answer, or says what its passages do not hold, is left out of the question, and the next best take its winners' places.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import count
 from operator import add
-from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from ..errors import SettingError
 from ..messages import Record
-from .asking import Asking, Found, Place, Won, check_top_k, passage_in
+from .asking import Asking, Found, Place, Send, Won, check_top_k, passage_in
 from .catalogue import unfit
-from .embedder import Embedder
-from .messages import MOST_QUESTIONS, Answered, Ask, Catalogue, Count, Counted, Fetch, Fetched, Read, Scored
+from .client_answers import with_answers
+from .embedder import Embedder, Remembering
+from .messages import MOST_QUESTIONS, Ask, Catalogue, Count, Counted, Fetch, Fetched, Scored
 from .passages import Passage
+from .question import SentQuestion
 from .router import Routing, choose_clients
 from .search import Score, check_question
-from .share import check_share
+from .share import check_fetch, check_share
 from .standing import Standing
 from .terms import Statistics, words_of
 from .vectors import search_vectors
 from .verify import Verified, verify
 
-Send: TypeAlias = Callable[
-    [Mapping[str, Record]], Mapping[str, Record]
-]  # a request for each client -> answers of those that answered
+MOST_REMEMBERED = 20_000  # passages whose vectors are not computed twice, 30 MB of MiniLM
 
 
 @dataclass(kw_only=True)
@@ -46,6 +45,10 @@ class Server:
     share: str = "passages"
     verify: bool = False  # embed the passages that came, and leave out clients that stated wrong cosines
     shared_statistics: bool = False
+    question: SentQuestion = field(default_factory=SentQuestion)
+    fetch: int = (
+        0  # passages that are fetched and scored here before top_k are left; 0: top_k, in the order of what clients stated
+    )
     standing: Standing = field(default_factory=Standing)
     exchanges: Iterator[int] = field(default_factory=count)
     strange: Callable[[str], None] = lambda client: None  # called with a client whose answer is not what was asked for
@@ -53,17 +56,28 @@ class Server:
     def __post_init__(self) -> None:
         check_share(self.share)
         for name, reported in self.catalogues.items():
-            if why := unfit(name, reported, self.share, self.embedder):
+            if why := unfit(name, reported, self.share, self.embedder, self.question):
                 raise SettingError(why)
         if self.verify and self.share != "passages":
             raise SettingError(
                 f"verify embeds whole passages, and share: {self.share} lets none out; choose share: passages, or leave verify out"
             )
+        self.question.check(score=self.score.kind, share=self.share, shared_statistics=self.shared_statistics)
+        check_fetch(self.fetch, self.share)
         if self.share == "embeddings" and (self.score.kind != "dense" or self.routing):
             raise SettingError(
                 "share: embeddings searches vectors at the server, where there are no words, and no client is asked: it goes with score: dense "
                 "and without router"
             )
+
+    @property
+    def _apart(self) -> set[str]:
+        """The clients of other embedders: each is asked in its own space, and what it gives is scored here."""
+        return {name for name, reported in self.catalogues.items() if reported.embedder != self.embedder.sha256}
+
+    @cached_property
+    def _remembering(self) -> Remembering:
+        return Remembering(self.embedder, MOST_REMEMBERED)
 
     def search(self, questions: Sequence[str], top_k: int = 5) -> list[Found]:
         """Return the best passages of all clients for each question; what is shared decides what a hit holds.
@@ -82,14 +96,24 @@ class Server:
         vectors = (self.asks or self.embedder).embed(texts)
         if self.share == "embeddings":
             return search_vectors(self.catalogues, texts, vectors, top_k)
-        asking = Asking(exchange=next(self.exchanges), texts=texts, vectors=vectors, top_k=top_k, chosen=self._chosen(vectors))
+        sent = self.question.vectors(vectors)
+        most = max(top_k, self.fetch)
+        asking = Asking(
+            exchange=next(self.exchanges),
+            texts=texts,
+            vectors=sent,
+            most=most,
+            chosen=self._chosen(sent),
+            apart=self._apart,
+            most_apart=top_k,
+        )
         self._take_scores(asking)
         self._judge_centroids(asking)
         if self.share in ("passages", "snippets"):
-            found = self._with_passages(asking)
+            found = [replace(one, hits=one.hits[:top_k]) for one in self._with_passages(asking, vectors)]
         else:
             found = [asking.found(n, won, {}) for n, won in enumerate(asking.won())]
-            found = self._with_answers(asking, found) if self.share == "answers" else found
+            found = with_answers(asking, found, self.send, self.strange) if self.share == "answers" else found
         notes = self.standing.notes()
         return [replace(one, notes=[*one.notes, *notes]) for one in found]
 
@@ -110,9 +134,9 @@ class Server:
                 of_all = [known[n] for n in mine] if known else []
                 requests[name] = Ask(
                     exchange=asking.exchange,
-                    most=asking.top_k,
-                    questions=[asking.texts[n] for n in mine],
-                    vectors=torch.from_numpy(asking.vectors[mine]),
+                    most=asking.most,
+                    questions=[asking.texts[n] for n in mine] if self.question.has_text else None,
+                    vectors=None if name in asking.apart else torch.from_numpy(asking.vectors[mine]),
                     passages=of_all[0].passages if of_all else None,
                     words=of_all[0].words if of_all else None,
                     holding=[number for one in of_all for number in one.holding.values()] if of_all else None,
@@ -150,8 +174,12 @@ class Server:
                 if (best := asking.best_cosine(name, n)) is not None:
                     self.standing.see(name, float(cosine), best)
 
-    def _with_passages(self, asking: Asking) -> list[Found]:
-        """Fetch the winners: the second exchange, and again where somebody is left out and the next best take its places."""
+    def _with_passages(self, asking: Asking, clean: np.ndarray) -> list[Found]:
+        """Fetch the winners: the second exchange, and again where somebody is left out and the next best take its places.
+
+        Args:
+            clean: vectors of the questions without noise, by which what is scored here is ordered.
+        """
         passages: dict[Place, Passage] = {}
         while True:
             won = asking.won()
@@ -159,9 +187,11 @@ class Server:
                 self._fetch(asking, missing, passages)
                 continue
             found = [asking.found(n, each, passages) for n, each in enumerate(won)]
-            if not self.verify:
+            if not self.verify and not self.fetch and not asking.apart:
                 return found
-            checked = [self._verify(asking, n, one) for n, one in enumerate(found)]
+            checked = [self._verify(one, clean[n], asking.vectors[n], asking.apart) for n, one in enumerate(found)]
+            if not self.verify:
+                return [one.found for one in checked]
             for n, one in enumerate(checked):
                 for client in one.lies:
                     self.standing.lies[client] += 1
@@ -191,38 +221,9 @@ class Server:
             for row, place in enumerate(places):
                 passages[place] = passage_in(fetched, row)
 
-    def _verify(self, asking: Asking, n: int, found: Found) -> Verified:
+    def _verify(self, found: Found, clean: np.ndarray, sent: np.ndarray, apart: Collection[str]) -> Verified:
         sizes = {name: reported.passages for name, reported in self.catalogues.items()}
-        return verify(found, asking.vectors[n], self.embedder, self.score, sizes)
-
-    def _with_answers(self, asking: Asking, found: Sequence[Found]) -> list[Found]:
-        """Let each client read its winners, and return the answer nearest to each question."""
-        places = [(hit.client, n, hit.place[1]) for n, one in enumerate(found) for hit in one.hits]
-        mine = {
-            name: [(n, place) for client, n, place in places if client == name]
-            for name in sorted({name for name, _, _ in places})
-        }
-        requests = {
-            name: Read(
-                exchange=asking.exchange,
-                questions=asking.numbers(name, [n for n, _ in some]),
-                places=[place for _, place in some],
-            )
-            for name, some in mine.items()
-        }
-        answers = self.send(requests)
-        best: dict[int, tuple[str, str, float]] = {}
-        for name, some in mine.items():
-            reported, questions = answers.get(name), list(dict.fromkeys(n for n, _ in some))
-            if not isinstance(reported, Answered) or not len(reported.texts) == len(reported.cosines) == len(questions):
-                asking.drop(name, "did not answer from the passages that it had named")
-                if reported is not None:
-                    self.strange(name)
-                continue
-            for n, text, cosine in zip(questions, reported.texts, reported.cosines, strict=True):
-                if text and (n not in best or cosine > best[n][2]):
-                    best[n] = (text, name, cosine)
-        return [replace(one, answer=best.get(n)) for n, one in enumerate(found)]
+        return verify(found, clean, self._remembering, self.score, sizes, sent=sent, apart=apart)
 
 
 def _missing(won: Sequence[Won], passages: Mapping[Place, Passage]) -> dict[Place, bool]:

@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             return models()
         raise _Refused(404 if self.path not in PATHS else 405, f"POST a question to {PATHS[0]} or {PATHS[1]}")
 
-    def _posted(self) -> dict[str, Any]:
+    def _posted(self) -> dict[str, Any] | list[dict[str, Any]]:
         if self.path not in PATHS:
             raise _Refused(404, f"there is no {printable(self.path)[:80]}; POST a question to {PATHS[0]} or {PATHS[1]}")
         if self.headers.get_content_type() != "application/json":
@@ -74,7 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError):
             raise _Refused(400, "the body is no JSON") from None
         try:
-            return self.server.service.answer(self.path, body)  # type: ignore[no-any-return]
+            found: dict[str, Any] | list[dict[str, Any]] = self.server.service.answer(self.path, body)
+            return found
         except (BadRequest, SettingError) as fault:
             raise _Refused(400, message_of(fault)) from None
         except FedtailorError as fault:
@@ -104,11 +105,14 @@ class Handler(BaseHTTPRequestHandler):
         if (origin := self.headers.get("Origin")) is not None and origin not in [f"http://{host}" for host in hosts]:
             raise _Refused(403, "pages from elsewhere may not ask here")
 
-    def _send(self, status: int, value: dict[str, Any], *, close: bool = False) -> None:
-        data = json_text(value).encode()
+    def _send(self, status: int, value: dict[str, Any] | list[dict[str, Any]], *, close: bool = False) -> None:
+        """Send a value as JSON, or a list of them as the events of a stream."""
+        kind = "application/json" if isinstance(value, dict) else "text/event-stream"
+        events = [] if isinstance(value, dict) else [*map(json_text, value), "[DONE]"]
+        data = (json_text(value) if isinstance(value, dict) else "".join(f"data: {one}\n\n" for one in events)).encode()
         with suppress(OSError):  # who asked is gone
             self.send_response(status)
-            self.send_header("Content-Type", "application/json; charset=utf-8")
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(data)))
             self.send_header("X-Content-Type-Options", "nosniff")
             if close:

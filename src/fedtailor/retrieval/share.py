@@ -31,6 +31,16 @@ def check_share(share: str) -> None:
         raise SettingError(f"share is one of {', '.join(LETS_OUT)}; got {share!r}")
 
 
+def check_fetch(fetch: int, share: str) -> None:
+    """Raise SettingError unless so many passages can be fetched to be scored at the server; 0: none beyond the winners."""
+    if fetch < 0:
+        raise SettingError(f"fetch is a number of passages, 0 for top_k; got {fetch}")
+    if fetch and share != "passages":
+        raise SettingError(
+            f"fetch scores whole passages at the server, and share: {share} lets none out; choose share: passages, or leave fetch out"
+        )
+
+
 def permits(allowed: str, asked: str) -> bool:
     """Return whether a client that allows one level answers at another."""
     return allowed in (asked, ANY) or (asked in LEVELS and allowed in LEVELS and LEVELS.index(asked) <= LEVELS.index(allowed))

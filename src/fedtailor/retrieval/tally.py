@@ -38,7 +38,15 @@ class Tally:
     notes: dict[str, int] = field(default_factory=dict)  # what was said of clients -> in how many questions
 
     def take(
-        self, known: Known, found: Found, answer: Answer | None, *, passages: Sequence[Passage], held: Held | None, cited: bool
+        self,
+        known: Known,
+        found: Found,
+        answer: Answer | None,
+        *,
+        passages: Sequence[Passage],
+        held: Held | None,
+        cited: bool,
+        identified: bool | None = None,
     ) -> None:
         """Add one question.
 
@@ -46,6 +54,7 @@ class Tally:
             passages: of the hits, as far as they are known here.
             held: what clients hold; None: not known here, as on a network.
             cited: whether the answer is held against the sentence that it is from.
+            identified: whether the question is identified by what went out; None: its text went out.
         """
         self.questions += 1
         self.asked += len(found.asked)
@@ -54,6 +63,8 @@ class Tally:
             self.answerable += 1
             if any(passage.id for passage in passages) or not found.hits:
                 self._found(known.passage, passages, found.hits, held)
+        if identified is not None:
+            self._add("identified", float(identified))
         if known.answers and answer is not None:
             for name, metric in ANSWERED:
                 self._add(name, metric(answer.text, known.answers))

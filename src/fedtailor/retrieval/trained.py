@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import SettingError
 from ..models import choose_device, load_backbone
-from ..tasks import Extraction, TokenShard, collate
-from ..tasks.extraction import best_spans, span_logits
-from ..tasks.text.markers import Tokens
-from ..tasks.text.tokenization import flat
+from ..tasks import Extraction
 from ..tuning import Full, attach_saved
 from ..yaml_text import read_yaml_file
 from .embedder import Embedder, embedder_of
@@ -23,7 +18,6 @@ from .search import Hit
 QUERY, SPAN = "retrieval", "extraction"  # tasks
 ADAPTER, MODEL, JOB = "adapter", "model", "job.yaml"
 NOTHING = Answer(text="", evidence=[], supported=False)
-BATCH = 8  # passages that are read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,30 +28,19 @@ class SpanReader:
     model: Any
     tokenizer: Any
 
-    @torch.inference_mode()
     def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[Answer]:
         """Return the answer to each question: of its best passages, the words with the largest logits."""
         places = [(n, place) for n, some in enumerate(hits) for place in range(min(len(some), MOST_PASSAGES))]
         places = [(n, place) for n, place in places if hits[n][place].passage.text.strip()]
         texts = [hits[n][place].passage.text for n, place in places]
-        pairs = self.task.encode(self.tokenizer, [(questions[n], text) for (n, _), text in zip(places, texts, strict=True)])
+        spans = self.task.marked(
+            self.model, self.tokenizer, [(questions[n], text) for (n, _), text in zip(places, texts, strict=True)]
+        )
         best: dict[int, tuple[float, int, Span]] = {}
-        for begin in range(0, len(pairs), BATCH):
-            some = pairs[begin : begin + BATCH]
-            for (n, place), (_, head, tokens), (first, last, score) in zip(
-                places[begin : begin + BATCH], some, best_spans(*self._logits(some)), strict=True
-            ):
-                span = (tokens.spans[first - head][0], tokens.spans[last - head][1])
-                if n not in best or score > best[n][0]:
-                    best[n] = (score, place, span)
+        for (n, place), (first, last, score) in zip(places, spans, strict=True):
+            if n not in best or score > best[n][0]:
+                best[n] = (score, place, (first, last))
         return [self._answer(hits[n], best[n]) if n in best else NOTHING for n in range(len(questions))]
-
-    def _logits(self, pairs: Sequence[tuple[list[int], int, Tokens]]) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens_T, starts = flat([row for row, _, _ in pairs])
-        inside = [head <= at < head + len(tokens.ids) for row, head, tokens in pairs for at in range(len(row))]
-        shard = TokenShard(tokens_T=tokens_T, target_T=torch.tensor(inside, dtype=torch.bool), starts=starts)
-        batch = collate(shard, range(len(pairs)), self.tokenizer.pad_token_id, self.model.device)
-        return span_logits(self.model, batch)
 
     def _answer(self, hits: Sequence[Hit], best: tuple[float, int, Span]) -> Answer:
         _, place, (begin, end) = best

@@ -5,7 +5,7 @@ help there, evidence that is looked at does. The share of BM25 cannot be compute
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,20 +27,32 @@ class Verified:
     lies: Mapping[str, int]  # client -> passages whose cosine is not what it said
 
 
-def verify(found: Found, vector: np.ndarray, embedder: Embedder, score: Score, sizes: Mapping[str, int]) -> Verified:
+def verify(
+    found: Found,
+    vector: np.ndarray,
+    embedder: Embedder,
+    score: Score,
+    sizes: Mapping[str, int],
+    *,
+    sent: np.ndarray | None = None,
+    apart: Collection[str] = (),
+) -> Verified:
     """Return an answer ordered by scores that the server has computed from the texts.
 
     Args:
-        vector: of the question, float32 [W].
+        vector: of the question, float32 [W]; hits are ordered by their cosines with it.
         sizes: passages of each client, which bound a word's weight.
+        sent: the vector that clients got, with noise where that was asked for: what they stated is held against it. None: `vector`.
+        apart: clients of other embedders, whose cosines are no lies.
     """
     if not found.hits:
         return Verified(found=found, lies={})
-    cosines = embedder.embed([plain(hit.passage.text) for hit in found.hits]).astype(np.float64) @ vector.astype(np.float64)
+    vectors = embedder.embed([plain(hit.passage.text) for hit in found.hits]).astype(np.float64)
+    cosines, stated = vectors @ vector.astype(np.float64), vectors @ (vector if sent is None else sent).astype(np.float64)
     lies: Counter[str] = Counter()
     hits = []
-    for hit, cosine in zip(found.hits, cosines, strict=True):
-        if not abs(hit.cosine - cosine) <= TOLERANCE:  # also where it is no number
+    for hit, cosine, due in zip(found.hits, cosines, stated, strict=True):
+        if hit.client not in apart and not abs(hit.cosine - due) <= TOLERANCE:  # also where it is no number
             lies[hit.client] += 1
         words = (
             min(max(hit.bm25, 0.0), most_bm25(found.question, hit.passage.text, sizes[hit.client]))

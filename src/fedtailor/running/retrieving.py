@@ -15,11 +15,12 @@ from ..pairs import technique
 from ..protection import make_gate
 from ..protocols.retrieval import Courier, Retrieval, RetrievalHalf, index_examples
 from ..protocols.retrieval.messages import calls_of
-from ..protocols.retrieval.ready import asks_of
+from ..protocols.retrieval.server import asks_of
 from ..records import ClientId, ClientInfo
 from ..retrieval import Federation
 from ..retrieval.client import RetrievalClient
-from ..retrieval.collection import make_reader, open_folders, save_collection
+from ..retrieval.collection import make_reader, open_folders
+from ..retrieval.collection_file import save_collection
 from ..retrieval.embedder import Embedder, embedder_of
 from ..retrieval.update import Updated
 from ..tasks.question_answering import NO_READER
@@ -64,9 +65,9 @@ def index_folder(job: Job) -> Path:
 def index(job: Job, *, progress: Progress = lambda what, done, of: None) -> dict[str, Updated]:
     """Let each client of the job index its documents, and return what was done, by client."""
     folder, embedder, divided = index_folder(job), embedder_for(job), divide_data(job)
-    settings = asking(job)
+    settings, own = asking(job), own_embedders(job)
     done = {
-        client: index_examples(documents, folder / client, embedder, settings.chunk, progress)[1]
+        client: index_examples(documents, folder / client, own.get(client, embedder), settings.chunk, progress)[1]
         for client, documents in divided.train.items()
     }
     save_collection(folder, {client: folder / client for client in done})
@@ -87,10 +88,13 @@ def connect(job: Job) -> Federation:
     return Federation(
         clients=clients,
         embedder=embedder,
+        embedders=own_embedders(job),
         asks=asks_of(settings, job.backbone, job.base),
         score=settings.score,
         share=settings.share,
         verify=settings.verify,
+        question=settings.question,
+        fetch=settings.fetch,
         shared_statistics=settings.shared_statistics,
         router=settings.router,
         seed=job.seed,
@@ -100,10 +104,22 @@ def connect(job: Job) -> Federation:
     )
 
 
-def embedder_for(job: Job) -> Embedder:
-    """Return the job's backbone as an embedder."""
+def own_embedders(job: Job) -> dict[str, Embedder]:
+    """Return the embedders of the clients to which the job gives a backbone of their own."""
+    named = {client: own.backbone for client, own in job.clients.overrides.items() if own.backbone is not None}
+    loaded = {name: embedder_for(job, name) for name in set(named.values())}
+    return {str(client): loaded[name] for client, name in named.items()}
+
+
+def embedder_for(job: Job, name: str = "") -> Embedder:
+    """Return a backbone as an embedder: the job's, where no other is named."""
     backbone = load_backbone(
-        job.backbone, kind=job.task.backbone, device=choose_device(job.device), base=job.base, seed=job.seed, trust_times=True
+        name or job.backbone,
+        kind=job.task.backbone,
+        device=choose_device(job.device),
+        base=job.base,
+        seed=job.seed,
+        trust_times=True,
     )
     return embedder_of(backbone.model, backbone.processor)
 

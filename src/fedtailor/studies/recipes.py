@@ -14,6 +14,8 @@ from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
+from .nested import flat, merge
+from .prepared import names_in, prepare, with_prepared
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -120,7 +122,17 @@ class Recipe:
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
-        return Job.from_dict(settings, base=base)
+        return Job.from_dict(with_prepared(settings, data), base=base)
+
+    def prepare(self, variant: str, data: Path, overrides: Sequence[str] = ()) -> None:
+        """Make what the jobs of a variant name that is to be prepared of the data, where it is not there yet.
+
+        Raises:
+            SettingError: if what it is made of is missing.
+        """
+        grids = [list(arm.grids(variant)) for arm in self.arms.values()]
+        for name in names_in([grids, *(self.settings(variant, overrides, arm=arm) for arm in (None, *self.arms))]):
+            prepare(name, data)
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""
@@ -215,22 +227,3 @@ def _arms(given: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) ->
     """Return the arms that are described, new or changed from those of the recipe that is extended, and then its others."""
     own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in given.items()}
     return own | {name: arm for name, arm in parents.items() if name not in own}
-
-
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings with others on top; a technique that names its kind takes the place of the one below."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(below, value) if both and "kind" not in value else value  # type: ignore[arg-type]
-    return merged
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as dotted ones."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        found |= flat(value, name) if isinstance(value, Mapping) and value else {name: value}
-    return found

@@ -19,7 +19,7 @@ from ..pairs import USUAL_NEEDS, Need
 from ..records import Example
 from .evaluation import Measured, Pass
 from .losses import Losses, sum_losses
-from .shard import Batch, Shard, TokenShard, evaluation_batches, tokens_of
+from .shard import Batch, Shard, TokenShard, collate, evaluation_batches, tokens_of
 from .task import Bench, Objective
 from .text.markers import Tokens
 from .text.measure import token_batch
@@ -29,6 +29,7 @@ from .text.tokenization import encode, flat, marks_of, text_of
 
 PLACES = 2**16  # a label is the place of the first token of an answer times this, plus that of its last
 LONGEST = 30  # tokens of an answer
+AT_ONCE = 8  # texts that are read at once outside of training
 QUESTION = 64  # tokens of a question; a longer one loses its end
 
 
@@ -145,6 +146,20 @@ class Extraction:
                 sums["f1"] += answer_f1(said, right)
         figures = {"loss": losses.total / losses.counted, "examples": len(shard)}
         return Measured(figures=figures | {name: total / len(shard) for name, total in sums.items()}, losses=losses)
+
+    @torch.inference_mode()
+    def marked(self, model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, float]]:
+        """Return, for each question and text, where the answer begins and ends in the text, in characters, and the sum of its two logits."""
+        encoded, found = self.encode(tokenizer, pairs), []
+        for start in range(0, len(encoded), AT_ONCE):
+            some = encoded[start : start + AT_ONCE]
+            tokens_T, starts = flat([row for row, _, _ in some])
+            inside = [head <= at < head + len(tokens.ids) for row, head, tokens in some for at in range(len(row))]
+            shard = TokenShard(tokens_T=tokens_T, target_T=torch.tensor(inside, dtype=torch.bool), starts=starts)
+            batch = collate(shard, range(len(some)), tokenizer.pad_token_id, model.device)
+            for (_, head, tokens), (first, last, score) in zip(some, best_spans(*span_logits(model, batch)), strict=True):
+                found.append((tokens.spans[first - head][0], tokens.spans[last - head][1], score))
+        return found
 
     def _loss(self, model: Any, batch: Batch) -> tuple[Tensor, int]:
         """Return the float32 sum over texts of the mean of -log p(first token) and -log p(last token), and their number."""

@@ -33,6 +33,9 @@ class LabelLikelihood:
     kind: Literal["label-likelihood"] = "label-likelihood"
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
     max_tokens: Length = 128  # of a text; a longer one loses its end
+    scored_by: Literal["backbone", "endpoint"] = (
+        "backbone"  # endpoint: the language model that each machine's owner names, by likelihoods or by what it writes
+    )
     calibrate: bool = True  # from each label's likelihood is taken what it has behind texts that say nothing
 
     truncate: ClassVar[str] = "end"  # which end of a longer text is left out
@@ -47,6 +50,8 @@ class LabelLikelihood:
     def __post_init__(self) -> None:
         if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
             raise SettingError(f"max_tokens is a whole number of tokens, at least 1; got {self.max_tokens!r}")
+        if self.scored_by not in ("backbone", "endpoint"):
+            raise SettingError(f"scored_by is backbone or endpoint; got {self.scored_by!r}")
         if self.labels is None or isinstance(self.labels, str):
             return
         names = tuple(str(name) for name in self.labels)

@@ -42,6 +42,9 @@ class PassageRetrieval:
     max_tokens: Length = 64  # of a question; a longer one loses its end
     scale: Number = 20.0  # that cosines are multiplied with before the softmax
 
+    not_tried: ClassVar[str] = (
+        "this run has trained vectors of questions, which answer nothing by themselves; ask documents with it: protocol: {kind: retrieval, query: RUN}"
+    )
     truncate: ClassVar[str] = "end"
     required: ClassVar[tuple[str, ...]] = ("question", "text")
     optional: ClassVar[tuple[str, ...]] = ()

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import time
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +11,7 @@ from asked import document_rows, question_rows, retrieval_job
 from nets import DirectLine, at_server, write_site
 
 from fedtailor.network.kit.policy import Policy
+from fedtailor.network.server import server
 from fedtailor.network.site import model_keeper
 from fedtailor.running import run
 
@@ -67,6 +70,45 @@ def test_one_site_stopped_and_the_others_answer(net):
     found = section_of(done)["answers"]
     assert all(source["client"] != "site-2" for one in found for source in one["sources"])
     assert all(one["sources"] for one in found)
+
+
+def test_an_open_job_answers_others_and_goes_on_when_a_site_stops(net, monkeypatch):
+    inboxes = []
+    made = server.Diary.__init__
+    monkeypatch.setattr(server.Diary, "__init__", lambda self: (made(self), inboxes.append(self))[0])
+    job = net.job.replace("data.test", None).replace("protocol.open_s", 20.0)
+    found = {}
+
+    def put(ticket, **more):
+        diary = inboxes[0]
+        while (fault := diary.answer({"ask": {"ticket": ticket, "questions": ["what is bread old"], **more}})).get("fault"):
+            assert "has not come to them yet" in fault["fault"]
+            time.sleep(0.05)
+        while not (answer := diary.answer({"look": ticket})):
+            time.sleep(0.05)
+        return answer
+
+    def ask():
+        while not inboxes:
+            time.sleep(0.05)
+        found["all"] = put("one")
+        found["bad"] = put("two", top_k=0)
+        net.line.kill_model("site-2")
+        found["two"] = put("three")
+        inboxes[0].inbox._waiting.put(None)  # as if nobody asked any more
+
+    other = Thread(target=ask, daemon=True)
+    other.start()
+    done = at_server(job, net.line, net.folder)
+    other.join(60)
+    assert (done.ended, done.text) == ("done", "")
+    (first,), (second,) = found["all"]["answers"], found["two"]["answers"]
+    assert first["sources"][0]["id"] == "rows:p2#0"
+    assert len(first["asked"]) == len(SITES)
+    assert "top_k is the number of passages, from 1 to 1000; got 0" in found["bad"]["fault"]
+    assert all(source["client"] != "site-2" for source in second["sources"])
+    assert second["sources"]
+    assert section_of(done)["questions"] == 0
 
 
 def test_a_site_whose_owner_says_nothing_shares_scores_alone(net):

@@ -10,6 +10,7 @@ from rich.console import Console
 from fedtailor.cli.tryout import answers
 from fedtailor.errors import RunError, SettingError
 from fedtailor.export import export, open_run
+from fedtailor.federation import LocalFederation
 from fedtailor.models import load_plain
 from fedtailor.models.tokenizer import load_tokenizer
 from fedtailor.prompting import prompt_from_json, score_labels
@@ -129,6 +130,34 @@ def test_public_examples_are_shown_and_travel(tiny_backbone_folder, tmp_path):
     assert {label for _, label in prompt.shots} == set(LABELS)
 
 
+def test_own_examples_are_shown_at_their_client_and_stay_there(tiny_backbone_folder, tmp_path, monkeypatch):
+    from fedtailor.prompting import PromptReader
+
+    read, sent = [], []
+    working, ask = PromptReader.read, LocalFederation.ask
+    monkeypatch.setattr(PromptReader, "read", lambda self, prompt, **more: read.append(prompt) or working(self, prompt, **more))
+
+    def asking(self, requests, *given):
+        replies = list(ask(self, requests, *given))
+        sent.extend([*requests.values(), *(one.message for one in replies if one.message is not None)])
+        return iter(replies)
+
+    monkeypatch.setattr(LocalFederation, "ask", asking)
+    method = METHOD | {"shots": "own", "shot_counts": [2], "generations": 1}
+    made = run(prompting_job(tiny_backbone_folder, protocol__method=method), data=place_rows(), out=tmp_path / "r")
+    prompt = prompt_from_json(made.summary["prompting"]["found"])
+    assert (prompt.own_shots, prompt.shots) == (2, ())
+    shown = {one.shots for one in read if one.shots}
+    assert len(shown) == 3  # each client its own
+    assert all({label for _, label in shots} == set(LABELS) for shots in shown)  # of as many labels as there can be
+    texts = {row["text"] for row in place_rows()}
+    assert {text for shots in shown for text, _ in shots} <= texts
+    leaving = str([message.facts for message in sent]) + "".join(
+        bytes(value.numpy().tobytes()).decode(errors="replace") for message in sent for value in message.tensors.values()
+    )
+    assert not any(text in leaving for text in texts)
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -137,7 +166,7 @@ def test_public_examples_are_shown_and_travel(tiny_backbone_folder, tmp_path):
         ({"personalization": {"kind": "ditto"}}, "personalization: ditto does not go"),
         ({"protocol__few": 9}, "method.start is 4, below few: 9"),
         ({"protocol__method__edits": ["drop", "paraphrase"]}, "there is no edit 'paraphrase'"),
-        ({"protocol__method__shot_counts": [2]}, "shot_counts needs public examples"),
+        ({"protocol__method__shot_counts": [2]}, "shot_counts needs examples: name a file of public ones"),
         ({"task__labels": ["a_b", "a b"]}, "both written 'a b'"),
         ({"task__labels": ["_", "a"]}, "no word"),
     ],

@@ -14,7 +14,7 @@ from fedtailor.protocols.retrieval import Courier, Retrieval, RetrievalRun
 from fedtailor.protocols.retrieval.messages import calls_of
 from fedtailor.protocols.retrieval.server import REST_S, Asker
 from fedtailor.records import ClientFailure, ClientInfo
-from fedtailor.retrieval import Federation, Router, Score
+from fedtailor.retrieval import Federation, Router, Score, SentQuestion
 from fedtailor.retrieval.allows import LOG, QueryLog, read_allows
 from fedtailor.retrieval.index import open_index
 from fedtailor.retrieval.messages import Ask, Fetch
@@ -93,6 +93,26 @@ def test_router_verify_and_shared_statistics(indexes):
     assert min(len(one.asked) for one in found) < 3
     assert plain(found) == plain(expected.search(QUESTIONS, 3))
     assert courier.failures == []
+
+
+@pytest.mark.parametrize("question", [SentQuestion(kind="vector"), SentQuestion(kind="noised", epsilon=1e6)])
+def test_a_question_is_answered_from_its_vector_alone(indexes, tmp_path, question):
+    score = Score(kind="dense")
+    run = RetrievalRun(embedder=Hashed(), settings=Retrieval(score=score, question=question, verify=True, top_k=3))
+    sent = []
+    federation, _ = connected(indexes, run, tmp_path)
+    working = federation.ask
+    federation.ask = lambda requests, timeout_s=None: sent.extend(requests.values()) or working(requests, timeout_s)
+    server, courier = server_of(federation, run)
+    expected = Federation(clients=indexes, embedder=Hashed(), score=score).search(QUESTIONS, 3)
+    found = server.search(QUESTIONS, 3)
+    assert [[hit.passage for hit in one.hits] for one in found] == [[hit.passage for hit in one.hits] for one in expected]
+    assert courier.failures == []
+    assert not any(text in str(message.facts) for message in sent for text in QUESTIONS)
+    log = (tmp_path / "c1" / LOG).read_text()
+    assert "vector " in log
+    assert "tea" not in log
+    assert ("a question", question.says) in list(run.says())
 
 
 def test_a_level_has_no_message_for_what_it_does_not_let_out():
@@ -196,5 +216,18 @@ def test_settings_that_do_not_go_together():
         Retrieval(share="embeddings")
     with pytest.raises(SettingError, match="timeout_s"):
         Retrieval(timeout_s=0)
+    vector = SentQuestion(kind="vector")
+    with pytest.raises(SettingError, match="score: hybrid weighs its words there; choose score: dense"):
+        Retrieval(question=vector)
+    dense = Score(kind="dense")
+    with pytest.raises(SettingError, match="share: passages or scores; got share: answers"):
+        Retrieval(question=vector, score=dense, share="answers")
+    with pytest.raises(SettingError, match="shared_statistics counts its words"):
+        Retrieval(question=vector, score=dense, shared_statistics=True)
+    with pytest.raises(SettingError, match="fetch scores whole passages at the server, and share: snippets"):
+        Retrieval(fetch=20, share="snippets")
+    with pytest.raises(SettingError, match="fetch is at least top_k, 5"):
+        Retrieval(fetch=4)
+    assert "at most 20 a question" in Retrieval(fetch=20).lets_out
     assert "raw text leaves" in Retrieval().lets_out
     assert "no text leaves" in Retrieval(share="scores").lets_out

@@ -3,7 +3,7 @@
 import json
 import secrets
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def run_on(
     without: Sequence[ClientId] = (),
     patience: Mapping[str, float] | None = None,
     watcher: Watcher | None = None,
+    begun: Callable[[str], None] = lambda job: None,
 ) -> Result:
     """Carry a job out on a network and return what it made, as a local run does.
 
@@ -38,6 +39,7 @@ def run_on(
         without: sites that are left out.
         patience: how long the server waits for answers; see `federation.nvflare.engine.Patience`.
         watcher: called with every event.
+        begun: called with the engine's id of each submission.
 
     Raises:
         JobError: if the job is not usable, `without` names nobody, or a site refuses it; nothing was trained then.
@@ -63,6 +65,7 @@ def run_on(
             watcher=watcher or (lambda kind, facts: None),
             path=path,
             expected=role["sites"],
+            begun=begun,
         ).to_the_end()
         copy_whole(outcome.folder, path, last="summary.json")
     write_text(kit / LAST_RUN, (path / "network.json").read_text(encoding="utf-8"))

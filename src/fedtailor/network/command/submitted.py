@@ -60,10 +60,12 @@ class Submitted:
         watcher: Watcher,
         path: Path | None = None,
         expected: Sequence[ClientId] = (),
+        begun: Callable[[str], None] = lambda job: None,
     ) -> None:
-        """Take what is submitted, a folder to work in, who watches its events, the run folder if it leaves one, and the sites that should be there."""
+        """Take what is submitted, a folder to work in, who watches its events, the run folder if it leaves one, the sites that should be there,
+        and what is called with the engine's id of each submission."""
         self._server, self._settings, self._place, self._path = server, settings, place, path
-        self._without, self._expected, self._watcher = without, expected, watcher
+        self._without, self._expected, self._watcher, self._report_job = without, expected, watcher, begun
         self._everybody: list[ClientId] = []
         self._seen = 0  # events of this submission
         self._job, self._born = "", ""
@@ -117,6 +119,7 @@ class Submitted:
         self._seen, self._born = 0, self._patiently(self._server.started)
         self._job, self._submit = "", partial(self._server.submit, submitted, f"{self._mark}-{attempt}")
         self._job = self._patiently(self._submit)
+        self._report_job(self._job)
         status = self._watch_through_absences()
         outcome = Outcome(self._patiently(lambda: self._server.fetch(self._job, folder)))
         self._pass_on(outcome.events[self._seen :])

@@ -19,6 +19,7 @@ from .network_file import ADMIN, AUTHORITY, OLD_SERVER, Network
 from .site_file import write_private
 
 FILE = "network.json"  # in the network's folder, and in each kit
+OPEN_RUN = "open-run.json"  # there: the job that takes questions
 LAST_RUN = "last-run.json"  # in the administrator's kit: what each site reported when it last took part
 RELEASE = "2.9"  # of NVFlare
 INSTALL = "pip install 'fedtailor[net]'"

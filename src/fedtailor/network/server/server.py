@@ -21,6 +21,7 @@ from ...job.own_classes import fedtailors_classes_alone
 from ...old_names import OLD_NAMES, new_name
 from ...protocols.rounds.sampling import clients_per_round
 from ...records import ClientId, ClientInfo
+from ...retrieval.inbox import Inbox
 from ...run_files import finite
 from ...running import RunFolder, carry_out
 from ...running.resume import check_same_job, recorded_clock
@@ -70,6 +71,7 @@ class Diary:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.inbox = Inbox()
         self._lock = threading.Lock()
 
     def __call__(self, kind: str, facts: Mapping[str, object]) -> None:
@@ -79,7 +81,11 @@ class Diary:
             self.events.append((kind, json.loads(json.dumps(plain, default=str))))
 
     def answer(self, data: Any) -> Plain:
-        """Return the events after the first `data["after"]`."""
+        """Return the events after the first `data["after"]`; or take the questions in `data["ask"]`, or give the answer to the ticket `data["look"]`."""
+        if isinstance(data, Mapping) and isinstance(data.get("ask"), Mapping):
+            return self.inbox.put(data["ask"])
+        if isinstance(data, Mapping) and "look" in data:
+            return self.inbox.look(str(data["look"]))
         after = int((data or {}).get("after", 0))
         with self._lock:
             return {"events": self.events[after:]}
@@ -100,6 +106,7 @@ def carry_out_at_server(
     parts = assemble(
         job, divided=_divided(line.sites, settings), begun=_begun(folder), clock=recorded_clock(folder), warn=warnings.append
     )
+    parts.protocol.take_questions(diary.inbox)
     diary("opening", {"sites": line.sites})
     patience = Patience(**settings.get("patience", {}))
     infos = open_at_sites(

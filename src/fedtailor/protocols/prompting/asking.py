@@ -81,6 +81,15 @@ def figures(scores: Sequence[Sums]) -> dict[str, float]:
     }
 
 
+def with_traffic(rows: Sequence[Mapping[str, Any]], traffic: Mapping[ClientId, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return rows of clients with the bytes of one more exchange, each counted once."""
+    left, found = dict(traffic), []
+    for row in reversed(rows):  # the last attempt counts
+        up, down = left.pop(row["client"], (0, 0))
+        found.append({**row, "up_bytes": row["up_bytes"] + up, "down_bytes": row["down_bytes"] + down})
+    return found[::-1]
+
+
 def _collect(
     replies: Iterable[Reply], *, version: int, most: int, candidates: int
 ) -> tuple[_Exchange, dict[ClientId, ClientFailure]]:

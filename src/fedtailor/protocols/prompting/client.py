@@ -11,8 +11,14 @@ from ...learning.client import Client
 from ...learning.worker import OnStep, Worker
 from ...messages import Record, answer
 from ...prompting import Score as Sums
+from ...prompting import prompt_from_json
+from ...prompting.shots import of_many_labels, with_own
 from ...records import Message
 from ...tasks import LabelLikelihood
+from ...tasks.shard import Shard
+from ...tensors import Tensors
+from ...tuning import bytes_tensor, tensor_text
+from ...tuning.none import TENSOR
 from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from .messages import VALIDATION, Scored
 
@@ -32,11 +38,31 @@ class Scoring:
         """What the client works with."""
         return self.client.worker
 
-    def examples(self, most: int, part: int = 0) -> list[tuple[str, str]]:
-        """Return text and label of the first `most` of the client's one order, so that those of a round are among those of a larger one."""
+    def examples(self, most: int, part: int = 0, *, shown: int = 0) -> list[tuple[str, str]]:
+        """Return text and label of the first `most` of the client's one order, so that those of a round are among those of a larger one.
+
+        Args:
+            shown: so many of its training examples stand in prompts; these are scored by none of them.
+        """
         shard = self.client.validation if part == VALIDATION else self.client.train
-        order = stream(self.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard))
-        return self.task.pairs(shard, sorted(order[:most].tolist()))
+        left_out = set(self._shown(shown)) if part != VALIDATION else set()
+        order = [row for row in self._order(shard) if row not in left_out]
+        return self.task.pairs(shard, sorted(order[:most]))
+
+    def own_shots(self, count: int) -> list[tuple[str, str]]:
+        """Return so many training examples of the client, of as many labels as there can be, or fewer where it has not twice as many."""
+        return [pair for row in self._shown(count) for pair in self.task.pairs(self.client.train, [row])]
+
+    def _shown(self, count: int) -> list[int]:
+        if not count:
+            return []
+        last = self._order(self.client.train)[::-1][: 64 * count]  # the others are scored first
+        labels = [label for _, label in self.task.pairs(self.client.train, last)]
+        return of_many_labels(list(zip(last, labels, strict=True)), min(count, len(self.client.train) // 2))
+
+    def _order(self, shard: Shard) -> list[int]:
+        found: list[int] = stream(self.worker.seed, "scored-examples", 0, self.client.id).permutation(len(shard)).tolist()
+        return found
 
     def scored(
         self,
@@ -89,5 +115,14 @@ class PromptingClient:
         return answer(message, {**self.handlers(scoring), Evaluate: self._evaluate})
 
     def _evaluate(self, asked: Evaluate) -> Evaluated:
-        self.client.worker.load(asked.shared)
+        self.client.worker.load(self._with_own(asked.shared))
         return answer_evaluation(self.client, asked)
+
+    def _with_own(self, shared: Tensors) -> Tensors:
+        """Return the prompt that is evaluated with the client's own examples, where it asks for them."""
+        text = tensor_text(shared[TENSOR])
+        prompt = prompt_from_json(text, "a prompt that came") if text else None
+        if prompt is None or not prompt.own_shots:
+            return shared
+        own = Scoring(task=self.task, client=self.client, few=self.few).own_shots(prompt.own_shots)
+        return {TENSOR: bytes_tensor(with_own(prompt, own).to_json())}

@@ -51,7 +51,8 @@ class Bench:
     def needed(self, prompt: Prompt) -> int:
         """Return how many tokens prompt, longest text and longest label have together."""
         around = len(token_ids(self.worker.processor, prompt.tail("")))
-        return len(head_ids(self.worker.processor, prompt)) + around + self.task.max_tokens + max(self.answer_tokens())
+        example = around + self.task.max_tokens + max(self.answer_tokens())
+        return len(head_ids(self.worker.processor, prompt)) + (1 + prompt.own_shots) * example
 
     def answer_tokens(self) -> list[int]:
         """Return how many tokens each label has."""

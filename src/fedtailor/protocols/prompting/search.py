@@ -14,11 +14,14 @@ from ...limits import Few, Rounds
 from ...prompting import Halving, Prompt, builtin_pool, prompt_of, read_pool
 from ...prompting.edits import EDITS
 from ...prompting.pool import read_entries, without_twins
+from ...prompting.prompt import MOST_SHOTS
 from ...prompting.shots import Pair, draw_shots, read_shots
 from ...text_files import expanded
 from .messages import MOST_CANDIDATES
 from .method import Bench
 from .searching import Searching
+
+OWN = "own"  # in the place of a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +34,9 @@ class Search:
     )
     layouts: Few = 1  # of the built-in pool: its 12 instructions times so many layouts, 1 to 3
     shots: str | Sequence[Sequence[str]] | None = (
-        None  # a JSON Lines file of public examples with text and label, which are shown in prompts and travel with them
+        None  # a JSON Lines file of public examples with text and label, which are shown in prompts and travel with them; own: each client shows its own
     )
-    shot_counts: Sequence[int] = (0,)  # of public examples in a prompt: the pool is made once with each count
+    shot_counts: Sequence[int] = (0,)  # of examples in a prompt: the pool is made once with each count
     start: Few = 8  # examples of each client in the first rung
     factor: Few = 2  # that candidates are divided by, and examples multiplied by, from rung to rung
     keep: Few = 4  # parents of a generation, and finalists
@@ -51,7 +54,11 @@ class Search:
         if any(isinstance(count, bool) or count < 0 for count in self.shot_counts) or not self.shot_counts:
             raise SettingError(f"shot_counts are whole numbers from 0, at least one of them; got {list(self.shot_counts)}")
         if any(self.shot_counts) and self.shots is None:
-            raise SettingError("shot_counts needs public examples: name a file of them in shots")
+            raise SettingError("shot_counts needs examples: name a file of public ones in shots, or write shots: own")
+        if self.shots == OWN and max(self.shot_counts) > MOST_SHOTS:
+            raise SettingError(
+                f"a prompt shows at most {MOST_SHOTS} of a client's own examples; got shot_counts: {list(self.shot_counts)}"
+            )
         if self.keep + max(0, self.children) > MOST_CANDIDATES:
             raise SettingError(f"keep and children are at most {MOST_CANDIDATES} together; got {self.keep + self.children}")
         _ = self.halving
@@ -86,7 +93,9 @@ class Search:
             )
         public = self.public_shots(base)
         pool = [
-            replace(prompt, shots=draw_shots(public, count, stream(seed, "shots", count), labels))
+            replace(prompt, own_shots=count)
+            if self.shots == OWN
+            else replace(prompt, shots=draw_shots(public, count, stream(seed, "shots", count), labels))
             for count in self.shot_counts
             for prompt in plain
         ]
@@ -100,7 +109,7 @@ class Search:
         Raises:
             SettingError: if the file is missing or holds something else.
         """
-        if self.shots is None:
+        if self.shots is None or self.shots == OWN:
             return ()
         if isinstance(self.shots, str):
             return read_shots(expanded(base, self.shots, "protocol.method.shots"))
@@ -111,7 +120,7 @@ class Search:
         found: dict[str, Any] = {}
         if isinstance(self.pool, str):
             found["pool"] = read_entries(expanded(base, self.pool, "protocol.method.pool"))
-        if isinstance(self.shots, str):
+        if isinstance(self.shots, str) and self.shots != OWN:
             found["shots"] = [list(pair) for pair in self.public_shots(base)]
         return found
 

@@ -12,11 +12,12 @@ from ...prompting import NEUTRAL, Halving, Prompt, State, advance, begin, exampl
 from ...prompting import Score as Sums
 from ...prompting.halving import rungs
 from ...prompting.score import head_ids
+from ...prompting.shots import with_own
 from ...records import ClientId, Cost, Round, ServerState
 from ..rounds.sampling import Sampler
-from .asking import ask_scores, figures, nobody_scored
+from .asking import ask_scores, figures, nobody_scored, with_traffic
 from .client import Scoring
-from .cost import lengths, round_cost
+from .cost import candidate_scores, lengths, round_cost
 from .messages import TRAINING, VALIDATION, Score, Scored, prompts_in, scoring_call, written
 from .method import Bench, Handlers
 from .state import as_they_stand, search_of, with_search
@@ -80,6 +81,8 @@ class Searching:
 
     def notes(self, rounds: int, patience: int | None) -> Iterator[str]:
         """Yield what is to be said before a run of so many rounds."""
+        if any(prompt.own_shots for prompt in self.pool):
+            yield "shots: own: the server has no examples to show, so its test figures, and those of fedtailor try, are of the prompt without them"
         if self.rounds > rounds:
             yield (
                 f"the search takes up to {self.rounds} rounds, and stop.rounds: {rounds} ends it before its finalists are validated; "
@@ -131,7 +134,7 @@ class Searching:
                 young = tuple(prompt for prompt in dict.fromkeys(proposed.prompts) if prompt not in search.seen)
                 search = replace(search, candidates=(*search.candidates, *young), seen=(*search.seen, *young))
                 row |= {"critiques": float(proposed.critiques), "proposed": float(len(young))}
-                rows = _with_traffic(rows, proposed.traffic)
+                rows = with_traffic(rows, proposed.traffic)
             search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
             state = with_search(search, index)
             yield Round(index=index, state=state, figures=row, clients=rows, failures=answered.failures)
@@ -197,12 +200,24 @@ class Searching:
 
     def described(self) -> Iterator[tuple[str, str]]:
         """Yield what is searched and what goes down."""
-        shown = max(len(prompt.shots) for prompt in self.pool)
+        shown, own = (
+            max(each(prompt) for prompt in self.pool)
+            for each in (lambda prompt: len(prompt.shots), lambda prompt: prompt.own_shots)
+        )
         examples = f", up to {shown} public examples in each" if shown else ", no examples in them"
+        if own:
+            examples = f", up to {own} of a client's own examples in each, which stay there"
         yield (
             "pool",
             f"{len(self.pool):,} prompts{examples}; {self.halving.generations} generations in up to {self.rounds} rounds",
         )
+        if self.bench.task.scored_by == "endpoint":
+            reads, texts = candidate_scores(self.halving, len(self.pool))
+            yield (
+                "scored by",
+                "the language model that each client's owner names on his machine: texts of examples go there, and nowhere else; about "
+                f"{texts:,} requests in a search, or {texts + reads * len(NEUTRAL):,} if it gives likelihoods (calls of that file)",
+            )
         if self.proposer is None:
             yield "goes down", "the texts of prompts, made of the pool alone; no client's text is in them"
             return
@@ -215,20 +230,13 @@ class Searching:
 
 def score_prompts(client: Scoring, asked: Score) -> Scored:
     """Return how well prompts fit a client's examples, with the tokens that a client computes which reads the prompts itself."""
-    examples, worker = client.examples(asked.most, asked.part), client.worker
+    worker, prompts = client.worker, prompts_in(asked.prompts, client.task.words)
+    shown = max((prompt.own_shots for prompt in prompts), default=0)
+    examples, own = client.examples(asked.most, asked.part, shown=shown), client.own_shots(shown)
 
     def score(prompt: Prompt) -> tuple[Sums, int]:
         reading = worker.prompts.read(prompt, calibrate=client.task.calibrate)
         found = reading.score(examples, batch=worker.evaluation.batch_size)
         return found, reading.tokens + reading.tokens_of([text for text, _ in examples])
 
-    return client.scored(prompts_in(asked.prompts, client.task.words), examples, score, version=asked.version)
-
-
-def _with_traffic(rows: Sequence[Mapping[str, Any]], traffic: Mapping[ClientId, tuple[int, int]]) -> list[dict[str, Any]]:
-    """Return rows of clients with the bytes of one more exchange, each counted once."""
-    left, found = dict(traffic), []
-    for row in reversed(rows):  # the last attempt counts
-        up, down = left.pop(row["client"], (0, 0))
-        found.append({**row, "up_bytes": row["up_bytes"] + up, "down_bytes": row["down_bytes"] + down})
-    return found[::-1]
+    return client.scored([with_own(prompt, own) for prompt in prompts], examples, score, version=asked.version)

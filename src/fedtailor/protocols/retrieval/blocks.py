@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import FedtailorError
 from ...interfaces import Federation
 from ...messages import Record, state_of, tensors_of
 from ...messages.record import tensor
@@ -18,7 +19,8 @@ from ...retrieval.asking import Found
 from ...retrieval.client import RetrievalClient
 from ...retrieval.collection import Asked
 from ...retrieval.embedder import Embedder
-from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, listed
+from ...retrieval.evaluate import answers_to, evaluate_alone, held_by, identified, listed, suspects_of
+from ...retrieval.inbox import Inbox
 from ...retrieval.passages import Passage
 from ...retrieval.readers import Answer, Reader, client_answer
 from ...retrieval.standing import Standing
@@ -45,8 +47,10 @@ class Measuring:
     embedder: Embedder
     asks: Embedder | None  # of questions, where a run has trained one
     questions: Sequence[Known]
+    own: Mapping[ClientId, Embedder]  # embedders of the clients in this process that have another one
     here: Mapping[ClientId, RetrievalClient]  # clients in this process, of which more is known than they let out
     make_reader: Callable[[], Reader | None]
+    inbox: Inbox | None = None  # of questions that come while the run is open
 
     @property
     def measured(self) -> bool:
@@ -101,7 +105,7 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
     settings = measuring.settings
     courier = Courier(federation=federation, timeout_s=settings.timeout_s)
     reported = _reported(state)
-    tally, reader, held = Tally(**reported["tally"]), None, None
+    tally, reader, held, suspects = Tally(**reported["tally"]), None, None, None
     asker = Asker(
         settings=settings,
         embedder=measuring.embedder,
@@ -110,16 +114,27 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
         asks=measuring.asks,
     )
     size = max(1, -(-len(measuring.questions) // rounds))
-    for index in range(state.version + 1, max(1, -(-len(measuring.questions) // size)) + 1):
+    last = max(1, -(-len(measuring.questions) // size))
+    for index in range(state.version + 1, last + 1):
         server, before = asker.ready(), replace(tally)
         block = measuring.questions[(index - 1) * size : index * size]
         found = server.search([one.question for one in block], settings.top_k) if block else []
         reader = reader or measuring.make_reader()
         held = held or measuring.held()
+        suspects = suspects or suspects_of(settings.question, measuring.asks or measuring.embedder, measuring.questions)
         answers = answers_to(settings.share, reader, found)
-        for known, answer, one in zip(block, answers, found, strict=True):
-            passages = measuring.passages(one)
-            tally.take(known, one, answer, passages=passages, held=held, cited=settings.share != "answers")
+        for n, (known, answer, one) in enumerate(zip(block, answers, found, strict=True), start=(index - 1) * size):
+            tally.take(
+                known,
+                one,
+                answer,
+                passages=measuring.passages(one),
+                held=held,
+                cited=settings.share != "answers",
+                identified=identified(suspects, n, one),
+            )
+        if index == last and measuring.inbox is not None and settings.open_s:
+            answer_others(measuring.inbox, asker, reader, settings)
         reported["texts"], courier.texts = reported["texts"] + courier.texts, 0
         sizes = {name: one.passages for name, one in server.catalogues.items()}
         failures, courier.failures = courier.failures, []
@@ -138,6 +153,19 @@ def serve(measuring: Measuring, federation: Federation, state: ServerState, *, r
         yield Round(index=index, state=state, figures=figures, clients=courier.rows(sizes), failures=failures)
 
 
+def answer_others(inbox: Inbox, asker: Asker, reader: Reader | None, settings: Retrieval) -> None:
+    """Answer what comes until nothing has for `open_s`; clients that were away are asked again for their catalogues."""
+    while (request := inbox.take(settings.open_s)) is not None:
+        try:
+            found = asker.ready().search(request.questions, settings.top_k if request.top_k is None else request.top_k)
+            answers = answers_to(settings.share, reader, found)
+        except FedtailorError as fault:
+            inbox.answer(request.ticket, {"fault": str(fault)})
+            continue
+        inbox.answer(request.ticket, {"answers": [_shown(one, answer) for one, answer in zip(found, answers, strict=True)]})
+    inbox.is_open = False
+
+
 def known_of(example: Example) -> Known:
     """Return a question of a file with what is known of its answer."""
     fields = example.fields
@@ -153,6 +181,7 @@ def alone(measuring: Measuring, seed: int) -> dict[str, dict[str, float]]:
     federation = Local(
         clients={str(name): one.index for name, one in measuring.here.items()},
         embedder=measuring.embedder,
+        embedders={str(name): one for name, one in measuring.own.items()},
         asks=measuring.asks,
         score=measuring.settings.score,
         seed=seed,

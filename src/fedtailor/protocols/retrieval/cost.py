@@ -25,10 +25,11 @@ def lengths(settings: Retrieval, calls: Sequence[Call], *, questions: int, chara
     by_question = {call.question: call for call in calls}
     if Ask not in by_question:
         return 0, 0
-    most = questions * settings.top_k
+    most = questions * max(settings.top_k, settings.fetch)
     call = by_question[Ask].sized({"questions": questions, "candidates": most})
-    down = call.length(Ask, questions=["x" * (characters // max(1, questions))] * questions)
-    up = call.length(Scored, counts=[settings.top_k] * questions, keys=[KEY] * most)
+    texts = {"questions": ["x" * (characters // max(1, questions))] * questions} if settings.question.has_text else {}
+    down = call.length(Ask, **texts)
+    up = call.length(Scored, counts=[most // max(1, questions)] * questions, keys=[KEY] * most)
     won = most // max(1, clients)
     if Fetch in by_question and won:
         fetch, size = by_question[Fetch], SNIPPET if settings.share == "snippets" else settings.chunk.tokens * CHARACTERS

@@ -40,8 +40,9 @@ def calls_of(settings: Retrieval, width: int) -> list[Call]:
         Call(
             question=Ask,
             answers=(Scored,),
-            forms={**scores, "vectors": {"vectors": TensorSpec(dtype="float32", shape=("questions", width))}},
+            forms={**scores, "vectors": {"vectors": TensorSpec(dtype="float32", shape=("questions", width), optional=True)}},
             sizes={"questions": MOST_QUESTIONS, "candidates": MOST_ITEMS},
+            without=frozenset() if settings.question.has_text else frozenset({"questions"}),
         )
     )
     if settings.share in ("passages", "snippets"):
@@ -55,7 +56,9 @@ def _describe(settings: Retrieval, width: int) -> Call:
     forms = {}
     sizes = {}
     if settings.router is not None:
-        forms["centroids"] = {"centroids": TensorSpec(dtype="float16", shape=("centroids", width), most=MOST_COSINE)}
+        forms["centroids"] = {
+            "centroids": TensorSpec(dtype="float16", shape=("centroids", width), most=MOST_COSINE, optional=True)
+        }
         sizes["centroids"] = settings.router.count
     if settings.share == "embeddings":
         forms["vectors"] = {"vectors": TensorSpec(dtype="float16", shape=("passages", width), most=MOST_COSINE)}

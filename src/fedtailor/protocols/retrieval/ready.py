@@ -16,16 +16,16 @@ from ...personalization import Personalization
 from ...records import ClientId, Cost, Round, ServerState
 from ...retrieval.allows import LOG, Allows, QueryLog, read_allows
 from ...retrieval.client import RetrievalClient
-from ...retrieval.collection import make_reader, save_collection
+from ...retrieval.collection import make_reader
+from ...retrieval.collection_file import save_collection
 from ...retrieval.embedder import Embedder, embedder_of
+from ...retrieval.inbox import Inbox
 from ...retrieval.index import Index
 from ...retrieval.readers import BestSentence, Reader
 from ...retrieval.tally import Known
-from ...retrieval.trained import query_embedder
 from ...tasks.question_answering import NO_READER
 from ...tasks.shard import Shard
 from ...tensors import Tensors
-from ...text_files import expanded
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
@@ -33,7 +33,8 @@ from .blocks import Measuring, alone, known_of, serve, start
 from .client import RetrievalHalf, index_examples
 from .cost import lengths, round_cost
 from .messages import calls_of
-from .settings import Retrieval
+from .server import asks_of
+from .settings import Retrieval, apart_line
 
 PRIVATE = "local"  # in a site's kit: the folder of its owner's own files
 SITE_ALLOWS = Allows(share="scores")  # of a site whose owner says nothing
@@ -52,8 +53,11 @@ class RetrievalRun(UsualRun):
     indexes: Path | None = (
         None  # where clients of this process keep their indexes from run to run; None: for the length of the run
     )
+    inbox: Inbox | None = None  # at the server of a network
     site: Path | None = None  # the kit, at a site of a network
     here: dict[ClientId, RetrievalClient] = field(default_factory=dict)  # clients in this process
+    apart: Sequence[ClientId] = ()  # clients of other embedders
+    own: dict[ClientId, Embedder] = field(default_factory=dict)  # embedders of those that have another one
     _kept: TemporaryDirectory[str] | None = None
 
     works_ahead: ClassVar[bool] = True
@@ -61,6 +65,10 @@ class RetrievalRun(UsualRun):
     trains: ClassVar[bool] = False
     evaluates: ClassVar[bool] = False
     in_rounds: ClassVar[bool] = False
+
+    def take_questions(self, inbox: Inbox) -> None:
+        """Take questions that come while a run is open, if the job lets it stay so."""
+        self.inbox, inbox.is_open = inbox, self.settings.open_s > 0
 
     @property
     def validated(self) -> bool:
@@ -93,29 +101,33 @@ class RetrievalRun(UsualRun):
     ) -> RetrievalHalf:
         """Return the part that answers messages at one client, whose documents are indexed first."""
         if client.id not in self.here:
+            embedder = self._embedder_of(client)
             shown = on_step or (lambda step, steps, loss: None)
             index, _ = index_examples(
                 client.train.examples,
                 self._folder(client.store),
-                self.embedder,
+                embedder,
                 self.settings.chunk,
                 lambda what, done, of: shown(done, of, 0.0),
             )
-            self.here[client.id] = self.half(index, self._log(client.store)).inner
+            self.here[client.id] = self.half(index, self._log(client.store), embedder=embedder).inner
             if self._keeps(client.store):
                 assert self.indexes is not None
                 save_collection(self.indexes, {name: self.indexes / name for name in self.here})
         return RetrievalHalf(inner=self.here[client.id])
 
-    def half(self, index: Index, log: QueryLog | None = None, reader: Reader | None = None) -> RetrievalHalf:
+    def half(
+        self, index: Index, log: QueryLog | None = None, reader: Reader | None = None, *, embedder: Embedder | None = None
+    ) -> RetrievalHalf:
         """Return the part that answers messages from an index.
 
         Args:
             log: what the client allows, and was asked; left out: it allows anything, and logs nothing.
+            embedder: that made the index; left out: that of the server.
         """
         inner = RetrievalClient(
             index=index,
-            embedder=self.embedder,
+            embedder=embedder or self.embedder,
             reader=reader or self._client_reader,
             score=self.settings.score,
             share=self.settings.share,
@@ -123,6 +135,12 @@ class RetrievalRun(UsualRun):
             seed=self.seed,
         )
         return RetrievalHalf(inner=inner)
+
+    def _embedder_of(self, client: Client) -> Embedder:
+        model = client.worker.model
+        if getattr(self.embedder, "model", model) is model:
+            return self.embedder
+        return self.own.setdefault(client.id, embedder_of(model, client.worker.processor))
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends."""
@@ -151,7 +169,11 @@ class RetrievalRun(UsualRun):
         router = "every client is asked" if settings.router is None else f"{settings.router.count} centroids a client"
         yield "protocol", f"retrieval, {settings.score.kind}, top_k {settings.top_k}; {router}"
         yield "reader", self.reader
-        yield "questions", f"{len(self.questions):,}" if self.questions else "none: nothing is measured"
+        more = f"; on a network those of rag ask too, until nobody has asked for {settings.open_s:g} s" if settings.open_s else ""
+        yield "questions", (f"{len(self.questions):,}" if self.questions else "none: nothing is measured") + more
+        yield "a question", settings.question.says
+        if self.apart:
+            yield "embedders", apart_line(self.apart, settings.top_k)
         yield "share", f"{settings.share}: {settings.lets_out}"
 
     def outcome(self, state: ServerState) -> Mapping[str, Any]:
@@ -166,6 +188,8 @@ class RetrievalRun(UsualRun):
             embedder=self.embedder,
             asks=self.asks,
             questions=self.questions,
+            inbox=self.inbox,
+            own=self.own,
             here=self.here,
             make_reader=self._reader,
         )
@@ -206,11 +230,6 @@ class RetrievalRun(UsualRun):
         return None if self.reader == NO_READER else make_reader(self.reader, self.embedder)
 
 
-def asks_of(settings: Retrieval, backbone: str, base: Path) -> Embedder | None:
-    """Return the embedder of questions that the settings name by its run; None if they name none."""
-    return None if settings.query is None else query_embedder(expanded(base, settings.query, "protocol.query"), backbone, base)
-
-
 def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
     """Return the protocol with the server's model as its embedder."""
     worker = bench.worker
@@ -224,4 +243,5 @@ def retrieval_run(settings: Retrieval, bench: Bench) -> RetrievalRun:
         reader=task.reads,
         indexes=bench.base / "runs" / f"{bench.name}-index",
         site=bench.site,
+        apart=bench.own_backbones,
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ...errors import OffManifest, SettingError, TooFewClients
@@ -14,6 +15,8 @@ from ...retrieval.embedder import Embedder
 from ...retrieval.messages import ANSWERS, Catalogue
 from ...retrieval.server import Server
 from ...retrieval.standing import Standing
+from ...retrieval.trained import query_embedder
+from ...text_files import expanded
 from .settings import Retrieval
 
 REST_S = 30.0  # that a client which did not answer in time is left alone
@@ -122,10 +125,10 @@ class Asker:
         known = {} if self.server is None else dict(self.server.catalogues)
         names = [str(info.id) for info in self.courier.federation.clients]
         missing = [name for name in names if name not in known and name not in self.refused]
-        reported = self.courier.send({name: describe(self.settings.router) for name in missing}) if missing else {}
+        reported = self.courier.send({name: describe(self.settings.router, self.embedder) for name in missing}) if missing else {}
         fresh = {name: one for name, one in reported.items() if isinstance(one, Catalogue)}
         for name, one in fresh.items():
-            if why := unfit(name, one, self.settings.share, self.embedder):
+            if why := unfit(name, one, self.settings.share, self.embedder, self.settings.question):
                 self.refused[name] = why
                 self.courier.strange(name)
         fresh = {name: one for name, one in fresh.items() if name not in self.refused}
@@ -148,6 +151,8 @@ class Asker:
             routing=routing_of(settings.router, catalogues) if len(catalogues) > 1 else None,
             share=settings.share,
             verify=settings.verify,
+            question=settings.question,
+            fetch=settings.fetch,
             shared_statistics=settings.shared_statistics,
             standing=self.standing,
             strange=self.courier.strange,
@@ -155,3 +160,8 @@ class Asker:
         if self.server is not None:
             server.exchanges = self.server.exchanges
         return server
+
+
+def asks_of(settings: Retrieval, backbone: str, base: Path) -> Embedder | None:
+    """Return the embedder of questions that the settings name by its run; None if they name none."""
+    return None if settings.query is None else query_embedder(expanded(base, settings.query, "protocol.query"), backbone, base)

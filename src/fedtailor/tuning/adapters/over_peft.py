@@ -147,7 +147,9 @@ def attach_saved(model: nn.Module, folder: Path) -> nn.Module:
     read_config(folder)
     read_tensors(folder / WEIGHTS)  # never the file that PEFT would unpickle
     try:
-        tuned: nn.Module = PeftModel.from_pretrained(model, str(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # as in `attach_peft`
+            tuned: nn.Module = PeftModel.from_pretrained(model, str(folder))
     except (ValueError, RuntimeError, TypeError) as fault:
         raise SettingError(f"{folder} holds an adapter that does not fit a {type(model).__name__}: {fault}") from fault
     return tuned
