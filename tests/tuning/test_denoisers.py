@@ -96,7 +96,7 @@ def test_a_folder_of_ours_is_loaded_onto_a_model_of_diffusers(unet_folder, tmp_p
     model = tuning.attach(load(unet_folder), 0)
     shake(tuning, model)
     tuning.save(model, tmp_path)
-    assert torch.equal(answer(load_adapter(AutoModel.from_pretrained(unet_folder).eval(), tmp_path)), answer(model))
+    assert torch.equal(answer(load_adapter(AutoModel.from_pretrained(str(unet_folder)).eval(), tmp_path)), answer(model))
 
 
 def test_rows_of_labels_are_trained_and_convolutions_are_matrices(unet_folder):  # noqa: F811
