@@ -60,7 +60,7 @@ def test_personalization_needs_nothing_of_its_own(job, tmp_path, personalization
 
 
 PROTECTIONS = {
-    "dp": [{"kind": "dp", "clip": 0.1, "noise_multiplier": 0.1}],
+    "dp": [{"kind": "dp", "clip": 1.0, "epsilon": None, "noise_multiplier": 1.0, "force": True}],
     "codec": [{"kind": "codec", "code": "int8"}],
     "secure": [{"kind": "secure-aggregation"}],
 }
