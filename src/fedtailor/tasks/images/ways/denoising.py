@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ....pictures import Canvas
 from ...evaluation import Pass
-from ...losses import Losses, sum_losses
+from ...losses import Losses
 from ...task import Bench, Objective
 from ..flow import fixed_noise
 from ..path import Answer, Path, guided
@@ -69,14 +69,7 @@ class Denoising:
             label = None if batch.labels_B is None else batch.labels_B.repeat_interleave(quantiles)
             return self.path.losses(answer, pixels, noise, time, label).sum().item() / quantiles, len(rows), None
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def draw(
         self, model: nn.Module, canvas: Canvas, noise: Tensor, label_B: Tensor | None, *, steps: int, guidance: float
