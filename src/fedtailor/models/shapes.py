@@ -10,7 +10,8 @@ from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
 from .dcgan import CLASS as DCGAN
 from .dcgan import Dcgan
-from .kinds.denoiser import EMBEDDED, FLOW, LABELS, PREDICTS, SCHEDULER, build_denoiser
+from .kinds.denoiser import EMBEDDED, LABELS, build_denoiser
+from .scheduler import FLOW, PREDICTS, SCHEDULER
 
 COSINE = "squaredcos_cap_v2"  # Nichol and Dhariwal, 2021, arXiv:2102.09672, section 3.2: for small pictures
 DIT = "DiTTransformer2DModel"
