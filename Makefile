@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints/dev.txt
 	@touch $@
 	@echo "ready; try: make demo"
 
-demo: setup  ## customize a small language model across six clients (about five minutes on two cores)
+demo: setup  ## customize a small language model across six clients (about three minutes on two cores)
 	@$(BIN)/fedtailor demo $(ARGS)
 
 test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
@@ -66,9 +66,11 @@ docs: setup  ## build the manual into site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "built site/index.html"
 
-tables: setup  ## write docs/pairs.md and the tables of settings in docs/job.md from the code
+tables: setup  ## write again from code and data: pairs, claims, papers, commands, causes, and the settings in docs/job.md
 	@$(BIN)/python tools/job_tables.py
 	@$(BIN)/python tools/pairs_table.py
+	@$(BIN)/python tools/claims_pages.py
+	@$(BIN)/python tools/reference_pages.py
 
 constraints: setup  ## write constraints/dev.txt anew from what is installed in .venv
 	@{ grep '^#' constraints/dev.txt; \

@@ -74,7 +74,7 @@ def main() -> None:
 
 def load(name: str, *, rounds: int) -> Job:
     """Return a job of the demo's shape with some settings changed."""
-    with as_file(files("fedtailor.cli").joinpath("demo.yaml")) as file:
+    with as_file(files("fedtailor.cli.demos").joinpath("main.yaml")) as file:
         return Job.load(file, [*JOBS[name], f"stop.rounds={rounds}"]).replace("base", str(Path.cwd()))
 
 

@@ -41,6 +41,23 @@ def dit_folder(tmp_path_factory):
     return write_denoiser(tmp_path_factory.mktemp("dit") / "dit", "dit")
 
 
+@pytest.fixture(scope="session")
+def gan_folder(tmp_path_factory):
+    """A GAN of 2,500 weights for pictures of 8 × 8."""
+    from fedtailor.models.shapes import DCGAN, Shape, write_gan
+
+    settings = {"noise": 6, "generator_channels": [8, 4], "discriminator_channels": [4, 8]}
+    folder = tmp_path_factory.mktemp("gan") / "gan"
+    write_gan(Shape(kind=DCGAN, settings=settings, halvings=2, learning_rate=1e-3), folder, size=SIZE, seed=0)
+    return folder
+
+
+def gan_job(backbone, **changes):
+    """Return `picture_job` with a GAN; `changes` as there."""
+    task = {"kind": "image-generation", "size": SIZE, "condition": "none", "objective": "adversarial"}
+    return picture_job(backbone, **{"stop": {"rounds": 2, "patience": None, "keep": "last"}, "task": task, **changes})
+
+
 def picture_rows(each: int = 20, size: int = SIZE):
     """Return pictures of three colours, each with noise of its own."""
     draw = np.random.default_rng(0)

@@ -76,6 +76,22 @@ class DirectLine:
             half.stop()
 
 
+def give_keys(kits) -> None:
+    """Give the agents of sites their keys, as the authority of a network vouches for them."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from fedtailor.network.kit.agent_key import AUTHORITY_FILE, CERTIFICATE, make_agent_key, read_private
+    from fedtailor.protection.secure.identity import _authority, vouch
+
+    authority, signer = _authority()
+    for site, kit in kits.items():
+        make_agent_key(kit)
+        (kit / AUTHORITY_FILE).parent.mkdir(exist_ok=True)
+        (kit / AUTHORITY_FILE).write_bytes(authority.public_bytes(Encoding.PEM))
+        certificate = vouch(site, read_private(kit).public_key(), authority, signer)
+        (kit / CERTIFICATE).write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
 def write_site(kit: Path, data: Path, backbone: Path, policy: Policy = ALL, **settings) -> None:
     SiteFile(data=(str(data),), backbones={backbone.name: str(backbone)}, policy=policy, **settings).write(kit)
 

@@ -111,12 +111,54 @@ def test_the_median_of_the_manual(place):
     assert Median(step=0.5).combine(updates, {"a": torch.tensor([10.0, 20.0])}, {}).shared["a"].tolist() == [11.0, 20.0]
 
 
-def test_the_tables_of_settings_are_those_of_the_code():
+def tool(name):
+    """Return one of the tools as a module."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location("job_tables", ROOT / "tools" / "job_tables.py")
-    tables = module_from_spec(spec)
-    spec.loader.exec_module(tables)
+    spec = spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    found = module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+WORKED = re.compile(r"^<!-- run -->\n```python\n(.*?)^```\n\n```text\n(.*?)^```$", re.M | re.S)
+EXPLAINED = [page for page in PAGES if page.parent.name == "explanation" and WORKED.search(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", EXPLAINED, ids=id_of)
+def test_worked_numbers_are_what_the_code_prints(page, capsys):
+    names: dict[str, object] = {}
+    for code, printed in WORKED.findall(page.read_text(encoding="utf-8")):
+        exec(compile(code, id_of(page), "exec"), names)
+        assert capsys.readouterr().out.rstrip("\n") == printed.rstrip("\n")
+
+
+def test_every_explanation_has_a_drawing_and_a_worked_number():
+    drawn = [page for page in EXPLAINED if "\n```\n" in page.read_text(encoding="utf-8").split("<!-- run -->")[0]]
+    assert len(EXPLAINED) == 8
+    assert drawn == EXPLAINED
+
+
+def test_commands_and_causes_in_the_manual_are_those_of_the_code():
+    for name, text in tool("reference_pages").pages().items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"docs/{name} is not that of the code; run make tables"
+
+
+def test_every_page_has_its_place_in_one_of_four_kinds():
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    kinds = [next(iter(part)) for part in settings["nav"]]
+
+    def files(part):
+        if isinstance(part, str):
+            return [part]
+        return [name for inner in (part if isinstance(part, list) else part.values()) for name in files(inner)]
+
+    assert kinds == ["Tutorials", "How-to", "Explanation", "Reference"]
+    assert sorted(files(settings["nav"])) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[1:])
+
+
+def test_the_tables_of_settings_are_those_of_the_code():
+    tables = tool("job_tables")
     text = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- settings: (\w+) -->", text)
     assert sorted(shown) == sorted(tables.sections()), (

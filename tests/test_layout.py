@@ -58,6 +58,7 @@ EDGES = {
     "pypdf": {"retrieval"},
     "diffusers": {"models"},
     "PIL": {"pictures"},
+    "h5py": {"metrics"},
     "starlette": {"report"},
     "tensorboardX": {"tracking"},
     "mlflow": {"tracking"},

@@ -57,6 +57,7 @@ BOMBS = {
     "timestamp": ("a: !!timestamp 99999-01-01", "line 1: .*tag"),
     "object": ("a: !!python/object/apply:os.system [x]", "line 1: .*tag"),
     "key twice": ("a: 1\nb:\n  c: 1\n  c: 2", "line 4: .*'c' is written twice"),
+    "merge key": ("a: &x {b: 1}\nc:\n  <<: *x", "line 3: .*merge key << of YAML 1.1 is not read here"),
     "key twice, quoted": ('1: a\n"1": b', "line 2: .*'1' is written twice"),
     "tab": ("a:\n\tb: 1", "line 2: .*indent with spaces"),
     "zero byte": ("a: 1\nb: \0", "line 2: .*0x0000"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedtailor.aggregation import AGGREGATIONS
 from fedtailor.interfaces import traits_of
-from fedtailor.job.together import task_technique
+from fedtailor.job.together import LOSS_USERS, task_technique
 from fedtailor.pairs import WORDS, Need, Technique, technique
 from fedtailor.personalization import PERSONALIZATIONS
 from fedtailor.protection import PROTECTIONS, needs_of
@@ -46,18 +46,24 @@ def techniques() -> Iterator[Technique]:
         ("clients.select other than uniform", "drawn-alike"),
         ("clients.most_weight below 1", "shares-as-sent"),
         ("clients.overrides of ranks", "one-rank"),
+        ("clients.overrides of tasks", "one-task"),
     ):
         yield Technique(section="clients", name=f"clients: {name}", gives={word: False}, needs=())
+    for name, remedy in LOSS_USERS.items():
+        yield Technique(section="", name=name, gives={}, needs=(Need(word="held-out-loss", remedy=remedy),))
 
 
 def _technique(section: str, kind: str, cls: Any, settings: Mapping[str, Any] | None) -> Technique:
     """Return what a class says of itself; with these settings, if it names some."""
     if settings is not None:
-        found = technique(section, cls(**settings))
+        made = cls(**settings)
+        found = task_technique(made) if section == "task" else technique(section, made)
         name = f"{section}: {kind}" + (
             f"{WITH}{', '.join(f'{key}: {value}' for key, value in settings.items())}" if settings else ""
         )
-        return Technique(section=section, name=name, gives=found.gives, needs=needs_of(cls(**settings)))
+        return Technique(
+            section=section, name=name, gives=found.gives, needs=found.needs if section == "task" else needs_of(made)
+        )
     if section == "task":
         return task_technique(cls)
     if section == "aggregation":
@@ -70,6 +76,12 @@ def _technique(section: str, kind: str, cls: Any, settings: Mapping[str, Any] | 
 def _chosen(each: Technique) -> str:
     """Return the name of a technique without the settings of a variant."""
     return each.name.partition(WITH)[0]
+
+
+def _needy(known: Sequence[Technique], each: Technique, need: Need) -> str:
+    """Return the name of what needs something, with the settings of the variant if others of it do not."""
+    variants = [other for other in known if _chosen(other) == _chosen(each)]
+    return _chosen(each) if all(need.word in [own.word for own in other.needs] for other in variants) else each.name
 
 
 def _lacking(known: Sequence[Technique], need: Need) -> list[str]:
@@ -96,7 +108,7 @@ def page() -> str:
                     f"it needs {'an' if word.section[0] in 'aeiou' else 'a'} {word.section}{' section' if word.section == 'clients' else ''} that {word.means}",
                     need.remedy,
                 )
-                rows.setdefault(key, {})[_chosen(each)] = None
+                rows.setdefault(key, {})[_needy(known, each, need)] = None
     return HEAD + "".join(
         f"| {', '.join(f'`{name}`' for name in names)} | {section}: {', '.join(f'`{name}`' for name in lacking)} | {why} | {remedy} |\n"
         for (section, lacking, why, remedy), names in rows.items()

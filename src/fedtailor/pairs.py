@@ -31,6 +31,9 @@ WORDS: Mapping[str, Word] = {
     "cut": Word(section="protocol", means="cuts the model", usual=False),
     "any-model": Word(section="protocol", means="trains models of any kind"),
     "tokens": Word(section="task", means="is of texts"),
+    "held-out-loss": Word(section="task", means="has a held-out loss that says how good a model is"),
+    "one-loss": Word(section="task", means="has one loss"),
+    "next-token": Word(section="task", means="has a language model, which says the next token"),
     "factors": Word(section="tuning", means="trains plain LoRA", usual=False),
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
     "no-control": Word(section="aggregation", means="has no control variates"),
@@ -42,7 +45,11 @@ WORDS: Mapping[str, Word] = {
     "drawn-alike": Word(section="clients", means="draws all clients alike"),
     "shares-as-sent": Word(section="clients", means="leaves clients the weights that they report"),
     "one-rank": Word(section="clients", means="lets all clients train one rank"),
+    "one-task": Word(section="clients", means="lets all clients train one task"),
     "shared-adapter": Word(section="personalization", means="lets clients keep nothing beside the shared factors", usual=False),
+    "trains-home": Word(
+        section="personalization", means="trains what stays with a client together with the shared weights", usual=False
+    ),
     "home-noised": Word(section="personalization", means="trains nothing without noise before the shared weights"),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM")  # others are not tried: 
 MOST_BYTES = 64 << 20  # of one file
 MOST_PIXELS = 64_000_000  # of one picture, known before it is decoded: few bytes may stand for gigabytes
 CHANNELS = (1, 3, 4)  # of an array, in its last place: grey, red-green-blue, these with opacity
+GENERATOR, DISCRIMINATOR = "generator", "discriminator"  # parts of a GAN, also in the names of its weights
 GAP = 2  # pixels between the pictures of a grid
 BAD_PICTURE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError, TypeError, IndexError, KeyError)
 
@@ -55,11 +56,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """What a model of pictures takes: squares of one size."""
+    """What a model of pictures takes and gives: squares of one size."""
 
     size: int
     channels: int = 3
     classes: int = 0  # that it can be asked for; 0: it takes no label
+    answers: Literal["flow", "adversarial"] = "flow"  # what it has learned: see `tasks.images.ways`
+    noise: tuple[int, ...] = ()  # shape of what a picture is made out of; empty: that of the picture
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The shape of the noise that one picture is made out of."""
+        return self.noise or (self.channels, self.size, self.size)
 
 
 def picture_of(value: object) -> Picture:

@@ -11,6 +11,11 @@ ClientId: TypeAlias = str
 Fact: TypeAlias = int | float | str | list[int] | list[float] | list[str]
 Facts: TypeAlias = Mapping[str, Fact]
 
+TOOLS = (
+    "tools",
+    "functions",
+)  # fields of an example that list what a conversation may call: as chat templates take them, and as older files have them
+
 
 class Numeral(str):
     """The text of a whole number that stands as a number in its source; equal to the same text from a file without types."""

@@ -79,6 +79,8 @@ class Reader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
+                if key.value == "<<":
+                    raise _fault(key, "the merge key << of YAML 1.1 is not read here; write the keys themselves")
                 if key.value in seen:
                     raise _fault(key, f"the key {key.value[:60]!r} is written twice; leave one of them out")
                 seen.add(key.value)

@@ -79,3 +79,20 @@ def test_bad_input_is_one_paragraph(fedtailor, write_job, monkeypatch, options, 
     code, printed, complaint = fedtailor("advise", job, *options)
     assert (code, printed) == (2, "")
     assert words in " ".join(complaint.split())
+
+
+def test_why_nothing_fits_is_said(fedtailor, write_job, few, monkeypatch, tmp_path):
+    narrow = " ".join(fedtailor("advise", write_job(), *LIMITS, "--client-memory", "1e6")[1].split())
+    assert "the limits are too narrow" in narrow
+    monkeypatch.setattr(
+        "fedtailor.studies.advice.candidates_of", lambda job, public: [["tuning={kind: lora, targets: [nowhere]}"]]
+    )
+    refused = " ".join(fedtailor("advise", write_job(), *LIMITS)[1].split())
+    assert "too narrow" not in refused
+    assert "no candidate goes together with this job" in refused
+    (tmp_path / "ask.yaml").write_text(
+        "task: {kind: question-answering}\ndata: {train: p.parquet}\nprotocol: {kind: retrieval}\n"
+    )
+    code, printed, said = fedtailor("advise", tmp_path / "ask.yaml")
+    assert (code, printed) == (2, "")
+    assert "trains none" in " ".join(said.split())

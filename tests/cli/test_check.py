@@ -48,7 +48,7 @@ def test_limits_show_seconds_memory_by_part_and_what_would_help(fedtailor, write
     code, printed, _ = fedtailor("check", write_job(), *options)
     told = " ".join(printed.split())
     assert code == 0
-    for words in ("seconds on the links", "program", "activations", "too much: client", "protocol.local.batch_size=4", "given"):
+    for words in ("seconds on the links", "program", "activations", "too much: client", "no setting is enough alone", "given"):
         assert words in told
     overrides = ["protocol.local.batch_size=4", "protocol.local.accumulate=2", "evaluation.batch_size=4"]
     assert fedtailor("check", write_job(), *overrides)[0] == 0  # what was advised can be typed

@@ -141,7 +141,7 @@ def test_unforeseen_faults_are_one_line_and_exit_1(fedtailor, monkeypatch, tmp_p
 
 
 def test_packaged_demo_job_is_right():
-    file = Path(__file__).parents[2] / "src" / "fedtailor" / "cli" / "demo.yaml"
+    file = Path(__file__).parents[2] / "src" / "fedtailor" / "cli" / "demos" / "main.yaml"
     demo = Job.load(file)
     assert (demo.name, demo.backbone, demo.data.train, demo.clients.partition.kind) == (
         "demo",

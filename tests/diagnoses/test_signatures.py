@@ -26,6 +26,13 @@ def personal(shared, own):
     return {"job": {"personalization": {"kind": "finetune"}}, "personal": {"clients": clients}}
 
 
+PICTURES = {"task": {"kind": "image-generation"}}
+
+
+def pictures(recall):
+    return {"after": {"loss": 0.2, "recall": recall, "recall_real": 0.9, "samples": 500, "samples_real": 500}}
+
+
 EVALUATED = [
     {"round": r, "scope": "client", "client": c, "metric": "loss", "value": v}
     for c, v in [*((f"asked{i}", 1.0) for i in range(4)), *((f"never{i}", 3.5) for i in range(4))]
@@ -38,6 +45,7 @@ PROVOKED = {
     "unstable-rounds": {"losses": (4.0, 3.0, 2.0, 2.6, 2.0, 2.7)},
     "personal-worse": personal(2.0, [2.5, 2.4, 2.2, 2.0]),
     "collapsed-texts": {"texts": [(f"reference number {i}", "") for i in range(12)]},
+    "collapsed-pictures": {"job": PICTURES, "metrics": pictures(recall=0.05)},
     "plateau": {"losses": (2.4, 2.0, 1.999, 1.998, 1.997, 1.996), "clients": gains(gain=0.1, taken=1.0)},
     "unequal-ranks": {
         "job": {"clients": {"overrides": {"a": {"tuning": {"rank": 2}}}}},
@@ -89,6 +97,7 @@ HEALTHY = {
         "clients": {"wire_error": 0.01, "gradient_error": 0.02},
     },
     "personal": personal(2.0, [1.8, 1.9, 2.0, 1.7]),
+    "pictures": {"job": PICTURES, "metrics": pictures(recall=0.4)},
     "texts": {"texts": [(f"reference number {i}", f"a text of number {i}") for i in range(12)]},
 }
 
@@ -122,7 +131,10 @@ def test_a_healthy_run_shows_nothing(name, made):
 
 def test_what_was_not_measured_is_not_judged(made):
     found = diagnose([made().run])
-    assert found.not_judged["plateau"] == "no column validation_before in clients.parquet"
+    assert (
+        found.not_judged["plateau"]
+        == "no column validation_before in clients.parquet; a run with evaluation.local_gain=true has it"
+    )
     assert found.not_judged["unequal-ranks"] == "no column bias in rounds.parquet"
     assert "plateau" not in found.silent
 
@@ -184,3 +196,8 @@ def test_each_override_is_one_that_a_job_takes(name, made, tmp_path):
     for finding in diagnose([made(**PROVOKED[name]).run]).findings:
         for override in finding.overrides:
             Job.load(file, [setting.strip("'") for setting in shlex.split(quoted(override))])
+
+
+def test_what_a_run_lacks_is_said_with_the_setting_that_gives_it(made):
+    lacking = made().missing(["rounds.validation_loss", "clients.validation_before"])
+    assert lacking == "no column validation_before in clients.parquet; a run with evaluation.local_gain=true has it"

@@ -13,7 +13,8 @@ from fedtailor.errors import SettingError
 from fedtailor.export import export, open_run
 from fedtailor.pictures import Canvas
 from fedtailor.running import run
-from fedtailor.tasks.images.samples import Sampling, make_pictures
+from fedtailor.tasks.images.samples import make_pictures
+from fedtailor.tasks.images.sampling import Sampling
 
 
 @pytest.fixture(scope="module", params=["lora", "full"])

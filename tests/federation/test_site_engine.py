@@ -11,9 +11,10 @@ pytest.importorskip("nvflare")
 from nvflare.private.admin_defs import Message
 from nvflare.private.defs import RequestHeader, TrainingTopic
 from nvflare.private.fed.client import client_req_processors
+from nvflare.private.fed.client.admin_commands import AdminCommands
 
 from fedtailor.federation.nvflare.app import SITE_APP, SITE_FILE
-from fedtailor.federation.nvflare.site_engine import JOB, processors, why_no_app
+from fedtailor.federation.nvflare.site_engine import JOB, command_to_job, processors, why_no_app
 
 ID = "356900a9-3c7e-46d3-beac-26cf7cd0005d"
 
@@ -96,3 +97,9 @@ def test_an_app_with_code_is_not_deployed(by_topic):
     evil = zipped(**{"SITE_FILE": APP, "custom__evil.py": "import os"})
     reply = by_topic[TrainingTopic.DEPLOY].process(request(TrainingTopic.DEPLOY, body=evil), None)
     assert "refused by this site" in str(reply.body)
+
+
+def test_a_jobs_process_takes_what_ends_it_and_no_more(caplog):
+    known = {one.get_command_name() for one in AdminCommands.commands}
+    assert {name for name in known if command_to_job(name)} == {"check_status", "abort", "shutdown"}
+    assert "fedtailor refused configure_job_log, which the server asked for: no run needs it" in caplog.text

@@ -5,9 +5,9 @@ from functools import partial
 import torch
 from torch import nn
 
+from fedtailor.learning.descent import Descent
 from fedtailor.learning.local import LocalTraining
 from fedtailor.learning.optimizer import make_optimizer, set_rate
-from fedtailor.learning.training import _step
 from fedtailor.learning.work import Trained
 
 
@@ -47,10 +47,10 @@ def test_a_step_says_how_long_its_gradient_was_before_it_was_clipped():
     def loss_of(rows):
         return (weight * slope).sum(), 1, 2
 
-    step = partial(_step, {"w": weight}, loss_of, [[0]], engine, corrections=())
-    assert step(clip_norm=None)[1] == 2.5
+    step = partial(Descent(params={"w": weight}, engine=engine, loss_of=loss_of).step, [[0]], 0, corrections=())
+    assert step(clip_norm=None).norm == 2.5
     torch.testing.assert_close(weight.detach(), torch.tensor([-0.15, -0.2]))
-    assert step(clip_norm=0.5)[1] == 2.5
+    assert step(clip_norm=0.5).norm == 2.5
     torch.testing.assert_close(weight.detach(), torch.tensor([-0.18, -0.24]))  # a fifth of that step
 
 

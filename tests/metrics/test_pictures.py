@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import sqrtm
 
-from fedtailor.metrics.pictures import collapsed, cover, frechet_distance, kernel_distance
+from fedtailor.metrics.pictures import collapsed, cover, frechet_distance, kernel_distance, nearest
 
 DRAW = np.random.default_rng(0)
 REAL, MADE = DRAW.normal(size=(60, 5)) @ DRAW.normal(size=(5, 5)), DRAW.normal(size=(50, 5)) + 0.5
@@ -50,3 +51,40 @@ def test_the_same_few_pictures_are_a_collapse():
     assert collapsed(real[:2], few)
     assert not collapsed(real[:2], real[2])
     assert not collapsed(real[:2], real[2] * 0.8)
+
+
+class Given(torch.nn.Module):
+    """Stands for a network: a picture is its features already, written as bytes."""
+
+    num_features = 5
+
+    def __init__(self):
+        super().__init__()
+        self.mix = torch.nn.Parameter(torch.from_numpy(np.random.default_rng(1).normal(size=(12, 5))).float() / 255)
+
+    def forward(self, pixels):
+        return pixels.flatten(1).float() @ self.mix
+
+
+def test_distances_are_those_of_torchmetrics():
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    draw, network = torch.Generator().manual_seed(0), Given()
+    real = torch.randint(0, 256, (80, 3, 2, 2), generator=draw, dtype=torch.uint8)
+    made = torch.randint(60, 200, (50, 3, 2, 2), generator=draw, dtype=torch.uint8)
+    features = [network(pixels).detach().numpy() for pixels in (real, made)]
+    for theirs, ours in (
+        (FrechetInceptionDistance(feature=network, input_img_size=(3, 2, 2)), frechet_distance(*features)),
+        (KernelInceptionDistance(feature=network, subsets=1, subset_size=50), kernel_distance(features[0][:50], features[1])),
+    ):
+        given = real[:50] if isinstance(theirs, KernelInceptionDistance) else real
+        theirs.update(given, real=True)
+        theirs.update(made, real=False)
+        found = theirs.compute()
+        wanted = found[0] if isinstance(found, tuple) else found
+        assert ours == pytest.approx(wanted.item(), abs=1e-3)
+
+
+def test_nearest_by_hand():
+    assert nearest(np.array([[0.0, 0], [3, 4]]), np.array([[0.0, 1], [0, 0], [3, 3]])).tolist() == [0, 1]

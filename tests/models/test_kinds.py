@@ -6,7 +6,8 @@ from fedtailor.tasks import TASKS
 
 
 def test_every_task_names_a_kind_that_there_is():
-    assert {name: kind_of(task.backbone).name for name, task in TASKS.items()} == {
+    given = {"image-generation": {"condition": "none"}}
+    assert {name: kind_of(task(**given.get(name, {})).backbone).name for name, task in TASKS.items()} == {
         "generation": "causal",
         "language-modeling": "causal",
         "classification": "classifier",
@@ -17,6 +18,7 @@ def test_every_task_names_a_kind_that_there_is():
         "retrieval": "embedder",
         "extraction": "reader",
     }
+    assert TASKS["image-generation"](objective="adversarial", condition="none").backbone == "gan"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.of_texts], ids=lambda kind: kind.name)

@@ -44,7 +44,7 @@ class InProcessLine:
         with ONE_AT_A_TIME:
             file = read_site_file(self.kits[client])
             parts = site_parts(client, self.kits[client], file, json.loads(json.dumps(told)), print)
-            self.halves[client] = guarded(client, parts, file)
+            self.halves[client] = guarded(client, parts, file, self.kits[client])
             return {"info": describe(client, parts, file)}
 
     def answer(self, client, ticket, packed, timeout_s):

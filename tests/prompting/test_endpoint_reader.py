@@ -84,5 +84,5 @@ def test_what_it_cannot_do_is_said(named, monkeypatch, tiny_backbone_folder):
         EndpointReader().read(PROMPT, calibrate=True)
     with pytest.raises(SettingError, match="no endpoint takes"):
         EndpointReader().behind(PROMPT, [], calibrate=True, batch=1)
-    with pytest.raises(SettingError, match="scored_by is backbone or endpoint; got 'me'"):
+    with pytest.raises(SettingError, match="scored_by must be 'backbone' or 'endpoint'; got 'me'"):
         prompting_job(tiny_backbone_folder, task__scored_by="me")

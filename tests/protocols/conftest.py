@@ -7,6 +7,7 @@ import pytest
 from asked import documents, retrieval_job
 from distilling import class_data, class_job
 from jobs import tiny_job, tiny_rows
+from of_tasks import of_tasks, of_three
 from prompted import place_rows, prompting_job
 from replays import Phases
 from split_shapes import save_family, split_parts
@@ -37,11 +38,15 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         once = {"labels": "with-server", "reuse": True, "wire": "int8", "cut": 1, "changes": {"tuning": tuning}}
         return split_parts(tiny_backbone_folder, "llama", **once)
 
+    numbered = ("client-00", "client-01", "client-02")
     ranks = {"client-00": {"tuning": {"rank": 1}}}
     black_box = {"protocol__method": {"kind": "black-box", "length": 2, "dimensions": 6, "population": 6, "examples": 4}}
     shapes: dict[str, Callable[[], Parts]] = {  # of protocols that do not run as `protocol: {kind: NAME}` alone
         "averaging": lambda: tiny(personalization="finetune", evaluation__local_only=True),
         "ranks": lambda: tiny(protocol__aggregation={"kind": "flexlora"}, clients__overrides=ranks),
+        "tasks": lambda: assemble(
+            of_tasks(tiny_backbone_folder, numbered, stop__rounds=1, personalization="finetune"), given=of_three(numbered)
+        ),
         "distillation": distilled,
         "split": split,
         "split-reuse": split_once,

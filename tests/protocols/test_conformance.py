@@ -37,7 +37,7 @@ UNEVEN = {
     "retrieval": "for a client that holds all winners, with passages of the longest length",
 }
 
-METHODS = ("black-box",)  # of prompting, beside its first: their messages are others; see `phases_of`
+METHODS = ("black-box", "tasks")  # of prompting, beside its first, and of averaging: their messages are others; see `phases_of`
 
 every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS])
 

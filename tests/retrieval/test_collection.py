@@ -83,7 +83,7 @@ def test_refused(folders, tmp_path):
         open_collection(tmp_path / "none")
     index.mkdir(exist_ok=True)
     (index / "collection.json").write_text('{"format": 1, "clients": {"../x": "/"}}')
-    with pytest.raises(DataError, match="is no list of clients"):
+    with pytest.raises(DataError, match="has no clients that can be read"):
         open_collection(index)
 
 

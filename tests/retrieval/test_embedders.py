@@ -64,8 +64,10 @@ def test_what_needs_one_space_is_refused(mixed, more):
         Federation(clients=clients, embedder=Hashed(), embedders=own, **more)
 
 
-def test_a_job_gives_a_client_an_embedder_of_its_own(tiny_bert_folder, tmp_path):
+def test_a_job_gives_a_client_an_embedder_of_its_own(tiny_bert_folder, tmp_path, monkeypatch):
     import shutil
+
+    monkeypatch.chdir(tmp_path)
 
     other = tmp_path / "other"
     shutil.copytree(tiny_bert_folder, other)
@@ -73,7 +75,7 @@ def test_a_job_gives_a_client_an_embedder_of_its_own(tiny_bert_folder, tmp_path)
 
     weights = {name: value * 1.5 for name, value in load_file(other / "model.safetensors").items()}
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
-    job = retrieval_job(tiny_bert_folder, clients__overrides={"client-01": {"backbone": str(other)}})
+    job = retrieval_job(tiny_bert_folder, name="mixed", clients__overrides={"client-01": {"backbone": str(other)}})
     made = run(job, data=documents(), out=tmp_path / "run")
     alike = run(retrieval_job(tiny_bert_folder), data=documents(), out=tmp_path / "alike")
     assert made.summary["retrieval"]["questions"] == 12

@@ -99,7 +99,13 @@ def test_a_chat_is_streamed_in_the_form_of_its_clients(serving):
         ("/elsewhere", {}, JSON, 404, "there is no /elsewhere"),
         ("/v1/chat/completions", {"messages": "hi"}, JSON, 400, "a list of objects"),
         ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, JSON, 400, "no message has the role user"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": ["x"]}]}, JSON, 400, "content is a text; got list"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": ["x"]}]},
+            JSON,
+            400,
+            "a list of parts of the type text",
+        ),
         ("/v1/chat/completions", {"messages": [], "stream": True}, JSON, 400, "no message has the role user"),
         (
             "/v1/chat/completions",

@@ -53,6 +53,27 @@ def test_the_same_seed_makes_the_same_weights(job, tmp_path):
     assert files[0] == files[1]
 
 
+def test_a_gan_is_made_whose_running_mean_is_kept(job, tmp_path, monkeypatch):
+    shape = shapes.Shape(
+        kind=shapes.DCGAN,
+        settings={"noise": 6, "generator_channels": [8, 4], "discriminator_channels": [4, 8]},
+        halvings=2,
+        learning_rate=1e-3,
+    )
+    monkeypatch.setitem(shapes.SHAPES, "dcgan", shape)
+    gan = job.replace("stop", {"patience": None, "keep": "last"}).replace(
+        "task", {"kind": "image-generation", "size": 8, "condition": "none", "objective": "adversarial"}
+    )
+    made = pretrain(gan, tmp_path / "made", Pretraining(shape="dcgan", steps=5, batch_size=8))
+    assert (made["held_out_loss"], made["pictures"]) == (None, 54)
+    parts = assemble(gan)
+    assert parts.backbone.processor.answers == "adversarial"
+    with pytest.raises(SettingError, match=r"no GAN: leave task\.objective out"):
+        pretrain(gan, tmp_path / "other", Pretraining(shape="unet-tiny", steps=5))
+    with pytest.raises(SettingError, match=r"only names labels"):
+        pretrain(gan, tmp_path / "other", Pretraining(shape="dcgan", only=["red"]))
+
+
 @pytest.mark.parametrize(
     ("change", "how", "text"),
     [

@@ -1,6 +1,5 @@
 """Every recipe is a job that runs, and says of each setting whose it is."""
 
-import json
 import re
 import shlex
 
@@ -8,16 +7,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
 from fedtailor.job import Job
 from fedtailor.running import run
+from fedtailor.studies import prepared
 from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
 from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
 
 NAMES = recipe_names()
-RUNS = [(name, arm) for name in NAMES for arm in load_recipe(name).arms or [None]]
+STUDIES = (  # whose cells are many: each arm is assembled here
+    "fedgen-edge-comparison",
+    "framework-comparison-clinc150",
+    "framework-comparison-pubmedqa",
+    "least-data",
+    "prefix-alignment",
+    "rank-and-epochs",
+    "several-tasks",
+    "sizes",
+    "stale-backbone",
+)
+RUNS = [(name, arm) for name in NAMES if name not in STUDIES for arm in load_recipe(name).arms or [None]]
 SMALL_RUN = (
     "fpt-e2e",
     "ffft-e2e",
@@ -31,29 +43,15 @@ SMALL_RUN = (
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
 MEASURED = "small: run here (docs/results.md); paper: not run here"
-PLACES = ("river", "park", "station", "museum")
+PLACES = ("river", "park", "station", "museum")  # that the texts of conftest name
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Return a folder of data with the columns of the real ones, 160 training rows each."""
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("e2e", "dart", "ptb", "banking77"):
-        (folder / name).mkdir()
-        (folder / name / "labels.json").write_text(json.dumps(PLACES))
-        for part, count in (("train", 160), ("validation", 6), ("test", 6)):
-            rows = [row_of(name, place, part) for place in range(count)]
-            pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
-    return folder
-
-
-def row_of(name, place, part):
-    text = f"the {part} shop {place} is near the {PLACES[place % 4]}"
-    if name in ("ptb", "banking77"):
-        return {"text": text} | ({"label": PLACES[place % 4]} if name == "banking77" else {})
-    kind = ("pub", "coffee shop", "restaurant")[place % 3]
-    row = {"input": f"name[{part} {place}], eatType[{kind}]", "target": text} | ({"source": kind} if name == "dart" else {})
-    return row if part == "train" else row | {"references": [text, f"near the {PLACES[place % 4]}: {place}"]}
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Keep what recipes prepare out of the user's cache, and make no model for it."""
+    monkeypatch.setenv("FEDTAILOR_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    nothing = {name: ((), lambda folder, data, count: None) for name in ("blocks", "tuned-on-ptb")}
+    monkeypatch.setattr(prepared, "MAKERS", {**prepared.MAKERS, **nothing})
 
 
 @pytest.fixture
@@ -120,6 +118,58 @@ def test_every_cell_of_a_comparison_is_a_job_of_its_own(name, variant, data):
     assert axes[0].values == tuple(load_recipe(name).arms)
     assert len({tuple(map(str, cell.settings.values())) for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
     assert all(cell.job.evaluation.metrics is None or load_recipe(name).metric in cell.job.evaluation.metrics for cell in cells)
+
+
+@pytest.mark.usefixtures("no_encoder")
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_of_a_study_is_accepted_in_tiny_form(name, data, tiny_gpt2_folder):
+    recipe = load_recipe(name)
+    recipe.prepare("paper", data)
+    _, cells = make_arms(recipe, "paper", data)
+    first = {cell.settings["arm"]: cell.job for cell in reversed(cells)}
+    assert set(first) == set(recipe.arms)
+    for job in first.values():
+        parts = assemble(tiny_form(job, tiny_gpt2_folder))
+        assert all(parts.clients[client].train for client in parts.clients)
+        assert len(parts.server_test) or job.clients.test_share
+
+
+def tiny_form(job, backbone):
+    """Return a job with a tiny backbone of two blocks and few rows."""
+    changes = {"backbone": str(backbone), "precision": "float32", "data.limit": {"train": 60}, "clients.min_examples": 1}
+    changes |= {"tuning.targets": None} if hasattr(job.tuning, "targets") else {}
+    changes |= {"clients.count": 5, "clients.partition.topics": 3} if job.clients.partition.kind == "topic" else {}
+    changes |= {"task.block": 16} if hasattr(job.task, "block") else {"task.max_tokens": 60}
+    changes |= {"protocol.cut": 1} if hasattr(job.protocol, "cut") else {}
+    changes |= {"protocol.public_limit": 10} if hasattr(job.protocol, "public_limit") else {}
+    changes |= {"personalization.home": ["*.h.1.*"]} if hasattr(job.personalization, "home") else {}
+    for setting, value in changes.items():
+        job = job.replace(setting, value)
+    return job
+
+
+def test_what_is_prepared_is_made_once_of_the_data(data, tmp_path):
+    folder = prepared.prepare("abstracts", data)
+    train = pd.read_parquet(folder / "train.parquet")
+    assert train["text"][1] == "The shop 2 is near the station.\nQuestion: Is the shop 2 near?"
+    assert (train["label"][1], train["target"][1], train["year"][1]) == (2, "maybe", "2012")
+    assert len(train) == len(pd.read_parquet(folder / "test.parquet")) == 80
+    stamp = (folder / "train.parquet").stat().st_mtime_ns
+    assert prepared.prepare("abstracts", data) == folder
+    assert (folder / "train.parquet").stat().st_mtime_ns == stamp
+    assert prepared.with_prepared({"a": ["prepared:abstracts/train.parquet", 1]}, data) == {
+        "a": [str(folder / "train.parquet"), 1]
+    }
+    assert set(pd.read_parquet(prepared.prepare("tasks", data) / "intents.parquet")["target"]) == set(PLACES)
+    assert prepared.names_in(["backbone=prepared:blocks-8,prepared:blocks-16", {"a": "prepared:tasks/e2e.parquet"}]) == [
+        "blocks-16",
+        "blocks-8",
+        "tasks",
+    ]
+    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, tuned-on-ptb"):
+        prepared.prepare("abstract", data)
+    with pytest.raises(SettingError, match=r"there is no .*questions\.parquet, which prepared:abstracts is made of"):
+        prepared.prepare("abstracts", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "sweep"), [(name, sweep) for name in NAMES for sweep in load_recipe(name).sweeps])

@@ -11,6 +11,7 @@ from distilling import class_job
 from jobs import tiny_rows
 
 from fedtailor.errors import DataError, ResumeError
+from fedtailor.metrics.course import Target
 from fedtailor.studies.grid import make_grid, read_axis
 from fedtailor.studies.sweep import read_sweep, run_sweep
 from fedtailor.studies.sweep_figures import possible_figures, spread
@@ -25,9 +26,9 @@ def job(tmp_path, make_job):
     return file
 
 
-def sweep(job, folder, *settings, baselines=(), watching=None):
+def sweep(job, folder, *settings, baselines=(), watching=None, target=None):
     axes, cells = make_grid(job, settings, baselines)
-    return run_sweep(axes, cells, folder, watching=watching)
+    return run_sweep(axes, cells, folder, watching=watching, target=target)
 
 
 def watching_for(kind, act):
@@ -172,8 +173,17 @@ def test_a_cell_that_is_done_is_known_under_another_name(job, tmp_path):
     assert len(begun) == 1
     assert not any((tmp_path / "s" / "cells" / name).exists() for name in names)
     assert list(swept.table["protocol.local"])[2] == "steps=2, learning_rate=0.01"
+    assert swept.table["rises"].notna().all()
+    start = json.loads((tmp_path / "s" / "cells" / swept.table["cell"][0] / "summary.json").read_text())["metrics"]["before"][
+        "loss"
+    ]
+    aimed = sweep(
+        job, tmp_path / "s", more, target=Target(metric="loss", value=start - 1e-6)
+    ).table  # what is done is not run again
+    assert set(aimed["target_rounds"]) <= {1.0, 2.0}
+    assert (aimed["target_bytes"] > 0).all()
     again, metric = read_sweep(tmp_path / "s")
-    pd.testing.assert_frame_equal(again.table, swept.table)
+    pd.testing.assert_frame_equal(again.table, aimed)
     assert metric == "loss"
     (tmp_path / "s" / "table.parquet").unlink()
     with pytest.raises(DataError, match="no cell of the sweep"):

@@ -14,7 +14,11 @@ GIVEN = {"peft": {"type": "IA3"}}  # what a tuning cannot be made without
 def test_every_tuning_has_one_for_every_kind_of_text_backbone(kind):
     tuning = TUNINGS[kind](**GIVEN.get(kind, {}))
     needed = {"classifier"} if kind == "head" else {"causal", "classifier"}
-    assert needed <= set(tuning.learning_rates) <= {"causal", "classifier", "classifier-head", "denoiser", "embedder", "reader"}
+    assert (
+        needed
+        <= set(tuning.learning_rates)
+        <= {"causal", "classifier", "classifier-head", "denoiser", "embedder", "gan", "reader"}
+    )
     assert all(0 < rate <= 0.3 for rate in tuning.learning_rates.values())
 
 

@@ -34,8 +34,9 @@ def calls_of(
     evaluation = evaluation_call({} if protocol.own_models else shared, figures, home=own)
     calls += [evaluation if protocol.trains else any_prompt(evaluation)] if protocol.evaluates else []
     if job.personalization.personal:
-        calls += [personal_call(shared, figures)]
-        calls += [alone_call(shared, figures)] if job.evaluation.local_only else []
+        retained = job.evaluation.retained is not None
+        calls += [personal_call(shared, figures, retained=retained)]
+        calls += [alone_call(shared, figures, retained=retained)] if job.evaluation.local_only else []
     calls = calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
     besides = [call for protection in job.protection if isinstance(protection, AtClient) for call in protection.calls()]
     return [*(shaped(job, call) for call in calls), *besides]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..learning.client import Client, Prepared
 from ..learning.private.client import PrivateClient
+from ..learning.retained import Retained
 from ..learning.store import Store
 from ..learning.worker import Worker
 from ..ledger import Sizes
@@ -39,6 +40,7 @@ class Clients(Mapping[ClientId, Client]):
     differing: Mapping[ClientId, Own] = field(default_factory=dict)
     folder: Path | None = None  # where each keeps what is its own, in a folder of its name; in memory if left out
     private: Mapping[ClientId, PrivateClient] = field(default_factory=dict)  # the DP-SGD of each, where the job asks for it
+    retained: Retained | None = None  # general text, that each measures its own weights on
     stores: OnDemand[ClientId, Store] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +58,7 @@ class Clients(Mapping[ClientId, Client]):
             sizes=own.sizes,
             backbone=own.backbone,
             private=self.private.get(client),
+            retained=self.retained,
         )
 
     def __contains__(self, client: object) -> bool:

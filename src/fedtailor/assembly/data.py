@@ -1,6 +1,7 @@
 """A job's data in parts: divided among clients, and as tokens."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from ..data.divide import Divided, divide
@@ -11,15 +12,19 @@ from ..learning.token_cache import TokenCache
 from ..learning.worker import Worker
 from ..records import ClientId, Example
 from ..tasks.shard import Shard
-from ..tasks.task import reads_of
 from .fits import Warn
+from .own_tasks import divide_by_task, own_tasks, reads_of_job
+from .retained import load_retained
 
 
 def divide_data(job: Job, given: Any = None) -> Divided:
     """Return the job's data, divided among clients and into parts."""
     from ..models.embed import embed_texts
 
-    return divide(
+    retained = load_retained(job)
+    if own_tasks(job):
+        return replace(divide_by_task(job, given), retained=retained)
+    divided = divide(
         job.data,
         job.clients,
         **reads_of_job(job),
@@ -29,13 +34,7 @@ def divide_data(job: Job, given: Any = None) -> Divided:
         embed=embed_texts,
         key=job.task.required[0],
     )
-
-
-def reads_of_job(job: Job) -> dict[str, Any]:
-    """Return what a job reads of the data: what its task does, and the column that says whose an example is, if privacy goes by one."""
-    found, private = reads_of(job.task), job.protocol.local.privacy
-    column = None if private is None else private.column
-    return found if column is None else {**found, "extra": (*found.get("extra", ()), column)}
+    return replace(divided, retained=retained)
 
 
 def client_examples(

@@ -35,13 +35,19 @@ def clients_of(
         client: Own(worker=own.worker, sizes=sizes(own.backbone, own.worker, models.shared), backbone=own.backbone)
         for client, own in models.own.items()
     }
+    tasked = {
+        client: Own(worker=models.own_workers[client], sizes=sizes(models.backbone, models.own_workers[client], models.shared))
+        for client in models.tasks
+        if client not in ranked
+    }
     return Clients(
         amounts=examples.amounts,
         prepare=examples.prepare,
         alike=Own(worker=models.worker, sizes=sizes(models.backbone, models.worker, models.shared)),
-        differing={**ranked, **others},
+        differing={**ranked, **others, **tasked},
         folder=folder,
         private=examples.private,
+        retained=examples.retained,
     )
 
 

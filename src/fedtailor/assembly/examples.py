@@ -10,6 +10,7 @@ from ..job import Job
 from ..learning.client import Prepared
 from ..learning.private.client import PrivateClient
 from ..learning.recompute import check_recomputing
+from ..learning.retained import Retained
 from ..learning.token_cache import TokenCache
 from ..records import ClientId, ClientInfo
 from ..tasks import Writes
@@ -18,6 +19,7 @@ from ..tasks.text.generate import check_room
 from ..tasks.text.room import check_lengths
 from .data import client_examples, tokenize_file
 from .fits import Warn, check_sizes
+from .retained import prepare_retained
 from .server_model import Models
 from .texts import ReadTexts, report_clock, report_unused
 
@@ -60,6 +62,7 @@ class Examples:
     files: Mapping[str, Shard]  # validation and test of the server; empty ones where there is none
     infos: list[ClientInfo]  # of the clients that train
     private: Mapping[ClientId, PrivateClient] = field(default_factory=dict)  # the DP-SGD of each, where the job asks for it
+    retained: Retained | None = None  # general text
 
     @property
     def validated(self) -> bool:
@@ -77,7 +80,8 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         JobError: if there is nothing to train on, or it does not fit a model.
     """
     worker, task = models.worker, models.worker.task
-    room = check_room(worker.model, job.evaluation.generate) if isinstance(task, Writes) else None
+    writing = [isinstance(each, Writes) for each in (task, *models.tasks.values())]
+    room = check_room(worker.model, job.evaluation.generate) if any(writing) else None
     cache = TokenCache.of(task, worker.processor) if keep_tokens else None
     said: list[Warn] = [warn]  # what is prepared again was said already
 
@@ -86,14 +90,15 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         own = models.worker_of(client)
         return client_examples(client, divided, own, said[0], cache=cache if own is worker else None)
 
-    texts = ReadTexts(task=task, room=room)
+    texts = ReadTexts(task=task, room=room if writing[0] else None)
     amounts: dict[ClientId, Amounts] = {}
     unchecked = job.protocol.local.checkpointing
     for client in sorted(divided.train):
         prepared, own = prepare(client), models.worker_of(client)
         amounts[client] = Amounts.of(prepared)
         check_lengths(own.model, own.task, (prepared.train, prepared.validation, prepared.test), of=client)
-        texts.read(train=prepared.train, validation=prepared.validation, test=prepared.test)
+        if own.task is task:
+            texts.read(train=prepared.train, validation=prepared.validation, test=prepared.test)
         if job.protocol.local.checkpointing and len(prepared.train) and (unchecked or client in models.own):
             check_recomputing(own, prepared.train)
             unchecked = False
@@ -112,4 +117,5 @@ def prepare_examples(job: Job, models: Models, divided: Divided, *, keep_tokens:
         if amount.train or client in divided.elsewhere
     ]
     check_sizes(job, infos, warn)
-    return Examples(prepare=prepare, amounts=amounts, files=files, infos=infos)
+    retained = prepare_retained(job, worker, divided.retained)
+    return Examples(prepare=prepare, amounts=amounts, files=files, infos=infos, retained=retained)

@@ -43,16 +43,22 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
     """Return the names of the weights that stay home.
 
     Raises:
-        SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data.
+        SettingError: naming the pair, if the personalization does not fit the tuning, the aggregation or the data; or if nothing would be shared.
     """
     names = list(worker.tensors())
     try:
-        home = job.personalization.stays_home(names)
+        own = job.personalization.stays_home(names)
         job.personalization.check(own_validation=divided.may_have("validation"))
     except SettingError as error:
         raise SettingError(f"personalization: {job.personalization.kind}, tuning: {job.tuning.kind}: {error}") from None
+    home = own | getattr(worker.task, "stays_home", _nothing)(names)
     if not home:
         return home
+    if set(names) != set(worker.params) and not own:
+        raise SettingError(
+            f"task.discriminator: home does not go with aggregation: {getattr(job.protocol.aggregation, 'kind', '')}, under which something made of the "
+            "trained weights is sent; set task.discriminator: averaged, or choose aggregation: fedavg"
+        )
     if set(names) != set(worker.params):
         raise SettingError(
             f"personalization: {job.personalization.kind} does not go with tuning: {job.tuning.kind}, which sends something made of its weights ({min(names)!r}): weights that "
@@ -60,6 +66,10 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         )
     _check_judged(job, divided)
     return home
+
+
+def _nothing(names: Sequence[str]) -> frozenset[str]:
+    return frozenset()
 
 
 def attach_second(job: Job, model: nn.Module) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..data.divide import Divided
 from ..federation.ranked import RankOf
-from ..interfaces import Answering, AtClient, Plan
+from ..interfaces import Answering, AtClient, Plan, WhoSigns
 from ..job import Job
 from ..learning.worker import Worker
 from ..messages import Manifest
@@ -16,6 +16,7 @@ from ..protection import Gate, make_gate
 from ..protocols import Ready
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
+from ..tasks.evaluate import makes, writes_texts
 from ..tasks.shard import Shard
 from .calls import measures_gain
 from .clients import Clients
@@ -46,10 +47,15 @@ class Parts:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
         return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.clients.stores)
 
-    def behind(self, client: ClientId, half: Answering) -> Answering:
-        """Return what answers at a client: its part of the protocol, and those of protections that have one."""
+    def behind(self, client: ClientId, half: Answering, who: WhoSigns | None = None) -> Answering:
+        """Return what answers at a client: its part of the protocol, and those of protections that have one.
+
+        Args:
+            who: at a site of a network, gives what it signs with.
+        """
         for protection in self.job.protection:
-            half = protection.at_client(half, client, self.clients.stores[client]) if isinstance(protection, AtClient) else half
+            if isinstance(protection, AtClient):
+                half = protection.at_client(half, client, self.clients.stores[client], who)
         return half
 
     @property
@@ -57,6 +63,26 @@ class Parts:
         """Clients with examples of their own to measure on."""
         here = [client for client, has in self.clients.amounts.items() if has.test or has.validation]
         return [*here, *self.measured_elsewhere]
+
+    @property
+    def writes(self) -> bool:
+        """Whether metrics of the job's own task need texts that a model writes."""
+        return writes_texts(self.worker.task, self.worker.evaluation)
+
+    def makes(self, client: ClientId | None = None) -> bool:
+        """Return whether metrics need what a client's model makes, texts or pictures; without a client, the server's."""
+        worker = self.worker if client is None else self.clients.own_of(client).worker
+        return makes(worker.task, worker.evaluation, "server" if client is None else "client")
+
+    @property
+    def made_at_clients(self) -> bool:
+        """Whether metrics need what any client's model makes."""
+        workers = (self.clients.alike.worker, *(own.worker for own in self.clients.differing.values()))
+        return any(makes(worker.task, worker.evaluation, "client") for worker in workers)
+
+    def public_of(self, client: ClientId) -> Shard | None:
+        """Return the public test set as a client takes it; None where its task is another than that of the set."""
+        return self.server_test if self.clients.own_of(client).worker.task is self.worker.task else None
 
     @property
     def shares_a_part(self) -> bool:

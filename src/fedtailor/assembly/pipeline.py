@@ -15,6 +15,7 @@ from ..models.kinds import kind_of
 from ..protocols import Bench, Ready, ready_protocol
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
+from ..tasks import Task
 from ..tasks.evaluate import figure_names
 from ..tasks.task import at_moment, reads_of
 from .calls import calls_of, measures_gain
@@ -23,6 +24,7 @@ from .data import divide_data
 from .estimates import clients_of
 from .examples import prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
+from .own_tasks import resolved_tasks, task_names
 from .parts import Parts
 from .private import with_privacy
 from .protected import coins_of, plan_of, settled, summed_protocol
@@ -70,9 +72,9 @@ def assemble(
     divided = divided or divide_data(job, given)
     cuts = own_cuts(job)
     public = load_public(job, divided, warn)
-    task = at_moment(job.task.resolve(known_examples(divided, public), job.base), clock or today())
+    task, own = _tasks(job, divided, public, clock or today())
     doing(f"loading the backbone {job.backbone}")
-    models = load_models(job, task, divided, begun=begun, trust_times=trust_times, warn=warn)
+    models = load_models(job, task, divided, own, begun=begun, trust_times=trust_times, warn=warn)
     warn_of_what_is_missing(divided, warn, measured=not reads_of(job.task).get("whole"))
     doing("preparing the examples")
     examples = prepare_examples(job, models, divided, keep_tokens=keep_tokens, warn=warn)
@@ -113,6 +115,12 @@ def assemble(
     return parts
 
 
+def _tasks(job: Job, divided: Divided, public: Sequence[Example], moment: str) -> tuple[Task, Mapping[ClientId, Task]]:
+    """Return the job's task, and those of clients that have another, with all that they take from the data."""
+    own = resolved_tasks(job, divided, moment)
+    return at_moment(job.task.resolve(known_examples(divided, public, without=own), job.base), moment), own
+
+
 def _bench(
     job: Job,
     worker: Worker,
@@ -137,6 +145,8 @@ def _bench(
         fewest=min(map(len, divided.train.values()), default=0),
         cuts=cuts,
         own_backbones=[client for client, own in sorted(job.clients.overrides.items()) if own.backbone is not None],
+        task=str(job.task.kind),
+        tasks=task_names(job),
         warn=warn,
     )
 
@@ -144,5 +154,8 @@ def _bench(
 def _manifest(job: Job, protocol: Ready, models: Models) -> Manifest:
     """Return what may cross a client's border."""
     worker = models.worker
-    figures = figure_names(worker.task, worker.evaluation)
-    return manifest_of(calls_of(job, protocol, models.shared, figures, home=bool(worker.home), most_rank=models.most_rank))
+    tasks = {id(each.task): figure_names(each.task, each.evaluation) for each in (worker, *models.own_workers.values())}
+    figures = list(dict.fromkeys(name for names in tasks.values() for name in names))
+    calls = calls_of(job, protocol, models.shared, figures, home=bool(worker.home), most_rank=models.most_rank)
+    common = set.intersection(*map(set, tasks.values()))
+    return manifest_of(calls if len(tasks) == 1 else [call.for_several(common) for call in calls])

@@ -1,6 +1,6 @@
 """The public examples of a job that distils: loaded, held against the data of its owners."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..chance import stream
 from ..data.columns import Reads, wanted_columns
@@ -9,7 +9,7 @@ from ..data.load import Loaded, load
 from ..errors import DataError, SettingError
 from ..job import Job
 from ..protocols.distillation.settings import REST
-from ..records import Example
+from ..records import ClientId, Example
 from ..tasks.task import reads_of
 
 OPTIONAL_HERE = "label"  # public examples may lack it: they are then learned from by KL alone
@@ -49,16 +49,19 @@ def load_public(job: Job, divided: Divided, warn: Callable[[str], None]) -> list
             )
     else:
         examples = _load(job, source, warn)
+        own = [*divided.train.values(), *divided.validation.values(), *divided.test.values()]
+        _check_private(_inputs([examples], key), _inputs(own, key), source, warn)
         shared = len(_inputs([examples], key) & _inputs([divided.server_test], key))
         if shared:
             warn(f"{shared} inputs of the public examples stand in the test file too: its figures flatter the model")
     return _limited(examples, limit, job.seed, warn)
 
 
-def known_examples(divided: Divided, public: Sequence[Example]) -> list[Example]:
+def known_examples(divided: Divided, public: Sequence[Example], *, without: Collection[ClientId] = ()) -> list[Example]:
     """Return all examples but those of tests, public ones without a label apart: what a task takes from the data is the same for all, and
-    no test has a part in it."""
-    own = [part for parts in (divided.train, divided.validation) for part in parts.values()]
+    no test has a part in it, nor has a client of another task, as `without` names."""
+    sides = (divided.train, divided.validation)
+    own = [part for parts in sides for client, part in parts.items() if client not in without]
     filled = [example for example in public if OPTIONAL_HERE in example.fields]
     return [example for part in (*own, divided.server_validation, filled) for example in part]
 
@@ -86,6 +89,24 @@ def _load(job: Job, source: object, warn: Callable[[str], None]) -> list[Example
     for text in (*found.notes, *(f"{number:,} {reason} are left out" for reason, number in found.dropped.items())):
         warn(f"protocol.public: {text}")
     return found.examples
+
+
+def _check_private(inputs: set[object], private: set[object], source: object, warn: Callable[[str], None]) -> None:
+    """Report how many public inputs clients train on.
+
+    Raises:
+        SettingError: if all are: then the file is that of the clients.
+    """
+    both = len(inputs & private)
+    if both == len(inputs):
+        raise SettingError(
+            f"protocol.public: all {both} inputs of {source} are rows of clients, and everybody would see them; name a file of examples that "
+            "everybody may see, or set public: rest and data: {limit: {train: N}}"
+        )
+    if both:
+        warn(
+            f"{both} of {len(inputs)} public inputs are rows of clients too, and everybody sees them; leave them out of one of the two"
+        )
 
 
 def _limited(examples: list[Example], most: int | None, seed: int, warn: Callable[[str], None]) -> list[Example]:

@@ -16,12 +16,14 @@ from ..models.kinds import kind_of
 from ..personalization import dual_of
 from ..records import ClientId
 from ..tasks import Task, pooling_of
+from ..tasks.evaluation import Evaluation
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors
 from ..tuning import written
 from .fits import Warn, advise, attach_second, check_fit, home_weights
 from .memory import within_memory
 from .own_backbones import OwnModel, own_models
+from .own_tasks import fitting_evaluation
 from .ranks import Ranks, choose_ranks
 
 
@@ -34,12 +36,22 @@ class Models:
     ranks: Ranks
     shared: Tensors  # the exchanged weights
     precision: Precision
+    evaluation: Evaluation  # of the job
     own: Mapping[ClientId, OwnModel]  # of clients with a backbone of their own
+    tasks: Mapping[ClientId, Task]  # of clients with a task of their own
 
     @cached_property
     def own_workers(self) -> Mapping[ClientId, Worker]:
-        """Workers of the clients that have another backbone, or LoRA of another rank."""
-        return {**self.ranks.workers(self.worker), **{client: own.worker for client, own in self.own.items()}}
+        """Workers of the clients that have another backbone or task, or LoRA of another rank."""
+        found = {**self.ranks.workers(self.worker), **{client: own.worker for client, own in self.own.items()}}
+        made: dict[tuple[int, int], Worker] = {}
+        for client, task in self.tasks.items():
+            below = found.get(client, self.worker)
+            key = (id(below), id(task))
+            if key not in made:
+                made[key] = replace(below, task=task, evaluation=fitting_evaluation(self.evaluation, task, alone=False))
+            found[client] = made[key]
+        return found
 
     @cached_property
     def of_clients(self) -> Mapping[ClientId, RankOf]:
@@ -56,7 +68,9 @@ class Models:
         return self.own_workers.get(client, self.worker)
 
 
-def load_models(job: Job, task: Task, divided: Divided, *, begun: bool, trust_times: bool, warn: Warn) -> Models:
+def load_models(
+    job: Job, task: Task, divided: Divided, tasks: Mapping[ClientId, Task], *, begun: bool, trust_times: bool, warn: Warn
+) -> Models:
     """Load the backbones and put the tuning in place; arguments as in `assemble`.
 
     Raises:
@@ -72,10 +86,21 @@ def load_models(job: Job, task: Task, divided: Divided, *, begun: bool, trust_ti
     home = home_weights(job, worker, divided)
     if home:
         worker = replace(worker, home=home)
+    if tasks:
+        worker = replace(worker, evaluation=fitting_evaluation(worker.evaluation, task, alone=False))
     shared = worker.tensors()
     check_fit(job, shared, worker.params.keys() - home, home, warn)
     own = own_models(job, worker, divided, precision=precision, trust_times=trust_times, warn=warn)
-    return Models(backbone=backbone, worker=worker, ranks=ranks, shared=shared, precision=precision, own=own)
+    return Models(
+        backbone=backbone,
+        worker=worker,
+        ranks=ranks,
+        shared=shared,
+        precision=precision,
+        own=own,
+        tasks=tasks,
+        evaluation=job.evaluation,
+    )
 
 
 def _tuned_worker(
@@ -109,7 +134,7 @@ def _tuned_worker(
         processor=backbone.processor,
         task=task,
         tuning=ranks.shared,
-        evaluation=job.evaluation if job.protocol.class_counts else replace(job.evaluation, class_counts=False),
+        evaluation=replace(job.evaluation.at(job.base), class_counts=job.evaluation.class_counts and job.protocol.class_counts),
         device=device,
         bfloat16=precision == "bfloat16",
         seed=job.seed,

@@ -67,6 +67,11 @@ def advise(  # noqa: PLR0917 - Typer passes all by name
     from ..studies.advice import Search, candidates_of, papers_rule, scores
 
     loaded = Job.load(job, settings or [])
+    if loaded.protocol.kind == "retrieval":
+        raise SettingError(
+            "advise compares ways to train a model, and a job with protocol: retrieval trains none; fedtailor check shows what would leave "
+            "each client, and fedtailor rag evaluate measures what is found"
+        )
     table = _evidence(evidence, collect or [])
     search = Search(file=job, settings=settings or [], means=means, most_seconds=seconds)
     every = list(candidates_of(loaded, public))
@@ -160,7 +165,9 @@ def _shown(
 
     found: list[RenderableType] = [Padding(_table(fits, known), (1, 2, 1, 2), expand=False)] if fits else []
     if not fits:
-        found.append(Padding(Text("nothing fits: the limits are too narrow for every candidate"), (1, 2, 1, 2), expand=False))
+        narrow = any(each.over_limit for each in out_of)
+        why = "the limits are too narrow" if narrow else "no candidate goes together with this job, whatever the limits"
+        found.append(Padding(Text(f"nothing fits: {why}; the reasons stand below"), (1, 2, 1, 2), expand=False))
     found += [Padding(Text(f"out: {each.system}: {each.reason}", style="dim"), (0, 2, 0, 2), expand=False) for each in out_of]
     found.append(Padding(Text(f"the papers: {rule}"), (1, 2, 1, 2), expand=False))
     return found

@@ -28,7 +28,8 @@ def draw(run: Path, names: Sequence[str], path: Path, *, steps: int, guidance: f
     from ..errors import SettingError
     from ..export import open_run
     from ..pictures import write_grid
-    from ..tasks.images.samples import Sampling, make_pictures
+    from ..tasks.images.samples import make_pictures
+    from ..tasks.images.sampling import Sampling
 
     if not 1 <= count <= MOST:
         raise SettingError(f"--count is a number of pictures for each label, 1 to {MOST}; got {count}")

@@ -16,7 +16,7 @@ from .trimmed import trim_imports
 DONE, FAILED, FIX = 0, 1, 2
 HELP = """Customize a language model across private data: several owners, one model, nothing shown to anyone.
 
-Start here:  [bold]fedtailor demo[/]  (about five minutes), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
+Start here:  [bold]fedtailor demo[/]  (about three minutes; --list has others), then  [bold]fedtailor init[/]  and  [bold]fedtailor run job.yaml[/].
 """
 
 
@@ -26,6 +26,7 @@ def make_app() -> typer.Typer:
     from .audit import audit
     from .cache import app as cache
     from .check import check
+    from .claims import app as claims
     from .compare import compare
     from .cut import cut
     from .demo import demo
@@ -63,6 +64,7 @@ def make_app() -> typer.Typer:
     app.add_typer(models, name="models")
     app.add_typer(cache, name="cache")
     app.add_typer(recipe, name="recipe")
+    app.add_typer(claims, name="claims")
     app.add_typer(rag, name="rag")
     app.add_typer(net, name="net")
     app.add_typer(site, name="site")

@@ -29,12 +29,13 @@ def init(
     ] = None,
 ) -> None:
     """Make certificates, and kits for server and administrator, and for sites that the file names; run it again to add some."""
-    from ..network.kit.kits import make_kits, server_kit
+    from ..network.kit.authority import make_network
+    from ..network.kit.kits import server_kit
     from ..network.kit.network_file import read_network
 
     network = read_network(file)
     folder = out_folder or file.parent / network.name
-    kits = make_kits(network, folder)
+    kits = make_network(network, folder)
     for kit in kits:
         out().print(f"  wrote {kit}", highlight=False, soft_wrap=True)
     if not kits:
@@ -129,15 +130,17 @@ def try_net(
     out_folder: Annotated[Path | None, typer.Option("--out", help="The run folder; left out: runs/NAME-TIME.")] = None,
 ) -> None:
     """Carry out a job on a network that is all on this machine: a server and a site for each client, in separate processes."""
+    show_end(carry_out_here(_job(job, settings or []), folder, out_folder), samples=0)
+
+
+def carry_out_here(job: "Job", folder: Path | None, out_folder: Path | None) -> Path:
+    """Carry out a job on a network of this machine whose kits and logs go to `folder`, and return the run's folder."""
     from ..network.command.world import make_world, running
 
-    loaded = _job(job, settings or [])
-    world = make_world(loaded, folder or Path(tempfile.mkdtemp(prefix="fedtailor-net-try-")))
-    folder = world.folder
-    err().print(f"certificates and kits for {', '.join(world.network.sites)} are in {folder}", style="dim")
+    world = make_world(job, folder or Path(tempfile.mkdtemp(prefix="fedtailor-net-try-")))
+    err().print(f"certificates and kits for {', '.join(world.network.sites)} are in {world.folder}", style="dim")
     with running(world, lambda text: err().print(text, style="dim")):
-        result = carry_out(loaded, out_folder=out_folder, network=world.folder)
-    show_end(result.folder, samples=0)
+        return carry_out(job, out_folder=out_folder, network=world.folder).folder
 
 
 def _job(file: Path | None, settings: list[str]) -> "Job":
@@ -148,5 +151,5 @@ def _job(file: Path | None, settings: list[str]) -> "Job":
     if file is not None:
         return Job.load(file, settings)
     small = ["name=try", "data.packages=[numpy, scipy]", "data.package_limit=60", "stop.rounds=1", "protocol.local.steps=4"]
-    with as_file(files("fedtailor.cli").joinpath("demo.yaml")) as demo:
+    with as_file(files("fedtailor.cli.demos").joinpath("main.yaml")) as demo:
         return Job.load(demo, [*small, *settings]).replace("base", str(Path.cwd()))

@@ -15,7 +15,7 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
     folder: Annotated[Path, typer.Option("--to", help="Where to write it; absent or empty.", metavar="FOLDER")] = Path(
         "backbone"
     ),
-    shape: Annotated[str, typer.Option(help="unet-tiny, unet-small, unet-base, dit-tiny or dit-s.")] = "unet-tiny",
+    shape: Annotated[str, typer.Option(help="unet-tiny, unet-small, unet-base, dit-tiny, dit-s or dcgan.")] = "unet-tiny",
     only: Annotated[
         str, typer.Option(help="Labels whose pictures are trained on, with commas between them; left out: all.")
     ] = "",
@@ -46,8 +46,8 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
 
     made = make(Job.load(job, settings or []), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
     say(
-        "wrote [bold]{folder}[/]  ·  held-out loss {loss}  ·  {pictures} pictures seen",
+        "wrote [bold]{folder}[/]  ·  {loss}  ·  {pictures} pictures seen",
         folder=folder,
-        loss=f"{made['held_out_loss']:.4f}",
+        loss="no loss says how good a GAN is" if made["held_out_loss"] is None else f"held-out loss {made['held_out_loss']:.4f}",
         pictures=f"{how.steps * how.batch_size:,}",
     )

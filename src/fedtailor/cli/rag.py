@@ -34,7 +34,7 @@ def index(  # noqa: PLR0917 - Typer passes all by name
     text_column: Annotated[str | None, typer.Option(help="Column of the text in tables.")] = None,
     title_column: Annotated[str | None, typer.Option(help="Column of the title in tables.")] = None,
     backbone: Annotated[
-        str, typer.Option(help="Embedder of these folders, if another than minilm-l6: a packaged name, a folder, a hub id.")
+        str, typer.Option(help="Embedder of these folders, if another than minilm-l6: a packaged name, or a folder.")
     ] = "",
     id_column: Annotated[str | None, typer.Option(help="Column of the id in tables.")] = None,
 ) -> None:

@@ -88,6 +88,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         _check(recipe, variant, data, settings or [])
         if not as_json:
             _print(recipe, variant, settings or [])
+        recipe.prepare(variant.value, data, settings or [])
         run_arms(recipe, variant.value, data, settings or [], only=only or [], out_folder=out_folder, as_json=as_json)
         return
     if only:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import note, out, say
+from .trimmed import collection_paused
 
 if TYPE_CHECKING:
     from ..report import Run
@@ -26,7 +27,8 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write a run as one HTML file that needs no network: charts, tables, samples, and what left each client; or several runs side by side."""
-    place = _page(runs, file)
+    with collection_paused():
+        place = _page(runs, file)
     out().print(str(place), soft_wrap=True, markup=False, highlight=False)
     if show:
         import webbrowser
@@ -52,6 +54,8 @@ def leave_report(run: "Run") -> None:
     from ..report.page import write_page
 
     try:
-        say("  [dim]report[/]  {place}\n", place=write_page(run))
+        with collection_paused():
+            place = write_page(run)
+        say("  [dim]report[/]  {place}\n", place=place)
     except FedtailorError as error:
         note(f"there is no report of this run: {error}")

@@ -99,7 +99,7 @@ def _take_part(kit: Path, about: dict[str, Any], sandbox: str) -> None:
     from ..network.site.site import DIARY
 
     check_installed()
-    for line in _sandbox_lines(sandbox):
+    for line in _sandbox_lines(sandbox, about["server"]):
         _say(line)
     check_certificates(kit, about, "site")
     for line in expiry_lines(kit / "startup" / "client.crt"):
@@ -130,7 +130,7 @@ def request(
         "\n  [dim]send to who runs the network   [/] {written}\n"
         "  [dim]put what comes back into       [/] {kit}/ [dim](its name ends with {answer})[/]\n"
         "  [dim]then                           [/] fedtailor site join {kit} --data FILE\n"
-        "  [dim]never leaves this machine      [/] {kit}/startup/client.key\n",
+        "  [dim]never leave this machine       [/] {kit}/startup/client.key and {kit}/local/agent.key\n",
         written=written,
         kit=kit,
         answer=ANSWER,
@@ -150,7 +150,7 @@ def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")])
     check_installed()
     file = read_site_file(kit)
     check_certificates(kit, about, "site")
-    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox)]
+    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox, about["server"])]
     lines.append(
         check_server(kit, about) or f"the server at {about['server']}:{about['port']} answers, and takes this kit's certificate"
     )
@@ -177,7 +177,7 @@ def _site_role(kit: Path) -> dict[str, Any]:
     return about
 
 
-def _sandbox_lines(chosen: str) -> list[str]:
+def _sandbox_lines(chosen: str, server: str) -> list[str]:
     """Return how far this system keeps the site's engine from its data, and the agent from the network.
 
     Raises:
@@ -185,7 +185,7 @@ def _sandbox_lines(chosen: str) -> list[str]:
     """
     from ..network.sandbox.restrictions import check_sandbox, missing
 
-    check_sandbox(chosen)
+    check_sandbox(chosen, server)
     if chosen == "none":
         return [
             "note: sandbox: none: whoever takes over the engine can read what this user can, and the agent could open connections"

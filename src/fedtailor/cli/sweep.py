@@ -31,10 +31,17 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
     metric: Annotated[
         str, typer.Option(help="The figure that is plotted: loss, bleu, perplexity_client_worst, up_bytes...")
     ] = "loss",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Also show rounds, bytes and seconds until a figure was reached, such as loss=1.85.", metavar="METRIC=NUMBER"
+        ),
+    ] = None,
     plot: Annotated[bool, typer.Option(help="Draw sweep.png and sweep.svg.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON alone.")] = False,
 ) -> None:
     """Run a job with every combination of some settings' values; the same command again continues with what is missing."""
+    from ..metrics.course import read_target
     from ..report.plots.plot import check_plots
     from ..studies.grid import make_grid
     from ..studies.sweep import run_sweep
@@ -43,9 +50,10 @@ def sweep(  # noqa: PLR0917 - Typer passes all by name
         check_plots()
     axes, cells = make_grid(job, settings, [kind.value for kind in baseline or ()])
     _check_metric(metric, cells)
+    aim = None if target is None else read_target(target)
     folder = out_folder or Path("runs") / f"sweep-{cells[0].job.name}"
     try:
-        swept = run_sweep(axes, cells, folder, watching=None if as_json else watching, metric=metric)
+        swept = run_sweep(axes, cells, folder, watching=None if as_json else watching, metric=metric, target=aim)
     except KeyboardInterrupt:
         complain(f"stopped; the same command continues with what is missing in {folder}")
         raise typer.Exit(1) from None

@@ -13,7 +13,7 @@ from .separated import DELIMITERS
 from .settings import Data
 from .table import Table
 
-MESSAGES, TOOLS = "messages", "tools"  # columns of a conversation
+MESSAGES = "messages"  # the column of conversations
 TEMPLATE = "task.template"  # the setting that names columns
 TALKS = ("conversations", "conversation", "dialog", "dialogue", "chat")  # what others call a column of conversations
 USUAL = {  # what others call the columns that tasks read

@@ -40,6 +40,7 @@ class Divided:
     divergence_over: str  # the column or clusters it is taken over; empty if there is none
     dropped: Mapping[str, int]  # training examples that nobody has, by reason
     rest: Sequence[Example] = ()  # training rows that the limit leaves out: nobody's
+    retained: Sequence[Example] = ()  # general text, that nobody trains on
     overlap: Mapping[str, int] = field(default_factory=dict)  # inputs of a public file that also stand in the training data
     elsewhere: frozenset[ClientId] = frozenset()  # clients whose examples are on other machines: they have none here
     notes: Sequence[str] = ()  # what somebody who gave the data should know

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from ..chance import stream
 from ..errors import DataError
-from ..records import ClientId, Example
-from .columns import MESSAGES, TOOLS
+from ..records import TOOLS, ClientId, Example
+from .columns import MESSAGES
 from .faults import SHOWN
 from .partition import Partition
 from .partition.natural import named_sizes
@@ -59,7 +59,7 @@ def distinct(
 def _talk(example: Example) -> list[str]:
     """Return what a conversation has beside its input and target: who said what, and which tools may be called; nothing if it is none."""
     talk = example.fields if MESSAGES in example.fields else {}
-    return [json.dumps(_without_nulls(talk[name]), sort_keys=True, default=str) for name in (MESSAGES, TOOLS) if talk.get(name)]
+    return [json.dumps(_without_nulls(talk[name]), sort_keys=True, default=str) for name in (MESSAGES, *TOOLS) if talk.get(name)]
 
 
 def _without_nulls(value: object) -> object:

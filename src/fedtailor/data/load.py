@@ -115,9 +115,14 @@ def _stored_tables(source: object, base: Path, part: str, *, pictures: bool) -> 
     elif pictures and (folder := _picture_folder(source, base, part)) is not None:
         yield folder.name, picture_table(folder, pictures_in(folder), part)
     else:
-        paths = _files(source, base, part)
-        for name, path in zip(_names(paths), paths, strict=True):
+        for name, path in files_by_name(source, base, part).items():
             yield name, read_table(path)
+
+
+def files_by_name(source: object, base: Path, part: str) -> dict[str, Path]:
+    """Return the files of a part by the names that their examples are known by; raises as `load` does."""
+    paths = _files(source, base, part)
+    return dict(zip(_names(paths), paths, strict=True))
 
 
 def _files(source: object, base: Path, part: str) -> list[Path]:

@@ -28,12 +28,14 @@ def tables_of_clients(given: Mapping[Any, object]) -> Iterator[tuple[str, Table]
 
 
 def table_in_memory(value: Any, where: str, client: str = "") -> Table:
-    """Return the table of a list of mappings or examples, a pandas DataFrame, a datasets.Dataset, or anything that pyarrow reads.
+    """Return a table as it is, or that of a list of mappings or examples, a pandas DataFrame, a datasets.Dataset, or anything that pyarrow reads.
 
     Raises:
         DataError: if it is something else, or has no rows.
     """
-    if hasattr(value, "columns") and hasattr(value, "iloc"):  # pandas
+    if isinstance(value, Table):
+        table = value
+    elif hasattr(value, "columns") and hasattr(value, "iloc"):  # pandas
         table = pandas_table(value, where)
     elif hasattr(value, "select_columns") and hasattr(value, "column_names") and hasattr(value, "to_list"):  # datasets
         table = _dataset_table(value, where)

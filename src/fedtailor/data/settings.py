@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from ..errors import SettingError
+from ..interfaces import NamedTask
 from ..limits import ClientCount, Count, Few, Number, Width
 from .partition.base import Partition
 from .partition.iid import Iid
@@ -91,6 +92,10 @@ class Override:
     """What one client differs in from the job."""
 
     backbone: str | None = None  # with protocol: distillation, a model of its own; left out: the job's
+    task: NamedTask | None = None  # with partition: files, another task on the same kind of backbone; left out: the job's
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of that task's fields in the client's own data, on top of data.columns
     tuning: OwnTuning = field(default_factory=OwnTuning)  # of LoRA: rank and alpha
     protocol: OwnProtocol = field(default_factory=OwnProtocol)  # of split: the cut
 

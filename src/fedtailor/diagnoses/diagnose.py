@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import SettingError
 from ..report.read import Run
+from .collapsed_pictures import CollapsedPictures
 from .collapsed_texts import CollapsedTexts
 from .cut_too_high import CutTooHigh
 from .evidence import Evidence
@@ -34,6 +35,7 @@ SIGNATURES: Sequence[Signature] = (
     UnstableRounds(),
     PersonalWorse(),
     CollapsedTexts(),
+    CollapsedPictures(),
     Plateau(),
     UnequalRanks(),
     PublicSet(),

@@ -10,6 +10,13 @@ from typing import Any
 from ..report.read import Run
 from ..report.run.gains import both_losses, taken_back
 
+LOCAL_GAIN = "; a run with evaluation.local_gain=true has it"
+REMEDIES = {  # column -> how a run gets it
+    "validation_before": LOCAL_GAIN,
+    "validation_after": LOCAL_GAIN,
+    "validation_loss": "; a run whose clients have validation examples has it (clients.validation_share, data.validation)",
+}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -41,7 +48,7 @@ class Evidence:
             if not column and not self.section(table):
                 return f"no section {table} in summary.json"
             if column and not self.run.has_column(table, column):
-                return f"no column {column} in {table}.parquet"
+                return f"no column {column} in {table}.parquet{REMEDIES.get(column, '')}"
         return ""
 
     @cached_property

@@ -27,7 +27,7 @@ class Sample:
     """What the run's model is given, and what it answers."""
 
     inputs: Sequence["Inputs"]
-    answers: Sequence[Tensor]  # float32: logits [1, L, V] or [1, C], or velocities [1, C, H, W]
+    answers: Sequence[Tensor]  # float32: logits [1, L, V] or [1, C], velocities or pictures [1, C, H, W]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,11 @@ def take_sample(model: nn.Module, backbone: Backbone) -> Sample:
 
 
 def _noise(canvas: Canvas) -> list[Inputs]:
-    """Return noise at three times, of three labels or none."""
+    """Return noise; for a denoiser at three times, of three labels or none."""
     draw = torch.Generator().manual_seed(stream_seed(0, "export"))
-    shape = (1, canvas.channels, canvas.size, canvas.size)
+    shape = (1, *canvas.noise_shape)
+    if canvas.answers == "adversarial":
+        return [((torch.randn(shape, generator=draw),), {})]
     labels = [[torch.tensor([place % (canvas.classes + 1)])] if canvas.classes else [] for place in range(len(TIMES))]
     return [
         ((torch.randn(shape, generator=draw), torch.tensor([time]), *label), {})
@@ -105,7 +107,12 @@ def load_back(folder: Path, to: Form, reader: Reader) -> nn.Module:
 def _answers(model: nn.Module, inputs: Sequence[Inputs]) -> list[Tensor]:
     with torch.inference_mode():
         found = [model(*placed, **named) for placed, named in inputs]
-    return [(answer.logits if hasattr(answer, "logits") else answer.sample).float() for answer in found]
+    return [_values(answer).float() for answer in found]
+
+
+def _values(answer: Any) -> Tensor:
+    values: Tensor = answer if isinstance(answer, Tensor) else answer.logits if hasattr(answer, "logits") else answer.sample
+    return values
 
 
 def _apart(left: Tensor, right: Tensor) -> float:

@@ -3,51 +3,68 @@
 import json
 from collections.abc import Sequence
 
+from ..pictures import Canvas
+
 STEPS = 20
 
 
-def picture_format(size: int, labels: Sequence[str]) -> str:
+def picture_format(canvas: Canvas, labels: Sequence[str]) -> str:
     """Return what the model is given and what it answers, in words."""
+    values = "Values are red, green and blue from -1 to 1"
+    if canvas.answers == "adversarial":
+        return f"{canvas.noise_shape[0]} numbers go in, each drawn from a normal distribution. Out comes a picture of {canvas.size} × {canvas.size} pixels. {values}."
     names = "\n".join(f"{number}. {name}" for number, name in enumerate(labels))
     asked = f", and the number of a label, counted from 0 ({len(labels)} stands for none):\n\n{names}" if labels else "."
     return (
-        f"A picture of {size} × {size} pixels between noise and a clear one goes in, with the time (1000: noise, 0: clear). Out comes the direction from the "
-        f"picture to the noise, which is followed back in small steps. Values are red, green and blue from -1 to 1{asked}"
+        f"A picture of {canvas.size} × {canvas.size} pixels between noise and a clear one goes in, with the time (1000: noise, 0: clear). Out comes the "
+        f"direction from the picture to the noise, which is followed back in small steps. {values}{asked}"
     )
 
 
-def picture_usage(name: str, size: int, labels: Sequence[str], *, whole: bool) -> str:
+def picture_usage(name: str, canvas: Canvas, labels: Sequence[str], *, whole: bool) -> str:
     """Return code that loads the folder and makes eight pictures.
 
     Args:
         name: of the folder.
         whole: whether it holds a whole model, not an adapter.
     """
+    gan = canvas.answers == "adversarial"
+    kind = "Dcgan" if gan else "AutoModel"
     load = (
-        ["model = AutoModel.from_pretrained(folder).eval()"]
+        [f"model = {kind}.from_pretrained(folder).eval()"]
         if whole
         else [
             'backbone = json.load(open(f"{folder}/adapter_config.json"))["base_model_name_or_path"]  # or where you have it, with weights of the hash above',
-            "model = PeftModel.from_pretrained(AutoModel.from_pretrained(backbone), folder).eval()",
+            f"model = PeftModel.from_pretrained({kind}.from_pretrained(backbone), folder).eval()",
         ]
     )
-    label = ", label" if labels else ""
     return "\n".join(
         [
             *([] if whole else ["import json", ""]),
             "import torch",
-            "from diffusers import AutoModel",
+            *(["from fedtailor.models import Dcgan"] if gan else ["from diffusers import AutoModel"]),
             *([] if whole else ["from peft import PeftModel"]),
             "from PIL import Image",
             "",
             f"folder = {json.dumps(name, ensure_ascii=False)}  # this one",
             *load,
-            *([f"label = torch.full((8,), {0})  # {labels[0]}"] if labels else []),
-            f"pictures, times = torch.randn(8, 3, {size}, {size}), torch.linspace(1, 0, {STEPS + 1})",
-            "with torch.inference_mode():",
-            "    for now, after in zip(times, times[1:]):",
-            f"        pictures += (after - now) * model(pictures, (1000 * now).expand(8){label}).sample",
+            *(_at_once(canvas) if gan else _in_steps(canvas.size, labels)),
             "answer = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(2, 0, 3, 1)  # side by side",
-            f'Image.fromarray(answer.reshape({size}, -1, 3).numpy()).save("pictures.png")',
+            f'Image.fromarray(answer.reshape({canvas.size}, -1, 3).numpy()).save("pictures.png")',
         ]
     )
+
+
+def _at_once(canvas: Canvas) -> list[str]:
+    return ["with torch.inference_mode():", f"    pictures = model(torch.randn(8, {canvas.noise_shape[0]}))"]
+
+
+def _in_steps(size: int, labels: Sequence[str]) -> list[str]:
+    label = ", label" if labels else ""
+    return [
+        *([f"label = torch.full((8,), {0})  # {labels[0]}"] if labels else []),
+        f"pictures, times = torch.randn(8, 3, {size}, {size}), torch.linspace(1, 0, {STEPS + 1})",
+        "with torch.inference_mode():",
+        "    for now, after in zip(times, times[1:]):",
+        f"        pictures += (after - now) * model(pictures, (1000 * now).expand(8){label}).sample",
+    ]

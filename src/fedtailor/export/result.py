@@ -123,9 +123,9 @@ def _write(done: Customized, folder: Path, *, to: Form, name: str) -> tuple[Read
 
 
 def _of_text(base: nn.Module, processor: Any) -> dict[str, Any]:
-    """Return what code needs to know of tokens, and of a canvas its size."""
+    """Return what code needs to know of tokens, or the canvas of pictures."""
     if isinstance(processor, Canvas):
-        return {"size": processor.size}
+        return {"canvas": processor}
     return {"marks": leading_marks(processor), "ends": end_tokens(base, processor), "pad": processor.pad_token_id}
 
 

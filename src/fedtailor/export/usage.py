@@ -8,6 +8,7 @@ from typing import Any
 
 from ..job import Job
 from ..models.kinds import kind_of
+from ..pictures import Canvas
 from .pictures import picture_format, picture_usage
 
 TEXT = "a text of yours"  # in the code that shows how to use it
@@ -26,14 +27,14 @@ class Use:
     marks: Sequence[int] = ()  # tokens before every prompt
     ends: Sequence[int] = ()  # tokens that end a text
     pad: int | None = None
-    size: int | None = None  # of pictures, where the model makes these
+    canvas: Canvas | None = None  # of pictures, where the model makes these
 
 
 def prompt_format(job: Job, use: Use) -> str:
     """Return what the model is given and what it answers, in words."""
     task: Any = job.task
-    if use.size is not None:
-        return picture_format(use.size, use.labels)
+    if use.canvas is not None:
+        return picture_format(use.canvas, use.labels)
     if use.labels:
         most = getattr(task, "max_tokens", None)
         cut = f"; what is longer than {most} tokens loses its end" if most else ""
@@ -49,8 +50,8 @@ def prompt_format(job: Job, use: Use) -> str:
 
 def usage(job: Job, use: Use) -> str:
     """Return code that loads the folder and lets the model answer once."""
-    if use.size is not None:
-        return f"```python\n{picture_usage(use.name, use.size, use.labels, whole=use.to == 'merged')}\n```"
+    if use.canvas is not None:
+        return f"```python\n{picture_usage(use.name, use.canvas, use.labels, whole=use.to == 'merged')}\n```"
     lines = [*_loading(use, kind_of(job.task.backbone).auto), ""]
     lines += _classify(job) if use.labels else _write(job, use)
     return "```python\n" + "\n".join(lines) + "\n```"

@@ -15,8 +15,10 @@ from .protections import (
     Protection,
     Settling,
     Shaping,
+    WhoSigns,
 )
 from .rules import Aggregation, RobustRule, RuleTraits, traits_of
+from .tasks import NamedTask
 from .tunings import CARRIED, POOLING, Compared, Exchanging, Tuning
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Federation",
     "Kept",
     "Lengthening",
+    "NamedTask",
     "Observer",
     "OnMessages",
     "OnSum",
@@ -47,5 +50,6 @@ __all__ = [
     "Shaping",
     "Tuning",
     "Watch",
+    "WhoSigns",
     "traits_of",
 ]

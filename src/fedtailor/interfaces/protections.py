@@ -1,6 +1,6 @@
 """What protections promise, and what they are given to work with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -40,6 +40,10 @@ class Kept(Protocol):
     @property
     def brief(self) -> dict[str, Any]:
         """What it holds for the length of a round, in memory and nowhere else."""
+
+
+WhoSigns: TypeAlias = Callable[[], Any]
+"""Gives the identity that a client signs with (`protection.secure.identity.Identity`); raises an error of ours if it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +120,12 @@ class AroundFederation(Protocol):
 class AtClient(Protocol):
     """The part of a protection that answers messages of its own at a client."""
 
-    def at_client(self, half: Answering, client: ClientId, kept: Kept) -> Answering:
-        """Return what answers these messages, and hands all others to `half`."""
+    def at_client(self, half: Answering, client: ClientId, kept: Kept, who: WhoSigns | None = None) -> Answering:
+        """Return what answers these messages, and hands all others to `half`.
+
+        Args:
+            who: at a site of a network, gives what the client signs with; None where all clients are in one process.
+        """
 
     def calls(self) -> Sequence[Call]:
         """Return the exchanges that they belong to."""

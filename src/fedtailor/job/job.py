@@ -27,7 +27,7 @@ from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT
 from .registries import PERSONALIZATION, PROTECTION, PROTOCOL, READERS, TASK, TUNING
 from .stop import Stop
-from .together import check_job, with_usual
+from .together import check_job, check_kinds, with_usual
 
 MOST_NAME = 100  # characters; the run folder adds the time
 NAME = re.compile(rf"(?=.*[^\W_])[\w.-]{{1,{MOST_NAME}}}")
@@ -117,8 +117,10 @@ class Job(BaseModel):
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         check_job(self)
-        allowed = ["loss", *(m for m in self.task.metrics if m != "loss")]
-        if self.evaluation.own_metrics and not scores_answers(self.task.figures):
+        tasks = [self.task, *(own.task for own in self.clients.overrides.values() if own.task is not None)]
+        check_kinds(self.task, self.clients.overrides)
+        allowed = list(dict.fromkeys(["loss", *(metric for task in tasks for metric in task.metrics)]))
+        if self.evaluation.own_metrics and not any(scores_answers(task.figures) for task in tasks):
             raise SettingError(
                 f"evaluation.metrics names {self.evaluation.own_metrics[0].name!r}, a class of its own, and the task {self.task.kind} has neither "
                 "texts nor classes to score; choose among " + listed(allowed) + "."

@@ -160,7 +160,7 @@ class Readers:
         if is_dataclass(value) and not isinstance(value, type):
             hints = get_type_hints(type(value))
             named = {item.name: self.plain(getattr(value, item.name), hints[item.name]) for item in fields(value)}
-            registry = next((r for r in self.registries if r.holds(annotation)), None)
+            registry = next((r for r in self.registries if r.holds(_without_none(annotation))), None)
             kind = {} if registry is None else {"kind": kind_of(value, registry)}
             return kind | {name: inner for name, inner in named.items() if name not in kind}
         if isinstance(value, Mapping):
@@ -168,6 +168,12 @@ class Readers:
         if isinstance(value, list | tuple):
             return [self.plain(inner, _of_items(annotation)) for inner in value]
         return str(value) if isinstance(value, Path) else value
+
+
+def _without_none(annotation: object) -> object:
+    """Return what may stand where None may, too."""
+    members = [member for member in get_args(annotation) if member is not type(None)]
+    return members[0] if get_origin(annotation) in (Union, UnionType) and len(members) == 1 else annotation
 
 
 def _of_items(annotation: object) -> object:

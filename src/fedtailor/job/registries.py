@@ -4,9 +4,11 @@ from ..aggregation import AGGREGATIONS, ROBUST
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS
 from ..data.partition import Partition
-from ..interfaces import Aggregation, Protection, RobustRule, Tuning
+from ..interfaces import Aggregation, NamedTask, Protection, RobustRule, Tuning
 from ..learning.private import DpSgd
 from ..metrics import OwnMetric
+from ..metrics.cifar import CifarFeatures
+from ..metrics.features import Features, NoFeatures
 from ..personalization import PERSONALIZATIONS, Personalization
 from ..protection import PROTECTIONS
 from ..protocols import METHODS, PROTOCOLS, WIRES, Method, Wire
@@ -14,7 +16,7 @@ from ..tasks import TASKS
 from ..tuning import TUNINGS, UNTRAINED
 from .readers import Readers, Registry
 
-TASK = Registry(what="task", classes=TASKS)
+TASK = Registry(what="task", classes=TASKS, promise=NamedTask)
 TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tuning)
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
 PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
@@ -27,6 +29,7 @@ METHOD = Registry(what="method of prompting", classes=METHODS, promise=Method)
 WIRE = Registry(what="wire", classes=WIRES, promise=Wire)
 PRIVACY = Registry(what="privacy of local training", classes={"dp-sgd": DpSgd})
 METRIC = Registry(what="metric", classes={}, promise=str | OwnMetric, names=True)
+FEATURES = Registry(what="features", classes={"none": NoFeatures, "cifar": CifarFeatures}, promise=Features)
 READERS = Readers(
     (
         TASK,
@@ -42,5 +45,6 @@ READERS = Readers(
         WIRE,
         PRIVACY,
         METRIC,
+        FEATURES,
     )
 )

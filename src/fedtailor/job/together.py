@@ -1,15 +1,32 @@
 """Whether the techniques of a job go together: what each gives and needs is data, see `pairs`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from ..errors import SettingError
 from ..interfaces import traits_of
 from ..models.kinds import KINDS
-from ..pairs import USUAL_NEEDS, Need, Technique, check_together, technique
+from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
 from ..protocols import PROTOCOLS
 
 ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
+LOSS_USERS: Mapping[str, str] = {
+    "stop.patience": "set stop: {patience: null, keep: last}",
+    "stop.keep: best": "set stop.keep: last",
+    "personalization.keep: best": "set personalization.keep: last",
+    "evaluation.local_gain": "leave it out",
+}  # settings by which something goes by the held-out loss, and what to write instead
+FORGETS = (
+    Need(word="training", name="evaluation.retained", why="no weight changes, so nothing is forgotten", remedy="leave it out"),
+    Need(
+        word="next-token",
+        name="evaluation.retained",
+        why="a loss on general text is that of a language model",
+        remedy="leave it out, or choose a task of a language model, such as generation or label-likelihood",
+    ),
+)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -37,9 +54,29 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
     if (private := job.protocol.local.privacy) is not None:
         yield Technique(section="privacy", name="protocol.local.privacy: dp-sgd", gives={}, needs=private.needs)
+    for client, own in job.clients.overrides.items():
+        if own.task is not None:
+            found = task_technique(own.task)
+            yield replace(found, name=f"clients.overrides.{client}.{found.name}")
     yield from _clients(job)
+    yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+    if job.evaluation.retained is not None:
+        yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
+
+
+def _by_loss(job: Any) -> Iterator[Technique]:
+    """Yield the settings by which something goes by the held-out loss."""
+    chosen = {
+        "stop.patience": job.stop.patience is not None,
+        "stop.keep: best": job.stop.keep == "best",
+        "personalization.keep: best": getattr(job.personalization, "keep", None) == "best",
+        "evaluation.local_gain": job.evaluation.local_gain,
+    }
+    for name, remedy in LOSS_USERS.items():
+        if chosen[name]:
+            yield Technique(section="", name=name, gives={}, needs=(Need(word="held-out-loss", remedy=remedy),))
 
 
 def _clients(job: Any) -> Iterator[Technique]:
@@ -51,16 +88,31 @@ def _clients(job: Any) -> Iterator[Technique]:
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
         ("clients.overrides of ranks", {"one-rank": one_rank}),
+        ("clients.overrides of tasks", {"one-task": all(own.task in (None, job.task) for own in clients.overrides.values())}),
     ):
         yield Technique(section="clients", name=name, gives=gives, needs=())
+
+
+def check_kinds(task: Any, overrides: Mapping[str, Any]) -> None:
+    """Raise SettingError if a client's own task needs another kind of backbone than the job's."""
+    for client, own in overrides.items():
+        if own.task is not None and own.task.backbone != task.backbone:
+            raise SettingError(
+                f"clients.overrides.{client}.task is {own.task.kind}, which needs a {own.task.backbone} backbone, and task: {task.kind} a {task.backbone} one: all "
+                "clients share one model; choose a task of the same kind, such as label-likelihood for classes as text"
+            )
 
 
 def task_technique(task: Any) -> Technique:
     """Return a task; what it reads follows from the kind of its backbone."""
     found = technique("task", task)
-    if task.backbone not in KINDS or KINDS[task.backbone].of_texts:
+    kind = KINDS.get(task.backbone)
+    if kind is None:
         return found
-    return Technique(section="task", name=found.name, gives={"tokens": False}, needs=(*USUAL_NEEDS["task"], ANY_MODEL))
+    gives = {**found.gives, "next-token": kind.causal}
+    if kind.of_texts:
+        return replace(found, gives=gives)
+    return replace(found, gives={**gives, "tokens": False}, needs=(*found.needs, ANY_MODEL))
 
 
 def with_usual(settings: Mapping[str, Any]) -> dict[str, Any]:

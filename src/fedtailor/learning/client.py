@@ -8,6 +8,7 @@ from ..models import Backbone
 from ..records import ClientId
 from ..tasks.shard import Shard
 from .private.client import PrivateClient
+from .retained import Retained
 from .store import Store
 from .worker import Worker
 
@@ -32,6 +33,7 @@ class Client:
     sizes: Sizes  # what its costs depend on
     backbone: Backbone | None = None  # of its own; None: the job's
     private: PrivateClient | None = None  # its DP-SGD, where the job asks for it
+    retained: Retained | None = None  # general text, that it measures its own weights on
 
     @property
     def train(self) -> Shard:

@@ -13,12 +13,17 @@ FACTOR = "factor"  # of a group of weights in an optimizer: what the learning ra
 
 
 def make_optimizer(
-    params: dict[str, nn.Parameter], settings: LocalTraining, *, heads: Collection[str] = ()
+    params: dict[str, nn.Parameter],
+    settings: LocalTraining,
+    *,
+    heads: Collection[str] = (),
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> torch.optim.Optimizer:
     """Return torch's optimizer over the trained weights, with nothing remembered.
 
     Args:
         heads: names of the weights of a classifier's head, which may have a learning rate of their own.
+        betas: of AdamW.
     """
     apart = [name for name in params if name in heads and settings.head_factor != 1]
     groups: list[dict[str, Any]] = [
@@ -30,7 +35,7 @@ def make_optimizer(
         return torch.optim.SGD(
             weights, settings.peak_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
-    return torch.optim.AdamW(weights, settings.peak_learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(weights, settings.peak_learning_rate, betas=betas, weight_decay=settings.weight_decay, fused=True)
 
 
 def set_rate(engine: torch.optim.Optimizer, rate: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics import COUNTS, METRICS, directions
-from ..metrics.figure import COUNTED_IN, OF_COUNTS, SAMPLE_LOSS, perplexity
+from ..metrics.figure import COUNTED_IN, NEAREST, OF_COUNTS, SAMPLE_LOSS, perplexity
 from ..records import ClientId
 from ..tasks.evaluation import Evaluation
 
@@ -26,7 +26,7 @@ def pool(sets: Iterable[Mapping[str, Any]], *, no_means: Collection[str] = ()) -
     totals = {name: sum(row.get(name, 0) for row in rows) for name in COUNTS if any(name in row for row in rows)}
     pooled: dict[str, float] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        if name in COUNTS or name in no_means or name.endswith(OF_COUNTS) or name == SAMPLE_LOSS:
+        if name in COUNTS or name in no_means or name.endswith(OF_COUNTS) or name == SAMPLE_LOSS or not _is_mean(name):
             continue
         having = [row for row in rows if name in row and _weight(name, row)]
         if name in METRICS and (from_counts := METRICS[name].from_counts):
@@ -81,9 +81,13 @@ def numbers(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if not name.endswith(OF_COUNTS) and name != SAMPLE_LOSS}
 
 
+def _is_mean(name: str) -> bool:
+    return name not in METRICS or METRICS[name].pooled_by != "nothing"
+
+
 def _weight(name: str, row: Mapping[str, Any]) -> float:
     """Return what a figure of one set counts by: its targets, texts or examples."""
-    count = row.get(COUNTED_IN[METRICS[name].pooled_by if name in METRICS else "texts"])
+    count = row.get(COUNTED_IN[METRICS[name].pooled_by if name in METRICS else "samples" if name in NEAREST else "texts"])
     return float(row.get("examples", 0.0) if count is None else count)  # a client may have reported neither
 
 

@@ -118,6 +118,14 @@ class Store:
             fresh.write_text(lines, encoding="utf-8")
             os.replace(fresh, self.folder / f"{name}.jsonl")
 
+    def write_file(self, name: str, write: Callable[[Path], None]) -> None:
+        """Let `write` write a file of the client's own to its folder, if it has one; replaced as a whole."""
+        if self.folder is None:
+            return
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.folder / name)
+
     def write_model(self, save: Callable[[Path], None], name: str) -> None:
         """Let `save` write the client's own weights to a folder of that name in its own, if it has one; replaced as a whole."""
         if self.folder is None:

@@ -189,19 +189,19 @@ class Worker:
         return [first_line(text) for text in written]
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
-        """Return the sum of the task's one loss over the counted targets, and their number."""
-        (objective,) = self.task.objectives(self)
-        return objective.loss(batch)
+        """Return the sum of the task's loss over the counted targets, and their number; where it has several losses, their sum."""
+        (first, counted), *others = [objective.loss(batch) for objective in self.task.objectives(self)]
+        return sum((loss for loss, _ in others), first), counted
 
-    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False) -> Measured:
+    def evaluate(self, shard: Shard, *, generate: bool, texts_alone: bool = False, train: Shard | None = None) -> Measured:
         """Return the figures of the weights in place on the whole of `shard`, and what they generate if asked; see `evaluate`.
 
-        Rows that were scored under the same weights before are not scored again.
+        Rows that were scored under the same weights before are not scored again. `train` is what the client whose shard it is trains on.
         """
         began = time.perf_counter()
         seen, mark = self._what_was_seen() if len(shard) and not texts_alone else (None, b"")
         known = seen.find(shard, mark) if seen else None
-        how = Pass(generate=generate, known=known, sampled=self.evaluation.local_gain, texts_alone=texts_alone)
+        how = Pass(generate=generate, known=known, sampled=self.evaluation.local_gain, texts_alone=texts_alone, train=train)
         found = evaluate(self, shard, how)
         if seen and known is None and found.losses:
             seen.keep(shard, mark, found.losses)

@@ -34,6 +34,14 @@ class Call:
         """Return the call of a run that does not have these fields."""
         return replace(self, without=self.without | frozenset(names))
 
+    def for_several(self, common: Collection[str]) -> "Call":
+        """Return the call of a run of several tasks: a figure needs no others but those that all tasks have, of PART.NAME the names `common`."""
+        specs = {
+            name: replace(spec, needs=tuple(need for need in spec.needs if need.partition(".")[2] in common))
+            for name, spec in self.specs.items()
+        }
+        return replace(self, specs=specs)
+
     def shaped(self, shape: Callable[[str, TensorSpec], TensorSpec], sizes: Mapping[str, int]) -> "Call":
         """Return the call with tensors of other forms.
 

@@ -14,7 +14,7 @@ LEAST_LOSS = -1e-3  # cross-entropies and divergences are not negative but for r
 MOST_EPSILON = 1e6
 MOST_METRIC = 1e12  # of either sign
 
-Part: TypeAlias = Literal["validation", "test", "public"]  # of the examples that a client measures on
+Part: TypeAlias = Literal["validation", "test", "public", "retained"]  # of the examples that a client measures on
 
 
 def whole(purpose: str, *, reveals: Reveals = "work", most: int = MOST_COUNT, optional: bool = False) -> FactSpec:

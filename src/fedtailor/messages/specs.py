@@ -37,7 +37,7 @@ TensorsReveal = Literal[  # see `Protection`
     "centroids",
     "embeddings",
 ]
-Over = Literal["", "step", "train", "validation", "test", "public", "rung"]
+Over = Literal["", "step", "train", "validation", "test", "public", "retained", "rung"]
 """Which examples a figure is a mean over; rung: those that a prompt is scored on, at least as many as `protocol.few`."""
 Trains = Literal[
     "nothing", "round", "rounds", "once"

@@ -12,6 +12,7 @@ PARTS: Mapping[Part, str] = {
     "test": "on the client's own test part",
     "public": "on the public test set",
 }
+RETAINED: Part = "retained"  # the part that is general text: its loss alone is reported
 EVALUATION_SECONDS = replace(seconds("time that evaluations took"), optional=True)
 
 # Of clients that have a validation part, where what local training gains is measured.
@@ -40,7 +41,12 @@ class Work(Record):
     measured: Figures = figures()
 
 
-def figure_specs(figures: Iterable[str], whose: str) -> dict[str, FactSpec]:
-    """Return the specs of what a client may measure on PARTS; `whose` weights goes into their purpose."""
+def figure_specs(figures: Iterable[str], whose: str, *, retained: bool = False) -> dict[str, FactSpec]:
+    """Return the specs of what a client may measure on PARTS; `whose` weights goes into their purpose.
+
+    Args:
+        retained: whether clients measure the loss on general text besides.
+    """
     names = list(figures)
-    return {name: spec for part, where in PARTS.items() for name, spec in metrics(names, part, f"{whose} {where}").items()}
+    found = {name: spec for part, where in PARTS.items() for name, spec in metrics(names, part, f"{whose} {where}").items()}
+    return found | metrics(("loss",), RETAINED, f"{whose} on general text") if retained else found

@@ -8,14 +8,16 @@ from typing import Literal, TypeAlias
 from .classes import accuracy, macro_f1
 from .texts import Bleu, TextScore, bleu, bleu_of, chrf, chrf_of, rouge_score
 
-COUNTS = ("examples", "tokens", "words", "texts")  # figures that are numbers of things
+COUNTS = ("examples", "tokens", "words", "texts", "samples")  # figures that are numbers of things
 SAMPLE_LOSS = "sample_loss"  # the loss on those rows of a validation part that a round's gain is measured on
 OF_COUNTS = "_counts"  # ends the name of the counts that a metric is made of, which add up over clients
+OF_REAL = "_real"  # ends the name of what real pictures have in the place of made ones: as many, drawn from the same set
 CORE = ("loss", "examples", "tokens")  # figures that come with each other, and with those that are made of them
 COUNTED_IN = {
     "targets": "tokens",
     "texts": "texts",
     "examples": "examples",
+    "samples": "samples",
 }  # what a metric is pooled by -> the figure that counts these
 
 Place: TypeAlias = Literal["title", "line", "page", "table"]
@@ -26,19 +28,20 @@ PLACES: tuple[Place, ...] = ("title", "line", "page", "table")  # from the least
 class Metric:
     """One metric: how it is called, which end of it is the good one, how it is scored, and what it is over several clients.
 
-    It is a mean, pooled by the number of its targets, texts or examples, unless it says otherwise: by `from_counts` it follows from sums of
-    counts, by `per` from the pooled loss.
+    It is a mean, pooled by the number of its targets, texts, examples or samples, unless it says otherwise: by `from_counts` it follows from sums
+    of counts, by `per` from the pooled loss; pooled by nothing, there is none over several clients.
     """
 
     name: str
     title: str
     higher_is_better: bool
     digits: int = 3  # behind the point
-    pooled_by: Literal["targets", "texts", "examples"] = "examples"
+    pooled_by: Literal["targets", "texts", "examples", "samples", "nothing"] = "examples"
     implied_by: str | None = None  # the metric that it follows from; it is left out where columns are few
     per: Literal["tokens", "words"] | None = None  # a perplexity: exp of the loss per one of these
     of_texts: Callable[[Sequence[str], Sequence[Sequence[str]], Bleu | None], TextScore] | None = None  # texts, references
     of_classes: Callable[[Sequence[int]], float] | None = None  # given `class_counts`
+    of_pictures: Literal["server", "client", "both"] | None = None  # where it is measured of pictures that a model makes
     from_counts: Callable[[Sequence[int]], float] | None = None  # how it follows from sums of counts, if it is no mean
     counts: int = 0  # how many there are of these, of classes for each; 0: none are reported
     reveals: Literal["figures", "label-counts"] = "figures"  # what these counts reveal of a client's data
@@ -122,8 +125,34 @@ METRICS: Mapping[str, Metric] = {
             counts=3,
             reveals="label-counts",
         ),
+        *(
+            Metric(
+                name=name, title=title, higher_is_better=False, digits=1, pooled_by="nothing", of_pictures="server", shown="line"
+            )
+            for name, title in (("cifar_fd", "cifar_fd"), ("fd", "Fréchet distance"))
+        ),
+        Metric(name="kid", title="kernel distance", higher_is_better=False, pooled_by="samples", of_pictures="both"),
+        *(
+            Metric(name=name, title=title, higher_is_better=True, pooled_by="nothing", of_pictures="server")
+            for name, title in (
+                ("precision", "precision"),
+                ("recall", "recall"),
+                ("coverage", "coverage"),
+                ("class_entropy", "class entropy"),
+                ("label_accuracy", "label accuracy"),
+            )
+        ),
+        Metric(
+            name="closer_to_training",
+            title="closer to training",
+            higher_is_better=False,
+            pooled_by="samples",
+            of_pictures="client",
+        ),
     )
 }
+NEAREST = ("nearest_training", "nearest_held_out")  # distances that come with closer_to_training
+OF_PICTURES = tuple(name for name, metric in METRICS.items() if metric.of_pictures is not None)
 
 
 def directions(own: Mapping[str, bool] | None = None) -> dict[str, bool]:
@@ -163,6 +192,8 @@ def needs_of(name: str) -> tuple[str, ...]:
     if name not in METRICS:
         return CORE if name in (*CORE, "words") else ()
     metric = METRICS[name]
+    if metric.of_pictures is not None:
+        return ("samples",)
     return ("texts",) if metric.pooled_by == "texts" else tuple(dict.fromkeys((*CORE, metric.per or "tokens")))
 
 

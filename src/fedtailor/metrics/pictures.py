@@ -70,6 +70,12 @@ def cover(real_ND: np.ndarray, made_MD: np.ndarray, *, neighbours: int = 3) -> C
     )
 
 
+def nearest(made_MD: np.ndarray, others_ND: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distance of each made picture to the nearest of the others [M]."""
+    found: np.ndarray = np.sqrt(_distances(*(np.asarray(features, dtype=np.float64) for features in (made_MD, others_ND))).min(1))
+    return found
+
+
 def collapsed(real: Sequence[np.ndarray], made_MD: np.ndarray, *, neighbours: int = 3) -> bool:
     """Return whether a model makes the same few pictures again and again: its recall is below a quarter of that of real pictures.
 

@@ -1,6 +1,7 @@
 """Backbones: find, load and pin them."""
 
 from .backbone import Backbone, load_backbone
+from .dcgan import Dcgan
 from .device import Precision, choose_device, choose_precision
 from .embed import embed_texts
 from .heads import logits_at
@@ -14,6 +15,7 @@ __all__ = [
     "PACKAGED",
     "Backbone",
     "BackboneInfo",
+    "Dcgan",
     "Precision",
     "add_packaged",
     "choose_device",

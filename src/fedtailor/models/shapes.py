@@ -1,4 +1,4 @@
-"""Shapes of denoisers that can be made from nothing, by name."""
+"""Shapes of models of pictures that can be made from nothing, by name."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,8 @@ from typing import Any
 
 from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
+from .dcgan import CLASS as DCGAN
+from .dcgan import Dcgan
 from .kinds.denoiser import EMBEDDED, FLOW, LABELS, SCHEDULER, build_denoiser
 
 DIT = "DiTTransformer2DModel"
@@ -15,7 +17,7 @@ DIT = "DiTTransformer2DModel"
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A class of diffusers with its settings, but for the size of pictures and the labels."""
+    """A class of diffusers, or ours of GANs, with its settings but for the size of pictures and the labels."""
 
     kind: str
     settings: Mapping[str, Any]
@@ -64,6 +66,12 @@ SHAPES: Mapping[str, Shape] = {
     "unet-base": _unet((128, 256, 256, 256), layers=2, groups=32, attends=(1,)),
     "dit-tiny": _dit(128, layers=4, heads=4, patch=4),
     "dit-s": _dit(384, layers=12, heads=6, patch=2),
+    "dcgan": Shape(
+        kind=DCGAN,
+        settings={"noise": 64, "generator_channels": [96, 96, 48, 24], "discriminator_channels": [24, 48, 96, 96]},
+        halvings=4,
+        learning_rate=5e-4,
+    ),
 }
 
 
@@ -80,20 +88,37 @@ def shape_named(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write_random(name: str, folder: Path, *, size: int, labels: Sequence[str], seed: int) -> None:
-    """Write a denoiser of a named shape with random weights; see `write_denoiser`.
+def write_random(name: str, folder: Path, *, kind: str = "denoiser", size: int, labels: Sequence[str], seed: int) -> None:
+    """Write a model of a named shape with random weights; see `write_gan` and `write_denoiser`.
+
+    Args:
+        kind: of backbone that the task needs.
 
     Raises:
-        SettingError: if the shape is unknown or does not fit the size or the labels.
+        SettingError: if the shape is unknown or does not fit the task, the size or the labels.
     """
     shape = shape_named(name)
+    if (shape.kind == DCGAN) != (kind == "gan"):
+        raise SettingError(
+            f"shape {name} is {'a GAN: set task.objective: adversarial and task.condition: none' if shape.kind == DCGAN else 'no GAN: leave task.objective out, or choose shape dcgan'}"
+        )
     if size % 2**shape.halvings:
         raise SettingError(
             f"shape {name} halves pictures {shape.halvings} times, and task.size = {size} does not divide by {2**shape.halvings}"
         )
     if shape.kind == DIT and not labels:
         raise SettingError(f"shape {name} always takes a label; set task.condition: class, or choose unet-tiny")
+    if shape.kind == DCGAN:
+        write_gan(shape, folder, size=size, seed=seed)
+        return
     write_denoiser(shape, folder, size=size, labels=labels, seed=seed)
+
+
+def write_gan(shape: Shape, folder: Path, *, size: int, seed: int) -> None:
+    """Write a generator and its discriminator with random weights to `folder`; `size` is the side of their pictures."""
+    with torch_draws(stream_seed(seed, "backbone")):
+        model = Dcgan.of({**shape.settings, "sample_size": size})
+    model.save_pretrained(folder)
 
 
 def write_denoiser(shape: Shape, folder: Path, *, size: int, labels: Sequence[str], seed: int) -> None:

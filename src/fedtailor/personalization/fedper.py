@@ -5,7 +5,7 @@ a client trains both together. Differences: what stays home is chosen by name am
 layers of a network that is trained whole; clients start from one draw of these weights, the job's seed; any optimizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,6 +20,7 @@ from .technique import NEEDS_OF_HOME, Personal, Turn
 class FedPer:
     """Named weights stay with each client, which trains them together with the shared ones."""
 
+    gives: ClassVar[Mapping[str, bool | str]] = {"trains-home": True}
     needs: ClassVar[Sequence[Need]] = tuple(need for need in NEEDS_OF_HOME if need.word != "whole-model")
     kind: Literal["fedper"] = "fedper"
     home: tuple[str, ...]  # names, parts of names or patterns of the weights that stay home, such as [score] or ['*.layers.1.*']

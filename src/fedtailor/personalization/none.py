@@ -14,7 +14,7 @@ from .technique import Personal, Turn
 class Shared:
     """Nothing is personal: every client uses the shared weights."""
 
-    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True}
+    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True, "trains-home": True}
     needs: ClassVar[Sequence[Need]] = ()
     kind: Literal["none"] = "none"
 
@@ -28,9 +28,9 @@ class Shared:
         return frozenset()
 
     def train(self, turn: Turn) -> Working[tuple[Trained, Tensors]]:
-        """Train the shared weights; nothing is kept."""
-        trained = yield from turn.train_shared()
-        return trained, {}
+        """Train the shared weights; nothing is kept, but for what the task keeps at each client."""
+        trained = yield from turn.train_shared(with_home=True)
+        return trained, turn.worker.home_tensors()
 
     def finish(self, turn: Turn) -> Personal:
         """Return the shared weights."""

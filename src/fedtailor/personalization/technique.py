@@ -22,6 +22,9 @@ NEEDS_OF_PAIRS: Sequence[Need] = (
     *USUAL_NEEDS["personalization"],
     Need(word="one-rank", why="its two adapters have one rank for all", remedy="leave the overrides out, or choose finetune"),
     Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
+    Need(
+        word="one-task", why="it weighs two adapters by the texts of one task", remedy="leave the tasks out, or choose finetune"
+    ),
     Need(word="tokens", why="it weighs two adapters by the tokens of a text", remedy="choose finetune, ditto or fedper"),
 )  # of a technique with two adapters
 

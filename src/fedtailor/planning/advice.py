@@ -9,6 +9,7 @@ from .client import ClientEstimate
 from .estimate import Estimate
 from .traffic import EVALUATE, TRAIN
 
+WORTH = 0.02  # share of the peak that a setting must save to be named
 LARGE = 0.25  # share of all bytes, or of the time of a round, from which something is worth a word
 
 
@@ -40,16 +41,25 @@ def _memory(parts: Parts, found: Estimate) -> Iterator[Remark]:
     )
     if most.memory.activations is None:
         text += ", activations not counted"
-    tips = list(_memory_tips(parts, most))
+    tips = [(override, peak) for override, peak in _memory_tips(parts, most) if peak < most.memory.peak * (1 - WORTH)]
     least = min((peak for _, peak in tips), default=None)
-    if least is not None and least > limit:
-        text += "; none of these is enough alone: choose a smaller backbone, or split learning, with which a client holds a part of it"
+    if least is None or least > limit:
+        text += (
+            f"; {'none of these' if tips else 'no setting'} is enough alone: choose a smaller backbone, or {_smaller_part(parts)}"
+        )
     said = [f"{override} (about {bytes_text(peak)})" for override, peak in tips]
     yield Remark(
         exceeds=True,
         text=f"{text}. Try {'; or '.join(said)}" if said else text,
         overrides=tuple(override for override, _ in tips),
     )
+
+
+def _smaller_part(parts: Parts) -> str:
+    """Return how a client could hold less of the backbone."""
+    if parts.job.protocol.kind == "split":
+        return "fewer blocks at the client (protocol.cut)"
+    return "split learning, with which a client holds a part of it"
 
 
 def _memory_tips(parts: Parts, client: ClientEstimate) -> Iterator[tuple[str, float]]:

@@ -1,7 +1,7 @@
 """What a run will cost: bytes, operations, seconds and memory, for each client and in all."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..assembly import Parts
@@ -16,6 +16,7 @@ from .traffic import TRAIN, Bytes, asked_in, moments_of, traffic_of
 from .work import evaluation_size
 
 VERSION = 1  # of plan.json
+MOST_LISTED = 200  # clients that plain values have one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +50,16 @@ class Estimate:
         return max(timed, key=lambda item: (item[1].seconds or 0.0) + (item[1].link_seconds or 0.0), default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as plan.json and `check --json` have them."""
-        found = asdict(self)
+        """Return plain values, as plan.json and `check --json` have them: of many clients the first, the largest and the slowest."""
+        named = dict(list(self.clients.items())[:MOST_LISTED])
+        named |= dict(found for found in (self.largest, self.slowest) if found is not None)
         clients = {
-            client: {**found["clients"][client], "memory": {**asdict(each.memory), "peak": each.memory.peak}}
-            for client, each in self.clients.items()
+            client: {**asdict(each), "memory": {**asdict(each.memory), "peak": each.memory.peak}}
+            for client, each in named.items()
         }
-        return {"version": VERSION, **found, "clients": clients, "notes": list(self.notes)}
+        found = asdict(replace(self, clients={}))
+        more = len(self.clients) - len(named)
+        return {"version": VERSION, **found, "clients": clients, "more_clients": more, "notes": list(self.notes)}
 
 
 def estimate(

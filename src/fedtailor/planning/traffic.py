@@ -8,7 +8,7 @@ from ..assembly import Parts
 from ..assembly import estimate as costs_of_round
 from ..assembly.calls import shaped
 from ..messages import Call
-from ..messages.work import figure_specs
+from ..messages.work import RETAINED, figure_specs
 from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, counts_of
 from ..personalization import goes_with_last_round
 from ..protocols import alone
@@ -16,7 +16,7 @@ from ..protocols.evaluation import TEXTS_ALONE, Evaluate, Evaluated, evaluation_
 from ..protocols.personal import KIND as PERSONALIZE
 from ..protocols.personal import Personalized, personal_call
 from ..records import ClientId, Fact
-from ..tasks.evaluate import figure_names, metrics_of, writes_texts
+from ..tasks.evaluate import figure_names, metrics_of
 
 TRAIN, EVALUATE = "train", "evaluate"
 
@@ -63,7 +63,7 @@ def moments_of(parts: Parts, rounds: int) -> Moments:
     if not parts.protocol.evaluates:
         return Moments(whole=0, writing=0, texts_alone=0)
     job, every = parts.job, parts.job.evaluation.every
-    texts = writes_texts(parts.worker.task, job.evaluation)
+    texts = parts.writes
     always = texts and job.evaluation.generate_at == "always"
     judged = len({*range(every, rounds + 1, every), rounds} - {0}) if parts.protocol.validated else 0
     last_apart = not judged or (
@@ -186,13 +186,16 @@ def _alone(parts: Parts, clients: Collection[ClientId], rounds: int) -> Bytes:
 def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlone]) -> int:
     """Return the bytes of what a client reports of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
     figures = figure_names(parts.worker.task, parts.worker.evaluation)
-    call = personal_call({}, figures) if form is Personalized else alone.alone_call({}, figures)
+    retained = parts.clients.retained is not None
+    make = personal_call if form is Personalized else alone.alone_call
+    call = make({}, figures, retained=retained)
     have = [*_parts_of(parts, next(iter(parts.clients), None)), *(["public"] if len(parts.server_test) else [])]
-    facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, ""))
+    facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, "", retained=retained))
+    facts |= {f"{RETAINED}.loss": 1.2345678901234567} if retained else {}
     for part in have:
         mine: Mapping[str, Fact] = _reported(
             parts,
-            texts=part == "test" and writes_texts(parts.worker.task, parts.worker.evaluation),
+            texts=part == "test" and parts.writes,
             losses=True,
             counts=part == "test",
         )

@@ -94,13 +94,13 @@ def answer_alone(
     )
 
 
-def alone_call(start: Tensors, figures: Iterable[str]) -> Call:
-    """Return the call of this phase; `figures` are the names that the task can report."""
+def alone_call(start: Tensors, figures: Iterable[str], *, retained: bool = False) -> Call:
+    """Return the call of this phase; `figures` are the names that the task can report, `retained` whether general text is measured."""
     return Call(
         question=TrainAlone,
         answers=(TrainedAlone,),
         forms={"start": specs_of(start)},
-        specs=figure_specs(figures, "of weights trained alone"),
+        specs=figure_specs(figures, "of weights trained alone", retained=retained),
         trains="rounds",
     )
 

@@ -24,4 +24,6 @@ class Bench:
     fewest: int = 0  # training examples of the client that has the fewest
     cuts: Mapping[ClientId, int] = field(default_factory=dict)  # of the clients whose model is cut elsewhere than the job's
     own_backbones: Sequence[ClientId] = ()  # clients to which the job gives another backbone
+    task: str = ""  # what the job's task is called
+    tasks: Mapping[ClientId, str] = field(default_factory=dict)  # and those of clients that have another
     warn: Callable[[str], None] = lambda text: None

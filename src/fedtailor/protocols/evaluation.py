@@ -136,7 +136,7 @@ def part_figures(
     Raises:
         Diverged: if their loss is not finite, or larger than can be reported.
     """
-    result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone)
+    result = worker.evaluate(shard, generate=generate, texts_alone=texts_alone, train=client.train if generate else None)
     check_loss(f"{part} loss", result.figures.get("loss", 0.0))
     if part == "test":
         client.store.write_texts(f"generations-{name}", result.texts)

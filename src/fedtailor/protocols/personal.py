@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from ..diverged import check_loss
 from ..interfaces import Federation
 from ..learning.client import Client
+from ..learning.sheets import write_sheet, writes_sheet
 from ..learning.work import Working
 from ..learning.worker import Spent
 from ..messages import Call, Record, read, result_of, specs_of, write
 from ..messages.facts import asked, flag
 from ..messages.record import fact, tensors
-from ..messages.work import PARTS, Work, figure_specs
+from ..messages.work import PARTS, RETAINED, Work, figure_specs
 from ..personalization import Personal, Personalization, Turn
 from ..records import ClientFailure, ClientId, Message, Traffic
 from ..tasks.shard import Shard
@@ -53,7 +55,7 @@ W = TypeVar("W", bound=Work)
 class PersonalFigures(Generic[W]):
     """What the clients found of their personal weights."""
 
-    parts: dict[str, dict[ClientId, dict[str, Any]]] = field(default_factory=lambda: {part: {} for part in PARTS})
+    parts: dict[str, dict[ClientId, dict[str, Any]]] = field(default_factory=lambda: {part: {} for part in (*PARTS, RETAINED)})
     work: dict[ClientId, W] = field(default_factory=dict)
     failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
@@ -116,6 +118,8 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     with nullcontext() if mixture is None else mixture.placed():
         figures = measure_parts(turn.client, public, generate=generate, name="personal")
     worker.load(personal.shared, home=personal.home)
+    if generate and writes_sheet(worker):
+        _write_sheets(turn, personal)
     save = partial(worker.tuning.save, worker.model) if mixture is None else mixture.save
     turn.client.store.write_model(save, written(worker.tuning).folder)
     return Personalized(
@@ -130,8 +134,18 @@ def answer_personal(technique: Personalization, turn: Turn, *, public: Shard | N
     )
 
 
+def _write_sheets(turn: Turn, personal: Personal) -> None:
+    """Write what the client's own weights make, and the shared ones from the same noise, to its folder; its own are left in place."""
+    worker, client = turn.worker, turn.client
+    with nullcontext() if personal.mixture is None else personal.mixture.placed():
+        client.store.write_file("samples-personal.png", partial(write_sheet, worker, client.test))
+    worker.load(turn.shared, home=personal.home)
+    client.store.write_file("samples-shared.png", partial(write_sheet, worker, client.test))
+    worker.load(personal.shared, home=personal.home)
+
+
 def measure_parts(client: Client, public: Shard | None, *, generate: bool, name: str) -> dict[str, Mapping[str, Any]]:
-    """Return the figures of the weights in place on each of PARTS that has examples.
+    """Return the figures of the weights in place on each of PARTS that has examples, and the loss on general text, if there is any.
 
     Args:
         generate: whether metrics of generated text are wanted on the client's own test part; the texts stay in its folder.
@@ -141,20 +155,25 @@ def measure_parts(client: Client, public: Shard | None, *, generate: bool, name:
         NotFinite: if a loss is not finite.
     """
     shards = {"validation": client.validation, "test": client.test, "public": public}
-    return {
+    found: dict[str, Mapping[str, Any]] = {
         part: part_figures(client.worker, client, part, shard, generate=generate and part == "test", name=name)
         for part, shard in shards.items()
         if shard is not None and len(shard)
     }
+    if client.retained is not None:
+        loss = client.retained.loss(client.worker)
+        check_loss("loss on general text", loss)
+        found[RETAINED] = {"loss": loss}
+    return found
 
 
-def personal_call(shared: Tensors, figures: Iterable[str]) -> Call:
-    """Return the call of this phase; `figures` are the names that the task can report."""
+def personal_call(shared: Tensors, figures: Iterable[str], *, retained: bool = False) -> Call:
+    """Return the call of this phase; `figures` are the names that the task can report, `retained` whether general text is measured."""
     return Call(
         question=Personalize,
         answers=(Personalized,),
         forms={"shared": specs_of(shared)},
-        specs=figure_specs(figures, "of the personal weights"),
+        specs=figure_specs(figures, "of the personal weights", retained=retained),
         trains="once",
     )
 

@@ -13,12 +13,18 @@ from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes
 from ..messages import Call
+from ..pairs import Need
 from ..personalization import Personalization
 from ..records import ClientId, Cost, Message, Round, ServerState
 from ..retrieval.inbox import Inbox
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .rounds.sampling import Sampler
+
+
+def one_task(why: str) -> Need:
+    """Return the need of a protocol whose clients all have one task."""
+    return Need(word="one-task", why=why, remedy="leave clients.overrides.ID.task out, or choose protocol: averaging")
 
 
 class UsualSettings:
@@ -28,6 +34,7 @@ class UsualSettings:
     local = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use where nothing is trained
     aggregation: Any = None  # the rule, if there is one
     gives: ClassVar[Mapping[str, bool | str]] = {}
+    needs: ClassVar[Sequence[Need]] = ()
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     usual: ClassVar[Mapping[str, str]] = {"tuning": "lora"}  # settings of a job that does not name them
     in_checkpoint: ClassVar[bool] = (

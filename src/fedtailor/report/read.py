@@ -17,7 +17,9 @@ SHOWN = ("summary.json", "job.yaml", "rounds.parquet", "clients.parquet", "evalu
 SECTIONS = {  # of a summary, and the sections in them
     "metrics": ("before", "after"),
     "clients": ("before", "mean", "worst", "p10"),
-    "personal": ("base", "local", "global", "personal", "public", "clients"),
+    "retained": ("before", "after"),
+    "tasks": (),
+    "personal": ("base", "local", "global", "personal", "public", "retained", "clients"),
     "traffic": (),
     "flops": (),
     "memory": (),
@@ -124,6 +126,15 @@ class Run:
     def texts(self, moment: str) -> list[dict[str, Any]]:
         """Return all that was generated at a moment, "before" or "after", from the same places as `samples`."""
         return [row for rows in self._texts(moment) for row in rows]
+
+    def classes(self, moment: str) -> Mapping[str, Mapping[str, int]]:
+        """Return how many pictures of each class a classifier has found at a moment, among "made" ones and "real" ones; empty if that is not known."""
+        file = self.folder / "samples" / f"{moment}.json"
+        found = read_json_file(file) if file.exists() else {}
+        classes = found.get("classes", {}) if isinstance(found, Mapping) else None
+        if not isinstance(classes, Mapping) or not all(isinstance(one, Mapping) for one in classes.values()):
+            raise damaged(file, "it has no classes")
+        return classes
 
     def _texts(self, moment: str) -> list[list[dict[str, Any]]]:
         """Return what was generated on the public test set, and from each client's examples."""

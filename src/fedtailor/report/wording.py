@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable
 
 from ..metrics import COUNTS, METRICS
+from ..metrics.figure import OF_REAL
 
-DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4}  # behind the point
+DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4, "task_cosine": 4}  # behind the point
 OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
 LARGE = 1e5  # figures from here on are written as 1.0e5
 
@@ -16,9 +17,9 @@ def metric_name(metric: str) -> str:
 
 
 def metrics_in(figures: Iterable[str]) -> list[str]:
-    """Return which of some names are metrics: the known ones in the order of tables, then those of the user's own."""
+    """Return which of some names are metrics: the known ones in the order of tables, then those of the user's own; figures of real pictures are none."""
     found = list(figures)
-    own = [name for name in found if name not in METRICS and name not in COUNTS]
+    own = [name for name in found if name not in METRICS and name not in COUNTS and not name.endswith(OF_REAL)]
     return [*(name for name in METRICS if name in found), *own]
 
 

@@ -54,7 +54,7 @@ class Tally:
             passages: of the hits, as far as they are known here.
             held: what clients hold; None: not known here, as on a network.
             cited: whether the answer is held against the sentence that it is from.
-            identified: whether the question can be told from what went out; None: its text went out.
+            identified: whether the question is identified by what went out; None: its text went out.
         """
         self.questions += 1
         self.asked += len(found.asked)

@@ -12,6 +12,7 @@ from .folder_files import file_text
 from .measure import Evaluator
 from .progress import Progress
 from .resume import check_schedule
+from .retained import measure_retained
 
 
 def check_progress(parts: Parts, progress: Progress | None) -> list[str]:
@@ -67,6 +68,7 @@ def measure_start(parts: Parts, evaluator: Evaluator, progress: Progress, clock:
         clock.lap(progress, "save")
     moment = evaluator.measure(progress, progress.state.shared, round=0, name="before", generate=True)
     progress.figures["before"] = moment.to_dict()
+    measure_retained(parts, progress, progress.state.shared, evaluator.notify, round=0)
     if parts.protocol.validated and not begins_elsewhere(parts.worker.model):  # else it is not what training begins with
         progress.judge(moment.validation_loss, 0)
     clock.lap(progress, "evaluate")

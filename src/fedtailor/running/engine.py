@@ -37,7 +37,7 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         able = parts.protocol.client(
             parts.clients[client],
             personalization=parts.job.personalization,
-            public=parts.server_test,
+            public=parts.public_of(client),
             on_step=on_step,
         )
         share = parts.job.clients.failure_share

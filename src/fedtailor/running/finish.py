@@ -14,7 +14,9 @@ from .measure import Evaluator, Moment
 from .personal import personalize
 from .planned import Planned
 from .progress import Progress
+from .retained import measure_retained, retained_section
 from .summary import kept_weights, summarize
+from .tasks import tasks_section
 
 PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
 
@@ -34,6 +36,7 @@ def finish(
     shared = kept_weights(parts, progress)
     index = progress.state.version if shared is progress.state.shared else progress.figures["best_round"]
     after: Moment = evaluator.measure(progress, shared, round=index, name="after", generate=True)
+    measure_retained(parts, progress, shared, evaluator.notify, round=index)
     clock.lap(progress, "evaluate")
     end = End(
         parts=parts,
@@ -46,6 +49,7 @@ def finish(
         notify=evaluator.notify,
     )
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
+    sections |= retained_section(parts, progress, round=index) | tasks_section(parts, progress, round=index)
     clock.lap(progress, "server")
     parts.worker.load(shared)
     if result := written(parts.job.tuning).folder:

@@ -12,14 +12,15 @@ from ..diverged import advice, wording
 from ..errors import RunError
 from ..interfaces import Federation
 from ..learning.over_clients import numbers, pool, pooled_counts, summarize_clients
+from ..learning.sheets import write_sheet, writes_sheet
 from ..protocols.evaluation import ClientFigures, ask_evaluation, evaluation_request
 from ..records import ClientId, Message
-from ..tasks.evaluate import writes_texts
 from ..tensors import Tensors
 from .folder import RunFolder
 from .progress import Progress
 
 Notify = Callable[..., None]
+MADE = ("texts", "samples")  # figures that say that texts were written, or pictures made
 Known: TypeAlias = Mapping[str, dict[str, dict[str, Any]]]  # figures by scope and client, see `Progress.known`
 
 
@@ -59,13 +60,16 @@ class Evaluator:
         Args:
             round: that the weights are of; figures noted under it are theirs.
             name: of the moment: "before" (of the backbone alone, if the tuning begins elsewhere), "after" or "round-N"; names the files of texts.
-            generate: whether metrics that need generated text are wanted.
+            generate: whether metrics that need generated text or pictures are wanted, and a sheet of pictures of a model that makes such.
             own: whether each client's own weights take part, if there are any that go with the round.
         """
         known = progress.known(round)
-        texts = generate and writes_texts(self.parts.worker.task, self.parts.job.evaluation)
+        at_server = generate and self.parts.makes()
+        texts = generate and self.parts.made_at_clients
         held_out = self._at_server(progress, shared, known, "validation", round=round, name="")
-        test = self._at_server(progress, shared, known, "test", round=round, name=name if texts else "")
+        test = self._at_server(progress, shared, known, "test", round=round, name=name if at_server else "")
+        if generate:
+            self._sheet(shared, round=round, name=name)
         apart = self.parts.protocol.own_models  # each client then measures its own model, and no weights go down
         own_version = progress.state.version if apart or (own and self.parts.goes_with_last_round) else None
         scope = "client" if apart or own_version is None else "personal"
@@ -105,8 +109,8 @@ class Evaluator:
         """Return the figures on a public set, empty if there is none; `name` is that of the file of texts, empty where none are wanted."""
         shard = self.parts.server_validation if part == "validation" else self.parts.server_test
         have = known.get(part, {}).get("", {})
-        have = have if "loss" in have else {}
-        if not len(shard) or (have and not (name and "texts" not in have)):
+        have = have if "examples" in have else {}
+        if not len(shard) or (have and not (name and not _was_made(have))):
             if name and have:
                 self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")
             return have
@@ -120,7 +124,17 @@ class Evaluator:
         if result.texts:
             progress.texts_at("test", round, name)
             self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
+        if result.notes:
+            self.folder.write_json(f"samples/{name}.json", result.notes)
         return {**have, **found}
+
+    def _sheet(self, shared: Tensors, *, round: int, name: str) -> None:
+        """Write a sheet of the pictures that the shared weights make, where they make any and the server has them."""
+        if self.parts.protocol.own_models or not writes_sheet(self.parts.worker):
+            return
+        self.parts.worker.load(shared)
+        with self.parts.worker.untrained() if round == 0 else nullcontext(self.parts.worker) as worker, self.folder.writing():
+            write_sheet(worker, self.parts.server_test, self.folder.path / "samples" / f"{name}.png")
 
     def _at_clients(
         self,
@@ -137,7 +151,8 @@ class Evaluator:
         found = ClientFigures(validation=known.get(f"{scope}-validation", {}), test=known.get(scope, {}))
         asked = self.parts.measured
         fresh = [client for client in asked if client not in found.validation and client not in found.test]
-        lacking = [client for client in asked if client in found.test and texts and "texts" not in found.test[client]]
+        silent = [client for client in asked if client in found.test and texts and not _was_made(found.test[client])]
+        lacking = [client for client in silent if self.parts.makes(client)]
         requests = dict.fromkeys(fresh, request()) | dict.fromkeys(lacking, request(texts_alone=True))
         if texts:
             progress.texts_at(scope, round, name)
@@ -168,3 +183,8 @@ class Evaluator:
         if requests:
             progress.add_traffic("evaluate", new.traffic.up_bytes, new.traffic.down_bytes, new.traffic.seconds)
         return found
+
+
+def _was_made(figures: Mapping[str, Any]) -> bool:
+    """Return whether figures are among those that need what the model makes."""
+    return any(name in figures for name in MADE)

@@ -17,7 +17,7 @@ from .ending import End
 from .progress import Progress
 
 Figures = Mapping[ClientId, Mapping[str, Any]]
-SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public"}  # of evaluations.parquet
+SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public", "retained": "{}-retained"}  # of evaluations.parquet
 
 
 def personalize(end: End) -> dict[str, Any] | None:
@@ -114,8 +114,10 @@ def _section(end: End, found: PersonalFigures[Personalized], local: PersonalFigu
         "personal": personal,
         "public": found.parts["public"],
         "local_public": local.parts["public"],
+        "retained": found.parts["retained"],
+        "local_retained": local.parts["retained"],
     }
-    columns = {name: figures for name, figures in columns.items() if figures or not name.startswith("local")}
+    columns = {name: figures for name, figures in columns.items() if figures or not name.startswith(("local", "retained"))}
     return {
         **{name: over_clients(figures, parts.job.evaluation) for name, figures in columns.items() if figures},
         "kept": sum(work.kept for work in found.work.values()),

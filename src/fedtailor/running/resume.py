@@ -207,7 +207,7 @@ def data_hash(parts: Parts) -> str:
         for client in sorted(part):
             for example in part[client]:
                 digest.update(repr((client, example.id, sorted(example.fields.items()))).encode())
-    for example in (*divided.server_validation, *divided.server_test, *parts.public):
+    for example in (*divided.server_validation, *divided.server_test, *parts.public, *divided.retained):
         digest.update(repr((example.id, sorted(example.fields.items()))).encode())
     return digest.hexdigest()
 

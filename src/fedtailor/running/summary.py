@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..assembly import Parts, estimate
+from ..metrics.course import VALIDATION, stability
 from .measure import Moment
 from .progress import Progress
 
@@ -40,13 +41,9 @@ def summarize(
         "metrics": {"before": before["test"], "after": end["test"]},
         "metrics_over": after.over,
         "counts": {"before": before.get("counts", {}), "after": end["counts"]},
+        "stability": stability(_course(progress)),
         "validation_loss": {"before": before["validation_loss"], "after": end["validation_loss"]},
-        "clients": {
-            "count": len(parts.divided.train),
-            "failed": list(after.failed),
-            "before": before["clients"],
-            **end["clients"],
-        },
+        "clients": _clients(parts, after, before["clients"], end["clients"]),
         **sections,
         **({} if parts.budget is None else {"privacy": parts.budget.summary()}),
         **parts.protocol.outcome(progress.state),
@@ -67,6 +64,15 @@ def summarize(
         "data": {"divergence": parts.divided.divergence, "divergence_over": parts.divided.divergence_over},
         "evaluation": _evaluation(parts, progress, after.round),
     }
+
+
+def _course(progress: Progress) -> list[float | None]:
+    """Return the validation losses before round 1 and of each round, None where it was not evaluated."""
+    return [progress.figures["before"]["validation_loss"], *(row.get(VALIDATION) for row in progress.rows["rounds"])]
+
+
+def _clients(parts: Parts, after: Moment, before: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
+    return {"count": len(parts.divided.train), "failed": list(after.failed), "before": before, **end}
 
 
 def _evaluation(parts: Parts, progress: Progress, round: int) -> dict[str, Any]:

@@ -70,13 +70,25 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline local trains the job's backbone at each client, and {other} has one of its own (clients.overrides.{other}.backbone); take the "
             "override out for it, or choose baseline central, which has one model"
         )
+    if kind != "local" and (
+        tasked := next((client for client, own in job.clients.overrides.items() if own.task is not None), None)
+    ):
+        raise SettingError(
+            f"baseline {kind} trains one task in one place, and {tasked} has one of its own (clients.overrides.{tasked}.task); choose baseline local, or run "
+            "a job for each task"
+        )
     job = job.replace("personalization", {"kind": "none"}).replace("evaluation.local_only", False)
     settings = job.to_dict()
     protocol: dict[str, Any] = {
         "kind": "averaging",
         "local": settings["protocol"]["local"],
     }  # nobody talks: local training is left
-    of_ranks = [client for client, own in job.clients.overrides.items() if kind == "local" and own.tuning != OwnTuning()]
+    own_ways = {
+        client: own
+        for client, own in job.clients.overrides.items()
+        if kind == "local" and (own.tuning != OwnTuning() or own.task is not None)
+    }
+    of_ranks = [client for client, own in own_ways.items() if own.tuning != OwnTuning()]
     if protocol_of_job.lack("updates") is None and of_ranks:
         protocol["aggregation"] = settings["protocol"]["aggregation"]
     if kind != "local":
@@ -87,7 +99,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
         *(("fraction", "per_round") if kind == "local" else ()),
     )  # alone, each trains in every round
     clients = settings["clients"] | {name: getattr(Clients(), name) for name in asking}
-    clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in of_ranks}
+    clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in own_ways}
     return Job.from_dict({**settings, "protocol": protocol, "clients": clients, "protection": []})
 
 
@@ -184,6 +196,7 @@ def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) ->
         "metrics": {moment: _over(runs, moment, parts) for moment in own},
         "counts": {moment: pooled_counts(run["counts"][moment] for run in runs) for moment in own},
         "validation_loss": None,
+        **_retained(runs),
         "clients": {
             "count": len(runs),
             "before": summarize_clients(own["before"], directions),
@@ -194,6 +207,15 @@ def _put_together(summaries: Mapping[ClientId, dict[str, Any]], parts: Parts) ->
         "memory": {name: max(run["memory"][name] for run in runs) for name in first["memory"]},
         "seconds": {name: sum(run["seconds"].get(name, 0.0) for run in runs) for name in first["seconds"]},
     }
+
+
+def _retained(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the section of losses on general text: means over the clients' models; none if none was measured."""
+    found = [run["retained"] for run in runs if "retained" in run]
+    if not found:
+        return {}
+    means = {moment: {"loss": sum(each[moment]["loss"] for each in found) / len(found)} for moment in ("before", "after")}
+    return {"retained": {**found[0], **means}}
 
 
 def _own(summary: Mapping[str, Any], moment: str) -> Mapping[str, float]:

@@ -62,7 +62,7 @@ class Pretraining:
 def pretrain(
     job: Job, folder: Path, how: Pretraining, *, on_step: OnStep | None = None, doing: Callable[[str], None] = lambda what: None
 ) -> dict[str, Any]:
-    """Write a denoiser that was trained on `data.train` of a job to `folder`, and return what pretrain.json says of it.
+    """Write a model of pictures that was trained on `data.train` of a job to `folder`, and return what pretrain.json says of it.
 
     AdamW, the learning rate falls along half a cosine, and what is kept is the running mean of the weights. Nothing of the job's federation
     has a part in it; its pictures are taken as public.
@@ -71,7 +71,7 @@ def pretrain(
         SettingError: if the task is none of pictures, the shape does not fit it, or a label of `only` is none.
         DataError: if the pictures cannot be read or are too few.
     """
-    if kind_of(job.task.backbone).name != "denoiser":
+    if kind_of(job.task.backbone).of_texts or not hasattr(job.task, "size"):
         raise SettingError(
             f"task is {job.task.kind}, and pretrain makes backbones for task: image-generation alone; other backbones are downloaded"
         )
@@ -83,7 +83,7 @@ def pretrain(
     labels = task.labels_of(())
     chosen = _chosen(examples, how.only, labels)
     with whole_folder(folder) as fresh, tempfile.TemporaryDirectory() as start:
-        write_random(how.shape, Path(start), size=task.size, labels=labels, seed=job.seed)
+        write_random(how.shape, Path(start), kind=task.backbone, size=task.size, labels=labels, seed=job.seed)
         worker = _worker(job, task, Path(start), labels)
         doing("fitting the pictures to the model")
         shard = task.prepare(chosen, worker.processor, keep_examples=False)
@@ -96,7 +96,7 @@ def pretrain(
         train, rest = shard.select(order[held:]), shard.select(order[:held])
         loss = _train(worker, train, how, on_step)
         with torch.inference_mode(), evaluating(worker.model):
-            found = worker.evaluate(rest, generate=False).figures["loss"]
+            found = worker.evaluate(rest, generate=False).figures.get("loss")
         origin = {
             "shape": how.shape,
             "only": list(how.only),
@@ -128,6 +128,8 @@ def _chosen(examples: Sequence[Example], only: Sequence[str], labels: Sequence[s
     """Return the pictures of some labels, by the name or the number that the data have."""
     if not only:
         return list(examples)
+    if not labels:
+        raise SettingError("only names labels, and with task.condition: none no labels are read; leave it out")
     strange = [name for name in only if name not in labels]
     if strange:
         raise SettingError(f"there is no label {strange[0]!r}; the task has {', '.join(labels[:20])}")
@@ -167,7 +169,13 @@ def _train(worker: Worker, shard: Any, how: Pretraining, on_step: OnStep | None)
 
     for piece, end in enumerate(ends):
         local = LocalTraining(
-            steps=end - done, batch_size=how.batch_size, learning_rate=shape_named(how.shape).learning_rate, keep_optimizer=True
+            steps=end - done,
+            batch_size=how.batch_size,
+            learning_rate=shape_named(how.shape).learning_rate,
+            keep_optimizer=True,
+            clip_norm=None
+            if worker.task.backbone == "gan"
+            else 1.0,  # R1 has large gradients now and then, which are the point of it
         )
         work = Training(
             worker=worker,

@@ -14,6 +14,7 @@ from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
+from .prepared import names_in, prepare, with_prepared
 
 Variant = Literal["paper", "small"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -120,7 +121,17 @@ class Recipe:
         base = data / self.data if (data / self.data).is_dir() else data
         if not base.is_dir():
             raise SettingError(f"there is no folder {data}; --data names the folder that holds {self.data}/train.parquet")
-        return Job.from_dict(settings, base=base)
+        return Job.from_dict(with_prepared(settings, data), base=base)
+
+    def prepare(self, variant: str, data: Path, overrides: Sequence[str] = ()) -> None:
+        """Make what the jobs of a variant name that is to be prepared of the data, where it is not there yet.
+
+        Raises:
+            SettingError: if what it is made of is missing.
+        """
+        grids = [list(arm.grids(variant)) for arm in self.arms.values()]
+        for name in names_in([grids, *(self.settings(variant, overrides, arm=arm) for arm in (None, *self.arms))]):
+            prepare(name, data)
 
     def arm_lines(self, variant: str = "paper", overrides: Sequence[str] = ()) -> list[Line]:
         """Return the settings in which arms differ from the job that they change, each under the arm's name."""

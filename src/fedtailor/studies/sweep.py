@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import DataError, FedtailorError, ResumeError
 from ..job import Job
+from ..metrics.course import Target
 from ..running import RunFolder, Watcher, run
 from ..storage import write_text, writing
 from .baselines import Baseline, run_baseline
 from .cell_names import value_text
 from .grid import FEDERATED, Axis, Cell, carried_out
-from .sweep_figures import cell_figures
+from .sweep_figures import cell_figures, target_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,7 @@ def run_sweep(
     watching: Watching | None = None,
     data: Any = None,
     metric: str = "loss",
+    target: Target | None = None,
 ) -> Swept:
     """Run every cell that is not done, each in its own folder, and return the table of all.
 
@@ -59,6 +61,7 @@ def run_sweep(
 
     Args:
         metric: that is shown first where the folder is looked at later.
+        target: what cells took to reach it has columns of its own.
 
     Raises:
         ResumeError: if `folder` is no sweep's, or a cell in it was run with other settings; nothing has been run then.
@@ -70,13 +73,14 @@ def run_sweep(
         "settings": {axis.name: list(axis.values) for axis in axes},
         "cells": [cell.name for cell in cells],
         "metric": metric,
+        "target": None if target is None else str(target),
     }
     home.write_json(MARK, content)
     rows = []
     for place, cell in enumerate(cells, start=1):
         with watching(cell, place, len(cells)) if watching else nullcontext() as watcher:
             error = _run_cell(cell, folder, watcher, data)
-        rows.append(_row(cell, folder, error) | _columns(axes, cell))
+        rows.append(_row(cell, folder, error, target) | columns_of(axes, cell))
         table = _table(axes, rows)  # after each cell: an interrupted sweep can be shown
         home.write_table(TABLE, table)
         home.write_text(f"{TABLE}.csv", table.to_csv(index=False))
@@ -190,15 +194,18 @@ def _run_cell(cell: Cell, folder: Path, watcher: Watcher | None, data: Any) -> s
     return None
 
 
-def _row(cell: Cell, folder: Path, error: str | None) -> dict[str, Any]:
+def _row(cell: Cell, folder: Path, error: str | None, target: Target | None) -> dict[str, Any]:
     """Return what the table shows about a cell."""
     path = cell_folder(folder, cell)
     row = {"cell": cell.name, "run": cell.run, "status": "failed" if error else "done"}
     row |= {"error": error or "", "folder": str(path)}
-    return row if error else row | cell_figures(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+    if error:
+        return row
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    return row | cell_figures(summary) | ({} if target is None else target_figures(path, summary, target))
 
 
-def _columns(axes: Sequence[Axis], cell: Cell) -> dict[str, Any]:
+def columns_of(axes: Sequence[Axis], cell: Cell) -> dict[str, Any]:
     """Return a cell's settings as values of columns: numbers where all values of a setting are numbers, else text; None where it has none."""
 
     def value(axis: Axis) -> Any:

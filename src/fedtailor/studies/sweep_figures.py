@@ -1,11 +1,14 @@
 """The figures of a sweep's cells, by the names that its table has them under."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..job import Job
+from ..metrics import COUNTS as COUNTED
+from ..metrics.course import Target, when_reached
 from .grid import Axis
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 SCOPES = (  # ending of a figure's name -> where the summary has it
     ("", "metrics", "after"),
     ("_before", "metrics", "before"),
+    ("_retained", "retained", "after"),
+    ("_retained_before", "retained", "before"),
     ("_client_mean", "clients", "mean"),
     ("_client_worst", "clients", "worst"),
     ("_client_p10", "clients", "p10"),
@@ -23,6 +28,8 @@ PERSONAL = (  # ending -> where the section "personal" has it: of the clients' o
     ("_personal_worst", "personal", "worst"),
     ("_personal_p10", "personal", "p10"),
     ("_personal_public", "public", "mean"),
+    ("_personal_retained", "retained", "mean"),
+    ("_personal_retained_worst", "retained", "worst"),
     ("_base", "base", "mean"),
     ("_base_worst", "base", "worst"),
     ("_base_p10", "base", "p10"),
@@ -49,6 +56,8 @@ PUBLIC = {  # of the public set, where clients distil -> where the summary's sec
     "labels_unlike": ("labels_unlike",),
 }
 LEARNING = {"learning_up_bytes": "up_bytes", "learning_down_bytes": "down_bytes"}  # of all messages but those of evaluation
+STABILITY = ("rises", "largest_rise", "risen", "last_over_best")  # of the validation loss
+TO_TARGET = {"target_rounds": "rounds", "target_bytes": "bytes", "target_seconds": "seconds"}  # what it took to reach it
 COUNTS = ("rounds", "best_round", "trainable_parameters")
 
 
@@ -97,7 +106,13 @@ def possible_figures(jobs: Iterable[Job]) -> list[str]:
             scopes = [*scopes, *(scope for scope in PERSONAL if scope not in scopes)]
         if job.protocol.own_models:
             scopes, public = [*scopes, *(scope for scope in DISTILLED if scope not in scopes)], [*PUBLIC]
-    return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [*COSTS, *LEARNING, *public, *COUNTS]
+    return [f"{metric}{suffix}" for suffix, _, _ in scopes for metric in metrics] + [
+        *COSTS,
+        *LEARNING,
+        *public,
+        *COUNTS,
+        *STABILITY,
+    ]
 
 
 def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +130,22 @@ def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
     found |= {name: sum(kinds[kind][key] for kind in kinds if kind != "evaluate") for name, key in LEARNING.items()}
     public = summary.get("distillation", {}).get("public_set", {})
     found |= {name: at(public, path) for name, path in PUBLIC.items()} if public else {}
+    for task, of in (summary.get("tasks") or {}).items():
+        for moment, ending in (("after", ""), ("personal", "_personal")):
+            found |= {f"{name}_of_{task}{ending}": value for name, value in of.get(moment, {}).items() if name not in COUNTED}
+    found |= {name: value for name, value in (summary.get("stability") or {}).items() if name in STABILITY}
     return found | {name: summary.get(name) for name in COUNTS} | {"stopped_by": summary.get("stopped_by")}
+
+
+def target_figures(folder: Path, summary: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """Return what the run in `folder` took to reach a target, by the names of columns; NaN where it did not, and whether it did."""
+    import pandas as pd
+
+    file = folder / "rounds.parquet"
+    rows: list[dict[str, Any]] = pd.read_parquet(file).to_dict("records") if file.is_file() else []  # type: ignore[assignment]
+    found = when_reached(target, summary, rows)
+    costs = {name: math.nan if found is None else float(getattr(found, part)) for name, part in TO_TARGET.items()}
+    return costs | {"target_reached": float(found is not None)}
 
 
 def at(section: Any, path: Sequence[str]) -> Any:

@@ -1,12 +1,13 @@
 """How good a model is on a whole set of examples."""
 
 from difflib import get_close_matches
+from typing import Literal
 
 import torch
 
 from ..errors import SettingError
 from ..metrics import METRICS
-from ..metrics.figure import OF_COUNTS, SAMPLE_LOSS
+from ..metrics.figure import NEAREST, OF_COUNTS, SAMPLE_LOSS
 from .evaluation import Evaluation, Measured, Pass
 from .shard import Shard
 from .task import Bench, Task
@@ -34,7 +35,9 @@ def figure_names(task: Task, evaluation: Evaluation) -> list[str]:
     asked = metrics_of(task, evaluation)
     counted = [f"{name}{OF_COUNTS}" for name in METRICS if name in asked and is_counted(name, evaluation)]
     own = [metric.name for metric in evaluation.own_metrics]
-    return [*task.figures, *own, *([SAMPLE_LOSS] if evaluation.local_gain else []), *counted]
+    pictures = pictures_measured(task, evaluation, "client")
+    of_pictures = ["samples", *pictures, *(NEAREST if "closer_to_training" in pictures else ())] if pictures else []
+    return [*task.figures, *own, *([SAMPLE_LOSS] if evaluation.local_gain else []), *counted, *of_pictures]
 
 
 def is_counted(name: str, evaluation: Evaluation) -> bool:
@@ -47,6 +50,17 @@ def writes_texts(task: Task, evaluation: Evaluation) -> bool:
     """Return whether the metrics that are asked for need texts that the model writes."""
     of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None}
     return hasattr(task, "prompts") and bool(set(metrics_of(task, evaluation)) & of_texts or evaluation.own_metrics)
+
+
+def pictures_measured(task: Task, evaluation: Evaluation, place: Literal["server", "client"]) -> list[str]:
+    """Return the metrics that are asked for and need pictures which the model makes, as far as they are measured in this place."""
+    asked = [name for name in metrics_of(task, evaluation) if name in METRICS]
+    return [name for name in asked if METRICS[name].of_pictures in (place, "both")]
+
+
+def makes(task: Task, evaluation: Evaluation, place: Literal["server", "client"]) -> bool:
+    """Return whether the metrics that are asked for need what the model makes: texts, or pictures."""
+    return writes_texts(task, evaluation) or bool(pictures_measured(task, evaluation, place))
 
 
 def evaluate(worker: Bench, shard: Shard, how: Pass) -> Measured:

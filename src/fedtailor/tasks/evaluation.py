@@ -1,13 +1,16 @@
 """What is measured of a model on a set of examples, and what came of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from ..errors import SettingError
-from ..limits import BatchSize, Rounds
+from ..limits import BatchSize, Length, Rounds
 from ..metrics import Bleu, OwnMetric
+from ..metrics.features import Features, NoFeatures, check_features, features_at
 from ..metrics.own import check_own
+from .images.settings import Samples
 from .losses import Losses, Progress
 from .text.generate import Decoding
 
@@ -21,15 +24,19 @@ class Evaluation:
         None  # None: the task's own choice; the loss is always there; classes of your own too
     )
     generate: Decoding = field(default_factory=Decoding)
-    generate_at: Literal["ends", "always"] = "ends"  # texts before round 1 and at the end, or at every evaluation
+    generate_at: Literal["ends", "always"] = "ends"  # texts and pictures before round 1 and at the end, or at every evaluation
+    samples: Samples = field(default_factory=Samples)  # pictures that are made
+    features: Features = field(default_factory=NoFeatures)  # that pictures are compared by: none, cifar, or a class of your own
     bleu: Bleu = field(default_factory=Bleu)
     batch_size: BatchSize = 16  # examples at a time for the loss
     local_only: bool = False  # with personalization: each client also trains alone for as many rounds, a column to compare with
     class_counts: bool = True  # counts of a client's classes go with its macro-F1, else there is none over all clients
     local_gain: bool = False  # what a round's local training gains on each client's validation part, in rounds that are evaluated
+    retained: str | None = None  # a file of general text: its loss before and after says what customization forgets
+    retained_tokens: Length = 8192  # most tokens of that text that are measured, from its beginning
 
     def __post_init__(self) -> None:
-        for name in ("every", "batch_size"):
+        for name in ("every", "batch_size", "retained_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SettingError(f"{name} is a whole number, at least 1; got {value!r}")
@@ -39,11 +46,20 @@ class Evaluation:
             if isinstance(self.metrics, str):
                 raise SettingError(f"metrics is a list of names, such as [loss, bleu]; got the text {self.metrics!r}")
             object.__setattr__(self, "metrics", tuple(self.metrics))
+        check_features(self.features, [metric for metric in self.metrics or () if isinstance(metric, str)])
         names = [check_own(metric).name for metric in self.metrics or () if not isinstance(metric, str)]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise SettingError(
                 f"metrics names two classes whose figures are both called {twice!r}; give one of them another name"
             )
+
+    def at(self, base: Path) -> Self:
+        """Return the same with files that are looked for from `base` on.
+
+        Raises:
+            SettingError: if one is not there.
+        """
+        return replace(self, features=features_at(self.features, base))
 
     @property
     def own_metrics(self) -> list[OwnMetric]:
@@ -68,6 +84,7 @@ class Measured:
     figures: Mapping[str, float]  # numbers only; empty for an empty set
     counts: Mapping[str, Sequence[int]] = field(default_factory=dict)  # that metrics are made of which are no means
     texts: Sequence[Mapping[str, object]] = ()  # input, references, text; one for each distinct prompt
+    notes: Mapping[str, object] = field(default_factory=dict)  # more on the pictures that were made, for a JSON file
     bleu_signature: str | None = None
     losses: Losses | None = None  # that the figures follow from
 
@@ -76,7 +93,10 @@ class Measured:
 class Pass:
     """What one measurement of a set is for, beside what the job asks of all."""
 
-    generate: bool = False  # texts are written, if a metric needs them
+    generate: bool = False  # texts are written and pictures made, if a metric needs them
+    train: Any = (
+        None  # the shard that a client has trained on, whose own the set is; None: the set is a public one, at the server
+    )
     known: Losses | None = (
         None  # the sums of the loss over these rows under these weights, where they are known: no pass is needed then
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..clock import parse_moment
 from ..errors import DataError, SettingError
 from ..limits import Length
-from ..records import Example
+from ..records import TOOLS, Example
 from .evaluation import Measured, Pass
 from .losses import Losses
 from .shard import Batch, Shard, TokenShard
@@ -76,7 +76,7 @@ class Generation:
     @property
     def extra(self) -> tuple[str, ...]:
         """The columns that a chat is made of, where the data have them; tools that a conversation may call are refused without a chat template."""
-        return ("messages", "tools") if self.chat else ("tools",)
+        return ("messages", *TOOLS) if self.chat else TOOLS
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat, bool):

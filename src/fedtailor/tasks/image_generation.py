@@ -1,31 +1,42 @@
 """The task of making pictures like those of the clients, of a class that is asked for or of none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import DataError, SettingError
 from ..limits import Width
-from ..pictures import Canvas, Picture
+from ..metrics.figure import OF_PICTURES
+from ..pairs import USUAL_NEEDS, Need
+from ..pictures import DISCRIMINATOR, Canvas, Picture
 from ..records import Example
 from ..text_files import expanded
+from .evaluate import metrics_of
 from .evaluation import Measured, Pass
-from .images.flow import drawn_like, fixed_noise, fixed_times, flow_losses, velocity_of
+from .images.compare import asked_labels, compare
+from .images.samples import make_pictures
 from .images.shard import PictureBatch, PictureShard, picture_batch, pictures_of
+from .images.ways import Shown, way_of
 from .labels import class_numbers, found_labels, read_labels
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Shard
 from .task import Bench, Objective
+
+TRAINS_HOME = Need(
+    word="trains-home",
+    name="task.discriminator: home",
+    why="each client's discriminator is trained beside the shared generator",
+    remedy="choose personalization: none or fedper, or set task.discriminator: averaged",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGeneration:
-    """Noise to pictures, by flow matching."""
+    """Noise to pictures: in many steps by flow matching, or in one by a generator that a discriminator teaches."""
 
     kind: Literal["image-generation"] = "image-generation"
     size: Width = (
@@ -35,22 +46,38 @@ class ImageGeneration:
     condition: Literal["class", "none"] = "class"  # what a picture is asked for by: its label, or nothing
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
     label_dropout: float = 0.1  # share of the pictures in training whose label is not shown, in [0, 1); guidance needs it
+    objective: Literal["flow", "adversarial"] | None = (
+        None  # what the model learns: flow, its direction from noise to pictures; adversarial, for a GAN; null: flow
+    )
+    discriminator: Literal["home", "averaged"] = (
+        "home"  # of a GAN: each client keeps its own, or it is averaged as the generator is
+    )
     flip: bool = True  # whether half of the pictures in training are mirrored; wrong for letters, digits and X-rays
 
+    variants: ClassVar[Sequence[Mapping[str, object]]] = (
+        {},
+        {"objective": "adversarial", "condition": "none"},
+    )  # that the table of pairs tells apart
     optional: ClassVar[tuple[str, ...]] = ()
     context: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[tuple[str, ...]] = ()
     running: ClassVar[bool] = False
-    backbone: ClassVar[str] = "denoiser"
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", *OF_PICTURES)
     default_metrics: ClassVar[tuple[str, ...]] = ("loss",)
-    figures: ClassVar[tuple[str, ...]] = ("loss", "examples")
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 4:
             raise SettingError(f"size is a whole number of pixels, at least 4; got {self.size!r}; 32 is usual for CIFAR-10")
         if self.condition not in ("class", "none"):
             raise SettingError(f"condition is class or none, got {self.condition!r}")
+        if self.objective not in (None, "flow", "adversarial"):
+            raise SettingError(
+                f"objective is flow, adversarial, or null for what the backbone was made for; got {self.objective!r}"
+            )
+        if self.discriminator not in ("home", "averaged"):
+            raise SettingError(f"discriminator is home or averaged, got {self.discriminator!r}")
+        if self.adversarial and self.condition != "none":
+            raise SettingError("objective: adversarial makes pictures of no label; set condition: none")
         if (
             isinstance(self.label_dropout, bool)
             or not isinstance(self.label_dropout, int | float)
@@ -65,6 +92,41 @@ class ImageGeneration:
         if len(names) < 2 or len(set(names)) < len(names):
             raise SettingError(f"labels are at least two distinct names, or the path of a file of names; got {self.labels!r}")
         object.__setattr__(self, "labels", names)
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the model is a GAN."""
+        return self.objective == "adversarial"
+
+    @property
+    def gives(self) -> Mapping[str, bool | str]:
+        """What others may need of it; see `pairs`."""
+        if not self.adversarial:
+            return {}
+        return {
+            "one-loss": "where a GAN has two",
+            "held-out-loss": "where neither loss of a GAN says how good its pictures are",
+        }
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """What it needs of others; see `pairs`."""
+        return (*USUAL_NEEDS["task"], *((TRAINS_HOME,) if self.adversarial and self.discriminator == "home" else ()))
+
+    def stays_home(self, names: Sequence[str]) -> frozenset[str]:
+        """Return which of the exchanged weights each client keeps: of a GAN those of the discriminator, unless it is averaged."""
+        keeps = self.adversarial and self.discriminator == "home"
+        return frozenset(name for name in names if keeps and DISCRIMINATOR in name.split("."))
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Every name that an evaluation may report."""
+        return ("examples",) if self.adversarial else ("loss", "examples")
+
+    @property
+    def backbone(self) -> str:
+        """The kind of backbone that it needs: a name of `models.kinds`."""
+        return "gan" if self.adversarial else "denoiser"
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -121,54 +183,31 @@ class ImageGeneration:
         """Return the pictures numbered `rows` on the worker's device."""
         return picture_batch(pictures_of(shard), rows, worker.device)
 
-    def objectives(self, worker: Bench) -> list[Objective]:
-        """Return the one loss: of the velocity at drawn times, on pictures some of which are mirrored, some of whose labels are left out."""
-        null = worker.processor.classes
-
-        def loss(batch: PictureBatch) -> tuple[Tensor, int]:
-            pixels_BCHW, label_B = batch.pixels_BCHW, batch.labels_B
-            noise_BCHW, time_B = drawn_like(pixels_BCHW)
-            if self.flip:
-                mirrored_B = torch.rand(len(pixels_BCHW)).to(pixels_BCHW.device) < 0.5
-                pixels_BCHW = torch.where(mirrored_B[:, None, None, None], pixels_BCHW.flip(3), pixels_BCHW)
-            if label_B is not None and self.label_dropout:
-                unseen_B = torch.rand(len(label_B)).to(label_B.device) < self.label_dropout
-                label_B = torch.where(unseen_B, null, label_B)
-            with worker.precision():
-                return flow_losses(velocity_of(worker.model), pixels_BCHW, noise_BCHW, time_B, label_B).sum(), len(pixels_BCHW)
-
-        return [Objective(name="loss", loss=loss)]
+    def objectives(self, worker: Bench) -> Sequence[Objective]:
+        """Return the losses of the backbone's way of learning: one, or those of a generator and its discriminator."""
+        return way_of(worker.processor).objectives(worker, Shown(flip=self.flip, label_dropout=self.label_dropout))
 
     def losses(self, worker: Bench, shard: Shard, how: Pass) -> Losses:
-        """Return the sums of the loss over `shard`, each picture at fixed times and with the noise that follows from its pixels.
-
-        So the figure of two rounds, clients or runs differs by their weights alone. Nothing is mirrored, and every label is shown.
-        """
-        velocity, times_Q = velocity_of(worker.model), fixed_times().to(worker.device)
-
-        def of_rows(rows: Sequence[int]) -> tuple[float, int, None]:
-            batch = picture_batch(pictures_of(shard), rows, worker.device)
-            quantiles = len(times_Q)
-            noise = fixed_noise(batch.seeds_B.tolist(), (quantiles, *batch.pixels_BCHW.shape[1:])).flatten(0, 1).to(worker.device)
-            pixels, time = batch.pixels_BCHW.repeat_interleave(quantiles, 0), times_Q.repeat(len(rows))
-            label = None if batch.labels_B is None else batch.labels_B.repeat_interleave(quantiles)
-            return flow_losses(velocity, pixels, noise, time, label).sum().item() / quantiles, len(rows), None
-
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        """Return the sums of the held-out loss over `shard`; none where there is no such loss."""
+        return way_of(worker.processor).losses(worker, pictures_of(shard), how) or Losses(total=0.0, counted=0, predicted={})
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
-        """Return the loss."""
-        if how.texts_alone:
-            return Measured(figures={}, losses=how.known)
-        losses = how.known or self.losses(worker, shard, how)
-        return Measured(figures={"loss": losses.total / losses.counted, "examples": len(shard)}, losses=losses)
+        """Return the loss, if there is one that says how good a model is, and where pictures are wanted what they are like beside those of `shard`."""
+        losses = how.known if how.texts_alone else how.known or self.losses(worker, shard, how)
+        figures: dict[str, float] = {}
+        if losses is not None and not how.texts_alone:
+            figures = {**({"loss": losses.total / losses.counted} if losses.counted else {}), "examples": len(shard)}
+        asked = [name for name in metrics_of(self, worker.evaluation) if name in OF_PICTURES]
+        if not how.generate or not asked:
+            return Measured(figures=figures, losses=losses)
+        found = compare(worker, pictures_of(shard), asked, None if how.train is None else pictures_of(how.train))
+        return Measured(figures={**figures, **found.figures}, losses=losses, notes={"classes": found.histogram})
+
+    def draw(self, worker: Bench, shard: Shard) -> Any:
+        """Return the pictures of the sheet that a run keeps, uint8 [N, size, size, 3], of labels that `shard` has, or of all if it is empty."""
+        rows, columns = worker.evaluation.samples.grid or (0, 0)
+        labels = asked_labels(worker, pictures_of(shard), rows * columns)
+        return make_pictures(worker.model, worker.processor, labels, worker.evaluation.samples.sampling(worker.seed))
 
 
 def _picture_in(example: Example) -> Picture:

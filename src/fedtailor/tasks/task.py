@@ -18,12 +18,26 @@ LogitsAt = Callable[[nn.Module, Tensor], AbstractContextManager[object]]
 """Given a model and bool [B, L]: inside the context, a forward pass gives logits [N, V] at the marked positions alone."""
 
 
+LossOfBatch = Callable[[Any], tuple[Tensor, int]]  # of a batch: the float32 sum over its counted targets, and their number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty:
+    """A term of a loss that is worth computing now and then alone."""
+
+    loss: LossOfBatch
+    every: int  # steps from one to the next; it counts as often as that then
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """One loss that training makes smaller."""
+    """One loss that training makes smaller. Where there are several, each step makes one after the other smaller, each with an optimizer of its own."""
 
     name: str
-    loss: Callable[[Any], tuple[Tensor, int]]  # of a batch: the float32 sum over its counted targets, and their number
+    loss: LossOfBatch
+    penalty: Penalty | None = None
+    part: str | None = None  # of the model, whose weights alone it moves: a part of their names between dots; None: all
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
 
 
 class Task(Protocol):
@@ -33,10 +47,16 @@ class Task(Protocol):
     """
 
     optional: ClassVar[tuple[str, ...]]  # names of fields that are used where they are
-    backbone: ClassVar[str]  # the kind that it needs: a name of `models.kinds`
     metrics: ClassVar[tuple[str, ...]]  # what a job may ask for
     default_metrics: ClassVar[tuple[str, ...]]
-    figures: ClassVar[tuple[str, ...]]  # every name that an evaluation may report, numbers all
+
+    @property
+    def backbone(self) -> str:
+        """The kind of backbone that it needs: a name of `models.kinds`."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Every name that an evaluation may report, numbers all."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -89,6 +109,10 @@ class Bench(Protocol):
     @property
     def device(self) -> torch.device:
         """Where it is computed."""
+
+    @property
+    def seed(self) -> int:
+        """The job's."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -149,6 +173,14 @@ class Writes(Protocol):
 
     def prompts(self, examples: Sequence[Example], tokenizer: Any) -> list[list[int]]:
         """Return the tokens that each text is written after."""
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A task whose model makes pictures, of which a run keeps a sheet."""
+
+    def draw(self, worker: Bench, shard: Shard) -> Any:
+        """Return pictures, uint8 [N, height, width, 3]: those of the sheet that the job asks for; their noise depends on their number and the seed alone."""
 
 
 def task_ends(task: Task, tokenizer: Any) -> list[int]:

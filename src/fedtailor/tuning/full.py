@@ -24,6 +24,7 @@ class Full:
         "classifier": 0.0001,
         "classifier-head": 0.1,
         "denoiser": 0.001,
+        "gan": 0.0005,
     }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         folder="model",

@@ -32,6 +32,7 @@ class Lora:
         "classifier-head": 0.1,
         "denoiser": 0.003,
         "embedder": 0.001,
+        "gan": 0.001,
         "reader": 0.001,
     }  # that `auto` stands for
     gives: ClassVar[Mapping[str, bool | str]] = {"factors": True}

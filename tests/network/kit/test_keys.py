@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fedtailor.errors import SettingError
-from fedtailor.network.kit.authority import admit, issued, renew, revoke, revoked_numbers
+from fedtailor.errors import OffManifest, SettingError
+from fedtailor.network.kit.agent_key import CERTIFICATE, KEY, read_identity
+from fedtailor.network.kit.authority import admit, issued, make_network, renew, revoke, revoked_numbers
 from fedtailor.network.kit.certificates import check_certificates, expiry_lines
 from fedtailor.network.kit.kits import kit_role, make_kits, read_folder
 from fedtailor.network.kit.network_file import Network
@@ -123,3 +124,52 @@ def test_an_end_that_is_near_is_said(network):
     line = expiry_lines(file, datetime.now(UTC) + timedelta(days=340))[0]
     assert "server.crt ends in 19 days, on " in line
     assert "fedtailor net renew NET" in line
+
+
+def test_an_agents_key_stays_at_the_site_and_the_authority_vouches_for_it(network, tmp_path):
+    kit, south = tmp_path / "north", tmp_path / "south"
+    request, other = make_request("north", kit), make_request("south", south)
+    assert (kit / KEY).stat().st_mode & 0o777 == 0o600
+    assert not (kit / "startup" / "agent.key").exists()  # the engine gets a copy of startup/
+    with pytest.raises(SettingError, match=r"local/agent.crt cannot be used .*fedtailor site request NAME --out"):
+        read_identity("north", kit)
+    for each, folder in ((request, kit), (other, south)):
+        bring(admit(network, each), folder)
+        take_answer(folder)
+    north, source = read_identity("north", kit), read_identity("south", south)
+    north.verify("south", source.proof, source.sign(b"words"), b"words")
+    with pytest.raises(OffManifest):
+        north.verify("north", source.proof, source.sign(b"words"), b"words")
+    with pytest.raises(SettingError, match="another one's"):
+        read_identity("east", kit)
+    (south / KEY).rename(kit / KEY)
+    with pytest.raises(SettingError, match="is for another key"):
+        read_identity("north", kit)
+
+
+def test_a_kit_of_an_earlier_release_gets_a_key_by_asking_again(network, tmp_path):
+    kit = tmp_path / "north"
+    bring(admit(network, make_request("north", kit)), kit)
+    take_answer(kit)
+    key = (kit / "startup" / "client.key").read_text()
+    for name in (KEY, CERTIFICATE):
+        (kit / name).unlink()
+    bring(admit(network, make_request("north", kit)), kit)
+    take_answer(kit)
+    read_identity("north", kit)
+    assert (kit / "startup" / "client.key").read_text() == key
+    with pytest.raises(SettingError, match=r"here/local/agent.key cannot be read.*net renew"):
+        read_identity("here", network / "here")  # made when there were none, with its keys inside
+    renew(network)
+    read_identity("here", network / "here")
+    north = [answer for answer in renew(network) if answer.name.startswith("north")]
+    bring(north[0], kit)
+    take_answer(kit)
+    assert read_identity("north", kit).proof
+
+
+def test_a_network_is_made_with_keys_for_its_agents(tmp_path):
+    assert len(make_network(Network(name="n", sites=("a", "b")), tmp_path / "n")) == 4
+    one, other = (read_identity(name, tmp_path / "n" / name) for name in "ab")
+    one.verify("b", other.proof, other.sign(b"x"), b"x")
+    assert make_network(Network(name="n", sites=("a", "b")), tmp_path / "n") == []

@@ -58,3 +58,23 @@ def test_the_least_strength_is_held_against_the_job(asked, job, words):
 def test_strengths_that_mean_nothing_are_named(asked, words):
     with pytest.raises(SettingError, match=words):
         Policy(protections=asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["dp"], ["asks for protection by dp", "does not bound epsilon"]),
+        ({"dp": {"unit": "patient_id"}}, ["asks for protection by dp (unit patient_id)", "does not bound epsilon"]),
+        ({"dp": {"epsilon": 8}}, ["asks for protection by dp (epsilon 8)"]),
+        (
+            ["secure-aggregation", "dp"],
+            ["asks for protection by secure-aggregation, dp", "does not bound epsilon", "does not bound how many"],
+        ),
+        ((), []),
+    ],
+)
+def test_bounds_that_are_missing_are_said_to_the_owner(asked, words):
+    lines = [line for line in Policy(protections=asked).lines() if "protection" in line or "does not bound" in line]
+    assert len(lines) == len(words)
+    assert all(line.startswith(start) for line, start in zip(lines, words, strict=True))
+    assert all("policy: {protections: {" in line for line in lines[1:])

@@ -50,10 +50,11 @@ def attempt(tmp_path):
     (kit / "engine").mkdir(parents=True)
     (kit / "data.jsonl").write_text("secret")
 
-    def run(rules):
+    def run(rules, *, child=False):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             words = [str(kit / "data.jsonl"), str(kit / "engine"), str(os.getpid()), str(listening.getsockname()[1])]
-            command = rules.command([sys.executable, "-P", "-c", TRIES, *words])
+            begun = ["-c", "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))", sys.executable] if child else []
+            command = rules.command([sys.executable, *begun, "-P", "-c", TRIES, *words])
             done = subprocess.run(command, cwd=kit / "engine", capture_output=True, text=True, check=True)
         return set(json.loads(done.stdout))
 
@@ -62,6 +63,7 @@ def attempt(tmp_path):
 
 
 @NEEDS
+@pytest.mark.attack
 def test_an_engine_that_was_taken_over_reads_nothing_and_reaches_nobody(attempt):
     rules = engine_rules(attempt.kit, sandbox=True)
     small = Restrictions(**{**vars(rules), "limits": {"FSIZE": 1_000_000}})
@@ -69,8 +71,10 @@ def test_an_engine_that_was_taken_over_reads_nothing_and_reaches_nobody(attempt)
 
 
 @NEEDS
-def test_an_agent_has_its_files_and_no_network_at_all(attempt):
-    allowed = attempt(agent_rules(attempt.kit, "", sandbox=True))
+@pytest.mark.attack
+@pytest.mark.parametrize("child", [False, True], ids=["agent", "the model's process"])
+def test_an_agent_has_its_files_and_no_network_at_all(attempt, child):
+    allowed = attempt(agent_rules(attempt.kit, "", sandbox=True), child=child)
     assert {"read data", "own file", "pair"} <= allowed
     assert {"connect", "listen", "datagram", "Unix socket", "io_uring", "ptrace", "signal"}.isdisjoint(allowed)
 
@@ -83,6 +87,7 @@ def test_an_agent_with_an_endpoint_reaches_its_port_alone(attempt, tmp_path):
 
 
 @NEEDS
+@pytest.mark.attack
 def test_a_forwarder_has_no_files_and_one_port(attempt):
     allowed = attempt(forwarder_rules(1, sandbox=True))
     assert {"read data", "own file", "connect", "listen", "Unix socket", "signal"}.isdisjoint(allowed)
@@ -109,9 +114,17 @@ def test_a_system_without_landlock_is_refused_unless_its_owner_says_so(monkeypat
     with pytest.raises(
         SettingError, match=r"Landlock is missing.*start with --sandbox none: then whoever takes over the engine can read"
     ):
-        check_sandbox("full")
-    check_sandbox("none")
+        check_sandbox("full", "localhost")
+    check_sandbox("none", "server.example.org")
     assert "files and TCP connections are not restricted" in missing()[0]
+
+
+def test_a_system_that_can_restrict_is_not_told_to_leave_it_but_in_a_trial(monkeypatch):
+    monkeypatch.setattr(landlock, "abi", lambda: 6)
+    with pytest.raises(SettingError, match=r"sandbox: none, .* server at server.example.org .* start with --sandbox full"):
+        check_sandbox("none", "server.example.org")
+    for server in ("localhost", "127.0.0.1"):
+        check_sandbox("none", server)
 
 
 def test_what_an_engine_uses_above_its_share_is_said(tmp_path, monkeypatch):

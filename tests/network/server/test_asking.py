@@ -103,7 +103,7 @@ def test_an_open_job_answers_others_and_goes_on_when_a_site_stops(net, monkeypat
     other.join(60)
     assert (done.ended, done.text) == ("done", "")
     (first,), (second,) = found["all"]["answers"], found["two"]["answers"]
-    assert first["sources"][0]["id"] == "p2"
+    assert first["sources"][0]["id"] == "rows:p2#0"
     assert len(first["asked"]) == len(SITES)
     assert "top_k is the number of passages, from 1 to 1000; got 0" in found["bad"]["fault"]
     assert all(source["client"] != "site-2" for source in second["sources"])

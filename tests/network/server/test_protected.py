@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from foreseen import foresee
 from jobs import tiny_rows
-from nets import ALL, LOCAL, PROTOCOLS, DirectLine, at_server, net_job, same_adapter, write_site
+from nets import ALL, LOCAL, PROTOCOLS, DirectLine, at_server, give_keys, net_job, same_adapter, write_site
 
 from fedtailor.privacy.accountant import Release, epsilon_of
 from fedtailor.running import run
@@ -35,6 +35,7 @@ def _line(net, sites):
         file = net.folder / f"{site}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in tiny_rows()[number :: len(sites)]))
         write_site(kit, file, net.backbone, ALL)
+    give_keys(kits)
     line = DirectLine(kits)
     yield line
     line.close()
@@ -63,7 +64,7 @@ def test_client_level_privacy_gives_the_weights_and_the_account_of_a_local_run(n
 
 def test_secure_sums_and_a_site_that_dies_before_it_trains(net, five, monkeypatch):
     """Five sites, of which one dies after it has shared its secrets: four are summed, as in one process."""
-    secure = [{"kind": "secure-aggregation", "threshold": 3}]
+    secure = [{"kind": "secure-aggregation", "threshold": 4}]
     job = _of(net, FIVE, PROTOCOLS["averaging"], stop__rounds=1, protection=secure, evaluation=EVALUATION)
     seen = []
 
@@ -78,6 +79,17 @@ def test_secure_sums_and_a_site_that_dies_before_it_trains(net, five, monkeypatc
     clients = pd.read_parquet(done.folder / "clients.parquet")
     assert clients.loc[clients["error"].isna(), "client"].tolist() == list(FIVE[:4])
     assert "update_norm" not in clients
+
+
+def test_a_site_without_a_key_to_sign_with_refuses_secure_sums_alone(net, three):
+    (net.folder / "site-2" / "local" / "agent.key").unlink()
+    secure = _of(net, SITES, PROTOCOLS["averaging"], stop__rounds=1, protection=["secure-aggregation"], evaluation=EVALUATION)
+    done = at_server(secure, three, net.folder / "secure")
+    assert done.ended != "done"
+    assert "site-2 refuses: this site has no key to sign secure sums with: fedtailor site request adds one" in done.text
+    assert str(net.folder) not in done.text
+    plain = _of(net, SITES, PROTOCOLS["averaging"], stop__rounds=1, evaluation=EVALUATION)
+    assert at_server(plain, three, net.folder / "plain").ended == "done"
 
 
 def test_a_site_counts_its_own_steps_and_says_what_it_spent(net, three):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from nets import PROTOCOLS, SITES, at_server, net_job, same_adapter, write_site
+from of_tasks import COLUMNS, INTENT, intents
 
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.site import model_keeper
@@ -174,3 +175,28 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(net):
     done = at_server(job, net.line, net.folder, run="cut")
     assert "resume" in kinds(done)
     assert same_adapter(whole.folder, done.folder)
+
+
+def test_what_is_forgotten_is_measured_at_the_sites_too(net, tmp_path):
+    (tmp_path / "general.txt").write_text("A river runs to the sea, and nobody sells coffee there.\n" * 20)
+    personal = {"kind": "finetune", "keep": "last", "learning_rate": 0.05}
+    evaluation = {"retained": "general.txt", "generate": {"max_new_tokens": 4}}
+    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=1, personalization=personal, evaluation=evaluation)
+    done, local = net.run(job), run(job, out=tmp_path / "local").summary
+    assert done.ended == "done", done.text
+    summary = json.loads((done.folder / "summary.json").read_text())
+    assert summary["retained"] == local["retained"]
+    assert summary["personal"]["retained"] == local["personal"]["retained"]
+
+
+def test_sites_of_two_tasks_come_to_the_bits_of_a_local_run(net):
+    file = net.folder / "site-2.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in intents()))
+    write_site(net.kits["site-2"], file, net.backbone, columns=COLUMNS)
+    job = net_job(net, PROTOCOLS["averaging"], stop__rounds=1, personalization={"kind": "finetune", "keep": "last"})
+    job = job.replace("clients.overrides", {"site-2": {"task": INTENT, "columns": COLUMNS}})
+    local, done = run(job, out=net.folder / "local"), net.run(job)
+    assert (done.ended, done.text) == ("done", "")
+    assert same_adapter(local.folder, done.folder)
+    assert json.loads((done.folder / "summary.json").read_text())["tasks"] == local.summary["tasks"]
+    assert set(local.summary["tasks"]) == {"generation", "generation (site-2)"}

@@ -10,8 +10,9 @@ from fedtailor.learning.store import Store
 from fedtailor.learning.training import one_by_one
 from fedtailor.messages import encode, manifest_of, write
 from fedtailor.protection import SecureAggregation, make_gate
-from fedtailor.protection.secure.around import Behind
-from fedtailor.protection.secure.messages import AskKeys, AskShares, Deliver, Unmask
+from fedtailor.protection.secure.identity import simulated
+from fedtailor.protection.secure.member import Behind
+from fedtailor.protection.secure.messages import AskAgree, AskKeys, AskShares, Deliver, Unmask
 from fedtailor.protocols.averaging.messages import Trained, training_call
 from fedtailor.records import Message
 
@@ -37,7 +38,10 @@ class Sum:
         call = training_call(SHARED, dtype="float32", sent=[list(SHARED)], control=False, clients=False)
         self.manifest = manifest_of([self.secure.shape(call), *self.secure.calls()])
         self.states = {client: Store(id=client) for client in CLIENTS}
-        self.halves = {client: Behind(half=Half(), client=client, kept=self.states[client]) for client in CLIENTS}
+        self.halves = {
+            client: Behind(half=Half(), client=client, kept=self.states[client], identity=simulated(client), consistency=True)
+            for client in CLIENTS
+        }
         self.gate = make_gate(self.manifest, [self.secure], kept=self.states)
         self.down, self.up = [], []
         keys = self.ask(dict.fromkeys(CLIENTS, AskKeys(version=0)))
@@ -45,8 +49,10 @@ class Sum:
             "clients": CLIENTS,
             "sealing_keys": [keys[client].facts["sealing_key"] for client in CLIENTS],
             "masking_keys": [keys[client].facts["masking_key"] for client in CLIENTS],
+            "signatures": [keys[client].facts["signature"] for client in CLIENTS],
+            "proofs": [keys[client].facts["proof"] for client in CLIENTS],
         }
-        shares = self.ask(dict.fromkeys(CLIENTS, AskShares(threshold=2, most_examples=1, **named)))
+        shares = self.ask(dict.fromkeys(CLIENTS, AskShares(threshold=3, most_examples=1, **named)))
         sealed = {c: [shares[sender].facts["sealed"][place] for sender in CLIENTS] for place, c in enumerate(CLIENTS)}
         self.ask({client: Deliver(senders=CLIENTS, sealed=sealed[client]) for client in CLIENTS})
         member = self.states["c0"].brief["secure"]
@@ -57,7 +63,9 @@ class Sum:
         )
         self.up.append(("train", encode(sent)))
         assert member.masked
-        self.down.append(("c0", encode(write(Unmask(answered=CLIENTS, dropped=[])))))
+        agreed = self.ask({"c0": AskAgree(answered=CLIENTS, dropped=[])})["c0"].facts["signature"]
+        asked = Unmask(answered=CLIENTS, dropped=[], signers=CLIENTS, signatures=[agreed] * 3)
+        self.down.append(("c0", encode(write(asked))))
 
     def ask(self, requests):
         answers = {}

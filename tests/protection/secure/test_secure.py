@@ -22,9 +22,10 @@ from fedtailor.learning.training import one_by_one
 from fedtailor.messages import manifest_of, read, write
 from fedtailor.protection import SecureAggregation, make_gate
 from fedtailor.protection.secure import shamir
+from fedtailor.protection.secure.identity import simulated
 from fedtailor.protection.secure.masks import KeyPair, mask, seal, unseal
 from fedtailor.protection.secure.member import Member
-from fedtailor.protection.secure.messages import AskKeys, AskShares, Deliver, Unmask
+from fedtailor.protection.secure.messages import AskAgree, AskKeys, AskShares, Deliver, Unmask
 from fedtailor.protection.secure.words import FixedPoint
 from fedtailor.protocols.averaging.messages import Train, Trained, training_call
 from fedtailor.records import ClientInfo
@@ -87,13 +88,15 @@ def summed(pattern, *, secure, updates, examples=None, seen=None):
     return list(secure.around(local).ask(dict.fromkeys(CLIENTS, request)))
 
 
-def test_all_patterns_of_dropping_out():
-    secure, updates, exact = SecureAggregation(threshold=3, weights="uniform"), deltas(), 0
+@pytest.mark.parametrize(("consistency", "threshold", "of_all"), [(False, 3, 51), (True, 4, 11)])
+def test_all_patterns_of_dropping_out(consistency, threshold, of_all):
+    secure = SecureAggregation(threshold=threshold, weights="uniform", consistency=consistency)
+    updates, exact = deltas(), 0
     step = FixedPoint(most=16.0, clients=5)
     for pattern in itertools.product(("there", "train", "unmask"), repeat=5):
         replies = {reply.client: reply for reply in summed(pattern, secure=secure, updates=updates)}
         answered = [client for client, what in zip(CLIENTS, pattern, strict=True) if what != "train"]
-        if pattern.count("there") < 3:
+        if pattern.count("there") < threshold:
             assert all(reply.message is None for reply in replies.values())
             continue
         exact += 1
@@ -105,7 +108,7 @@ def test_all_patterns_of_dropping_out():
             assert all(torch.equal(found[name], want[name]) for name in want)
             mean = {name: sum(updates[c][name] for c in answered) / len(answered) for name in want}
             assert all(torch.allclose(found[name], mean[name], atol=1e-6) for name in want)
-    assert exact == 51  # and 192 are refused
+    assert exact == of_all  # and the others of 243 are refused
 
 
 def test_clients_count_by_their_examples():
@@ -150,7 +153,7 @@ def test_masked_words_look_like_noise_and_two_rounds_share_none():
     secure, seen = SecureAggregation(weights="uniform"), []
     for _ in range(2):
         state = Store(id="c0")
-        members = [Member(me=client, version=0) for client in CLIENTS]
+        members = members_of(CLIENTS)
         shared_secrets(members, threshold=3)
         state.brief["secure"] = members[0]
         big = {"a": torch.zeros(40_000)}
@@ -163,6 +166,10 @@ def test_masked_words_look_like_noise_and_two_rounds_share_none():
         chi2 = ((counts - len(data) / 256) ** 2 / (len(data) / 256)).sum()
         assert chi2 < 400  # 255 degrees of freedom: 1e-8 lie beyond
     assert not (seen[0].view("<u4") == seen[1].view("<u4")).sum() > 3
+
+
+def opening(answered, dropped, signers=(), signatures=()):
+    return Unmask(answered=answered, dropped=dropped, signers=list(signers), signatures=list(signatures))
 
 
 def shared_secrets(members, *, threshold):
@@ -183,17 +190,26 @@ def asked_for(names, keys, threshold):
         clients=names,
         sealing_keys=[keys[name].sealing_key for name in names],
         masking_keys=[keys[name].masking_key for name in names],
+        signatures=[keys[name].signature for name in names],
+        proofs=[keys[name].proof for name in names],
     )
 
 
-def fresh(count=5):
-    members = [Member(me=client, version=0) for client in CLIENTS[:count]]
+def members_of(clients, *, consistency=False):
+    return [Member(me=client, version=0, identity=simulated(client), consistency=consistency) for client in clients]
+
+
+def fresh(count=5, *, consistency=False):
+    members = members_of(CLIENTS[:count], consistency=consistency)
     return members, {member.me: member.keys(AskKeys(version=0)) for member in members}
 
 
-@pytest.mark.parametrize(("threshold", "count"), [(2, 5), (6, 5), (1, 2), (2, 2)])
-def test_a_client_shares_its_secrets_with_no_threshold_that_halves_could_reach(threshold, count):
-    members, keys = fresh(count)
+@pytest.mark.parametrize(
+    ("threshold", "count", "consistency"),
+    [(2, 5, False), (6, 5, False), (1, 2, False), (2, 2, False), (3, 5, True), (2, 3, True)],
+)
+def test_a_client_shares_its_secrets_with_no_threshold_that_two_groups_could_reach(threshold, count, consistency):
+    members, keys = fresh(count, consistency=consistency)
     with pytest.raises(OffManifest):
         members[0].share(asked_for(CLIENTS[:count], keys, threshold))
 
@@ -225,20 +241,20 @@ def test_a_client_refuses_strange_lists_of_keys():
     ],
 )
 def test_a_client_never_opens_both_secrets_of_one(answered, dropped):
-    members = [Member(me=client, version=0) for client in CLIENTS]
+    members = members_of(CLIENTS)
     shared_secrets(members, threshold=3)
     members[0].mask(np.zeros(4, dtype=np.uint32))
     with pytest.raises(OffManifest):
-        members[0].unmask(Unmask(answered=answered, dropped=dropped))
-    members[0].unmask(Unmask(answered=CLIENTS, dropped=[]))
+        members[0].unmask(opening(answered, dropped))
+    members[0].unmask(opening(CLIENTS, []))
     with pytest.raises(OffManifest, match="once"):
-        members[0].unmask(Unmask(answered=CLIENTS[:4], dropped=["c4"]))
+        members[0].unmask(opening(CLIENTS[:4], ["c4"]))
     with pytest.raises(OffManifest, match="once"):
         members[0].mask(np.zeros(4, dtype=np.uint32))
 
 
 def test_shares_of_another_round_or_client_do_not_open():
-    members = [Member(me=client, version=0) for client in CLIENTS]
+    members = members_of(CLIENTS)
     names, keys = CLIENTS, {member.me: member.keys(AskKeys(version=0)) for member in members}
     shares = {member.me: member.share(asked_for(names, keys, 3)) for member in members}
     for_c1 = [shares[name].sealed[1] for name in names]
@@ -272,16 +288,25 @@ def test_two_agree_on_a_mask():
     number=st.integers(-5, 2**40),
 )
 def test_whatever_a_server_asks_a_client_says_what_it_may_or_nothing(client, texts, names, number):
-    members = [Member(me=each, version=0) for each in CLIENTS]
+    members = members_of(CLIENTS)
     shared_secrets(members, threshold=3)
     member = members[client]
     member.mask(np.zeros(4, dtype=np.uint32))
     for asked in (
-        AskShares(threshold=number, most_examples=number, clients=names, sealing_keys=texts, masking_keys=texts),
+        AskShares(
+            threshold=number,
+            most_examples=number,
+            clients=names,
+            sealing_keys=texts,
+            masking_keys=texts,
+            signatures=texts,
+            proofs=texts,
+        ),
         Deliver(senders=names, sealed=texts),
-        Unmask(answered=names, dropped=texts),
+        opening(names, texts),
+        AskAgree(answered=names, dropped=texts),
     ):
-        if isinstance(asked, Unmask) and sorted([*names, *texts]) == CLIENTS:
+        if isinstance(asked, Unmask | AskAgree) and sorted([*names, *texts]) == CLIENTS:
             continue  # a fair question
         with pytest.raises((OffManifest, ValueError)):
             one_by_one(member.answer(write(asked)))
@@ -330,7 +355,11 @@ def test_it_goes_with_differential_privacy(make_job, rows, tmp_path, noise):
         ({"clients__fraction": 0.5}, "takes 3 to 1,000 clients in a round, and a round asks 2"),
         ({"protocol__weights": "targets"}, "protocol.weights: targets"),
         ({"clients__most_weight": 0.5}, "clients.most_weight"),
-        ({"protection": [{"kind": "secure-aggregation", "threshold": 2}]}, "above half of the 4 clients"),
+        ({"protection": [{"kind": "secure-aggregation", "threshold": 2, "consistency": False}]}, "above half of the 4 clients"),
+        (
+            {"protection": [{"kind": "secure-aggregation", "threshold": 2}]},
+            "above two thirds of the 4 .*consistency: false permits",
+        ),
         ({"protection": [{"kind": "secure-aggregation", "threshold": 5}]}, "no more than they are"),
         ({"protection": ["secure-aggregation", {"kind": "codec", "code": "int8"}]}, "codec"),
         ({"protection": [{"kind": "codec", "code": "int8"}, "secure-aggregation"]}, "codec"),

@@ -53,6 +53,7 @@ def test_raw_vectors(folder, values, request):
     rows, means = figures_of(server, received, deltas)
     wanted = {"prefix_cosine": 25 / (math.sqrt(26) * 5), "prefix_cosine_layer_00": 24.5 / (5 * math.sqrt(24.5))}
     wanted["prefix_cosine_layer_01"] = math.sqrt(0.5)
+    assert means.pop("prefix_gap") == pytest.approx(0.0, abs=1e-6)  # bare vectors: what is averaged is what is compared
     for found in (rows["a"], rows["b"], means):
         assert found == pytest.approx(wanted, rel=1e-6)
 
@@ -75,6 +76,8 @@ def test_the_network_is_run_and_its_prefix_compared(folder, request):
         deltas[client] = {name: ends[name] - received[name] for name in ends}
     rows, means = figures_of(server, received, deltas)
     wanted = {"prefix_cosine": 9 / math.sqrt(8 * 13.5), "prefix_cosine_layer_00": math.sqrt(0.5), "prefix_cosine_layer_01": 1.0}
+    # (1.5, 1.5 | 3) against (1, 2 | 3): half a unit twice, over a length of sqrt(14)
+    assert means.pop("prefix_gap") == pytest.approx(math.sqrt(0.5 / 14), rel=1e-6)
     for found in (rows["a"], rows["b"], means):
         assert found == pytest.approx(wanted, rel=1e-6)
     after = server.tuning.parameters(server.model)

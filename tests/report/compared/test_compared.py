@@ -111,3 +111,8 @@ def test_what_cannot_be_compared_is_named(cells, tmp_path, monkeypatch, capsys):
     (sweep / "sweep.json").write_text('{"cells": ["a"]}')
     with pytest.raises(SettingError, match="two runs or more"):
         runs_in([sweep])
+
+
+def test_a_run_is_compared_once(cells):
+    with pytest.raises(SettingError, match=r"r4-s0/\. is named twice|r4-s0 is named twice"):
+        runs_in([cells[0], cells[1], cells[0] / "."])

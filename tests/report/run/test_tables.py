@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fedtailor.errors import DataError
+from fedtailor.errors import DataError, SettingError
+from fedtailor.metrics.course import read_target
 from fedtailor.report import compare, read_run, show
 from fedtailor.report.several.comparison import differences
 from fedtailor.yaml_text import write_yaml
@@ -102,6 +103,28 @@ def test_compare(write_run, printed):
     assert line(text, "worst client") == "worst client 2.250 2.250"
     assert line(text, "tuning.rank") == "tuning.rank 8 16"
     assert "base" not in text
+
+
+def test_compare_has_what_was_steady_forgotten_and_needed_for_a_target(write_run, printed):
+    more = {
+        "stability": {"rises": 1, "largest_rise": 0.25, "risen": 0.25, "last_over_best": 0.125},
+        "validation_loss": {"before": 3.0, "after": 1.25},
+        "retained": {"before": {"loss": 3.0}, "after": {"loss": 3.5}, "tokens": 500},
+    }
+    runs = [read_run(write_run("one", **more)), read_run(write_run("two"))]
+    text = printed(compare(runs, target=read_target("validation_loss=1.3")))
+    assert line(text, "rises of the validation loss") == "rises of the validation loss 1, largest 0.250 –"
+    assert line(text, "last above best") == "last above best 0.125 –"
+    assert line(text, "on general text") == "on general text 3.500 –"
+    assert line(text, "rounds to validation_loss 1.3") == "rounds to validation_loss 1.3 1 1"
+    assert line(text, "bytes, both ways") == "bytes, both ways 4.2 kB 4.2 kB"
+    assert line(text, "seconds of training") == "seconds of training 2 min 02 s 2 min 02 s"
+    assert (
+        line(printed(compare(runs, target=read_target("bleu=50"))), "rounds to bleu 50")
+        == "rounds to bleu 50 not reached not reached"
+    )
+    with pytest.raises(SettingError, match="none of these runs measured; they have loss, perplexity, bleu, validation_loss"):
+        compare(runs, target=read_target("rouge=1"))
 
 
 def personal(own, **more):

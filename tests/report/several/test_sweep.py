@@ -37,6 +37,20 @@ def test_the_table_states_n_and_names_failed_cells(means):
     assert "runs/s" in shown
 
 
+def test_a_table_states_how_steady_runs_were_and_who_reached_a_target(means):
+    known = means.assign(
+        rises=0.5, largest_rise=0.25, last_over_best=0.125, target_rounds=2.0, target_bytes=1e6, target_seconds=9.0
+    )
+    table = pd.DataFrame({"cell": ["x"], "status": ["done"], "error": [""]})
+    shown = " ".join(
+        text_of(
+            show_sweep(table, known.assign(target_reached=1 / 3), settings=["tuning.rank"], metric="loss", folder="s")
+        ).split()
+    )
+    assert "± 0.250 0.5 0.250 0.125 2 (1 of 3) 1.0 MB (1 of 3) 9.0 s (1 of 3)" in shown
+    assert "how steady" not in text_of(show_sweep(table, means, settings=["tuning.rank"], metric="loss", folder="s"))
+
+
 @pytest.mark.parametrize(
     ("name", "title"),
     [

@@ -224,6 +224,21 @@ def test_arguments_with_a_name_twice_stay_as_they_are_written_and_tools_are_refu
         texts(chatty(CALL_TEMPLATE), conversation({"role": "user", "content": "Rain?"}, call("{}"), tools=f"[{twice}]"))
 
 
+def test_functions_of_older_files_are_the_tools_of_today(chatty):
+    talk = conversation({"role": "user", "content": "Rain?"}, call("{}"))
+    older = Example(
+        id="e-1",
+        fields={
+            **{name: value for name, value in talk.fields.items() if name != "tools"},
+            "functions": [tool["function"] for tool in talk.fields["tools"]],
+        },
+    )
+    assert texts(chatty(CALL_TEMPLATE), older) == texts(chatty(CALL_TEMPLATE), talk)
+    both = Example(id="e-1", fields={**talk.fields, "functions": older.fields["functions"]})
+    with pytest.raises(DataError, match="example e-1 has both columns tools and functions"):
+        texts(chatty(CALL_TEMPLATE), both)
+
+
 @pytest.mark.parametrize(
     ("template", "match"),
     [

@@ -27,6 +27,11 @@ NEEDS = (
         remedy="choose protocol: averaging, or leave it out",
     ),
     Need(
+        word="one-loss",
+        why="the noise of a step is meant for the gradient of one loss",
+        remedy="leave it out, or choose protection: dp, which adds noise to whole updates",
+    ),
+    Need(
         word="home-noised",
         why="the shared weights would be trained with noise through weights that were trained without any",
         remedy="choose personalization: fedper, ditto or finetune",

@@ -7,10 +7,11 @@ from .causal import Causal
 from .classifier import Classifier
 from .denoiser import Denoiser
 from .embedder import Embedder
+from .gan import Gan
 from .kind import Kind, Loaded
 from .reader import Reader
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser(), Embedder(), Reader())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Causal(), Classifier(), Denoiser(), Embedder(), Gan(), Reader())}
 
 
 def kind_of(name: str) -> Kind:

@@ -12,6 +12,7 @@ from ...causes import detail_of
 from ...errors import BackboneError, SettingError
 from ...pictures import Canvas
 from ..build import bounded_build, check_numbers, shown
+from ..dcgan import CLASS as GAN
 from ..device import Precision
 from ..faults import is_ours
 from ..files import AGAIN, read_mapping, read_settings, read_weights
@@ -55,7 +56,8 @@ class Denoiser:
                 else f"of the class {shown(kind)}"
             )
             raise BackboneError(
-                f"backbone folder {folder} is {what}, and task: image-generation needs a {' or '.join(EMBEDDED)} of diffusers; fedtailor pretrain makes one"
+                f"backbone folder {folder} is {what}, and task: image-generation needs a {' or '.join(EMBEDDED)} of diffusers; "
+                + ("for a GAN set task.objective: adversarial" if kind == GAN else "fedtailor pretrain makes one")
             )
         check_numbers(settings, path, weights)
         for key in ("in_channels", "sample_size"):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ...assembly.public import load_public
+from ...assembly.retained import load_retained
 from ...data import Divided
 from ...data.parts import load_public_parts
 from ...federation.nvflare.app import OURS, SERVER, SITE_APP, SITE_FILE, THEIRS
@@ -56,6 +57,7 @@ def settings_of(job: Job) -> dict[str, Any]:
     return {
         "job": json.loads(json.dumps(_with_whole_paths(job).to_dict(), default=str)),
         "public": plain_examples(_public(job, parts)),
+        "retained": plain_examples(load_retained(job)),
         **{part: plain_examples(examples) for part, examples in parts.items()},
     }
 

@@ -19,6 +19,7 @@ from ...printable import printable
 from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
+from ..sandbox.restrictions import is_loopback
 
 ENGINE = "nvflare.private.fed.app."  # its modules
 OURS = (ENGINE, "fedtailor.network.site.agent")  # what stands in the commands of processes that a kit has
@@ -140,7 +141,7 @@ def listening_address(host: str) -> str:
 
     A name that this machine gives itself on loopback (127.0.1.1) says nothing of where others find it.
     """
-    if host.lower() == "localhost" or host.startswith("127."):
+    if is_loopback(host):
         return "127.0.0.1"
     try:
         address = str(socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])

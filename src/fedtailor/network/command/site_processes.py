@@ -158,7 +158,7 @@ def serve_site(kit: Path, say: Callable[[str], None], watch: Callable[[], None] 
         SettingError: if this system cannot restrict the processes.
     """
     kit = kit.resolve()
-    check_sandbox(read_site_file(kit).sandbox)
+    check_sandbox(read_site_file(kit).sandbox, kit_role(kit)["server"])
     with alone(kit), until_stopped() as stopped, SiteProcesses(kit, say) as site:
         while not stopped():
             site.look()

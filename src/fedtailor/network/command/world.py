@@ -19,8 +19,9 @@ from ...protocols import PROTOCOLS
 from ...protocols.retrieval.ready import PRIVATE
 from ...retrieval.allows import FILE as ALLOWS
 from ...storage import write_text
+from ..kit.authority import make_network
 from ..kit.engine_settings import SERVER
-from ..kit.kits import check_installed, kit_role, make_kits
+from ..kit.kits import check_installed, kit_role
 from ..kit.network_file import ADMIN, Network
 from ..kit.policy import REPORTABLE, Policy
 from ..kit.site_file import SiteFile
@@ -56,7 +57,7 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             f"the job has {len(clients)} clients, and each would be three processes on this machine; at most {MOST_SITES}: set clients.count={MOST_SITES}"
         )
     network = Network(name="try", port=free_port(), sites=tuple(clients))
-    make_kits(network, folder)
+    make_network(network, folder)
     path = job.path(job.backbone)
     for client in clients:
         parts = (divided.train, divided.validation, divided.test)

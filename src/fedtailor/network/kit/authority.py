@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingError
 from ...storage import write_text, writing
+from .agent_key import CERTIFICATE, key_in_request, make_agent_key, read_private
 from .engine_settings import SERVER
-from .kits import read_folder, server_kit, set_sites
-from .network_file import ADMIN, AUTHORITY, is_site_name
+from .kits import make_kits, read_folder, server_kit, set_sites
+from .network_file import ADMIN, AUTHORITY, Network, is_site_name
 from .site_file import write_private
 from .site_key import ANSWER, subject, take_answer
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.x509 import Certificate
 
 VALID_DAYS = 360
@@ -27,7 +29,18 @@ class Issued:
     """What was signed for one site."""
 
     certificate: "Certificate"  # the newest
+    agent: "Ed25519PublicKey | None" = None  # of the site's agent; None for kits of releases that had none
     numbers: list[str] = field(default_factory=list)  # of all
+
+
+def make_network(network: Network, folder: Path) -> list[Path]:
+    """Make the kits of a network as `make_kits` does, with keys for the agents of its sites; return the new ones."""
+    made = make_kits(network, folder)
+    for name in network.sites:
+        if not (folder / name / CERTIFICATE).is_file():
+            make_agent_key(folder / name)
+            write_text(folder / name / CERTIFICATE, vouched(folder, name, read_private(folder / name).public_key()))
+    return made
 
 
 def admit(network: Path, request_file: Path) -> Path:
@@ -42,7 +55,7 @@ def admit(network: Path, request_file: Path) -> Path:
     try:
         request = x509.load_pem_x509_csr(request_file.read_bytes())
         name = str(request.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
-        good = request.is_signature_valid and is_site_name(name)
+        good, agent = request.is_signature_valid and is_site_name(name), key_in_request(request)
     except (OSError, ValueError, IndexError) as fault:
         raise SettingError(f"{request_file} is no request of a site ({fault}); fedtailor site request NAME makes one") from None
     if not good:
@@ -55,7 +68,7 @@ def admit(network: Path, request_file: Path) -> Path:
         )
     if before is not None and before.certificate.public_key() == request.public_key() and revoked:
         raise SettingError(f"the key of {name} was revoked; the site makes another one with fedtailor site request")
-    answer = _issue(network, name, request.public_key(), before)
+    answer = _issue(network, name, request.public_key(), before, agent)
     set_sites(network, sorted({*about["sites"], name}))
     return answer
 
@@ -67,8 +80,12 @@ def renew(network: Path) -> list[Path]:
         before = issued(network, name)
         if before is None or set(before.numbers) <= set(revoked_numbers(network).get(name, [])):
             continue
-        answers.append(_issue(network, name, before.certificate.public_key(), before))
-        if (kit := network / name).is_dir():  # a kit that was made here
+        kit, agent = network / name, before.agent
+        if kit.is_dir():  # a kit that was made here
+            make_agent_key(kit)
+            agent = read_private(kit).public_key()
+        answers.append(_issue(network, name, before.certificate.public_key(), before, agent))
+        if kit.is_dir():
             write_text(kit / answers[-1].name, answers[-1].read_text(encoding="utf-8"))
             take_answer(kit)
     for kit, stem in ((server_kit(network), SERVER), (network / ADMIN, "client")):
@@ -98,10 +115,13 @@ def issued(network: Path, name: str) -> Issued | None:
     numbers = [number(_read(first))] if first.is_file() else []
     record = network / AUTHORITY / ADMITTED / f"{name}.json"
     if record.is_file():
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
         from cryptography.x509 import load_pem_x509_certificate
 
         about = json.loads(record.read_text(encoding="utf-8"))
-        return Issued(certificate=load_pem_x509_certificate(about["certificate"].encode()), numbers=about["numbers"])
+        agent: Any = load_pem_public_key(about["agent"].encode()) if "agent" in about else None
+        found = load_pem_x509_certificate(about["certificate"].encode())
+        return Issued(certificate=found, agent=agent, numbers=about["numbers"])
     return Issued(certificate=_read(first), numbers=numbers) if numbers else None
 
 
@@ -117,13 +137,13 @@ def number(certificate: "Certificate") -> str:
     return text.zfill(len(text) + len(text) % 2)
 
 
-def _issue(network: Path, name: str, key: Any, before: Issued | None) -> Path:
+def _issue(network: Path, name: str, key: Any, before: Issued | None, agent: "Ed25519PublicKey | None") -> Path:
     from cryptography import x509
 
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
     certificate, about = _sign(network, subject(name), key, [names]), read_folder(network)
     numbers = [*(before.numbers if before else []), number(certificate)]
-    record = {"certificate": _pem(certificate), "numbers": numbers}
+    record = {"certificate": _pem(certificate), "numbers": numbers, **({} if agent is None else {"agent": _public_pem(agent)})}
     write_private(network / AUTHORITY / ADMITTED / f"{name}.json", json.dumps(record))
     answer = network / ADMITTED / f"{name}{ANSWER}"
     with writing(answer):
@@ -133,20 +153,25 @@ def _issue(network: Path, name: str, key: Any, before: Issued | None) -> Path:
         "authority": _state(network)["root_cert"],
         "network": {"network": about["network"], "server": about["server"], "port": about["port"], "kit": name},
         "engine": _engine(about, name),
+        **({} if agent is None else {"agent": vouched(network, name, agent)}),
     }
     write_text(answer, json.dumps(content, indent=2) + "\n")
     return answer
+
+
+def vouched(network: Path, name: str, agent: "Ed25519PublicKey") -> str:
+    """Return the authority's certificate of the key that a site's agent signs with in secure sums, in PEM."""
+    from ...protection.secure.identity import vouch
+
+    return _pem(vouch(name, agent, *_authority(network)))
 
 
 def _sign(network: Path, name: Any, key: Any, extensions: list[Any]) -> "Certificate":
     """Return a certificate that the network's authority has signed, valid as long as its own at most."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    state, now = _state(network), datetime.now(UTC)
-    root = x509.load_pem_x509_certificate(state["root_cert"].encode())
-    signer: Any = load_pem_private_key(state["root_pri_key"].encode(), None)
+    (root, signer), now = _authority(network), datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(name).issuer_name(root.subject).public_key(key)
     made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(minutes=5))
     made = made.not_valid_after(min(now + timedelta(days=VALID_DAYS), root.not_valid_after_utc))
@@ -155,6 +180,15 @@ def _sign(network: Path, name: Any, key: Any, extensions: list[Any]) -> "Certifi
     for extension in extensions:
         made = made.add_extension(extension, critical=False)
     return made.sign(signer, hashes.SHA256())
+
+
+def _authority(network: Path) -> tuple["Certificate", Any]:
+    """Return the authority's certificate and private key."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificate
+
+    state = _state(network)
+    return load_pem_x509_certificate(state["root_cert"].encode()), load_pem_private_key(state["root_pri_key"].encode(), None)
 
 
 def _extensions(certificate: "Certificate") -> list[Any]:
@@ -194,6 +228,12 @@ def _read(file: Path) -> "Certificate":
         return load_pem_x509_certificate(file.read_bytes())
     except (OSError, ValueError) as fault:
         raise SettingError(f"{file} cannot be read ({fault})") from None
+
+
+def _public_pem(key: "Ed25519PublicKey") -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _pem(certificate: "Certificate") -> str:

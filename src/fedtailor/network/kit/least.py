@@ -30,6 +30,28 @@ def check_least(asked: Least) -> None:
                 )
 
 
+def said_of(asked: Least) -> list[str]:
+    """Return what is asked of protections, and which bounds are missing, a line each, for people."""
+    strengths = asked if isinstance(asked, Mapping) else {kind: {} for kind in asked}
+    if not strengths:
+        return []
+    parts = [f"{kind}{f' ({_pairs(least)})' if least else ''}" for kind, least in strengths.items()]
+    found = [f"asks for protection by {', '.join(parts)}"]
+    if "dp" in strengths and "epsilon" not in strengths["dp"]:
+        found.append(
+            "does not bound epsilon: a job with dp of epsilon 1000 is permitted; policy: {protections: {dp: {epsilon: 8, unit: example}}} permits at most 8"
+        )
+    if "secure-aggregation" in strengths and "least" not in strengths["secure-aggregation"]:
+        found.append(
+            "does not bound how many clients a secure sum hides: 3 are permitted; policy: {protections: {secure-aggregation: {least: 5}}} permits no fewer than 5"
+        )
+    return found
+
+
+def _pairs(least: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in least.items())
+
+
 def lacking(asked: Least, job: Mapping[str, Any]) -> Iterator[str]:
     """Yield why a job protects less than is asked, a sentence each that names both sides.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from ...errors import SettingError
-from .least import Least, check_least, lacking
+from .least import Least, check_least, lacking, said_of
 from .peft_arguments import argument_refusals
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Policy:
             f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
             f"{'takes' if self.backbone_from_server else 'does not take'} a backbone (weights, config, tokenizer) that the server sends",
-            *([f"asks for protection by {', '.join(self.protections)}"] if self.protections else []),
+            *said_of(self.protections),
             *(f"reports {text}" for text in given),
             *(f"does not report {text}" for text in kept),
             *([f"does not report figures over fewer than {self.min_examples} examples"] if "figures" in self.reports else []),
@@ -120,7 +120,8 @@ class Policy:
 
     def _differences(self, job: Mapping[str, Any]) -> Iterator[str]:
         protocol = job["protocol"]
-        if isinstance(job["task"].get("labels"), str) or job["tuning"].get("initial") is not None:
+        tasks = [job["task"], *(own["task"] for own in job["clients"]["overrides"].values() if own.get("task"))]
+        if any(isinstance(task.get("labels"), str) for task in tasks) or job["tuning"].get("initial") is not None:
             yield "the job names a file, and no file of this site is opened for a job"
         listed: list[tuple[str, str | None, Sequence[str] | None]] = [
             ("protocol", protocol["kind"], self.protocols),

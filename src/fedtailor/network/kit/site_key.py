@@ -6,6 +6,9 @@ from typing import Any
 
 from ...errors import SettingError
 from ...storage import write_text, writing
+from .agent_key import CERTIFICATE as AGENT_CERTIFICATE
+from .agent_key import IN_REQUEST, make_agent_key
+from .agent_key import KEY as AGENT_KEY
 from .kits import FILE
 from .network_file import is_site_name
 from .site_file import write_private
@@ -15,10 +18,12 @@ ANSWER = ".admitted.json"  # behind a site's name: what comes back
 
 
 def make_request(name: str, kit: Path) -> Path:
-    """Make a site's key in a folder, which becomes its kit, and return the request that goes to the network's operator.
+    """Make a site's keys in a folder, which becomes its kit, and return the request that goes to the network's operator.
+
+    A kit of an earlier release, whose agent has no key, gets that one, and a new request for the key that it has.
 
     Raises:
-        SettingError: if `name` is no name of a site, or the folder has a key already.
+        SettingError: if `name` is no name of a site, or the folder has its keys already.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -27,16 +32,20 @@ def make_request(name: str, kit: Path) -> Path:
     key_file, request_file = kit / "startup" / "client.key", kit / f"{name}.request.pem"
     if not is_site_name(name):
         raise SettingError(f"{name!r} is no name of a site: letters from a to z, digits, - and _, such as north")
-    if key_file.exists():
+    if key_file.exists() and (kit / AGENT_KEY).exists():
         raise SettingError(f"{kit} has a key already; send the request that lies in it, or name another folder with --out")
-    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject(name)).sign(key, hashes.SHA256())
     with writing(kit):
         kit.mkdir(mode=0o700, parents=True, exist_ok=True)
         kit.chmod(0o700)
         (kit / "local").mkdir(exist_ok=True)
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-    write_private(key_file, key.private_bytes(*form).decode())
+    if not key_file.exists():
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        made = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+        write_private(key_file, made.private_bytes(*form).decode())
+    key: Any = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    agents = x509.UnrecognizedExtension(x509.ObjectIdentifier(IN_REQUEST), make_agent_key(kit))
+    asked = x509.CertificateSigningRequestBuilder().subject_name(subject(name)).add_extension(agents, critical=False)
+    request = asked.sign(key, hashes.SHA256())
     write_text(request_file, request.public_bytes(serialization.Encoding.PEM).decode())
     return request_file
 
@@ -59,6 +68,8 @@ def take_answer(kit: Path) -> str:
     startup = kit / "startup"
     if (startup / "client.crt").is_file() and (startup / "client.crt").read_text(encoding="utf-8") == answered["certificate"]:
         return ""
+    if "agent" in answered:
+        write_text(kit / AGENT_CERTIFICATE, answered["agent"])
     write_text(startup / "rootCA.pem", answered["authority"])
     write_text(startup / "fed_client.json", json.dumps(answered["engine"]))
     write_text(startup / "client.crt", answered["certificate"])

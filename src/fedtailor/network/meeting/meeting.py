@@ -35,6 +35,7 @@ def job_to_send(job: Job) -> dict[str, Any]:
     check_for_network(job)
     plain = job.to_dict()
     plain |= {"data": {"train": SENT, "missing": job.data.missing}, "backbone": backbone_name(job.backbone)}
+    plain["evaluation"] = {**plain["evaluation"], "retained": None if job.evaluation.retained is None else SENT}
     own = {site: _named(override) for site, override in plain["clients"]["overrides"].items()}
     plain["clients"] = {**plain["clients"], "partition": "iid", "overrides": own}
     del plain["base"]
@@ -67,8 +68,8 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             "clients.failure_share is for simulation on one machine: on a network clients fail by themselves; leave it out"
         )
-    task: Any = job.task
-    if "label" in task.required and (task.labels is None or isinstance(task.labels, str)):
+    tasks: list[Any] = [job.task, *(own.task for own in job.clients.overrides.values() if own.task is not None)]
+    if any("label" in task.required and (task.labels is None or isinstance(task.labels, str)) for task in tasks):
         raise SettingError(
             "on a network task.labels must be listed in the job: sites do not report theirs; write task: {kind: classification, labels: [...]}"
         )

@@ -53,6 +53,11 @@ def python_places() -> tuple[list[str], list[str]]:
     return sorted(read), sorted(names)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a server of this name is on the same machine."""
+    return host.lower() == "localhost" or host.startswith("127.")
+
+
 def missing() -> list[str]:
     """Return what this system cannot hold a site's processes to, a phrase each."""
     version, lacking = landlock.abi(), []
@@ -69,8 +74,16 @@ def missing() -> list[str]:
     return lacking
 
 
-def check_sandbox(chosen: str) -> None:
-    """Raise SettingError if this system cannot restrict a site's processes, unless the site's owner has chosen "none"."""
+def check_sandbox(chosen: str, server: str) -> None:
+    """Raise SettingError if this system cannot restrict a site's processes and the site's owner has not chosen "none", or has and it could.
+
+    Args:
+        server: the name of the network's server; with one on loopback, which is a trial, "none" may be chosen anywhere.
+    """
+    if chosen == "none" and landlock.abi() >= WANTED_ABI and not is_loopback(server):
+        raise SettingError(
+            f"the site's file says sandbox: none, and this system can keep the engine of a server at {server} away from the data; start with --sandbox full"
+        )
     if chosen != "none" and landlock.abi() < NEEDED_ABI:
         raise SettingError(
             f"this system cannot keep the site's engine away from its data: {'; '.join(missing())}. Use Linux 6.7 or newer with Landlock, or start "

@@ -154,6 +154,7 @@ def opening(settings: Mapping[str, Any], sites: list[ClientId], parts: Parts, *,
         "job": job_to_send(at_clock(parts.job, parts.worker.task)),
         "public": plain_examples(parts.public),
         "test": settings["test"],
+        "retained": settings.get("retained", []) if parts.job.personalization.personal else [],
         "validation_file": bool(settings["validation"]),
         SERVERS: {"versions": versions(), "backbone": dict(parts.backbone.hashes)},
     }
@@ -173,6 +174,7 @@ def _divided(sites: list[ClientId], settings: Mapping[str, Any]) -> Divided:
         dropped={},
         elsewhere=frozenset(sites),
         public=to_examples(settings["public"]),
+        retained=to_examples(settings.get("retained", [])),
     )
 
 

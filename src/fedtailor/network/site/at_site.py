@@ -10,20 +10,26 @@ import numpy as np
 import torch
 
 from ...assembly import Parts, assemble
-from ...assembly.data import reads_of_job
 from ...assembly.fits import Warn
+from ...assembly.own_tasks import reads_of_job, task_of
 from ...data import Clients, Data, Divided, divide
 from ...data.columns import MESSAGES
 from ...data.partition.base import Embed, label_groups
-from ...errors import BackboneError, FedtailorError
+from ...errors import BackboneError, FedtailorError, SettingError
 from ...job import Job
 from ...models.packaged import PACKAGED, is_installed
 from ...records import ClientId, Example
+from ..kit.agent_key import read_identity
 from ..kit.columns import extra_columns, with_columns
 from ..kit.site_file import SiteFile
 from ..kit.versions import versions
 from ..meeting.meeting import SERVERS, backbone_refusals, to_examples
 from .guarded import Guarded
+
+NO_KEY = (
+    "this site has no key to sign secure sums with: fedtailor site request adds one to its kit, and who runs the network admits the request (for a kit with "
+    "keys inside: fedtailor net renew)"
+)
 
 
 class Refused(FedtailorError):
@@ -127,16 +133,17 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
         validation_share=0.0 if opening["validation_file"] else file.validation_share,
         test_share=file.test_share,
     )
-    reads = reads_of_job(job)
-    fields = (*job.task.required, *job.task.optional, *reads.get("extra", ()))
+    task = task_of(job, site)
+    reads = reads_of_job(job, task)
+    fields = (*task.required, *task.optional, *reads.get("extra", ()))
     mapped = extra_columns(file.columns, fields)
     own = divide(
         Data(train=list(file.data), columns=dict(file.columns), missing=job.data.missing),
         clients,
-        **{**reads, "optional": (*job.task.optional, *mapped)},
+        **{**reads, "optional": (*task.optional, *mapped)},
         base=Path("/"),
         seed=job.seed,
-        key=job.task.required[0],
+        key=task.required[0],
     )
     sites: list[ClientId] = list(opening["sites"])
     train, validation, test = (
@@ -150,15 +157,27 @@ def _divided(site: ClientId, file: SiteFile, job: Job, opening: Mapping[str, Any
         test=test,
         server_test=to_examples(opening["test"]),
         public=to_examples(opening["public"]),
+        retained=to_examples(opening.get("retained", [])),
         elsewhere=frozenset(sites) - {site},
     )
 
 
-def guarded(site: ClientId, parts: Parts, file: SiteFile) -> Guarded:
-    """Return the half that answers for a site."""
-    half = parts.protocol.client(parts.clients[site], personalization=parts.job.personalization, public=parts.server_test)
+def guarded(site: ClientId, parts: Parts, file: SiteFile, kit: Path) -> Guarded:
+    """Return the half that answers for a site.
+
+    Raises:
+        Refused: if a protection of the job takes a key that the site does not have.
+    """
+
+    def who() -> Any:
+        try:
+            return read_identity(site, kit)
+        except SettingError as fault:
+            raise Refused(NO_KEY) from fault  # whose text, with paths, stays in the site's log
+
+    half = parts.protocol.client(parts.clients[site], personalization=parts.job.personalization, public=parts.public_of(site))
     return Guarded(
-        half=parts.behind(site, half),
+        half=parts.behind(site, half, who),
         gate=parts.gate_of(site),
         policy=file.policy,
         rounds=parts.job.stop.rounds,
@@ -175,6 +194,7 @@ def _examples(site: ClientId, parts: Parts) -> dict[str, int]:
         "validation": has.validation,
         "test": has.test,
         "public": len(parts.server_test),
+        "retained": len(parts.divided.retained),
         "rung": parts.protocol.least_examples,
     }
 

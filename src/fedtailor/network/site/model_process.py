@@ -57,7 +57,7 @@ def _open(start: Mapping[str, Any]) -> tuple[Guarded, dict[str, Any]]:
         parts = site_parts(site, kit, file, start["opening"], lambda text: print(f"note: {text}", file=sys.stderr, flush=True))
     if not start["restarted"]:
         parts.clients.stores[site].roll_back(int(start["opening"]["version"]))
-    return guarded(site, parts, file), describe(site, parts, file)
+    return guarded(site, parts, file, kit), describe(site, parts, file)
 
 
 def _plain(fault: Exception) -> dict[str, str]:

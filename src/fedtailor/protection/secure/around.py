@@ -1,4 +1,4 @@
-"""What stands around the clients' answers, the federation and the rule while a sum is made."""
+"""What stands around the federation and the rule while a sum is made."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,15 +9,27 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import ClientError
-from ...interfaces import Aggregation, Answer, Answering, Federation, Kept, RuleTraits, traits_of
+from ...interfaces import Aggregation, Federation, RuleTraits, traits_of
 from ...messages import Record, read, write
 from ...messages.glance import Versioned, glance
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Outcome, Reply, Traffic, Update
 from ...tensors import Tensors
 from . import shamir
 from .masks import KeyPair, mask
-from .member import Member
-from .messages import KINDS, LEAST, MEMBER, AskKeys, AskShares, Deliver, Delivered, Keys, Shares, Unmask, Unmasked
+from .messages import (
+    LEAST,
+    Agreed,
+    AskAgree,
+    AskKeys,
+    AskShares,
+    Deliver,
+    Delivered,
+    Keys,
+    Shares,
+    Unmask,
+    Unmasked,
+    fewest,
+)
 from .words import UNSIGNED, Bits, FixedPoint, Words, bits_of
 
 TRAIN = "train"  # the request of averaging, whose answers have updates
@@ -25,24 +37,6 @@ TOO_FEW = ClientFailure(kind="lost", mark="TooFewForASum")
 OTHER_TENSORS = ClientFailure(kind="off-manifest", mark="OtherTensors")
 NO_SUM = ClientFailure(kind="off-manifest", mark="SharesDoNotFit")
 R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Behind:
-    """A client's part with that of secure sums before it."""
-
-    half: Answering
-    client: ClientId
-    kept: Kept
-
-    def answer(self, message: Message) -> Answer:
-        """Return the answer to a message; a request for keys begins with fresh secrets."""
-        if message.kind not in KINDS:
-            return self.half.answer(message)
-        if message.kind == AskKeys.kind:
-            self.kept.brief[MEMBER] = Member(me=self.client, version=read(message, AskKeys).version)
-        answered: Answer = self.kept.brief[MEMBER].answer(message)
-        return answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +100,8 @@ class SummedFederation:
     inner: Federation
     factor: Callable[[Message, int], float]  # what an answer counts, of at most 1, where the largest client has so many examples
     most: float  # largest value in an update
-    threshold: int | None  # clients that must be there to the end; None: half and one
+    threshold: int | None  # clients that must be there to the end; None: the fewest that may
+    consistency: bool = True  # whether clients sign who dropped out before they open anything
     bits: Bits = 32  # of a word
 
     @property
@@ -148,11 +143,12 @@ class SummedFederation:
         version = max(glance(message, Versioned).version or 0 for message in requests.values())
         keys = round.exchange({client: AskKeys(version=version) for client in requests}, Keys)
         sum = _Sum(
-            threshold=self.threshold or len(requests) // 2 + 1,
+            threshold=self.threshold or fewest(len(requests), consistency=self.consistency),
+            consistency=self.consistency,
             most=max((info.examples for info in self.clients if info.id in keys), default=1),
             keys=keys,
         )
-        if len(keys) < sum.least or len(keys) >= 2 * sum.threshold:
+        if len(keys) < sum.least or sum.threshold < fewest(len(keys), consistency=self.consistency):
             return {}, {}
         senders, ready = sum.share(round)
         answers: dict[ClientId, Message] = {}
@@ -177,6 +173,7 @@ class _Sum:
     """The clients of a sum, and what the server knows of their secrets: nothing, until it is given shares."""
 
     threshold: int
+    consistency: bool
     most: int  # examples of the largest client
     keys: Mapping[ClientId, Keys]
 
@@ -194,6 +191,8 @@ class _Sum:
             clients=clients,
             sealing_keys=[self.keys[client].sealing_key for client in clients],
             masking_keys=[self.keys[client].masking_key for client in clients],
+            signatures=[self.keys[client].signature for client in clients],
+            proofs=[self.keys[client].proof for client in clients],
         )
         found = round.exchange(dict.fromkeys(clients, everybody), Shares)
         senders = [client for client, shares in found.items() if len(shares.sealed) == len(clients)]
@@ -205,7 +204,10 @@ class _Sum:
 
     def unmask(self, round: _Round, total: Words, answered: Sequence[ClientId], dropped: Sequence[ClientId]) -> bool:
         """Take the masks off `total`, in place; return whether enough clients gave shares for that."""
-        opened = round.exchange(dict.fromkeys(answered, Unmask(answered=answered, dropped=dropped)), Unmasked)
+        agreed = self._agreed(round, answered, dropped)
+        signatures = [each.signature for each in agreed.values()]
+        asked = Unmask(answered=answered, dropped=dropped, signers=list(agreed), signatures=signatures)
+        opened = round.exchange(dict.fromkeys(agreed or answered, asked), Unmasked)
         if len(opened) < self.threshold:
             return False
         bits = bits_of(total)
@@ -222,6 +224,12 @@ class _Sum:
                 left = mask(pair.agreed(bytes.fromhex(self.keys[client].masking_key), "mask"), len(total), bits)
                 total += -left if client < gone else left
         return True
+
+    def _agreed(self, round: _Round, answered: Sequence[ClientId], dropped: Sequence[ClientId]) -> dict[ClientId, Agreed]:
+        """Return the clients' signatures under who answered and who did not; nobody's where they are not asked for."""
+        if not self.consistency:
+            return {}
+        return round.exchange(dict.fromkeys(answered, AskAgree(answered=answered, dropped=dropped)), Agreed)
 
 
 def _words(tensors: Tensors, bits: Bits) -> Words:

@@ -20,7 +20,7 @@ import torch
 
 from ...chance import stream_seed
 from ...errors import OffManifest, SettingError
-from ...interfaces import Aggregation, Answering, Crossing, Federation, Kept, OnMessages, Plan
+from ...interfaces import Aggregation, Answering, Crossing, Federation, Kept, OnMessages, Plan, WhoSigns
 from ...limits import ClientCount, Number
 from ...messages import Call, Record
 from ...messages.facts import examples
@@ -31,7 +31,7 @@ from ...records import ClientId, Message
 from ..codec import WHOLE
 from ..needs import ONE_RANK
 from ..payload import as_payload, count, named, names_in, updates_in, without
-from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS
+from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS, AskAgree, fewest
 from .words import SIGNED, Bits, FixedPoint
 
 PAYLOAD, SIZE = "secure/payload", "secure/bytes"  # the tensor in a message; the name of its most bytes in a manifest
@@ -68,7 +68,10 @@ class SecureAggregation:
         ONE_RANK,
     )
     kind: Literal["secure-aggregation"] = "secure-aggregation"
-    threshold: ClientCount | None = None  # clients that must be there to the end, above half of those asked; null: half and one
+    threshold: ClientCount | None = (
+        None  # clients that must be there to the end, above two thirds of those asked, or half without consistency; null: the fewest that may
+    )
+    consistency: bool = True  # clients sign who dropped out before they open anything, so that a server that says different things to them learns nothing
     most: Number | None = (
         None  # largest value in an update; a client with a larger one is dropped, as it would run over in the sum; null: 16, with dp what its clip allows
     )
@@ -111,10 +114,11 @@ class SecureAggregation:
             )
         if not LEAST <= asked <= MOST_CLIENTS:
             raise SettingError(f"{name} takes {LEAST} to {MOST_CLIENTS:,} clients in a round, and a round asks {asked}")
-        if self.threshold is not None and not asked < 2 * self.threshold <= 2 * asked:
+        why = "two thirds" if self.consistency else "half"
+        if self.threshold is not None and not fewest(asked, consistency=self.consistency) <= self.threshold <= asked:
             raise SettingError(
-                f"{name}: threshold is {self.threshold}, and must be above half of the {asked} clients of a round and no more than they are: two halves could "
-                "each open what the other must not"
+                f"{name}: threshold is {self.threshold}, and must be above {why} of the {asked} clients of a round and no more than they are: two groups could "
+                f"each open what the other must not{'; consistency: false permits half and one' if self.consistency else ''}"
             )
         self.fixed_point(asked)  # refuses words that are too short
         return []
@@ -137,20 +141,27 @@ class SecureAggregation:
 
     def calls(self) -> Sequence[Call]:
         """Return the exchanges around a round's own."""
-        return CALLS
+        return [call for call in CALLS if self.consistency or call.question is not AskAgree]
 
-    def at_client(self, half: Answering, client: ClientId, kept: Kept) -> Answering:
+    def at_client(self, half: Answering, client: ClientId, kept: Kept, who: WhoSigns | None = None) -> Answering:
         """Return what takes part in sums for a client."""
-        from .around import Behind  # here and below, as not everybody has installed what masks are made with
+        from .identity import simulated  # here and below, as not everybody has installed what masks are made with
+        from .member import Behind
 
-        return Behind(half=half, client=client, kept=kept)
+        identity = who() if who is not None else simulated(client)
+        return Behind(half=half, client=client, kept=kept, identity=identity, consistency=self.consistency)
 
     def around(self, federation: Federation) -> Federation:
         """Return a federation that opens the sum of a round's updates, and hands it on as if each client had sent the mean."""
         from .around import SummedFederation
 
         return SummedFederation(
-            inner=federation, factor=self.factor, most=self.most or MOST, threshold=self.threshold, bits=self.bits
+            inner=federation,
+            factor=self.factor,
+            most=self.most or MOST,
+            threshold=self.threshold,
+            consistency=self.consistency,
+            bits=self.bits,
         )
 
     def on_sum(self, rule: Aggregation, plan: Plan) -> Aggregation:

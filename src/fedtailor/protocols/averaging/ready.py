@@ -13,6 +13,7 @@ from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ..bench import Bench
+from ..rounds.by_task import ByTask
 from ..rounds.drift import Drift, observers_of
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
@@ -99,4 +100,5 @@ class AveragingRun(UsualRun):
 
 def averaging_run(settings: Averaging, bench: Bench) -> AveragingRun:
     """Return the protocol with all that a run needs of it."""
-    return AveragingRun(settings=settings, observers=observers_of(bench.worker))
+    by_task = [ByTask(bench.tasks, bench.task)] if bench.tasks else []
+    return AveragingRun(settings=settings, observers=(*observers_of(bench.worker), *by_task))

@@ -18,8 +18,9 @@ from ...learning.local import LocalTraining
 from ...learning.worker import Worker
 from ...limits import Count, Length, Number, Rounds
 from ...messages.wires.logits import LogitsWire
+from ...pairs import Need
 from ...tasks import Scores
-from ..usual import UsualSettings
+from ..usual import UsualSettings, one_task
 
 REST = "rest"  # of the training rows: those that data.limit leaves out
 
@@ -28,6 +29,7 @@ REST = "rest"  # of the training rows: those that data.limit leaves out
 class Distillation(UsualSettings):
     """Clients tune models of their own and report what these say of public examples; the server's model learns from all, and they from it."""
 
+    needs: ClassVar[Sequence[Need]] = (one_task("its public examples are of one task"),)
     gives: ClassVar[Mapping[str, bool | str]] = {
         "one-model": "where each client has a model of its own already",
         "updates": False,

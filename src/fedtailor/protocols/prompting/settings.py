@@ -1,13 +1,14 @@
 """Prompting: the server proposes prompts, clients score them on examples of their own; only prompts and sums of scores travel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
 from ...limits import Few
-from ..usual import UsualSettings
+from ...pairs import Need
+from ..usual import UsualSettings, one_task
 from .method import Method
 from .search import Search
 
@@ -16,6 +17,7 @@ from .search import Search
 class Prompting(UsualSettings):
     """Prompts go down, sums of scores come up; no weight is trained."""
 
+    needs: ClassVar[Sequence[Need]] = (one_task("a prompt is scored on one task"),)
     gives: ClassVar[Mapping[str, bool | str]] = {
         "training": "which trains no weight",
         "updates": False,

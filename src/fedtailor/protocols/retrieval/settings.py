@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from ...errors import SettingError
 from ...limits import Few, Number
+from ...pairs import Need
 from ...retrieval.asking import check_top_k
 from ...retrieval.passages import Chunks
 from ...retrieval.question import SentQuestion
@@ -18,7 +19,7 @@ from ...retrieval.router import Router
 from ...retrieval.search import Score
 from ...retrieval.share import LETS_OUT, Share, check_fetch, check_share
 from ...text_files import expanded
-from ..usual import UsualSettings
+from ..usual import UsualSettings, one_task
 
 
 def apart_line(clients: Sequence[str], top_k: int) -> str:
@@ -33,6 +34,7 @@ def apart_line(clients: Sequence[str], top_k: int) -> str:
 class Retrieval(UsualSettings):
     """Clients index documents of their own, and answer questions with scores first and with the passages that won afterwards."""
 
+    needs: ClassVar[Sequence[Need]] = (one_task("all clients answer questions alike"),)
     gives: ClassVar[Mapping[str, bool | str]] = {
         "training": "which trains no weight",
         "updates": False,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...interfaces import Compared, Observer, Seen, Watch
 from ...learning.worker import Worker
 from ...records import ClientId, Outcome, Update
-from ...tensors import Tensors
+from ...tensors import Tensors, norm
 from .aside import Aside, Sums
 
 
@@ -50,7 +50,7 @@ class DriftMeter:
 
     def see(self, update: Update) -> None:
         """Put aside one client's update."""
-        self._aside.put(update.client, {name: _filled(value, self._shapes[name]) for name, value in update.delta.items()})
+        self._aside.put(update.client, {name: filled(value, self._shapes[name]) for name, value in update.delta.items()})
 
     def end(self, outcome: Outcome, step: Tensors) -> Seen:
         """Return per client the update's norm, its cosine with the mean update, and drift = |update - mean| / |mean|."""
@@ -85,14 +85,21 @@ class LikenessMeter:
         self._figure, self._tuning, self._model = f"{worker.tuning.compares}_cosine", worker.tuning, worker.model
         self._received = received
         self._aside = Aside()
+        self._sum: dict[str, Tensor] = {}  # of what clients' weights make, by their weight
+        self._weight = 0.0
 
     def see(self, update: Update) -> None:
         """Put aside what a client's weights make."""
         trained = {name: w + update.delta[name] if name in update.delta else w for name, w in self._received.items()}
-        self._aside.put(update.client, self._tuning.compared(self._model, trained))
+        made = self._tuning.compared(self._model, trained)
+        self._aside.put(update.client, made)
+        self._weight += update.weight
+        for name, value in made.items():
+            weighted = value.float() * update.weight
+            self._sum[name] = self._sum[name] + weighted if name in self._sum else weighted
 
     def end(self, outcome: Outcome, step: Tensors) -> Seen:
-        """Return the cosines of each client, over all layers and for each, and their means over clients, which count alike.
+        """Return the cosines of each client, over all layers and for each, their means over clients, which count alike, and the gap of the mean.
 
         With FedAvg on raw vectors, what the weights after the round make is the clients' weighted mean.
         """
@@ -100,14 +107,21 @@ class LikenessMeter:
             return Seen()
         rows = {client: self._cosines(parts) for client, parts in self._aside.compare(centre)}
         names = list(next(iter(rows.values()), {}))
-        return Seen(clients=rows, figures={name: sum(row[name] for row in rows.values()) / len(rows) for name in names})
+        figures = {name: sum(row[name] for row in rows.values()) / len(rows) for name in names}
+        return Seen(clients=rows, figures={**figures, self._figure.replace("cosine", "gap"): self._gap(centre)})
+
+    def _gap(self, centre: Tensors) -> float:
+        """Return how far what the new weights make lies from the weighted mean of what the clients' make, as a share of that mean's length."""
+        mean = {name: value / self._weight for name, value in self._sum.items()}
+        length = norm(mean)
+        return norm({name: centre[name].float() - value for name, value in mean.items()}) / length if length else float("nan")
 
     def _cosines(self, parts: Mapping[str, Sums]) -> dict[str, float]:
         whole = {self._figure: sum(parts.values(), Sums()).cosine}
         return whole | {f"{self._figure}_{name}": sums.cosine for name, sums in parts.items()}
 
 
-def _filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+def filled(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a tensor of `shape` with `tensor` in its first places and zeros elsewhere."""
     if tuple(tensor.shape) == tuple(shape):
         return tensor

@@ -9,7 +9,7 @@ numbers of examples; SplitFed averages their gradients in each step. `pipeline: 
 SOSP 2019). Gradients are clipped by the norm of each side alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -19,8 +19,9 @@ from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
 from ...limits import Few
 from ...messages.wires.table import Float32Wire, Wire
+from ...pairs import Need
 from ...records import ClientId
-from ..usual import UsualSettings
+from ..usual import UsualSettings, one_task
 from .layout import Labels
 
 
@@ -28,6 +29,7 @@ from .layout import Labels
 class Split(UsualSettings):
     """Clients hold the first blocks of the model, the server the rest; each step crosses the cut."""
 
+    needs: ClassVar[Sequence[Need]] = (one_task("client and server compute one task together"),)
     gives: ClassVar[Mapping[str, bool | str]] = {
         "whole-model": "where a client has only a part of the model to train",
         "updates": False,

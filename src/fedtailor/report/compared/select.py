@@ -21,6 +21,10 @@ def runs_in(folders: Sequence[Path]) -> tuple[list[Run], list[str], str]:
     runs: list[Run] = []
     missing: list[str] = []
     metric = ""
+    same = [folder.resolve() for folder in folders]
+    twice = next((folder for place, folder in enumerate(folders) if same[place] in same[:place]), None)
+    if twice is not None:
+        raise SettingError(f"{twice} is named twice; a comparison takes each run once")
     for folder in folders:
         if not (folder / SWEEP).is_file():
             runs.append(read_run(folder))

@@ -1,17 +1,36 @@
 """Tables and texts of the terminal as HTML: what is shown in both places is put together once."""
 
+import base64
 import itertools
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...errors import DataError
 from ...printable import printable
+from ...run_files import WHAT
+from ...text_files import check_regular
 
+PNG = b"\x89PNG\r\n\x1a\n"
 MEANINGS = {"dim": "quiet", "bold": "strong", "green": "better", "red": "worse", "yellow": "warning"}  # of styles, as classes
+
+
+def png_data(path: Path) -> str:
+    """Return a PNG of a run as the address of a picture within a page.
+
+    Raises:
+        DataError: if it is no regular file, or no PNG.
+    """
+    check_regular(path, WHAT, error=DataError)
+    content = path.read_bytes()
+    if not content.startswith(PNG):
+        raise DataError(f"{path} is no PNG; it was changed since the run wrote it: put back a copy, or delete it")
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def html_of(part: RenderableType, caption: str) -> str:

@@ -11,12 +11,13 @@ from ...run_files import WHAT, read_json_file, shared_part
 from ...storage import write_text
 from ...text_files import read_text
 from ..read import Run
+from ..run.pictures import sheets
 from ..run.samples import sample_tables
 from ..run.tables import headline, tables, trouble
 from ..several.comparison import setting_text
 from .charts import CHARTS
 from .leaving import leaving
-from .markup import html_of, table_html
+from .markup import html_of, png_data, table_html
 from .tiles import tiles
 
 FILE = "report.html"  # in the run folder
@@ -75,6 +76,7 @@ def _render(template: str, run: Run, **more: str) -> str:
         charts=[(chart, Markup(chart.svg)) for chart in (make(run) for make in CHARTS) if chart is not None],
         tables={title: Markup(html_of(part, title)) for title, part in tables(run)},
         samples=[Markup(table_html(table, "one input and what was written for it")) for table in sample_tables(run, SAMPLES)],
+        sheets={title: png_data(path) for title, path in sheets(run).items()},
         leaving=leaving(run),
         changed=_changed(run),
         files=_files(run),

@@ -1,6 +1,6 @@
 """What personalization gave each client: base, global and personal weights, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -36,6 +36,8 @@ def personal(run: Run, most: int = 20) -> Table | None:
         table.add_column("personal, on the test set", justify="right")
     for key, title in SCOPES:
         table.add_row(title, *_cells(metric, {name: section.get(name, {}).get(key, {}) for name in shown}))
+    if "retained" in section:
+        table.add_row("loss on general text", *_retained(run, [name for name in shown if name != "public"], len(shown)))
     clients = section.get("clients", {})
     for client, of in list(clients.items())[:most]:
         table.add_row(
@@ -50,6 +52,18 @@ def personal(run: Run, most: int = 20) -> Table | None:
             Text("global, on the test set", style="dim"), *blank, figure(metric, run.summary["metrics"]["after"].get(metric))
         )
     return table
+
+
+def _retained(run: Run, shown: Sequence[str], columns: int) -> list[Text]:
+    """Return the losses on general text: of the base, of those trained alone, of the shared and of the personal weights, as far as they are shown."""
+    section, whole = run.summary["personal"], run.summary.get("retained", {})
+    losses = {
+        "base": whole.get("before", {}),
+        "global": whole.get("after", {}),
+        "local": section.get("local_retained", {}).get("mean", {}),
+        "personal": section["retained"].get("mean", {}),
+    }
+    return [*_cells("loss", {name: losses[name] for name in shown}), *[Text("")] * (columns - len(shown))]
 
 
 def _cells(metric: str, of: Mapping[str, Mapping[str, Any]], *, note: str = "") -> list[Text]:

@@ -8,24 +8,30 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...metrics.figure import SAMPLE_LOSS, is_implied
+from ...metrics.figure import OF_PICTURES, SAMPLE_LOSS, is_implied
 from ...printable import printable
 from ...run_files import shared_part
 from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import change, figure, metric_name, metrics_in, plural
+from ..wording import figure, metric_name, metrics_in, plural
 from .audit import audited
 from .distillation import distillation
-from .figures import PHASES, by_client, number_in
+from .figures import PHASES, arrow, by_client, judged, number_in
 from .personal import personal
+from .pictures import pictures, sheet_lines
 from .prompting import prompting
 from .retrieval import retrieval
 from .samples import sample_tables
+from .tasks import tasks
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
-SOMETIMES = {"prefix_cosine": "prefix cosine", "epsilon": "epsilon"}  # columns of rounds.parquet that only some runs have
+SOMETIMES = {
+    "prefix_cosine": "prefix cosine",
+    "task_cosine": "task cosine",
+    "epsilon": "epsilon",
+}  # columns of rounds.parquet that only some runs have
 EARLY = {
     "patience": ", stopped early: no better validation loss",
     "privacy budget": ", stopped early: the privacy budget is spent",
@@ -42,6 +48,7 @@ def show(run: Run, *, samples: int = 3) -> RenderableType:
     parts.append("")
     for table in sample_tables(run, samples):
         parts += [table, ""]
+    parts += sheet_lines(run)
     parts.append(Text.assemble(("result  ", "dim"), (str(run.folder), "bold")))
     if part := shared_part(run.summary, run.trained):
         parts.append(Text(part, style="yellow"))
@@ -53,6 +60,8 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     made: tuple[tuple[str, RenderableType | None], ...] = (
         ("Retrieval", retrieval(run)),
         ("Before and after", quality(run)),
+        ("Tasks", tasks(run)),
+        ("Pictures", pictures(run)),
         ("Personal models", personal(run)),
         ("Distillation", distillation(run)),
         ("Clients", clients(run)),
@@ -97,11 +106,16 @@ def quality(run: Run) -> Table | None:
     for _, title in scopes:
         table.add_column(title, justify="right")
     for metric in metrics_in({**after, **per_client.get("mean", {})}):  # some are known of each client, and not of all together
+        if metric in OF_PICTURES:
+            continue  # they have a table of their own
         then, now = before.get(metric), after.get(metric)
-        cells = [_arrow(metric, then, now), _judged(then, now, run.higher_is_better(metric))]
+        cells = [arrow(metric, then, now), judged(then, now, run.higher_is_better(metric))]
         for key, _ in scopes:
-            cells.append(_arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
+            cells.append(arrow(metric, per_client.get("before", {}).get(key, {}).get(metric), per_client[key].get(metric)))
         table.add_row(metric_name(metric), *cells)
+    if retained := summary.get("retained"):
+        then, now = (retained[moment].get("loss") for moment in ("before", "after"))
+        table.add_row("loss on general text", arrow("loss", then, now), judged(then, now, False), *[""] * len(scopes))
     return table
 
 
@@ -120,7 +134,7 @@ def clients(run: Run, most: int = 20) -> Table | None:
     for client in names[:most]:
         before, after = figures.get(client, ({}, {}))
         table.add_row(
-            client, *_work(groups.get(client), [_arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
+            client, *_work(groups.get(client), [arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
         )
     if len(names) > most:
         table.add_row(Text(f"and {len(names) - most} more", style="dim"))
@@ -234,16 +248,3 @@ def trouble(run: Run, most: int = 5) -> list[Text]:
         for event in events[:most]
     ]
     return lines + [Text(f"and {len(events) - most} more in events.jsonl", style="dim")] * (len(events) > most)
-
-
-def _arrow(metric: str, before: object, after: object) -> Text:
-    if before is None and after is None:
-        return Text("–", style="dim")
-    return Text.assemble((f"{figure(metric, before, brief=True)} → ", "dim"), figure(metric, after, brief=True))
-
-
-def _judged(before: object, after: object, higher_is_better: bool) -> Text:
-    """Return the change, green if it is for the better."""
-    if not isinstance(before, int | float) or not isinstance(after, int | float) or before == after:
-        return Text(change(before, after), style="dim")
-    return Text(change(before, after), style="green" if (after > before) == higher_is_better else "red")

@@ -13,6 +13,7 @@ from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..wording import plural
 from .crossover import SENT, Crossover
+from .steady import steady_table
 from .sweep import cost_text, failed_cells, spread_text, title_of, value_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,14 @@ def show_arms(
         values = [value_of(row[name]) if known(row[name]) else "" for name in settings]
         grid.add_row(str(row["arm"]), *values, count, *(spread_text(name, row) for name in shown), *costs)
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
-    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, Text(NOTE, style="dim"), *failed_cells(table)]
+    parts: list[RenderableType] = [
+        Text(title, style="dim"),
+        "",
+        grid,
+        Text(NOTE, style="dim"),
+        *steady_table(means, ["arm", *settings]),
+        *failed_cells(table),
+    ]
     parts += ["", *crossing_lines(crossover)] if crossover is not None else []
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
 

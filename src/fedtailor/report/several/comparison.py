@@ -9,11 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ...metrics.course import Target
 from ...metrics.figure import is_implied
 from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name, metrics_in
+from .steady import steady_rows, target_rows
 
 COSTS = (
     ("sent by clients", ("traffic", "up_bytes"), bytes_text),
@@ -26,13 +28,22 @@ FURTHER = (  # rows below a metric -> where the summary has it
     ("  worst client", "clients", "worst"),
     ("  personal, mean client", "personal", "personal", "mean"),
     ("  personal, worst client", "personal", "personal", "worst"),
+    ("  on general text", "retained", "after"),
+    ("  personal, on general text", "personal", "retained", "mean"),
 )
 EXACT = 1e15  # whole numbers below are written without a power
 NOT_COMPARED = {"name", "base"}
 
 
-def compare(runs: Sequence[Run]) -> RenderableType:
-    """Return a column per run: figures after the run, costs, and the settings in which the runs differ; the best is green."""
+def compare(runs: Sequence[Run], *, target: Target | None = None) -> RenderableType:
+    """Return a column per run: figures after the run, how steady it was, costs, and the settings in which the runs differ; the best is green.
+
+    Args:
+        target: what each run took to reach it is shown too.
+
+    Raises:
+        SettingError: if no run measured the metric of the target.
+    """
     table = plain_table("after the run")
     for run in runs:
         table.add_column(run.folder.name, justify="right", overflow="fold")
@@ -42,6 +53,9 @@ def compare(runs: Sequence[Run]) -> RenderableType:
         values = [None if section == "traffic" and run.alone else run.summary.get(section, {}).get(key) for run in runs]
         table.add_row(title, *("–" if value is None else wording(value) for value in values))
     table.add_row("rounds", *(str(run.summary.get("rounds", "–")) for run in runs))
+    steady_rows(table, runs)
+    if target is not None:
+        target_rows(table, runs, target)
     differing = differences([run.settings for run in runs])
     if differing:
         table.add_section()
@@ -54,9 +68,10 @@ def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in metrics_in({name: None for run in runs for name in _at(run.summary, ("metrics", "after"))}):
         for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
             values = [_at(run.summary, path).get(metric) for run in runs]
-            if any(value is not None for value in values) and (path[-1] == "after" or not is_implied(metric)):
+            whole = path[0] == "metrics"
+            if any(value is not None for value in values) and (whole or not is_implied(metric)):
                 table.add_row(
-                    Text(title, style="bold" if path[-1] == "after" else "dim"),
+                    Text(title, style="bold" if whole else "dim"),
                     *_marked(metric, values, runs[0].higher_is_better(metric)),
                 )
 

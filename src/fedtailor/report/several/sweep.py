@@ -12,6 +12,7 @@ from ...metrics import METRICS, directions
 from ...units import bytes_text, seconds_text
 from ..plain import plain_table
 from ..wording import figure, metric_name, plural
+from .steady import steady_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,8 @@ BASELINES = ("central", "central-steps", "local")  # nobody sends anything there
 MOST_METRICS = 4  # beside the chosen one
 ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_before": " before",
+    "_retained": " on general text",
+    "_retained_before": " on general text before",
     "_client_mean": ", mean client",
     "_client_worst": ", worst client",
     "_client_p10": ", 10th percentile of clients",
@@ -27,6 +30,8 @@ ENDINGS = {  # of a figure's name -> what the heading says of whose it is
     "_personal_worst": ", personal, worst client",
     "_personal_p10": ", personal, 10th percentile of clients",
     "_personal_public": ", personal, on the test set",
+    "_personal_retained": ", personal, on general text",
+    "_personal_retained_worst": ", personal, worst client, on general text",
     "_base": ", base, mean client",
     "_base_worst": ", base, worst client",
     "_base_p10": ", base, 10th percentile of clients",
@@ -71,7 +76,8 @@ def show_sweep(
         costs = [sent, cost_text(row, "seconds", seconds_text)]
         grid.add_row(*(value_of(row[name]) for name in heads), count, *cells, *costs)
     title = "mean ± standard deviation over n seeds" if means["n"].max() > 1 else "one run each"
-    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *spent_together(table), *failed_cells(table)]
+    steady = steady_table(means, heads)
+    parts: list[RenderableType] = [Text(title, style="dim"), "", grid, *steady, *spent_together(table), *failed_cells(table)]
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
 
 

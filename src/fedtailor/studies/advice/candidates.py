@@ -27,6 +27,7 @@ class Candidate:
     overrides: Sequence[str]  # of the command line, that make the job this system's
     system: str = ""
     reason: str = ""  # why it is out; "" if it is not
+    over_limit: bool = False  # whether it is out for what it costs; else the job and it do not go together
     estimate: Estimate | None = None
 
     @property
@@ -59,7 +60,8 @@ class Search:
         if self.means.client_flops is None:
             self._speed = self._speed or speed_of(parts, counts)
         found = estimate(parts, means=self.means, counts=counts, speed=self._speed, program=program)
-        return Candidate(overrides=overrides, system=system_of(parts.job.to_dict()), estimate=found, reason=self._exceeds(found))
+        over, system = self._exceeds(found), system_of(parts.job.to_dict())
+        return Candidate(overrides=overrides, system=system, estimate=found, reason=over, over_limit=bool(over))
 
     def _exceeds(self, found: Estimate) -> str:
         """Return which limit an estimate exceeds; "" if none."""

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from ...errors import DataError
-from ...records import Example
+from ...records import TOOLS, Example
 from ...text_files import once_each
 from .tokenization import text_of
 
@@ -136,24 +136,34 @@ def _check_weights(example: Example, weights: Sequence[Any]) -> None:
 
 
 def _tools(example: Example) -> list[Turn] | None:
-    given = example.fields.get("tools")
+    """Return the tools of a conversation; None if it has none."""
+    tools, functions = (_listed(example, column) for column in TOOLS)
+    if tools and functions:
+        raise DataError(
+            f"example {example.id} has both columns {' and '.join(TOOLS)}; they say the same, so leave one of them out"
+        )
+    return tools or (functions and [{"type": "function", "function": function} for function in functions])
+
+
+def _listed(example: Example, column: str) -> list[Turn] | None:
+    given = example.fields.get(column)
     if isinstance(given, str) and given.strip():
         try:
             given = json.loads(given, object_pairs_hook=once_each)
         except (ValueError, RecursionError):
-            raise _wrong_tools(example) from None
+            raise _wrong_tools(example, column) from None
     if not given or isinstance(given, float):  # an empty cell
         return None
     found = _without_nulls(given)
     if not isinstance(found, list) or not all(isinstance(tool, Mapping) for tool in found):
-        raise _wrong_tools(example)
+        raise _wrong_tools(example, column)
     return found
 
 
-def _wrong_tools(example: Example) -> DataError:
-    shown = str(example.fields.get("tools"))[:60]
+def _wrong_tools(example: Example, column: str) -> DataError:
+    shown = str(example.fields.get(column))[:60]
     return DataError(
-        f"example {example.id} has {shown!r} in the column 'tools'; expected a list of functions, each a mapping or together a JSON text, as a "
+        f"example {example.id} has {shown!r} in the column {column!r}; expected a list of functions, each a mapping or together a JSON text, as a "
         "chat template takes them; correct the data, or rename the column"
     )
 

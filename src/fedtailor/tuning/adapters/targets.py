@@ -27,9 +27,12 @@ class Denoiser:
     """Where low-rank factors go in a family of models that make pictures."""
 
     targets: tuple[str, ...]  # ends of the names of its modules, linear and convolutional
-    rows: tuple[str, ...]  # of the tables with a row for each label, which are trained whole: that of a new label knows nothing
+    rows: tuple[
+        str, ...
+    ]  # of what is trained whole: the tables with a row for each label, of which a new one knows nothing; the discriminator of a GAN
 
 
+GAN = "Dcgan"
 DENOISERS: Mapping[str, Denoiser] = {
     "UNet2DModel": Denoiser(
         targets=("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "conv_shortcut", "time_emb_proj"),
@@ -37,6 +40,10 @@ DENOISERS: Mapping[str, Denoiser] = {
     ),
     "DiTTransformer2DModel": Denoiser(
         targets=("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"), rows=("embedding_table",)
+    ),
+    GAN: Denoiser(
+        targets=("generator.linear", *(f"generator.conv{step}" for step in range(1, 9)), "generator.conv_out"),
+        rows=("discriminator",),
     ),
 }
 

@@ -1,0 +1,198 @@
+"""What recipes make of the data in their folder before they run: joined tables, and backbones of another size or past."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingError
+from ..models.cache import whole_folder
+from ..storage import writing
+from ..user_cache import cache_folder, file_state
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREFIX = "prepared:"  # of a path in a recipe: prepared:abstracts/train.parquet
+NAMED = re.compile(rf"{PREFIX}([\w-]+)")
+ANSWERS = ("yes", "no", "maybe")  # of PubMedQA, in the order of their labels
+VERSION = 1  # of what is made
+
+
+def with_prepared(settings: Any, data: Path) -> Any:
+    """Return the settings of a job with paths in the place of what is to be prepared; `prepare` makes it.
+
+    Args:
+        data: the folder of all data sets.
+
+    Raises:
+        SettingError: if nothing of that name can be prepared.
+    """
+    if isinstance(settings, Mapping):
+        return {name: with_prepared(value, data) for name, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [with_prepared(value, data) for value in settings]
+    if not isinstance(settings, str) or not settings.startswith(PREFIX):
+        return settings
+    name, _, file = settings.removeprefix(PREFIX).partition("/")
+    folder = place_of(name, data)
+    return str(folder / file if file else folder)
+
+
+def names_in(settings: Any) -> list[str]:
+    """Return what settings name that is to be prepared, each once; texts such as those of grids are searched too."""
+    return sorted(set(NAMED.findall(json.dumps(settings, default=str))))
+
+
+def place_of(name: str, data: Path) -> Path:
+    """Return the folder of what is prepared under a name, which changes with what it is made of; it may not be there yet.
+
+    Args:
+        name: one of MAKERS, behind which a number may stand, such as blocks-8.
+    """
+    stem, _ = _parted(name)
+    states = [file_state(data / source) for source in MAKERS[stem][0]]
+    mark = hashlib.sha256(json.dumps([VERSION, name, *states]).encode()).hexdigest()[:16]
+    return cache_folder() / "recipes" / f"{name}-{mark}"
+
+
+def prepare(name: str, data: Path) -> Path:
+    """Make what is prepared under a name, if it is not there yet, and return its folder.
+
+    Raises:
+        SettingError: if there is nothing of that name, or what it is made of is missing.
+        StorageError: if it cannot be written.
+    """
+    stem, count = _parted(name)
+    sources, make = MAKERS[stem]
+    missing = next((data / source for source in sources if not (data / source).is_file()), None)
+    if missing is not None:
+        raise SettingError(
+            f"there is no {missing}, which {PREFIX}{name} is made of; --data names the folder that holds {sources[0]}"
+        )
+    folder = place_of(name, data)
+    if folder.is_dir():
+        return folder
+    with writing(folder), whole_folder(folder) as fresh:
+        make(fresh, data, count)
+    return folder
+
+
+def _parted(name: str) -> tuple[str, int]:
+    """Return a maker's name and the number behind it, 0 without one."""
+    stem, _, number = name.rpartition("-")
+    stem, count = (stem, int(number)) if number.isdigit() else (name, 0)
+    if stem not in MAKERS:
+        raise SettingError(f"a recipe names {PREFIX}{name}, and there is no such preparation; there are {', '.join(MAKERS)}")
+    return stem, count
+
+
+def _abstracts(folder: Path, data: Path, count: int) -> None:
+    """Write PubMedQA's questions with their abstracts, parted as it is published; `year` is that of the abstract."""
+    table = joined_abstracts(data)
+    for part in ("train", "test"):
+        table[table["split"] == part].drop(columns="split").to_parquet(folder / f"{part}.parquet", index=False)
+    (folder / "labels.json").write_text(json.dumps(ANSWERS), encoding="utf-8")
+
+
+def joined_abstracts(data: Path) -> "pd.DataFrame":
+    """Return PubMedQA as text (the abstract and the question behind it), label, the same as input and target, year and split."""
+    import pandas as pd
+
+    questions = pd.read_parquet(data / "pubmedqa" / "questions.parquet")
+    passages = pd.read_parquet(data / "pubmedqa" / "passages.parquet").set_index("id")
+    own = passages.loc[questions["passage_id"]].reset_index(drop=True)
+    text = own["text"] + "\nQuestion: " + questions["question"]
+    return pd.DataFrame(
+        {
+            "text": text,
+            "label": [ANSWERS.index(answer) for answer in questions["answer"]],
+            "input": text,
+            "target": questions["answer"],
+            "year": own["year"].astype(str),
+            "split": questions["split"],
+        }
+    )
+
+
+def _tasks(folder: Path, data: Path, count: int) -> None:
+    """Write a file for each of three tasks with the columns input and target: descriptions, intents by name, and answers behind abstracts."""
+    import pandas as pd
+
+    e2e = pd.read_parquet(data / "e2e" / "train.parquet")[["input", "target"]]
+    e2e.drop_duplicates("input").sample(frac=1.0, random_state=0).to_parquet(folder / "e2e.parquet", index=False)
+    bank = pd.read_parquet(data / "banking77" / "train.parquet")
+    names = json.loads((data / "banking77" / "labels.json").read_text(encoding="utf-8"))
+    words = [str(names[label] if isinstance(label, int) else label).replace("_", " ") for label in bank["label"].tolist()]
+    pd.DataFrame({"input": bank["text"], "target": words}).to_parquet(folder / "intents.parquet", index=False)
+    joined_abstracts(data)[["input", "target"]].to_parquet(folder / "abstracts.parquet", index=False)
+
+
+def _blocks(folder: Path, data: Path, count: int) -> None:
+    """Write the first blocks of SmolLM2-135M, with its embedding, last norm and head, as a backbone of its own."""
+    from safetensors.torch import load_file, save_file
+
+    from ..models.locate import locate
+
+    source = locate("smollm2-135m", Path()).folder
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if not 0 < count <= config["num_hidden_layers"]:
+        raise SettingError(f"smollm2-135m has {config['num_hidden_layers']} blocks; got {count}")
+    weights = load_file(source / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if _block_of(name) < count}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": count}), encoding="utf-8")
+    for file in source.iterdir():
+        if file.is_file() and file.name != "config.json" and file.suffix in (".json", ".txt", ".jinja", ".model"):
+            shutil.copy(file, folder / file.name)
+
+
+def _block_of(name: str) -> int:
+    """Return the number of the block that a weight belongs to; -1 if to none."""
+    _, found, rest = name.partition(".layers.")
+    return int(rest.partition(".")[0]) if found else -1
+
+
+def _tuned(folder: Path, data: Path, count: int) -> None:
+    """Write SmolLM2-135M after every weight of it was tuned on so many lines of the Penn Treebank, once."""
+    from ..job import Job
+    from ..running import run
+
+    job = Job.from_dict(
+        {
+            "name": "tuned-on-ptb",
+            "backbone": "smollm2-135m",
+            "task": {"kind": "language-modeling", "block": 64},
+            "data": {"train": "ptb/train.parquet", "limit": {"train": count}},
+            "clients": {"count": 1, "validation_share": 0.0, "test_share": 0.0},
+            "tuning": {"kind": "full"},
+            "protocol": {"kind": "averaging", "local": {"epochs": 1, "batch_size": 8, "learning_rate": 5e-5}},
+            "stop": {"rounds": 1, "patience": None, "keep": "last"},
+        },
+        base=data,
+    )
+    made = run(job, out=folder / "run").folder
+    for file in (made / "model").iterdir():
+        shutil.move(file, folder / file.name)
+    shutil.rmtree(made)
+
+
+Maker = Callable[[Path, Path, int], None]
+MAKERS: Mapping[str, tuple[tuple[str, ...], Maker]] = {  # by name: what each is made of, below the folder of the data, and how
+    "abstracts": (("pubmedqa/questions.parquet", "pubmedqa/passages.parquet"), _abstracts),
+    "tasks": (
+        (
+            "e2e/train.parquet",
+            "banking77/train.parquet",
+            "banking77/labels.json",
+            "pubmedqa/questions.parquet",
+            "pubmedqa/passages.parquet",
+        ),
+        _tasks,
+    ),
+    "blocks": ((), _blocks),
+    "tuned-on-ptb": (("ptb/train.parquet",), _tuned),
+}

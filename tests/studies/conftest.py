@@ -1,0 +1,42 @@
+import json
+
+import pandas as pd
+import pytest
+
+PLACES = ("river", "park", "station", "museum")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Return a folder of data with the columns of the real ones, 160 training rows each."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("e2e", "dart", "ptb", "banking77", "clinc150", "wikitext2"):
+        (folder / name).mkdir()
+        (folder / name / "labels.json").write_text(json.dumps(PLACES))
+        for part, count in (("train", 160), ("validation", 6), ("test", 6)):
+            rows = [row_of(name, place, part) for place in range(count)]
+            pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
+    write_pubmedqa(folder / "pubmedqa")
+    return folder
+
+
+def write_pubmedqa(folder):
+    folder.mkdir()
+    numbers = range(160)
+    questions = [
+        {"question": f"Is the shop {n} near?", "passage_id": f"p{n}", "answer": ("yes", "no", "maybe")[n % 3]} for n in numbers
+    ]
+    pd.DataFrame(questions).assign(split=["train", "test"] * 80).to_parquet(folder / "questions.parquet")
+    passages = [{"id": f"p{n}", "text": f"The shop {n} is near the {PLACES[n % 4]}.", "year": str(2010 + n % 5)} for n in numbers]
+    pd.DataFrame(passages).to_parquet(folder / "passages.parquet")
+
+
+def row_of(name, place, part):
+    text = f"the {part} shop {place} is near the {PLACES[place % 4]}"
+    if name in ("banking77", "clinc150"):
+        return {"text": text, "label": PLACES[place % 4], "domain": f"domain {place % 6}"}
+    if name in ("ptb", "wikitext2"):
+        return {"text": text}
+    kind = ("pub", "coffee shop", "restaurant")[place % 3]
+    row = {"input": f"name[{part} {place}], eatType[{kind}]", "target": text} | ({"source": kind} if name == "dart" else {})
+    return row if part == "train" else row | {"references": [text, f"near the {PLACES[place % 4]}: {place}"]}
