@@ -179,7 +179,7 @@ def test_a_prompt_for_free_text(tiny_backbone_folder, tmp_path, capsys):
     assert last["best_loss"] <= max(reading.score([pair]).loss for pair in texts.items())
     before, after = answers(made.folder, ["The inn is by the river."], {})
     assert len(before) == len(after) == 1
-    export(made.folder, tmp_path / "out")
+    export(made.folder, to=None, folder=tmp_path / "out")
     assert "ReferenceReading" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(SettingError, match="method: black-box scores labels, and task: reference-likelihood has none"):
         run(
