@@ -36,31 +36,34 @@ def test_show_has_the_command_and_the_evidence(fedtailor):
 def test_run_adds_evidence_and_goes_on_from_what_is_finished(fedtailor, data, tmp_path, tiny_backbone_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = [
-        f"backbone={tiny_backbone_folder}", "stop.rounds=1", "clients.count=2", "clients.partition={kind: iid}", "threads=1",
-        "data.limit={train: 24}", "task.block=16", "clients.fraction=1.0", "tuning.rank=1,2", "evaluation.metrics=[loss]",
+        f"backbone={tiny_backbone_folder}", "rank:stop.rounds=1", "clients.count=2", "clients.partition={kind: iid}", "threads=1",
+        "data.limit={train: 24}", "task.block=16", "rank:clients.fraction=1.0", "evaluation.metrics=[loss]", "tuning.targets=null",
+        "clients.min_examples=4",
     ]  # fmt: skip
     own = tmp_path / "own"
-    words = ("claims", "run", "fedgen-drift", "--data", data, *small, "--evidence", own)
-    code, _, said = fedtailor(*words)
-    assert code == 2
-    assert not (tmp_path / "runs").exists()
-    assert "has {'tuning.rank': 32}, a side of the claim fedgen-drift" in " ".join(said.split())
-    small[small.index("tuning.rank=1,2")] = "tuning.rank=2,32"
-    code, printed, _ = fedtailor("claims", "run", "fedgen-drift", "--data", data, *small, "--evidence", own, "--json")
-    assert code == 0, printed
+    code, _, said = fedtailor("claims", "run", "fedgen-drift", "--data", data, *small, "--evidence", own, "--json")
+    assert code == 0, said
     (line,) = [json.loads(text) for text in (own / "fedgen-drift.jsonl").read_text().splitlines()]
     (swept,) = (tmp_path / "runs" / "claims").iterdir()
 
     def drift(rank, seed):
-        return pd.read_parquet(swept / "cells" / f"tuning.rank={rank}_seed={seed}" / "clients.parquet")["drift"].mean()
+        return pd.read_parquet(swept / "cells" / f"rank_tuning.rank={rank}_seed={seed}" / "clients.parquet")["drift"].mean()
 
     assert line["seeds"] == [0, 1, 2]
     assert line["effects"] == pytest.approx([drift(2, seed) - drift(32, seed) for seed in range(3)])
     assert line["origin"] == "measured"
-    assert "tuning.rank=2,32" in line["size"]
-    code, printed, _ = fedtailor("claims", "run", "fedgen-drift", "--from", swept, "--evidence", own)
+    assert "clients.count=2" in line["size"]
+    code, _, _ = fedtailor("claims", "run", "fedgen-drift", "--from", swept, "--evidence", own)
     assert code == 0
     assert len((own / "fedgen-drift.jsonl").read_text().splitlines()) == 2
+
+
+def test_settings_that_leave_a_side_out_are_refused_before_any_run(fedtailor, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, said = fedtailor("claims", "run", "fpt-network-size", "--data", data, "tuning.hidden=8,16")
+    assert code == 2
+    assert "has {'tuning.hidden': 512}, a side of the claim fpt-network-size" in " ".join(said.split())
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -344,3 +344,28 @@ def test_a_partition_of_the_users_is_given_all_columns(tmp_path):
     made = [{"input": f"i{n}", "target": "t", "site": "x", "ward": "ab"[n % 2]} for n in range(40)]
     clients = Clients(partition=Shouting(by="site"), min_examples=4)
     assert list(run(tmp_path, given=made, clients=clients, context=()).train) == ["A", "B"]
+
+
+def test_only_rows_with_a_wanted_value_are_used(tmp_path):
+    task = {"required": ("input", "target", "site")}
+    result = run(tmp_path, Data(only={"site": ["a", "c"]}), given=rows(90), **task)
+    sites = Counter(
+        e.fields["site"] for part in (result.train, result.validation, result.test) for own in part.values() for e in own
+    )
+    assert sites == {"a": 30, "c": 30}
+    assert result.dropped == {"rows that data.only leaves out by site": 30}
+
+
+@pytest.mark.parametrize(
+    ("only", "text"),
+    [
+        ({"site": ["z"]}, "keeps none of data.train: site is one of a, b, c, none of z"),
+        ({"place": ["a"]}, "data.only names 'place'.*name a column"),
+    ],
+    ids=["value", "column"],
+)
+def test_only_that_names_what_is_not_there(tmp_path, only, text):
+    with pytest.raises(SettingError, match=text):
+        run(tmp_path, Data(only=only), given=rows(90), required=("input", "target", "site"))
+    with pytest.raises(SettingError, match="a list of values"):
+        Data(only={"site": "a"})

@@ -1,8 +1,12 @@
+import io
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PLACES = ("river", "park", "station", "museum")
 
 
@@ -10,6 +14,13 @@ PLACES = ("river", "park", "station", "museum")
 def data(tmp_path_factory):
     """Return a folder of data with the columns of the real ones, 160 training rows each."""
     folder = tmp_path_factory.mktemp("data")
+    (folder / "cifar10").mkdir()
+    (folder / "cifar10" / "labels.json").write_text(json.dumps(CIFAR))
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 200), ("test", 20)):
+        pixels = draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        rows = [{"image": {"bytes": png(one), "path": None}, "label": number % 10} for number, one in enumerate(pixels)]
+        pd.DataFrame(rows).to_parquet(folder / "cifar10" / f"{part}.parquet")
     for name in ("e2e", "dart", "ptb", "banking77", "clinc150", "wikitext2"):
         (folder / name).mkdir()
         (folder / name / "labels.json").write_text(json.dumps(PLACES))
@@ -18,6 +29,12 @@ def data(tmp_path_factory):
             pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
     write_pubmedqa(folder / "pubmedqa")
     return folder
+
+
+def png(pixels):
+    to = io.BytesIO()
+    Image.fromarray(pixels).save(to, format="PNG")
+    return to.getvalue()
 
 
 def write_pubmedqa(folder):

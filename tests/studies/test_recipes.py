@@ -6,6 +6,7 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from denoisers import write_denoiser
 
 from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
@@ -15,7 +16,8 @@ from fedtailor.studies import prepared
 from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
-from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, flat, load_recipe, merge, recipe_names
+from fedtailor.studies.nested import flat, merge
+from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, load_recipe, recipe_names
 
 NAMES = recipe_names()
 STUDIES = (  # whose cells are many: each arm is assembled here
@@ -29,7 +31,14 @@ STUDIES = (  # whose cells are many: each arm is assembled here
     "sizes",
     "stale-backbone",
 )
-RUNS = [(name, arm) for name in NAMES if name not in STUDIES for arm in load_recipe(name).arms or [None]]
+RUNS = [
+    pytest.param(
+        name, arm, marks=[pytest.mark.large] if load_recipe(name).data == "cifar10" and arm not in ("LoRA", "FedPer") else []
+    )
+    for name in NAMES
+    if name not in STUDIES
+    for arm in load_recipe(name).arms or [None]
+]
 SMALL_RUN = (
     "fpt-e2e",
     "ffft-e2e",
@@ -43,6 +52,7 @@ SMALL_RUN = (
     "fedgen-edge-ptb-full",
 )  # their figures are in docs/results.md
 MEASURED = "small: run here (docs/results.md); paper: not run here"
+CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 PLACES = ("river", "park", "station", "museum")  # that the texts of conftest name
 
 
@@ -69,14 +79,28 @@ def tiny(recipe, data, backbone, variant, arm=None):
     changes += ["evaluation.generate.beams=1", "clients.count=10", "clients.min_examples=2", "data.limit={train: 100}"]
     changes += ["protocol.cut=1"] if arm and "cut" in recipe.settings(arm=arm)["protocol"] else []
     changes += ["task.block=16", "clients.partition.topics=3"] if recipe.data == "ptb" else []
+    if recipe.data == "cifar10":
+        changes = [change for change in changes if "generate" not in change]
+        changes += [
+            "evaluation.metrics=[loss]",
+            "evaluation.features=none",
+            "evaluation.samples={steps: 1, grid: [1, 2]}",
+            "data.limit={}",
+        ]
     return recipe.make_job(variant, data, changes, arm=arm)
+
+
+@pytest.fixture(scope="session")
+def cifar_unet_folder(tmp_path_factory):
+    return write_denoiser(tmp_path_factory.mktemp("cifar") / "unet", labels=tuple(CIFAR), size=32)
 
 
 @pytest.mark.usefixtures("no_encoder")
 @pytest.mark.parametrize(("name", "arm"), RUNS)
-def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder, tmp_path):
+def test_the_paper_variant_runs_on_a_tiny_backbone(name, arm, data, tmp_path, request):
     recipe = load_recipe(name)
-    job = tiny(recipe, data, tiny_gpt2_folder, "paper", arm)
+    backbone = request.getfixturevalue("tiny_gpt2_folder" if recipe.data != "cifar10" else "cifar_unet_folder")
+    job = tiny(recipe, data, backbone, "paper", arm)
     baseline = recipe.arms[arm].baseline if arm else recipe.baseline
     if baseline == "local":
         job = job.replace("clients.count", 2)
@@ -84,7 +108,7 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
     assert done.summary["rounds"] == 2
     assert done.summary["metrics_over"] == "test set"
     assert np.isfinite(done.summary["metrics"]["after"]["loss"])
-    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77"))
+    assert ("bleu" in done.summary["metrics"]["after"]) == (recipe.data not in ("ptb", "banking77", "cifar10"))
     assert done.summary["memory"]["client_estimated_bytes"] > 0
 
 
@@ -92,7 +116,10 @@ def test_the_paper_variant_runs_on_a_tiny_gpt2(name, arm, data, tiny_gpt2_folder
 def test_the_small_variant_is_a_job(name, data, tiny_backbone_folder):
     job = tiny(load_recipe(name), data, tiny_backbone_folder, "small")
     assert job.name == f"{name}-small"
-    assert load_recipe(name).make_job("small", data).data.limit["train"] <= 2000
+    limit = load_recipe(name).make_job("small", data).data.limit
+    assert (
+        limit["train"] <= 2000 if load_recipe(name).data != "cifar10" else limit["test"] <= 1000
+    )  # steps, not pictures, bound its rounds
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -166,7 +193,7 @@ def test_what_is_prepared_is_made_once_of_the_data(data, tmp_path):
         "blocks-8",
         "tasks",
     ]
-    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, tuned-on-ptb"):
+    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, cifar-unet, tuned-on-ptb"):
         prepared.prepare("abstract", data)
     with pytest.raises(SettingError, match=r"there is no .*questions\.parquet, which prepared:abstracts is made of"):
         prepared.prepare("abstracts", tmp_path)

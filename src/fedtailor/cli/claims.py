@@ -119,6 +119,7 @@ def run(  # noqa: PLR0917 - Typer passes all by name
         found = cells_of(claim, data or Path(), settings or [])
         load_recipe(claim.recipe).prepare(claim.variant, data or Path())
         for runs in found:
+            load_recipe(claim.recipe).prepare(claim.variant, data or Path())
             swept = _carry_out(claim, runs, quiet=as_json)
             size = " ".join([f"{claim.recipe} {claim.variant}", *runs.settings])
             lines += [finding(claim, each, swept, size=size) for each in runs.comparisons]

@@ -38,8 +38,33 @@ def load_parts(data: Data, given: Mapping[str, object], names: Sequence[str], ba
                 packages=data.packages,
                 package_limit=data.package_limit,
             )
+            loaded[part] = _only(loaded[part], data.only, part)
             _check_texts(loaded[part].examples, wanted.required, part)
     return loaded
+
+
+def _only(found: Loaded, wanted: Mapping[str, Sequence[object]], part: str) -> Loaded:
+    """Return the examples that have one of the wanted values in each of some columns; the others are counted.
+
+    Raises:
+        SettingError: if the task does not read such a column, or no example has any of its values.
+    """
+    examples, dropped = found.examples, dict(found.dropped)
+    for column, values in wanted.items():
+        if missing := next((example for example in examples if column not in example.fields), None):
+            raise SettingError(
+                f"data.only names {column!r}, and data.{part} has {', '.join(missing.fields)}; name a column that the task reads"
+            )
+        named = {str(value) for value in values}
+        kept = [example for example in examples if str(example.fields[column]) in named]
+        if examples and not kept:
+            have = sorted({str(example.fields[column]) for example in examples})[:10]
+            raise SettingError(
+                f"data.only keeps none of data.{part}: {column} is one of {', '.join(have)}, none of {', '.join(sorted(named))}"
+            )
+        dropped[f"rows that data.only leaves out by {column}"] = len(examples) - len(kept)
+        examples = kept
+    return replace(found, examples=examples, dropped={reason: count for reason, count in dropped.items() if count})
 
 
 def given_parts(given: object | None) -> Mapping[str, object]:

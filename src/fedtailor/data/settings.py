@@ -1,6 +1,6 @@
 """What a job says about its data and its clients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
@@ -31,6 +31,9 @@ class Data:
         "error"  # rows that lack a value the job needs: error, all are named; drop, they are left out and counted
     )
     limit: Mapping[str, int] = field(default_factory=dict)  # most examples of train, validation, test; drawn by the seed
+    only: Mapping[str, Sequence[object]] = field(
+        default_factory=dict
+    )  # column the task reads -> values of the rows that are used, in every part, such as {label: [5, 6]}; left out: all rows
     packages: tuple[str, ...] = PACKAGES  # for docstrings: installed libraries, by the name they are imported under
     package_limit: Count | None = 1000  # for docstrings: most examples of one library; None reads all of them
     cache: bool = True  # keep tokenized parts of files in the user's cache, for the next start; see fedtailor cache
@@ -49,6 +52,7 @@ class Data:
                 raise SettingError(f"limit has keys train, validation and test, got {part!r}; write limit: {{train: 1000}}")
             if not _whole(most) or most < 1:
                 raise SettingError(f"limit.{part} is a number of examples, at least 1, got {most!r}; leave it out to use all")
+        _check_only(self.only)
         for name, column in self.columns.items():
             if not isinstance(column, str) or not column:
                 raise SettingError(
@@ -98,6 +102,12 @@ class Override:
     )  # of that task's fields in the client's own data, on top of data.columns
     tuning: OwnTuning = field(default_factory=OwnTuning)  # of LoRA: rank and alpha
     protocol: OwnProtocol = field(default_factory=OwnProtocol)  # of split: the cut
+
+
+def _check_only(only: Mapping[str, Sequence[object]]) -> None:
+    for name, values in only.items():
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise SettingError(f"only.{name} is a list of values, got {values!r}; write only: {{{name}: [5, 6]}}")
 
 
 @dataclass(frozen=True, kw_only=True)

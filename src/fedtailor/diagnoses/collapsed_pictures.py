@@ -31,6 +31,9 @@ class CollapsedPictures:
         count = int(figures.get(f"samples{OF_REAL}", 0))
         shown = [f"recall is {recall:.2f} over {count:,} samples, and {of_real:.2f} over as many real pictures"]
         before = evidence.section("metrics").get("before", {}).get("recall")
+        had_none = (
+            before is not None and before < self.share * of_real
+        )  # a model that has not learned to make pictures covers none either
         shown += [] if before is None else [f"before the run it was {before:.2f}"]
         shown += [
             f"{title}: " + ", ".join(f"{name} {times:,}" for name, times in histogram.items())
@@ -41,7 +44,7 @@ class CollapsedPictures:
         lower = [f"protocol.local.learning_rate={rate / 4:.3g}"] if isinstance(rate, int | float) else []
         return found(
             self,
-            "likely",
+            "possible" if had_none else "likely",
             shown,
             "a smaller learning rate, clients of a round that together have all labels, or fewer local steps",
             [*lower, "clients.fraction=1.0"],

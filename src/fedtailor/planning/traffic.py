@@ -9,7 +9,7 @@ from ..assembly import estimate as costs_of_round
 from ..assembly.calls import shaped
 from ..messages import Call
 from ..messages.work import RETAINED, figure_specs
-from ..metrics.figure import COUNTS, METRICS, OF_COUNTS, SAMPLE_LOSS, counts_of
+from ..metrics.figure import COUNTS, METRICS, NEAREST, OF_COUNTS, SAMPLE_LOSS, counts_of
 from ..personalization import goes_with_last_round
 from ..protocols import alone
 from ..protocols.evaluation import TEXTS_ALONE, Evaluate, Evaluated, evaluation_call
@@ -63,7 +63,7 @@ def moments_of(parts: Parts, rounds: int) -> Moments:
     if not parts.protocol.evaluates:
         return Moments(whole=0, writing=0, texts_alone=0)
     job, every = parts.job, parts.job.evaluation.every
-    texts = parts.writes
+    texts = parts.made_at_clients
     always = texts and job.evaluation.generate_at == "always"
     judged = len({*range(every, rounds + 1, every), rounds} - {0}) if parts.protocol.validated else 0
     last_apart = not judged or (
@@ -155,13 +155,17 @@ def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[
     """Return figures of usual length that an evaluation of one part reports."""
     task, evaluation = parts.worker.task, parts.worker.evaluation
     asked = metrics_of(task, evaluation)
-    of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None} | {"texts"}
+    of_texts = {name for name, metric in METRICS.items() if metric.of_texts or metric.of_pictures} | {
+        "texts",
+        "samples",
+        *NEAREST,
+    }
     found: dict[str, Fact] = {}
     for name in figure_names(task, evaluation):
         plain = name.removesuffix(OF_COUNTS)
         if (plain in of_texts and not texts) or (plain not in of_texts and not losses) or name == SAMPLE_LOSS:
             continue
-        if plain in of_texts and plain != "texts" and plain not in asked:
+        if plain in of_texts and plain in METRICS and plain not in asked:
             continue
         if name.endswith(OF_COUNTS):
             length = counts_of(len(getattr(task, "labels", None) or ()))[name]
@@ -195,7 +199,7 @@ def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlon
     for part in have:
         mine: Mapping[str, Fact] = _reported(
             parts,
-            texts=part == "test" and parts.writes,
+            texts=part == "test" and parts.made_at_clients,
             losses=True,
             counts=part == "test",
         )

@@ -112,7 +112,7 @@ class Evaluator:
         have = have if "examples" in have else {}
         if not len(shard) or (have and not (name and not _was_made(have))):
             if name and have:
-                self.folder.copy_text(f"generations/{progress.texts_at('test', round, name)}.jsonl", f"generations/{name}.jsonl")
+                self._copy_made(progress.texts_at("test", round, name), name)
             return have
         self.notify("evaluating", what=part, done=0, of=1)
         self.parts.worker.load(shared)
@@ -121,12 +121,18 @@ class Evaluator:
         found = {**result.figures, **{figure: list(counts) for figure, counts in result.counts.items()}}
         progress.note_figures(round, part, "", found)
         progress.figures["bleu_signature"] = result.bleu_signature or progress.figures.get("bleu_signature")
-        if result.texts:
+        if result.texts or result.notes:
             progress.texts_at("test", round, name)
+        if result.texts:
             self.folder.write_lines(f"generations/{name}.jsonl", result.texts)
         if result.notes:
             self.folder.write_json(f"samples/{name}.json", result.notes)
         return {**have, **found}
+
+    def _copy_made(self, before: str, name: str) -> None:
+        """Give what was made at an earlier moment of the same weights this name, too."""
+        for pattern in ("generations/{}.jsonl", "samples/{}.json"):
+            self.folder.copy_text(pattern.format(before), pattern.format(name))
 
     def _sheet(self, shared: Tensors, *, round: int, name: str) -> None:
         """Write a sheet of the pictures that the shared weights make, where they make any and the server has them."""

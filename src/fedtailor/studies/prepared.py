@@ -180,6 +180,26 @@ def _tuned(folder: Path, data: Path, count: int) -> None:
     shutil.rmtree(made)
 
 
+def _cifar_unet(folder: Path, data: Path, count: int) -> None:
+    """Write a denoiser that was trained for so many steps on the first five classes of CIFAR-10."""
+    from ..job import Job
+    from .pretrain import Pretraining, pretrain
+
+    labels = json.loads((data / "cifar10" / "labels.json").read_text(encoding="utf-8"))
+    job = Job.from_dict(
+        {
+            "name": "cifar-unet",
+            "backbone": "unet-tiny",
+            "task": {"kind": "image-generation", "size": 32, "labels": labels},
+            "data": {"train": "cifar10/train.parquet"},
+            "threads": 1,
+            "precision": "float32",
+        },
+        base=data,
+    )
+    pretrain(job, folder, Pretraining(shape="unet-tiny", only=labels[:5], steps=count))
+
+
 Maker = Callable[[Path, Path, int], None]
 MAKERS: Mapping[str, tuple[tuple[str, ...], Maker]] = {  # by name: what each is made of, below the folder of the data, and how
     "abstracts": (("pubmedqa/questions.parquet", "pubmedqa/passages.parquet"), _abstracts),
@@ -194,5 +214,6 @@ MAKERS: Mapping[str, tuple[tuple[str, ...], Maker]] = {  # by name: what each is
         _tasks,
     ),
     "blocks": ((), _blocks),
+    "cifar-unet": (("cifar10/train.parquet", "cifar10/labels.json"), _cifar_unet),
     "tuned-on-ptb": (("ptb/train.parquet",), _tuned),
 }

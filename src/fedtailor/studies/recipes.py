@@ -14,6 +14,7 @@ from ..job import Job
 from ..job.faults import nearest
 from ..yaml_text import apply_override, read_yaml
 from .cell_names import value_text
+from .nested import flat, merge
 from .prepared import names_in, prepare, with_prepared
 
 Variant = Literal["paper", "small"]
@@ -226,22 +227,3 @@ def _arms(given: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Arm]) ->
     """Return the arms that are described, new or changed from those of the recipe that is extended, and then its others."""
     own = {name: replace(parents[name], **changes) if name in parents else Arm(**changes) for name, changes in given.items()}
     return own | {name: arm for name, arm in parents.items() if name not in own}
-
-
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings with others on top; a technique that names its kind takes the place of the one below."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(below, value) if both and "kind" not in value else value  # type: ignore[arg-type]
-    return merged
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as dotted ones."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        found |= flat(value, name) if isinstance(value, Mapping) and value else {name: value}
-    return found
