@@ -1,9 +1,10 @@
 """What `fedtailor audit` finds of real models, with and without protection: membership, canaries and words.
 
-lora: SmolLM2 with LoRA of rank 8 on E2E, 2 clients of 40 training rows and 80 others each, 5 rounds of 10 AdamW steps of 8 rows (10 passes). head: a softmax layer on
-MiniLM's vectors of Banking77, 2 clients of 500 rows and 500 others each, 20 rounds of 20 AdamW steps of 64 rows. With dp, steps are those of DP-SGD at epsilon 8 for single examples.
+lora: SmolLM2 with LoRA of rank 8 on E2E, 4 clients of 10 training rows and 20 others each, 4 rounds of 5 AdamW steps of 4 rows (8 passes). head: a softmax layer on
+MiniLM's vectors of Banking77, 2 clients of 500 rows and 500 others each, 20 rounds of 20 AdamW steps of 64 rows. With dp, steps are those of DP-SGD at epsilon 8 for single examples; with sign and int4,
+updates are sent in that code.
 
-Usage: auditing.py --data DATA [--tunings lora head] [--protections none dp] [--seeds 0 1 2]. DATA holds e2e/ and banking77/. About 6 minutes of one core for a run of lora, 1 for one of head.
+Usage: auditing.py --data DATA [--tunings lora head] [--protections none dp] [--only membership words] [--seeds 0 1 2]. DATA holds e2e/ and banking77/. About 3 minutes of one core for a run of lora without canaries, 1 for one of head.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from fedtailor.audit import audit
 from fedtailor.job import Job
 from fedtailor.running import run
 
-PRIVACY = {"none": None, "dp": {"kind": "dp-sgd", "unit": "example", "epsilon": 8, "delta": 1e-3, "clip": 1.0}}
+DP = {"kind": "dp-sgd", "unit": "example", "epsilon": 8, "delta": 1e-3, "clip": 1.0}
+CODES = ("sign", "int4")
 COMMON: dict[str, Any] = {
     "data": {"train": "given-in-memory.jsonl"},
     "evaluation": {"metrics": ["loss"]},
@@ -31,10 +33,10 @@ JOBS: dict[str, dict[str, Any]] = {
     "lora": {
         "backbone": "smollm2-135m",
         "task": {"kind": "generation"},
-        "clients": {"count": 2, "min_examples": 8, "validation_share": 0.0, "test_share": 2 / 3},
+        "clients": {"count": 4, "min_examples": 4, "validation_share": 0.0, "test_share": 2 / 3},
         "tuning": {"kind": "lora", "rank": 8},
-        "protocol": {"local": {"steps": 10, "batch_size": 8, "learning_rate": 3e-3}},
-        "stop": {"rounds": 5, "patience": None, "keep": "last"},
+        "protocol": {"local": {"steps": 5, "batch_size": 4, "learning_rate": 3e-3}},
+        "stop": {"rounds": 4, "patience": None, "keep": "last"},
     },
     "head": {
         "backbone": "minilm-l6",
@@ -45,7 +47,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "stop": {"rounds": 20, "patience": None, "keep": "last"},
     },
 }
-ROWS = {"lora": ("e2e", 240), "head": ("banking77", 2_000)}
+ROWS = {"lora": ("e2e", 120), "head": ("banking77", 2_000)}
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tunings", nargs="+", default=list(JOBS))
-    parser.add_argument("--protections", nargs="+", default=list(PRIVACY))
+    parser.add_argument("--protections", nargs="+", default=["none", "dp"], choices=["none", "dp", *CODES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=[])
     args = parser.parse_args()
@@ -75,14 +77,13 @@ def main() -> None:
 def _attacked(args: argparse.Namespace, tuning: str, protection: str, seed: int) -> list[tuple[str, float, float]]:
     """Return the loss after a run, and each figure of its audit beside what chance gives."""
     settings = {**COMMON, **JOBS[tuning], "seed": seed}
-    local = {**settings["protocol"]["local"], "privacy": PRIVACY[protection]}
-    job = Job.from_dict({**settings, "protocol": {"local": local, "weights": "uniform"}})
+    local = {**settings["protocol"]["local"], "privacy": DP if protection == "dp" else None}
+    coded = [{"kind": "codec", "code": protection}] if protection in CODES else []
+    job = Job.from_dict({**settings, "protocol": {"local": local, "weights": "uniform"}, "protection": coded})
     folder = Path(tempfile.mkdtemp())
     try:
-        # files of data, since an audit opens the run again
-        rows = _rows(args.data, *ROWS[tuning], seed)
-        file = folder / "rows.parquet"
-        pd.DataFrame(rows).to_parquet(file)
+        file = folder / "rows.parquet"  # since an audit reads the data again
+        pd.DataFrame(_rows(args.data, *ROWS[tuning], seed)).to_parquet(file)
         done = run(job.replace("data.train", str(file)), out=folder / "r")
         after = done.summary["metrics"]["after"]["loss"]
         before = done.summary["metrics"]["before"]["loss"]

@@ -1,9 +1,9 @@
 """The plan of a run against the run: bytes of every kind, operations, peak memory, seconds.
 
 Usage: planning.py --data DATA [--only TEXT ...] [--summarize]. DATA holds banking77/ and e2e/. Twelve small real jobs of 3 clients: three protocols with LoRA, Fed-SB and
-adapters on SmolLM2 (E2E) and with full fine-tuning on MiniLM (Banking77); pairs that are refused are named. Each runs in a process of its own: the job is estimated as
-`fedtailor check --client-memory ...` does, then carried out without anything else around it, and once more inside torch's FlopCounterMode, which counts what it
-computes. Adds a line a job to benchmarks/out/planning.jsonl; --summarize prints the table of ratios measured / estimated.
+adapters on SmolLM2 (E2E) and with full fine-tuning on MiniLM (Banking77); pairs that are refused are named. Each runs in a process of its own, as a user's run does, and
+its summary sets measured beside estimated; then once more inside torch's FlopCounterMode, which counts what it computes. Adds a line a job to
+benchmarks/out/planning.jsonl; --summarize prints the table of ratios measured / estimated.
 """
 
 import argparse
@@ -21,9 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fedtailor import Job
 from fedtailor.assembly import assemble
 from fedtailor.errors import JobError
-from fedtailor.planning import Estimate, Means, counts_of, estimate, program_bytes, speed_of
-from fedtailor.planning.beside import beside
-from fedtailor.running import carry_out
+from fedtailor.running import carry_out, run
 
 LOCAL = {"steps": 2, "batch_size": 4}
 TUNINGS: Mapping[str, Mapping[str, Any]] = {
@@ -65,33 +63,18 @@ def main() -> None:
 
 def compared(protocol: str, tuning: str, data: Path) -> dict[str, Any]:
     """Return the ratios measured / estimated of one job, or why it is refused."""
-    try:
-        job = job_of(protocol, tuning, data)
-        parts = assemble(job, warn=lambda text: None)
-    except JobError as fault:
-        return {"protocol": protocol, "tuning": tuning, "refused": str(fault)}
-    program = program_bytes(parts)
-    counts = counts_of(parts)
-    found = estimate(parts, means=Means(at_once=1), counts=counts, speed=speed_of(parts, counts), program=program)
-    del parts
     with tempfile.TemporaryDirectory() as folder:
-        plain = carry_out(assemble(job, warn=lambda text: None), Path(folder) / "plain").summary
+        try:
+            job = job_of(protocol, tuning, data)
+            rows = run(job, out=Path(folder) / "plain").summary["plan"]["rows"]
+        except JobError as fault:
+            return {"protocol": protocol, "tuning": tuning, "refused": str(fault)}
+        flops = json.loads((Path(folder) / "plain" / "plan.json").read_text())["flops"]
         with FlopCounterMode(display=False) as counter:
             carry_out(assemble(job, warn=lambda text: None), Path(folder) / "counted")
-    return {"protocol": protocol, "tuning": tuning, **ratios(found, plain, counter.get_total_flops())}
-
-
-def ratios(found: Estimate, summary: Mapping[str, Any], counted: float) -> dict[str, Any]:
-    """Return measured / estimated, by what was measured."""
-    figures = {
-        "traffic": summary["traffic"]["by_kind"],
-        "flops": summary["flops"]["client_total"],
-        "peak_bytes": summary["memory"]["peak_bytes"],
-        "seconds": summary["seconds"],
-    }
-    rows = {f"{row.what} {row.of}" if row.what != "memory" else "memory": round(row.ratio, 4) for row in beside(found, figures)}
-    whole = found.flops["train"] + found.flops["evaluate"] + found.flops["server"]
-    return {**rows, "operations counted": round(counted / whole, 4)}
+    whole = flops["train"] + flops["evaluate"] + flops["server"]
+    ratios = {row["what"] if row["what"] == "memory" else f"{row['what']} {row['of']}": round(row["ratio"], 4) for row in rows}
+    return {"protocol": protocol, "tuning": tuning, **ratios, "operations counted": round(counter.get_total_flops() / whole, 4)}
 
 
 def job_of(protocol: str, tuning: str, data: Path) -> Job:

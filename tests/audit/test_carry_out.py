@@ -24,6 +24,7 @@ def done(tiny_backbone_folder, tmp_path_factory):
         stop__rounds=1,
         precision="bfloat16",  # of which the weights of LoRA are not, as on any machine that computes in it
         protocol__local={"learning_rate": 0.02, "batch_size": 2, "steps": 1, "privacy": privacy},
+        protection=[{"kind": "codec", "code": "int8"}],
     )
     return run(job, out=folder / "r").folder
 
@@ -34,6 +35,9 @@ def test_every_attack_leaves_rows_with_its_floor(done):
     assert {found.attack for found in findings} == set(AUDITS)
     told = json.loads((done / "audit.json").read_text())["findings"]
     assert [row["figure"] for row in told] == [found.figure for found in findings]
+    words = [found.target for found in findings if found.attack == "words"]
+    assert any(target.endswith("one step of SGD, as it is sent") for target in words)
+    assert any(target.startswith("the sum of 4 clients, an example each") for target in words)
     blind = next(found for found in findings if "blind" in found.figure)
     assert blind.floor == 0.5
     noise = next(found for found in findings if found.figure.startswith("standard deviation"))

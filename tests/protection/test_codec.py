@@ -1,6 +1,7 @@
 """Codes of updates: what comes back, what a client keeps, what is counted, and what damaged payloads do."""
 
 import math
+import resource
 from dataclasses import replace
 
 import pandas as pd
@@ -20,6 +21,7 @@ from fedtailor.protection import Codec
 from fedtailor.protection.codec import PAYLOAD
 from fedtailor.protection.payload import Payload
 from fedtailor.records import Message
+from fedtailor.report import read_run
 from fedtailor.running import run
 
 CODES = ("bfloat16", "int8", "int4", "ternary", "sign", "top-k")
@@ -133,10 +135,32 @@ def test_damaged_payloads_are_refused_or_read_as_other_values(code, changes):
 
 
 @pytest.mark.large
-@settings(max_examples=12_000, deadline=None)
-@given(code=st.sampled_from(CODES), changes=CHANGES)
-def test_thousands_of_damaged_payloads(code, changes):
-    check_damaged(code, changes)
+def test_thousands_of_damaged_payloads_in_bounded_memory():
+    @settings(max_examples=12_000, deadline=None)
+    @given(code=st.sampled_from(CODES), changes=CHANGES)
+    def check(code, changes):
+        check_damaged(code, changes)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    check()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB, hypothesis' own notes among them
+
+
+def test_whoever_sends_a_damaged_payload_is_dropped_by_name(make_job, rows, tmp_path, monkeypatch):
+    leave = Codec.leave
+
+    def damages(self, message, crossing):
+        sent = leave(self, message, crossing)
+        if PAYLOAD in sent.tensors and crossing.client == "client-01":
+            return replace(sent, tensors={PAYLOAD: sent.tensors[PAYLOAD].flip(0)[:-1]})
+        return sent
+
+    monkeypatch.setattr(Codec, "leave", damages)
+    run(make_job(stop__rounds=1, protection=[{"kind": "codec", "code": "int8"}]), data=rows, out=tmp_path / "r")
+    clients = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    assert clients.loc[clients["error"].notna(), "client"].tolist() == ["client-01"]
+    (event,) = read_run(tmp_path / "r").events("failure")
+    assert event["client"] == "client-01"
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -5,6 +5,9 @@ embedding. Span check (Petrov et al., 2024, DAGER, arXiv:2405.15586): tokens who
 vectors that explain all rows at once (simultaneous orthogonal matching pursuit, Tropp et al., 2006). Both name as many tokens as there are; the share that is right is
 recall and precision at once. The floor is what the same attack names from noise of the update's size.
 
+Seen are: one client's update; the same behind the protections of its messages, such as a code or shares of noise; and the sum over several clients, which is all that a server sees
+under secure aggregation. Noise that the server adds comes after all of these.
+
 Of models that add positions to embeddings, tokens are looked for at the first position alone.
 """
 
@@ -15,17 +18,23 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
+from ..interfaces import AtClient, Crossing, OnMessages
 from ..learning.client import Client
 from ..learning.local import LocalTraining
+from ..learning.store import Store
 from ..learning.training import train_locally
 from ..learning.work import Training
-from ..tasks.shard import TokenShard
+from ..messages import MessageSpec, specs_of
+from ..records import Message
+from ..tasks.shard import TokenShard, tokens_of
+from ..tensors import Tensors, add, map_tensors
 from .finding import Finding
 from .opened import Opened, privacy_of_copy
 
 NAME = "words"
 ROWS = 4  # examples of a client whose words are looked for
 MOST_WORDS = 200
+SUMMED = 5  # clients whose sum is looked at, with an example each
 QUERIES = ("q_proj", "query", "c_attn", "Wqkv", "query_key_value", "qkv_proj")  # what first sees a token, by family
 
 # V vocabulary, D width, R rows of an update
@@ -41,33 +50,73 @@ def words(run: Opened) -> Iterator[Finding]:
     Raises:
         SettingError: if the model has no attention layer with a weight that is trained, or that this attack knows.
     """
-    layer, weight = first_layer(run.worker.model, run.worker.params)
-    state = next(state for _, state in sorted(run.parts.clients.items()) if len(state.train))
-    train = state.train
-    if not isinstance(train, TokenShard):
+    sent = {name: param for name, param in run.worker.params.items() if name in run.start}
+    layer, weight = first_layer(run.worker.model, sent)
+    states = [state for _, state in sorted(run.parts.clients.items()) if len(state.train)]
+    if not all(isinstance(state.train, TokenShard) for state in states[:SUMMED]):
         raise SettingError(f"the attack {NAME} is for tasks of texts; leave it out (--only)")
     with run.worker.precision():
         vectors_VD = vectors(run.worker.model, layer, len(run.worker.processor))
-    some = train.select(range(min(ROWS, len(train))))
-    truth = set(some.tokens_T.tolist())
     job = run.parts.protocol.local
-    ways = {
-        "one step of SGD": replace(
-            job, optimizer="sgd", momentum=0.0, learning_rate=1e-2, steps=1, privacy=None, clip_norm=None, keep_optimizer=False
-        ),
-        "the job's own training": job,
-    }
-    for way, local in ways.items():
-        rows_RD = _update(run, state, some, local, weight)
-        target = f"an update of {state.id} on {len(some)} examples, {way}"
-        noise_RD = torch.randn(rows_RD.shape, generator=torch.Generator().manual_seed(0)) * rows_RD.std()
-        for figure, attack in (("span check", span_check), ("joint recovery", joint_recovery)):
-            count = min(MOST_WORDS, len(truth))
-            value, floor = (len(truth & set(attack(rows, vectors_VD, count))) / count for rows in (rows_RD, noise_RD))
-            note = f"{len(truth)} distinct tokens"
-            yield Finding(
-                attack=NAME, target=target, figure=f"share of words named: {figure}", value=value, floor=floor, note=note
-            )
+    step = replace(
+        job, optimizer="sgd", momentum=0.0, learning_rate=1e-2, steps=1, privacy=None, clip_norm=None, keep_optimizer=False
+    )
+    for way, local in {"one step of SGD": step, "the job's own training": job}.items():
+        some = _some(states[0], ROWS)
+        delta = _update(run, states[0], some, local)
+        target = f"an update of {states[0].id} on {len(some)} examples, {way}"
+        yield from _named(target, delta[weight], some, vectors_VD)
+        behind = behind_protections(run, delta, client=states[0].id)
+        if behind is not None:
+            yield from _named(f"{target}, as it is sent", behind[weight], some, vectors_VD)
+    if len(states) > 1:
+        yield from _of_sum(run, states[:SUMMED], step, weight, vectors_VD)
+
+
+def behind_protections(run: Opened, delta: Tensors, *, client: str) -> Tensors | None:
+    """Return what the server reads of an update once it has passed the protections of the job's messages; None if there are none.
+
+    Masks of a secure sum are left out: what is left of those is the sum.
+    """
+    applied = [part for part in run.job.protection if isinstance(part, OnMessages) and not isinstance(part, AtClient)]
+    if not applied:
+        return None
+    specs = {name: replace(spec, reveals="update") for name, spec in specs_of(delta, "float32").items()}
+    message = Message(kind="train", tensors=delta)
+    at_client = Crossing(client=client, spec=MessageSpec(tensors=specs), plan=run.parts.plan, kept=Store(id=client))
+    for part in applied:
+        message = part.leave(message, at_client)
+    for part in reversed(applied):
+        message = part.arrive(message, replace(at_client, kept=None))
+    return message.tensors
+
+
+def _of_sum(run: Opened, states: list[Client], step: LocalTraining, weight: str, vectors_VD: Tensor) -> Iterator[Finding]:
+    """Yield what is named of the sum of several clients' updates."""
+    some = [_some(state, 1) for state in states]
+    total: Tensors = {}
+    for state, shard in zip(states, some, strict=True):
+        delta = _update(run, state, shard, step)
+        total = add(total, delta) if total else delta
+    tokens = torch.cat([shard.tokens_T for shard in some])
+    target = f"the sum of {len(states)} clients, an example each, one step of SGD"
+    yield from _named(target, total[weight], replace(some[0], tokens_T=tokens), vectors_VD)
+
+
+def _some(client: Client, count: int) -> TokenShard:
+    train = tokens_of(client.train)
+    return train.select(range(min(count, len(train))))
+
+
+def _named(target: str, rows_RD: Tensor, some: TokenShard, vectors_VD: Tensor) -> Iterator[Finding]:
+    """Yield the share of the tokens of `some` that each attack names from an update's rows."""
+    truth = set(some.tokens_T.tolist())
+    noise_RD = torch.randn(rows_RD.shape, generator=torch.Generator().manual_seed(0)) * rows_RD.std()
+    for figure, attack in (("span check", span_check), ("joint recovery", joint_recovery)):
+        count = min(MOST_WORDS, len(truth))
+        value, floor = (len(truth & set(attack(rows, vectors_VD, count))) / count for rows in (rows_RD, noise_RD))
+        note = f"{len(truth)} distinct tokens"
+        yield Finding(attack=NAME, target=target, figure=f"share of words named: {figure}", value=value, floor=floor, note=note)
 
 
 def first_layer(model: nn.Module, params: dict[str, nn.Parameter]) -> tuple[nn.Module, str]:
@@ -136,13 +185,15 @@ def joint_recovery(rows_RD: Tensor, vectors_VD: Tensor, count: int) -> list[int]
     return chosen
 
 
-def _update(run: Opened, client: Client, some: TokenShard, local: LocalTraining, weight: str) -> Tensor:
-    """Return the change of a weight by local training from where the run began, with B moved off zero where there is one, float32 [R, D]."""
+def _update(run: Opened, client: Client, some: TokenShard, local: LocalTraining) -> Tensors:
+    """Return the change of all weights by local training from where the run began, with B moved off zero where there is one, float32."""
     with run.weights(run.start):
         for name, param in run.worker.params.items():
             if "lora_B" in name and not param.any():  # after the first step of a run it is zero no more
                 param.data.normal_(std=1e-3, generator=torch.Generator().manual_seed(0))
-        before = run.worker.params[weight].detach().clone()
+        received = run.worker.tensors()
         private = privacy_of_copy(client, len(some), 1) if local.privacy else None
-        train_locally(Training(worker=run.worker, shard=some, settings=local, round=1, client=client.id, private=private))
-        return (run.worker.params[weight].detach() - before).float().cpu()
+        work = Training(
+            worker=run.worker, shard=some, settings=local, round=1, client=client.id, private=private, received=received
+        )
+        return map_tensors(lambda value: value.float().cpu(), train_locally(work).delta)

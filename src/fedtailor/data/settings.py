@@ -125,6 +125,10 @@ class Clients:
     validation_share: float = 0.1  # of each client's examples; not used if data.validation is given
     test_share: float = 0.1  # each client's own held-out part
     failure_share: float = 0.0  # for simulation: share of the asked clients that fail in a round, drawn by the seed; in [0, 1)
+    hostile_share: float = 0.0  # for simulation: share of all clients that send hostile updates in every round; in [0, 1)
+    hostile: Literal["negative", "scaled", "noise"] = (
+        "scaled"  # what they send: minus their update, -10 times it, or noise as long as it
+    )
     overrides: Mapping[str, Override] = field(default_factory=dict)  # what single clients differ in, by id
 
     def __post_init__(self) -> None:
@@ -152,6 +156,7 @@ class Clients:
             ("validation_share", "each client's examples"),
             ("test_share", "each client's examples"),
             ("failure_share", "the asked clients"),
+            ("hostile_share", "all clients"),
         ):
             value = getattr(self, name)
             if not _number(value) or not 0 <= value < 1:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .failing import Failing
+    from .hostile import Hostile, hostile_clients
     from .local import LocalFederation
 
-__all__ = ["Failing", "LocalFederation"]
+__all__ = ["Failing", "Hostile", "LocalFederation", "hostile_clients"]
 
-_HOMES = {"Failing": ".failing", "LocalFederation": ".local"}
+_HOMES = {"Failing": ".failing", "Hostile": ".hostile", "LocalFederation": ".local", "hostile_clients": ".hostile"}
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,7 @@ SETTINGS: Mapping[str, str] = {
     "clients.test_share": "test_size test_split_ratio",
     "clients.validation_share": "val_size validation_split val_set_size validation_split_percentage val_ratio",
     "clients.failure_share": "dropout_rate client_dropout drop_rate failure_rate straggler_rate",
+    "clients.hostile_share": "malicious_ratio byzantine_ratio byzantine_client_num attacker_ratio malicious_fraction",
     "data.train": "dataset_name dataset datasets train_file dataset_path data_path train_dataset train_data dataset_dir data_dir "
     "train_set documents",
     "data.validation": "validation_file eval_dataset val_file val_data eval_data_path eval_file test_datasets dev_file",

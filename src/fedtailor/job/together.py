@@ -27,6 +27,7 @@ FORGETS = (
         remedy="leave it out, or choose a task of a language model, such as generation or label-likelihood",
     ),
 )
+OF_HOSTILE = (Need(word="updates", why="it changes updates of weights", remedy="choose protocol: averaging, or leave it out"),)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -84,6 +85,8 @@ def _clients(job: Any) -> Iterator[Technique]:
     clients, tuning = job.clients, job.tuning
     ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
     one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
+    if clients.hostile_share:
+        yield Technique(section="clients", name=f"clients.hostile_share: {clients.hostile_share:g}", gives={}, needs=OF_HOSTILE)
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),

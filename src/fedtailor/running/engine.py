@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..assembly import Parts
-from ..federation import Failing, LocalFederation
+from ..federation import Failing, Hostile, LocalFederation, hostile_clients
 from ..federation.ranked import RANK, RankedFederation
 from ..interfaces import AroundFederation, Federation
 from ..metrics.figure import counts_of
@@ -30,6 +30,9 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
             with log.open("a", encoding="utf-8") as file:
                 file.write(printable("".join(traceback.format_exception(fault))) + "\n")
 
+    clients, seed = parts.job.clients, parts.job.seed
+    hostile = hostile_clients(list(parts.clients), clients.hostile_share, seed) if clients.hostile_share else frozenset()
+
     def half(client: ClientId) -> Any:
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
@@ -40,8 +43,9 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
             public=parts.public_of(client),
             on_step=on_step,
         )
-        share = parts.job.clients.failure_share
-        return parts.behind(client, Failing(inner=able, client=client, share=share, seed=parts.job.seed) if share else able)
+        sends = Hostile(inner=able, client=client, sends=clients.hostile, seed=seed) if client in hostile else able
+        share = clients.failure_share
+        return parts.behind(client, Failing(inner=sends, client=client, share=share, seed=seed) if share else sends)
 
     halves = OnDemand(half)
     # a model of its own begins with the weights that are in place now

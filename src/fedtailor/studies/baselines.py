@@ -95,6 +95,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
         protocol["local"] = {**protocol["local"], "proximal": 0.0}
     asking = (
         "failure_share",
+        "hostile_share",
         "select",
         *(("fraction", "per_round") if kind == "local" else ()),
     )  # alone, each trains in every round

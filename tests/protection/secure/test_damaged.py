@@ -1,5 +1,7 @@
 """Messages of a secure sum that were changed on the way: nothing but our own errors, on both sides."""
 
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -122,5 +124,8 @@ def test_a_few_hundred():
 
 @pytest.mark.large
 @pytest.mark.parametrize("bits", [16, 32])
-def test_ten_thousand(bits):
+def test_ten_thousand_in_bounded_memory(bits):
+    check(100, bits)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     check(5_000, bits)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB

@@ -68,6 +68,10 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             "clients.failure_share is for simulation on one machine: on a network clients fail by themselves; leave it out"
         )
+    if job.clients.hostile_share:
+        raise SettingError(
+            "clients.hostile_share is for simulation on one machine: sites of a network send what they train; leave it out"
+        )
     tasks: list[Any] = [job.task, *(own.task for own in job.clients.overrides.values() if own.task is not None)]
     if any("label" in task.required and (task.labels is None or isinstance(task.labels, str)) for task in tasks):
         raise SettingError(
