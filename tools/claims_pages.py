@@ -137,7 +137,7 @@ def chart(paper: Paper, known: Mapping[str, Sequence[Evidence]]) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<line x1="{middle}" y1="{ROW}" x2="{middle}" y2="{height - ROW}" stroke="#999999" stroke-dasharray="3 3"/>',
         f'<text x="{middle}" y="{ROW - 8}" text-anchor="middle" fill="#555555">no effect</text>',
-        f'<text x="10" y="{height - 8}" fill="#555555">bar: 95 % interval · dots: seeds · ring: mean · triangle: the paper\'s size · each row has a scale of its own</text>',
+        f'<text x="10" y="{height - 8}" fill="#555555">bar: 95 % interval · dots: seeds · ring: mean · triangle: the paper\'s size · green: counts as the same · each row has a scale of its own</text>',
     ]
     for place, (claim, each) in enumerate(drawn, start=1):
         parts += _bar(claim, each, ROW * place + ROW / 2, middle)
@@ -149,10 +149,13 @@ def _bar(claim: Claim, each: Judged, y: float, middle: float) -> Iterator[str]:
     assert line is not None
     assert line.centre is not None
     interval = line.interval()
-    values = [*line.effects, line.centre, *(interval or ()), *([size] if size is not None else [])]
+    same = each.comparison.matters if each.comparison.direction == "same" else 0.0
+    values = [*line.effects, line.centre, *(interval or ()), *([size] if size is not None else []), same]
     scale = (HALF - 20) / (max(map(abs, values)) or 1.0)
     name = claim.id if len(claim.compare) == 1 else f"{claim.id}: {each.comparison.name}"
     yield f'<text x="10" y="{y + 4:g}" fill="#111111">{escape(name[:44])}</text>'
+    if same:
+        yield f'<rect x="{middle - same * scale:.1f}" y="{y - 9:g}" width="{2 * same * scale:.1f}" height="18" fill="#009e73" fill-opacity="0.2"/>'
     if interval is not None:
         low, high = (middle + end * scale for end in interval)
         yield f'<line x1="{low:.1f}" y1="{y:g}" x2="{high:.1f}" y2="{y:g}" stroke="#0072b2" stroke-width="5" stroke-opacity="0.5"/>'
