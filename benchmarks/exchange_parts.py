@@ -60,6 +60,8 @@ class EchoServer(ServerPart):
     def work(self, line: CollabLine, places: Places) -> None:
         """Do what the settings say, and leave what was found as the job's result."""
         settings = json.loads((places.settings / "job.json").read_text())
+        for site in line.sites:
+            line.open(site, {"run": "exchange", "ask": False}, 60.0)  # an agent answers nobody else
         federation = NetFederation(line, [ClientInfo(id=site, examples=1) for site in line.sites], GATE)
         found = soak(federation, settings["minutes"]) if "minutes" in settings else exchange(federation, settings["times"])
         federation.close()

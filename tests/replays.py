@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from fedtailor.protocols.distillation.messages import Aligned
 from fedtailor.protocols.evaluation import ask_evaluation, evaluation_request
 from fedtailor.protocols.personal import KIND, Personalized, ask_personal, personal_request
 from fedtailor.records import ClientFailure, ClientId, Message, ServerState
+from fedtailor.running.ending import End
 from fedtailor.running.engine import ranked
+from fedtailor.running.progress import Progress
 
 BAD = "client-01"
 Send = Callable[[int], Any]  # what the bad client sends as its n-th message; None: the honest one
@@ -175,6 +178,8 @@ class Phases:
             self.phases["align"] = lambda federation: personal(
                 ask_personal(federation, clients, last, Aligned, lambda client: None)
             )
+        for phase in parts.job.after:
+            self.phases[phase.section] = partial(after, parts, phase, state)
         for name in self.phases:
             if name not in self.said:
                 self._record(name)
@@ -184,10 +189,13 @@ class Phases:
         gate = PassesAll(manifest=self.parts.manifest)
         halves = {
             client: Recording(
-                self.parts.protocol.client(
-                    own,
-                    personalization=self.parts.job.personalization,
-                    public=self.parts.server_test,
+                self.parts.behind(
+                    client,
+                    self.parts.protocol.client(
+                        own,
+                        personalization=self.parts.job.personalization,
+                        public=self.parts.server_test,
+                    ),
                 ),
                 gate,
             )
@@ -259,6 +267,28 @@ def train(parts: Parts, federation: Any, start: ServerState) -> Outcome:
     told = [{k: v for k, v in row.items() if "seconds" not in k} for row in round.clients if row["client"] != BAD]
     figures = {name: value for name, value in round.figures.items() if "seconds" not in name}
     return Outcome({"state": round.state, "rows": told, "figures": figures}, dict(round.failures))
+
+
+def after(parts: Parts, phase: Any, state: ServerState, federation: Any) -> Outcome:
+    failures: dict[ClientId, ClientFailure] = {}
+
+    class Noted(End):
+        def note_failure(self, client: ClientId, failure: ClientFailure, what: str) -> None:
+            failures[client] = failure
+
+    nothing: Any = None
+    end = Noted(
+        parts=parts,
+        federation=federation,
+        progress=Progress(state=state),
+        shared=state.shared,
+        after=nothing,
+        round=1,
+        folder=nothing,
+        notify=lambda kind, **facts: None,
+    )
+    found = phase.carry_out(end)
+    return Outcome({client: dict(of) for client, of in found.items() if client != BAD}, failures)
 
 
 def figures(found: Any) -> Outcome:

@@ -162,7 +162,7 @@ def test_the_tables_of_settings_are_those_of_the_code():
     text = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- settings: (\w+) -->", text)
     assert sorted(shown) == sorted(tables.sections()), (
-        "a section of docs/job.md is missing, is there twice, or is gone from the code"
+        "a section of docs/job.md is missing, is there twice, or is gone from the code; run make tables"
     )
     assert tables.fill(text) == text, "the tables in docs/job.md are not those of the code; run make tables"
 
@@ -199,6 +199,7 @@ def test_what_leaves_a_client_is_as_the_manual_says():
     assert set(first_column(ROOT / "docs" / "privacy.md", "these facts")) == set(layout_of(Trained).facts)
 
 
+@pytest.mark.slow  # a process of its own
 def test_the_example_runs(place, tiny_backbone_folder):
     command = [sys.executable, ROOT / "examples" / "own_data.py", "--backbone", tiny_backbone_folder, "--rounds", "1"]
     done = subprocess.run(

@@ -25,6 +25,7 @@ export
 planning
 assembly
 job
+phases
 protocols
 federation
 personalization

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fedtailor.models import load_backbone
-from fedtailor.tuning import Adapter, FedSB, Full, Head, Lora, PeftMethod, Prefix, Prompt
+from fedtailor.tuning import TUNINGS, Adapter, FedSB, Full, Head, Lora, PeftMethod, Prefix, Prompt
 
 CPU = torch.device("cpu")
 FOLDERS = {"llama": "tiny_backbone_folder", "gpt2": "tiny_gpt2_folder", "bert": "tiny_bert_folder"}
@@ -14,7 +14,7 @@ LABELS = ("card", "transfer", "rate")
 IDS = torch.tensor([[5, 17, 130, 240, 9, 77], [33, 2, 2, 80, 121, 6]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
 
-EVERY: dict[str, Any] = {
+VARIANTS: dict[str, Any] = {  # with settings, or by the names of their own
     "lora": Lora(rank=2),
     "fed-sb": FedSB(rank=4, alpha=4),
     "fed-sb-random": FedSB(rank=4, alpha=4, start="random"),
@@ -37,6 +37,10 @@ EVERY: dict[str, Any] = {
     "dora": PeftMethod(type="LORA", arguments={"r": 2, "use_dora": True}),
     "ln": PeftMethod(type="LN_TUNING"),
 }
+NAMED = {tuning.kind for tuning in VARIANTS.values()}
+EVERY: dict[str, Any] = VARIANTS | {
+    kind: cls() for kind, cls in TUNINGS.items() if kind not in NAMED
+}  # a new one as it is by itself
 STARTS_ELSEWHERE = ("prefix", "prompt")  # tunings that change the output at once
 ROTATIONS = ("hra", "oft", "dora")  # which change nothing up to rounding
 

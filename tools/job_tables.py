@@ -1,6 +1,7 @@
 """Write the tables of settings in docs/job.md again from the schema of a job, so that the page cannot age.
 
-A pair of lines `<!-- settings: Lora -->` and `<!-- end -->` holds the table of one dataclass of settings; Job is the top level.
+A pair of lines `<!-- settings: Lora -->` and `<!-- end -->` holds the table of one dataclass of settings; Job is the top level. A technique that
+the page does not have yet gets such a pair behind the last of its kind, or at the end.
 """
 
 import json
@@ -27,6 +28,34 @@ def fill(text: str) -> str:
     """Return the page with every table as the code has it now."""
     known = sections()
     return BLOCK.sub(lambda match: f"<!-- settings: {match[1]} -->\n{table(known[match[1]], known)}\n<!-- end -->", text)
+
+
+def placed(text: str) -> str:
+    """Return the page with an empty block for every technique that it has none of, behind the last block of its kind, or at the end."""
+    known = sections()
+    for name in sorted(known.keys() - set(re.findall(r"<!-- settings: (\w+) -->", text))):
+        beside = {match[1]: match.end() for match in BLOCK.finditer(text) if match[1] in _family(name, known)}
+        title = f"**`{known[name]['properties']['kind']['const']}`**: {known[name]['description'].splitlines()[0]}"
+        end = max(beside.values(), default=len(text.rstrip()))
+        text = f"{text[:end]}\n\n{title}\n\n<!-- settings: {name} -->\n<!-- end -->{text[end:]}"
+    return text
+
+
+def _family(name: str, known: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the techniques that may stand wherever this one may."""
+    found: set[str] = set()
+    for choices in _choices(known):
+        found |= choices if name in choices else set()
+    return found
+
+
+def _choices(value: object) -> Iterator[set[str]]:
+    """Yield the names of the techniques of each choice in a schema."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    if isinstance(value, Mapping) and "oneOf" in value:
+        yield {choice["$ref"].rsplit("/", 1)[1] for choice in value["oneOf"] if "$ref" in choice}
+    for inner in inside:
+        yield from _choices(inner)
 
 
 def table(section: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> str:
@@ -92,7 +121,7 @@ def _plain(value: object) -> str:
 def main() -> None:
     """Write the page again; with --check, fail if that would change it."""
     text = PAGE.read_text(encoding="utf-8")
-    fresh = fill(text)
+    fresh = fill(placed(text))
     if "--check" in sys.argv:
         sys.exit(0 if fresh == text else "the tables in docs/job.md are not those of the code; run make tables")
     PAGE.write_text(fresh, encoding="utf-8")

@@ -10,6 +10,7 @@ from fedtailor.interfaces import traits_of
 from fedtailor.job.together import LOSS_USERS, task_technique
 from fedtailor.pairs import WORDS, Need, Technique, technique
 from fedtailor.personalization import PERSONALIZATIONS
+from fedtailor.phases import PHASES
 from fedtailor.protection import PROTECTIONS, needs_of
 from fedtailor.protocols import PROTOCOLS
 from fedtailor.tasks import TASKS
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, Mapping[str, type]] = {
     "personalization": PERSONALIZATIONS,
     "aggregation": AGGREGATIONS,
     "protection": PROTECTIONS,
+    "after": PHASES,
 }
 
 

@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[1]
 BYTES_ALIKE, FEW = 0.002, 16  # share, and bytes, by which sums of bytes may differ
 TABLES = ("rounds", "clients", "evaluations", "partition")
 LOCAL = {"learning_rate": 0.02, "batch_size": 4, "steps": 2}
 SGD = {**LOCAL, "optimizer": "sgd", "learning_rate": 0.1}
+SECRET = {"count": 4, "min_examples": 4}  # as many as a secret sum takes
 RANKS = {"client-01": {"tuning": {"rank": 1}}}
 
 
@@ -73,6 +76,10 @@ JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a 
     "split-in-turn": {"protocol": {"kind": "split", "cut": 1, "server": "sequential", "local": LOCAL}},
     "split-pipelined": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL}},
     "split-reuse": {"protocol": {"kind": "split", "cut": 1, "reuse": True, "local": LOCAL}, "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "targets": ["layers.1.self_attn.q_proj"]}},
+    "dp": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5}], "clients": SECRET},
+    "dp-in-shares-secure": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5, "noise": "shares"}, "secure-aggregation"], "clients": SECRET},
+    "codec": {"protection": [{"kind": "codec", "code": "sign"}]},
+    "secure": {"protection": ["secure-aggregation"], "clients": SECRET},
     "resumed": {"stop": {"rounds": 3, "patience": None}},
 }  # fmt: skip
 BASE: Mapping[str, Any] = {
@@ -156,12 +163,22 @@ def alike(part: str, one: Any, other: Any) -> bool:
 
 
 def brief(one: Any, other: Any) -> str:
-    """Return what `one` has that `other` has not, where both are mappings, else `one`, at most 300 characters."""
+    """Return what `one` has that `other` has not, where both are mappings, however deep, else `one`, at most 300 characters."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        one = {key: value for key, value in one.items() if other.get(key) != value}
+        one = dict(only_in(one, other))
     elif isinstance(one, list) and isinstance(other, list) and all(isinstance(part, str) for part in one):
         one = [part for part in one if part not in other] or one
     return str(one)[:300]
+
+
+def only_in(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands in one mapping and not in the other, by dotted path."""
+    for key, value in one.items():
+        there = other.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            yield from only_in(value, there, f"{path}{key}.")
+        elif key not in other or there != value:
+            yield f"{path}{key}", value
 
 
 def carry_out(out: Path, names: list[str], *, network: bool) -> None:
@@ -219,7 +236,9 @@ def measured(
         run(job_of({**changes, "stop": {"rounds": 1, "patience": None}}, backbones), data=rows, out=out)
         run(job, data=rows, resume=out)
     else:
-        run(job, data=rows, out=out)
+        secret = random.Random(0)  # what protections draw, the same on both sides
+        with mock.patch("os.urandom", secret.randbytes):
+            run(job, data=rows, out=out)
     return read(out)
 
 

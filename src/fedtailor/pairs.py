@@ -36,6 +36,7 @@ WORDS: Mapping[str, Word] = {
     "next-token": Word(section="task", means="has a language model, which says the next token"),
     "factors": Word(section="tuning", means="trains plain LoRA", usual=False),
     "sums": Word(section="aggregation", means="needs no more than the sum of all updates", usual=False),
+    "plain-mean": Word(section="aggregation", means="is the plain mean of all updates", usual=False),
     "no-control": Word(section="aggregation", means="has no control variates"),
     "same-factors": Word(section="aggregation", means="keeps the factors of the shared adapter from round to round"),
     "same-tensors": Word(section="aggregation", means="trains the same tensors in each round"),

@@ -54,7 +54,7 @@ def test_smallest_job_has_defaults_everywhere():
         ({"learning_rate": 0.1}, "did you mean protocol.local.learning_rate or personalization.learning_rate?"),
         ({"rounds": 3}, "did you mean stop.rounds?"),
         ({"protocol": {"local": {"lerning_rate": 1.0}}}, "did you mean protocol.local.learning_rate?"),
-        ({"quux": 1}, "quux is not a setting; a job has backbone, base, clients"),
+        ({"quux": 1}, "quux is not a setting; a job has after, backbone, base, clients"),
         ({"tuning": {"kind": "loar"}}, "tuning is 'loar', which is no tuning; did you mean lora?"),
         ({"clients": {"partition": "dirichle"}}, "did you mean dirichlet?"),
         ({"tuning": {"rank": "8"}}, "tuning.rank must be a whole number; got '8'."),

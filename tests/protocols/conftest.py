@@ -13,6 +13,7 @@ from replays import Phases
 from split_shapes import save_family, split_parts
 
 from fedtailor.assembly import Parts, assemble
+from fedtailor.phases import PHASES
 
 ONE = {"clients__count": 3, "stop__rounds": 1}
 
@@ -43,6 +44,7 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
     black_box = {"protocol__method": {"kind": "black-box", "length": 2, "dimensions": 6, "population": 6, "examples": 4}}
     shapes: dict[str, Callable[[], Parts]] = {  # of protocols that do not run as `protocol: {kind: NAME}` alone
         "averaging": lambda: tiny(personalization="finetune", evaluation__local_only=True),
+        "after": lambda: tiny(after=[*PHASES, "phased:GapPhase"]),
         "ranks": lambda: tiny(protocol__aggregation={"kind": "flexlora"}, clients__overrides=ranks),
         "tasks": lambda: assemble(
             of_tasks(tiny_backbone_folder, numbered, stop__rounds=1, personalization="finetune"), given=of_three(numbered)

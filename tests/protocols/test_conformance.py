@@ -3,7 +3,7 @@
 A protocol joins by its line in `fedtailor.protocols.PROTOCOLS`. It is then run for one round as `protocol: {kind: NAME}` by three clients
 with a tiny Llama; settings that it cannot do without are a branch in `phases_of` (tests/protocols/conftest.py). `replays.Phases` records what
 its clients say in a round (the phase "train", whatever the messages are called), in an evaluation, and in personalization and training
-alone where the job has them; a protocol with requests of its own after the rounds adds a phase there. Each test then plays these
+alone where the job has them; so does each phase that is registered; a protocol with requests of its own after the rounds adds a phase there. Each test then plays these
 recordings, with something changed, so that one more protocol costs seconds.
 """
 
@@ -21,7 +21,8 @@ from fedtailor.federation import LocalFederation
 from fedtailor.learning.store import Store
 from fedtailor.learning.training import one_by_one
 from fedtailor.messages import decode, encode
-from fedtailor.network.kit.policy import REPORTABLE, Policy
+from fedtailor.network.kit.policy import Policy
+from fedtailor.network.kit.reportable import reportable
 from fedtailor.network.site.guarded import Guarded
 from fedtailor.protection import Gate
 from fedtailor.protocols import PROTOCOLS
@@ -38,8 +39,9 @@ UNEVEN = {
 }
 
 METHODS = ("black-box", "tasks")  # of prompting, beside its first, and of averaging: their messages are others; see `phases_of`
+AFTER = ("after",)  # averaging with every registered phase after the rounds, and one of a user's own
 
-every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS])
+every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS, *AFTER])
 
 
 @every_protocol
@@ -51,7 +53,7 @@ def test_every_message_is_declared_and_nothing_else_is(phases_of, kind):
     assert {decode(reply).kind for client in clients for reply in client.replies} == set(manifest.up)
     facts = {(of, name): spec for of, message in manifest.up.items() for name, spec in message.facts.items()}
     assert [place for place, spec in facts.items() if spec.reveals is None] == []
-    assert {spec.reveals for spec in facts.values()} <= {*OPEN, *REPORTABLE}
+    assert {spec.reveals for spec in facts.values()} <= {*OPEN, *reportable()}
     if phases.parts.protocol.in_rounds:
         assert any(message.trains == "round" for message in manifest.down.values())  # else no site bounds its rounds
 

@@ -10,7 +10,7 @@ from split_shapes import save_family, split_parts
 
 from fedtailor.messages import Reveals, manifest_of
 from fedtailor.messages.wires.logits import LogitsWire
-from fedtailor.network.kit.policy import REPORTABLE
+from fedtailor.network.kit.reportable import reportable
 from fedtailor.protocols import AveragingRun, Distillation, SplitRun
 from fedtailor.protocols.alone import alone_call
 from fedtailor.protocols.distillation.messages import calls_of
@@ -77,7 +77,7 @@ def test_each_fact_of_a_client_says_what_it_reveals(manifests):
 
 
 def test_a_policy_knows_all_that_facts_reveal():
-    assert set(get_args(Reveals)) - {"nothing", "work"} <= set(REPORTABLE)
+    assert set(get_args(Reveals)) - {"nothing", "work"} <= set(reportable())
 
 
 def test_all_that_an_evaluation_finds_counts_as_figures(manifests):

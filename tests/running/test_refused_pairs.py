@@ -41,7 +41,10 @@ def test_central_is_the_same_whatever_the_rule(make_job, rows, tmp_path):
     """One reference for all rules: nothing is averaged where all data are in one place."""
     losses = {
         rule: run_baseline(
-            make_job(stop__rounds=2, protocol__aggregation={"kind": rule}), "central", data=rows, out=tmp_path / rule
+            make_job(stop__rounds=2, protocol__aggregation={"kind": rule}, evaluation__metrics=["loss"]),
+            "central",
+            data=rows,
+            out=tmp_path / rule,
         ).summary["metrics"]["after"]["loss"]
         for rule in ("fedavg", "flora", "ffa-lora")
     }

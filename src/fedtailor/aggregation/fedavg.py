@@ -6,7 +6,7 @@ With LoRA this is FedIT (Zhang et al., 2023, arXiv:2305.05644): factors are aver
 far their product is from the mean of the clients' products.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,22 +15,15 @@ from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import mean_and_bias
 from .mean import take_step
+from .stateless import Stateless
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedAvg:
+class FedAvg(Stateless):
     """Add the weighted mean of the updates to the shared weights."""
 
     kind: Literal["fedavg"] = "fedavg"
     traits: ClassVar[RuleTraits] = RuleTraits(linear=True, plain_mean=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + sum(weight * delta) / sum(weight).

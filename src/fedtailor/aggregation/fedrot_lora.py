@@ -7,7 +7,7 @@ SVD of M = B_k'B + A_k A'. With `strength` t below 1, M is replaced by t M + (1 
 with a penalty on |R - I|. (B_k R)(R'A_k) is the client's own product for every R, so one client alone gets its product back.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,10 +21,11 @@ from ..tensors import Tensors
 from .factors.held import mean_and_bias
 from .factors.lowrank import Pair, require_factors
 from .mean import take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedRotLora:
+class FedRotLora(OfFactors):
     """Turn each client's factors towards the shared ones, then average them."""
 
     kind: Literal["fedrot-lora"] = "fedrot-lora"
@@ -33,19 +34,6 @@ class FedRotLora:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise SettingError(f"strength is from 0 (plain averaging) to 1 (the closest alignment); got {self.strength}")
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + the mean of the aligned deltas; `bias` is what is left of the bias after alignment.

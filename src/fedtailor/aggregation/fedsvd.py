@@ -16,23 +16,15 @@ from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.lowrank import OneScale, Product, is_a, require_factors
 from .mean import mean_delta, take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class FedSvd:
+class FedSvd(OfFactors):
     """Train and average B alone, then factor the product again with an orthonormal A."""
 
     kind: Literal["fedsvd"] = "fedsvd"
     traits: ClassVar[RuleTraits] = RuleTraits(linear=True, refactors=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
 
     def trains(self, round: int) -> Callable[[str], bool]:
         """Return that all but the factors A are trained, in every round."""

@@ -13,25 +13,17 @@ from typing import ClassVar, Literal
 from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
-from .factors.lowrank import OneScale, is_a, require_factors
+from .factors.lowrank import OneScale, is_a
 from .mean import mean_delta, take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class FfaLora:
+class FfaLora(OfFactors):
     """Train and average B alone; A stays as it was drawn from the seed, the same for all."""
 
     kind: Literal["ffa-lora"] = "ffa-lora"
     traits: ClassVar[RuleTraits] = RuleTraits(linear=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
 
     def trains(self, round: int) -> Callable[[str], bool]:
         """Return that all but the factors A are trained, in every round."""

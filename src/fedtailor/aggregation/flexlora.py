@@ -7,7 +7,7 @@ Differences: the dense product is never built (QR of the stacked factors gives t
 the sign of each triplet is fixed by the largest entry of A. All clients' factors of the round are held at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,29 +15,17 @@ from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import Held
-from .factors.lowrank import relative, require_factors, stacked
+from .factors.lowrank import relative, stacked
 from .mean import mean_delta, take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlexLora:
+class FlexLora(OfFactors):
     """Average the clients' products, and keep the best adapter of the rank."""
 
     kind: Literal["flexlora"] = "flexlora"
     traits: ClassVar[RuleTraits] = RuleTraits(any_ranks=True, refactors=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return factors whose product is the best of rank r; `bias` is the norm of what exceeds that rank, relative to all.

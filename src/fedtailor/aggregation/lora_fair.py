@@ -7,7 +7,7 @@ dB = (dW* - Bm Am) Am' (Am Am' + ridge I)^-1. By the bias identity dW* - Bm Am =
 Am' is ever built. All clients' factors of the round are held at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,12 +19,13 @@ from ..limits import Number
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import Held
-from .factors.lowrank import deviation, relative, require_factors, stacked
+from .factors.lowrank import deviation, relative, stacked
 from .mean import mean_delta, take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraFair:
+class LoraFair(OfFactors):
     """Average the factors, then correct B towards the mean of the clients' products."""
 
     kind: Literal["lora-fair"] = "lora-fair"
@@ -33,19 +34,6 @@ class LoraFair:
     def __post_init__(self) -> None:
         if not 0 <= self.ridge < float("inf"):
             raise SettingError(f"ridge is the penalty on the correction, at least 0; got {self.ridge}; 0.01 is usual")
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return the mean with corrected factors B; `bias` is what is left of the bias after the correction.

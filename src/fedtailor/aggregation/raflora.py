@@ -7,7 +7,7 @@ whose rank exceeds c, which are the same within a partition. The sum of all part
 ranks the rule is FlexLoRA. All clients' factors of the round are held at once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -18,29 +18,17 @@ from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors
 from .factors.held import Held
-from .factors.lowrank import Product, relative, require_factors, stacked
+from .factors.lowrank import Product, relative, stacked
 from .mean import mean_delta, take_step
+from .stateless import OfFactors
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaFlora:
+class RaFlora(OfFactors):
     """Average each rank's part of the products over its owners, and keep the best adapter of the rank."""
 
     kind: Literal["raflora"] = "raflora"
     traits: ClassVar[RuleTraits] = RuleTraits(any_ranks=True, refactors=True)
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state.
-
-        Raises:
-            SettingError: if there are no LoRA factors.
-        """
-        require_factors(params, self.kind)
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return factors of the owners' mean; `bias` is how far their product is from the mean over all clients, relative to that.

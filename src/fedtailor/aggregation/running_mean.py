@@ -4,7 +4,7 @@ Source: ours, for personalization that needs the mean of all clients' own weight
 (1 / N) sum of the changes of those that answered, so one running sum is all that is kept, and it stays right under partial participation.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,10 +12,11 @@ from ..errors import EmptyRound, SettingError
 from ..interfaces import RuleTraits
 from ..records import Outcome, Update
 from ..tensors import Tensors, add_scaled_, clone
+from .stateless import Stateless
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningMean:
+class RunningMean(Stateless):
     """Add to the mean of all clients' weights one N-th of each change; weights of clients have no part in it."""
 
     clients: int  # N, all that may take part
@@ -29,14 +30,6 @@ class RunningMean:
     def kind(self) -> str:
         """The name by which messages to users call it."""
         return "running-mean"
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
     def combine(self, updates: Iterable[Update], params: Tensors, state: Tensors) -> Outcome:
         """Return params + sum(delta) / N.

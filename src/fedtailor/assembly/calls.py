@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..errors import SettingError
 from ..federation.ranked import any_rank
 from ..interfaces import AtClient, Shaping
 from ..job import Job
@@ -37,9 +38,26 @@ def calls_of(
         retained = job.evaluation.retained is not None
         calls += [personal_call(shared, figures, retained=retained)]
         calls += [alone_call(shared, figures, retained=retained)] if job.evaluation.local_only else []
+    for phase in job.after:
+        calls = with_phase(calls, phase.section, phase.calls(shared, figures))
     calls = calls if most_rank is None else [any_rank(call, most_rank) for call in calls]
     besides = [call for protection in job.protection if isinstance(protection, AtClient) for call in protection.calls()]
     return [*(shaped(job, call) for call in calls), *besides]
+
+
+def with_phase(calls: Sequence[Call], section: str, own: Sequence[Call]) -> list[Call]:
+    """Return the calls with those of a phase.
+
+    Raises:
+        SettingError: if a kind of message of it is taken.
+    """
+    taken = {form.kind for call in calls for form in (call.question, *call.answers)}
+    for form in (form for call in own for form in (call.question, *call.answers)):
+        if form.kind in taken:
+            raise SettingError(
+                f"after: {section} sends messages of kind {form.kind!r}, which others do; call them something else"
+            )
+    return [*calls, *own]
 
 
 def shaped(job: Job, call: Call) -> Call:

@@ -99,14 +99,7 @@ def fitting_protocol(job: Job, task: Task, divided: Divided, *, clients: int) ->
     if dual.last_round:
         _check_judged(job, divided)
     rule = dual.rule(clients)
-    if rule is None:
-        return protocol
-    if not traits_of(protocol.aggregation).plain_mean:
-        raise SettingError(
-            f"{kind} does not go with aggregation: {getattr(protocol.aggregation, 'kind', '')}: it has a rule of its own; leave "
-            "protocol.aggregation out, or choose personalization: ditto"
-        )
-    return protocol.with_rule(rule)
+    return protocol if rule is None else protocol.with_rule(rule)
 
 
 def _check_judged(job: Job, divided: Divided) -> None:

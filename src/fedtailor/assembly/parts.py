@@ -11,6 +11,7 @@ from ..learning.worker import Worker
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
+from ..phases import Answers
 from ..privacy import RunBudget
 from ..protection import Gate, make_gate
 from ..protocols import Ready
@@ -48,11 +49,13 @@ class Parts:
         return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.clients.stores)
 
     def behind(self, client: ClientId, half: Answering, who: WhoSigns | None = None) -> Answering:
-        """Return what answers at a client: its part of the protocol, and those of protections that have one.
+        """Return what answers at a client: its part of the protocol, and those of phases and protections that have one.
 
         Args:
             who: at a site of a network, gives what it signs with.
         """
+        if self.job.after:
+            half = Answers(half=half, phases=self.job.after, client=self.clients[client])
         for protection in self.job.protection:
             if isinstance(protection, AtClient):
                 half = protection.at_client(half, client, self.clients.stores[client], who)

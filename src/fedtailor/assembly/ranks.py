@@ -10,7 +10,7 @@ from ..federation.ranked import RankOf
 from ..interfaces import traits_of
 from ..job import Job
 from ..learning.worker import Worker
-from ..pairs import technique
+from ..pairs import Technique, check_together, technique
 from ..records import ClientId
 from ..tuning import LoraAmong
 
@@ -94,12 +94,16 @@ def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:
             )
         if (rank, float(alpha)) != (tuning.rank, float(tuning.alpha)):
             found[client] = (rank, float(alpha))
-    rule: Any = job.protocol.aggregation
-    if found and not job.protocol.apart and not traits_of(rule).any_ranks:
-        client, (rank, alpha) = next(iter(found.items()))
-        raise SettingError(
-            f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with clients.overrides: {client!r} has rank {rank} and alpha {alpha:g}, "
-            f"the others {tuning.rank} and {tuning.alpha:g}, and this rule needs one rank and alpha for all; choose aggregation: flexlora, raflora "
-            "or flora, or leave the overrides out"
-        )
+    if found and not job.protocol.apart:
+        _check_rule(job, found)
     return found
+
+
+def _check_rule(job: Job, ranks: Mapping[ClientId, tuple[int, float]]) -> None:
+    """Raise SettingError, naming a client, if the aggregation needs equal ranks."""
+    rule = job.protocol.aggregation
+    tuning: Any = job.tuning
+    client, (rank, alpha) = next(iter(ranks.items()))
+    lack = f"where {client!r} has rank {rank} and alpha {alpha:g}, and the others {tuning.rank} and {tuning.alpha:g}"
+    overrides = Technique(section="clients", name="clients.overrides of ranks", gives={"one-rank": lack}, needs=())
+    check_together([technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule)), overrides])

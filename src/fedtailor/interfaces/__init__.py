@@ -2,6 +2,7 @@
 
 from .federation import Answer, Answering, Asking, Federation
 from .observers import Observer, Seen, Watch
+from .phases import ByClient, Ending, Phase
 from .protections import (
     AroundFederation,
     AtClient,
@@ -17,12 +18,13 @@ from .protections import (
     Shaping,
     WhoSigns,
 )
-from .rules import Aggregation, RobustRule, RuleTraits, traits_of
+from .rules import ONE_RANK, Aggregation, RobustRule, RuleTraits, traits_of
 from .tasks import NamedTask
 from .tunings import CARRIED, POOLING, Compared, Exchanging, Tuning
 
 __all__ = [
     "CARRIED",
+    "ONE_RANK",
     "POOLING",
     "Aggregation",
     "Answer",
@@ -30,9 +32,11 @@ __all__ = [
     "AroundFederation",
     "Asking",
     "AtClient",
+    "ByClient",
     "Checking",
     "Compared",
     "Crossing",
+    "Ending",
     "Exchanging",
     "Federation",
     "Kept",
@@ -41,6 +45,7 @@ __all__ = [
     "Observer",
     "OnMessages",
     "OnSum",
+    "Phase",
     "Plan",
     "Protection",
     "RobustRule",

@@ -38,6 +38,11 @@ NEEDS_OF_CARRYING = (
         remedy="choose personalization: finetune, or aggregation: lora-fair",
     ),
 )
+ONE_RANK = Need(
+    word="one-rank",
+    why="it needs one rank and alpha for all",
+    remedy="choose aggregation: flexlora, raflora or flora, or leave the overrides out",
+)
 NEEDS_OF_REFACTORING = (
     Need(
         word="no-pull",
@@ -91,6 +96,7 @@ class RuleTraits:
         """See `pairs`. Who counts clients keeps of each what it sent last, or its control variate: more than a sum."""
         return {
             "sums": (self.linear and not self.counts_clients) or "which needs more than the sum of all updates",
+            "plain-mean": self.plain_mean,
             "no-control": not self.control,
             "same-factors": not self.refactors,
             "same-tensors": not self.takes_turns or "which trains other tensors in each round",
@@ -99,7 +105,11 @@ class RuleTraits:
     @property
     def needs(self) -> Sequence[Need]:
         """See `pairs`."""
-        return (*(NEEDS_OF_CARRYING if self.carry else ()), *(NEEDS_OF_REFACTORING if self.refactors else ()))
+        return (
+            *(NEEDS_OF_CARRYING if self.carry else ()),
+            *(NEEDS_OF_REFACTORING if self.refactors else ()),
+            *(() if self.any_ranks else (ONE_RANK,)),
+        )
 
 
 def traits_of(rule: object) -> RuleTraits:

@@ -12,10 +12,11 @@ from pydantic_core import CoreSchema
 
 from ..data import Clients, Data
 from ..errors import SettingError
-from ..interfaces import Protection, Settling, Tuning
+from ..interfaces import Phase, Protection, Settling, Tuning
 from ..limits import Few
 from ..metrics.figure import scores_answers
 from ..personalization import Personalization, Shared
+from ..phases import check_phases
 from ..protocols import Averaging, Settings
 from ..tasks.evaluation import Evaluation
 from ..text_files import expanded
@@ -25,7 +26,7 @@ from ..tuning import Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
 from .readers import STRICT
-from .registries import PERSONALIZATION, PROTECTION, PROTOCOL, READERS, TASK, TUNING
+from .registries import PERSONALIZATION, PHASE, PROTECTION, PROTOCOL, READERS, TASK, TUNING
 from .stop import Stop
 from .together import check_job, check_kinds, with_usual
 
@@ -45,7 +46,7 @@ class Reads:
         return handler.generate_schema(self.type)
 
 
-def as_protections(value: object) -> object:
+def as_list(value: object) -> object:
     """Return what a job lists; one that stands by itself is a list of one."""
     return () if value is None else value if isinstance(value, list | tuple) else (value,)
 
@@ -70,8 +71,11 @@ class Job(BaseModel):
     personalization: Annotated[Personalization, Reads(READERS.technique(PERSONALIZATION, "none"))] = Field(default_factory=Shared)
     protection: Annotated[
         tuple[Protection, ...],
-        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(as_protections)]),
+        Reads(Annotated[tuple[READERS.technique(PROTECTION), ...], Strict(False), BeforeValidator(as_list)]),
     ] = Field((), description="what happens to an update before it leaves, in order")
+    after: Annotated[
+        tuple[Phase, ...], Reads(Annotated[tuple[READERS.technique(PHASE), ...], Strict(False), BeforeValidator(as_list)])
+    ] = Field((), description="what is done after the last round, in order: classes of your own")
     evaluation: Annotated[Evaluation, Reads(READERS.section(Evaluation))] = Field(default_factory=Evaluation)
     stop: Annotated[Stop, Reads(READERS.section(Stop))] = Field(default_factory=Stop)
     report_to: Annotated[tuple[Name, ...], Reads(Annotated[tuple[Name, ...], Strict(False), BeforeValidator(as_names)])] = Field(
@@ -114,6 +118,7 @@ class Job(BaseModel):
                 raise SettingError(
                     f"protection names {type(part).__name__}, which has none of the parts of a protection: leave and arrive, shape, around or on_sum."
                 )
+        check_phases(self.after)
         if self.threads != "auto" and self.threads < 1:
             raise SettingError(f"threads must be at least 1, or auto; got {self.threads}.")
         check_job(self)
@@ -168,7 +173,8 @@ class Job(BaseModel):
         """Return all settings as mappings, lists, texts and numbers, defaults written out."""
         promises = {"task": TASK, "tuning": TUNING, "protocol": PROTOCOL, "personalization": PERSONALIZATION}
         return {name: READERS.plain(getattr(self, name), promises.get(name)) for name in type(self).model_fields} | {
-            "protection": [READERS.plain(part, PROTECTION) for part in self.protection]
+            "protection": [READERS.plain(part, PROTECTION) for part in self.protection],
+            "after": [READERS.plain(phase, PHASE) for phase in self.after],
         }
 
     def to_yaml(self) -> str:

@@ -4,12 +4,13 @@ from ..aggregation import AGGREGATIONS, ROBUST
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS
 from ..data.partition import Partition
-from ..interfaces import Aggregation, NamedTask, Protection, RobustRule, Tuning
+from ..interfaces import Aggregation, NamedTask, Phase, Protection, RobustRule, Tuning
 from ..learning.private import DpSgd
 from ..metrics import OwnMetric
 from ..metrics.cifar import CifarFeatures
 from ..metrics.features import Features, NoFeatures
 from ..personalization import PERSONALIZATIONS, Personalization
+from ..phases import PHASES
 from ..protection import PROTECTIONS
 from ..protocols import METHODS, PROTOCOLS, WIRES, Method, Wire
 from ..tasks import TASKS
@@ -21,6 +22,7 @@ TUNING = Registry(what="tuning", classes={**TUNINGS, **UNTRAINED}, promise=Tunin
 PROTOCOL = Registry(what="protocol", classes=PROTOCOLS)
 PERSONALIZATION = Registry(what="personalization", classes=PERSONALIZATIONS, promise=Personalization)
 PROTECTION = Registry(what="protection", classes=PROTECTIONS, promise=Protection)
+PHASE = Registry(what="phase", classes=PHASES, promise=Phase)
 PARTITION = Registry(what="partition", classes=PARTITIONS, promise=Partition)
 AGGREGATION = Registry(what="aggregation", classes=AGGREGATIONS, promise=Aggregation)
 ROBUST_RULE = Registry(what="robust rule of aggregation", classes=ROBUST, promise=RobustRule)
@@ -37,6 +39,7 @@ READERS = Readers(
         PROTOCOL,
         PERSONALIZATION,
         PROTECTION,
+        PHASE,
         PARTITION,
         AGGREGATION,
         ROBUST_RULE,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import SettingError
-from ..interfaces import traits_of
+from ..interfaces import ONE_RANK, traits_of
 from ..models.kinds import KINDS
 from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
@@ -49,10 +49,14 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield technique("tuning", job.tuning)
     yield technique("protocol", job.protocol)
     yield technique("personalization", job.personalization)
-    yield technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
+    found = technique("aggregation", rule, path="protocol.aggregation", traits=traits_of(rule))
+    needs = [need for need in found.needs if need is not ONE_RANK]  # held once the clients are known, see `assembly.ranks`
+    yield replace(found, gives={**found.gives, "plain-mean": traits_of(job.protocol.aggregation).plain_mean}, needs=needs)
     for protection in job.protection:
         found = technique("protection", protection)
         yield Technique(section="protection", name=found.name, gives=found.gives, needs=needs_of(protection))
+    for phase in job.after:
+        yield technique("after", phase)
     if (private := job.protocol.local.privacy) is not None:
         yield Technique(section="privacy", name="protocol.local.privacy: dp-sgd", gives={}, needs=private.needs)
     for client, own in job.clients.overrides.items():

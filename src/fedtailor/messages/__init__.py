@@ -6,7 +6,7 @@ from .codec import decode, encode
 from .length import length_of, usual_facts
 from .manifest import Manifest
 from .record import Record, read, write
-from .specs import FactSpec, MessageSpec, Reveals, TensorSpec, Trains, specs_of
+from .specs import FactSpec, MessageSpec, Own, Reveals, TensorSpec, Trains, specs_of
 from .state import state_of, tensors_of
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FactSpec",
     "Manifest",
     "MessageSpec",
+    "Own",
     "Record",
     "Reveals",
     "TensorSpec",

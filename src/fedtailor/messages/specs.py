@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NewType
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "centroids",
     "term-counts",
 ]
+Own = NewType("Own", str)
+"""What a fact reveals, by a word that the protocol or phase declares for policies, see `Phase.reports`."""
 TensorsReveal = Literal[  # see `Protection`
     "nothing",
     "weights",
@@ -79,10 +81,10 @@ class FactSpec:
     fixed: bool = False  # the same in every message of a client in a run
     needs: tuple[str, ...] = ()  # facts of the same message that must be there with it, as it means nothing without them
     over: Over = ""  # step: those of one optimizer step
-    reveals: Reveals | None = None  # of the client's data; None, not declared: a whole number nothing, all else figures
+    reveals: Reveals | Own | None = None  # of the client's data; None, not declared: a whole number nothing, all else figures
 
     @property
-    def revealed(self) -> Reveals:
+    def revealed(self) -> Reveals | Own:
         """What a site's policy goes by: what nobody declared counts as a metric, so that forgetting it withholds it."""
         return self.reveals or ("nothing" if self.type == "int" else "figures")
 

@@ -42,7 +42,14 @@ WORLD = "world"  # name of the adapter that is the others'
 class FedAlt:
     """Each client keeps its own LoRA and trains it on, beside a frozen mean of the others', mixed by a gate of its own."""
 
-    needs: ClassVar[Sequence[Need]] = NEEDS_OF_PAIRS
+    needs: ClassVar[Sequence[Need]] = (
+        *NEEDS_OF_PAIRS,
+        Need(
+            word="plain-mean",
+            why="it has a rule of its own",
+            remedy="leave protocol.aggregation out, or choose personalization: ditto",
+        ),
+    )
     gives: ClassVar[Mapping[str, bool | str]] = {"home-noised": False}
     kind: Literal["fedalt"] = "fedalt"
 

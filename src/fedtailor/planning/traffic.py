@@ -100,7 +100,15 @@ def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
         kind, down = last
         up = _work_length(parts, Personalized)  # figures of the same parts
         found[kind] = sum((Bytes(up=up, down=down, exchanges=1) for _ in clients), Bytes())
+    for phase in parts.job.after:
+        for call in phase.calls(parts.worker.tensors(), figure_names(parts.worker.task, parts.worker.evaluation)):
+            found[call.question.kind] = _asked_once(shaped(parts.job, call)) * len(clients)
     return found
+
+
+def _asked_once(call: Call) -> Bytes:
+    """Return the bytes of one request and the longest of the answers that it may get."""
+    return Bytes(up=max(map(call.length, call.answers)), down=call.length(call.question), exchanges=1)
 
 
 def _evaluations(parts: Parts, moments: Moments) -> Bytes:

@@ -36,6 +36,8 @@ class UsualSettings:
     gives: ClassVar[Mapping[str, bool | str]] = {}
     needs: ClassVar[Sequence[Need]] = ()
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
+    reports: ClassVar[Mapping[str, str]] = {}
+    """What its facts reveal of a client's data besides the usual (`messages.Own` in their specs), and what each such word means, for policies."""
     usual: ClassVar[Mapping[str, str]] = {"tuning": "lora"}  # settings of a job that does not name them
     in_checkpoint: ClassVar[bool] = (
         False  # whether a checkpoint holds all trained weights, so that what they began with is not needed any more

@@ -20,6 +20,7 @@ SECTIONS = {  # of a summary, and the sections in them
     "retained": ("before", "after"),
     "tasks": (),
     "personal": ("base", "local", "global", "personal", "public", "retained", "clients"),
+    "after": (),
     "traffic": (),
     "flops": (),
     "memory": (),

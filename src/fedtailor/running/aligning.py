@@ -1,17 +1,13 @@
 """After the rounds of a protocol in which each client has a model of its own: the last alignment, and how good these models are."""
 
-from itertools import count
 from typing import Any
 
 from ..assembly import Parts
-from ..diverged import wording
-from ..errors import RunError
 from ..learning.over_clients import numbers, over_clients
 from ..ledger import train_flops
-from ..messages import read
 from ..messages.work import PARTS
-from ..protocols.distillation.messages import ALIGN, Aligned
-from ..records import ClientFailure, ClientId
+from ..protocols.distillation.messages import Aligned
+from ..records import ClientId
 from ..tasks.evaluation import Evaluation
 from ..tuning import written
 from .ending import End
@@ -29,32 +25,13 @@ def align_last(end: End) -> dict[str, Any] | None:
     Raises:
         RunError: if no client could.
     """
-    parts, progress, notify = end.parts, end.progress, end.notify
+    parts, progress = end.parts, end.progress
     message = parts.protocol.last_request(progress.state, generate=True)
     if message is None:
         return None
-    asked = [info.id for info in parts.sampler.clients]
     figures: Figures = {part: {} for part in PARTS}
-    failures: dict[ClientId, ClientFailure] = {}
-    replies = count(1)
-    for reply in end.federation.ask(dict.fromkeys(asked, message)):
-        notify("evaluating", what=f"{reply.client}, aligned", done=next(replies), of=len(asked))
-        progress.add_traffic(ALIGN, reply.traffic.up_bytes, reply.traffic.down_bytes, reply.traffic.seconds)
-        if reply.message is None:
-            assert reply.error is not None
-            failures[reply.client] = reply.error
-            notify(
-                "failure",
-                client=reply.client,
-                text=f"in the last alignment: {wording(reply.error.kind, reply.error.mark)}; see its log.txt",
-            )
-            continue
-        _note(parts, progress, reply.client, read(reply.message, Aligned), figures)
-    if len(failures) == len(asked):
-        raise RunError(
-            f"none of {len(asked)} clients could align to the last logits: {', '.join(sorted({wording(f.kind, f.mark) for f in failures.values()}))}; "
-            "see clients/ID/log.txt, fix the cause and use fedtailor run --resume RUN"
-        )
+    for client, aligned in end.answers(message, Aligned, "the last alignment"):
+        _note(parts, progress, client, aligned, figures)
     for part, scope in SCOPES.items():
         for client, own in figures[part].items():
             progress.note_figures(end.round, scope, client, own)

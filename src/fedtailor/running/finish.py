@@ -6,6 +6,7 @@ from typing import Any
 
 from ..assembly import Parts
 from ..tuning import written
+from .after import carry_out_after
 from .aligning import align_last
 from .clock import Clock
 from .ending import End, Phase
@@ -50,6 +51,8 @@ def finish(
     )
     sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
     sections |= retained_section(parts, progress, round=index) | tasks_section(parts, progress, round=index)
+    if parts.job.after:
+        sections["after"] = carry_out_after(end)
     clock.lap(progress, "server")
     parts.worker.load(shared)
     if result := written(parts.job.tuning).folder:

@@ -5,7 +5,6 @@ from itertools import count
 from typing import Any
 
 from ..assembly import Parts
-from ..diverged import wording
 from ..errors import RunError
 from ..learning.over_clients import numbers, over_clients
 from ..ledger import train_flops
@@ -13,7 +12,7 @@ from ..protocols import alone
 from ..protocols.personal import KIND, PersonalFigures, Personalized, W, ask_personal, personal_request
 from ..records import ClientId, Message
 from ..tuning import written
-from .ending import End
+from .ending import FIX, End, kinds_of
 from .progress import Progress
 
 Figures = Mapping[ClientId, Mapping[str, Any]]
@@ -35,10 +34,8 @@ def personalize(end: End) -> dict[str, Any] | None:
     request = personal_request(end.shared, version=progress.state.version, generate=True, clients=len(end.federation.clients))
     found = _ask(end, request, Personalized, "personalization")
     if not found.work:
-        kinds = sorted({wording(failure.kind, failure.mark) for failure in found.failures.values()})
         raise RunError(
-            f"none of {len(found.failures)} clients could make the shared weights its own: {', '.join(kinds)}; see clients/ID/log.txt, fix the "
-            "cause and use fedtailor run --resume RUN"
+            f"none of {len(found.failures)} clients could make the shared weights its own: {kinds_of(found.failures.values())}; {FIX}"
         )
     _note(progress, found, end.round, kind=KIND, scope="personal")
     _count(parts, progress, found)
@@ -76,7 +73,7 @@ def _ask(end: End, request: Message, form: type[W], what: str) -> PersonalFigure
         lambda client: end.notify("evaluating", what=f"{client}, {what}", done=next(replies), of=len(asked)),
     )
     for client, failure in found.failures.items():
-        end.notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
+        end.note_failure(client, failure, what)
     return found
 
 

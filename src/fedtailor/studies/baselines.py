@@ -101,7 +101,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
     )  # alone, each trains in every round
     clients = settings["clients"] | {name: getattr(Clients(), name) for name in asking}
     clients["overrides"] = {client: settings["clients"]["overrides"][client] for client in own_ways}
-    return Job.from_dict({**settings, "protocol": protocol, "clients": clients, "protection": []})
+    return Job.from_dict({**settings, "protocol": protocol, "clients": clients, "protection": [], "after": []})
 
 
 def _together(parts: Parts, kind: Baseline) -> Parts:

@@ -20,7 +20,7 @@ from ..text_files import expanded
 from .evaluate import is_counted, metrics_of
 from .evaluation import Evaluation, Measured, Pass
 from .labels import class_numbers, found_labels, read_labels
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Batch, Shard, TokenShard, one_by_one, tokens_of
 from .task import Bench, LogitsAt, Objective, Task, padding_of
 from .text.markers import Tokens
@@ -173,14 +173,7 @@ class Classification:
             scores_BC, label_B = self.scores(worker.model, seen_batch(worker, shard, rows), worker.logits_at)
             return F.cross_entropy(scores_BC, label_B, reduction="sum").item(), len(rows), scores_BC
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
         """Return the loss, and the metrics of the likeliest classes with the counts of those that are no means and were asked for."""

@@ -11,7 +11,8 @@ from ..metrics import Bleu, OwnMetric
 from ..metrics.features import Features, NoFeatures, check_features, features_at
 from ..metrics.own import check_own
 from .images.settings import Samples
-from .losses import Losses, Progress
+from .losses import Losses, OfRows, Progress, sum_losses
+from .shard import Shard
 from .text.generate import Decoding
 
 
@@ -104,3 +105,9 @@ class Pass:
     sample_alone: bool = False  # these are the only rows whose loss is measured
     texts_alone: bool = False  # the figures of the loss are left out
     progress: Progress | None = None  # called with how many examples are measured, then how many texts are written
+
+    def sums(self, shard: Shard, of_rows: OfRows, *, batch_size: BatchSize) -> Losses:
+        """Return the sums of the loss over the rows of `shard` that this measurement is of; see `sum_losses`."""
+        return sum_losses(
+            shard, of_rows, batch_size=batch_size, progress=self.progress, sampled=self.sampled, sample_alone=self.sample_alone
+        )

@@ -18,7 +18,7 @@ from ..metrics.answers import answer_f1, exact_match
 from ..pairs import USUAL_NEEDS, Need
 from ..records import Example
 from .evaluation import Measured, Pass
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Batch, Shard, TokenShard, collate, evaluation_batches, tokens_of
 from .task import Bench, Objective
 from .text.markers import Tokens
@@ -119,14 +119,7 @@ class Extraction:
             loss, count = self._loss(worker.model, token_batch(worker, shard, rows))
             return loss.item(), count, None
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
         """Return the loss, and exact match and F1 of the words that are marked."""

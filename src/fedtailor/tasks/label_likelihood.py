@@ -18,7 +18,7 @@ from ..text_files import expanded
 from .classification import class_figures
 from .evaluation import Measured, Pass
 from .labels import class_numbers, found_labels, read_labels
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Shard, TokenShard, tokens_of
 from .task import Bench, Objective
 from .text.markers import Tokens
@@ -152,14 +152,7 @@ class LabelLikelihood:
             label_B = torch.tensor([self.words.index(label) for _, label in pairs])
             return torch.nn.functional.cross_entropy(scores_BC, label_B, reduction="sum").item(), len(rows), scores_BC
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
         """Return the loss, and the metrics of the likeliest labels with the counts that they are made of."""

@@ -18,7 +18,7 @@ from ..limits import Length, Number
 from ..pairs import USUAL_NEEDS, Need
 from ..records import Example
 from .evaluation import Measured, Pass
-from .losses import Losses, sum_losses
+from .losses import Losses
 from .shard import Batch, Shard, TokenShard, evaluation_batches, tokens_of
 from .task import Bench, Objective
 from .text.measure import token_batch
@@ -125,14 +125,7 @@ class PassageRetrieval:
             loss, count = self._loss(worker, token_batch(worker, shard, rows), passages_PH)
             return loss.item(), count, None
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def measure(self, worker: Bench, shard: Shard, how: Pass) -> Measured:
         """Return the loss, and how often the right passage is among the best: of those of equal cosines it counts as the last."""

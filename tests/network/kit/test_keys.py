@@ -5,6 +5,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.network.kit.agent_key import CERTIFICATE, KEY, read_identity
@@ -106,10 +107,18 @@ def test_certificates_are_renewed_for_the_keys_that_are_there(network, tmp_path)
     take_answer(kit)
     keys = {path: path.read_text() for path in [*network.rglob("*.key"), *kit.rglob("*.key")]}
     before = {path: path.read_text() for path in network.rglob("*.crt")}
+    authority = load_pem_x509_certificate((network / "server" / "startup" / "rootCA.pem").read_bytes())
     answers = renew(network)
     assert [answer.name for answer in answers] == ["here.admitted.json", "north.admitted.json"]
     assert all(path.read_text() == text for path, text in keys.items())
     assert all(path.read_text() != text for path, text in before.items())
+    ends = load_pem_x509_certificate((network / "server" / "startup" / "rootCA.pem").read_bytes()).not_valid_after_utc
+    assert ends > authority.not_valid_after_utc  # so has the network's own
+    assert (kit / "startup" / "client.crt").is_file()
+    old = load_pem_x509_certificate((kit / "startup" / "client.crt").read_bytes())
+    new = load_pem_x509_certificate((network / "server" / "startup" / "server.crt").read_bytes())
+    old.verify_directly_issued_by(load_pem_x509_certificate((network / "server" / "startup" / "rootCA.pem").read_bytes()))
+    new.verify_directly_issued_by(authority)  # old and new know each other, until the old one ends
     bring(answers[1], kit)
     assert take_answer(kit) == "north.admitted.json"
     for place, role in ((kit, "site"), (network / "here", "site"), (network / "server", "server")):

@@ -35,12 +35,12 @@ def test_no_argument_of_any_method_takes_a_module_a_file_or_a_hub_id(told, tmp_p
     (tmp_path / "megatron" / "planted_by_the_server.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
-    passed = set()
+    passed, policy = set(), Policy()
     for method, name in FIELDS:
         for text in (MODULE, "/etc/passwd", "owner/model"):
             for value in (text, [text], {"name": text}, {text: 1}, [{"file": [text]}], {"cache_file": {"deep": text}}):
                 if not any(
-                    f"sets {name} of PEFT's {method}" in reason for reason in Policy().refusals(told(method, {name: value}))
+                    f"sets {name} of PEFT's {method}" in reason for reason in policy.refusals(told(method, {name: value}))
                 ):
                     passed.add((name, text))
     # names of modules of the model are compared with those it has, and nothing is done with one that it lacks

@@ -21,7 +21,8 @@ from ...records import Outcome, Update
 from ...tensors import Tensors, pieces
 from ..factors.lowrank import others_than_factors, pairs_of
 from ..mean import take_step
-from .updates import Stateless, Updates, hold
+from ..stateless import Stateless
+from .updates import Updates, hold
 
 On: TypeAlias = Literal["factors", "products"]
 LEAST_SHARE = 1e-6  # one of as many clients as a job can have

@@ -15,7 +15,8 @@ from torch import Tensor
 from ...interfaces import RuleTraits
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import Stateless, hold, squared_distances
+from ..stateless import Stateless
+from .updates import hold, squared_distances
 
 STEPS = 1000  # at most; some dozens are usual
 STILL = 1e-7  # relative change of any share below which the rest is not worth a step

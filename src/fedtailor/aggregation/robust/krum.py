@@ -18,7 +18,8 @@ from ...interfaces import RuleTraits
 from ...limits import ClientCount
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import Stateless, hold, squared_distances
+from ..stateless import Stateless
+from .updates import hold, squared_distances
 
 
 @dataclass(frozen=True, kw_only=True)

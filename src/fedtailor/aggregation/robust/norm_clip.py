@@ -16,7 +16,8 @@ from ...interfaces import RuleTraits
 from ...limits import Number
 from ...records import Outcome, Update
 from ...tensors import Tensors
-from .updates import Stateless, hold
+from ..stateless import Stateless
+from .updates import hold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ not do: (c B)(A / c) is the same product at any distance, and where B = 0 a chan
 <B_k A_k, B_j A_j> = sum((B_k' B_j) * (A_k A_j')) over the entries of two r x r matrices. All in float64.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,18 +18,6 @@ from ...tensors import Tensors, pieces, scale
 from ..factors.held import Held
 from ..factors.lowrank import OneScale, others_than_factors
 from ..mean import take_step, weighted_mean
-
-
-class Stateless:
-    """What rules that keep nothing between rounds have in common."""
-
-    def init(self, params: Tensors) -> Tensors:
-        """Return nothing: the rule keeps no state."""
-        return {}
-
-    def trains(self, round: int) -> Callable[[str], bool]:
-        """Return that every tensor is trained in every round."""
-        return lambda name: True
 
 
 @dataclass(frozen=True, kw_only=True)

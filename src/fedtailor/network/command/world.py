@@ -23,7 +23,8 @@ from ..kit.authority import make_network
 from ..kit.engine_settings import SERVER
 from ..kit.kits import check_installed, kit_role
 from ..kit.network_file import ADMIN, Network
-from ..kit.policy import REPORTABLE, Policy
+from ..kit.policy import Policy
+from ..kit.reportable import reportable
 from ..kit.site_file import SiteFile
 from ..meeting.meeting import backbone_name, plain_examples
 from .processes import end_process, engine_process, site_process
@@ -70,7 +71,7 @@ def make_world(job: Job, folder: Path, *, policy: Policy | None = None) -> World
             validation_share=job.clients.validation_share,
             test_share=job.clients.test_share,
             backbones={backbone_name(job.backbone): str(path) if path.exists() else job.backbone},
-            policy=policy or Policy(protocols=tuple(PROTOCOLS), reports=tuple(REPORTABLE), min_examples=1),
+            policy=policy or Policy(protocols=tuple(PROTOCOLS), reports=tuple(reportable()), min_examples=1),
         ).write(folder / client)
         write_text(folder / client / PRIVATE / ALLOWS, "share: any\n")  # of documents: here, to learn with
     return World(folder=folder, network=network)

@@ -2,16 +2,17 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingError
 from ...storage import write_text, writing
 from .agent_key import CERTIFICATE, key_in_request, make_agent_key, read_private
+from .certificates import AUTHORITY_FILE
 from .engine_settings import SERVER
 from .kits import make_kits, read_folder, server_kit, set_sites
 from .network_file import ADMIN, AUTHORITY, Network, is_site_name
+from .signing import authority_of, kept_extensions, pem, public_pem, read_certificate, renew_authority, sign, vouched
 from .site_file import write_private
 from .site_key import ANSWER, subject, take_answer
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.x509 import Certificate
 
-VALID_DAYS = 360
 ADMITTED = "admitted"  # in the network's folder: what goes back to sites; in its authority/: the certificates of each
 REVOKED = "revoked.json"  # in the server's kit, local/: numbers of certificates, by site
 
@@ -74,8 +74,12 @@ def admit(network: Path, request_file: Path) -> Path:
 
 
 def renew(network: Path) -> list[Path]:
-    """Give server, administrator and all sites that are not revoked new certificates for the keys that they have; return what goes to the sites."""
-    answers = []
+    """Give the network, its server, administrator and all sites that are not revoked new certificates for the keys that they have; return what goes to the
+    sites.
+
+    What the authority has signed stays valid beside it, and sites that have its old certificate use it until that ends.
+    """
+    root, answers = renew_authority(network), []
     for name in read_folder(network)["sites"]:
         before = issued(network, name)
         if before is None or set(before.numbers) <= set(revoked_numbers(network).get(name, [])):
@@ -89,8 +93,9 @@ def renew(network: Path) -> list[Path]:
             write_text(kit / answers[-1].name, answers[-1].read_text(encoding="utf-8"))
             take_answer(kit)
     for kit, stem in ((server_kit(network), SERVER), (network / ADMIN, "client")):
-        old = _read(kit / "startup" / f"{stem}.crt")
-        write_text(kit / "startup" / f"{stem}.crt", _pem(_sign(network, old.subject, old.public_key(), _extensions(old))))
+        write_text(kit / "startup" / AUTHORITY_FILE, root)
+        old = read_certificate(kit / "startup" / f"{stem}.crt")
+        write_text(kit / "startup" / f"{stem}.crt", pem(sign(network, old.subject, old.public_key(), kept_extensions(old))))
     return answers
 
 
@@ -112,7 +117,7 @@ def revoke(network: Path, name: str) -> Path:
 def issued(network: Path, name: str) -> Issued | None:
     """Return what was signed for a site; None if nothing was."""
     first = network / name / "startup" / "client.crt"
-    numbers = [number(_read(first))] if first.is_file() else []
+    numbers = [number(read_certificate(first))] if first.is_file() else []
     record = network / AUTHORITY / ADMITTED / f"{name}.json"
     if record.is_file():
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -122,7 +127,7 @@ def issued(network: Path, name: str) -> Issued | None:
         agent: Any = load_pem_public_key(about["agent"].encode()) if "agent" in about else None
         found = load_pem_x509_certificate(about["certificate"].encode())
         return Issued(certificate=found, agent=agent, numbers=about["numbers"])
-    return Issued(certificate=_read(first), numbers=numbers) if numbers else None
+    return Issued(certificate=read_certificate(first), numbers=numbers) if numbers else None
 
 
 def revoked_numbers(network: Path) -> dict[str, list[str]]:
@@ -141,61 +146,22 @@ def _issue(network: Path, name: str, key: Any, before: Issued | None, agent: "Ed
     from cryptography import x509
 
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
-    certificate, about = _sign(network, subject(name), key, [names]), read_folder(network)
+    certificate, about = sign(network, subject(name), key, [names]), read_folder(network)
     numbers = [*(before.numbers if before else []), number(certificate)]
-    record = {"certificate": _pem(certificate), "numbers": numbers, **({} if agent is None else {"agent": _public_pem(agent)})}
+    record = {"certificate": pem(certificate), "numbers": numbers, **({} if agent is None else {"agent": public_pem(agent)})}
     write_private(network / AUTHORITY / ADMITTED / f"{name}.json", json.dumps(record))
     answer = network / ADMITTED / f"{name}{ANSWER}"
     with writing(answer):
         answer.parent.mkdir(exist_ok=True)
     content = {
-        "certificate": _pem(certificate),
-        "authority": _state(network)["root_cert"],
+        "certificate": pem(certificate),
+        "authority": pem(authority_of(network)[0]),
         "network": {"network": about["network"], "server": about["server"], "port": about["port"], "kit": name},
         "engine": _engine(about, name),
         **({} if agent is None else {"agent": vouched(network, name, agent)}),
     }
     write_text(answer, json.dumps(content, indent=2) + "\n")
     return answer
-
-
-def vouched(network: Path, name: str, agent: "Ed25519PublicKey") -> str:
-    """Return the authority's certificate of the key that a site's agent signs with in secure sums, in PEM."""
-    from ...protection.secure.identity import vouch
-
-    return _pem(vouch(name, agent, *_authority(network)))
-
-
-def _sign(network: Path, name: Any, key: Any, extensions: list[Any]) -> "Certificate":
-    """Return a certificate that the network's authority has signed, valid as long as its own at most."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-
-    (root, signer), now = _authority(network), datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(root.subject).public_key(key)
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(minutes=5))
-    made = made.not_valid_after(min(now + timedelta(days=VALID_DAYS), root.not_valid_after_utc))
-    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    for extension in extensions:
-        made = made.add_extension(extension, critical=False)
-    return made.sign(signer, hashes.SHA256())
-
-
-def _authority(network: Path) -> tuple["Certificate", Any]:
-    """Return the authority's certificate and private key."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from cryptography.x509 import load_pem_x509_certificate
-
-    state = _state(network)
-    return load_pem_x509_certificate(state["root_cert"].encode()), load_pem_private_key(state["root_pri_key"].encode(), None)
-
-
-def _extensions(certificate: "Certificate") -> list[Any]:
-    """Return the extensions of a certificate that a new one keeps."""
-    from cryptography import x509
-
-    return [each.value for each in certificate.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
 
 
 def _engine(about: dict[str, Any], name: str) -> dict[str, Any]:
@@ -207,36 +173,3 @@ def _engine(about: dict[str, Any], name: str) -> dict[str, Any]:
         "servers": [{"name": about["network"], "service": service, "identity": SERVER}],
         "client": {**files, "fqsn": name, "is_leaf": True, "connection_security": "mtls"},
     }
-
-
-def _state(network: Path) -> dict[str, Any]:
-    """Return what NVFlare's tool keeps of the authority: its certificate and its key."""
-    file = network / AUTHORITY / read_folder(network)["network"] / "state" / "cert.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("root_cert", "root_pri_key")}
-    except (OSError, ValueError, KeyError) as fault:
-        raise SettingError(
-            f"{network} has no authority that could sign ({type(fault).__name__}: {fault}); it lies where fedtailor net init was run"
-        ) from None
-
-
-def _read(file: Path) -> "Certificate":
-    from cryptography.x509 import load_pem_x509_certificate
-
-    try:
-        return load_pem_x509_certificate(file.read_bytes())
-    except (OSError, ValueError) as fault:
-        raise SettingError(f"{file} cannot be read ({fault})") from None
-
-
-def _public_pem(key: "Ed25519PublicKey") -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def _pem(certificate: "Certificate") -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return certificate.public_bytes(Encoding.PEM).decode()

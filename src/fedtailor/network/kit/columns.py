@@ -5,7 +5,6 @@ from dataclasses import replace
 from string import Formatter
 from typing import Any
 
-from ...data.columns import MESSAGES
 from ...records import Example
 
 NAMING = ("by", "column", "columns")  # settings whose texts are names of columns
@@ -13,6 +12,10 @@ NAMING = ("by", "column", "columns")  # settings whose texts are names of column
 
 def extra_columns(columns: Mapping[str, str], own: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names that an owner mapped to another column beyond the task's `own` fields, in order."""
+    from ...data.columns import (
+        MESSAGES,  # here and below: torch comes with it, and a site's launcher, which reads the site's file too, has none
+    )
+
     return tuple(name for name, column in columns.items() if name not in own and name not in (MESSAGES, column))
 
 
@@ -23,6 +26,7 @@ def column_refusals(job: Mapping[str, Any], columns: Mapping[str, str]) -> list[
         job: all its settings as plain values.
         columns: the task's or any other name -> column of the site's data.
     """
+    from ...data.columns import MESSAGES
     from ...tasks import TASKS  # here, as it loads what trains
 
     task = job["task"]

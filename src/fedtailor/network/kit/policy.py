@@ -8,27 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from ...errors import SettingError
 from .least import Least, check_least, lacking, said_of
 from .peft_arguments import argument_refusals
+from .reportable import declared_by, reportable
 
 if TYPE_CHECKING:
     from ...messages import FactSpec  # loads what trains
 
 CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
 PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
-REPORTABLE = {
-    "examples": "how many training examples there are",
-    "figures": "losses and metrics on the site's own validation and test parts",
-    "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
-    "critiques": "what its own language model says of prompts after seeing examples, scrubbed of spans of these",
-    "scores": "how near its passages are to a question, as numbers",
-    "answers": "short answers from its passages",
-    "passages": "the texts of passages that answer a question",
-    "centroids": "means of the vectors of groups of its passages",
-    "embeddings": "the vectors of all its passages, of which much of their texts can be rebuilt",
-    "term-counts": "how many of its passages have each word",
-    "public-fit": "how well its examples can be distinguished from public ones",
-    "label-counts": "how many examples each label has",
-    "labels": "the labels or target texts themselves, example by example (split learning with labels at the server)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +27,7 @@ class Policy:
     protections: Least = ()  # kinds that every job must have, or by kind how strong they must be: {dp: {epsilon: 8}}
     rounds: int = 100  # most rounds of one run
     bytes_per_day: int = 20_000_000_000  # most bytes up and down together, in a day of UTC
-    reports: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see REPORTABLE
+    reports: tuple[str, ...] = ("examples", "figures", "public-fit")  # of its data; see `reportable`
     min_examples: int = 16  # figures that are means over fewer examples stay here: they reveal single ones
     backbone_from_server: bool = (
         False  # weights can be made so that what is trained on them reveals more of the data: only on purpose
@@ -105,8 +91,9 @@ class Policy:
 
     def lines(self) -> list[str]:
         """Return what is permitted and what is not, a line each, for people."""
-        given = [f"{name}: {what}" for name, what in REPORTABLE.items() if name in self.reports]
-        kept = [f"{name}: {what}" for name, what in REPORTABLE.items() if name not in self.reports]
+        known = reportable()
+        given = [f"{name}: {what}" for name, what in known.items() if name in self.reports]
+        kept = [f"{name}: {what}" for name, what in known.items() if name not in self.reports]
         return [
             f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
@@ -148,10 +135,12 @@ class Policy:
             "label-counts": protocol.get("label_counts"),
             "labels": protocol.get("labels") == "with-server",
             **(_of_documents(protocol) if asks else {}),
+            **dict.fromkeys(declared_by(job), True),
         }
+        known = reportable()
         for what, needed in needs.items():
             if needed and what not in self.reports:
-                yield f"the job needs reports of {what} ({REPORTABLE[what]}), which this site does not give"
+                yield f"the job needs reports of {what} ({known[what]}), which this site does not give"
 
 
 def _of_documents(protocol: Mapping[str, Any]) -> dict[str, bool]:
@@ -213,7 +202,13 @@ def _known_names() -> dict[str, Collection[str]]:
     from ...tuning import TUNINGS
 
     rules = list(dict.fromkeys([*AGGREGATIONS, *LOGIT_AGGREGATIONS]))
-    return {"protocols": PROTOCOLS, "tunings": TUNINGS, "aggregations": rules, "protections": PROTECTIONS, "reports": REPORTABLE}
+    return {
+        "protocols": PROTOCOLS,
+        "tunings": TUNINGS,
+        "aggregations": rules,
+        "protections": PROTECTIONS,
+        "reports": reportable(),
+    }
 
 
 def _is_a(value: object, types: Any) -> bool:

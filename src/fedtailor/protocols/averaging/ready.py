@@ -72,24 +72,13 @@ class AveragingRun(UsualRun):
         return AveragingClient(settings=self.settings, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
-        """Return what this protocol sends.
-
-        Args:
-            shared: the exchanged weights.
-            figures: that evaluations may report; there are none in these messages.
-            rounds: of the run: which tensors are sent may differ from round to round.
-        """
+        """Return what this protocol sends; there are no figures in these messages."""
         return [self.settings.call(shared, rounds)]
 
     def sizes(
         self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
     ) -> Mapping[str, int]:
-        """Return what of `Sizes` depends on the protocol: the bytes that a client sends and gets in a round, on average over `rounds`.
-
-        Args:
-            validated: whether clients measure losses on validation parts of their own.
-            shape: gives a call as it is under the job's protections.
-        """
+        """Return the bytes that a client sends and gets in a round, on average over `rounds`."""
         up, down = lengths(self.settings, shared, rounds=rounds, validated=validated, shape=shape)
         return {"up_bytes": up, "down_bytes": down}
 

@@ -159,7 +159,7 @@ class DistillationRun(UsualRun):
         return ALIGN, last_length(self.terms, shared, rounds=rounds)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
-        """Return what this protocol sends; see `AveragingRun.calls`. `figures` are what an evaluation reports."""
+        """Return what this protocol sends; see `UsualRun.calls`. `figures` are what an evaluation reports."""
         return calls_of(self.terms, shared, figures)
 
     def sizes(

@@ -76,12 +76,12 @@ class SplitRun(UsualRun):
         public: Shard | None = None,
         on_step: OnStep | None = None,
     ) -> SplitClient:
-        """Return the part that answers messages at one client; see `AveragingRun.client`."""
+        """Return the part that answers messages at one client; see `UsualRun.client`."""
         technique = personalization or Shared()
         return SplitClient(terms=self.terms, client=client, personalization=technique, public=public, on_step=on_step)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
-        """Return what this protocol sends; see `AveragingRun.calls`. All clients have one rank."""
+        """Return what this protocol sends; see `UsualRun.calls`. All clients have one rank."""
         return calls_of(self.terms, shared)
 
     def sizes(

@@ -1,10 +1,11 @@
 """What local training gains in a round, and what averaging takes back of it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from ..read import Run
+from ..wording import figure
 
 BEFORE, AFTER = "validation_before", "validation_after"  # columns of clients.parquet
 
@@ -23,3 +24,16 @@ def taken_back(losses: Mapping[int, Mapping[str, tuple[float, float]]], round: i
     then = losses.get(round + 1, {})
     rises = [then[client][0] - after for client, (_, after) in losses[round].items() if client in then]
     return fmean(rises) if rises else None
+
+
+def gain_line(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield what a round's local training gains on the clients' validation parts, before averaging."""
+    measured = (run.summary.get("evaluation") or {}).get("local_gain")
+    if measured is False and run.summary.get("trainable_parameters"):
+        yield "local gain", "not measured: evaluation.local_gain is off, or clients train only a part of a model"
+    if not measured or run.alone:
+        return
+    gains = [before - after for before, after in zip(*run.columns("clients", BEFORE, AFTER), strict=True) if before and after]
+    if gains:
+        mean = sum(gains) / len(gains)
+        yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"

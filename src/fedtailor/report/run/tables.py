@@ -15,9 +15,11 @@ from ...units import bytes_text, flops_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name, metrics_in, plural
+from .after import after_rounds
 from .audit import audited
 from .distillation import distillation
 from .figures import PHASES, arrow, by_client, judged, number_in
+from .gains import gain_line
 from .personal import personal
 from .pictures import pictures, sheet_lines
 from .prompting import prompting
@@ -26,7 +28,6 @@ from .samples import sample_tables
 from .tasks import tasks
 
 WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
-GAIN = ("validation_before", "validation_after")  # columns of clients.parquet
 SOMETIMES = {
     "prefix_cosine": "prefix cosine",
     "task_cosine": "task cosine",
@@ -72,6 +73,7 @@ def tables(run: Run) -> Iterator[tuple[str, RenderableType]]:
     for title, table in made:
         if table is not None:
             yield title, table
+    yield from after_rounds(run)
 
 
 def headline(run: Run) -> Text:
@@ -186,7 +188,7 @@ def costs(run: Run) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *_gain_line(run), *_privacy_lines(run)]:
+    for name, text in [*_traffic_lines(run), *_cost_lines(summary), *_backbone_line(run), *gain_line(run), *_privacy_lines(run)]:
         table.add_row(name, text)
     return table
 
@@ -203,19 +205,6 @@ def _traffic_lines(run: Run) -> Iterator[tuple[str, str]]:
     for title, key in (("sent by clients", "up_bytes"), ("sent to clients", "down_bytes")):
         if not run.alone:
             yield title, f"{bytes_text(traffic.get(key, 0))} ({int(traffic.get(key, 0)):,} bytes)"
-
-
-def _gain_line(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield what a round's local training gains on the clients' validation parts, before averaging."""
-    measured = (run.summary.get("evaluation") or {}).get("local_gain")
-    if measured is False and run.summary.get("trainable_parameters"):
-        yield "local gain", "not measured: evaluation.local_gain is off, or clients train only a part of a model"
-    if not measured or run.alone:
-        return
-    gains = [before - after for before, after in zip(*run.columns("clients", *GAIN), strict=True) if before and after]
-    if gains:
-        mean = sum(gains) / len(gains)
-        yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"
 
 
 def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

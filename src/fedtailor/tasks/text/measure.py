@@ -10,7 +10,7 @@ from ...metrics.own import own_score
 from ..by_instance import by_instance
 from ..evaluate import metrics_of, writes_texts
 from ..evaluation import Measured, Pass
-from ..losses import Losses, sum_losses
+from ..losses import Losses
 from ..shard import Batch, Shard, collate, inputs_of, tokens_of
 from ..task import Bench, Objective, TextTask, padding_of
 from .written import score_texts, write_texts
@@ -46,14 +46,7 @@ def token_losses(task: TextTask, worker: Bench, shard: Shard, how: Pass) -> Loss
         loss, count = task.loss(worker.model, seen_batch(worker, shard, rows), worker.logits_at)
         return loss.item(), count, None
 
-    return sum_losses(
-        shard,
-        of_rows,
-        batch_size=worker.evaluation.batch_size,
-        progress=how.progress,
-        sampled=how.sampled,
-        sample_alone=how.sample_alone,
-    )
+    return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
 
 def measure_tokens(task: TextTask, worker: Bench, shard: Shard, how: Pass) -> Measured:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ....pictures import Canvas
 from ...evaluation import Pass
-from ...losses import Losses, sum_losses
+from ...losses import Losses
 from ...task import Bench, Objective
 from ..flow import drawn_like, fixed_noise, fixed_times, flow_losses, guided, integrate, velocity_of
 from ..shard import PictureBatch, PictureShard, picture_batch
@@ -48,14 +48,7 @@ class Denoising:
             label = None if batch.labels_B is None else batch.labels_B.repeat_interleave(quantiles)
             return flow_losses(velocity, pixels, noise, time, label).sum().item() / quantiles, len(rows), None
 
-        return sum_losses(
-            shard,
-            of_rows,
-            batch_size=worker.evaluation.batch_size,
-            progress=how.progress,
-            sampled=how.sampled,
-            sample_alone=how.sample_alone,
-        )
+        return how.sums(shard, of_rows, batch_size=worker.evaluation.batch_size)
 
     def draw(
         self, model: nn.Module, canvas: Canvas, noise: Tensor, label_B: Tensor | None, *, steps: int, guidance: float
