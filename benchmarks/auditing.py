@@ -57,7 +57,10 @@ def main() -> None:
     parser.add_argument("--tunings", nargs="+", default=list(JOBS))
     parser.add_argument("--protections", nargs="+", default=["none", "dp"], choices=["none", "dp", *CODES])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="attacks; words is of the weights before round 1, and needs but --rounds 1"
+    )
+    parser.add_argument("--rounds", type=int, help="in the place of the job's own")
     args = parser.parse_args()
     found: dict[str, list[list[float]]] = defaultdict(list)
     for tuning in args.tunings:
@@ -79,7 +82,8 @@ def _attacked(args: argparse.Namespace, tuning: str, protection: str, seed: int)
     settings = {**COMMON, **JOBS[tuning], "seed": seed}
     local = {**settings["protocol"]["local"], "privacy": DP if protection == "dp" else None}
     coded = [{"kind": "codec", "code": protection}] if protection in CODES else []
-    job = Job.from_dict({**settings, "protocol": {"local": local, "weights": "uniform"}, "protection": coded})
+    stop = {**settings["stop"], **({"rounds": args.rounds} if args.rounds else {})}
+    job = Job.from_dict({**settings, "stop": stop, "protocol": {"local": local, "weights": "uniform"}, "protection": coded})
     folder = Path(tempfile.mkdtemp())
     try:
         file = folder / "rows.parquet"  # since an audit reads the data again

@@ -51,7 +51,7 @@ def settings_of(protocol, tuning, rule, protection, backbone):
         "backbone": str(backbone),
         "task": {"kind": TASKS.get(protocol, "generation")},
         "data": {"train": "given-in-memory.jsonl", **({"limit": {"train": 40}} if protocol == "distillation" else {})},
-        "clients": {"count": 4, "min_examples": 4, "validation_share": 0.0, "test_share": 0.0},
+        "clients": {"count": 8, "min_examples": 2, "validation_share": 0.0, "test_share": 0.0},
         "tuning": {"kind": tuning, **TUNED.get(tuning, {})},
         "protocol": section | ({"cut": 1} if protocol == "split" else {}),
         "protection": [] if protection == "dp-sgd" else chosen,
@@ -72,7 +72,9 @@ def refusal_of(settings):
 
 def check_refusal(text):
     """Hold a refusal to the promise: both sides by the names of their settings, and what to write instead."""
-    assert re.search(r"does not go with|is not known across a cut|is for|needs|has no|trains", text), text
+    assert re.search(r"does not go with|is not known across a cut|is for|needs|has no|trains|takes \d+ updates at least", text), (
+        text
+    )
     assert re.search(r"[;,.] ?(choose|leave|write|set|give|take|list|or)\b", text), text
 
 
