@@ -189,17 +189,10 @@ class Phases:
         gate = PassesAll(manifest=self.parts.manifest)
         halves = {
             client: Recording(
-                self.parts.behind(
-                    client,
-                    self.parts.protocol.client(
-                        own,
-                        personalization=self.parts.job.personalization,
-                        public=self.parts.server_test,
-                    ),
-                ),
+                self.parts.behind(client, self.parts.half(client)),
                 gate,
             )
-            for client, own in self.parts.clients.items()
+            for client in self.parts.clients
         }
         outcome = self.phases[name](ranked(self._local(halves), self.parts))
         assert outcome.failures == {}, outcome.failures

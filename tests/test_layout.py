@@ -403,7 +403,7 @@ def test_nobody_asks_for_a_technique_by_its_class_outside_its_family():
 
 MOST_LINES, MOST_OF_A_FUNCTION = 250, 50  # of a file; of a function, its docstring apart
 LONGER = {  # that may be as long as they are, and no longer
-    "assembly/pipeline.py:assemble": 63,
+    "assembly/pipeline.py:assemble": 58,
     "cli/site.py:join": 60,  # options of the command line
 }
 

@@ -51,6 +51,7 @@ WORDS: Mapping[str, Word] = {
     "trains-home": Word(
         section="personalization", means="trains what stays with a client together with the shared weights", usual=False
     ),
+    "rank-free": Word(section="personalization", means="keeps nothing of one rank from round to round", usual=False),
     "home-noised": Word(section="personalization", means="trains nothing without noise before the shared weights"),
     "no-pull": Word(section="personalization", means="pulls no client's own factors towards the shared ones"),
 }

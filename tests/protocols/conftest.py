@@ -40,6 +40,7 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         return split_parts(tiny_backbone_folder, "llama", **once)
 
     numbered = ("client-00", "client-01", "client-02")
+    auto = {"kind": "lora", "rank": "auto", "ranks": [1, 2, 4], "alpha": 4}
     ranks = {"client-00": {"tuning": {"rank": 1}}}
     black_box = {"protocol__method": {"kind": "black-box", "length": 2, "dimensions": 6, "population": 6, "examples": 4}}
     shapes: dict[str, Callable[[], Parts]] = {  # of protocols that do not run as `protocol: {kind: NAME}` alone
@@ -49,6 +50,7 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         "tasks": lambda: assemble(
             of_tasks(tiny_backbone_folder, numbered, stop__rounds=1, personalization="finetune"), given=of_three(numbered)
         ),
+        "auto-ranks": lambda: tiny(protocol__aggregation={"kind": "flexlora"}, tuning=auto),
         "distillation": distilled,
         "split": split,
         "split-reuse": split_once,

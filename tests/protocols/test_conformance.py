@@ -34,11 +34,16 @@ ROUNDS = 3
 OPEN = ("nothing", "work")  # what facts may reveal without being asked for
 
 UNEVEN = {
+    "auto-ranks": "for the largest rank, and the first round has the least",
     "prompting": "a mean over rungs of fewer and fewer prompts",
     "retrieval": "for a client that holds all winners, with passages of the longest length",
 }
 
-METHODS = ("black-box", "tasks")  # of prompting, beside its first, and of averaging: their messages are others; see `phases_of`
+METHODS = (
+    "auto-ranks",
+    "black-box",
+    "tasks",
+)  # of prompting, beside its first, and of averaging: their messages are others; see `phases_of`
 AFTER = ("after",)  # averaging with every registered phase after the rounds, and one of a user's own
 
 every_protocol = pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS, *AFTER])
@@ -80,10 +85,7 @@ def served(phases: Phases, *, again: bool):
     kept = {client: replace(own, store=Store(id=client)) for client, own in parts.clients.items()}
 
     def begun(state):
-        halves = {
-            client: parts.protocol.client(own, personalization=parts.job.personalization, public=parts.server_test)
-            for client, own in kept.items()
-        }
+        halves = {client: parts.half(client, own=own) for client, own in kept.items()}
         engine = LocalFederation(halves, parts.sampler.clients, Gate(manifest=parts.manifest), lambda client, fault: None)
         return parts.protocol.serve(ranked(engine, parts), state, parts.sampler, rounds=ROUNDS, worker=parts.worker)
 

@@ -30,6 +30,8 @@ def calls_of(
     """
     own = home or protocol.own_models or goes_with_last_round(job.personalization)
     calls = protocol.calls(shared, figures, rounds=job.stop.rounds)
+    if not getattr(job.tuning, "ranks", ()):
+        calls = [call.lacking(("free_bytes",)) if call.trains == "round" else call for call in calls]
     if not measures_gain(job, protocol):
         calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
     evaluation = evaluation_call({} if protocol.own_models else shared, figures, home=own)

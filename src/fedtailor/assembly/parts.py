@@ -1,13 +1,15 @@
 """All that a run is carried out with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..data.divide import Divided
-from ..federation.ranked import RankOf
+from ..federation.auto_ranks import AutoRanks
+from ..federation.ranked import OfAnyRank, RankOf
 from ..interfaces import Answering, AtClient, Plan, WhoSigns
 from ..job import Job
-from ..learning.worker import Worker
+from ..learning.client import Client
+from ..learning.worker import OnStep, Worker
 from ..messages import Manifest
 from ..models import Backbone
 from ..personalization import dual_of, goes_with_last_round
@@ -40,6 +42,8 @@ class Parts:
     manifest: Manifest
     precision: str
     ranks: Mapping[ClientId, RankOf] = field(default_factory=dict)  # of clients whose LoRA has another rank
+    by_rank: Mapping[int, Worker] = field(default_factory=dict)  # where the server chooses each client's rank before a round
+    auto_ranks: AutoRanks | None = None  # what it has chosen
     plan: Plan | None = None
     budget: RunBudget | None = None  # of privacy, where a protection spends one
     measured_elsewhere: Sequence[ClientId] = ()  # clients elsewhere that say they have examples of their own to measure on
@@ -47,6 +51,19 @@ class Parts:
     def gate_of(self, client: ClientId = "") -> Gate:
         """Return the gate at a client's border, or, without a client, the server's end of all of them."""
         return make_gate(self.manifest, self.job.protection, client=client, plan=self.plan, kept=self.clients.stores)
+
+    def half(self, client: ClientId, on_step: OnStep | None = None, *, own: Client | None = None) -> Answering:
+        """Return the protocol's part at a client: of each rank that the server may choose, if it chooses; `own` is the client's record, if it is another."""
+        record = own or self.clients[client]
+        technique, public = self.job.personalization, self.public_of(client)
+
+        def made(one: Client) -> Answering:
+            return self.protocol.client(one, personalization=technique, public=public, on_step=on_step)
+
+        if not self.by_rank:
+            return made(record)
+        ranked = {rank: replace(record, worker=worker, reports_memory=True) for rank, worker in self.by_rank.items()}
+        return OfAnyRank(halves={rank: made(one) for rank, one in ranked.items()})
 
     def behind(self, client: ClientId, half: Answering, who: WhoSigns | None = None) -> Answering:
         """Return what answers at a client: its part of the protocol, and those of phases and protections that have one.

@@ -8,10 +8,12 @@ import torch
 
 from ..clock import today
 from ..data.divide import Divided
+from ..interfaces import Plan
 from ..job import Job
 from ..learning.worker import Worker
 from ..messages import Manifest, manifest_of
 from ..models.kinds import kind_of
+from ..privacy import RunBudget
 from ..protocols import Bench, Ready, ready_protocol
 from ..protocols.rounds.sampling import Sampler
 from ..records import ClientId, Example
@@ -22,13 +24,14 @@ from .calls import calls_of, measures_gain
 from .cuts import own_cuts
 from .data import divide_data
 from .estimates import clients_of
-from .examples import prepare_examples
+from .examples import Examples, prepare_examples
 from .fits import Warn, checked_threads, fitting_protocol, warn_of_what_is_missing
 from .own_tasks import resolved_tasks, task_names
 from .parts import Parts
 from .private import with_privacy
 from .protected import coins_of, plan_of, settled, summed_protocol
 from .public import known_examples, load_public
+from .ranks import auto_ranks
 from .server_model import Models, load_models
 
 USUAL_THREADS = torch.get_num_threads()  # what torch chose when the process began
@@ -90,14 +93,7 @@ def assemble(
         worker=models.worker,
         protocol=protocol,
         clients=clients_of(job, protocol, models, examples, clients_folder, share=plan.rate, validated=validated),
-        sampler=Sampler(
-            clients=examples.infos,
-            per_round=round(plan.expected),
-            select=job.clients.select,
-            seed=job.seed,
-            most_weight=job.clients.most_weight,
-            coins=coins_of(budget),
-        ),
+        sampler=_sampler(job, examples, plan, budget),
         plan=plan,
         budget=budget,
         server_validation=examples.files["validation"],
@@ -107,12 +103,25 @@ def assemble(
         manifest=_manifest(job, protocol, models),
         precision=models.precision,
         ranks=models.of_clients,
+        by_rank=models.by_rank,
+        auto_ranks=auto_ranks(job),
     )
     if parts.goes_with_last_round and not protocol.own_models and job.stop.keep == "best":
         warn(
             f"personalization: {job.personalization.kind}: the last round is kept: clients no longer have their weights of an earlier one"
         )
     return parts
+
+
+def _sampler(job: Job, examples: Examples, plan: Plan, budget: RunBudget | None) -> Sampler:
+    return Sampler(
+        clients=examples.infos,
+        per_round=round(plan.expected),
+        select=job.clients.select,
+        seed=job.seed,
+        most_weight=job.clients.most_weight,
+        coins=coins_of(budget),
+    )
 
 
 def _tasks(job: Job, divided: Divided, public: Sequence[Example], moment: str) -> tuple[Task, Mapping[ClientId, Task]]:

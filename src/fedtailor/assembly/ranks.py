@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..data.divide import Divided
+from ..data.settings import OwnTuning
 from ..errors import SettingError
+from ..federation.auto_ranks import AutoRanks
 from ..federation.ranked import RankOf
 from ..interfaces import traits_of
 from ..job import Job
@@ -21,6 +23,9 @@ class Ranks:
 
     shared: Any  # a tuning
     own: Mapping[ClientId, LoraAmong] = field(default_factory=dict)
+    auto: Mapping[int, LoraAmong] = field(
+        default_factory=dict
+    )  # by rank, where the server chooses before each round; but the largest
 
     def workers(self, worker: Worker) -> dict[ClientId, Worker]:
         """Return a worker for each client that differs; those of one rank and alpha share one, and all share the server's model."""
@@ -33,6 +38,17 @@ class Ranks:
                 made[tuning.adapter] = replace(worker, tuning=tuning)
         worker.tuning.attach(worker.model, worker.seed)  # it is active again
         return {client: made[tuning.adapter] for client, tuning in self.own.items()}
+
+    def by_rank(self, worker: Worker) -> dict[int, Worker]:
+        """Return a worker for each rank that the server may choose, all of one model; empty where it chooses none."""
+        found: dict[int, Worker] = {}
+        for rank, tuning in self.auto.items():
+            tuning.attach(worker.model, worker.seed)
+            found[rank] = replace(worker, tuning=tuning)
+        if not found:
+            return {}
+        worker.tuning.attach(worker.model, worker.seed)  # it is active again
+        return {**found, int(self.shared.tuning.rank): worker}
 
     def of_clients(self) -> dict[ClientId, RankOf]:
         """Return rank and scale of each client that differs."""
@@ -55,6 +71,8 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
     rule: Any = job.protocol.aggregation
     carry = traits_of(rule).carry
     overrides = _overrides(job, divided)
+    if getattr(tuning, "ranks", ()):
+        return _chosen_each_round(job, tuning, carry)
     if not overrides:
         return Ranks(shared=LoraAmong(tuning=tuning, carry=carry) if carry else tuning)
     own: dict[ClientId, LoraAmong] = {}
@@ -63,6 +81,42 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
         name = names.setdefault((rank, alpha), f"rank{rank}x{len(names)}")
         own[client] = LoraAmong(tuning=replace(tuning, rank=rank, alpha=alpha, initial=None), adapter=name, carry=carry)
     return Ranks(shared=LoraAmong(tuning=tuning, carry=carry), own=own)
+
+
+def auto_ranks(job: Job) -> AutoRanks | None:
+    """Return what chooses the clients' ranks before each round; None if they are fixed."""
+    tuning: Any = job.tuning
+    if not getattr(tuning, "ranks", ()):
+        return None
+    return AutoRanks(ranks=tuning.ranks, alpha=float(tuning.alpha), bound_s=tuning.round_seconds)
+
+
+def _chosen_each_round(job: Job, tuning: Any, carry: int) -> Ranks:
+    """Return the tunings of all ranks that the server may choose.
+
+    Raises:
+        SettingError: if something goes with one rank alone.
+    """
+    rule: Any = job.protocol.aggregation
+    if not traits_of(rule).any_ranks:
+        raise SettingError(
+            f"protocol.aggregation: {getattr(rule, 'kind', '')} does not go with tuning.rank: auto, and needs one rank for all; choose aggregation: flexlora, "
+            "raflora or flora, or give a rank"
+        )
+    if any(own.tuning != OwnTuning() for own in job.clients.overrides.values()):
+        raise SettingError(
+            "clients.overrides of ranks do not go with tuning.rank: auto, which chooses them; leave them out, or give a rank"
+        )
+    if job.protocol.local.keep_optimizer:
+        raise SettingError(
+            "protocol.local.keep_optimizer does not go with tuning.rank: auto: moments are those of factors of one rank; leave it out, or give a rank"
+        )
+    fixed = replace(tuning, ranks=(), round_seconds=None, initial=None)
+    auto = {
+        rank: LoraAmong(tuning=replace(fixed, rank=rank), adapter=f"rank{rank}x{place}", carry=carry)
+        for place, rank in enumerate(tuning.ranks[:-1])
+    }
+    return Ranks(shared=LoraAmong(tuning=tuning, carry=carry), auto=auto)
 
 
 def _overrides(job: Job, divided: Divided) -> dict[ClientId, tuple[int, float]]:

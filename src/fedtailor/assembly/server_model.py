@@ -61,7 +61,12 @@ class Models:
     @property
     def most_rank(self) -> int | None:
         """The largest rank of LoRA, if ranks differ among clients."""
-        return int(self.ranks.shared.tuning.rank) if self.of_clients else None
+        return int(self.ranks.shared.tuning.rank) if self.of_clients or self.ranks.auto else None
+
+    @cached_property
+    def by_rank(self) -> Mapping[int, Worker]:
+        """A worker for each rank that the server may choose; empty where it chooses none."""
+        return self.ranks.by_rank(self.worker)
 
     def worker_of(self, client: ClientId) -> Worker:
         """Return the worker that a client works with."""

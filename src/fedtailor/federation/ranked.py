@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from ..aggregation.factors.lowrank import is_a, is_b
-from ..interfaces import Federation
+from ..interfaces import Answer, Answering, Federation
 from ..messages import Call, TensorSpec
 from ..messages.glance import Scaled, glance, with_fields
 from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply
@@ -80,7 +80,7 @@ class RankedFederation:
             yield self._read(reply)
 
     def _cut(self, client: ClientId, message: Message) -> Message:
-        own = self.ranks.get(client)
+        own = self._rank_of(client)
         if own is None or not message.tensors:
             return message
         if self._sent is None or self._sent[0] is not message:
@@ -90,8 +90,14 @@ class RankedFederation:
             cut[own] = replace(message, tensors=own.cut(message.tensors))
         return cut[own]
 
+    def _rank_of(self, client: ClientId) -> RankOf | None:
+        try:
+            return self.ranks[client]
+        except KeyError:
+            return None
+
     def _read(self, reply: Reply) -> Reply:
-        own, message = self.ranks.get(reply.client), reply.message
+        own, message = self._rank_of(reply.client), reply.message
         if message is None:
             return reply
         if own is None:
@@ -103,6 +109,19 @@ class RankedFederation:
         widened = replace(message, tensors=own.widened(message.tensors))
         shared_scales = Scaled(scale=[own.shared_scale] * len(scales) or None)
         return replace(reply, message=with_fields(widened, shared_scales))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfAnyRank:
+    """A client whose rank the server chooses: the part that answers is that of the rank of what came."""
+
+    halves: Mapping[int, Answering]  # by rank; the largest answers what has no factors
+
+    def answer(self, message: Message) -> Answer:
+        """Return the reply to one message."""
+        ranks = {form(message.tensors, name).shape[0] for name in message.tensors if is_a(name)}
+        rank = ranks.pop() if len(ranks) == 1 else max(self.halves)
+        return self.halves.get(rank, self.halves[max(self.halves)]).answer(message)
 
 
 def has_rank(tensors: Tensors, rank: int) -> bool:

@@ -27,6 +27,13 @@ FORGETS = (
         remedy="leave it out, or choose a task of a language model, such as generation or label-likelihood",
     ),
 )
+CHOSEN_RANK = (
+    Need(word="training", name="tuning.rank: auto", remedy="give a rank"),
+    Need(word="one-model", name="tuning.rank: auto", remedy="choose protocol: averaging, or give a rank"),
+    Need(word="whole-model", name="tuning.rank: auto", remedy="choose protocol: averaging, or give a rank"),
+    Need(word="rank-free", name="tuning.rank: auto", remedy="choose personalization: finetune or none, or give a rank"),
+    Need(word="one-task", name="tuning.rank: auto", remedy="leave the tasks out, or give a rank"),
+)
 OF_HOSTILE = (Need(word="updates", why="it changes updates of weights", remedy="choose protocol: averaging, or leave it out"),)
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
@@ -67,6 +74,8 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
+    if getattr(job.tuning, "ranks", ()):
+        yield Technique(section="ranks", name="tuning.rank: auto", gives={}, needs=CHOSEN_RANK)
     if job.evaluation.retained is not None:
         yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
 
@@ -88,13 +97,14 @@ def _clients(job: Any) -> Iterator[Technique]:
     """Yield what of the clients' section others must know, each under the name of its setting."""
     clients, tuning = job.clients, job.tuning
     ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
+    chosen = bool(getattr(tuning, "ranks", ()))
     one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
     if clients.hostile_share:
         yield Technique(section="clients", name=f"clients.hostile_share: {clients.hostile_share:g}", gives={}, needs=OF_HOSTILE)
     for name, gives in (
         (f"clients.select: {clients.select}", {"drawn-alike": clients.select == "uniform"}),
         (f"clients.most_weight: {clients.most_weight:g}", {"shares-as-sent": clients.most_weight >= 1}),
-        ("clients.overrides of ranks", {"one-rank": one_rank}),
+        ("tuning.rank: auto" if chosen else "clients.overrides of ranks", {"one-rank": one_rank and not chosen}),
         ("clients.overrides of tasks", {"one-task": all(own.task in (None, job.task) for own in clients.overrides.values())}),
     ):
         yield Technique(section="clients", name=name, gives=gives, needs=())

@@ -33,6 +33,7 @@ class Client:
     sizes: Sizes  # what its costs depend on
     backbone: Backbone | None = None  # of its own; None: the job's
     private: PrivateClient | None = None  # its DP-SGD, where the job asks for it
+    reports_memory: bool = False  # whether it says how much memory is free, as its rank is chosen by it
     retained: Retained | None = None  # general text, that it measures its own weights on
 
     @property

@@ -124,6 +124,7 @@ GRADIENT_NORM = FactSpec(
     most=MOST_METRIC,
     optional=True,
 )
+FREE = whole("memory that is free after the round", reveals="memory", optional=True)
 PEAK = whole("peak memory, where the system reports it per client", optional=True)
 
 

@@ -14,6 +14,7 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "work",
     "examples",
     "figures",
+    "memory",
     "public-fit",
     "label-counts",
     "prompt-scores",

@@ -22,7 +22,7 @@ from .technique import Personal, Turn
 class FineTune:
     """After the rounds, each client trains the shared weights on its own examples and keeps the result."""
 
-    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True}
+    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True, "rank-free": True}
     kind: Literal["finetune"] = "finetune"
     epochs: Epochs = 1.0  # passes over the client's training part; a fraction is allowed
     steps: Steps | None = None  # optimizer steps; if given, `epochs` is not used

@@ -14,7 +14,7 @@ from .technique import Personal, Turn
 class Shared:
     """Nothing is personal: every client uses the shared weights."""
 
-    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True, "trains-home": True}
+    gives: ClassVar[Mapping[str, bool | str]] = {"shared-adapter": True, "trains-home": True, "rank-free": True}
     needs: ClassVar[Sequence[Need]] = ()
     kind: Literal["none"] = "none"
 

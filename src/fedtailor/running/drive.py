@@ -157,6 +157,8 @@ def _carry_out(
     if fresh:
         measure_start(parts, evaluator, progress, clock)
     parts.clients.roll_back(progress.state.version)
+    if parts.auto_ranks is not None:
+        parts.auto_ranks.learn(progress.rows["clients"])
     stopped_by = carry_out_rounds(parts, evaluator, progress, clock, planned)
     summary = finish(parts, evaluator, progress, clock, stopped_by=stopped_by, baseline=baseline, planned=planned)
     if summary["better_than_start"] is False:

@@ -37,12 +37,7 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
-        able = parts.protocol.client(
-            parts.clients[client],
-            personalization=parts.job.personalization,
-            public=parts.public_of(client),
-            on_step=on_step,
-        )
+        able = parts.half(client, on_step)
         sends = Hostile(inner=able, client=client, sends=clients.hostile, seed=seed) if client in hostile else able
         share = clients.failure_share
         return parts.behind(client, Failing(inner=sends, client=client, share=share, seed=seed) if share else sends)
@@ -79,6 +74,7 @@ def ranked(federation: Federation, parts: Parts, evaluations: Sequence[Mapping[s
         before=reported(evaluations),
         lengths=counts_of(len(parts.worker.task.labels_of((), parts.job.base))),
     )
-    if not parts.ranks or parts.protocol.own_models:
+    ranks = parts.ranks if parts.auto_ranks is None else parts.auto_ranks
+    if (not parts.ranks and parts.auto_ranks is None) or parts.protocol.own_models:
         return counted
-    return RankedFederation(inner=counted, ranks=parts.ranks, rank=parts.manifest.sizes.get(RANK))
+    return RankedFederation(inner=counted, ranks=ranks, rank=parts.manifest.sizes.get(RANK))

@@ -1,6 +1,7 @@
 """The rounds of a run: each is carried out, looked at, evaluated and saved, until something ends them."""
 
 from collections.abc import Generator
+from dataclasses import replace
 
 from ..assembly import Parts
 from ..diverged import advice, wording
@@ -53,8 +54,15 @@ def carry_out_rounds(parts: Parts, evaluator: Evaluator, progress: Progress, clo
 
 
 def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
-    """Add what one round made, cost, and spent of a privacy budget."""
+    """Add what one round made, cost, and spent of a privacy budget; the ranks of the next follow from it where they are chosen."""
+    chooser = parts.auto_ranks
+    if chooser is not None:
+        ranked = [{**row, "rank": chooser.rank(str(row["client"]))} for row in round.clients]
+        mean = sum(int(row["rank"]) for row in ranked) / max(1, len(ranked))
+        round = replace(round, clients=ranked, figures={**round.figures, "rank": mean})
     progress.absorb(round, parts.clients.sizes_of, full=written(parts.job.tuning).every_weight)
+    if chooser is not None:
+        chooser.learn(progress.rows["clients"])
     if parts.budget is not None:
         parts.budget.note(round.clients)
         progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()

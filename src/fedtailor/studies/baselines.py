@@ -77,6 +77,10 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline {kind} trains one task in one place, and {tasked} has one of its own (clients.overrides.{tasked}.task); choose baseline local, or run "
             "a job for each task"
         )
+    if getattr(job.tuning, "ranks", ()):
+        job = job.replace(
+            "tuning", {**job.to_dict()["tuning"], "ranks": [], "round_seconds": None}
+        )  # nobody sends anything: the largest
     job = job.replace("personalization", {"kind": "none"}).replace("evaluation.local_only", False)
     settings = job.to_dict()
     protocol: dict[str, Any] = {

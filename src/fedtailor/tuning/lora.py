@@ -8,7 +8,7 @@ float32 is off, so a half-precision backbone must run under torch.autocast.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from torch import nn
 
@@ -20,6 +20,12 @@ from .adapters.second import save_active
 from .adapters.targets import all_linear, check_targets, usual_targets
 from .layers.flat import flatten_factors
 from .start import start_from
+
+AUTO, USUAL_RANKS = "auto", (2, 4, 8, 16)
+if TYPE_CHECKING:
+    Rank: TypeAlias = int
+else:
+    Rank = Width | Literal["auto"]  # once it is read `auto` is the largest of `ranks`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,13 @@ class Lora:
     }  # that `auto` stands for
     gives: ClassVar[Mapping[str, bool | str]] = {"factors": True}
     kind: Literal["lora"] = "lora"
-    rank: Width = 8  # width of the factors: weights trained and bytes sent grow with it
+    rank: Rank = (
+        8  # width of the factors: weights trained and bytes sent grow with it; auto: chosen for each client before each round
+    )
+    ranks: tuple[Width, ...] = ()  # that auto chooses among, 2, 4, 8 and 16 if left out; the largest is the shared adapter's
+    round_seconds: Number | None = (
+        None  # with auto, what a client's round may take; null: the median over clients at the largest rank
+    )
     alpha: Number = 16  # the factors' product counts alpha / rank
     dropout: float = 0.0  # share of a layer's inputs that the factors do not see in training, in [0, 1)
     targets: tuple[str, ...] | None = (
@@ -46,6 +58,7 @@ class Lora:
     initial: str | None = None  # folder of an existing adapter to start from
 
     def __post_init__(self) -> None:
+        self._choose_among()
         if not isinstance(self.rank, int) or isinstance(self.rank, bool) or self.rank < 1:
             raise SettingError(f"rank is a whole number from 1, got {self.rank!r}; 4 to 64 are usual")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 < self.alpha < float("inf"):
@@ -56,6 +69,25 @@ class Lora:
             object.__setattr__(self, "targets", _names(self.targets))
         if self.initial is not None and (not isinstance(self.initial, str | Path) or not str(self.initial)):
             raise SettingError(f"initial is the path of an adapter folder or null, got {self.initial!r}")
+
+    def _choose_among(self) -> None:
+        """Put the largest rank that may be chosen in the place of `auto`."""
+        if isinstance(self.rank, str) and self.rank == AUTO:
+            object.__setattr__(self, "ranks", tuple(sorted(self.ranks)) or USUAL_RANKS)
+            object.__setattr__(self, "rank", max(self.ranks))
+        whole = all(isinstance(rank, int) and not isinstance(rank, bool) and rank > 0 for rank in self.ranks)
+        if self.ranks and (not whole or len(self.ranks) < 2 or len(set(self.ranks)) < len(self.ranks)):
+            raise SettingError(
+                f"ranks are two or more whole numbers from 1, each once, that rank: auto chooses among; got {list(self.ranks)}"
+            )
+        if self.ranks and self.rank != max(self.ranks):
+            raise SettingError(
+                f"ranks are what rank: auto chooses among, and rank is {self.rank!r}; set rank: auto, or leave ranks out"
+            )
+        if self.round_seconds is not None and (not self.ranks or self.round_seconds <= 0):
+            raise SettingError(
+                f"round_seconds is a number above 0, and bounds what rank: auto chooses; got {self.round_seconds!r}"
+            )
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model, in evaluation mode, with A drawn from `seed` and B zero: nothing changes before training.

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import threading
+from dataclasses import replace
 
+import pandas as pd
 import pytest
-from nets import PROTOCOLS, SITES, at_server, net_job, same_adapter, write_site
+from nets import ALL, PROTOCOLS, SITES, at_server, net_job, same_adapter, write_site
 from of_tasks import COLUMNS, INTENT, intents
 
+from fedtailor.federation import auto_ranks
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.site import model_keeper
 from fedtailor.running import run
@@ -200,3 +203,28 @@ def test_sites_of_two_tasks_come_to_the_bits_of_a_local_run(net):
     assert same_adapter(local.folder, done.folder)
     assert json.loads((done.folder / "summary.json").read_text())["tasks"] == local.summary["tasks"]
     assert set(local.summary["tasks"]) == {"generation", "generation (site-2)"}
+
+
+def test_ranks_that_the_server_chooses_by_the_same_measurements_give_the_bits_of_a_local_run(net, monkeypatch):
+    measured = auto_ranks.measured
+
+    def said(rows):
+        return {
+            client: replace(
+                own, train_seconds=1.0, exchange_seconds=own.rank * (4.0 if client == "site-2" else 1.0), free_bytes=None
+            )
+            for client, own in measured(rows).items()
+        }
+
+    monkeypatch.setattr(auto_ranks, "measured", said)
+    for site, kit in net.kits.items():
+        write_site(kit, net.folder / f"{site}.jsonl", net.backbone, policy=replace(ALL, reports=(*ALL.reports, "memory")))
+    protocol = {**PROTOCOLS["averaging"], "aggregation": {"kind": "flexlora"}}
+    tuning = {"kind": "lora", "rank": "auto", "ranks": [1, 2, 4], "alpha": 4, "round_seconds": 6.0}
+    job = net_job(net, protocol, stop__rounds=2, tuning=tuning)
+    local, done = run(job, out=net.folder / "local"), net.run(job)
+    assert (done.ended, done.text) == ("done", "")
+    assert same_adapter(local.folder, done.folder)
+    table = pd.read_parquet(done.folder / "clients.parquet")
+    assert table.pivot(index="round", columns="client", values="rank").to_numpy(dtype=int).tolist() == [[1, 1], [4, 1]]
+    assert (table["free_bytes"] > 0).all()  # as the sites report it

@@ -6,6 +6,7 @@ from typing import Any
 REPORTABLE = {
     "examples": "how many training examples there are",
     "figures": "losses and metrics on the site's own validation and test parts",
+    "memory": "how much memory of its machine is free, for tuning.rank: auto",
     "prompt-scores": "how well prompts fit its examples: sums of losses and of right answers over some of them",
     "critiques": "what its own language model says of prompts after seeing examples, scrubbed of spans of these",
     "scores": "how near its passages are to a question, as numbers",

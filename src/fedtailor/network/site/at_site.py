@@ -175,7 +175,7 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile, kit: Path) -> Guarded:
         except SettingError as fault:
             raise Refused(NO_KEY) from fault  # whose text, with paths, stays in the site's log
 
-    half = parts.protocol.client(parts.clients[site], personalization=parts.job.personalization, public=parts.public_of(site))
+    half = parts.half(site)
     return Guarded(
         half=parts.behind(site, half, who),
         gate=parts.gate_of(site),

@@ -15,6 +15,7 @@ from ...learning.local import LocalTraining
 from ...learning.work import Correction, Working
 from ...learning.work import Trained as LocallyTrained
 from ...learning.worker import OnStep, Spent, Worker
+from ...ledger import free_memory
 from ...messages import answer, state_of, tensors_of
 from ...personalization import Personalization, Turn, dual_of, goes_with_last_round
 from ...records import Message
@@ -81,6 +82,7 @@ class AveragingClient:
             clipped=trained.clipped,
             seconds=seconds,
             peak_bytes=peak,
+            free_bytes=free_memory(worker.device) if client.reports_memory else None,
             scale=scales_of(asked.shared, worker.tuning.scale(worker.model)) or None,
             validation_before=before,
             validation_after=after,

@@ -21,6 +21,7 @@ REPORTED = (  # columns of clients.parquet
     "seconds",
     "evaluation_seconds",
     "peak_bytes",
+    "free_bytes",
     "epsilon",
     "epsilon_next",
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...aggregation.factors.lowrank import modules_of
 from ...messages import Call, Record, specs_of
-from ...messages.facts import CLIPPED, GRADIENT_NORM, PEAK, SCALE, asked, examples, loss, seconds, share, spent, whole
+from ...messages.facts import CLIPPED, FREE, GRADIENT_NORM, PEAK, SCALE, asked, examples, loss, seconds, share, spent, whole
 from ...messages.record import fact, tensors
 from ...messages.work import LOSSES, LOSSES_SECONDS, VALIDATION_AFTER, VALIDATION_BEFORE
 from ...tensors import Tensors
@@ -40,6 +40,7 @@ class Trained(Record, kind="train"):
     clipped: float | None = fact(CLIPPED)
     seconds: float = fact(seconds("time that local training took"))
     peak_bytes: int | None = fact(PEAK)
+    free_bytes: int | None = fact(FREE)
     scale: Sequence[float] | None = fact(SCALE)
     validation_before: float | None = fact(VALIDATION_BEFORE)
     validation_after: float | None = fact(VALIDATION_AFTER)

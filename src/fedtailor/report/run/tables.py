@@ -31,6 +31,7 @@ WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clie
 SOMETIMES = {
     "prefix_cosine": "prefix cosine",
     "task_cosine": "task cosine",
+    "rank": "mean rank",
     "epsilon": "epsilon",
 }  # columns of rounds.parquet that only some runs have
 EARLY = {
