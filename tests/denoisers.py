@@ -10,7 +10,7 @@ LABELS = ("red", "green", "blue")
 SIZE = 8
 
 
-def write_denoiser(folder: Path, kind: str = "unet", *, labels=LABELS, size=SIZE) -> Path:
+def write_denoiser(folder: Path, kind: str = "unet", *, labels=LABELS, size=SIZE, objective="flow") -> Path:
     """Write a UNet of 5,000 weights, or a DiT, for pictures of 8 × 8."""
     from fedtailor.models.shapes import Shape, write_denoiser
 
@@ -27,7 +27,7 @@ def write_denoiser(folder: Path, kind: str = "unet", *, labels=LABELS, size=SIZE
         halvings=1,
         learning_rate=1e-3,
     )
-    write_denoiser(shape, folder, size=size, labels=labels, seed=0)
+    write_denoiser(shape, folder, size=size, labels=labels, seed=0, objective=objective)
     return folder
 
 

@@ -92,7 +92,7 @@ def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
         "precision": "float32",
     }
     classes = {"backbone": bert, "task": {"kind": "classification"}}
-    distilled = {"kind": "distillation", "public": "train.jsonl"}
+    distilled = {"kind": "distillation", "public": "public.jsonl"}
     changes: dict[str, dict[str, Any]] = {
         "lines": {"task": {"kind": "language-modeling"}},
         "classes": classes,
@@ -130,6 +130,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad-jobs")
     rows = [{**row, "text": row["input"] + row["target"], "label": row["food"]} for row in tiny_rows()]
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "public.jsonl").write_text("".join(json.dumps(row | {"text": f"public {row['text']}"}) + "\n" for row in rows))
     os.mkfifo(folder / "pipe")
     return folder
 

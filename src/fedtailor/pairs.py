@@ -102,7 +102,7 @@ USUAL_NEEDS: Mapping[str, Sequence[Need]] = {
     "task": (
         Need(
             word="training",
-            remedy="write the task of that protocol: label-likelihood for prompting, question-answering for retrieval; or choose protocol: averaging",
+            remedy="write the task of that protocol: label-likelihood or reference-likelihood for prompting, question-answering for retrieval; or choose protocol: averaging",
         ),
     ),
     "tuning": (Need(word="training", remedy="leave tuning out"),),

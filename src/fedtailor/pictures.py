@@ -61,7 +61,8 @@ class Canvas:
     size: int
     channels: int = 3
     classes: int = 0  # that it can be asked for; 0: it takes no label
-    answers: Literal["flow", "adversarial"] = "flow"  # what it has learned: see `tasks.images.ways`
+    answers: Literal["flow", "epsilon", "v", "adversarial"] = "flow"  # what it has learned: see `tasks.images.ways`
+    kept: tuple[float, ...] = ()  # with epsilon and v: the share of a picture's variance at each level of noise
     noise: tuple[int, ...] = ()  # shape of what a picture is made out of; empty: that of the picture
 
     @property

@@ -84,7 +84,11 @@ def test_every_kind_of_tuning_and_task_is_here():
     from fedtailor.tasks import TASKS as KINDS
 
     assert {tuning["kind"] for tuning in TUNED.values()} == set(TUNINGS)
-    elsewhere = {"label-likelihood", "image-generation"}  # a prompt: protocols/prompting; pictures: export/test_pictures
+    elsewhere = {
+        "label-likelihood",
+        "reference-likelihood",
+        "image-generation",
+    }  # a prompt: protocols/prompting; pictures: export/test_pictures
     elsewhere |= {
         "question-answering",
         "retrieval",

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from denoisers import LABELS, SIZE, picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
+from denoisers import LABELS, SIZE, picture_job, picture_rows, unet_folder, write_denoiser  # noqa: F401  fixtures
 from PIL import Image
 
 from fedtailor.cli.draw import draw
@@ -37,6 +37,23 @@ def test_the_card_runs_as_it_stands(finished, tmp_path, monkeypatch, to):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert np.asarray(Image.open(tmp_path / "pictures.png")).shape == (SIZE, 8 * SIZE, 3)
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v"])
+def test_a_model_of_diffusion_learns_and_its_card_runs(tmp_path, monkeypatch, objective):
+    backbone = write_denoiser(tmp_path / "unet", objective=objective)
+    local = {"learning_rate": 0.03, "batch_size": 4, "steps": 10}
+    job = picture_job(backbone, stop__rounds=1, protocol__local=local)
+    figures = run(job, data=picture_rows(), out=tmp_path / "run").summary["metrics"]
+    assert figures["after"]["loss"] < figures["before"]["loss"]
+    place = export(tmp_path / "run", to="peft", folder=tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert np.asarray(Image.open(tmp_path / "pictures.png")).shape == (SIZE, 8 * SIZE, 3)
+    done = open_run(tmp_path / "run")
+    assert done.backbone.processor.answers == objective
+    assert make_pictures(done.model, done.backbone.processor, [0, 1], Sampling(steps=3)).shape == (2, SIZE, SIZE, 3)
 
 
 def test_samples_do_not_hang_on_the_batch(finished):

@@ -61,3 +61,8 @@ def test_another_kind_of_model_and_labels_are_refused(gan_folder, unet_folder): 
         load(gan_folder, labels=("a", "b"))
     with pytest.raises(BackboneError, match=r"'Dcgan'.*set task.objective: adversarial"):
         load_backbone(str(gan_folder), kind="denoiser", device=torch.device("cpu"), base=gan_folder.parent, seed=0)
+
+
+def test_a_convolutions_weights_count_once_a_pixel(gan_folder):  # noqa: F811
+    # generator: 6·128 at once, 9·8·4 at each of 64 pixels, 9·4·3 at 64; discriminator: 16·3·4 at 16 pixels, 16·4·8 at 4, and 32 at once
+    assert load(gan_folder).body_parameters == 768 + 64 * (288 + 108) + 16 * 192 + 4 * 512 + 32

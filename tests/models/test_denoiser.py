@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from denoisers import LABELS, SIZE, dit_folder, edited, unet_folder, write_denoiser  # noqa: F401  fixtures
@@ -10,7 +11,9 @@ from denoisers import LABELS, SIZE, dit_folder, edited, unet_folder, write_denoi
 from fedtailor.errors import BackboneError, SettingError
 from fedtailor.models import load_backbone
 from fedtailor.models.shapes import write_random
-from fedtailor.pictures import Canvas
+from fedtailor.pictures import Canvas, picture_of
+from fedtailor.records import Example
+from fedtailor.tasks import ImageGeneration
 
 
 def load(folder, labels=LABELS, precision="float32"):
@@ -65,9 +68,17 @@ def test_folders_of_something_else(unet_folder, tmp_path, settings, labels, text
     ("scheduler", "text"),
     [
         (None, "has no scheduler_config.json"),
-        ({"_class_name": "DDPMScheduler", "prediction_type": "epsilon"}, "'DDPMScheduler' with prediction_type 'epsilon'"),
+        (
+            {"_class_name": "DDPMScheduler", "prediction_type": "sample"},
+            "prediction_type is 'sample', and epsilon and v_prediction",
+        ),
+        ({"_class_name": "ScoreSdeVeScheduler"}, "was trained for a 'ScoreSdeVeScheduler'"),
+        ({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True}, "noise alone is the last level"),
+        ({"_class_name": "DDPMScheduler", "beta_schedule": "steep"}, "describes no levels of noise"),
+        ({"_class_name": "DDPMScheduler", "num_train_timesteps": -3}, "describes no levels of noise"),
+        ({"_class_name": "DDPMScheduler", "trained_betas": [0.1, "x"]}, "describes no levels of noise"),
     ],
-    ids=["none", "epsilon"],
+    ids=["none", "sample", "ve", "zero-snr", "schedule", "levels", "betas"],
 )
 def test_other_objectives_are_refused(unet_folder, tmp_path, scheduler, text):  # noqa: F811
     folder = shutil.copytree(unet_folder, tmp_path / "other")
@@ -76,6 +87,27 @@ def test_other_objectives_are_refused(unet_folder, tmp_path, scheduler, text):  
         (folder / "scheduler_config.json").write_text(json.dumps(scheduler))
     with pytest.raises(BackboneError, match=text):
         load(folder)
+
+
+@pytest.mark.parametrize(("said", "answers"), [(None, "epsilon"), ("epsilon", "epsilon"), ("v_prediction", "v")])
+def test_the_scheduler_says_what_the_model_answers_and_how_much_noise_there_is(unet_folder, tmp_path, said, answers):  # noqa: F811
+    from diffusers import DDIMScheduler
+
+    folder = shutil.copytree(unet_folder, tmp_path / "other")
+    settings = {"num_train_timesteps": 50, "beta_schedule": "scaled_linear"}
+    scheduler = {"_class_name": "PNDMScheduler", **settings, **({"prediction_type": said} if said else {})}
+    (folder / "scheduler_config.json").write_text(json.dumps(scheduler))
+    canvas = load(folder).processor
+    assert canvas.answers == answers
+    assert canvas.kept == tuple(DDIMScheduler(**settings).alphas_cumprod.tolist())
+    example = [Example(id="a", fields={"image": picture_of(np.zeros((SIZE, SIZE, 3), np.uint8)), "label": "red"})]
+    with pytest.raises(SettingError, match=rf"objective is flow, and the backbone was made to answer with {answers}"):
+        ImageGeneration(size=SIZE, labels=LABELS, objective="flow").prepare(example, canvas, keep_examples=False)
+
+
+def test_operations_are_those_of_convolutions(tmp_path):
+    write_random("unet-tiny", tmp_path, size=32, labels=LABELS, seed=0)
+    assert 2 * load(tmp_path).body_parameters == pytest.approx(190e6, rel=0.01)  # 2 N would be 1.4 million
 
 
 def test_weights_that_are_not_finite(unet_folder, tmp_path):  # noqa: F811

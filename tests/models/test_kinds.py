@@ -12,6 +12,7 @@ def test_every_task_names_a_kind_that_there_is():
         "language-modeling": "causal",
         "classification": "classifier",
         "label-likelihood": "causal",
+        "reference-likelihood": "causal",
         "image-generation": "denoiser",
         "question-answering": "embedder",
         "retrieval": "embedder",

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from fedtailor.errors import SettingError
 from fedtailor.models.tokenizer import load_tokenizer
-from fedtailor.prompting import Prompt, score_labels, score_references
+from fedtailor.prompting import Prompt, ReferenceReading, score_labels
 from fedtailor.prompting.score import NEUTRAL, head_ids
 
 PROMPT = Prompt(instruction="Name the kind.", labels=("food", "drink place", "river"))
@@ -47,7 +47,7 @@ def test_loss_is_that_of_labels_scored_one_by_one(parts, calibrate):
 def test_loss_of_references_is_a_token(parts):
     prompt = Prompt(instruction="Write.")
     sums = [plainly(*parts, prompt, text, answer) for text, answer in EXAMPLES]
-    assert score_references(*parts, prompt, EXAMPLES).loss_sum == pytest.approx(-sum(a / n for a, n in sums), abs=1e-4)
+    assert ReferenceReading(*parts, prompt).score(EXAMPLES).loss_sum == pytest.approx(-sum(a / n for a, n in sums), abs=1e-4)
 
 
 def test_what_cannot_be_scored_is_named(parts):

@@ -108,5 +108,5 @@ def test_what_does_not_go_with_a_gan(job, changes, text):
 def test_backbones_and_objectives_that_do_not_belong_together(job, unet_folder):  # noqa: F811
     with pytest.raises(BackboneError, match=r"task.objective: adversarial needs a Dcgan"):
         assemble(gan_job(unet_folder), given=ROWS)
-    with pytest.raises(JobError, match=r"nothing of the discriminator|do not go together"):
+    with pytest.raises(JobError, match="do not go together"):
         assemble(job(tuning={"kind": "adapter"}), given=ROWS)

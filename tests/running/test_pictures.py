@@ -1,7 +1,9 @@
 """Whole jobs of pictures: every rule that sums updates or factors, resumed as unbroken, and the manifest as for texts."""
 
+from functools import partial
+
 import pytest
-from denoisers import picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
+from denoisers import gan_folder, gan_job, picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
 from jobs import adapter, assert_same_adapter
 
 from fedtailor.aggregation import AGGREGATIONS
@@ -55,6 +57,30 @@ def test_every_rule_takes_the_factors_of_convolutions(job, tmp_path, rule):
 def test_personalization_needs_nothing_of_its_own(job, tmp_path, personalization):
     found = run(job(personalization=personalization, stop__rounds=1), data=ROWS, out=tmp_path / "run")
     assert found.summary["clients"]["count"] == 3
+
+
+PROTECTIONS = {
+    "dp": [{"kind": "dp", "clip": 1.0, "epsilon": None, "noise_multiplier": 1.0, "force": True}],
+    "codec": [{"kind": "codec", "code": "int8"}],
+    "secure": [{"kind": "secure-aggregation"}],
+}
+
+
+@pytest.mark.parametrize("name", PROTECTIONS)
+@pytest.mark.parametrize("kind", ["denoiser", "gan"])
+def test_protections_need_nothing_of_their_own(job, gan_folder, tmp_path, kind, name):  # noqa: F811
+    made = job if kind == "denoiser" else partial(gan_job, gan_folder)
+    found = run(made(protection=PROTECTIONS[name], stop__rounds=1), data=ROWS, out=tmp_path / "run")
+    assert found.summary["rounds"] == 1
+
+
+def test_an_adapter_is_trained_and_resumed_as_unbroken(job, tmp_path):
+    adapters = partial(job, tuning={"kind": "adapter", "width": 3})
+    whole = run(adapters(), data=ROWS, out=tmp_path / "whole").summary["metrics"]
+    assert whole["after"]["loss"] < whole["before"]["loss"]
+    run(adapters(stop__rounds=1), data=ROWS, out=tmp_path / "first")
+    run(adapters(), data=ROWS, resume=tmp_path / "first")
+    assert_same_adapter(tmp_path / "whole", tmp_path / "first")
 
 
 def test_resumed_as_unbroken(job, tmp_path):

@@ -13,7 +13,8 @@ from fedtailor.pictures import Canvas, picture_of
 from fedtailor.records import Example
 from fedtailor.tasks import Evaluation, ImageGeneration
 from fedtailor.tasks.evaluation import Pass
-from fedtailor.tasks.images.flow import fixed_times, guided, integrate, sample_noise, to_pixels
+from fedtailor.tasks.images.flow import Flow, sample_noise, to_pixels
+from fedtailor.tasks.images.path import guided
 
 
 class Answers(nn.Module):
@@ -83,7 +84,7 @@ def test_the_held_out_loss_hangs_on_the_weights_alone():
     first = together.task.losses(together, shard, Pass()).total
     assert alone.task.losses(alone, shard.select(order), Pass()).total == pytest.approx(first, rel=1e-5)
     assert {label for _, _, label in together.model.asked for label in label.tolist()} == {0, 1, 2}  # no label is dropped
-    assert fixed_times().tolist() == pytest.approx([0.177, 0.292, 0.380, 0.461, 0.539, 0.620, 0.708, 0.823], abs=2e-3)
+    assert Flow().fixed().tolist() == pytest.approx([0.177, 0.292, 0.380, 0.461, 0.539, 0.620, 0.708, 0.823], abs=2e-3)
 
 
 def test_labels_are_dropped_and_pictures_mirrored_in_training():
@@ -118,7 +119,9 @@ def test_samples_hang_on_their_number_alone():
 def test_integrating_a_straight_flow_is_exact_in_any_number_of_steps():
     noise, picture = torch.randn(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.5)
     for steps in (1, 7):
-        assert torch.allclose(integrate(lambda at, time, label: noise - picture, noise, None, steps=steps), picture, atol=1e-6)
+        assert torch.allclose(
+            Flow().sample(lambda at, time, label: noise - picture, noise, None, steps=steps), picture, atol=1e-6
+        )
     assert to_pixels(picture)[0, 0, 0].tolist() == [191, 191, 191]
 
 

@@ -114,6 +114,8 @@ def _labels(done: "Customized", task: Any, texts: list[str]) -> tuple[list[str],
     from ..tuning import prompt_text
 
     found = prompt_text(done.model)
+    if not task.words:
+        return _behind(done, task, texts, found)
     words, reader = prompt_from_json(found).labels, label_reader(task, done.model, done.backbone.processor)
     given = [task.shortened(text, done.backbone.processor) for text in texts]
 
@@ -141,6 +143,21 @@ def _marked(done: "Customized", task: Any, questions: list[str], more: dict[str,
     after = answers(done.model)
     with done.untuned() as before:
         return answers(before), after
+
+
+def _behind(done: "Customized", task: Any, texts: list[str], found: str) -> tuple[list[str], list[str]]:
+    """Return what is written for each text without a prompt, and behind the one that the run found."""
+    from ..prompting import Prompt, ReferenceReading, prompt_from_json
+    from ..tasks.text.generate import first_line, generate
+
+    tokenizer, decoding = done.backbone.processor, done.job.evaluation.generate
+    given = [task.shortened(text, tokenizer) for text in texts]
+
+    def written(prompt: Prompt) -> list[str]:
+        reading = ReferenceReading(done.model, tokenizer, prompt)
+        return [first_line(text) for text in generate(done.model, tokenizer, [reading.ids(text) for text in given], decoding)]
+
+    return written(Prompt(instruction="")), written(prompt_from_json(found))
 
 
 def _likeliest(shares: Any, names: Sequence[str]) -> str:

@@ -51,7 +51,8 @@ def prompt_format(job: Job, use: Use) -> str:
 def usage(job: Job, use: Use) -> str:
     """Return code that loads the folder and lets the model answer once."""
     if use.canvas is not None:
-        return f"```python\n{picture_usage(use.name, use.canvas, use.labels, whole=use.to == 'merged')}\n```"
+        code = picture_usage(use.name, use.canvas, use.labels, whole=use.to == "merged", bottleneck=use.bottleneck)
+        return f"```python\n{code}\n```"
     lines = [*_loading(use, kind_of(job.task.backbone).auto), ""]
     lines += _classify(job) if use.labels else _write(job, use)
     return "```python\n" + "\n".join(lines) + "\n```"

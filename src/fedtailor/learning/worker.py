@@ -15,7 +15,7 @@ from ..interfaces import Exchanging, Tuning
 from ..ledger import PeakMemory
 from ..models.attention import quick_attention
 from ..models.heads import logits_at
-from ..prompting import PromptReader
+from ..prompting import Prompt, PromptReader, ReferenceReading, prompt_from_json
 from ..prompting.endpoint_reader import EndpointReader, label_reader
 from ..tasks import Task
 from ..tasks.evaluate import evaluate
@@ -23,7 +23,7 @@ from ..tasks.evaluation import Evaluation, Measured, Pass
 from ..tasks.losses import SAMPLE_ROWS
 from ..tasks.shard import Shard
 from ..tasks.task import LogitsAt
-from ..tasks.text.generate import evaluating
+from ..tasks.text.generate import evaluating, first_line, generate
 from ..tensors import Tensors, check_same_names, clone, form, is_large
 from ..tuning import begins_elsewhere, head_names, prompt_text, untrained
 from .seen import Seen
@@ -176,6 +176,17 @@ class Worker:
         return self.prompts.in_place(prompt_text(self.model), labels, calibrate=calibrate).scores(
             texts, batch=self.evaluation.batch_size
         )
+
+    def behind_prompt(self) -> ReferenceReading:
+        """Return the prompt for free text that is in place, as the model has read it; an empty one if there is none."""
+        text = prompt_text(self.model)
+        return self.prompts.references(prompt_from_json(text) if text else Prompt(instruction=""))
+
+    def answers(self, texts: Sequence[str]) -> list[str]:
+        """Return the line that the model writes for each text behind the prompt in place."""
+        reading = self.behind_prompt()
+        written = generate(self.model, self.processor, [reading.ids(text) for text in texts], self.evaluation.generate)
+        return [first_line(text) for text in written]
 
     def loss(self, batch: Any) -> tuple[torch.Tensor, int]:
         """Return the sum of the task's loss over the counted targets, and their number; where it has several losses, their sum."""

@@ -27,7 +27,9 @@ class Backbone:
     model: nn.Module
     processor: Any  # what makes its inputs of data: the tokenizer of a model of texts
     hashes: Mapping[str, str]  # SHA-256 of weights, tokenizer and chat_template
-    body_parameters: int  # without the embeddings of tokens and positions, and without the output head
+    body_parameters: (
+        int  # without the embeddings of tokens and positions, and without the output head; of pictures see `operations`
+    )
     parameters: int  # tied ones counted once
     kind: str  # its name in `models.kinds`
     folder: Path  # that it was loaded from
@@ -80,7 +82,7 @@ def load_backbone(
         model=model,
         processor=loaded.processor,
         hashes=found,
-        body_parameters=count_body(model),
+        body_parameters=count_body(model) if loaded.used is None else loaded.used,
         parameters=sum(_numel(p) for p in model.parameters()),
         kind=kind,
         folder=place.folder,

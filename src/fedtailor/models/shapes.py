@@ -10,8 +10,10 @@ from ..chance import stream_seed, torch_draws
 from ..errors import SettingError
 from .dcgan import CLASS as DCGAN
 from .dcgan import Dcgan
-from .kinds.denoiser import EMBEDDED, FLOW, LABELS, SCHEDULER, build_denoiser
+from .kinds.denoiser import EMBEDDED, LABELS, build_denoiser
+from .scheduler import FLOW, PREDICTS, SCHEDULER
 
+COSINE = "squaredcos_cap_v2"  # Nichol and Dhariwal, 2021, arXiv:2102.09672, section 3.2: for small pictures
 DIT = "DiTTransformer2DModel"
 
 
@@ -88,11 +90,21 @@ def shape_named(name: str) -> Shape:
     return SHAPES[name]
 
 
-def write_random(name: str, folder: Path, *, kind: str = "denoiser", size: int, labels: Sequence[str], seed: int) -> None:
+def write_random(
+    name: str,
+    folder: Path,
+    *,
+    kind: str = "denoiser",
+    objective: str | None = None,
+    size: int,
+    labels: Sequence[str],
+    seed: int,
+) -> None:
     """Write a model of a named shape with random weights; see `write_gan` and `write_denoiser`.
 
     Args:
         kind: of backbone that the task needs.
+        objective: of the task.
 
     Raises:
         SettingError: if the shape is unknown or does not fit the task, the size or the labels.
@@ -111,7 +123,7 @@ def write_random(name: str, folder: Path, *, kind: str = "denoiser", size: int, 
     if shape.kind == DCGAN:
         write_gan(shape, folder, size=size, seed=seed)
         return
-    write_denoiser(shape, folder, size=size, labels=labels, seed=seed)
+    write_denoiser(shape, folder, size=size, labels=labels, seed=seed, objective=objective or "flow")
 
 
 def write_gan(shape: Shape, folder: Path, *, size: int, seed: int) -> None:
@@ -121,12 +133,13 @@ def write_gan(shape: Shape, folder: Path, *, size: int, seed: int) -> None:
     model.save_pretrained(folder)
 
 
-def write_denoiser(shape: Shape, folder: Path, *, size: int, labels: Sequence[str], seed: int) -> None:
+def write_denoiser(shape: Shape, folder: Path, *, size: int, labels: Sequence[str], seed: int, objective: str = "flow") -> None:
     """Write a denoiser with random weights, its scheduler and its labels to `folder`, as diffusers loads it.
 
     Args:
         size: side of its pictures.
         labels: names of what it can be asked for; none: it takes no label. A row more stands for no label.
+        objective: flow, epsilon or v: what it is to answer.
     """
     settings: dict[str, Any] = {**shape.settings, "sample_size": size}
     if labels:
@@ -134,7 +147,15 @@ def write_denoiser(shape: Shape, folder: Path, *, size: int, labels: Sequence[st
     with torch_draws(stream_seed(seed, "backbone")):
         model: Any = build_denoiser(shape.kind, settings)
     model.save_pretrained(folder)
-    scheduler = {"_class_name": FLOW, "num_train_timesteps": 1000, "shift": 1.0}
+    scheduler: dict[str, Any] = {"_class_name": FLOW, "num_train_timesteps": 1000, "shift": 1.0}
+    if objective != "flow":
+        said = next(name for name, answers in PREDICTS.items() if answers == objective)
+        scheduler = {
+            "_class_name": "DDPMScheduler",
+            "num_train_timesteps": 1000,
+            "beta_schedule": COSINE,
+            "prediction_type": said,
+        }
     (folder / SCHEDULER).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
     if labels:
         (folder / LABELS).write_text(json.dumps(list(labels), ensure_ascii=False) + "\n", encoding="utf-8")

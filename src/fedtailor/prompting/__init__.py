@@ -4,7 +4,8 @@ from .halving import Halving, State, add_scores, advance, begin, examples_of, ru
 from .pool import builtin_pool, prompt_of, read_pool
 from .prompt import Layout, Prompt, prompt_from_json
 from .reader import PromptReader
-from .score import NEUTRAL, Reading, Score, score_labels, score_references
+from .references import ReferenceReading
+from .score import NEUTRAL, Reading, Score, score_labels
 
 __all__ = [
     "NEUTRAL",
@@ -13,6 +14,7 @@ __all__ = [
     "Prompt",
     "PromptReader",
     "Reading",
+    "ReferenceReading",
     "Score",
     "State",
     "add_scores",
@@ -25,6 +27,5 @@ __all__ = [
     "read_pool",
     "rungs",
     "score_labels",
-    "score_references",
     "state_from_json",
 ]

@@ -15,6 +15,7 @@ from ..metrics.answers import answer_f1
 from .endpoint import VARIABLE, Endpoint, own_endpoint
 from .prompt import Prompt, prompt_from_json
 from .reader import PromptReader
+from .references import ReferenceReading
 from .score import NEUTRAL, Behind, Score, checked_score
 
 FLOOR = 0.01  # of an F1, so that it has a logarithm
@@ -87,6 +88,10 @@ class EndpointReader:
                 )
             self._kept.append(found)
         return EndpointReading(self._kept[0], prompt, calibrate)
+
+    def references(self, prompt: Prompt) -> ReferenceReading:
+        """Raise SettingError: an endpoint scores labels alone."""
+        raise SettingError("an endpoint scores labels; free text is scored by the backbone")
 
     def behind(self, prompt: Prompt, examples: Sequence[tuple[str, str]], *, calibrate: bool, batch: int) -> Behind:
         """Raise SettingError: there are no vectors behind a text at an endpoint."""

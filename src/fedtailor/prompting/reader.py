@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import SettingError
 from .prompt import Prompt, prompt_from_json
+from .references import ReferenceReading
 from .score import Behind, Reading
 
 MOST = 64  # prompts whose keys and values are kept, the newest: a rung has fewer candidates
@@ -17,6 +18,7 @@ class PromptReader:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._read: dict[tuple[Prompt, bool], Reading] = {}
+        self._references: dict[Prompt, ReferenceReading] = {}
         self._behind: dict[tuple[Prompt, bool, tuple[tuple[str, str], ...]], Behind] = {}
 
     def read(self, prompt: Prompt, *, calibrate: bool) -> Reading:
@@ -26,6 +28,14 @@ class PromptReader:
         self._read[key] = found  # the newest is the last
         if len(self._read) > MOST:
             del self._read[next(iter(self._read))]
+        return found
+
+    def references(self, prompt: Prompt) -> ReferenceReading:
+        """Return a prompt for free text as the model has read it, as `read` does."""
+        found = self._references.pop(prompt, None) or ReferenceReading(self._model, self._tokenizer, prompt)
+        self._references[prompt] = found
+        if len(self._references) > MOST:
+            del self._references[next(iter(self._references))]
         return found
 
     def behind(self, prompt: Prompt, examples: Sequence[tuple[str, str]], *, calibrate: bool, batch: int) -> Behind:

@@ -137,17 +137,7 @@ class Behind:
         """
         with torch.inference_mode():
             losses_N, right_N = self.losses(vectors_PD)
-        return _checked(losses_N.tolist(), int(right_N.sum()))
-
-
-def score_references(
-    model: Any, tokenizer: Any, prompt: Prompt, examples: Sequence[tuple[str, str]], *, batch: int = 16
-) -> Score:
-    """Return the loss a token of each example's reference, for tasks whose answers are free text."""
-    tails = [token_ids(tokenizer, prompt.tail(text)) for text, _ in examples]
-    answers = [[token_ids(tokenizer, prompt.answer(reference))] for _, reference in examples]
-    rows = SharedStart(model, head_ids(tokenizer, prompt)).log_likelihoods(tails, answers, batch=batch)
-    return _checked([-row[0] / len(each[0]) for row, each in zip(rows, answers, strict=True)], 0)
+        return checked(losses_N.tolist(), int(right_N.sum()))
 
 
 def head_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -170,7 +160,7 @@ def checked_score(labels: Sequence[str], rows: Sequence[Sequence[float]], gold: 
     """
     right = [_number(labels, label) for label in gold]
     losses = [log_sum(row) - row[at] for row, at in zip(rows, right, strict=True)]
-    return _checked(losses, sum(row.index(max(row)) == at for row, at in zip(rows, right, strict=True)))
+    return checked(losses, sum(row.index(max(row)) == at for row, at in zip(rows, right, strict=True)))
 
 
 def _number(labels: Sequence[str], label: str) -> int:
@@ -185,7 +175,12 @@ def log_sum(row: Sequence[float]) -> float:
     return most + math.log(sum(math.exp(value - most) for value in row))
 
 
-def _checked(losses: Sequence[float], right: int) -> Score:
+def checked(losses: Sequence[float], right: int) -> Score:
+    """Return losses and hits as a score.
+
+    Raises:
+        SettingError: if there is none, or one is no finite number.
+    """
     if not losses:
         raise SettingError("there is no example to score a prompt on.")
     if not all(map(math.isfinite, losses)):

@@ -83,7 +83,9 @@ def pretrain(
     labels = task.labels_of(())
     chosen = _chosen(examples, how.only, labels)
     with whole_folder(folder) as fresh, tempfile.TemporaryDirectory() as start:
-        write_random(how.shape, Path(start), kind=task.backbone, size=task.size, labels=labels, seed=job.seed)
+        write_random(
+            how.shape, Path(start), kind=task.backbone, objective=task.objective, size=task.size, labels=labels, seed=job.seed
+        )
         worker = _worker(job, task, Path(start), labels)
         doing("fitting the pictures to the model")
         shard = task.prepare(chosen, worker.processor, keep_examples=False)

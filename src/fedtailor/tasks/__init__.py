@@ -10,6 +10,7 @@ from .image_generation import ImageGeneration
 from .label_likelihood import LabelLikelihood
 from .language_modeling import LanguageModeling
 from .question_answering import QuestionAnswering
+from .reference_likelihood import ReferenceLikelihood
 from .retrieval import PassageRetrieval
 from .shard import Batch, Shard, TokenShard, collate, counted_targets, evaluation_batches, training_batches
 from .task import LogitsAt, Scores, Task, Writes, pooling_of
@@ -20,6 +21,7 @@ TASKS: Mapping[str, type] = {
     "language-modeling": LanguageModeling,
     "classification": Classification,
     "label-likelihood": LabelLikelihood,
+    "reference-likelihood": ReferenceLikelihood,
     "image-generation": ImageGeneration,
     "question-answering": QuestionAnswering,
     "extraction": Extraction,
@@ -40,6 +42,7 @@ __all__ = [
     "LogitsAt",
     "PassageRetrieval",
     "QuestionAnswering",
+    "ReferenceLikelihood",
     "Scores",
     "Shard",
     "Task",

@@ -36,7 +36,7 @@ TRAINS_HOME = Need(
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGeneration:
-    """Noise to pictures: in many steps by flow matching, or in one by a generator that a discriminator teaches."""
+    """Noise to pictures: in many steps by flow matching or diffusion, or in one by a generator that a discriminator teaches."""
 
     kind: Literal["image-generation"] = "image-generation"
     size: Width = (
@@ -46,8 +46,8 @@ class ImageGeneration:
     condition: Literal["class", "none"] = "class"  # what a picture is asked for by: its label, or nothing
     labels: Sequence[str] | str | None = None  # names in the order of their numbers; or a JSON or text file; None: from the data
     label_dropout: float = 0.1  # share of the pictures in training whose label is not shown, in [0, 1); guidance needs it
-    objective: Literal["flow", "adversarial"] | None = (
-        None  # what the model learns: flow, its direction from noise to pictures; adversarial, for a GAN; null: flow
+    objective: Literal["flow", "epsilon", "v", "adversarial"] | None = (
+        None  # what the model learns: the direction from pictures to noise, the noise, or v; adversarial: a GAN; null: what the backbone's scheduler says
     )
     discriminator: Literal["home", "averaged"] = (
         "home"  # of a GAN: each client keeps its own, or it is averaged as the generator is
@@ -156,6 +156,11 @@ class ImageGeneration:
             raise SettingError(
                 f"task.size is {self.size}, and the backbone makes pictures of {processor.size} × {processor.size}; set task.size: {processor.size}, or "
                 "name another backbone"
+            )
+        if self.objective not in (None, processor.answers):
+            raise SettingError(
+                f"task.objective is {self.objective}, and the backbone was made to answer with {processor.answers}, as its scheduler_config.json says; "
+                "leave task.objective out"
             )
         kept: list[Example] = []
         pixels, seeds, dropped = [], [], []

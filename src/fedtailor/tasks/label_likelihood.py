@@ -125,6 +125,14 @@ class LabelLikelihood:
         assert labels_N is not None
         return [(text_of(shard.examples[row], "text"), words[int(labels_N[row])]) for row in rows]
 
+    def reading(self, worker: Any, prompt: Any) -> Any:
+        """Return a prompt as the worker's model has read it."""
+        return worker.prompts.read(prompt, calibrate=self.calibrate)
+
+    def answer_lengths(self, tokenizer: Any) -> list[int]:
+        """Return how many tokens each label has."""
+        return [len(tokenizer(f" {word}", add_special_tokens=False)["input_ids"]) for word in self.words]
+
     def batch(self, worker: Bench, shard: Shard, rows: Sequence[int]) -> Any:
         """Raise SettingError: nothing is trained on this task."""
         raise SettingError(

@@ -129,6 +129,12 @@ class Bench(Protocol):
     def label_scores(self, texts: Sequence[str], labels: Sequence[str], *, calibrate: bool) -> list[list[float]]:
         """Return, for each text, one score a label behind the prompt in place, in nats."""
 
+    def behind_prompt(self) -> Any:
+        """Return the prompt for free text that is in place, to score references behind it: `score(pairs, batch=...)`."""
+
+    def answers(self, texts: Sequence[str]) -> list[str]:
+        """Return the line that the model writes for each text behind the prompt in place."""
+
     def precision(self) -> AbstractContextManager[Any]:
         """Return the context that forward passes run in."""
 

@@ -22,6 +22,7 @@ from ..limits import Width
 from ..tensors import clone
 from .adapters.files import CONFIG, WEIGHTS, read_config, read_tensors
 from .adapters.over_peft import HEADS, is_classifier, restore_tensors, write_labels
+from .adapters.targets import label_rows
 from .checks import check_choice, check_count, check_share
 from .layers.prefix_network import ACTIVATIONS
 from .layers.sublayers import output_layers
@@ -39,6 +40,7 @@ class Adapter:
         "causal": 0.001,
         "classifier": 0.001,
         "classifier-head": 0.1,
+        "denoiser": 0.001,
     }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         forms=("adapter",), reason="bottleneck layers are not linear, so they join no weights, and PEFT has no such method"
@@ -58,7 +60,8 @@ class Adapter:
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model itself, in evaluation mode, with adapters drawn from `seed`: nothing changes before training.
 
-        A classifier's head is trained whole, and so is what the backbone's folder lacked (`model.fresh_modules`).
+        A classifier's head is trained whole, and so are what the backbone's folder lacked (`model.fresh_modules`) and the tables of labels of a model that makes
+        pictures.
 
         Raises:
             BackboneError: if the model has an adapter already.
@@ -70,13 +73,16 @@ class Adapter:
         with torch_draws(stream_seed(seed, "tuning")):
             for layer in layers.values():
                 device = next(layer.parameters()).device
-                adapter = Bottleneck(_values_out(layer), self.width, self.activation, self.dropout)
+                adapter = Bottleneck(
+                    _values_out(layer), self.width, self.activation, self.dropout, channels_first=isinstance(layer, nn.Conv2d)
+                )
                 layer.add_module("adapter", adapter.to(device))
                 layer.register_forward_hook(_through_adapter)
-        for name in (*HEADS, *getattr(model, "fresh_modules", ())) if is_classifier(model) else ():
-            head = model.get_submodule(name) if name in dict(model.named_modules()) else None
-            if head is not None:
-                head.float().requires_grad_(True)
+        heads = {*HEADS, *getattr(model, "fresh_modules", ())} if is_classifier(model) else set()
+        rows = tuple(f".{end}" for end in label_rows(model))
+        for name, module in model.named_modules():
+            if name in heads or f".{name}".endswith(rows):
+                module.float().requires_grad_(True)
         return model.eval()
 
     def parameters(self, model: nn.Module) -> Mapping[str, nn.Parameter]:
@@ -127,10 +133,14 @@ def load_adapter(model: nn.Module, folder: Path | str) -> nn.Module:
 
 
 class Bottleneck(nn.Module):
-    """h + W_up f(W_down h); the identity as long as W_up is zero. Its weights are float32."""
+    """h + W_up f(W_down h); the identity as long as W_up is zero. Its weights are float32.
 
-    def __init__(self, values: int, width: int, activation: str, dropout: float) -> None:
+    Behind a convolution, whose values are channels, it does so at each pixel: both maps are convolutions of 1 × 1, and held as the matrices that these are.
+    """
+
+    def __init__(self, values: int, width: int, activation: str, dropout: float, *, channels_first: bool = False) -> None:
         super().__init__()
+        self._channels_first = channels_first
         self.down, self.up = nn.Linear(values, width), nn.Linear(width, values)
         self.activation, self.dropout = ACTIVATIONS[activation](), nn.Dropout(dropout)
         nn.init.normal_(self.down.weight, std=SPREAD)
@@ -139,8 +149,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return a tensor of the shape and dtype of `hidden`."""
-        change: Tensor = self.up(self.dropout(self.activation(self.down(hidden))))
-        return hidden + change.to(hidden.dtype)
+        values = hidden.movedim(1, -1) if self._channels_first else hidden
+        change: Tensor = self.up(self.dropout(self.activation(self.down(values))))
+        return hidden + (change.movedim(-1, 1) if self._channels_first else change).to(hidden.dtype)
 
 
 def _through_adapter(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
@@ -149,8 +160,8 @@ def _through_adapter(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) 
 
 
 def _values_out(layer: nn.Module) -> int:
-    """Return how many values a linear layer gives back; GPT-2's Conv1D calls them `nf`."""
-    values = getattr(layer, "out_features", None) or getattr(layer, "nf", None)
+    """Return how many values a layer gives back: a convolution in its channels; GPT-2's Conv1D calls them `nf`."""
+    values = next((getattr(layer, name) for name in ("out_features", "out_channels", "nf") if hasattr(layer, name)), None)
     if not isinstance(values, int):
         raise BackboneError(f"a {type(layer).__name__} does not say how many values it gives back; try tuning: lora")
     return values

@@ -13,7 +13,7 @@ from fedtailor.export import export, open_run
 from fedtailor.federation import LocalFederation
 from fedtailor.models import load_plain
 from fedtailor.models.tokenizer import load_tokenizer
-from fedtailor.prompting import prompt_from_json, score_labels
+from fedtailor.prompting import ReferenceReading, prompt_from_json, score_labels
 from fedtailor.report import read_run, show
 from fedtailor.running import run
 from fedtailor.studies.baselines import baseline_job
@@ -156,6 +156,39 @@ def test_own_examples_are_shown_at_their_client_and_stay_there(tiny_backbone_fol
         bytes(value.numpy().tobytes()).decode(errors="replace") for message in sent for value in message.tensors.values()
     )
     assert not any(text in leaving for text in texts)
+
+
+def test_a_prompt_for_free_text(tiny_backbone_folder, tmp_path, capsys):
+    rows = [{"input": row["text"], "target": row["label"].replace("_", " "), "references": ["a place"]} for row in place_rows()]
+    task = {"kind": "reference-likelihood", "max_tokens": 40, "answer_tokens": 8}
+    generate = {"max_new_tokens": 4}
+    job = prompting_job(tiny_backbone_folder, task=task, evaluation__generate=generate)
+    made = run(job, data=rows, out=tmp_path / "r")
+    found = prompt_from_json(made.summary["prompting"]["found"])
+    assert found.labels == ()
+    assert set(made.summary["metrics"]["after"]) >= {"loss", "f1", "exact_match"}
+    assert "best_accuracy" not in made.history.columns
+    model, tokenizer = load_plain(tiny_backbone_folder, kind="causal"), load_tokenizer(tiny_backbone_folder)
+    reading = ReferenceReading(model, tokenizer, found)
+    last = made.history.iloc[-1]
+    texts = {row["input"]: row["target"] for row in rows}
+    import pandas as pd
+
+    table = pd.read_parquet(made.folder / "partition.parquet")
+    assert last["scored"] == (table.part == "validation").sum()
+    assert last["best_loss"] <= max(reading.score([pair]).loss for pair in texts.items())
+    before, after = answers(made.folder, ["The inn is by the river."], {})
+    assert len(before) == len(after) == 1
+    export(made.folder, to=None, folder=tmp_path / "out")
+    assert "ReferenceReading" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(SettingError, match="method: black-box scores labels, and task: reference-likelihood has none"):
+        run(
+            prompting_job(
+                tiny_backbone_folder, task=task, protocol__method={"kind": "black-box", "dimensions": 4, "examples": 4}
+            ),
+            data=rows,
+            out=tmp_path / "none",
+        )
 
 
 @pytest.mark.parametrize(

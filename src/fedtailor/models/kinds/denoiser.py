@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +19,14 @@ from ..faults import is_ours
 from ..files import AGAIN, read_mapping, read_settings, read_weights
 from ..labels import some_names
 from ..locate import Location
+from ..operations import used_weights
 from ..pooling import Pooling
+from ..scheduler import SCHEDULER, read_scheduler
 from ..whole import check_numbers_of
 from .kind import Files, Loaded
 
-SCHEDULER, LABELS, ORIGIN = "scheduler_config.json", "labels.json", "pretrain.json"
+LABELS, ORIGIN = "labels.json", "pretrain.json"
 BESIDE = (SCHEDULER,)  # files of a denoiser's folder that belong to its weights, whatever these become
-FLOW = "FlowMatchEulerDiscreteScheduler"
 EMBEDDED = {
     "UNet2DModel": "num_class_embeds",
     "DiTTransformer2DModel": "num_embeds_ada_norm",
@@ -70,7 +72,7 @@ class Denoiser:
                 f"{path}: in_channels is {settings['in_channels']} and out_channels {shown(settings.get('out_channels'))}; pictures here have 3 (red, "
                 "green, blue), and so must both"
             )
-        self._check_scheduler(folder)
+        read_scheduler(folder)
         return Files(settings=settings, weights=weights)
 
     def load(
@@ -90,7 +92,8 @@ class Denoiser:
                 "precision: 4bit is for language models; set float32 for a model that makes pictures, or bfloat16 on a GPU"
             )
         folder, kind = place.folder, str(files.settings["_class_name"])
-        canvas = _canvas(folder, files.settings, labels)
+        answers, kept = read_scheduler(folder)
+        canvas = replace(_canvas(folder, files.settings, labels), answers=answers, kept=kept)
         try:
             with bounded_build(files.settings, folder / "config.json", files.weights):
                 model = _build(kind, folder, files.settings)
@@ -108,7 +111,10 @@ class Denoiser:
         )  # diffusers' own warns of a dtype, whichever it is
         vars(model)["label_names"] = tuple(labels)  # what tunings write beside the weights
         vars(model)["files_beside"] = tuple(str(folder / name) for name in BESIDE if (folder / name).is_file())
-        return Loaded(model=model, processor=canvas, fresh=(), note=None)
+        label = (torch.zeros(1, dtype=torch.int64, device=device),) if canvas.classes else ()
+        noise = torch.zeros(1, *canvas.noise_shape, dtype=dtype, device=device)
+        used = used_weights(model, noise, torch.zeros(1, device=device), *label)
+        return Loaded(model=model, processor=canvas, fresh=(), note=None, used=used)
 
     def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
         """Return the model as diffusers loads it; see `load_plain`."""
@@ -118,22 +124,6 @@ class Denoiser:
             str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, torch_dtype=torch.float32
         )
         return model
-
-    def _check_scheduler(self, folder: Path) -> None:
-        """Raise BackboneError unless the folder says that the model answers with velocities of straight flows."""
-        path = folder / SCHEDULER
-        if not path.is_file():
-            raise BackboneError(
-                f"backbone folder {folder} has no {SCHEDULER}, which says what the model was trained to answer; put the one of its pipeline there, or "
-                "make a backbone with fedtailor pretrain"
-            )
-        said = read_mapping(path)
-        if said.get("_class_name") != FLOW:
-            predicts = f" with prediction_type {shown(said['prediction_type'])}" if "prediction_type" in said else ""
-            raise BackboneError(
-                f"{path}: the backbone was trained for a {shown(said.get('_class_name'))}{predicts}, and flow matching ({FLOW}) is all that is "
-                "known here; name another backbone, or make one with fedtailor pretrain"
-            )
 
 
 def _canvas(folder: Path, settings: Mapping[str, Any], labels: Sequence[str]) -> Canvas:

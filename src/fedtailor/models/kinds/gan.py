@@ -15,6 +15,7 @@ from ..dcgan import CLASS, Dcgan, check_settings
 from ..device import Precision
 from ..files import AGAIN, read_settings, read_weights
 from ..locate import Location
+from ..operations import used_weights
 from ..pooling import Pooling
 from ..whole import check_numbers_of
 from .kind import Files, Loaded
@@ -80,7 +81,11 @@ class Gan:
         vars(frozen)["label_names"] = ()
         vars(frozen)["files_beside"] = ()
         canvas = Canvas(size=files.settings["sample_size"], noise=(files.settings["noise"],), answers="adversarial")
-        return Loaded(model=frozen, processor=canvas, fresh=(), note=None)
+        pictures = torch.zeros(1, canvas.channels, canvas.size, canvas.size, device=device)
+        used = used_weights(model, torch.zeros(1, *canvas.noise_shape, device=device)) + used_weights(
+            model.discriminator, pictures
+        )
+        return Loaded(model=frozen, processor=canvas, fresh=(), note=None, used=used)
 
     def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:
         """Return the model as its own class loads it; see `load_plain`."""

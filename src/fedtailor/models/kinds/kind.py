@@ -30,6 +30,9 @@ class Loaded:
     processor: Any  # what makes a model's inputs of data: a tokenizer for texts
     fresh: tuple[str, ...]  # modules that the folder lacked: random, from the job's seed
     note: str | None  # what was done with the head's rows, if anything
+    used: int | None = (
+        None  # weights that one unit of work is multiplied by, where they are used otherwise than once; None: all of the body
+    )
 
 
 class Kind(Protocol):

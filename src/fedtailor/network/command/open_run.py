@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import RunError, SettingError
 from ...job import Job
+from ...retrieval.inbox import CLOSED
 from ...running import Result, Watcher
 from ...storage import write_text
 from ..kit.kits import OPEN_RUN, admin_kit, check_installed, kit_role
@@ -61,11 +62,14 @@ def ask_open(job: Job, network: Path, questions: Sequence[str], top_k: int | Non
     with ServerSession(kit, kit_role(kit)["user"]) as server:
         ticket = secrets.token_hex(16)
         asked = {"ticket": ticket, "questions": list(questions), **({} if top_k is None else {"top_k": top_k})}
-        taken = server.ask(str(found["job"]), {"ask": asked})
+        until = time.monotonic() + ANSWER_S
+        while (taken := server.ask(str(found["job"]), {"ask": asked})) is not None:
+            if taken.get("fault") != CLOSED or time.monotonic() > until:
+                break
+            time.sleep(10 * LOOK_S)  # sites are still indexing
         if taken is None:
             return None  # it has ended
         _check(taken)
-        until = time.monotonic() + ANSWER_S
         while time.monotonic() < until:
             answer = server.ask(str(found["job"]), {"look": ticket})
             if answer is None:

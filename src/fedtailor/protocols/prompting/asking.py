@@ -67,8 +67,12 @@ def nobody_scored(index: int, few: int) -> RunError:
     )
 
 
-def figures(scores: Sequence[Sums]) -> dict[str, float]:
-    """Return what a row of rounds.parquet has of the candidates' scores."""
+def figures(scores: Sequence[Sums], *, named: bool = True) -> dict[str, float]:
+    """Return what a row of rounds.parquet has of the candidates' scores.
+
+    Args:
+        named: whether there are labels, of which some are named rightly.
+    """
     losses = sorted(score.loss for score in scores if math.isfinite(score.loss))
     best = min(scores, key=lambda score: score.loss)
     return {
@@ -77,7 +81,7 @@ def figures(scores: Sequence[Sums]) -> dict[str, float]:
         "best_loss": losses[0],
         "median_loss": statistics.median(losses),
         "worst_loss": losses[-1],
-        "best_accuracy": best.right / best.examples,
+        **({"best_accuracy": best.right / best.examples} if named else {}),
     }
 
 

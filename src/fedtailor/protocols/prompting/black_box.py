@@ -70,6 +70,7 @@ class BlackBox:
 
     def carried(self, bench: Bench) -> Evolving:
         """Return the search with a model; see `Evolving`."""
+        bench = bench.with_labels(self.kind)
         return Evolving(
             strategy=self.strategy,
             prompt=self.text(bench.task.words),

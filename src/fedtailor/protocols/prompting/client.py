@@ -3,18 +3,17 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ...chance import stream
 from ...interfaces import Answer
 from ...learning.client import Client
 from ...learning.worker import OnStep, Worker
 from ...messages import Record, answer
+from ...prompting import Prompt, prompt_from_json
 from ...prompting import Score as Sums
-from ...prompting import prompt_from_json
 from ...prompting.shots import of_many_labels, with_own
 from ...records import Message
-from ...tasks import LabelLikelihood
 from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ...tuning import bytes_tensor, tensor_text
@@ -23,11 +22,40 @@ from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from .messages import VALIDATION, Scored
 
 
+class Prompted(Protocol):
+    """A task whose model reads a prompt in front of each text."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The labels; none for free text."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a text."""
+
+    @property
+    def calibrate(self) -> bool:
+        """Whether from each label's likelihood is taken what it has behind texts that say nothing."""
+
+    @property
+    def scored_by(self) -> str:
+        """Who scores: backbone or endpoint."""
+
+    def pairs(self, shard: Shard, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Return text and right answer of the examples numbered `rows`."""
+
+    def reading(self, worker: Any, prompt: Prompt) -> Any:
+        """Return a prompt as the worker's model has read it: `score(pairs, batch=...)`, `tokens`, `tokens_of(texts)`."""
+
+    def answer_lengths(self, tokenizer: Any) -> list[int]:
+        """Return the tokens of each label, or those that an answer may have."""
+
+
 @dataclass(kw_only=True)
 class Scoring:
     """One client's examples and model, for methods to score candidates with."""
 
-    task: LabelLikelihood
+    task: Prompted
     client: Client
     few: int  # least examples that a sum may be over
     on_step: OnStep | None = None
@@ -104,7 +132,7 @@ class PromptingClient:
     """Answers what its method asks with sums over its own examples, "evaluate" with figures."""
 
     handlers: Callable[[Scoring], Mapping[type[Record], Callable[[Any], Record]]]
-    task: LabelLikelihood
+    task: Prompted
     few: int
     client: Client
     on_step: OnStep | None = None

@@ -13,10 +13,9 @@ from ...messages import Call, Record
 from ...prompting import Prompt
 from ...prompting.score import head_ids, token_ids
 from ...records import Cost, Round, ServerState
-from ...tasks import LabelLikelihood
 from ...tasks.text.room import context
 from ..rounds.sampling import Sampler
-from .client import Scoring
+from .client import Prompted, Scoring
 
 Handlers: TypeAlias = Mapping[type[Record], Callable[[Any], Record]]
 
@@ -31,17 +30,31 @@ class Bench:
     quorum: float
 
     @property
-    def task(self) -> LabelLikelihood:
+    def task(self) -> Prompted:
         """The task.
 
         Raises:
             SettingError: if it is another one.
         """
-        if not isinstance(self.worker.task, LabelLikelihood):
+        found: Any = self.worker.task
+        if not hasattr(found, "reading"):
             raise SettingError(
-                f"protocol: prompting needs task: label-likelihood; the job has {getattr(self.worker.task, 'kind', '')}"
+                f"protocol: prompting needs task: label-likelihood or reference-likelihood; the job has {getattr(found, 'kind', '')}"
             )
-        return self.worker.task
+        task: Prompted = found
+        return task
+
+    def with_labels(self, method: str) -> "Bench":
+        """Return this, for a method that scores labels.
+
+        Raises:
+            SettingError: if the task has none.
+        """
+        if not self.task.words:
+            raise SettingError(
+                f"method: {method} scores labels, and task: {getattr(self.task, 'kind', '')} has none; choose method: search"
+            )
+        return self
 
     @property
     def room(self) -> int:
@@ -55,8 +68,8 @@ class Bench:
         return len(head_ids(self.worker.processor, prompt)) + (1 + prompt.own_shots) * example
 
     def answer_tokens(self) -> list[int]:
-        """Return how many tokens each label has."""
-        return [len(token_ids(self.worker.processor, f" {word}")) for word in self.task.words]
+        """Return how many tokens each label has, or an answer may have."""
+        return self.task.answer_lengths(self.worker.processor)
 
 
 class Carried(Protocol):

@@ -70,9 +70,7 @@ class Searching:
                     f"examples, a text of {bench.task.max_tokens} and a label, and the backbone reads {bench.room:,}; shorten it, show fewer examples, or "
                     "lower task.max_tokens"
                 )
-        bench.worker.prompts.read(
-            self.pool[0], calibrate=False
-        )  # labels and backbone are found fit, or named, before anything is done
+        bench.task.reading(bench.worker, self.pool[0])  # labels and backbone are found fit, or named, before anything is done
 
     @property
     def rounds(self) -> int:
@@ -122,7 +120,7 @@ class Searching:
                 "generation": float(search.generation),
                 "rung": float(search.rung),
                 "validation": float(search.part == "validation"),
-                **(figures(answered.sums) if answered.sums else {"scored": 0.0}),
+                **(figures(answered.sums, named=bool(self.bench.task.words)) if answered.sums else {"scored": 0.0}),
             }
             generation = search.generation
             search = advance(self.halving, search, answered.sums or as_they_stand(search), seed=sampler.seed)
@@ -211,6 +209,8 @@ class Searching:
             "pool",
             f"{len(self.pool):,} prompts{examples}; {self.halving.generations} generations in up to {self.rounds} rounds",
         )
+        if not self.bench.task.words:
+            yield "scored by", "the likelihood of each example's own answer, in nats a token"
         if self.bench.task.scored_by == "endpoint":
             reads, texts = candidate_scores(self.halving, len(self.pool))
             yield (
@@ -235,7 +235,7 @@ def score_prompts(client: Scoring, asked: Score) -> Scored:
     examples, own = client.examples(asked.most, asked.part, shown=shown), client.own_shots(shown)
 
     def score(prompt: Prompt) -> tuple[Sums, int]:
-        reading = worker.prompts.read(prompt, calibrate=client.task.calibrate)
+        reading = client.task.reading(worker, prompt)
         found = reading.score(examples, batch=worker.evaluation.batch_size)
         return found, reading.tokens + reading.tokens_of([text for text, _ in examples])
 

@@ -38,7 +38,10 @@ class TextualGradient(Search):
 
     def carried(self, bench: Bench) -> Searching:
         """Return the search with a model and with who proposes."""
-        return replace(super().carried(bench), proposer=Proposer(bench=bench, count=self.proposals, endpoint=own_endpoint))
+        return replace(
+            super().carried(bench.with_labels(self.kind)),
+            proposer=Proposer(bench=bench, count=self.proposals, endpoint=own_endpoint),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

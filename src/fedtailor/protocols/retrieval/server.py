@@ -19,6 +19,7 @@ from ...retrieval.trained import query_embedder
 from ...text_files import expanded
 from .settings import Retrieval
 
+FIRST_S = 60.0  # that the first catalogues are waited for, as clients still load what finds centroids
 REST_S = 30.0  # that a client which did not answer in time is left alone
 STRANGE = ClientFailure(kind="off-manifest", mark=OffManifest.__name__)
 
@@ -45,10 +46,13 @@ class Courier:
         """Bytes from all clients so far."""
         return sum(one.up_bytes for one in self.traffic.values())
 
-    def send(self, requests: Mapping[str, Record]) -> dict[str, Record]:
+    def send(self, requests: Mapping[str, Record], timeout_s: float = 0.0) -> dict[str, Record]:
         """Give each client its request, and return the answers of those that answered in time, and as asked, in the order of the requests.
 
         A client that did not answer in time is not asked again for a while.
+
+        Args:
+            timeout_s: if it is longer than that of all requests.
         """
         moment = self.now()
         messages = {
@@ -56,7 +60,7 @@ class Courier:
         }
         found: dict[str, Record] = {}
         faults: dict[ClientId, ClientFailure] = {}
-        for reply in self.federation.ask(messages, self.timeout_s):
+        for reply in self.federation.ask(messages, max(timeout_s, self.timeout_s)):
             self._count(reply.client, reply.traffic)
             if reply.error is not None:
                 faults[reply.client] = reply.error
@@ -125,7 +129,10 @@ class Asker:
         known = {} if self.server is None else dict(self.server.catalogues)
         names = [str(info.id) for info in self.courier.federation.clients]
         missing = [name for name in names if name not in known and name not in self.refused]
-        reported = self.courier.send({name: describe(self.settings.router, self.embedder) for name in missing}) if missing else {}
+        first = FIRST_S if self.server is None else 0.0
+        reported = (
+            self.courier.send({name: describe(self.settings.router, self.embedder) for name in missing}, first) if missing else {}
+        )
         fresh = {name: one for name, one in reported.items() if isinstance(one, Catalogue)}
         for name, one in fresh.items():
             if why := unfit(name, one, self.settings.share, self.embedder, self.settings.question):

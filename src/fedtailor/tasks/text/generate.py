@@ -114,6 +114,11 @@ def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Ten
     return ids_BL, mask_BL
 
 
+def first_line(text: str) -> str:
+    """Return the first line of a text that has any word in it."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
 def end_tokens(model: nn.Module, tokenizer: Any) -> list[int]:
     """Return every token that ends a text: the tokenizer's, which training appends, and those of the model's own settings."""
     named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)

@@ -112,11 +112,10 @@ def check_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
 
 def all_linear(model: nn.Module) -> list[str] | str:
     """Return what PEFT takes for all linear modules but the output head; it knows the head of models of texts alone."""
-    return (
-        sorted(name for name, module in model.named_modules() if isinstance(module, nn.Linear))
-        if is_denoiser(model)
-        else "all-linear"
-    )
+    if not is_denoiser(model):
+        return "all-linear"
+    whole = tuple(f"{end}." for end in label_rows(model))  # trained whole, so nothing goes beside their parts
+    return sorted(name for name, module in model.named_modules() if isinstance(module, nn.Linear) and not name.startswith(whole))
 
 
 def linear_names(model: nn.Module) -> set[str]:

@@ -1,4 +1,4 @@
-"""Where a transformer's sublayers give their result back to the stream."""
+"""Where the sublayers of a transformer, or of a UNet, give their result back to the stream."""
 
 import re
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ FAMILIES = (
     (r"self_attn\.out_proj", r"(?<!\w)fc2"),  # OPT
     (r"self_attn\.dense", r"mlp\.fc2"),  # Phi
     (r"attn\.Wo", r"mlp\.Wo"),  # ModernBERT
+    (r"attn1\.to_out\.0", r"ff\.net\.2"),  # DiT
+    (r"attentions\.\d+\.to_out\.0", r"resnets\.\d+\.conv2"),  # UNet, whose blocks end in a convolution
 )
 
 
