@@ -60,7 +60,7 @@ def test_who_is_left_out_is_named(make_job, rows, tmp_path):
             {"protocol__aggregation": "krum", "protection": [{"kind": "dp", "clip": 1.0, "force": True}]},
             "dp does not go with protocol.aggregation: krum",
         ),
-        ({"protocol__aggregation": "median", "personalization": "fedalt"}, "does not go with aggregation: median"),
+        ({"protocol__aggregation": "median", "personalization": "fedalt"}, "does not go with protocol.aggregation: median"),
     ],
 )
 def test_what_does_not_go_together_is_refused(make_job, changes, words):

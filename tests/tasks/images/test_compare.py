@@ -137,7 +137,7 @@ def test_a_generator_whose_noise_is_hardly_there_has_collapsed(gan_folder):  # n
         task=None,
     )
     fine = compare(worker, shard_of(real), COVER, None).figures
-    hook = found.model.register_forward_pre_hook(lambda module, given: (given[0] * 0.01, *given[1:]))
+    hook = found.model.generator.register_forward_pre_hook(lambda module, given: (given[0] * 0.01, *given[1:]))
     few = compare(worker, shard_of(real), COVER, None).figures
     hook.remove()
     assert fine["recall"] > fine["recall_real"] / 2 > 0.2

@@ -19,7 +19,7 @@ def lengths(
 ) -> tuple[int, int]:
     """Return the bytes of what one client sends and gets in a round, on average over `rounds`.
 
-    They are those of encoded messages, but for the digits of numbers.
+    They are those of encoded messages, but for the digits of numbers, and for the free memory of clients whose policy reports it.
 
     Args:
         validated: whether clients measure losses on validation parts of their own, in each round.
@@ -30,6 +30,7 @@ def lengths(
     known = settings.wire == "float32"  # the losses of what was received are known then: else it was rounded
     values: dict[str, Fact | None] = {"scale": [2.0] * len(modules_of(shared)) or None}
     values |= {"validation_before": None} if known else {}
+    values["free_bytes"] = None
     values["clipped"] = None if settings.local.clip_norm is None else 0.5
     total = 0
     for names, count in Counter(frozenset(settings.sent(shared, index)) for index in range(1, rounds + 1)).items():
