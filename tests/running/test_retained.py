@@ -116,3 +116,11 @@ def test_what_has_no_language_model_or_trains_nothing_is_refused(make_job):
         make_job(task=task, evaluation__metrics=None, evaluation__retained="x.txt")
     with pytest.raises(SettingError, match="retained_tokens is a whole number"):
         make_job(evaluation__retained_tokens=0)
+
+
+def test_a_folder_of_the_clients_data_holds_no_general_text(make_job, rows, tmp_path):
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    with pytest.raises(
+        DataError, match=r"evaluation\.retained.* is the folder .* no data file for retained \(it has train\.jsonl\)"
+    ):
+        run(make_job(evaluation__retained=str(tmp_path)), data=rows, out=tmp_path / "r")

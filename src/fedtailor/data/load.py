@@ -24,7 +24,13 @@ from .table import Table, from_rows
 from .values import IMAGE
 
 HOLD_PICTURES = (".parquet", ".npz")  # kinds of data files whose cells may be pictures
-PART_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",), "public": ("public",)}
+PART_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+    "public": ("public",),
+    "retained": ("retained",),
+}
 
 ADDRESS = re.compile(r"(^|/)(https?|s3|gs|hdfs|ftp|file):/")  # a path has lost one of its slashes
 
