@@ -57,7 +57,7 @@ class ImageGeneration:
     variants: ClassVar[Sequence[Mapping[str, object]]] = (
         {},
         {"objective": "adversarial", "condition": "none"},
-    )  # that the table of pairs tells apart
+    )  # that the table of pairs distinguishes
     optional: ClassVar[tuple[str, ...]] = ()
     context: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[tuple[str, ...]] = ()

@@ -34,7 +34,7 @@ def available() -> bool:
 def deny(families: Sequence[int] = ()) -> None:
     """Deny this process, and all that it starts, the system calls of NAMES; of `socket` those of other families than the given.
 
-    Pairs of sockets can still be made: they lead nowhere but to who is handed one of them.
+    Pairs of sockets can still be made: they lead nowhere but to who is given one of them.
 
     Raises:
         OSError: if the kernel refuses.

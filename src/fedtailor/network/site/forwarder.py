@@ -17,10 +17,10 @@ def forward(ends: socket.socket, host: str, port: int) -> None:
     """Join each socket that arrives to a connection of its own, until nobody is left who could send one."""
     free = threading.Semaphore(MOST)
     while True:
-        mark, handed, _, _ = socket.recv_fds(ends, 1, 1)
+        mark, received, _, _ = socket.recv_fds(ends, 1, 1)
         if not mark:
             return
-        for number in handed:
+        for number in received:
             free.acquire()
             threading.Thread(target=_carry, args=(socket.socket(fileno=number), host, port, free), daemon=True).start()
 
