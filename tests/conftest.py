@@ -121,3 +121,17 @@ def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return BertModel(config)
 
     return save_tiny(tmp_path_factory.mktemp("tiny") / "tiny-bert", make)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Let tests that share a fixture of their module run on one worker: else each worker makes it for itself."""
+    for item in items:
+        found = [one for each in item._fixtureinfo.name2fixturedefs.values() for one in each]
+        if any(one.scope == "module" for one in found) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: packed ones hold the second they were made in, and workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None

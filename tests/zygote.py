@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FDS = 3  # standard input, output and error
-MODEL_PROCESS = ["-P", "-m", "fedtailor.network.site.model_process"]
+START, MODULE = ["-P", "-m", "fedtailor.orphans"], "fedtailor.network.site.model_process"
 
 
 class Zygote:
@@ -29,10 +29,10 @@ class Zygote:
             listener.listen()
             self._process = subprocess.Popen([sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()])
 
-    def popen(self, command: list[str], *, stderr: Any, env: dict[str, str], cwd: Any, **pipes: Any) -> Any:
-        """Return a fork that does what `python -m fedtailor.network.site.model_process` does; other commands are started as they are."""
-        if command[1:] != MODEL_PROCESS:
-            return subprocess.Popen(command, stderr=stderr, env=env, cwd=cwd, **pipes)
+    def popen(self, command: list[str], *, stderr: Any, env: dict[str, str], cwd: Any, **_: Any) -> Any:
+        """Return a fork that does what the process of a site's model does; it ends with its pipes."""
+        *start, _, module = command[1:]
+        assert (start, module) == (START, MODULE), f"a site's model is started by another command today: {command}"
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
         line = socket.socket(socket.AF_UNIX)

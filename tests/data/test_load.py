@@ -119,7 +119,7 @@ def test_a_folder_of_parts_gives_the_part_asked_for(tmp_path):
         load(".", tmp_path, part="test")
 
 
-def test_files_of_one_name_are_told_apart_by_folder(tmp_path):
+def test_files_of_one_name_are_distinguished_by_folder(tmp_path):
     for site in ("north", "south"):
         (tmp_path / site).mkdir()
         write(tmp_path / site, "data.jsonl", ROWS[:1])
@@ -173,7 +173,7 @@ def test_data_in_memory_by_client(tmp_path):
         ("x.csv.gz", b"input,target\na,A\n", ["cannot be unpacked"]),
         ("x.csv.gz", gzip.compress(b"input,target\n" + b"a,A\n" * 9, mtime=0)[:-9], ["cannot be unpacked"]),
         ("x.jsonl.zst", b"none", ["cannot be unpacked"]),
-        ("x.csv.gz", gzip.compress(bytes(70 * 2**20)), ["unpacks to more than"]),
+        ("x.csv.gz", gzip.compress(bytes(70 * 2**20), mtime=0), ["unpacks to more than"]),
         ("x.xlsx", b"PK\3\4 none", ["not a readable Excel file"]),
         ("x.xlsx", bomb(), ["unpacks to 70,000,"]),
         ("x.xls", b"", ["'.xls'", "save it as .xlsx"]),
@@ -233,7 +233,7 @@ def test_data_in_memory_by_client(tmp_path):
         ("x.docx", b"hello", ["ends in '.docx'", ".parquet"]),
     ],
 )
-def test_a_bad_file_is_told_in_one_paragraph(tmp_path, name, content, words):
+def test_a_bad_file_is_reported_in_one_paragraph(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
         load(name, tmp_path)
@@ -354,7 +354,7 @@ def test_no_references_are_as_if_left_out(tmp_path, references):
         ({"messages": [{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": "b"}]}, "messages"),
     ],
 )
-def test_half_a_character_is_told_by_its_place(tmp_path, row, column):
+def test_half_a_character_is_reported_by_its_place(tmp_path, row, column):
     (tmp_path / "x.jsonl").write_text(json.dumps(row))  # pandas would refuse it
     with pytest.raises(
         DataError, match=rf"x\.jsonl: .*column '{column}' holds half of a character.*\(line 1 holds '\\ud"
