@@ -1,14 +1,20 @@
 """Ranks that the server chooses, worked out by hand, and through whole runs."""
 
+import io
 import json
 
 import pandas as pd
 import pytest
 from jobs import assert_same_adapter
+from rich.console import Console
 from unequal import job_of
 
+from fedtailor.assembly import assemble
+from fedtailor.cli.plan import plan_of
 from fedtailor.errors import SettingError
 from fedtailor.federation.auto_ranks import AutoRanks, Measured, choose, measured
+from fedtailor.report.read import read_run
+from fedtailor.report.run.tables import show
 from fedtailor.running import run
 from fedtailor.studies.baselines import baseline_job
 
@@ -96,6 +102,40 @@ def test_measured_for_real_every_rank_is_within_bounds(make_job, rows, tmp_path)
     assert set(pd.read_parquet(tmp_path / "r" / "clients.parquet")["rank"]) <= {1, 2, 4}
 
 
+@pytest.mark.usefixtures("links")
+def test_estimates_are_of_the_largest_rank_and_a_run_below_them_is_on_its_plan(make_job, rows, tmp_path):
+    job = job_of(make_job, **{**AUTO, "protocol__local__keep_optimizer": False, "stop__rounds": 2})
+    summary = run(job, data=rows, out=tmp_path / "r").summary
+    found = {(row["what"], row["of"]): row for row in summary["plan"]["rows"]}
+    for key in (("bytes", "train"), ("bytes", "evaluate"), ("operations", "train")):
+        row = found[key]
+        assert row["ratio"] < 0.98
+        assert row["within"]
+        assert row["bound"] == "most"
+    events = [json.loads(line) for line in (tmp_path / "r" / "events.jsonl").read_text().splitlines()]
+    assert [event for event in events if event["event"] == "off-plan" and event["what"] in {"bytes", "operations"}] == []
+    table = pd.read_parquet(tmp_path / "r" / "clients.parquet")
+    per_token = (table["train_flops"] / table["tokens"]).groupby(table["rank"]).first()
+    assert per_token[4] > per_token[1]  # operations are those of the rank that was trained
+    console = Console(width=400, file=io.StringIO())
+    console.print(show(read_run(tmp_path / "r")))
+    shown = console.file.getvalue()
+    assert "lora r auto of 1, 2, 4" in shown
+    assert "1–4" in shown
+    assert "bytes of train" in shown
+    assert "outside the margin: bytes" not in shown
+
+
+def test_check_says_that_the_estimate_is_a_bound_and_what_the_least_rank_sends(make_job, rows):
+    parts = assemble(job_of(make_job, **{**AUTO, "protocol__local__keep_optimizer": False}), given=rows)
+    plan = plan_of(parts.job, parts, [])
+    (text,) = [text for name, text in plan.estimated if name == "at most"]
+    assert "of rank 4 for all" in text
+    assert "At rank 1" in text
+    (tuning,) = [text for name, text in plan.settings if name == "tuning"]
+    assert "of 1, 2, 4, at most" in tuning
+
+
 def test_auto_is_the_largest_rank_and_reads_back(make_job):
     job = job_of(make_job, **{**AUTO, "protocol__local__keep_optimizer": False})
     assert (job.tuning.rank, job.tuning.ranks) == (4, (1, 2, 4))
@@ -118,7 +158,10 @@ def test_auto_is_the_largest_rank_and_reads_back(make_job):
         ({"protocol": {"kind": "split", "cut": 1}}, r"tuning.rank: auto does not go with protocol: split"),
         ({"tuning": {"kind": "lora", "rank": "auto", "ranks": [4]}}, r"two or more whole numbers"),
         ({"tuning": {"kind": "lora", "rank": 8, "ranks": [2, 4]}}, r"set rank: auto, or leave ranks out"),
-        ({"tuning": {"kind": "lora", "rank": 8, "round_seconds": 2.0}}, r"round_seconds is a number above 0"),
+        (
+            {"tuning": {"kind": "lora", "rank": 8, "round_seconds": 2.0}},
+            r"round_seconds bounds what rank: auto chooses, and rank is 8; set rank: auto",
+        ),
         ({"tuning": {"kind": "lora", "rank": "automatic"}}, r"tuning.rank"),
     ],
 )

@@ -8,10 +8,15 @@ from jobs import assert_same_adapter
 from fedtailor.errors import SettingError
 from fedtailor.federation import Hostile, hostile_clients
 from fedtailor.learning.training import one_by_one
+from fedtailor.messages import MessageSpec, TensorSpec
 from fedtailor.records import Message
 from fedtailor.running import run
 
 UPDATE = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[-4.0]])}  # of length 5
+OTHER = {"says": torch.tensor([7.0])}  # what is no update
+CHANGE = {name: TensorSpec(dtype="float32", shape=tuple(value.shape), reveals="update") for name, value in UPDATE.items()}
+SAYS = {"says": TensorSpec(dtype="float32", shape=(1,), reveals="logits")}
+ANSWERS = {"train": MessageSpec(tensors=CHANGE | SAYS), "run": MessageSpec(tensors=CHANGE | SAYS), "evaluate": MessageSpec()}
 
 
 class Trains:
@@ -22,22 +27,40 @@ class Trains:
 
     def _work(self, message):
         yield from ()
-        return Message(kind=message.kind, tensors=UPDATE)
+        return reply_to(message)
 
 
-def sent(sends, *, kind="train", version=0):
-    half = Hostile(inner=Trains(), client="north", sends=sends, seed=0)
+class AtOnce:
+    """Answers without any work."""
+
+    def answer(self, message):
+        return reply_to(message)
+
+
+def reply_to(message):
+    return Message(kind=message.kind, tensors={} if message.kind == "evaluate" else UPDATE | OTHER)
+
+
+def sent(sends, *, kind="train", version=0, inner=Trains):
+    half = Hostile(inner=inner(), client="north", answers=ANSWERS, sends=sends, seed=0)
     return one_by_one(half.answer(Message(kind=kind, facts={"version": version}))).tensors
 
 
 def test_what_hostile_clients_send():
     assert torch.equal(sent("negative")["b"], torch.tensor([[4.0]]))
     assert torch.equal(sent("scaled")["a"], torch.tensor([-30.0, 0.0]))
-    assert sent("scaled", kind="evaluate") == UPDATE
+    assert torch.equal(sent("scaled")["says"], OTHER["says"])
+    assert sent("scaled", kind="evaluate") == {}
     noise, again, later = sent("noise"), sent("noise"), sent("noise", version=1)
-    assert sum(value.square().sum().item() for value in noise.values()) == pytest.approx(25.0)
+    assert sum(noise[name].square().sum().item() for name in UPDATE) == pytest.approx(25.0)
     assert torch.equal(noise["a"], again["a"])
     assert not torch.equal(noise["a"], later["a"])
+
+
+@pytest.mark.parametrize("inner", [Trains, AtOnce])
+def test_an_update_is_hostile_whatever_the_kind_of_its_message(inner):
+    found = sent("negative", kind="run", inner=inner)
+    assert {name: value.tolist() for name, value in found.items()} == {"a": [-3.0, -0.0], "b": [[4.0]], "says": [7.0]}
 
 
 def test_the_share_of_hostile_clients_is_drawn_by_the_seed():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fedtailor.federation import LocalFederation
+from fedtailor.federation.local import failure_of
 from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec, encode
 from fedtailor.protection import Gate, gate
 from fedtailor.records import ClientInfo, Message
@@ -57,7 +58,7 @@ def test_traffic_is_the_length_of_what_was_encoded():
     assert reply.traffic.up_bytes > reply.traffic.down_bytes
 
 
-def test_a_fault_is_a_reply_that_tells_nothing_of_its_text():
+def test_a_fault_is_a_reply_that_reveals_nothing_of_its_text():
     engine, _, faults = federation(a=crash, b=lambda m: m, c=lambda m: ping(float("nan")), d=lambda m: Message(kind="ping"))
     replies = {r.client: r for r in engine.ask(dict.fromkeys("abcd", ping()))}
     assert replies["b"].error is None
@@ -102,3 +103,18 @@ def test_messages_that_alternate_are_encoded_once_each_and_let_go_when_none_wait
     assert gone() is None
     engine.send("a", two)
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "mark"),
+    [
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 38 bytes. Error code 12"), "OutOfMemoryError"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 38 bytes."), "OutOfMemoryError"),
+        (MemoryError("the row of Mrs Jones"), "MemoryError"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError"),
+        (RuntimeError("shapes differ"), "RuntimeError"),
+    ],
+)
+def test_want_of_memory_is_known_by_its_mark(fault, mark):
+    failure = failure_of(fault)
+    assert (failure.kind, failure.mark) == ("failed", mark)

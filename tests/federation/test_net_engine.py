@@ -90,7 +90,7 @@ def test_replies_come_as_they_arrive_and_are_counted_as_encoded():
     ],
     ids=["names", "ten-times-the-size", "nan", "kind", "bytes", "no-bytes", "no-mapping", "failure", "texts", "seconds"],
 )
-def test_a_client_that_sends_something_else_is_dropped_by_name_and_the_others_go_on(answer, kind, mark):
+def test_a_client_that_sends_something_else_is_dropped_by_name_and_the_others_continue(answer, kind, mark):
     replies = {reply.client: reply for reply in engine(Line(a=answer, b=echo)).ask(dict.fromkeys("ab", ping()))}
     assert replies["b"].error is None
     assert (replies["a"].message, replies["a"].error.kind, replies["a"].error.mark) == (None, kind, mark)

@@ -24,7 +24,9 @@ from fedtailor.messages import (
     write,
 )
 from fedtailor.messages.facts import PEAK, asked, examples, loss
-from fedtailor.messages.record import fact, facts_of, figures, spec_of, tensor, tensors
+from fedtailor.messages.record import fact, facts_of, figures, layout_of, spec_of, tensor, tensors
+from fedtailor.messages.work import GAIN, MEMORY
+from fedtailor.protocols.averaging.messages import Train, Trained
 from fedtailor.records import Message
 from fedtailor.tensors import Lazy, Tensors
 
@@ -150,7 +152,9 @@ def test_the_manifest_is_made_of_calls():
     assert sorted(question.tensors) == ["a", "extra/a"]
     assert (question.trains, question.answers) == ("round", ("answer",))
     assert {name: spec.reveals for name, spec in manifest.up["answer"].tensors.items()} == {"a": "update"}
-    assert '"reveals"' not in str(manifest.to_dict()["up"]["answer"]["tensors"])  # manifest.json has it of facts alone
+    plain = manifest.to_dict()  # manifest.json
+    assert plain["up"]["answer"]["tensors"]["a"]["reveals"] == "update"
+    assert ["reveals" in tensor for tensor in plain["down"]["question"]["tensors"].values()] == [False, False]
     assert isinstance(manifest, Manifest)
 
 
@@ -165,7 +169,13 @@ def test_the_length_of_a_call_is_that_of_its_message():
     weights = {"a": torch.ones(2)}
     question = Question(version=1000, factor=0.12345678901234567, clients=10, weights=weights)
     call = replace(CALL, forms={"weights": specs_of(weights)})
-    assert call.length(Question, clients=10) == len(encode(write(question)))
+    assert call.length(Question, clients=10) == call.length_of(question) == len(encode(write(question)))
+    with pytest.raises(TypeError, match="Question has no fact 'client'; it has version"):
+        call.length(Question, client=10)
+
+
+def test_what_rounds_may_lack_are_fields_of_them():
+    assert {*GAIN, *MEMORY} <= layout_of(Train).facts.keys() | layout_of(Trained).facts.keys()
 
 
 def test_shapes_can_be_named():

@@ -109,6 +109,7 @@ def pushed(place):
     return SimpleNamespace(rows=rows, events=events, killed_at=killed[0])
 
 
+@pytest.mark.network
 def test_a_backbone_is_pushed_and_resumes_after_its_receiver_was_killed(place, pushed):
     assert 0 < pushed.killed_at < 60_000_000
     assert [row["state"] for row in pushed.rows] in (["whole", "whole"], ["whole", "had"])
@@ -121,11 +122,13 @@ def test_a_backbone_is_pushed_and_resumes_after_its_receiver_was_killed(place, p
         assert (kit / "backbones" / PUSHED / "model.safetensors").read_bytes() == (place.large / "model.safetensors").read_bytes()
 
 
+@pytest.mark.network
 def test_a_backbone_is_pushed_to_sites_of_the_network_alone(place):
     with pytest.raises(SettingError, match="'site-9' is no site of network try; its sites are site-1, site-2"):
         push_on(place.folder, str(place.large), sites=["site-9"])
 
 
+@pytest.mark.network
 def test_a_job_of_which_a_process_is_killed_resumes_to_the_bits_of_a_local_run(place, pushed, tmp_path):
     """The job is of the backbone that was pushed."""
     job = place.job("averaging", stop__rounds=20, personalization={"kind": "ditto"}).replace("backbone", str(place.large))
@@ -148,7 +151,9 @@ def test_a_job_of_which_a_process_is_killed_resumes_to_the_bits_of_a_local_run(p
     assert done.summary["traffic"]["down_bytes"] < 10_000_000  # the backbone is not in it
 
 
-@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+@pytest.mark.parametrize(
+    "protocol", ["averaging", *(pytest.param(name, marks=pytest.mark.network) for name in list(PROTOCOLS)[1:])]
+)
 def test_a_job_comes_to_the_bits_of_a_local_run(place, protocol, tmp_path):
     job, events = place.job(protocol, stop__rounds=1), []
     local = run(job, out=tmp_path / "local")
@@ -167,6 +172,7 @@ def test_who_is_there_is_shown(place, capsys):
     assert "not connected" not in shown
 
 
+@pytest.mark.network
 def test_a_site_refuses_what_its_policy_does_not_permit(place, tmp_path):
     change_site(place.kits["site-1"], policy={"protocols": ["split"]})
     try:
@@ -176,6 +182,7 @@ def test_a_site_refuses_what_its_policy_does_not_permit(place, tmp_path):
         change_site(place.kits["site-1"], policy={"protocols": list(PERMITTED)})
 
 
+@pytest.mark.network
 def test_a_site_that_dies_is_left_out(place, tmp_path):
     """The last one on this network: the site stays dead."""
     events = {}
@@ -220,6 +227,7 @@ def self_signed(startup):
     (startup / "client.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
+@pytest.mark.network
 def test_nobody_gets_in_without_a_certificate_of_the_servers_in_its_own_name(tmp_path):
     from fedtailor.federation.nvflare.administration import ServerSession
 

@@ -12,7 +12,7 @@ from fedtailor.network.command.world import make_world, running
 from fedtailor.running import run
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.network,
     pytest.mark.xdist_group("network"),
     pytest.mark.skipif(find_spec("nvflare") is None, reason="NVFlare is not installed: pip install 'fedtailor[net]'"),
 ]

@@ -42,7 +42,7 @@ class Keeper:
 def half(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "ModelKeeper", Keeper)
     monkeypatch.setattr(Keeper, "fault", None)
-    SiteFile(data=("a",), policy=Policy(bytes_per_day=1000)).write(tmp_path)
+    SiteFile(data=("/a",), policy=Policy(bytes_per_day=1000)).write(tmp_path)
     return site.Site("site-1", tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_a_runs_name_is_no_path(half, told, run):
     assert half.open(told | {"run": run}) == {"refused": "the name of the run, or of a site, is no name of a folder"}
 
 
-def test_what_is_told_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):
+def test_what_is_reported_of_a_fault_is_its_kind_and_mark(half, told, tmp_path):
     half.open(told)
     for fault, mark in ((Failed("failed", "OutOfMemoryError"), "OutOfMemoryError"), (OSError("/home/smith/data"), "OSError")):
         Keeper.fault = fault

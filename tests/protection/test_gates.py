@@ -56,7 +56,7 @@ def test_protections_are_applied_in_order_and_taken_off_backwards():
     assert make_gate(MANIFEST, [Plus(), Times(factor=8.0)]).enter_server(sent).tensors["w"].tolist() == [1.0, -3.0]
 
 
-def test_a_protection_is_told_whose_message_it_is_and_what_was_asked():
+def test_a_protection_knows_whose_message_it_is_and_what_was_asked():
     seen = []
 
     class Looks:

@@ -96,7 +96,7 @@ def test_an_adaptive_clip_follows_the_median():
     assert again.figures["clip_norm"] == pytest.approx(0.5 * math.exp(0.05))
 
 
-def test_the_rule_behind_it_goes_on_and_keeps_its_own_state():
+def test_the_rule_behind_it_continues_and_keeps_its_own_state():
     """Momentum 0.5: 1 / 4, then half of that and 1 / 4 again, so 0.25 and 0.375 more."""
     rule = mean_of(inner=FedAvgM(momentum=0.5), clip=None, adaptive=Adaptive(start=1.0, deviation=1e-12))
     first = step(rule, [update(1.0, 0.0)])

@@ -5,21 +5,24 @@ from typing import Any
 
 import pytest
 from asked import documents, retrieval_job
+from denoisers import gan_folder, gan_job, picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
 from distilling import class_data, class_job
 from jobs import tiny_job, tiny_rows
 from of_tasks import of_tasks, of_three
 from prompted import place_rows, prompting_job
+from questioned import pairs, training_job
 from replays import Phases
 from split_shapes import save_family, split_parts
 
 from fedtailor.assembly import Parts, assemble
 from fedtailor.phases import PHASES
 
+LIVE = ("retrieval", "reading")
 ONE = {"clients__count": 3, "stop__rounds": 1}
 
 
 @pytest.fixture(scope="session")
-def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
+def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder, unet_folder, gan_folder):  # noqa: F811
     """Return the recorded phases of a registered protocol, or of a variant of one; made when they are asked for."""
     made: dict[str, Phases] = {}
 
@@ -56,12 +59,17 @@ def phases_of(tmp_path_factory, tiny_backbone_folder, tiny_bert_folder):
         "split-reuse": split_once,
         "prompting": lambda: assemble(prompting_job(tiny_backbone_folder), given=place_rows()),
         "retrieval": lambda: assemble(retrieval_job(tiny_bert_folder), given=documents()),
+        "reading": lambda: assemble(retrieval_job(tiny_bert_folder, protocol__share="answers"), given=documents()),
+        "questions": lambda: assemble(training_job(tiny_bert_folder, **ONE), given=pairs()),
+        "pictures": lambda: assemble(picture_job(unet_folder, personalization="finetune", stop__rounds=1), given=picture_rows()),
+        "gan": lambda: assemble(gan_job(gan_folder, task__discriminator="averaged", stop__rounds=1), given=picture_rows()),
+        "coded": lambda: tiny(protection=["codec"]),
         "black-box": lambda: assemble(prompting_job(tiny_backbone_folder, **black_box), given=place_rows()),
     }
 
     def of(name: str) -> Phases:
         if name not in made:
-            made[name] = Phases(shapes.get(name, lambda: tiny(protocol={"kind": name}))(), live=name == "retrieval")
+            made[name] = Phases(shapes.get(name, lambda: tiny(protocol={"kind": name}))(), live=name in LIVE)
         return made[name]
 
     return of

@@ -58,8 +58,10 @@ def test_every_message_is_declared_and_nothing_else_is(phases_of, kind):
     assert {decode(reply).kind for client in clients for reply in client.replies} == set(manifest.up)
     facts = {(of, name): spec for of, message in manifest.up.items() for name, spec in message.facts.items()}
     assert [place for place, spec in facts.items() if spec.reveals is None] == []
-    assert {spec.reveals for spec in facts.values()} <= {*OPEN, *reportable()}
-    if phases.parts.protocol.in_rounds:
+    tensors = {(of, name): spec for of, message in manifest.up.items() for name, spec in message.plain().tensors.items()}
+    assert [place for place, spec in tensors.items() if spec.reveals == "nothing"] == []
+    assert {spec.revealed for spec in (*facts.values(), *tensors.values())} <= {*OPEN, *reportable()}
+    if phases.parts.protocol.settings.in_rounds:
         assert any(message.trains == "round" for message in manifest.down.values())  # else no site bounds its rounds
 
 
@@ -171,12 +173,28 @@ class AtSite:
         return data
 
 
+def specs_in(message):
+    """Return the specs of all that a message may have, by name."""
+    return {**message.tensors, **message.plain().tensors, **message.facts}
+
+
+@pytest.mark.parametrize("kind", [*sorted(PROTOCOLS), *METHODS, *AFTER, "split-reuse", "reading", "coded"])
+def test_a_site_can_refuse_by_the_settings_whatever_messages_cannot_do_without(phases_of, kind):
+    parts = phases_of(kind).parts
+    settings = parts.protocol.settings
+    own = [word for phase in parts.job.after for word in phase.reports]
+    declared = ("examples", *settings.reveals, *settings.reports, *own)
+    assert Policy(reports=declared).manifest_refusals(parts.gate_of("site").manifest) == []
+    sent = {spec.revealed for message in parts.manifest.up.values() for spec in specs_in(message).values()}
+    assert set(settings.reveals) <= sent
+
+
 @every_protocol
 def test_nothing_is_reported_beyond_the_policy(phases_of, kind):
     phases = phases_of(kind)
     manifest = phases.parts.manifest
-    facts = [spec for message in manifest.up.values() for spec in message.facts.values()]
-    needed = {spec.revealed for spec in facts if not spec.optional} - set(OPEN)
+    specs = [spec for message in manifest.up.values() for spec in specs_in(message).values()]
+    needed = {spec.revealed for spec in specs if not spec.optional} - set(OPEN)
     policy = Policy(reports=tuple(needed), min_examples=1)
     for name in phases.phases:
         sites = []
@@ -187,6 +205,7 @@ def test_nothing_is_reported_beyond_the_policy(phases_of, kind):
 
         with suppress(RunError):  # a protocol may say that it can do nothing with what is left
             assert not phases.play(name, around=around).failures
-        told = {manifest.up[sent.kind].facts[fact].revealed for site in sites for sent in site.sent for fact in sent.facts}
-        assert told <= needed | set(OPEN), name
+        sent = [message for site in sites for message in site.sent]
+        reported = {specs_in(manifest.up[one.kind])[name].revealed for one in sent for name in (*one.facts, *one.tensors)}
+        assert reported <= needed | set(OPEN), name
         assert all(site.sent for site in sites)

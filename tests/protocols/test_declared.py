@@ -9,6 +9,7 @@ import torch
 from split_shapes import save_family, split_parts
 
 from fedtailor.messages import Reveals, manifest_of
+from fedtailor.messages.specs import OfProtocol, TensorsReveal
 from fedtailor.messages.wires.logits import LogitsWire
 from fedtailor.network.kit.reportable import reportable
 from fedtailor.protocols import AveragingRun, Distillation, SplitRun
@@ -76,8 +77,21 @@ def test_each_fact_of_a_client_says_what_it_reveals(manifests):
     assert undeclared == []
 
 
-def test_a_policy_knows_all_that_facts_reveal():
+def test_each_tensor_of_a_client_says_what_it_reveals(manifests):
+    undeclared = [
+        (name, kind, tensor)
+        for name, manifest in manifests.items()
+        for kind, message in manifest.up.items()
+        for tensor, spec in message.tensors.items()
+        if spec.reveals == "nothing"
+    ]
+    assert undeclared == []
+
+
+def test_a_policy_knows_all_that_facts_and_tensors_reveal():
     assert set(get_args(Reveals)) - {"nothing", "work"} <= set(reportable())
+    assert set(get_args(TensorsReveal)) - {"nothing", *get_args(OfProtocol)} <= set(reportable())
+    assert not set(get_args(OfProtocol)) & set(reportable())
 
 
 def test_all_that_an_evaluation_finds_counts_as_figures(manifests):

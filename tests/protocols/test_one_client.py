@@ -4,14 +4,30 @@ What a few of these attacks come to with every registered protocol is in `test_c
 """
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
-from misbehaving import all_of, faults
-from replays import BAD, same
+from attacks import Attack, raw
+from misbehaving import all_of, fault_of, faults
+from prompted import METHOD, place_rows, prompting_job
+from replays import BAD, Phases, same
+from scripted_endpoint import endpoint
+
+from fedtailor.assembly import assemble
+from fedtailor.messages import decode
+from fedtailor.prompting.endpoint import VARIABLE
 
 A_FEW = 16  # of each protocol, drawn by the seed, beside what a marker runs
-VARIANTS = ("ranks", "split-reuse")  # of registered protocols; see `phases_of`
+VARIANTS = (
+    "ranks",
+    "split-reuse",
+    "reading",
+    "questions",
+    "pictures",
+    "gan",
+    "coded",
+)  # of registered protocols; see `phases_of`
 PROTOCOLS = ("averaging", "distillation", "split", *VARIANTS)
 
 
@@ -19,6 +35,38 @@ PROTOCOLS = ("averaging", "distillation", "split", *VARIANTS)
 def test_a_client_that_misbehaves_is_dropped_by_name_and_leaves_no_trace(phases_of, protocol):
     phases = phases_of(protocol)
     assert faults(phases, random.Random(0).sample(all_of(phases), A_FEW)) == []
+
+
+def edits_of(body):
+    """Answer as a language model does whose edits depend on every word of what it is given."""
+    system, asked = (message["content"] for message in body["messages"])
+    if "Right category" in asked:
+        return "It does not say which kinds of places there are."
+    return asked if "sum up" in system else f"Which kind, of {sum(map(ord, asked))}?"
+
+
+def test_a_client_whose_critique_is_none_is_dropped_by_name(tiny_backbone_folder, tmp_path, monkeypatch):
+    with endpoint(edits_of) as (url, _):
+        (tmp_path / "mine.yaml").write_text(f"url: {url}\nmodel: small\n")
+        monkeypatch.setenv(VARIABLE, str(tmp_path / "mine.yaml"))
+        method = {**METHOD, "kind": "textual-gradient", "proposals": 2}
+        phases = Phases(assemble(prompting_job(tiny_backbone_folder, protocol__method=method), given=place_rows()))
+        of_critiques = [one for one in all_of(phases) if decode(phases.said[one[0]][BAD].replies[one[1]]).kind == "critique"]
+        assert len(of_critiques) > 30
+        assert faults(phases, of_critiques) == []
+
+
+BEYOND = {
+    "more examples than it has": lambda facts: {"scored": facts["scored"] * 1000},
+    "losses beyond bounds": lambda facts: {"loss_sums": [1.1e6 * facts["scored"]] * len(facts["loss_sums"])},
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+def test_scores_that_cannot_be_are_dropped_by_name(phases_of, what):
+    phases = phases_of("prompting")
+    attack = Attack(what, lambda message, before: raw(replace(message, facts={**message.facts, **BEYOND[what](message.facts)})))
+    assert fault_of(phases, "train", 0, attack) is None
 
 
 @pytest.mark.attack

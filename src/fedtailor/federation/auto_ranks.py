@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from ..messages.rows import traffic_of, worked
 from ..records import ClientId
 from .ranked import RankOf
 
@@ -46,13 +47,14 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[ClientId, Measured]:
     """Return what the last round took of each client that sent an update, of rows of clients.parquet in the order of rounds."""
     found: dict[ClientId, Measured] = {}
     for row in rows:
-        if "tokens" in row and row.get("rank"):
-            found[str(row["client"])] = Measured(
-                rank=int(row["rank"]),
-                train_seconds=float(row["seconds"]),
-                exchange_seconds=float(row.get("exchange_seconds", 0.0)),
-                bytes=float(row.get("up_bytes", 0)) + float(row.get("down_bytes", 0)),
-                free_bytes=row.get("free_bytes"),
+        work, traffic = worked(row), traffic_of(row)
+        if work is not None and work.rank:
+            found[work.client] = Measured(
+                rank=int(work.rank),
+                train_seconds=work.seconds,
+                exchange_seconds=traffic.seconds,
+                bytes=float(traffic.up_bytes) + float(traffic.down_bytes),
+                free_bytes=work.free_bytes,
             )
     return found
 
@@ -91,7 +93,10 @@ class AutoRanks(Mapping[ClientId, RankOf]):
         return self.chosen.get(client, self.ranks[0])
 
     def __getitem__(self, client: ClientId) -> RankOf:
-        rank = self.rank(client)
+        return self.at(self.rank(client))
+
+    def at(self, rank: int) -> RankOf:
+        """Return what a client of a rank differs in."""
         return RankOf(rank=rank, scale=self.alpha / rank, shared_scale=self.alpha / self.ranks[-1])
 
     def __iter__(self) -> Iterator[ClientId]:

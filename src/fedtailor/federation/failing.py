@@ -1,17 +1,13 @@
 """Clients that fail on purpose, so that a simulation shows what a run does when some of them are silent."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..chance import stream
 from ..interfaces import Answer, Answering
+from ..messages import MessageSpec
 from ..messages.glance import Versioned, glance
 from ..records import ClientId, Message
-
-NOT_TRAINING = (
-    "evaluate",
-    "alone",
-    "personalize",
-)  # kinds of messages that are answered all the same: figures are of all clients
 
 
 class SimulatedFailure(Exception):
@@ -22,16 +18,16 @@ class SimulatedFailure(Exception):
 class Failing:
     """A client's part that fails in a share of the rounds, before it does any work.
 
-    Whether it does hangs on seed, round, client and attempt alone, so a run that is resumed fails where the unbroken one did.
+    Whether it does hangs on seed, round, client and attempt alone, so a run that is resumed fails where the unbroken one did. Requests that train no
+    round are answered all the same: figures, and what happens after the last round, are of all clients.
     """
 
     inner: Answering
     client: ClientId
+    requests: Mapping[str, MessageSpec]  # what it may be asked, by kind, which says what trains a round
     share: float  # of rounds, in [0, 1)
     seed: int
-    _asked: dict[int, int] = field(
-        default_factory=dict
-    )  # how often, by version of the shared weights: a round may be tried again
+    _asked: dict[int, int] = field(default_factory=dict)  # how often, by round: one may be tried again
 
     def answer(self, message: Message) -> Answer:
         """Return the client's answer.
@@ -39,11 +35,14 @@ class Failing:
         Raises:
             SimulatedFailure: if it fails in this round.
         """
-        version = glance(message, Versioned).version
-        if message.kind not in NOT_TRAINING and version is not None:
-            attempt = self._asked[version] = self._asked.get(version, 0) + 1
-            if stream(self.seed, f"failure-{attempt}", version + 1, self.client).random() < self.share:
-                raise SimulatedFailure(
-                    f"client {self.client} fails in round {version + 1}, attempt {attempt}: clients.failure_share"
-                )
+        round = self.round_of(message)
+        if round is not None:
+            attempt = self._asked[round] = self._asked.get(round, 0) + 1
+            if stream(self.seed, f"failure-{attempt}", round, self.client).random() < self.share:
+                raise SimulatedFailure(f"client {self.client} fails in round {round}, attempt {attempt}: clients.failure_share")
         return self.inner.answer(message)
+
+    def round_of(self, message: Message) -> int | None:
+        """Return the round that a request asks to train, from 1; None if it asks for none."""
+        version = glance(message, Versioned).version
+        return None if version is None or self.requests[message.kind].trains != "round" else version + 1

@@ -4,7 +4,7 @@ negative: minus the update that honest training gives (sign flip); scaled: ten t
 first, so that figures of their work stay true, and protections see what they send as they see any update.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,30 +12,36 @@ import torch
 
 from ..chance import stream, stream_seed
 from ..interfaces import Answer, Answering
+from ..messages import MessageSpec
 from ..messages.glance import Versioned, glance
 from ..records import ClientId, Message
-from ..tensors import Tensors, map_tensors, norm, scale
+from ..tensors import Tensors, map_tensors, norm, pick, scale
 
 SCALED = -10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hostile:
-    """A client's part that changes the updates it sends."""
+    """A client's part that changes the updates it sends: all tensors that are declared to reveal one, in whatever message they go up."""
 
     inner: Answering
     client: ClientId
+    answers: Mapping[str, MessageSpec]  # what it may answer, by kind, which says what is an update
     sends: str  # negative, scaled or noise
     seed: int
 
     def answer(self, message: Message) -> Answer:
-        """Return the client's answer, a hostile one if it is an update."""
-        found = self.inner.answer(message)
-        return self._changed(found, glance(message, Versioned).version or 0) if message.kind == "train" else found
+        """Return the client's answer, with hostile tensors in the place of an update's."""
+        found, version = self.inner.answer(message), glance(message, Versioned).version or 0
+        return self._worked(found, version) if isinstance(found, Generator) else self._changed(found, version)
 
-    def _changed(self, found: Answer, version: int) -> Generator[Any, Any, Message]:
-        reply = (yield from found) if isinstance(found, Generator) else found
-        return replace(reply, tensors=self._update(reply.tensors, version))
+    def _worked(self, found: Generator[Any, Any, Message], version: int) -> Generator[Any, Any, Message]:
+        return self._changed((yield from found), version)
+
+    def _changed(self, reply: Message, version: int) -> Message:
+        specs = self.answers[reply.kind].plain().tensors
+        update = pick(reply.tensors, lambda name: name in specs and specs[name].reveals == "update")
+        return replace(reply, tensors={**reply.tensors, **self._update(update, version)}) if update else reply
 
     def _update(self, honest: Tensors, version: int) -> Tensors:
         if self.sends == "noise":

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..causes import cause_of
 from ..errors import ClientError, FedtailorError, NotFinite
 from ..interfaces import Answering
 from ..learning.training import one_by_one
@@ -13,6 +14,8 @@ from ..protection import Encoded, Gate
 from ..records import ClientFailure, ClientId, ClientInfo, Message, Reply, Traffic
 from ..storage import StorageError
 from ..tensors import Lazy
+
+OUT_OF_MEMORY = "OutOfMemoryError"  # the name of torch's own class, which it raises for accelerators alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +104,16 @@ class LocalFederation:
 
 
 def failure_of(fault: Exception) -> ClientFailure:
-    """Return what the server may know of a fault: its kind and a mark (the name of its class, or where training diverged), never its text."""
+    """Return what the server may know of a fault: its kind and a mark (the name of its class, or where training diverged), never its text.
+
+    Running out of memory has one mark: on a processor torch raises a RuntimeError for it, whose name says nothing.
+    """
     if isinstance(fault, NotFinite):
         kind = "not-finite"
     elif isinstance(fault, ClientError):
         kind = "off-manifest"
     else:
         kind = "refused" if isinstance(fault, FedtailorError) else "failed"
-    return ClientFailure(kind=kind, mark=getattr(fault, "mark", type(fault).__name__))
+    name = type(fault).__name__
+    usual = OUT_OF_MEMORY if "Memory" not in name and cause_of(fault, "").name == "memory" else name
+    return ClientFailure(kind=kind, mark=getattr(fault, "mark", usual))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ..records import Fact
 from .length import length_of, usual_facts
 from .manifest import Manifest
-from .record import Forms, Record, Specs, spec_of
+from .record import Forms, Record, Specs, layout_of, spec_of
 from .specs import MessageSpec, TensorSpec, Trains
 
 
@@ -62,8 +62,15 @@ class Call:
         Args:
             form: one of its records.
             only: names of the tensors in the message; None: all.
-            given: facts by name, in the place of numbers of usual length; None: absent. Lists are there only if they are given.
+            given: facts by the names of its fields, in the place of numbers of usual length; None: absent. Lists are there only if they are given,
+                and what this run does not have is left out.
+
+        Raises:
+            TypeError: if the record has no field of a name.
         """
+        fields = layout_of(form)
+        if unknown := [name for name in given if name not in fields.facts and (fields.figures is None or "." not in name)]:
+            raise TypeError(f"{form.__name__} has no fact {unknown[0]!r}; it has {', '.join(fields.facts) or 'none'}")
         spec = self.spec(form)
         coded = {name: _of_payload(found, only) for name, found in spec.tensors.items() if found.coded}
         tensors = {
@@ -71,6 +78,11 @@ class Call:
         }
         facts = {**usual_facts(spec.facts), **{name: value for name, value in given.items() if name in spec.facts}}
         return length_of(form.kind, tensors, {name: value for name, value in facts.items() if value is not None})
+
+    def length_of(self, record: Record, *, only: Collection[str] | None = None) -> int:
+        """Return the bytes of a message with the facts of a record, and tensors as `length` has them, whatever the record's are."""
+        given = {name: getattr(record, name) for name in layout_of(type(record)).facts}
+        return self.length(type(record), only=only, **given)
 
 
 def _of_payload(spec: TensorSpec, only: Collection[str] | None) -> TensorSpec:

@@ -24,7 +24,7 @@ def whole(purpose: str, *, reveals: Reveals = "work", most: int = MOST_COUNT, op
 
 def examples(purpose: str) -> FactSpec:
     """Return the spec of a client's number of training examples."""
-    return FactSpec(type="int", purpose=purpose, reveals="examples", least=1, most=MOST_COUNT, fixed=True)
+    return FactSpec(type="int", purpose=purpose, reveals="examples", least=1, most=MOST_COUNT, fixed=True, of_examples=True)
 
 
 def flag(purpose: str) -> FactSpec:
@@ -70,6 +70,7 @@ def metric(name: str, purpose: str, *, over: Over) -> FactSpec:
         most=float(MOST_COUNT) if is_count else MOST_METRIC,
         optional=True,
         fixed=is_count,
+        of_examples=name == "examples",
     )
 
 

@@ -66,11 +66,12 @@ class Manifest:
         return max((head for head, _ in found), default=0), max((whole for _, whole in found), default=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as plain values, for manifest.json: without what tensors reveal, which the names of records say."""
+        """Return the manifest as plain values, for manifest.json; a tensor that reveals nothing of a client's data does not say so."""
         values = asdict(self)
         for spec in [*values["up"].values(), *values["down"].values()]:
             for tensor in spec["tensors"].values():
-                del tensor["reveals"]
+                if tensor["reveals"] == "nothing":
+                    del tensor["reveals"]
                 if not tensor["coded"]:
                     del tensor["coded"]
                 for inner in tensor.get("coded", {}).values():

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import OffManifest
 from ..records import Fact, Message
 from ..tensors import Tensors, pick
-from .specs import FactSpec, MessageSpec, TensorSpec, TensorsReveal
+from .specs import FactSpec, MessageSpec, Own, TensorSpec, TensorsReveal
 
 Forms: TypeAlias = Mapping[str, Mapping[str, TensorSpec]]  # of the tensors in each field, by the names that they have there
 Figures: TypeAlias = Mapping[str, Mapping[str, Any]]  # what was measured, by part and name: numbers, and lists of counts
@@ -26,7 +26,7 @@ ROLE = "role"  # the key of a field's metadata
 class Group:
     """A field of named tensors; the one group of a record without prefix and names has all that belong to no other field."""
 
-    reveals: TensorsReveal
+    reveals: TensorsReveal | Own
     prefix: str = ""  # in front of their names in a message
     names: tuple[str, ...] = ()  # in a message, if only these belong to it
     alone: bool = False  # the field is one tensor or None, and no mapping
@@ -47,13 +47,15 @@ def fact(spec: FactSpec, *, sometimes: bool = False) -> Any:
     return field(default=None if sometimes or spec.optional else MISSING, metadata={ROLE: spec})
 
 
-def tensors(*, reveals: TensorsReveal = "nothing", prefix: str = "", names: Collection[str] = (), nested: bool = False) -> Any:
+def tensors(
+    *, reveals: TensorsReveal | Own = "nothing", prefix: str = "", names: Collection[str] = (), nested: bool = False
+) -> Any:
     """Return a field of named tensors; see `Group`."""
     group = Group(reveals=reveals, prefix=prefix, names=tuple(names), nested=nested)
     return field(default_factory=dict, metadata={ROLE: group})
 
 
-def tensor(name: str, *, reveals: TensorsReveal = "nothing") -> Any:
+def tensor(name: str, *, reveals: TensorsReveal | Own = "nothing") -> Any:
     """Return a field that is one tensor, by its name in a message, or None."""
     return field(default=None, metadata={ROLE: Group(reveals=reveals, names=(name,), alone=True)})
 

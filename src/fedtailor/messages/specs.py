@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NewType
+from typing import Literal, NewType, get_args
 
 from torch import Tensor
 
@@ -26,14 +26,12 @@ Reveals = Literal[  # of a client's data; see `Policy`
     "term-counts",
 ]
 Own = NewType("Own", str)
-"""What a fact reveals, by a word that the protocol or phase declares for policies, see `Phase.reports`."""
-TensorsReveal = Literal[  # see `Protection`
+"""What a fact or a tensor reveals, by a word that the protocol or phase declares for policies, see `Phase.reports`."""
+OfProtocol = Literal["weights", "update", "logits", "activations", "gradients"]
+"""What tensors reveal that a protocol is known by: a site permits it with the protocol, and no policy has a word for it."""
+TensorsReveal = Literal[  # see `Protection` and `Policy`
+    OfProtocol,
     "nothing",
-    "weights",
-    "update",
-    "logits",
-    "activations",
-    "gradients",
     "labels",
     "public-fit",
     "scores",
@@ -64,8 +62,13 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     most: float = MOST_VALUE  # of the absolute values, of floats
     optional: bool = False  # absent in some messages: a rule that trains factors in turn sends only those trained
-    reveals: TensorsReveal = "nothing"  # of a client: protections go by it
+    reveals: TensorsReveal | Own = "nothing"  # of a client's data: protections and policies go by it
     coded: Mapping[str, Coded] = field(default_factory=dict)  # of a payload: the tensors that its receiver makes of it, by name
+
+    @property
+    def revealed(self) -> str:
+        """What a site's policy goes by; what is permitted with the protocol counts as nothing."""
+        return "nothing" if self.reveals in get_args(OfProtocol) else self.reveals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,7 @@ class FactSpec:
     most: float | None = None
     most_items: int = 2**16  # of a list
     fixed: bool = False  # the same in every message of a client in a run
+    of_examples: bool = False  # how many of a client's examples something is over: `clients.most_examples` bounds it
     needs: tuple[str, ...] = ()  # facts of the same message that must be there with it, as it means nothing without them
     over: Over = ""  # step: those of one optimizer step
     reveals: Reveals | Own | None = None  # of the client's data; None, not declared: a whole number nothing, all else figures

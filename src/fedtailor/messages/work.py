@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ..metrics.figure import LOSS_AFTER, LOSS_BEFORE
 from .facts import PEAK, Part, loss, metrics, seconds, whole
 from .record import Figures, Record, fact, figures
 from .specs import FactSpec
@@ -26,7 +27,8 @@ LOSSES = FactSpec(
 VALIDATION_BEFORE = loss("loss on the client's validation part before local training, where it is not known", over="validation")
 VALIDATION_AFTER = loss("loss on the client's validation part after local training", over="validation")
 LOSSES_SECONDS = replace(seconds("time that measuring these losses took"), optional=True)
-GAIN = ("losses", "validation_before", "validation_after", "evaluation_seconds")  # the fields of rounds that these are
+GAIN = ("losses", LOSS_BEFORE, LOSS_AFTER, "evaluation_seconds")  # the fields of rounds that these are
+MEMORY = ("free_bytes",)  # the field of rounds that is FREE, see `facts`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ class Codec:
     def settles(self, job: Any) -> Mapping[str, Any]:
         """Return the job's protections with the code in the place of auto, and with whether anything is kept."""
         protocol = job.protocol
-        refactors = traits_of(getattr(protocol, "aggregation", None)).refactors
+        refactors = traits_of(protocol.aggregation).refactors
         able = not refactors and (job.clients.fraction is None or job.clients.fraction >= LEAST_RATE)
         code: Code | Literal["auto", "int16"] = self.code
         if code == "auto" and summed_in_words(job):

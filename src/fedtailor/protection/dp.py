@@ -157,7 +157,7 @@ class Dp:
                 f"{said}: nothing can be learned; take more clients, fewer weights or a larger epsilon, or set force: true to run it all the same"
             )
         notes = [f"{said}; beyond 1 little is learned"] if ratio > 1 else []
-        if (weights := getattr(job.protocol, "weights", "uniform")) != "uniform":
+        if (weights := job.protocol.weights) != "uniform":
             notes.append(f"{name}: all clients count alike: protocol.weights: {weights} has no effect")
         return notes
 

@@ -16,7 +16,7 @@ OF_SUMS = (
 ONE_RANK = Need(
     word="one-rank",
     why="all clients must send the same tensors",
-    remedy="leave the overrides or the protection out",
+    remedy="give all clients one rank, or leave the protection out",
 )  # of what puts updates into one payload
 
 

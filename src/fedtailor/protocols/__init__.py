@@ -9,7 +9,8 @@ from .distillation import Distillation, DistillationRun, distillation_run
 from .prompting import METHODS, Method, Prompting, PromptingRun, prompting_run
 from .retrieval import Retrieval, RetrievalRun, retrieval_run
 from .split import WIRES, Split, SplitRun, Wire, split_run
-from .usual import UsualRun, UsualSettings
+from .usual import UsualRun
+from .usual_settings import UsualSettings
 
 Settings: TypeAlias = UsualSettings
 Ready: TypeAlias = UsualRun  # a protocol with all that it needs besides its settings

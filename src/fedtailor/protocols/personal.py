@@ -180,4 +180,4 @@ def personal_call(shared: Tensors, figures: Iterable[str], *, retained: bool = F
 
 def personal_length(shared: Tensors) -> int:
     """Return the bytes of the message that gives a client the shared weights to make them its own."""
-    return personal_call(shared, ()).length(Personalize, version=10, generate=1, clients=10)
+    return personal_call(shared, ()).length_of(Personalize(version=10, generate=1, clients=10))

@@ -1,97 +1,21 @@
-"""What a protocol promises, of its settings and of what a run is carried out with, and what holds of one that says nothing else of itself."""
+"""What a run of a protocol is carried out with promises, and what holds of one that says nothing else of itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from ..errors import SettingError
 from ..interfaces import Answering, Federation
 from ..learning.client import Client
 from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes
 from ..messages import Call
-from ..pairs import Need
 from ..personalization import Personalization
 from ..records import ClientId, Cost, Message, Round, ServerState
 from ..retrieval.inbox import Inbox
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .rounds.sampling import Sampler
-
-
-def one_task(why: str) -> Need:
-    """Return the need of a protocol whose clients all have one task."""
-    return Need(word="one-task", why=why, remedy="leave clients.overrides.ID.task out, or choose protocol: averaging")
-
-
-class UsualSettings:
-    """Of the settings; see `pairs` for what it gives and needs."""
-
-    kind: Any
-    local = LocalTraining(learning_rate=1.0, head_learning_rate=None)  # of no use where nothing is trained
-    aggregation: Any = None  # the rule, if there is one
-    gives: ClassVar[Mapping[str, bool | str]] = {}
-    needs: ClassVar[Sequence[Need]] = ()
-    own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
-    reports: ClassVar[Mapping[str, str]] = {}
-    """What its facts reveal of a client's data besides the usual (`messages.Own` in their specs), and what each such word means, for policies."""
-    usual: ClassVar[Mapping[str, str]] = {"tuning": "lora"}  # settings of a job that does not name them
-    in_checkpoint: ClassVar[bool] = (
-        False  # whether a checkpoint holds all trained weights, so that what they began with is not needed any more
-    )
-
-    @property
-    def apart(self) -> bool:
-        """Whether nobody's weights meet another's, so that models and ranks may differ among clients as they like."""
-        return False
-
-    @property
-    def dtype(self) -> str:
-        """Of the weights in messages."""
-        return "float32"
-
-    @property
-    def class_counts(self) -> bool:
-        """Whether evaluations may report counts of classes."""
-        return True
-
-    @property
-    def public_examples(self) -> tuple[object, int | None] | None:
-        """The source of examples that everybody speaks of, and how many of them are taken at most; None where there are none."""
-        return None
-
-    def sent(self, shared: Tensors, round: int) -> list[str]:
-        """Return the names of the tensors that clients train and send in `round`, counted from 1."""
-        return list(shared)
-
-    def check(self, shared: Tensors, trained: Collection[str]) -> None:
-        """Raise SettingError if the aggregation does not fit the exchanged tensors, or these not the names of the trained weights."""
-
-    def check_cuts(self, cuts: Mapping[ClientId, int]) -> None:
-        """Raise SettingError if some clients' models cannot be cut elsewhere than the job's."""
-        for client, cut in cuts.items():
-            raise SettingError(
-                f"clients.overrides.{client}.protocol.cut is {cut}, and protocol: {self.kind} cuts no model; choose protocol: split, or leave it out"
-            )
-
-    def with_rule(self, rule: Any) -> Self:
-        """Return the protocol with another rule of aggregation."""
-        return replace(self, aggregation=rule)  # type: ignore[type-var]
-
-    def inlined(self, base: Path) -> Mapping[str, Any]:
-        """Return the settings that name files, by dotted name, with what the files hold in their place: for a server that has not the files.
-
-        Args:
-            base: that their paths are relative to.
-        """
-        return {}
-
-    def for_sites(self, plain: Mapping[str, Any], *, sent: str) -> Mapping[str, Any]:
-        """Return the settings as sites get them, without what is the server's own; `sent` stands for data that come with messages."""
-        return plain
 
 
 class UsualRun(ABC):
@@ -101,7 +25,6 @@ class UsualRun(ABC):
     trains: ClassVar[bool] = True  # whether weights change
     own_models: ClassVar[bool] = False  # whether each client has a model of its own, beside the server's
     evaluates: ClassVar[bool] = True  # whether clients are asked how good weights are on parts of their own
-    in_rounds: ClassVar[bool] = True  # whether a site bounds it by rounds; else clients bound it by questions
     works_ahead: ClassVar[bool] = False  # whether what answers at a client has work to do before the first round
     knows_gain: ClassVar[bool] = True  # whether clients can measure what their local training gains
 
@@ -224,6 +147,10 @@ class UsualRun(ABC):
     def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int] | None:
         """Return the kind of the last request and the bytes of it that each client gets after so many rounds; None if there is none."""
         return None
+
+    def measured(self, shared: Tensors) -> Tensors:
+        """Return tensors of the form in which evaluations send what the run has made of `shared`, for estimates."""
+        return shared
 
     def exchanges_a_round(self, examples: int) -> int:
         """Return how often a client with so many training examples waits for an answer of the server in a round."""

@@ -25,7 +25,7 @@ def launched(tmp_path, monkeypatch):
     (kit / "startup").mkdir(parents=True)
     (kit / "startup" / "client.key").write_text("key")
     (kit / "network.json").write_text('{"network": "n", "server": "localhost", "port": 1, "kit": "north"}')
-    SiteFile(data=("a",)).write(kit)
+    SiteFile(data=("/a",)).write(kit)
     real = subprocess.Popen
 
     def start(command, **settings):

@@ -28,7 +28,7 @@ def test_a_job_that_was_stopped_before_it_began_leaves_no_folder_in_the_way_of_t
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_while_a_job_is_handed_in_stops_it_too(hand_in):
+def test_ctrl_c_while_a_job_is_submitted_stops_it_too(hand_in):
     server = ServerSession(script("RUNNING"))
     submit, presses = server.submit, [KeyboardInterrupt()]
 
@@ -44,7 +44,7 @@ def test_ctrl_c_while_a_job_is_handed_in_stops_it_too(hand_in):
     assert server.aborted == ["job-1"]
 
 
-def test_ctrl_c_while_the_server_is_away_says_that_the_job_may_go_on(hand_in):
+def test_ctrl_c_while_the_server_is_away_says_that_the_job_may_continue(hand_in):
     server = ServerSession(script("RUNNING", KeyboardInterrupt()))
 
     def away(job):

@@ -8,7 +8,7 @@ from fedtailor.federation.nvflare.line import ServerAway
 from fedtailor.network.command import submitted as at_server
 
 
-def test_a_job_that_ends_is_handed_in_once_and_every_event_is_told_once(hand_in):
+def test_a_job_that_ends_is_submitted_once_and_every_event_is_reported_once(hand_in):
     told = [["start", {}], ["round", {}], ["done", {}]]
     server = ServerSession(script("SUBMITTED", "RUNNING", "RUNNING", ENDED, events=told, outcome={"ended": "done"}))
     handed, events = hand_in(server, without=["site-2"])
@@ -17,7 +17,7 @@ def test_a_job_that_ends_is_handed_in_once_and_every_event_is_told_once(hand_in)
     assert server.submitted == [["site-1"]]
 
 
-def test_a_job_that_the_engine_stopped_is_handed_in_again(hand_in):
+def test_a_job_that_the_engine_stopped_is_submitted_again(hand_in):
     server = ServerSession(
         script("RUNNING", STOPPED, events=[["start", {}]]),
         script("RUNNING", ENDED, events=[["resume", {}]], outcome={"ended": "done"}),
@@ -29,21 +29,21 @@ def test_a_job_that_the_engine_stopped_is_handed_in_again(hand_in):
     assert len(server.submitted) == 2
 
 
-def test_it_is_not_handed_in_for_ever(hand_in):
+def test_it_is_not_submitted_for_ever(hand_in):
     server = ServerSession(*(script("RUNNING", STOPPED, events=[["start", {}]]) for _ in range(9)))
     with pytest.raises(RunError, match=f"{at_server.SUBMISSIONS} times"):
         hand_in(server)[0].to_the_end()
     assert len(server.submitted) == at_server.SUBMISSIONS
 
 
-def test_a_job_of_which_nothing_is_heard_is_handed_in_twice(hand_in):
+def test_a_job_of_which_nothing_is_heard_is_submitted_twice(hand_in):
     server = ServerSession(*(script("SUBMITTED", STOPPED) for _ in range(9)))
     with pytest.raises(RunError, match=f"did not begin: the engine stopped the job .{STOPPED}"):
         hand_in(server)[0].to_the_end()
     assert len(server.submitted) == 2
 
 
-def test_a_job_that_lost_a_site_while_it_was_opened_is_handed_in_again(hand_in):
+def test_a_job_that_lost_a_site_while_it_was_opened_is_submitted_again(hand_in):
     lost = {"ended": "again", "text": "site-2 was lost while the job was opened"}
     server = ServerSession(
         script("RUNNING", ENDED, events=[["opening", {}]], outcome=lost), script("RUNNING", ENDED, outcome={"ended": "done"})
@@ -69,7 +69,7 @@ def test_who_has_been_quiet_for_long_is_not_there(hand_in):
     assert server.submitted == [["site-1"]]
 
 
-def test_a_server_that_is_away_when_the_job_is_handed_in_is_waited_for(hand_in):
+def test_a_server_that_is_away_when_the_job_is_submitted_is_waited_for(hand_in):
     server = ServerSession(script("RUNNING", ENDED, outcome={"ended": "done"}))
     server.away = 2
     handed, events = hand_in(server)
@@ -104,7 +104,7 @@ def test_a_server_that_comes_back_with_the_job_is_watched_on(hand_in):
     assert events == [("start", ""), ("warning", "away; it is waited for")]
 
 
-def test_a_job_that_a_server_lists_but_does_not_run_any_more_is_handed_in_again(hand_in):
+def test_a_job_that_a_server_lists_but_does_not_run_any_more_is_submitted_again(hand_in):
     server = ServerSession(
         script("RUNNING", ServerAway("away"), "RUNNING", events=[["start", {}]]),
         script("RUNNING", ENDED, outcome={"ended": "done"}),
@@ -116,7 +116,7 @@ def test_a_job_that_a_server_lists_but_does_not_run_any_more_is_handed_in_again(
     assert len(server.submitted) == 2
 
 
-def test_a_job_that_waits_for_its_turn_is_told_once(hand_in, monkeypatch):
+def test_a_job_that_waits_for_its_turn_is_reported_once(hand_in, monkeypatch):
     monkeypatch.setattr(at_server, "QUEUE_S", -1.0)
     server = ServerSession(script("SUBMITTED", "SUBMITTED", "RUNNING", ENDED, events=[["start", {}]], outcome={"ended": "done"}))
     handed, events = hand_in(server)

@@ -10,7 +10,7 @@ from fedtailor.network.kit.engine_settings import SERVER
 from fedtailor.network.kit.network_file import Network
 
 
-def test_a_server_that_dies_is_started_anew_and_its_last_words_are_said(tmp_path, monkeypatch):
+def test_a_server_that_dies_is_started_again_and_its_last_words_are_said(tmp_path, monkeypatch):
     started, said = [], []
 
     def stand_in(kit):

@@ -9,8 +9,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from fedtailor.errors import OffManifest, SettingError
 from fedtailor.network.kit.agent_key import CERTIFICATE, KEY, read_identity
-from fedtailor.network.kit.authority import admit, issued, make_network, renew, revoke, revoked_numbers
-from fedtailor.network.kit.certificates import check_certificates, expiry_lines
+from fedtailor.network.kit.authority import admit, certificate_ends, issued, make_network, renew, revoke, revoked_numbers
+from fedtailor.network.kit.certificates import check_certificates, ending, expiry_lines
 from fedtailor.network.kit.kits import kit_role, make_kits, read_folder
 from fedtailor.network.kit.network_file import Network
 from fedtailor.network.kit.site_key import make_request, take_answer
@@ -133,6 +133,17 @@ def test_an_end_that_is_near_is_said(network):
     line = expiry_lines(file, datetime.now(UTC) + timedelta(days=340))[0]
     assert "server.crt ends in 19 days, on " in line
     assert "fedtailor net renew NET" in line
+
+
+def test_until_when_certificates_are_valid_is_known_where_the_authority_is(network, tmp_path):
+    admit(network, make_request("north", tmp_path / "north"))
+    ends = certificate_ends(network)
+    assert set(ends) == {"server", "admin", "here", "north"}
+    assert all(300 < (end - datetime.now(UTC)).days <= 360 for end in ends.values())
+    assert certificate_ends(network / "admin") == {}
+    assert ending("of north", ends["north"]) == []
+    assert "the certificate of north ends in 9 days, on " in ending("of north", datetime.now(UTC) + timedelta(days=9, hours=1))[0]
+    assert "the certificate of north ended on " in ending("of north", datetime.now(UTC) - timedelta(days=1))[0]
 
 
 def test_an_agents_key_stays_at_the_site_and_the_authority_vouches_for_it(network, tmp_path):

@@ -119,7 +119,7 @@ def test_the_servers_engine_keeps_temporary_files_and_its_words_in_the_kit(tmp_p
     assert started["command"][started["command"].index("-m", 3) + 1] == str(kit)  # the workspace, with the folders of jobs
 
 
-def test_what_is_handed_in_is_settings_and_no_code(tmp_path):
+def test_what_is_submitted_is_settings_and_no_code(tmp_path):
     folder = job_folder(tmp_path / "job", {"run": "a"}, ["site-1"])
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == [

@@ -38,6 +38,18 @@ def refusals(asked, *, protection=(), privacy=None):
         ),
         ({"secure-aggregation": {"least": 5}}, {"protection": [{"kind": "secure-aggregation", "threshold": 6}]}, ""),
         (["secure-aggregation"], {"protection": ["secure-aggregation"]}, ""),
+        ({"secure-aggregation": {"consistency": True}}, {"protection": ["secure-aggregation"]}, ""),
+        (
+            {"secure-aggregation": {"least": 5, "consistency": True}},
+            {"protection": [{"kind": "secure-aggregation", "threshold": 5, "consistency": False}]},
+            "sign who dropped out (protection.consistency: false)",
+        ),
+        (
+            {"secure-aggregation": {"consistency": False}},
+            {"protection": [{"kind": "secure-aggregation", "consistency": False}]},
+            "",
+        ),
+        ({"secure-aggregation": {"consistency": True}}, {}, "lacks protection by secure-aggregation"),
     ],
 )
 def test_the_least_strength_is_held_against_the_job(asked, job, words):
@@ -51,6 +63,11 @@ def test_the_least_strength_is_held_against_the_job(asked, job, words):
         ({"dp": {"eps": 8}}, "policy.protections.dp names 'eps'; known are epsilon, delta, unit"),
         ({"dp": {"epsilon": -1}}, "must be a number above 0"),
         ({"dp": {"unit": 3}}, "must be a text"),
+        (
+            {"secure-aggregation": {"consistency": 1}},
+            "policy.protections.secure-aggregation.consistency is 1; it must be true or false",
+        ),
+        ({"secure-aggregation": {"least": True}}, "must be a whole number above 0"),
         ({"dp": 8}, "is a mapping of strengths"),
         ({"codec": {"bits": 4}}, "known are none"),
     ],
@@ -68,13 +85,24 @@ def test_strengths_that_mean_nothing_are_named(asked, words):
         ({"dp": {"epsilon": 8}}, ["asks for protection by dp (epsilon 8)"]),
         (
             ["secure-aggregation", "dp"],
-            ["asks for protection by secure-aggregation, dp", "does not bound epsilon", "does not bound how many"],
+            [
+                "asks for protection by secure-aggregation, dp",
+                "does not bound epsilon",
+                "does not bound how many",
+                "does not ask that clients sign",
+            ],
+        ),
+        (
+            {"secure-aggregation": {"least": 5, "consistency": True}},
+            ["asks for protection by secure-aggregation (least 5, consistency true)"],
         ),
         ((), []),
     ],
 )
 def test_bounds_that_are_missing_are_said_to_the_owner(asked, words):
-    lines = [line for line in Policy(protections=asked).lines() if "protection" in line or "does not bound" in line]
+    lines = [
+        line for line in Policy(protections=asked).lines() if "protection" in line or ("does not " in line and "policy:" in line)
+    ]
     assert len(lines) == len(words)
     assert all(line.startswith(start) for line, start in zip(lines, words, strict=True))
     assert all("policy: {protections: {" in line for line in lines[1:])

@@ -85,7 +85,7 @@ def test_texts_of_a_job_that_look_like_classes_and_are_none_pass(told):
     assert Policy().refusals(job) == []
 
 
-def test_what_is_not_told_need_not_be_permitted(told):
+def test_what_is_not_reported_need_not_be_permitted(told):
     shy = Policy(reports=("examples",))
     assert shy.refusals(told(protocol={**FROM_PUBLIC, "public_fit": False})) == []
 
@@ -156,9 +156,31 @@ def test_the_site_file_is_for_its_owner_alone_and_is_read_back(tmp_path):
         ('{"data": ["a"], "test_share": "0.1"}', "test_share is a share"),
         ('{"data": ["a"], "test_share": NaN}', "NaN is no number"),
         ('{"data": ["a"], "test_share": 0.5, "validation_share": 0.5}', "leave nothing to train on"),
-        ('{"data": ["a"], "policy": {"rounds": 1.0}}', r"policy\.rounds is 1\.0"),
+        ('{"data": ["a"], "policy": {"rounds": 1.0}}', r"policy\.rounds is a whole number from 1, below 2\^63; got 1\.0"),
         ('{"data": ["a"], "policy": {"protocols": {"averaging": 1}}}', r"policy\.protocols is"),
         ('{"data": ["a"], "policy": {"min_examples": -1}}', r"policy\.min_examples is a whole number from 1"),
+        ('{"data": ["a.jsonl"]}', "data names 'a.jsonl'; write the whole path, from /"),
+        ('{"data": ["/a"], "policy": {"bytes_per_day": 1' + "0" * 400 + "}}", r"policy\.bytes_per_day is a whole number"),
+        ('{"data": ["/a"], "policy": {"reports": ["memory", 1]}}', r'policy\.reports is a list of words.*got \["memory", 1\]'),
+        ('{"data": ["/a"], "policy": {"reports": {"prompt-scores": true}}}', r'got \{"prompt-scores": true\}'),
+        (
+            '{"data": ["/a"], "policy": {"reports": ["prompt-score"]}}',
+            r"policy\.reports names 'prompt-score'; known are .*prompt-scores",
+        ),
+        ('{"data": ["/a"], "policy": {"reports": null}}', r"policy\.reports is a list of words.*got null"),
+        ('{"data": ["/a"], "policy": {"tunings": {"lora": 4}}}', r"policy\.tunings is a list of names, or null"),
+        ('{"data": ["/a"], "policy": {"protections": {"codec": {"code": "sign"}}}}', r"policy\.protections\.codec names 'code'"),
+        ('{"data": ["/a"], "policy": {"protections": {"dp": {"delta": 5}}}}', r"policy\.protections\.dp\.delta is 5.*below 1"),
+        ('{"data": ["/a"], "policy": {"protections": {"dp": {"unit": ""}}}}', r'policy\.protections\.dp\.unit is ""'),
+        ('{"data": ["/a"], "policy": {"protections": {"dp": {"epsilon": 1e999}}}}', r"dp\.epsilon is Infinity.* finite"),
+        (
+            '{"data": ["/a"], "policy": {"protections": {"secure-aggregation": {"least": 2.5}}}}',
+            r"least is 2\.5; .* whole number",
+        ),
+        (
+            '{"data": ["/a"], "policy": {"tell": ["examples"], "reports": ["memory"]}}',
+            r"policy\.tell is an old name of policy\.reports",
+        ),
         ('["data"]', "the file must be a mapping"),
         ("null", "the file must be a mapping"),
         ("[" * 100_000, "cannot be read"),
@@ -171,6 +193,30 @@ def test_a_site_file_in_another_form_is_refused_and_says_where(tmp_path, text, w
     with pytest.raises(SettingError, match=words) as refused:
         read_site_file(tmp_path)
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({}, ""),
+        ({"reports": ["memory"]}, "permits no job at all: each needs reports of examples"),
+        ({"protocols": []}, "permits no job at all: policy.protocols is empty"),
+        ({"tunings": []}, "permits no job at all: policy.tunings is empty; null permits any"),
+        (
+            {"protocols": ["averaging", "prompting"]},
+            "permits no job of prompting, though policy.protocols names it: it needs reports of prompt-scores",
+        ),
+        ({"protocols": ["prompting"], "reports": ["examples", "prompt-scores"]}, ""),
+        (
+            {"protocols": ["retrieval"]},
+            "permits no job of retrieval, though policy.protocols names it: it needs reports of scores or embeddings",
+        ),
+        ({"protocols": ["retrieval"], "reports": ["examples", "embeddings"]}, ""),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_said_to_its_owner(policy, words):
+    first = Policy(**policy).lines()[0]
+    assert words in first if words else "permits no job" not in first
 
 
 def test_a_pipe_and_no_site_file_are_named(tmp_path):

@@ -9,7 +9,7 @@ from fedtailor.network.meeting.meeting import backbone_name, check_for_network, 
 from fedtailor.records import Example
 
 
-def test_no_path_of_the_server_is_told(make_job, tmp_path):
+def test_no_path_of_the_server_is_reported(make_job, tmp_path):
     job = make_job(data={"train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl")})
     told = job_to_send(job)
     assert str(tmp_path) not in repr(told)
@@ -40,7 +40,7 @@ def test_what_a_network_cannot_do_is_refused_by_name(tiny_bert_folder, tiny_back
         job_to_send(class_job(tiny_bert_folder, p_public="a.jsonl", tuning={"kind": "lora", "initial": "adapter"}))
 
 
-def test_a_class_of_somebodys_own_is_refused_before_it_is_handed_in(make_job, monkeypatch):
+def test_a_class_of_somebodys_own_is_refused_before_it_is_submitted(make_job, monkeypatch):
     told = make_job().to_dict() | {"personalization": {"kind": "my.module:Class"}}
     job = make_job()
     monkeypatch.setattr(type(job), "to_dict", lambda self: told)

@@ -45,7 +45,7 @@ def asked(answer, most_examples=None):
     return found, left_out
 
 
-def test_what_sites_tell_of_themselves_is_returned():
+def test_what_sites_report_of_themselves_is_returned():
     gpu = {**INFO, "device": "cuda", "memory_gb": 80}
     assert asked({"info": gpu}) == ({"north": INFO, "south": gpu}, {})
 
@@ -78,7 +78,7 @@ def test_a_site_with_more_examples_than_the_job_takes_is_left_out_by_name():
     ],
     ids=repr,
 )
-def test_a_site_that_tells_something_else_is_named_and_left_out(answer):
+def test_a_site_that_says_something_else_is_named_and_left_out(answer):
     assert asked(answer) == ({"north": INFO}, {"south": "off-manifest Opening"})
 
 

@@ -119,7 +119,7 @@ def test_a_system_without_landlock_is_refused_unless_its_owner_says_so(monkeypat
     assert "files and TCP connections are not restricted" in missing()[0]
 
 
-def test_a_system_that_can_restrict_is_not_told_to_leave_it_but_in_a_trial(monkeypatch):
+def test_a_system_that_can_restrict_is_not_advised_to_leave_it_but_in_a_trial(monkeypatch):
     monkeypatch.setattr(landlock, "abi", lambda: 6)
     with pytest.raises(SettingError, match=r"sandbox: none, .* server at server.example.org .* start with --sandbox full"):
         check_sandbox("none", "server.example.org")

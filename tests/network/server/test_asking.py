@@ -72,7 +72,7 @@ def test_one_site_stopped_and_the_others_answer(net):
     assert all(one["sources"] for one in found)
 
 
-def test_an_open_job_answers_others_and_goes_on_when_a_site_stops(net, monkeypatch):
+def test_an_open_job_answers_others_and_continues_when_a_site_stops(net, monkeypatch):
     inboxes = []
     made = server.Diary.__init__
     monkeypatch.setattr(server.Diary, "__init__", lambda self: (made(self), inboxes.append(self))[0])

@@ -27,7 +27,7 @@ def place(tmp_path, tiny_backbone_folder, monkeypatch):
     backbone = shutil.copytree(tiny_backbone_folder, tmp_path / "models" / "llama")
     kits = {site: tmp_path / site for site in SITES}
     for kit in kits.values():
-        SiteFile(data=("a",), policy=PERMITS).write(kit)
+        SiteFile(data=("/a",), policy=PERMITS).write(kit)
 
     def push(name=str(backbone), before=None):
         line, seen = DirectLine(kits), []  # fresh halves, as after the death of a process
@@ -51,7 +51,7 @@ def files(folder):
 
 def state(place, **changes):
     """Give site-1 another private file."""
-    SiteFile(**{"data": ("a",), "policy": PERMITS, **changes}).write(place.kits["site-1"])
+    SiteFile(**{"data": ("/a",), "policy": PERMITS, **changes}).write(place.kits["site-1"])
 
 
 def arriving(place):
@@ -62,7 +62,7 @@ def test_a_backbone_arrives_whole_once_and_only_where_it_is_permitted(place):
     wanted = files(place.backbone)
     for name in ("modeling.py", "pytorch_model.bin", "notes.md", "._config.json", "a copy.json"):
         (place.backbone / name).write_text("stays at the server")
-    SiteFile(data=("a",)).write(place.kits["site-2"])
+    SiteFile(data=("/a",)).write(place.kits["site-2"])
     done = place.push()
     assert files(place.kits["site-1"] / "backbones" / "llama") == wanted
     assert not arriving(place).exists()
@@ -102,7 +102,7 @@ def test_what_is_there_and_whole_is_not_sent_again(place):
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "too long", "torn"])
-def test_what_is_there_and_damaged_is_sent_anew(place, damage):
+def test_what_is_there_and_damaged_is_sent_again(place, damage):
     def cut(client, number):
         file = arriving(place) / "model.safetensors"
         if client == "site-1" and file.exists() and file.stat().st_size > PIECE_BYTES:
@@ -180,7 +180,7 @@ def test_a_full_disk_is_said_before_and_on_the_way(place, monkeypatch):
     assert (failed.state, failed.text) == ("failed", "its disk is full; make room there and push again")
 
 
-def test_the_most_bytes_of_a_day_end_it_and_the_next_day_goes_on(place):
+def test_the_most_bytes_of_a_day_end_it_and_the_next_day_continues(place):
     state(place, policy=Policy(backbone_from_server=True, bytes_per_day=2 * PIECE_BYTES))
     done = place.push()
     assert done.rows["site-1"].state == "failed"
@@ -223,7 +223,7 @@ def piece(file="config.json", offset=0, size=3):
 )
 def test_a_piece_that_does_not_follow_is_a_failure(place, sent, mark):
     kit = place.kits["site-1"]
-    taker = backbone_receiver.Receiver(read_offer(offered(place)), kit, SiteFile(data=("a",)), lambda text: None)
+    taker = backbone_receiver.Receiver(read_offer(offered(place)), kit, SiteFile(data=("/a",)), lambda text: None)
     assert taker.open() == {"there": {}, "whole": False}
     with pytest.raises(backbone_receiver.Failed) as fault:
         taker.answer("1", sent)

@@ -86,7 +86,7 @@ def test_a_model_that_dies_while_it_is_loaded_is_loaded_once_more(net, monkeypat
     assert len(commands) == 3  # of two sites
 
 
-def test_a_site_that_is_lost_while_the_job_is_opened_is_told_as_such(net, monkeypatch):
+def test_a_site_that_is_lost_while_the_job_is_opened_is_reported_as_such(net, monkeypatch):
     gone = threading.Event()
     monkeypatch.setattr(net.line, "open", lambda client, told, timeout_s: gone.wait(60) if client == "site-2" else {"info": {}})
     monkeypatch.setattr(net.line, "alive", lambda client, timeout_s: client != "site-2")
@@ -147,7 +147,7 @@ def test_another_backbone_is_refused_and_both_are_named(net, tiny_gpt2_folder):
     ],
     ids=["backbone", "data"],
 )
-def test_a_missing_backbone_or_data_tells_no_path(net, settings, ended, words):
+def test_a_missing_backbone_or_data_reveals_no_path(net, settings, ended, words):
     write_site(net.kits["site-1"], net.folder / "site-1.jsonl", net.backbone)
     file = net.kits["site-1"] / "local" / "fedtailor.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
@@ -157,7 +157,7 @@ def test_a_missing_backbone_or_data_tells_no_path(net, settings, ended, words):
     assert "smith" not in done.text
 
 
-def test_figures_that_are_not_told_stay_at_the_site(net):
+def test_figures_that_are_not_reported_stay_at_the_site(net):
     policy = Policy(reports=("examples",))
     for site in SITES:
         write_site(net.kits[site], net.folder / f"{site}.jsonl", net.backbone, policy)
@@ -168,7 +168,7 @@ def test_figures_that_are_not_told_stay_at_the_site(net):
     assert summary["clients"]["failed"] == []
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(net):
+def test_a_run_that_was_stopped_continues_to_the_same_bits(net):
     job = net_job(net, PROTOCOLS["averaging"], stop__rounds=2, personalization={"kind": "ditto"})
     whole = net.run(job)
     at_server(job.replace("stop.rounds", 1), net.line, net.folder, run="cut")

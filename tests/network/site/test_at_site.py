@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from fedtailor.data import Clients, Data, divide
 from fedtailor.data.partition import Natural
 from fedtailor.errors import JobError, OffManifest, RunError
 from fedtailor.job.own_classes import fedtailors_classes_alone
-from fedtailor.messages import FactSpec, Manifest, MessageSpec, TensorSpec, decode, encode
+from fedtailor.messages import Call, FactSpec, Manifest, MessageSpec, Record, TensorSpec, decode, encode, manifest_of
+from fedtailor.messages.record import tensors
+from fedtailor.messages.specs import Coded
 from fedtailor.network.kit.policy import Policy
 from fedtailor.network.kit.site_file import SiteFile
 from fedtailor.network.meeting.meeting import job_to_send
@@ -47,6 +50,16 @@ MANIFEST = Manifest(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked(Record, kind="embed"):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Record, kind="embedded"):
+    vectors: dict = tensors(reveals="embeddings")
+
+
 class Half:
     def answer(self, message):
         told = {"validation.loss": 1.0, "test.loss": 2.0}
@@ -69,7 +82,7 @@ def facts(reply):
     return dict(decode(reply).facts)
 
 
-def test_figures_that_are_not_told_are_left_out_and_all_else_passes():
+def test_figures_that_are_not_reported_are_left_out_and_all_else_passes():
     evaluate = encode(Message(kind="evaluate", facts={"name": "round-3"}))
     assert facts(guarded().answer(evaluate)) == {"validation.loss": 1.0, "test.loss": 2.0}
     quiet = guarded(policy={"reports": ["examples"], "min_examples": 1})
@@ -134,6 +147,46 @@ def test_another_shape_than_the_sites_own_manifest_has_is_refused():
     message = Message(kind="train", tensors={"w": torch.ones(3)}, facts={"version": 0, "rate_factor": 1.0})
     with pytest.raises(OffManifest):
         guarded().answer(encode(message))
+
+
+LABELS = TensorSpec(dtype="int32", shape=(2,), reveals="labels")
+SCORES = TensorSpec(dtype="uint8", shape=(2,), reveals="public-fit", optional=True)
+DELTA = TensorSpec(dtype="float32", shape=(2,), reveals="update")
+OF_TENSORS = {"delta": DELTA, "rows/scores": SCORES}
+
+
+def with_tensors(specs, **policy):
+    """Return the gate of a site that answers with these tensors."""
+
+    class Says:
+        def answer(self, message):
+            made = {name: torch.ones(2, dtype=getattr(torch, spec.dtype)) for name, spec in specs.items()}
+            return Message(kind="train", tensors=made)
+
+    manifest = replace(MANIFEST, up={"train": MessageSpec(tensors=specs)})
+    return Guarded(half=Says(), gate=make_gate(manifest), policy=Policy(**policy), rounds=2)
+
+
+def test_tensors_that_are_not_reported_are_left_out_as_facts_are_and_updates_pass():
+    quiet = with_tensors(OF_TENSORS, reports=["examples"])
+    assert set(decode(quiet.answer(train())).tensors) == {"delta"}
+    assert set(decode(with_tensors(OF_TENSORS).answer(train())).tensors) == set(OF_TENSORS)
+
+
+def test_a_tensor_that_a_job_needs_and_the_owner_does_not_report_does_not_leave():
+    with pytest.raises(RunError, match=r"needs 'classes', which reveals labels: .* by adding labels to policy\.reports"):
+        with_tensors({**OF_TENSORS, "classes": LABELS}).answer(train())
+    open_to_it = with_tensors({**OF_TENSORS, "classes": LABELS}, reports=["labels"])
+    assert set(decode(open_to_it.answer(train())).tensors) == {"delta", "classes"}
+
+
+def test_a_payload_is_held_back_by_what_is_in_it():
+    call = Call(question=Asked, answers=(Embedded,), forms={"vectors": {"vectors": DELTA}}, trains="round")
+    coded = TensorSpec(dtype="uint8", shape=(9,), coded={"vectors": Coded(spec=DELTA, size_bytes=8)})
+    for forms in ({"vectors": DELTA}, {"payload": coded}):
+        manifest = manifest_of([replace(call, forms={"vectors": forms})])
+        kept = Guarded(half=Half(), gate=make_gate(manifest), policy=Policy(), rounds=1).kept["embedded"]
+        assert set(kept) == {"vectors", *forms}
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_rolora_trains_and_sends_factors_in_turn(make_job, rows, tmp_path):
         ("scaffold", SGD),
     ],
 )
-def test_a_run_goes_on_as_if_never_stopped(make_job, rows, tmp_path, aggregation, local):
+def test_a_run_continues_as_if_never_stopped(make_job, rows, tmp_path, aggregation, local):
     def job(rounds):
         changes = {"protocol__local": local, "protocol__aggregation": {"kind": aggregation}, "clients__fraction": 0.5}
         return make_job(stop__rounds=rounds, **changes)
@@ -102,7 +102,7 @@ def test_every_other_rule_runs(make_job, rows, tmp_path, kind):
     assert result.history["bias"].between(0, 1).all()
 
 
-def test_plain_averaging_tells_its_bias(plain):
+def test_plain_averaging_reports_its_bias(plain):
     assert (plain.history["bias"] > 0).all()
 
 

@@ -62,7 +62,7 @@ def test_the_manifest_lists_what_is_sent_and_nothing_else(plain):
             optional = {name for name, fact in spec["facts"].items() if fact["optional"]}
             assert set(spec["facts"]) - optional <= facts[kind] <= set(spec["facts"])
     assert manifest["up"]["train"]["tensors"] == {
-        "logits/values": {"dtype": "float16", "shape": ["places", 3], "most": 1e6, "optional": False}
+        "logits/values": {"dtype": "float16", "shape": ["places", 3], "most": 1e6, "optional": False, "reveals": "logits"}
     }
     assert manifest["sizes"] == {"places": 30}
 
@@ -96,7 +96,7 @@ def test_what_is_estimated_is_what_was_sent(plain, make, tmp_path):
     assert result.summary["flops"]["client_total"] == pytest.approx(rounds, rel=0.01)  # the fit and the last alignment among them
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(make, tmp_path):
+def test_a_run_that_was_stopped_continues_to_the_same_bits(make, tmp_path):
     changes = {"p_slice": 0.5, "p_wire": "int8", "clients__fraction": 0.67}
     changes["p_local"] = LEARN | {"keep_optimizer": True, "schedule": "linear", "schedule_rounds": 5}
     run(make(stop__rounds=4, **changes), data=class_data(), out=tmp_path / "whole")
@@ -106,7 +106,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(make, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_run_that_was_killed_within_a_round_goes_on_to_the_same_bits(plain, make, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_within_a_round_continues_to_the_same_bits(plain, make, tmp_path, monkeypatch):
     from fedtailor.protocols.distillation import client as distillation_client
     from fedtailor.protocols.distillation import server as distillation_server
 
@@ -172,7 +172,7 @@ def test_baselines_train_without_a_public_set(make, tmp_path):
     assert summary["baseline"] == "central"
 
 
-def test_show_and_check_tell_of_the_public_set(plain, make):
+def test_show_and_check_speak_of_the_public_set(plain, make):
     from rich.console import Console
 
     from fedtailor.cli.check import plan_of, rendered

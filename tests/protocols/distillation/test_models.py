@@ -107,7 +107,7 @@ def test_a_clients_costs_are_those_of_its_own_model(tiny_bert_folder, wide_bert)
     assert costs["client-01"].up_bytes == costs["client-00"].up_bytes  # logits are logits
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tiny_bert_folder, wide_bert, tmp_path):
+def test_a_run_that_was_stopped_continues_to_the_same_bits(tiny_bert_folder, wide_bert, tmp_path):
     job = class_job(tiny_bert_folder, clients__overrides=own(wide_bert), stop__rounds=2, p_slice=0.5)
     run(job, data=class_data(), out=tmp_path / "whole")
     run(job.replace("stop.rounds", 1), data=class_data(), out=tmp_path / "parts")

@@ -71,7 +71,7 @@ def test_rows_are_drawn_in_proportion_to_their_weights():
     assert len(once) == 50
 
 
-def test_marks_tell_which_rows_and_are_held_against_what_is_known():
+def test_marks_report_which_rows_and_are_held_against_what_is_known():
     rows = public([0] * 10, share=0.3)
     marks = rows.mark([2, 3, 9])
     assert marks.tolist() == [0b00110000, 0b01000000]
@@ -126,7 +126,7 @@ def test_scores_go_up_in_the_rounds_of_a_draw_and_rows_come_down_after_it(refine
     assert 0 < told["score_of_all"] < 1
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(refined):
+def test_a_run_that_was_stopped_continues_to_the_same_bits(refined):
     result, _, home = refined
     names = [path.relative_to(result.folder) for path in sorted(result.folder.rglob("*.safetensors"))]
     assert any("checkpoint" in str(name) for name in names)
@@ -182,7 +182,7 @@ def test_settings_that_make_no_sense_are_refused(wrong, why):
         class_job("b", **(REFINED | wrong))
 
 
-def test_label_counts_must_be_told_with_noise(tiny_bert_folder):
+def test_label_counts_must_be_reported_with_noise(tiny_bert_folder):
     for changes in ({"p_label_epsilon": None}, {"p_label_epsilon": None, "p_label_counts": False}):
         with pytest.raises(
             SettingError, match=r"noised label counts, which are not reported; set label_counts: true and label_epsilon: 1"

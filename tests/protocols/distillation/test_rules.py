@@ -45,7 +45,7 @@ def test_every_other_rule_runs(make, tmp_path, aggregation):
         assert "label_counts" not in public
 
 
-def test_a_round_that_is_tried_again_tells_the_noised_counts_that_were_drawn_first(make, tmp_path, monkeypatch):
+def test_a_round_that_is_tried_again_reports_the_noised_counts_that_were_drawn_first(make, tmp_path, monkeypatch):
     from fedtailor.protocols.distillation import client as distillation_client
 
     drawn, said, noised, say = [], [], distillation_client.noised_counts, distillation_client.say

@@ -8,7 +8,8 @@ from tuning_shapes import load
 
 from fedtailor.protocols.rounds import aside
 from fedtailor.protocols.rounds.aside import Aside
-from fedtailor.protocols.rounds.drift import Drift, observers_of, watched
+from fedtailor.protocols.rounds.drift import Drift, watched
+from fedtailor.protocols.rounds.observers import observers_of
 from fedtailor.records import Outcome, Update
 from fedtailor.tensors import add, map_tensors
 from fedtailor.tuning import Lora, Prefix
@@ -98,7 +99,7 @@ def test_layers_are_those_that_peft_gives_the_model(folder, exchange, request):
         assert torch.equal(part, torch.cat(rows, dim=1))
 
 
-def test_part_of_a_network_tells_nothing_and_other_tunings_neither(tiny_gpt2_folder):
+def test_part_of_a_network_reports_nothing_and_other_tunings_neither(tiny_gpt2_folder):
     server = Server(Prefix(length=1, hidden=2), tiny_gpt2_folder)
     shared = {name: value.detach() for name, value in server.tuning.parameters(server.model).items() if "embedding" not in name}
     assert figures_of(server, shared, {"a": {name: torch.ones_like(value) for name, value in shared.items()}}) == ({}, {})

@@ -119,7 +119,7 @@ def test_a_client_is_cut_where_its_last_round_says(folders):
     assert decide(fixed, info, Past(means=means(server_flops=1.0)), together=1) == 1
 
 
-def test_what_a_round_tells_of_a_client(folders):
+def test_what_a_round_reports_of_a_client(folders):
     terms = split_parts(folders["bert"], "bert", cut="auto", local={"steps": None, "epochs": 2.0}).protocol.terms
     end = End(version=0, examples=10, targets=40, tokens=120, steps=6, seconds=2.0, free_bytes=1000)
     past = reported_means(terms, end, Traffic(up_bytes=600, down_bytes=200, seconds=4.0), server_seconds=0.5, past=Past(cut=2))
@@ -139,7 +139,7 @@ def test_what_a_round_tells_of_a_client(folders):
     assert sorted(tensors_of(Past().put(memory, "a"))) == names[1::2]
 
 
-def test_a_run_that_chooses_its_cuts_tells_them_and_goes_on_after_a_stop(folders, tmp_path):
+def test_a_run_that_chooses_its_cuts_reports_them_and_continues_after_a_stop(folders, tmp_path):
     job = split_job(folders["gpt2"], "gpt2", cut="auto", local={**ADAM, "keep_optimizer": True})
     fixed = run(job.replace("protocol.cut", 2), data=tiny_rows(), out=tmp_path / "fixed")
     run(job.replace("stop.rounds", 2), data=tiny_rows(), out=tmp_path / "auto")

@@ -48,7 +48,7 @@ def failing(monkeypatch, client, step, how):
 
 @pytest.mark.parametrize(("how", "kind"), [("vanishes", "failed"), ("nan", "not-finite")])
 @pytest.mark.parametrize("server", ["parallel", "sequential"])
-def test_a_client_that_fails_in_the_middle_is_dropped_and_the_others_go_on(folders, monkeypatch, how, kind, server):
+def test_a_client_that_fails_in_the_middle_is_dropped_and_the_others_continue(folders, monkeypatch, how, kind, server):
     parts = split_parts(folders["gpt2"], "gpt2", server=server)
     start = random_shared(parts)
     alone = {client: reply.message for client, reply in ask(parts, federation_of(parts), start).items()}
@@ -75,7 +75,7 @@ def test_what_a_failed_client_taught_the_one_server_part_is_taken_back(folders, 
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-def test_a_run_goes_on_after_a_failure_and_names_the_client(folders, monkeypatch, tmp_path):
+def test_a_run_continues_after_a_failure_and_names_the_client(folders, monkeypatch, tmp_path):
     failing(monkeypatch, "client-01", 1, "vanishes")
     job = split_job(folders["gpt2"], "gpt2", local=ADAM, changes={"stop__rounds": 1})
     result = run(job, data=tiny_rows(), out=tmp_path / "r")

@@ -46,7 +46,7 @@ def told_labels(parts, weights, said):
     return torch.tensor(apart).argmin(0).tolist()
 
 
-def test_a_server_that_knows_the_head_tells_the_labels_from_the_gradients_of_the_loss(tmp_path):
+def test_a_server_that_knows_the_head_reads_the_labels_from_the_gradients_of_the_loss(tmp_path):
     parts = split_parts(save_family("bert", tmp_path), "bert", wire={"kind": "int8"})
     federation, start = federation_of(parts), random_shared(parts)
     heard = federation._halves[CLIENT] = Heard(federation._halves[CLIENT])

@@ -91,7 +91,7 @@ def test_the_slowest_client_counts():
     assert found[3] == "not here"
 
 
-def test_cuts_that_cannot_be_are_told(folder):
+def test_cuts_that_cannot_be_are_reported(folder):
     home = {"personalization": {"kind": "fedper", "home": ["*.layer.1.*"]}}
     parts = split_parts(folder, "bert", cut=2, changes=home)
     found = cut_costs(parts.protocol.terms, Work(examples=10, tokens_per_example=6.0), MEANS)

@@ -119,7 +119,7 @@ def test_the_forecast_counts_what_is_spared(folders, protocol, tmp_path):
         assert cost.train_flops == pytest.approx(found.loc[client, "train_flops"], rel=0.02)
 
 
-def test_a_resumed_run_gives_the_same_weights_and_sends_anew(folders, tmp_path):
+def test_a_resumed_run_gives_the_same_weights_and_sends_again(folders, tmp_path):
     job = job_of(folders, "llama", reuse=True, wire={"kind": "int8"}, local={"steps": 2})
     whole = run(job, data=tiny_rows(), out=tmp_path / "whole")
     run(job.replace("stop.rounds", 1), data=tiny_rows(), out=tmp_path / "parts")
@@ -130,7 +130,7 @@ def test_a_resumed_run_gives_the_same_weights_and_sends_anew(folders, tmp_path):
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
-def test_whoever_loses_its_memory_gets_it_anew(folders, who, monkeypatch):
+def test_whoever_loses_its_memory_gets_it_again(folders, who, monkeypatch):
     parts = assemble(job_of(folders, "bert", reuse=True, labels="with-server"), given=class_rows())
     federation = federation_of(parts)
     rounds = parts.protocol.serve(federation, parts.protocol.start(parts.worker), parts.sampler, rounds=3)

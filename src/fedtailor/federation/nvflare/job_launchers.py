@@ -1,5 +1,6 @@
 """What starts the process of a job, at the server and at a site: as NVFlare does, but with our entry, so that nothing of it listens on loopback."""
 
+import os
 import shlex
 import sys
 from typing import Any
@@ -31,7 +32,8 @@ class SiteJobs(ClientProcessJobLauncher):  # type: ignore[misc]
 
 def _command(fl_ctx: Any, names: list[str], entry: list[str]) -> str:
     given = fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS)
-    words = [sys.executable, "-Pu", "-m", *entry, given[JobProcessArgs.EXE_MODULE][1]]
+    watched = ["fedtailor.orphans", str(os.getpid())]  # a job does not outlive an engine that was killed
+    words = [sys.executable, "-Pu", "-m", *watched, *entry, given[JobProcessArgs.EXE_MODULE][1]]
     for name in names:
         if name not in (JobProcessArgs.EXE_MODULE, JobProcessArgs.OPTIONS) and name in given:
             words += map(str, given[name])

@@ -16,6 +16,7 @@ import psutil
 
 from ...errors import RunError
 from ...printable import printable
+from ...storage import writing
 from ..kit.engine_settings import ORG, SERVER, prepare
 from ..kit.environment import clean_environment
 from ..kit.kits import kit_role
@@ -25,6 +26,7 @@ ENGINE = "nvflare.private.fed.app."  # its modules
 OURS = (ENGINE, "fedtailor.network.site.agent")  # what stands in the commands of processes that a kit has
 LAUNCHER = "fedtailor.network.command.site_processes"
 LISTENER = "fedtailor.federation.nvflare.listener"  # runs the server's
+WATCHED = "fedtailor.orphans"  # runs what ends with whoever started it
 LOCK = "in-use"  # in the kit: held by the command that runs its engine
 END_S = 15.0  # that a process gets to end by itself
 CALM_S = 60.0  # a process that lived so long may be started again at once
@@ -37,7 +39,7 @@ def engine_process(kit: Path) -> "subprocess.Popen[bytes]":
     end_leftovers(kit)
     prepare(kit, SERVER)
     address = listening_address(kit_role(kit)["server"])
-    listening = [LISTENER, address, f"{ENGINE}server.server_train"]
+    listening = [WATCHED, str(os.getpid()), LISTENER, address, f"{ENGINE}server.server_train"]
     command = [sys.executable, "-Pu", "-m", *listening, "-m", str(kit), "-s", "fed_server.json"]
     with (kit / "engine.log").open("ab") as log:
         return subprocess.Popen(
@@ -97,7 +99,9 @@ def serve(kit: Path, say: Callable[[str], None], watch: Callable[[], None] = lam
 @contextmanager
 def alone(kit: Path) -> Iterator[None]:
     """Hold the kit's lock inside the block; it ends with the process that holds it, however that dies."""
-    with (kit / LOCK).open("w") as file:
+    with writing(kit / LOCK):
+        file = (kit / LOCK).open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

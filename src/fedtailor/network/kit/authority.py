@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,16 @@ def issued(network: Path, name: str) -> Issued | None:
         found = load_pem_x509_certificate(about["certificate"].encode())
         return Issued(certificate=found, agent=agent, numbers=about["numbers"])
     return Issued(certificate=read_certificate(first), numbers=numbers) if numbers else None
+
+
+def certificate_ends(network: Path) -> dict[str, datetime]:
+    """Return until when the newest certificates of the server, the administrator and all sites are valid, by name; nothing for a kit, which has none but its own."""
+    if not (network / AUTHORITY).is_dir():
+        return {}
+    ours = {SERVER: server_kit(network) / "startup" / f"{SERVER}.crt", ADMIN: network / ADMIN / "startup" / "client.crt"}
+    found = {name: read_certificate(file).not_valid_after_utc for name, file in ours.items() if file.is_file()}
+    signed = {name: issued(network, name) for name in read_folder(network)["sites"]}
+    return found | {name: each.certificate.not_valid_after_utc for name, each in signed.items() if each is not None}
 
 
 def revoked_numbers(network: Path) -> dict[str, list[str]]:

@@ -61,9 +61,16 @@ def expiry_lines(file: Path, now: datetime | None = None) -> list[str]:
     """Return a line if a certificate ends within WARN_DAYS."""
     from cryptography.x509 import load_pem_x509_certificate
 
-    ends = load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    return ending(file.name, load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc, now)
+
+
+def ending(what: str, ends: datetime, now: datetime | None = None) -> list[str]:
+    """Return a line if the certificate of this name has ended, or ends within WARN_DAYS."""
     left = (ends - (now or datetime.now(UTC))).days
-    return [f"the certificate {file.name} ends in {left} days, on {ends:%Y-%m-%d}; {RENEW}"] if left < WARN_DAYS else []
+    if left >= WARN_DAYS:
+        return []
+    when = f"ends in {left} days, on" if left >= 0 else "ended on"
+    return [f"the certificate {what} {when} {ends:%Y-%m-%d}; {RENEW}"]
 
 
 def check_server(kit: Path, about: dict[str, Any]) -> str:

@@ -1,14 +1,44 @@
 """The least strength that a site asks of protections, held against a job."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ...errors import SettingError
 
 Least: TypeAlias = Sequence[str] | Mapping[str, Mapping[str, Any]]
-KNOWN: Mapping[str, Mapping[str, type]] = {
-    "dp": {"epsilon": float, "delta": float, "unit": str},  # at most; unit: client, example, or the column of a person
-    "secure-aggregation": {"least": int},  # clients, below which no sum is opened
+MOST_SHOWN = 100  # characters of a value
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a setting of a site's file takes."""
+
+    words: str
+    fits: Callable[[object], bool]
+
+
+def number(words: str, *, below: float, whole: bool = False) -> Form:
+    """Return the form of a number above 0."""
+
+    def fits(value: object) -> bool:
+        return isinstance(value, int if whole else int | float) and not isinstance(value, bool) and 0 < value < below
+
+    return Form(words, fits)
+
+
+SWITCH = Form("true or false", lambda value: isinstance(value, bool))
+KNOWN: Mapping[str, Mapping[str, Form]] = {
+    # at most; unit: client, example, or the column of a person
+    "dp": {
+        "epsilon": number("a number above 0, and finite", below=math.inf),
+        "delta": number("a number above 0 and below 1", below=1),
+        "unit": Form("a text", lambda value: isinstance(value, str) and bool(value)),
+    },
+    # least: clients below which no sum is opened; consistency: whether they sign who dropped out
+    "secure-aggregation": {"least": number("a whole number above 0", below=math.inf, whole=True), "consistency": SWITCH},
 }
 
 
@@ -17,17 +47,20 @@ def check_least(asked: Least) -> None:
     for kind, strengths in asked.items() if isinstance(asked, Mapping) else ():
         known = KNOWN.get(kind, {})
         if not isinstance(strengths, Mapping):
-            raise SettingError(f"policy.protections.{kind} is a mapping of strengths, such as {{epsilon: 8}}; got {strengths!r}")
+            raise SettingError(
+                f'policy.protections.{kind} is a mapping of strengths, such as {{"epsilon": 8}}; got {shown(strengths)}'
+            )
         for name, value in strengths.items():
             if name not in known:
                 raise SettingError(f"policy.protections.{kind} names {name!r}; known are {', '.join(known) or 'none'}")
-            right = (
-                isinstance(value, str) if known[name] is str else isinstance(value, int | float) and not isinstance(value, bool)
-            )
-            if not right or (known[name] is not str and not value > 0):
-                raise SettingError(
-                    f"policy.protections.{kind}.{name} is {value!r}; it must be {'a text' if known[name] is str else 'a number above 0'}"
-                )
+            if not known[name].fits(value):
+                raise SettingError(f"policy.protections.{kind}.{name} is {shown(value)}; it must be {known[name].words}")
+
+
+def shown(value: object) -> str:
+    """Return a value as it stands in the file."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."
 
 
 def said_of(asked: Least) -> list[str]:
@@ -45,11 +78,16 @@ def said_of(asked: Least) -> list[str]:
         found.append(
             "does not bound how many clients a secure sum hides: 3 are permitted; policy: {protections: {secure-aggregation: {least: 5}}} permits no fewer than 5"
         )
+    if "secure-aggregation" in strengths and not strengths["secure-aggregation"].get("consistency"):
+        found.append(
+            "does not ask that clients sign who dropped out: a server that says different things to them may open what one of them sent; "
+            "policy: {protections: {secure-aggregation: {consistency: true}}} asks for it"
+        )
     return found
 
 
 def _pairs(least: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in least.items())
+    return ", ".join(f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in least.items())
 
 
 def lacking(asked: Least, job: Mapping[str, Any]) -> Iterator[str]:
@@ -93,3 +131,5 @@ def _weaker(kind: str, least: Mapping[str, Any], part: Mapping[str, Any]) -> Ite
             f"the job's secure sums may be opened with fewer than {least['least']} clients (protection.threshold: {part.get('threshold')}), which is the "
             "least here"
         )
+    if least.get("consistency") and part.get("consistency") is not True:
+        yield "the job's secure sums lack the round in which clients sign who dropped out (protection.consistency: false), and this site asks for it"

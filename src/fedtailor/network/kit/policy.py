@@ -3,18 +3,40 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingError
-from .least import Least, check_least, lacking, said_of
+from .least import SWITCH, Form, Least, check_least, lacking, number, said_of, shown
 from .peft_arguments import argument_refusals
-from .reportable import declared_by, reportable
+from .reportable import named_protocol, of_phases, one_of, reportable
 
 if TYPE_CHECKING:
-    from ...messages import FactSpec  # loads what trains
+    from ...messages import FactSpec, Manifest  # loads what trains
 
 CLASS = re.compile(r"[\w.-]+:[^\W\d][\w.]*")  # package.module:Class; not cuda:0
+FREE = ("nothing", "work")  # what facts and tensors may reveal of everybody's data
+OF_ALL = ("examples",)  # what every job reveals: a site says how many it has before the first round
 PLAIN = ("task", "data", "backbone", "name", "base")  # settings whose texts are nobody's code, whatever they look like
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
+
+
+_NAMES = Form('a list of names, such as ["averaging", "distillation"]', _are_names)
+_ANY = Form("a list of names, or null, which permits any", lambda value: value is None or _are_names(value))
+_NUMBER = number("a whole number from 1, below 2^63", below=2**63, whole=True)
+FORMS = {
+    "protocols": _NAMES,
+    "tunings": _ANY,
+    "aggregations": _ANY,
+    "protections": Form(
+        'a list of kinds, or a mapping of each to how strong it must be, such as {"dp": {"epsilon": 8}}', _are_names
+    ),
+    **dict.fromkeys(("rounds", "bytes_per_day", "min_examples"), _NUMBER),
+    "reports": Form('a list of words, such as ["examples", "figures"]', _are_names),
+    "backbone_from_server": SWITCH,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +61,14 @@ class Policy:
             if isinstance(value, list):
                 object.__setattr__(self, item.name, tuple(value))
         check_least(self.protections)
-        for name, types in _types().items():
-            if name == "protections" and isinstance(self.protections, Mapping):
-                continue
-            if not _is_a(getattr(self, name), types):
-                raise SettingError(f"policy.{name} is {getattr(self, name)!r}; see docs/deployment.md for what it takes")
+        for name, form in FORMS.items():
+            value = getattr(self, name)
+            if not form.fits(value) and not (name == "protections" and isinstance(value, Mapping)):
+                raise SettingError(f"policy.{name} is {form.words}; got {shown(value)}")
         for name, known in _known_names().items():
             strange = sorted(set(getattr(self, name) or ()) - set(known))
             if strange:
                 raise SettingError(f"policy.{name} names {strange[0]!r}; known are {', '.join(known)}")
-        if not isinstance(self.backbone_from_server, bool):
-            raise SettingError(f"policy.backbone_from_server is true or false; got {self.backbone_from_server!r}")
-        for name in ("rounds", "bytes_per_day", "min_examples"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"policy.{name} is a whole number from 1; got {getattr(self, name)}")
 
     def refusals(self, job: Mapping[str, Any]) -> list[str]:
         """Return why a job is not permitted, a sentence each that names both sides; empty if it is.
@@ -77,9 +93,27 @@ class Policy:
             fact.revealed == "label-counts" and fact.over and "figures" not in self.reports
         ):  # counts of right answers make a metric
             return True
-        if fact.revealed in ("nothing", "work"):
+        if fact.revealed in FREE:
             return False
-        return fact.revealed not in self.reports or examples.get(fact.over, self.min_examples) < self.min_examples
+        return self.keeps(fact.revealed) or examples.get(fact.over, self.min_examples) < self.min_examples
+
+    def keeps(self, revealed: str) -> bool:
+        """Return whether all that reveals this stays at the site, facts and tensors alike."""
+        return revealed not in (*FREE, *self.reports)
+
+    def manifest_refusals(self, manifest: "Manifest") -> list[str]:
+        """Return why messages of a job cannot do without what stays here, a sentence for each word; empty if they can.
+
+        Args:
+            manifest: of the job as this site reads it.
+        """
+        found: dict[str, str] = {}
+        for kind, message in manifest.up.items():
+            for sort, specs in (("fact", message.facts), ("tensor", message.plain().tensors)):
+                for name, spec in specs.items():
+                    if not spec.optional and self.keeps(spec.revealed):
+                        found.setdefault(spec.revealed, f" for the {sort} {name!r} of its messages {kind!r}")
+        return [self._lacking(word, where) for word, where in found.items()]
 
     def backbone_refusals(self) -> list[str]:
         """Return why no backbone is taken from the server; empty if it is."""
@@ -95,7 +129,8 @@ class Policy:
         given = [f"{name}: {what}" for name, what in known.items() if name in self.reports]
         kept = [f"{name}: {what}" for name, what in known.items() if name not in self.reports]
         return [
-            f"permits protocols {', '.join(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
+            *_contradictions(self),
+            f"permits protocols {_some(self.protocols)}; tunings {_some(self.tunings)}; aggregations {_some(self.aggregations)}",
             f"permits at most {self.rounds} rounds a run and {self.bytes_per_day / 1e9:.1f} GB a day",
             f"{'takes' if self.backbone_from_server else 'does not take'} a backbone (weights, config, tokenizer) that the server sends",
             *said_of(self.protections),
@@ -118,42 +153,31 @@ class Policy:
         for what, asked, permitted in listed:
             if permitted is not None and asked is not None and asked not in permitted:
                 yield f"{what} {asked} is not permitted here; permitted: {', '.join(permitted) or 'none'}"
-        asks = protocol["kind"] == "retrieval"
-        if job["stop"]["rounds"] > self.rounds and not asks:
+        try:
+            settings = named_protocol(protocol)
+        except SettingError as fault:
+            yield f"the job's protocol cannot be read here: {fault}"
+            return
+        if settings is None:  # refused above, as no policy names it
+            return
+        if job["stop"]["rounds"] > self.rounds and settings.in_rounds:
             yield f"the job asks for {job['stop']['rounds']} rounds, permitted are {self.rounds}"
         yield from lacking(self.protections, job)
-        prompts = protocol["kind"] == "prompting"
-        if prompts and protocol["few"] < self.min_examples:
-            yield (
-                f"the job sums scores of prompts over as few as {protocol['few']} examples (protocol.few), and this site reports nothing over fewer "
-                f"than {self.min_examples}"
-            )
-        needs = {
-            "examples": True,
-            "prompt-scores": prompts,
-            "public-fit": protocol.get("public_fit") or protocol.get("refine"),
-            "label-counts": protocol.get("label_counts"),
-            "labels": protocol.get("labels") == "with-server",
-            **(_of_documents(protocol) if asks else {}),
-            **dict.fromkeys(declared_by(job), True),
-        }
-        known = reportable()
-        for what, needed in needs.items():
-            if needed and what not in self.reports:
-                yield f"the job needs reports of {what} ({known[what]}), which this site does not give"
+        for setting, what in settings.sums.items():
+            if (few := getattr(settings, setting)) < self.min_examples:
+                yield (
+                    f"the job sums {what} over as few as {few} examples (protocol.{setting}), and this site reports nothing over fewer "
+                    f"than {self.min_examples}"
+                )
+        needed = dict.fromkeys([*OF_ALL, *settings.reveals, *settings.reports, *of_phases(job)])
+        yield from (self._lacking(word) for word in needed if self.keeps(word))
 
-
-def _of_documents(protocol: Mapping[str, Any]) -> dict[str, bool]:
-    """Return what a job of retrieval needs reports of."""
-    share = protocol["share"]
-    return {
-        "scores": share != "embeddings",
-        "answers": share == "answers",
-        "passages": share in ("passages", "snippets"),
-        "embeddings": share == "embeddings",
-        "centroids": protocol["router"] is not None,
-        "term-counts": bool(protocol["shared_statistics"]),
-    }
+    def _lacking(self, word: str, where: str = "") -> str:
+        meaning = reportable().get(word, "a word that no policy knows")
+        return (
+            f"the job needs reports of {word}{where} ({meaning}), which this site does not give; it gives {_some(self.reports)}, and its owner permits more "
+            f"by adding {word} to policy.reports"
+        )
 
 
 def named_classes(job: Mapping[str, Any]) -> list[str]:
@@ -183,15 +207,17 @@ def _texts(value: object) -> Iterator[str]:
         yield from _texts(inner)
 
 
-def _types() -> dict[str, Any]:
-    texts = tuple[str, ...]
-    return {
-        **dict.fromkeys(("protocols", "protections", "reports"), texts),
-        **dict.fromkeys(("tunings", "aggregations"), texts | None),
-        "rounds": int,
-        "bytes_per_day": int,
-        "min_examples": int,
-    }
+def _contradictions(policy: Policy) -> Iterator[str]:
+    """Yield what a policy permits and what nevertheless no job can have from it."""
+    nothing = "permits no job at all"
+    if "examples" not in policy.reports:
+        yield f"{nothing}: each needs reports of examples; add it to policy.reports"
+    for name in ("protocols", "tunings", "aggregations"):
+        if getattr(policy, name) == ():
+            yield f"{nothing}: policy.{name} is empty{'' if name == 'protocols' else '; null permits any'}"
+    for protocol, words in one_of().items():
+        if protocol in policy.protocols and not set(words) & set(policy.reports):
+            yield f"permits no job of {protocol}, though policy.protocols names it: it needs reports of {' or '.join(words)}; add that to policy.reports"
 
 
 def _known_names() -> dict[str, Collection[str]]:
@@ -209,14 +235,6 @@ def _known_names() -> dict[str, Collection[str]]:
         "protections": PROTECTIONS,
         "reports": reportable(),
     }
-
-
-def _is_a(value: object, types: Any) -> bool:
-    if types is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if value is None:
-        return get_origin(types) is not tuple and type(None) in get_args(types)
-    return isinstance(value, tuple) and all(isinstance(text, str) for text in value)
 
 
 def _some(names: Sequence[str] | None) -> str:

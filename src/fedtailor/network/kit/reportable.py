@@ -1,7 +1,10 @@
 """What a site may permit to be reported of its data."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...protocols import Settings
 
 REPORTABLE = {
     "examples": "how many training examples there are",
@@ -27,12 +30,30 @@ def reportable() -> dict[str, str]:
     return REPORTABLE | {word: what for own in (*protocols.values(), *phases.values()) for word, what in own.reports.items()}
 
 
-def declared_by(job: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the words that the protocol and the phases of a job declare, as far as they are known here: it needs reports of each."""
-    protocols, phases = _techniques()
-    chosen = [protocols.get(job["protocol"]["kind"]), *(phases.get(phase["kind"]) for phase in job.get("after", ()))]
-    for technique in chosen:
-        yield from () if technique is None else technique.reports
+def named_protocol(section: Mapping[str, Any]) -> "Settings | None":
+    """Return the settings of a job's protocol; None if none of that name is known here.
+
+    Raises:
+        SettingError: if they cannot be read.
+        TypeError: if the name is no text.
+    """
+    from ...job.registries import read_protocol
+
+    if not isinstance(section["kind"], str):
+        raise TypeError("the name of a protocol is a text")
+    return read_protocol(section) if section["kind"] in _techniques()[0] else None
+
+
+def one_of() -> dict[str, Sequence[str]]:
+    """Return the protocols whose jobs each need reports of at least one of some words, with these words."""
+    return {name: settings.reveals_one_of for name, settings in _techniques()[0].items() if settings.reveals_one_of}
+
+
+def of_phases(job: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the words that the phases of a job declare, as far as they are known here: it needs reports of each."""
+    _, phases = _techniques()
+    for phase in job.get("after", ()):
+        yield from phases[phase["kind"]].reports if phase["kind"] in phases else ()
 
 
 def _techniques() -> tuple[Mapping[str, Any], Mapping[str, Any]]:

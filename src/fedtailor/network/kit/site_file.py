@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BackboneError, SettingError
-from ...old_names import with_new_names
+from ...old_names import OLD_NAMES, with_new_names
 from ...storage import put_in_place, writing
 from ...text_files import read_text
 from .columns import column_refusals
@@ -82,6 +82,10 @@ class SiteFile:
             f"this site has no backbone {name!r}; it has {', '.join(known)}. Its owner can add one: fedtailor site join KIT --backbone {name}=FOLDER"
         )
 
+    def missing(self) -> list[str]:
+        """Return which of the data are not there."""
+        return [path for path in self.data if not os.path.exists(path)]
+
     def write(self, kit: Path) -> None:
         """Write the file into a kit, for its owner's eyes alone."""
         write_private(kit / "local" / NAME, json.dumps(asdict(self), indent=2) + "\n")
@@ -100,7 +104,11 @@ def read_site_file(kit: Path) -> SiteFile:
         settings = _known(SiteFile, content, "the file")
         policy = Policy(**_known(Policy, _renamed(settings.pop("policy", {})), "policy"))
         data = settings.get("data", ())
-        return SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
+        file = SiteFile(**{**settings, "data": tuple(data) if isinstance(data, list) else data, "policy": policy})
+        # the site's processes have another working folder
+        if relative := [path for path in file.data if not Path(path).is_absolute()]:
+            raise SettingError(f"data names {relative[0]!r}; write the whole path, from /")
+        return file
     except SettingError as fault:
         said = str(fault)
         raise SettingError(said if said.startswith(str(path)) else f"{path}: {said}") from None
@@ -155,7 +163,12 @@ def _day() -> str:
 
 def _renamed(policy: object) -> object:
     """Return a policy by the names of today: fedtailor wrote the old ones."""
-    return with_new_names("policy", policy) if isinstance(policy, Mapping) else policy
+    if not isinstance(policy, Mapping):
+        return policy
+    for old, new in OLD_NAMES["policy"].items():
+        if {old, new} <= set(policy):
+            raise SettingError(f"policy.{old} is an old name of policy.{new}, and both are there; leave {old} out")
+    return with_new_names("policy", policy)
 
 
 def _known(cls: type, content: object, place: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from ...job import Job
 from ...personalization import dual_of
 from ...protocols.distillation.settings import REST
 from ...records import Example, Numeral
+from ...tasks.asked import clock_of
+from ...tuning.asked import initial_of
 from ..kit.policy import named_classes
 
 SENT = "sent-by-the-hub"  # in the place of paths, which mean nothing at another machine
@@ -40,14 +42,14 @@ def job_to_send(job: Job) -> dict[str, Any]:
     plain["clients"] = {**plain["clients"], "partition": "iid", "overrides": own}
     del plain["base"]
     plain["protocol"] = job.protocol.for_sites(plain["protocol"], sent=SENT)
-    if getattr(job.tuning, "initial", None) is not None:
+    if initial_of(job.tuning) is not None:
         plain["tuning"] = {**plain["tuning"], "initial": None}  # the weights come with the first message
     return plain
 
 
 def at_clock(job: Job, task: Any) -> Job:
     """Return the job with the moment that its chat template writes at the server, so that every site writes the same."""
-    moment = getattr(task, "clock", None)
+    moment = clock_of(task)
     return job if moment is None else job.replace("task.clock", moment)
 
 
@@ -82,11 +84,11 @@ def check_for_network(job: Job) -> None:
         raise SettingError(
             "on a network protocol.public: rest has no meaning: the server has no training rows; name a file of public examples"
         )
-    if getattr(job.tuning, "initial", None) is not None and job.protocol.own_models:
+    if initial_of(job.tuning) is not None and job.protocol.own_models:
         raise SettingError(
             f"on a network tuning.initial does not go with protocol: {job.protocol.kind}, whose models start at the sites; leave it out, or choose averaging"
         )
-    if getattr(job.tuning, "initial", None) is not None and dual_of(job.personalization) is not None:
+    if initial_of(job.tuning) is not None and dual_of(job.personalization) is not None:
         raise SettingError(
             f"on a network tuning.initial does not go with personalization: {job.personalization.kind}, whose start is made at the sites; leave "
             "it out, or choose personalization: finetune"

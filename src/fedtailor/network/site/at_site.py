@@ -166,7 +166,8 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile, kit: Path) -> Guarded:
     """Return the half that answers for a site.
 
     Raises:
-        Refused: if a protection of the job takes a key that the site does not have.
+        Refused: if messages of the job need what the owner does not permit to be reported, whatever its settings say, or a protection of it takes a key
+            that the site does not have.
     """
 
     def who() -> Any:
@@ -175,10 +176,13 @@ def guarded(site: ClientId, parts: Parts, file: SiteFile, kit: Path) -> Guarded:
         except SettingError as fault:
             raise Refused(NO_KEY) from fault  # whose text, with paths, stays in the site's log
 
+    gate = parts.gate_of(site)
+    if forbidden := file.policy.manifest_refusals(gate.manifest):
+        raise Refused("; ".join(forbidden))
     half = parts.half(site)
     return Guarded(
         half=parts.behind(site, half, who),
-        gate=parts.gate_of(site),
+        gate=gate,
         policy=file.policy,
         rounds=parts.job.stop.rounds,
         examples=_examples(site, parts),

@@ -9,10 +9,11 @@ from typing import Any
 from ...errors import OffManifest, RunError
 from ...interfaces import Answering
 from ...learning.training import one_by_one
-from ...messages import Manifest
+from ...messages import FactSpec, Manifest, TensorSpec
 from ...messages.glance import Named, Versioned, glance
 from ...protection import Gate
 from ...records import Message
+from ...tensors import pick
 from ..kit.policy import Policy
 
 MOMENT = re.compile(r"[\w-]{1,40}")  # "before", "after", "round-3"
@@ -29,6 +30,17 @@ class Guarded:
     rounds: int  # of the job; no more are trained, whatever the server asks for
     examples: Mapping[str, int] = field(default_factory=dict)  # that figures are means over, by `FactSpec.over`
     trained: Counter[str] = field(default_factory=Counter)  # rounds, by kind of request
+    kept: Mapping[str, Mapping[str, TensorSpec]] = field(init=False)  # tensors that stay here, by kind of message
+
+    def __post_init__(self) -> None:
+        self.kept = {
+            kind: {
+                name: tensor
+                for name, tensor in {**spec.tensors, **spec.plain().tensors}.items()  # behind a code, and before
+                if self.policy.keeps(tensor.revealed)
+            }
+            for kind, spec in self.manifest.up.items()
+        }
 
     @property
     def manifest(self) -> Manifest:
@@ -70,11 +82,17 @@ class Guarded:
         Raises:
             RunError: if the job cannot do without it.
         """
-        specs = self.manifest.up[message.kind].facts
-        withheld = {name for name in message.facts if name in specs and self.policy.withholds(specs[name], self.examples)}
-        needed = sorted(name for name in withheld if not specs[name].optional)
+        specs, kept = self.manifest.up[message.kind].facts, self.kept[message.kind]
+        facts = {name for name in message.facts if name in specs and self.policy.withholds(specs[name], self.examples)}
+        tensors = kept.keys() & message.tensors.keys()
+        withheld: list[tuple[str, FactSpec | TensorSpec]] = [(name, specs[name]) for name in facts]
+        withheld += [(name, kept[name]) for name in tensors]
+        needed = sorted((name, spec.revealed) for name, spec in withheld if not spec.optional)
         if needed:
+            name, revealed = needed[0]
             raise RunError(
-                f"the job needs {needed[0]!r}, which reveals {specs[needed[0]].revealed}: this site does not report that"
+                f"the job needs {name!r}, which reveals {revealed}: this site does not report that; it reports "
+                f"{', '.join(self.policy.reports) or 'nothing'}, and its owner permits more by adding {revealed} to policy.reports"
             )
-        return replace(message, facts={name: value for name, value in message.facts.items() if name not in withheld})
+        left = pick(message.tensors, lambda name: name not in tensors) if tensors else message.tensors
+        return replace(message, tensors=left, facts={name: value for name, value in message.facts.items() if name not in facts})

@@ -1,6 +1,7 @@
 """Keeps the process that holds a site's model: starts it, passes messages on, starts it again when it dies."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -102,7 +103,7 @@ class ModelKeeper:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "fedtailor.network.site.model_process"],
+                [sys.executable, "-P", "-m", "fedtailor.orphans", str(os.getpid()), "fedtailor.network.site.model_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -2,41 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
-from ...errors import ClientError
+from ...errors import ClientError, OffManifest
 from ...interfaces import Aggregation, Federation, RuleTraits, traits_of
-from ...messages import Record, read, write
 from ...messages.glance import Versioned, glance
 from ...records import ClientFailure, ClientId, ClientInfo, Message, Outcome, Reply, Traffic, Update
 from ...tensors import Tensors
-from . import shamir
-from .masks import KeyPair, mask
-from .messages import (
-    LEAST,
-    Agreed,
-    AskAgree,
-    AskKeys,
-    AskShares,
-    Deliver,
-    Delivered,
-    Keys,
-    Shares,
-    Unmask,
-    Unmasked,
-    fewest,
-)
-from .words import UNSIGNED, Bits, FixedPoint, Words, bits_of
+from .messages import fewest
+from .opening import TOO_FEW, Round, Sum
+from .words import UNSIGNED, Bits, FixedPoint, Words
 
 TRAIN = "train"  # the request of averaging, whose answers have updates
-TOO_FEW = ClientFailure(kind="lost", mark="TooFewForASum")
 OTHER_TENSORS = ClientFailure(kind="off-manifest", mark="OtherTensors")
+OTHER_WEIGHT = ClientFailure(kind="off-manifest", mark="OtherWeight")
 NO_SUM = ClientFailure(kind="off-manifest", mark="SharesDoNotFit")
-R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,30 +50,6 @@ class OfSum:
         """Return what the rule makes of the mean."""
         found = self.inner.combine(updates, params, state)
         return replace(found, figures={name: value for name, value in found.figures.items() if name != "bias"})
-
-
-@dataclass(kw_only=True)
-class _Round:
-    """One sum: who is still there, what failed, and what it cost."""
-
-    inner: Federation
-    timeout_s: float | None
-    failures: dict[ClientId, ClientFailure] = field(default_factory=dict)
-    traffic: dict[ClientId, Traffic] = field(default_factory=dict)
-
-    def ask(self, requests: Mapping[ClientId, Message]) -> Iterator[tuple[ClientId, Message]]:
-        """Yield the answers that came; who gave none is noted."""
-        for reply in self.inner.ask(requests, self.timeout_s):
-            self.traffic[reply.client] = self.traffic.get(reply.client, Traffic()) + reply.traffic
-            if reply.message is None:
-                self.failures[reply.client] = reply.error or TOO_FEW
-            else:
-                yield reply.client, reply.message
-
-    def exchange(self, requests: Mapping[ClientId, Record], form: type[R]) -> dict[ClientId, R]:
-        """Return the answers as records, in the order of clients."""
-        found = {client: read(message, form) for client, message in self.ask({c: write(asked) for c, asked in requests.items()})}
-        return dict(sorted(found.items()))
 
 
 @dataclass(kw_only=True)
@@ -125,7 +84,7 @@ class SummedFederation:
         if not requests or any(message.kind != TRAIN for message in requests.values()):
             yield from self.inner.ask(requests, timeout_s)
             return
-        round = _Round(inner=self.inner, timeout_s=timeout_s)
+        round = Round(inner=self.inner, timeout_s=timeout_s)
         try:
             answers, mean = self._summed(round, requests)
         except (ClientError, ValueError, LookupError):  # of shares that fit no secret: nobody can say whose
@@ -133,16 +92,19 @@ class SummedFederation:
             round.failures = {client: round.failures.get(client, NO_SUM) for client in requests}
         for client in requests:
             traffic = round.traffic.get(client, Traffic())
-            if client in answers:
+            failure = round.malformed.get(client)  # also of who is in the sum: its masked update cannot be taken out of it
+            if client in answers and failure is None:
                 yield Reply(client=client, message=replace(answers[client], tensors=mean), traffic=traffic)
             else:
-                yield Reply(client=client, message=None, error=round.failures.get(client, TOO_FEW), traffic=traffic)
+                error = failure or round.failures.get(client, TOO_FEW)
+                yield Reply(client=client, message=None, error=error, traffic=traffic)
 
-    def _summed(self, round: _Round, requests: Mapping[ClientId, Message]) -> tuple[dict[ClientId, Message], dict[str, Tensor]]:
+    def _summed(self, round: Round, requests: Mapping[ClientId, Message]) -> tuple[dict[ClientId, Message], dict[str, Tensor]]:
         """Return the answers of those in the sum without their updates, and the mean; both empty if too few are there to the end."""
         version = max(glance(message, Versioned).version or 0 for message in requests.values())
-        keys = round.exchange({client: AskKeys(version=version) for client in requests}, Keys)
-        sum = _Sum(
+        keys = round.keys(list(requests), version)
+        sum = Sum(
+            version=version,
             threshold=self.threshold or fewest(len(requests), consistency=self.consistency),
             consistency=self.consistency,
             most=max((info.examples for info in self.clients if info.id in keys), default=1),
@@ -156,8 +118,9 @@ class SummedFederation:
         shapes: dict[str, tuple[int, ...]] = {}
         for client, message in round.ask({client: requests[client] for client in ready}):
             found = {name: tuple(value.shape) for name, value in sorted(message.tensors.items())}
-            if answers and shapes != found:
-                round.failures[client] = OTHER_TENSORS
+            fault = OTHER_TENSORS if answers and shapes != found else None if self._counts(message, sum.most) else OTHER_WEIGHT
+            if fault is not None:
+                round.failures[client] = fault
                 continue
             words = _words(message.tensors, self.bits)
             total, shapes = total + words if answers else words, found
@@ -167,69 +130,12 @@ class SummedFederation:
         weight = math.fsum(self.factor(message, sum.most) for message in answers.values())
         return answers, FixedPoint(most=self.most, clients=len(keys), bits=self.bits).decode(total, shapes, weight)
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Sum:
-    """The clients of a sum, and what the server knows of their secrets: nothing, until it is given shares."""
-
-    threshold: int
-    consistency: bool
-    most: int  # examples of the largest client
-    keys: Mapping[ClientId, Keys]
-
-    @property
-    def least(self) -> int:
-        """The fewest clients whose sum is opened."""
-        return max(self.threshold, LEAST)
-
-    def share(self, round: _Round) -> tuple[list[ClientId], list[ClientId]]:
-        """Let clients share their secrets; return who did, and who has all that were sent to it."""
-        clients = list(self.keys)
-        everybody = AskShares(
-            threshold=self.threshold,
-            most_examples=self.most,
-            clients=clients,
-            sealing_keys=[self.keys[client].sealing_key for client in clients],
-            masking_keys=[self.keys[client].masking_key for client in clients],
-            signatures=[self.keys[client].signature for client in clients],
-            proofs=[self.keys[client].proof for client in clients],
-        )
-        found = round.exchange(dict.fromkeys(clients, everybody), Shares)
-        senders = [client for client, shares in found.items() if len(shares.sealed) == len(clients)]
-        if len(senders) < self.least:
-            return senders, []
-        sealed = {c: [found[sender].sealed[clients.index(c)] for sender in senders] for c in senders}
-        ready = round.exchange({c: Deliver(senders=senders, sealed=sealed[c]) for c in senders}, Delivered)
-        return senders, list(ready)
-
-    def unmask(self, round: _Round, total: Words, answered: Sequence[ClientId], dropped: Sequence[ClientId]) -> bool:
-        """Take the masks off `total`, in place; return whether enough clients gave shares for that."""
-        agreed = self._agreed(round, answered, dropped)
-        signatures = [each.signature for each in agreed.values()]
-        asked = Unmask(answered=answered, dropped=dropped, signers=list(agreed), signatures=signatures)
-        opened = round.exchange(dict.fromkeys(agreed or answered, asked), Unmasked)
-        if len(opened) < self.threshold:
+    def _counts(self, message: Message, most: int) -> bool:
+        """Return whether an answer counts something, and no more than the largest client's: others could not be summed with it."""
+        try:
+            return self.factor(message, most) > 0
+        except OffManifest:
             return False
-        bits = bits_of(total)
-        numbers = {client: number for number, client in enumerate(self.keys, 1)}
-        for place in range(len(answered)):
-            total -= mask(
-                shamir.combine({numbers[c]: bytes.fromhex(each.seeds[place]) for c, each in opened.items()}), len(total), bits
-            )
-        for place, gone in enumerate(dropped):
-            pair = KeyPair(shamir.combine({numbers[c]: bytes.fromhex(each.keys[place]) for c, each in opened.items()}))
-            if pair.public.hex() != self.keys[gone].masking_key:
-                raise ValueError("shares give another key than the one that a client named")
-            for client in answered:
-                left = mask(pair.agreed(bytes.fromhex(self.keys[client].masking_key), "mask"), len(total), bits)
-                total += -left if client < gone else left
-        return True
-
-    def _agreed(self, round: _Round, answered: Sequence[ClientId], dropped: Sequence[ClientId]) -> dict[ClientId, Agreed]:
-        """Return the clients' signatures under who answered and who did not; nobody's where they are not asked for."""
-        if not self.consistency:
-            return {}
-        return round.exchange(dict.fromkeys(answered, AskAgree(answered=answered, dropped=dropped)), Agreed)
 
 
 def _words(tensors: Tensors, bits: Bits) -> Words:

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -24,6 +24,16 @@ SIGNS = x509.ObjectIdentifier(
 )  # what such a key is for, and nothing else: no TLS takes it
 VALID_DAYS = 360
 MOST_CHARACTERS = 64  # of a name in a certificate
+NO_CERTIFICATE = (  # what comes of reading one that somebody has made up
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,14 +80,30 @@ def known_key(client: ClientId, proof: str, authority: bytes) -> Ed25519PublicKe
     try:
         certificate = x509.load_der_x509_certificate(bytes.fromhex(proof))
         certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority))
+        valid = certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
+    except NO_CERTIFICATE:
+        raise OffManifest(f"nobody whom this client knows vouches for the key of client {client!r}") from None
+    if not valid:
+        raise OffManifest(f"the certificate of client {client!r} has ended, or is not valid yet")
+    return named_key(client, proof)
+
+
+@lru_cache(maxsize=4096)
+def named_key(client: ClientId, proof: str) -> Ed25519PublicKey:
+    """Return the key that a certificate names for a client, whoever vouches for it.
+
+    Raises:
+        OffManifest: if it is no certificate, another client's or for another use.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(bytes.fromhex(proof))
         uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         names = [each.value for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         key = certificate.public_key()
-        valid = certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-        raise OffManifest(f"nobody whom this client knows vouches for the key of client {client!r}") from None
-    if names != [_short(client)] or SIGNS not in uses or not valid or not isinstance(key, Ed25519PublicKey):
-        raise OffManifest(f"the certificate of client {client!r} is another one's, for another use, or has ended")
+    except NO_CERTIFICATE:
+        raise OffManifest(f"what came as the certificate of client {client!r} is none that signs in a secure sum") from None
+    if names != [_short(client)] or SIGNS not in uses or not isinstance(key, Ed25519PublicKey):
+        raise OffManifest(f"the certificate of client {client!r} is another one's, or for another use")
     return key
 
 

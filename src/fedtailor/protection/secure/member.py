@@ -5,8 +5,6 @@ before they open anything (ConsistencyCheck). Different from it: a client signs 
 in this round, its own fresh key among that, so that no signature or key of another round can take part.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ from .messages import (
     Unmasked,
     fewest,
 )
+from .signed import of_keys, of_lists, seen_of
 from .words import Words, bits_of
 
 
@@ -91,9 +90,7 @@ class Member:
             raise OffManifest("the list of keys does not have our own")
         self._check_signatures(asked)
         self.clients, self.sealing_keys, self.masking_keys, self.threshold = asked.clients, sealing, masking, threshold
-        self.seen.append(
-            [asked.threshold, asked.most_examples, list(asked.clients), list(asked.sealing_keys), list(asked.masking_keys)]
-        )
+        self.seen.append(seen_of(asked))
         self.most_examples = asked.most_examples
         seeds = shamir.split(self.seed, threshold=threshold, count=count)
         secrets = shamir.split(self.masking.private, threshold=threshold, count=count)
@@ -197,12 +194,11 @@ class Member:
 
     def _of_keys(self, client: ClientId, sealing: str, masking: str) -> bytes:
         """Return what a client signs of its keys."""
-        return f"fedtailor secure keys|{self.version}|{sealing}|{masking}|{client}".encode()
+        return of_keys(self.version, client, sealing, masking)
 
     def _of_lists(self) -> bytes:
         """Return what a client signs before anything is opened: all that it was sent, as others were."""
-        seen = json.dumps([self.version, *self.seen, self.agreed], ensure_ascii=False).encode()
-        return b"fedtailor secure lists|" + hashlib.sha256(seen).digest()
+        return of_lists(self.version, self.seen, self.agreed)
 
     def _seal(self, other: ClientId, text: bytes) -> bytes:
         about = f"{self.version}|{self.me}|{other}"

@@ -34,6 +34,7 @@ from ..payload import as_payload, count, named, names_in, updates_in, without
 from .messages import CALLS, LEAST, MEMBER, MOST_CLIENTS, AskAgree, fewest
 from .words import SIGNED, Bits, FixedPoint
 
+SMALLEST = 1e-30  # of `most`: float32 has hardly smaller values
 PAYLOAD, SIZE = "secure/payload", "secure/bytes"  # the tensor in a message; the name of its most bytes in a manifest
 MOST = 16.0  # largest value in an update that nothing bounds
 
@@ -81,13 +82,13 @@ class SecureAggregation:
     def __post_init__(self) -> None:
         if self.threshold is not None and self.threshold < 2:
             raise SettingError(f"threshold is a number of clients, at least 2; got {self.threshold}")
-        if self.most is not None and not self.most > 0:
-            raise SettingError(f"most is the largest value in an update, above 0; got {self.most}")
+        if self.most is not None and not self.most >= SMALLEST:
+            raise SettingError(f"most is the largest value in an update, {SMALLEST:g} or more; got {self.most}")
 
     def settles(self, job: Any) -> Mapping[str, Any]:
         """Return the job's protections with how clients count."""
         private = any(getattr(part, "kind", "") == "dp" for part in job.protection)
-        asked = "uniform" if private else getattr(job.protocol, "weights", "uniform")
+        asked = "uniform" if private else job.protocol.weights
         known: Mapping[str, Literal["examples", "uniform"]] = {"examples": "examples", "uniform": "uniform"}
         coded = any(getattr(part, "code", "") == WHOLE for part in job.protection)
         settled = replace(

@@ -4,27 +4,12 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from ...messages import read
+from ...messages.record import facts_of
+from ...messages.rows import row_of
 from ...records import ClientFailure, ClientId, Reply, Update
 from .messages import Trained
 
-REPORTED = (  # columns of clients.parquet
-    "examples",
-    "steps",
-    "tokens",
-    "targets",
-    "first_loss",
-    "last_loss",
-    "gradient_norm",
-    "clipped",
-    "validation_before",
-    "validation_after",
-    "seconds",
-    "evaluation_seconds",
-    "peak_bytes",
-    "free_bytes",
-    "epsilon",
-    "epsilon_next",
-)
+NO_COLUMNS = ("version", "scale")  # of clients.parquet: what a client reports of its tensors
 
 
 class Collector:
@@ -85,17 +70,14 @@ class Collector:
         return [self._rows[client] for client in self.asked]
 
     def _take(self, reply: Reply) -> Iterator[Update]:
-        row = self._rows[reply.client]
-        row |= {"up_bytes": reply.traffic.up_bytes, "down_bytes": reply.traffic.down_bytes}
-        row["exchange_seconds"] = reply.traffic.seconds
         trained = None if reply.message is None else read(reply.message, Trained)
         failure = reply.error or self._fault(trained)
+        work = {} if trained is None else facts_of(trained, but=NO_COLUMNS)
+        self._rows[reply.client] = row_of(reply, failure, work)
         if failure is not None or trained is None:
             assert failure is not None
             self.failures[reply.client] = failure
-            row["error"] = f"{failure.kind}: {failure.mark}"
             return
-        row |= {name: value for name in REPORTED if (value := getattr(trained, name)) is not None}
         self.answered.append(reply.client)
         yield Update(
             client=reply.client,

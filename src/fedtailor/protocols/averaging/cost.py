@@ -7,8 +7,9 @@ from ...aggregation.factors.lowrank import modules_of
 from ...learning.local import LocalTraining
 from ...ledger import Sizes, client_memory, train_flops
 from ...messages import Call
-from ...messages.work import GAIN
-from ...records import Cost, Fact
+from ...messages.work import GAIN, MEMORY
+from ...metrics.figure import LOSS_BEFORE
+from ...records import Cost
 from ...tensors import Tensors
 from .messages import EXTRA, Train, Trained
 from .settings import Averaging
@@ -28,15 +29,14 @@ def lengths(
     call = shape(settings.call(shared, rounds))
     call = call if validated else call.lacking(GAIN)
     known = settings.wire == "float32"  # the losses of what was received are known then: else it was rounded
-    values: dict[str, Fact | None] = {"scale": [2.0] * len(modules_of(shared)) or None}
-    values |= {"validation_before": None} if known else {}
-    values["free_bytes"] = None
-    values["clipped"] = None if settings.local.clip_norm is None else 0.5
+    absent = dict.fromkeys((*MEMORY, LOSS_BEFORE) if known else MEMORY)
+    scale, clipped = [2.0] * len(modules_of(shared)) or None, None if settings.local.clip_norm is None else 0.5
     total = 0
     for names, count in Counter(frozenset(settings.sent(shared, index)) for index in range(1, rounds + 1)).items():
-        total += count * call.length(Trained, only={*names, *(f"{EXTRA}{name}" for name in shared)}, **values)
+        sent = {*names, *(f"{EXTRA}{name}" for name in shared)}
+        total += count * call.length(Trained, only=sent, scale=scale, clipped=clipped, **absent)
     losses = ["after"] if known else ["before", "after"]
-    return round(total / rounds), call.length(Train, version=10, rate_factor=1.0, clients=10, losses=losses)
+    return round(total / rounds), call.length_of(Train(version=10, rate_factor=1.0, clients=10, losses=losses))
 
 
 def round_cost(local: LocalTraining, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:

@@ -27,24 +27,24 @@ class Train(Record, kind="train"):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(Record, kind="train"):
-    """What local training changed."""
+    """What local training changed. Its facts are columns of clients.parquet, in this order."""
 
     version: int = fact(asked("the version of the shared weights that the update starts from"))
     examples: int = fact(examples("training examples of the client: its weight in the average"))
-    targets: int = fact(whole("targets counted by the loss in this round: its weight if the job says so"))
-    tokens: int = fact(whole("tokens seen in this round: operations are counted from it"))
     steps: int = fact(whole("optimizer steps taken"))
+    tokens: int = fact(whole("tokens seen in this round: operations are counted from it"))
+    targets: int = fact(whole("targets counted by the loss in this round: its weight if the job says so"))
     first_loss: float | None = fact(loss("training loss of the first step", over="step"))
     last_loss: float | None = fact(loss("training loss of the last step", over="step"))
     gradient_norm: float | None = fact(GRADIENT_NORM)
     clipped: float | None = fact(CLIPPED)
+    validation_before: float | None = fact(VALIDATION_BEFORE)
+    validation_after: float | None = fact(VALIDATION_AFTER)
     seconds: float = fact(seconds("time that local training took"))
+    evaluation_seconds: float | None = fact(LOSSES_SECONDS)
     peak_bytes: int | None = fact(PEAK)
     free_bytes: int | None = fact(FREE)
     scale: Sequence[float] | None = fact(SCALE)
-    validation_before: float | None = fact(VALIDATION_BEFORE)
-    validation_after: float | None = fact(VALIDATION_AFTER)
-    evaluation_seconds: float | None = fact(LOSSES_SECONDS)
     epsilon: float | None = fact(spent("epsilon that the client has spent"), sometimes=True)
     epsilon_next: float | None = fact(spent("epsilon that it will have spent by another round"), sometimes=True)
     delta: Tensors = tensors(reveals="update")  # trained minus received

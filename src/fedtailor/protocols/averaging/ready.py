@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...interfaces import Federation, Observer
+from ...interfaces import Federation, Observer, traits_of
 from ...learning.client import Client
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
@@ -14,7 +14,8 @@ from ...tasks.shard import Shard
 from ...tensors import Tensors
 from ..bench import Bench
 from ..rounds.by_task import ByTask
-from ..rounds.drift import Drift, observers_of
+from ..rounds.drift import Drift
+from ..rounds.observers import observers_of
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import AveragingClient
@@ -90,4 +91,5 @@ class AveragingRun(UsualRun):
 def averaging_run(settings: Averaging, bench: Bench) -> AveragingRun:
     """Return the protocol with all that a run needs of it."""
     by_task = [ByTask(bench.tasks, bench.task)] if bench.tasks else []
-    return AveragingRun(settings=settings, observers=(*observers_of(bench.worker), *by_task))
+    looking = observers_of(bench.worker, refactors=traits_of(settings.aggregation).refactors)
+    return AveragingRun(settings=settings, observers=(*looking, *by_task))

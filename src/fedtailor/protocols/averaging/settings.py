@@ -13,7 +13,7 @@ from ...interfaces import Aggregation, traits_of
 from ...learning.local import LocalTraining
 from ...messages import Call
 from ...tensors import Tensors
-from ..usual import UsualSettings
+from ..usual_settings import UsualSettings
 from .messages import training_call
 
 
@@ -39,6 +39,11 @@ class Averaging(UsualSettings):
     def dtype(self) -> str:
         """Of the weights in messages."""
         return self.wire
+
+    @property
+    def half_wire(self) -> str:
+        """The value of `wire` with which updates are half as long; empty where they are that short."""
+        return "bfloat16" if self.wire == "float32" else ""
 
     @property
     def counts_clients(self) -> bool:

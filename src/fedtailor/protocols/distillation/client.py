@@ -21,7 +21,7 @@ from ...protection.label_noise import noised_counts
 from ...records import Message
 from ...tasks.shard import Shard
 from ...tensors import Tensors, check_finite, check_same_names, clone
-from ...tuning import LoraAmong, written
+from ...tuning import take_part, written
 from ..evaluation import Evaluate, Evaluated, answer_evaluation
 from ..personal import measure_parts
 from .messages import Align, Aligned, Learn, Lesson, Said
@@ -166,8 +166,7 @@ class DistillationClient:
     def _load(self, kept: Kept) -> None:
         """Put the client's own weights in place: those it kept, or the ones that everybody starts from."""
         own = kept.own or self.start
-        if isinstance(self.client.worker.tuning, LoraAmong):  # its adapter takes part in the place of other clients'
-            self.client.worker.tuning.attach(self.client.worker.model, self.client.worker.seed)
+        take_part(self.client.worker.tuning, self.client.worker.model, self.client.worker.seed)
         check_same_names(self.client.worker.params, own)
         with torch.no_grad():
             for name, param in self.client.worker.params.items():

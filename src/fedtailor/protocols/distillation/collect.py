@@ -10,6 +10,7 @@ import torch
 from ...errors import OffManifest
 from ...messages import read
 from ...messages.record import facts_of
+from ...messages.rows import row_of
 from ...messages.wires.logits import LogitsWire
 from ...records import ClientFailure, ClientId, Reply
 from ..rounds.counts import capped
@@ -32,18 +33,14 @@ def collect(
     failures: dict[ClientId, ClientFailure] = {}
     rows = []
     for client, reply in sorted(found.items()):
-        traffic = reply.traffic
         said = None if reply.message is None else read(reply.message, Said)
-        row: dict[str, Any] = {"client": client, "up_bytes": traffic.up_bytes, "down_bytes": traffic.down_bytes}
-        row["exchange_seconds"] = traffic.seconds
         failure = reply.error if said is None else fault(said)
         if failure is not None:
             failures[client] = failure
-            row["error"] = f"{failure.kind}: {failure.mark}"
         elif said is not None:
-            row |= facts_of(said, but=("version", "public_fit", "label_counts"))
             answers[client] = replace(said, said=dict(said.said))  # a large message makes its tensors again each time
-        rows.append(row)
+        work = {} if said is None else facts_of(said, but=("version", "public_fit", "label_counts"))
+        rows.append(row_of(reply, failure, work))
     return answers, rows, failures
 
 

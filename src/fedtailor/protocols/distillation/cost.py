@@ -1,9 +1,11 @@
 """What a round of distillation costs a client, estimated."""
 
+from collections.abc import Collection
+
 from ...learning.public_fit import LEAST_ROWS, MOST_ROWS
 from ...ledger import Sizes, client_memory, forward_flops, train_flops
 from ...messages import Call
-from ...records import Cost, Fact
+from ...records import Cost
 from ...tensors import Tensors
 from .messages import BEFORE, MARKED, NOW, PLACES, SCORED, SCORES, Align, Learn, Said, calls_of
 from .terms import Terms
@@ -36,13 +38,17 @@ def round_lengths(terms: Terms, shared: Tensors, *, rounds: int, validated: bool
     """
     learn, _ = _sized(terms, shared)
     lessons = [_names(terms, learn, index) for index in range(1, min(rounds, 3) + 1)]
-    down = [learn.length(Learn, only=names, version=10, rate_factor=1.0) for names in lessons]
+    down = [learn.length_of(Learn(version=10, rate_factor=1.0), only=names) for names in lessons]
     every = sum(down) + max(0, rounds - 3) * down[-1]
-    facts: dict[str, Fact | None] = {"validation_before": None, "evaluation_seconds": None}
-    facts["clipped"] = None if terms.settings.local.clip_norm is None else 0.5
-    facts["label_counts"] = [0] * terms.wire.classes
+    counts, clipped = [0] * terms.wire.classes, None if terms.settings.local.clip_norm is None else 0.5
+
+    def up(names: Collection[str]) -> int:
+        return learn.length(
+            Said, only=names, clipped=clipped, label_counts=counts, validation_before=None, evaluation_seconds=None
+        )
+
     said = learn.spec(Said).tensors.keys()
-    plain, asked = (learn.length(Said, only=names, **facts) for names in (said - {SCORES}, said))
+    plain, asked = up(said - {SCORES}), up(said)
     scored = sum(map(terms.settings.scores_in, range(1, rounds + 1)))
     return round((scored * asked + (rounds - scored) * plain) / rounds), round(every / rounds)
 
@@ -50,7 +56,7 @@ def round_lengths(terms: Terms, shared: Tensors, *, rounds: int, validated: bool
 def last_length(terms: Terms, shared: Tensors, *, rounds: int) -> int:
     """Return the bytes of what one client gets after the last of so many rounds, for its last alignment."""
     _, align = _sized(terms, shared)
-    return align.length(Align, only=_names(terms, align, rounds + 1), version=rounds, generate=0)
+    return align.length_of(Align(version=rounds, generate=0), only=_names(terms, align, rounds + 1))
 
 
 def _sized(terms: Terms, shared: Tensors) -> list[Call]:

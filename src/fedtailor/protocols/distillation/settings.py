@@ -6,7 +6,7 @@ KL; repeat. Our own reading: a round is one exchange, so a client aligns to the 
 last round each aligns once more. FedMD (arXiv:1910.03581) sends the clients' consensus back in place of the server's own logits: `back: consensus`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from ...limits import Count, Length, Number, Rounds
 from ...messages.wires.logits import LogitsWire
 from ...pairs import Need
 from ...tasks import Scores
-from ..usual import UsualSettings, one_task
+from ..usual_settings import UsualSettings, one_task
 
 REST = "rest"  # of the training rows: those that data.limit leaves out
 
@@ -96,6 +96,12 @@ class Distillation(UsualSettings):
                 f"aggregation {self.aggregation.kind} needs the clients' label counts; let them be reported by label_counts: true "
                 "(with noise: label_epsilon: 1), or choose aggregation: {kind: entropy-weights}"
             )
+
+    @property
+    def reveals(self) -> Collection[str]:
+        """How well its rows are distinguished from public ones, or each public row from its own; and counts of labels, noised or not."""
+        fit, counts = self.public_fit or self.refine is not None, self.label_counts
+        return [word for word, revealed in (("public-fit", fit), ("label-counts", counts)) if revealed]
 
     @property
     def apart(self) -> bool:

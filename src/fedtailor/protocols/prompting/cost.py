@@ -1,40 +1,43 @@
 """What a rung of prompting costs a client, estimated."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from statistics import fmean
 
 from ...ledger import Sizes, forward_flops
-from ...messages.record import Record
-from ...prompting import Halving, Prompt
-from ...prompting.halving import rungs
+from ...prompting import Halving, Prompt, advance, begin
+from ...prompting import Score as Sums
+from ...prompting.halving import rungs, training_rungs
 from ...records import Cost
-from .messages import Score, Scored, scoring_call, written
+from .messages import TRAINING, Score, Scored, scoring_call, written
 
 
-def lengths(halving: Halving, pool: Sequence[Prompt]) -> tuple[int, int]:
-    """Return the bytes of what one client sends and gets in the first rung, which has about as many prompts as the later ones."""
-    call = scoring_call()
-    most = max(len(pool), halving.keep + halving.children)
-    texts = written(pool)
-    texts = (texts * (most // len(texts) + 1))[:most]
+def lengths(halving: Halving, pool: Sequence[Prompt], *, rounds: int) -> tuple[int, int]:
+    """Return the bytes of what one client sends and gets in a rung, on average over the first `rounds` of them.
 
-    def length(form: type[Record], **given: object) -> int:
-        return call.length(form, **given)  # type: ignore[arg-type]
+    Which prompts a search keeps and edits hangs on their scores: it is the mean of two, in which the first ones always win, and the last ones.
+    """
+    call, up, down = scoring_call(), [], []
+    for sign in (1.0, -1.0):
+        for prompts in islice(_rungs(halving, pool, sign), rounds):
+            up.append(call.length(Scored, loss_sums=[123.12345678901234] * len(prompts), right=[10] * len(prompts)))
+            down.append(call.length_of(Score(version=1, part=TRAINING, most=halving.start, prompts=prompts)))
+    return round(fmean(up)), round(fmean(down))
 
-    up = length(Scored, loss_sums=[123.12345678901234] * most, right=[10] * most)
-    return up, length(Score, version=1, part=0, most=halving.start, prompts=texts)
+
+def _rungs(halving: Halving, pool: Sequence[Prompt], sign: float) -> Iterator[list[str]]:
+    """Yield the prompts of each rung of a search in which losses are as the places of prompts, times `sign`."""
+    search = begin(pool)
+    while search.part in ("train", "validation"):
+        yield written(search.candidates)
+        scores = [Sums(loss_sum=sign * place, right=0, examples=1) for place in range(len(search.candidates))]
+        search = advance(halving, search, scores, seed=0)
 
 
 def candidate_scores(halving: Halving, pool: int) -> tuple[int, int]:
     """Return over all rungs: how often a client reads a prompt, and how many texts it scores, the validation of finalists apart."""
-    reads, texts = 0, 0
-    for candidates in [pool, *[halving.keep + halving.children] * (halving.generations - 1)]:
-        left, most = candidates, halving.start
-        while True:
-            reads, texts = reads + left, texts + left * most
-            left, most = max(halving.keep, -(-left // halving.factor)), most * halving.factor
-            if left <= halving.keep:
-                break
-    return reads, texts
+    found = training_rungs(halving, pool)
+    return sum(candidates for candidates, _ in found), sum(candidates * texts for candidates, texts in found)
 
 
 def round_cost(

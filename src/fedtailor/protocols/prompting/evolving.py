@@ -79,9 +79,13 @@ class Evolving:
                 "stop.patience: null, or evaluation.every: 10"
             )
 
-    def start(self) -> ServerState:
+    def begun(self) -> ServerState:
         """Return the state before the first generation: the vectors are those of words drawn by the seed."""
         return self._state(start(np.zeros(self.strategy.dimensions), self.sigma), 0)
+
+    def start(self) -> ServerState:
+        """Return that state."""
+        return self.begun()
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
         """Yield after each generation.
@@ -142,7 +146,7 @@ class Evolving:
         """Return what the search sends."""
         return [points_call(self.strategy.population, self.strategy.dimensions)]
 
-    def lengths(self) -> tuple[int, int]:
+    def lengths(self, rounds: int) -> tuple[int, int]:
         """Return the bytes that a client sends and gets in a round."""
         (call,), count = self.calls(), self.strategy.population
         up = call.length(Scored, loss_sums=[123.12345678901234] * count, right=[10] * count)

@@ -53,7 +53,7 @@ class Scored(Record, kind="scored"):
     """How well each prompt fits a client's examples."""
 
     version: int = fact(asked("rungs behind the run"))
-    scored: int = fact(whole("examples that the sums are over; 0: the client has fewer than `few`"))
+    scored: int = fact(replace(whole("examples that the sums are over; 0: the client has fewer than `few`"), of_examples=True))
     loss_sums: list[float] | None = fact(
         FactSpec(
             type="list[float]",

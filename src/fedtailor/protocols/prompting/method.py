@@ -86,8 +86,15 @@ class Carried(Protocol):
     def notes(self, rounds: int, patience: int | None) -> Iterator[str]:
         """Yield what is to be said before a run of so many rounds that ends after so many evaluations without a better loss."""
 
-    def start(self) -> ServerState:
+    def begun(self) -> ServerState:
         """Return the state before the first round."""
+
+    def start(self) -> ServerState:
+        """Return that state, of a run that begins now.
+
+        Raises:
+            SettingError: if it cannot be carried out here.
+        """
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
         """Yield after each round; what was yielded last is all that is needed to resume."""
@@ -98,8 +105,8 @@ class Carried(Protocol):
     def calls(self) -> list[Call]:
         """Return what the method sends."""
 
-    def lengths(self) -> tuple[int, int]:
-        """Return the bytes that one client sends and gets in a round."""
+    def lengths(self, rounds: int) -> tuple[int, int]:
+        """Return the bytes that one client sends and gets in a round, on average over so many."""
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated."""

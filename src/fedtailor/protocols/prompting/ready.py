@@ -85,12 +85,16 @@ class PromptingRun(UsualRun):
         self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
     ) -> Mapping[str, int]:
         """Return the bytes that a client sends and gets in a round."""
-        up, down = self.method.lengths()
+        up, down = self.method.lengths(rounds)
         return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one round, estimated."""
         return self.method.cost(sizes, examples=examples, tokens_per_example=tokens_per_example)
+
+    def measured(self, shared: Tensors) -> Tensors:
+        """Return the prompt that leads at the start: those that follow are about as long."""
+        return self.method.begun().shared
 
     @property
     def least_examples(self) -> int:

@@ -13,7 +13,7 @@ from ...prompting import Score as Sums
 from ...prompting.halving import rungs
 from ...prompting.score import head_ids
 from ...prompting.shots import with_own
-from ...records import ClientId, Cost, Round, ServerState
+from ...records import ClientFailure, ClientId, Cost, Round, ServerState
 from ..rounds.sampling import Sampler
 from .asking import ask_scores, figures, nobody_scored, with_traffic
 from .client import Scoring
@@ -32,6 +32,7 @@ class Proposed:
     prompts: Sequence[Prompt]
     traffic: Mapping[ClientId, tuple[int, int]]  # bytes up and down
     critiques: int
+    failures: Sequence[tuple[ClientId, ClientFailure]] = ()
 
 
 class Proposer(Protocol):
@@ -87,10 +88,14 @@ class Searching:
                 f"set stop.rounds: {self.rounds}"
             )
 
-    def start(self) -> ServerState:
+    def begun(self) -> ServerState:
         """Return the state before the first rung: the first prompt of the pool leads."""
-        self._check_proposer()
         return with_search(begin(self.pool), 0)
+
+    def start(self) -> ServerState:
+        """Return that state, if what proposes prompts can."""
+        self._check_proposer()
+        return self.begun()
 
     def serve(self, federation: Federation, state: ServerState, sampler: Sampler) -> Generator[Round, None, None]:
         """Yield after each rung until the finalists are validated.
@@ -112,6 +117,7 @@ class Searching:
                 most=request.most,
                 candidates=len(request.prompts),
                 quorum=self.bench.quorum,
+                training=search.part == "train",
             )
             if answered.sums is None and search.part == "train":
                 raise nobody_scored(index, self.bench.few)
@@ -126,16 +132,16 @@ class Searching:
             search = advance(self.halving, search, answered.sums or as_they_stand(search), seed=sampler.seed)
             if answered.sums is None:  # without validation examples the leading finalist wins by what it scored in training
                 search = replace(search, finals=())
-            rows = answered.rows
+            rows, failures = answered.rows, answered.failures
             if self.proposer is not None and search.generation > generation and search.part == "train":
                 proposed = self.proposer.propose(federation, sampler, search, version=state.version)
                 young = tuple(prompt for prompt in dict.fromkeys(proposed.prompts) if prompt not in search.seen)
                 search = replace(search, candidates=(*search.candidates, *young), seen=(*search.seen, *young))
                 row |= {"critiques": float(proposed.critiques), "proposed": float(len(young))}
-                rows = with_traffic(rows, proposed.traffic)
+                rows, failures = with_traffic(rows, proposed.traffic), [*failures, *proposed.failures]
             search = replace(search, candidates=tuple(prompt for prompt in search.candidates if self.fits(prompt)))
             state = with_search(search, index)
-            yield Round(index=index, state=state, figures=row, clients=rows, failures=answered.failures)
+            yield Round(index=index, state=state, figures=row, clients=rows, failures=failures)
 
     def _check_proposer(self) -> None:
         if self.proposer is not None:
@@ -163,9 +169,9 @@ class Searching:
         """Return what a search sends."""
         return [scoring_call(), *([] if self.proposer is None else self.proposer.calls())]
 
-    def lengths(self) -> tuple[int, int]:
-        """Return the bytes that a client sends and gets in a rung."""
-        return lengths(self.halving, self.pool)
+    def lengths(self, rounds: int) -> tuple[int, int]:
+        """Return the bytes that a client sends and gets in a rung, on average over so many."""
+        return lengths(self.halving, self.pool, rounds=rounds)
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what one client with so many examples spends in one rung, estimated, on average over the search."""

@@ -1,6 +1,6 @@
 """Prompting: the server proposes prompts, clients score them on examples of their own; only prompts and sums of scores travel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from ...errors import SettingError
 from ...limits import Few
 from ...pairs import Need
-from ..usual import UsualSettings, one_task
+from ..usual_settings import UsualSettings, one_task
 from .method import Method
 from .search import Search
 
@@ -17,13 +17,18 @@ from .search import Search
 class Prompting(UsualSettings):
     """Prompts go down, sums of scores come up; no weight is trained."""
 
-    needs: ClassVar[Sequence[Need]] = (one_task("a prompt is scored on one task"),)
+    needs: ClassVar[Sequence[Need]] = (
+        one_task("a prompt is scored on one task"),
+        Need(word="shares-as-sent", why="what clients score is added up as it is sent", remedy="leave it out"),
+    )
     gives: ClassVar[Mapping[str, bool | str]] = {
         "training": "which trains no weight",
         "updates": False,
         "prompts": True,
     }
     usual: ClassVar[Mapping[str, str]] = {"tuning": "none"}
+    reveals_one_of: ClassVar[Sequence[str]] = ("prompt-scores",)
+    sums: ClassVar[Mapping[str, str]] = {"few": "scores of prompts"}
     kind: Literal["prompting"] = "prompting"
     method: Method = field(default_factory=Search)
     few: Few = 4  # least examples that a client's sum may be over; a client that has fewer scores nothing
@@ -39,6 +44,11 @@ class Prompting(UsualSettings):
             raise SettingError(
                 f"method.{name} is {fewest}, below few: {self.few}; a score would be over fewer examples than a sum may be"
             )
+
+    @property
+    def reveals(self) -> Collection[str]:
+        """Sums of scores; critiques are left out where a site does not report them, and the search continues without."""
+        return self.reveals_one_of
 
     def inlined(self, base: Path) -> Mapping[str, Any]:
         """Return the settings that name files of prompts, with what the files hold in their place."""

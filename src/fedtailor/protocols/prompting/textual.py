@@ -16,6 +16,7 @@ from ...printable import printable
 from ...prompting import Prompt, State, prompt_from_json
 from ...prompting.endpoint import VARIABLE, Endpoint, EndpointError, own_endpoint
 from ...prompting.scrub import scrub
+from ...records import ClientFailure
 from ..rounds.sampling import Sampler
 from .client import Scoring
 from .messages import Criticise, Critique, written
@@ -23,6 +24,7 @@ from .method import Bench, Handlers
 from .search import Search
 from .searching import Proposed, Searching
 
+STALE = ClientFailure(kind="off-manifest", mark="StaleVersion")
 SHOWN = 4  # of a client's examples that its own model sees with a prompt
 MOST_INSTRUCTION = 600  # characters
 
@@ -68,18 +70,20 @@ class Proposer:
         """
         leader = search.candidates[0]
         asked = Criticise(version=version, prompt=written([leader])[0], most=SHOWN)
-        critiques, traffic = [], {}
+        critiques, traffic, failures = [], {}, []
         for reply in sorted(federation.ask(dict.fromkeys(sampler.draw(version + 1), write(asked))), key=lambda one: one.client):
             traffic[reply.client] = (reply.traffic.up_bytes, reply.traffic.down_bytes)
             found = None if reply.message is None else read(reply.message, Critique)
-            if found is not None and found.version == version and found.critique:
+            if reply.error is not None or (found is not None and found.version != version):
+                failures.append((reply.client, reply.error or STALE))
+            elif found is not None and found.critique:
                 critiques.append(found.critique)
         endpoint = self.endpoint()
         if not critiques or endpoint is None:
-            return Proposed(prompts=(), traffic=traffic, critiques=len(critiques))
+            return Proposed(prompts=(), traffic=traffic, critiques=len(critiques), failures=failures)
         summary = endpoint.ask(_summing(critiques))
         texts = _instructions(endpoint.ask(_editing(leader, summary, self.count)), self.count)
-        return Proposed(prompts=_prompts(leader, texts), traffic=traffic, critiques=len(critiques))
+        return Proposed(prompts=_prompts(leader, texts), traffic=traffic, critiques=len(critiques), failures=failures)
 
     def handlers(self, client: Scoring) -> Handlers:
         """Return what criticises prompts at a client."""

@@ -64,7 +64,6 @@ class RetrievalRun(UsualRun):
     knows_gain: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     evaluates: ClassVar[bool] = False
-    in_rounds: ClassVar[bool] = False
 
     def take_questions(self, inbox: Inbox) -> None:
         """Take questions that come while a run is open, if the job lets it stay so."""

@@ -35,6 +35,7 @@ class Courier:
     failures: list[tuple[ClientId, ClientFailure]] = field(default_factory=list)
     texts: int = 0  # passages, snippets and answers that came
     _resting: dict[str, float] = field(default_factory=dict)  # until when
+    _last_texts: dict[str, int] = field(default_factory=dict)  # of the last answers, by client
 
     @property
     def down_bytes(self) -> int:
@@ -71,11 +72,13 @@ class Courier:
                     faults[reply.client] = STRANGE
         self._resting |= {name: self.now() + REST_S for name, fault in faults.items() if fault.kind in ("timeout", "lost")}
         self.failures += sorted(faults.items(), key=lambda item: item[0])
-        self.texts += sum(map(bool, (text for one in found.values() for text in getattr(one, "texts", ()))))
+        self._last_texts = {name: sum(map(bool, getattr(one, "texts", ()))) for name, one in found.items()}
+        self.texts += sum(self._last_texts.values())
         return {name: found[name] for name in requests if name in found}
 
     def strange(self, client: str) -> None:
-        """Note that a client said something else than it was asked for."""
+        """Note that a client said something else than it was asked for, of which no text counts."""
+        self.texts -= self._last_texts.pop(client, 0)
         self.failures.append((ClientId(client), STRANGE))
 
     def rows(self, examples: Mapping[str, int]) -> list[dict[str, Any]]:

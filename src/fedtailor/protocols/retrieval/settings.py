@@ -4,7 +4,7 @@ Nobody trains. The router follows RAGRoute (arXiv:2502.19280) in asking few clie
 `verify` answers Routing Hijacking (arXiv:2605.28112).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,9 +17,9 @@ from ...retrieval.passages import Chunks
 from ...retrieval.question import SentQuestion
 from ...retrieval.router import Router
 from ...retrieval.search import Score
-from ...retrieval.share import LETS_OUT, Share, check_fetch, check_share
+from ...retrieval.share import LETS_OUT, REVEALS, Share, check_fetch, check_share
 from ...text_files import expanded
-from ..usual import UsualSettings, one_task
+from ..usual_settings import UsualSettings, one_task
 
 
 def apart_line(clients: Sequence[str], top_k: int) -> str:
@@ -41,6 +41,8 @@ class Retrieval(UsualSettings):
         "prompts": "which searches for no prompt",
         "documents": True,
     }
+    reveals_one_of: ClassVar[Sequence[str]] = ("scores", "embeddings")
+    in_rounds: ClassVar[bool] = False
     usual: ClassVar[Mapping[str, str]] = {"backbone": "minilm-l6", "tuning": "frozen", "precision": "float32"}
     kind: Literal["retrieval"] = "retrieval"
     top_k: Few = 5  # passages of a question
@@ -82,6 +84,12 @@ class Retrieval(UsualSettings):
                 "share: embeddings searches vectors at the server, where there are no words, and no client is asked; set score: {kind: dense}, and "
                 "leave router out"
             )
+
+    @property
+    def reveals(self) -> Collection[str]:
+        """What its level of sharing lets out, and what router and common statistics of words take beside it."""
+        beside = [("centroids", self.router is not None), ("term-counts", self.shared_statistics)]
+        return [*REVEALS[self.share], *(word for word, revealed in beside if revealed)]
 
     @property
     def apart(self) -> bool:

@@ -2,11 +2,13 @@
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import IO
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ...records import ClientId
 from ...tensors import Tensors
@@ -57,6 +59,21 @@ class Aside:
         for client in self._clients:
             yield client, {name: self._sums(centre[name].detach().float().reshape(-1).numpy()) for name in sorted(centre)}
         self._file.close()
+
+    def each(self, shapes: Mapping[str, Sequence[int]]) -> Iterator[tuple[ClientId, dict[str, Tensor]]]:
+        """Yield each client's tensors, float32, in the order of `put`; once, after which nothing is kept.
+
+        Args:
+            shapes: of what was put aside, by name.
+        """
+        self._file.seek(0)
+        for client in self._clients:
+            yield client, {name: self._read(shapes[name]) for name in sorted(shapes)}
+        self._file.close()
+
+    def _read(self, shape: Sequence[int]) -> Tensor:
+        values = np.frombuffer(self._file.read(math.prod(shape) * 4), dtype=np.float32)
+        return torch.from_numpy(values.copy()).reshape(tuple(shape))
 
     def _sums(self, centre: np.ndarray) -> Sums:
         total = Sums()

@@ -63,7 +63,7 @@ class CountedFederation:
         fixed = {name: value for name, value in reply.message.facts.items() if specs[name].fixed}
         known = self._known.setdefault(reply.client, {})
         mark = "OtherCount" if any(known.get(name, value) != value for name, value in fixed.items()) else ""
-        if any(_is_of_examples(name) and self._is_too_many(value) for name, value in fixed.items()):
+        if any(specs[name].of_examples and self._is_too_many(value) for name, value in reply.message.facts.items()):
             mark = "TooManyExamples"
         if any(len(value) != self._length(name, value) for name, value in reply.message.facts.items() if isinstance(value, list)):
             mark = "OtherLength"
@@ -86,10 +86,6 @@ def reported(rows: Iterable[Mapping[str, Any]]) -> dict[ClientId, dict[str, Fact
         if row["client"] and row["metric"] in COUNTS and row["scope"] in SCOPES:
             found.setdefault(row["client"], {})[f"{SCOPES[row['scope']]}.{row['metric']}"] = row["value"]
     return found
-
-
-def _is_of_examples(name: str) -> bool:
-    return name.rpartition(".")[2] == "examples"
 
 
 def limited(updates: Iterable[Update], most: float) -> Iterator[Update]:

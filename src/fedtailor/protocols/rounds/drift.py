@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...interfaces import Compared, Observer, Seen, Watch
+from ...interfaces import Compared, Seen, Watch
 from ...learning.worker import Worker
 from ...records import ClientId, Outcome, Update
 from ...tensors import Tensors, norm
@@ -20,15 +20,6 @@ def watched(updates: Iterable[Update], watches: Sequence[Watch]) -> Iterator[Upd
             watch.see(update)
         yield update
         del update  # else it would stay until the next one is here
-
-
-def observers_of(worker: Worker) -> tuple[Observer, ...]:
-    """Return what looks at the rounds of a run: at drift, and at likeness where the tuning says what is compared.
-
-    Args:
-        worker: the server's.
-    """
-    return (Drift(), Likeness(worker)) if isinstance(worker.tuning, Compared) else (Drift(),)
 
 
 @dataclass(frozen=True)

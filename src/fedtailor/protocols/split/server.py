@@ -6,6 +6,7 @@ from typing import Any
 
 from ...interfaces import Federation
 from ...messages import state_of, tensors_of
+from ...messages.rows import worked
 from ...records import Round, ServerState
 from ..averaging import Averaging
 from ..averaging.server import serve as serve_rounds
@@ -43,16 +44,17 @@ def costed(talks: Conversations, rows: Sequence[Mapping[str, Any]]) -> tuple[lis
     terms, found, flops = talks.terms, [], 0.0
     reuse = terms.settings.reuse
     for row in rows:
-        if "tokens" not in row:
+        work = worked(row)
+        if work is None:
             found.append(dict(row))
             continue
-        layout = terms.layout.moved(talks.cuts.get(row["client"], terms.layout.cut))
-        spared = talks.spared.get(row["client"]) or Spared()
-        more: dict[str, Any] = {"train_flops": client_flops(layout, int(row["tokens"]), reused=spared.tokens)}
+        layout = terms.layout.moved(talks.cuts.get(work.client, terms.layout.cut))
+        spared = talks.spared.get(work.client) or Spared()
+        more: dict[str, Any] = {"train_flops": client_flops(layout, work.tokens, reused=spared.tokens)}
         more |= {"reused_tokens": spared.tokens, "reused_bytes": round(spared.size_bytes)} if reuse else {}
         more |= {"cut": layout.cut} if len(terms.all_cuts) > 1 else {}
-        more |= talks.errors.get(row["client"], {})
-        flops += server_flops(layout, int(row["tokens"]))
+        more |= talks.errors.get(work.client, {})
+        flops += server_flops(layout, work.tokens)
         found.append({**row, **more})
     figures = {"server_seconds": talks.seconds, "server_flops": flops}
     figures |= {"reused_bytes": sum(row.get("reused_bytes", 0) for row in found)} if reuse else {}

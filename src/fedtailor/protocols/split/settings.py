@@ -9,7 +9,7 @@ numbers of examples; SplitFed averages their gradients in each step. `pipeline: 
 SOSP 2019). Gradients are clipped by the norm of each side alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -21,7 +21,7 @@ from ...limits import Few
 from ...messages.wires.table import Float32Wire, Wire
 from ...pairs import Need
 from ...records import ClientId
-from ..usual import UsualSettings, one_task
+from ..usual_settings import UsualSettings, one_task
 from .layout import Labels
 
 
@@ -75,6 +75,11 @@ class Split(UsualSettings):
                 "pipeline: weight-stashing goes with one exchange a step, and labels: u-shaped, which is the default, has two; set labels: with-server, or "
                 "leave pipeline out"
             )
+
+    @property
+    def reveals(self) -> Collection[str]:
+        """The labels, where the loss is computed at the server."""
+        return ["labels"] if self.labels == "with-server" else []
 
     @property
     def pipelined(self) -> bool:

@@ -13,6 +13,7 @@ from ...messages.wires.table import Wire
 from ...models.cut import Draws, Part
 from ...models.kinds import kind_of
 from ...records import ClientId
+from ...tasks.asked import block_of, most_tokens_of
 from ...tasks.shard import Batch
 from ...tensors import Tensors
 from .layout import Layout, lay_out
@@ -58,7 +59,7 @@ class Terms:
         """The most tokens of one sequence."""
         task: Any = self.worker.task
         room = getattr(self._config, "max_position_embeddings", None)
-        said = getattr(task, "max_tokens", None) or getattr(task, "block", None)
+        said = most_tokens_of(task) or block_of(task)
         return int(min(size for size in (said, room, 2**31) if size))
 
     @property
