@@ -26,6 +26,7 @@ TUNINGS: Mapping[str, Mapping[str, Any]] = {
     "prefix": {"kind": "prefix"},
     "prefix-raw": {"kind": "prefix", "exchange": "prefix"},
     "prompt": {"kind": "prompt"},
+    "prompt-words": {"kind": "prompt", "start": "words"},
     "ia3": {"kind": "peft", "type": "IA3"},
     "vera": {"kind": "peft", "type": "VERA"},
     "loha": {"kind": "peft", "type": "LOHA"},

@@ -77,10 +77,12 @@ def _on_fact(name: str, spec: FactSpec, honest: Message, *, due: bool) -> Iterat
                 yield put(f"changed to {value}", value)
     elif spec.type.startswith("list"):
         own = list(honest.facts.get(name, []))
-        for bad in BAD_NUMBERS:
+        for bad in (value for value in BAD_NUMBERS if spec.type != "list[str]" or not isinstance(value, str)):
             yield put(f"with {_short(bad)}", [*own[:-1], bad] if own else [bad])
         for value in (1, "text", {}, None, [1] * 100_000, [0] * (spec.most_items + 1), [own]):
             yield put(f"as {type(value).__name__} of {len(value) if isinstance(value, list) else ''}", value)
+        if own and spec.most is not None:
+            yield put("beyond its bound", [*own[:-1], spec.most * 2 + 1])
         if own:
             yield put("empty", [])
             yield put("longer", [*own, 1, 1])
@@ -95,7 +97,7 @@ def _of_other_sizes(name: str, spec: FactSpec, own: list[Any]) -> Iterator[tuple
     """Yield longer texts or larger numbers, but where any may be true."""
     if own and spec.type == "list[str]":
         yield "of longer texts", ["x" * (spec.most_characters // len(own) + 1) for _ in own]
-    elif own and not name.endswith(OF_COUNTS) and (spec.least, spec.most) != (None, None):
+    elif own and name != "loss_sums" and not name.endswith(OF_COUNTS) and (spec.least, spec.most) != (None, None):
         yield "of other sizes", [float(v) * 1e6 if "float" in spec.type else int(v) + 2**40 for v in own]
 
 

@@ -286,6 +286,59 @@ ADDED: tuple[tuple[str, Any], ...] = (
 )
 
 
+ADDED_PICTURES: tuple[tuple[str, Any], ...] = (  # to the configuration of a model that makes pictures
+    ("_class_name", "UNet2DConditionModel"),
+    ("_class_name", "DiTTransformer2DModel"),
+    ("_class_name", "Dcgan"),
+    ("_class_name", "os.system"),
+    ("_diffusers_version", "99.0.0"),
+    ("auto_map", {"AutoModel": "code.Model"}),
+    ("act_fn", "cosine-of-love"),
+    ("add_attention", "perhaps"),
+    ("attention_head_dim", 0),
+    ("attention_head_dim", 10**9),
+    ("block_out_channels", [4, -8]),
+    ("block_out_channels", [4, 8, 16]),
+    ("block_out_channels", [10**9, 10**9]),
+    ("class_embed_type", "timestep"),
+    ("class_embed_type", "identity"),
+    ("discriminator_channels", [4, 8, 16, 32, 64]),
+    ("discriminator_channels", [10**9]),
+    ("down_block_types", ["NoSuchBlock2D", "DownBlock2D"]),
+    ("down_block_types", ["DownBlock2D"]),
+    ("downsample_type", "riddle"),
+    ("flip_sin_to_cos", [1]),
+    ("generator_channels", [8, 4, 2, 1]),
+    ("generator_channels", [10**9, 4]),
+    ("in_channels", 4),
+    ("in_channels", 10**9),
+    ("layers_per_block", 10**9),
+    ("mid_block_scale_factor", float("nan")),
+    ("mid_block_type", "NoSuchBlock2D"),
+    ("noise", 10**12),
+    ("norm_eps", -1.0),
+    ("norm_num_groups", 3),
+    ("norm_type", "layer_norm"),
+    ("num_attention_heads", 7),
+    ("num_class_embeds", 10**12),
+    ("num_class_embeds", 3),
+    ("num_embeds_ada_norm", 10**12),
+    ("num_layers", 10**9),
+    ("num_train_timesteps", -1),
+    ("out_channels", 6),
+    ("patch_size", 3),
+    ("patch_size", 10**6),
+    ("prediction_type", "riddle"),
+    ("prediction_type", "epsilon"),
+    ("sample_size", 7),
+    ("sample_size", [8, 16]),
+    ("sample_size", 10**9),
+    ("time_embedding_type", "learned"),
+    ("time_embedding_dim", 10**9),
+    ("up_block_types", ["UpBlock2D", "AttnDownBlock2D"]),
+)
+
+
 def damage(folder: Path, draw: random.Random) -> str:
     """Damage one file of a folder, and return how."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -301,6 +354,10 @@ def damage(folder: Path, draw: random.Random) -> str:
 def _value(path: Path, draw: random.Random) -> str:
     """Change one value of a JSON file, or take one away, or add one."""
     content = json.loads(path.read_text())
+    if isinstance(content, list):  # names of labels
+        content[draw.randrange(len(content))] = value = draw.choice(ODD)
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return f"a name is {value!r:.60}"
     holders = [content]
     for holder in holders[:]:
         holders += [value for value in holder.values() if isinstance(value, dict) and value]
@@ -310,7 +367,7 @@ def _value(path: Path, draw: random.Random) -> str:
         holder.pop(key)
         told = f"without {key}"
     elif how < 0.3:
-        key, value = draw.choice(ADDED)
+        key, value = draw.choice(ADDED_PICTURES if "_class_name" in content else ADDED)
         holder[key] = value
         told = f"{key} is {value!r:.60}"
     else:

@@ -1,6 +1,7 @@
 """Two sites and a server: their folders, a job, and a line between them that needs no network."""
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +35,15 @@ PROTOCOLS = {
     "split": {"kind": "split", "cut": 1, "local": LOCAL},
     "split-pipelined": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL},
 }
+
+
+def until(what, seconds=120):
+    """Wait until something holds, and return it."""
+    end = time.monotonic() + seconds
+    while not (found := what()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found
+    return found
 
 
 class DirectLine:

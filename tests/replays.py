@@ -1,8 +1,9 @@
 """Phases of a run with recorded replies: what clients say is computed once, and then one of them says something else."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -186,11 +187,10 @@ class Phases:
 
     def _record(self, name: str, *, keep: bool = False) -> Any:
         """Play a phase with clients that compute, and note what they say."""
-        gate = PassesAll(manifest=self.parts.manifest)
         halves = {
             client: Recording(
                 self.parts.behind(client, self.parts.half(client)),
-                gate,
+                PassesAll(**vars(self.parts.gate_of(client))),
             )
             for client in self.parts.clients
         }
@@ -223,7 +223,7 @@ class Phases:
             for client, each in self.said[name].items()
         }
         halves[BAD].send = lambda number: None if number < first else send(number - first)
-        gate = Gate(manifest=self.parts.manifest)
+        gate = self.parts.gate_of()
         clients = {client: around(half) for client, half in halves.items()}
         local = self._local(clients, LastFirst if last_first else LocalFederation)
         engine = NetFederation(RecordedLine(halves), self.parts.sampler.clients, gate) if network else local
@@ -249,7 +249,7 @@ class Phases:
         return self.silent[name, number]
 
     def _local(self, halves: Mapping[ClientId, Any], kind: type[LocalFederation] = LocalFederation) -> LocalFederation:
-        gate = PassesAll(manifest=self.parts.manifest)
+        gate = PassesAll(**vars(self.parts.gate_of()))
         return kind(halves, self.parts.sampler.clients, gate, lambda client, fault: None)
 
 
@@ -257,9 +257,20 @@ def train(parts: Parts, federation: Any, start: ServerState) -> Outcome:
     rounds = parts.protocol.serve(federation, start, parts.sampler, rounds=1, worker=parts.worker)
     round = next(rounds)
     rounds.close()
-    told = [{k: v for k, v in row.items() if "seconds" not in k} for row in round.clients if row["client"] != BAD]
+    rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in round.clients if row["client"] != BAD]
     figures = {name: value for name, value in round.figures.items() if "seconds" not in name}
-    return Outcome({"state": round.state, "rows": told, "figures": figures}, dict(round.failures))
+    return Outcome({"state": without_notes(round.state), "rows": rows, "figures": figures}, dict(round.failures))
+
+
+def without_notes(state: ServerState) -> ServerState:
+    """Return a state without what retrieval notes of clients, which names the reason for which each was left out."""
+    if "tally" not in state.method:
+        return state
+    kept = json.loads(bytes(state.method["tally"].tolist()))
+    kept["tally"]["notes"] = {}
+    for answer in kept["answers"]:
+        answer.pop("notes", None)
+    return replace(state, method={**state.method, "tally": json.dumps(kept)})
 
 
 def after(parts: Parts, phase: Any, state: ServerState, federation: Any) -> Outcome:

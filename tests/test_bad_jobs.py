@@ -5,7 +5,6 @@ paragraph that names the setting, its section or the value, soon, and without mu
 """
 
 import copy
-import json
 import os
 import random
 import resource
@@ -15,29 +14,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from jobs import tiny_rows
+from denoisers import dit_folder, gan_folder, unet_folder  # noqa: F401  fixtures
+from good_jobs import good_jobs, more_jobs, write_data
 
-from fedtailor.aggregation import AGGREGATIONS
-from fedtailor.aggregation.logits import LOGIT_AGGREGATIONS
-from fedtailor.assembly import assemble, estimate
-from fedtailor.data import PARTITIONS
+from fedtailor.assembly import assemble
+from fedtailor.cli.plan import plan_of
 from fedtailor.errors import JobError
-from fedtailor.interfaces import traits_of
 from fedtailor.job import Job
-from fedtailor.personalization import PERSONALIZATIONS
-from fedtailor.tuning import TUNINGS
 
-SMALL = 300  # of some ten thousand
+SMALL, MORE_SMALL = 300, 100  # of some ten thousand each
 MOST_SECONDS = 20
 MOST_BYTES = 1_500_000_000  # more than the process had before
-NEEDED: dict[str, dict[str, Any]] = {  # settings without a default, or whose default does not fit a model of width 16
-    "fed-sb": {"rank": 4},
-    "peft": {"type": "IA3"},
-    "fedper": {"home": ["*layers.1*"]},
-    "fedrep": {"home": ["*layers.1*"]},
-    **{kind: {"by": "food"} for kind in ("dirichlet", "natural", "skew", "shards")},
-}
-Path = tuple[str, ...]
+Path = tuple[str | int, ...]
 
 
 def odd_values(pipe: str) -> list[Any]:
@@ -74,72 +62,19 @@ def odd_values(pipe: str) -> list[Any]:
     return [None, True, *numbers, *texts, *places, *nested]
 
 
-def own_clients(partition: str) -> dict[str, Any]:
-    """Return how many clients fit a partition: those that the data name, or two."""
-    return {"min_examples": 4} if partition in {"natural", "files"} else {"count": 2}
-
-
-def good_jobs(llama: str, bert: str) -> dict[str, dict[str, Any]]:
-    """Return jobs that can run: each technique of each family at least once."""
-    base: dict[str, Any] = {
-        "name": "tiny",
-        "backbone": llama,
-        "task": {"kind": "generation"},
-        "data": {"train": "train.jsonl"},
-        "clients": {"count": 4, "min_examples": 2},
-        "tuning": {"kind": "lora", "rank": 2},
-        "threads": 1,
-        "precision": "float32",
-    }
-    classes = {"backbone": bert, "task": {"kind": "classification"}}
-    distilled = {"kind": "distillation", "public": "public.jsonl"}
-    changes: dict[str, dict[str, Any]] = {
-        "lines": {"task": {"kind": "language-modeling"}},
-        "classes": classes,
-        "split": {"protocol": {"kind": "split", "cut": 1}},
-        "distilled classes": classes | {"protocol": distilled},
-        "override": {
-            "clients": {"count": 4, "overrides": {"client-00": {"tuning": {"rank": 1}}}},
-            "protocol": {"aggregation": {"kind": "flexlora"}},
-        },
-        **{f"tuning {kind}": {"tuning": {"kind": kind} | NEEDED.get(kind, {})} for kind in set(TUNINGS) - {"head", "frozen"}},
-        "tuning head": classes | {"tuning": {"kind": "head"}},
-        **{f"personal {kind}": {"personalization": {"kind": kind} | NEEDED.get(kind, {})} for kind in PERSONALIZATIONS},
-        **{
-            f"rule {kind}": {
-                "clients": {"count": max(4, traits_of(rule()).least), "min_examples": 2},
-                "protocol": {"aggregation": {"kind": kind}, "local": {"optimizer": "sgd", "learning_rate": 0.1}},
-            }
-            for kind, rule in AGGREGATIONS.items()
-        },
-        **{
-            f"logits {kind}": classes | {"protocol": distilled | {"aggregation": kind, "label_counts": kind == "label-counts"}}
-            for kind in LOGIT_AGGREGATIONS
-        },
-        **{
-            f"partition {kind}": {"clients": own_clients(kind) | {"partition": {"kind": kind} | NEEDED.get(kind, {})}}
-            for kind in PARTITIONS
-        },
-    }
-    return {name: base | change for name, change in changes.items()}
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Return a folder with data and a pipe that nobody writes to."""
     folder = tmp_path_factory.mktemp("bad-jobs")
-    rows = [{**row, "text": row["input"] + row["target"], "label": row["food"]} for row in tiny_rows()]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "public.jsonl").write_text("".join(json.dumps(row | {"text": f"public {row['text']}"}) + "\n" for row in rows))
+    write_data(folder)
     os.mkfifo(folder / "pipe")
     return folder
 
 
-@pytest.fixture(scope="module")
-def cases(place, tiny_backbone_folder, tiny_bert_folder):
+def cases_of(jobs, place):
     """Return every bad job once, in a seeded order: what it was made from, the setting that was changed, and the value."""
     seen, found = set(), []
-    for name, raw in good_jobs(str(tiny_backbone_folder), str(tiny_bert_folder)).items():
+    for name, raw in jobs.items():
         try:
             job = Job.from_dict(raw, base=place)
             assemble(job)
@@ -157,11 +92,28 @@ def cases(place, tiny_backbone_folder, tiny_bert_folder):
     return found
 
 
+@pytest.fixture(scope="module")
+def cases(place, tiny_backbone_folder, tiny_bert_folder):
+    return cases_of(good_jobs(str(tiny_backbone_folder), str(tiny_bert_folder)), place)
+
+
+@pytest.fixture(scope="module")
+def makers(unet_folder, dit_folder, gan_folder):  # noqa: F811
+    return {"unet": str(unet_folder), "dit": str(dit_folder), "gan": str(gan_folder)}
+
+
+@pytest.fixture(scope="module")
+def more_cases(place, tiny_backbone_folder, tiny_bert_folder, makers):
+    """Return bad jobs made from those that text, classes and rules alone do not reach."""
+    return cases_of(more_jobs(str(tiny_backbone_folder), str(tiny_bert_folder), **makers), place)
+
+
 def paths(settings: dict[str, Any], before: Path = ()) -> Iterator[Path]:
     for key, value in settings.items():
         yield (*before, key)
-        if isinstance(value, dict):
-            yield from paths(value, (*before, key))
+        for inner, found in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if isinstance(found, dict):
+                yield from paths(found, (*before, key) if inner is None else (*before, key, inner))
 
 
 def kinds_on(settings: Any, path: Path) -> Iterator[str]:
@@ -169,7 +121,7 @@ def kinds_on(settings: Any, path: Path) -> Iterator[str]:
     for key in path:
         if isinstance(settings, dict):
             yield str(settings.get("kind", ""))
-            settings = settings.get(key)
+        settings = settings[key]
 
 
 def changed(settings: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
@@ -204,12 +156,13 @@ def fault(settings: dict[str, Any], path: Path, value: Any, base: Any) -> str | 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with at_most(MOST_SECONDS):
-            estimate(assemble(Job.from_dict(changed(settings, path, value), base=base)))
+            job = Job.from_dict(changed(settings, path, value), base=base)
+            plan_of(job, assemble(job), [])
     except JobError as error:
         said = str(error)
         if said.strip().count("\n") > str(value).count("\n"):
             return f"more than one paragraph: {said[:300]!r}"
-        named = any(word in said for word in (path[-1], *path[-2:-1], str(value)[:40] or "''"))
+        named = any(word in said for word in (*map(str, path[-2:]), str(value)[:40] or "''"))
         return None if named else f"names neither the setting nor its value: {said[:300]!r}"
     except TooSlow:
         return f"takes more than {MOST_SECONDS} s"
@@ -231,6 +184,17 @@ def faults(cases, base) -> list[str]:
 
 def test_bad_jobs(cases, place):
     assert faults(cases[:SMALL], place) == []
+
+
+def test_bad_jobs_of_pictures_prompts_and_questions(more_cases, place):
+    assert faults(more_cases[:MORE_SMALL], place) == []
+
+
+@pytest.mark.parametrize("stride", [pytest.param(5, marks=pytest.mark.attack), pytest.param(1, marks=pytest.mark.large)])
+def test_bad_jobs_of_pictures_prompts_and_questions_in_full_size(more_cases, place, stride):
+    """Many load a backbone of their own and are planned, which takes a tenth of a second each: attacks try every fifth."""
+    assert len(more_cases) > 5000
+    assert faults(more_cases[MORE_SMALL::stride], place) == []
 
 
 @pytest.mark.attack

@@ -36,7 +36,7 @@ CASES = {  # what the case is of -> file: tests
     "the order of a head's labels": {
         "models/test_labels.py": [
             "test_rows_follow_names_and_not_their_places",
-            "test_a_head_for_other_classes_is_drawn_anew_with_a_note",
+            "test_a_head_for_other_classes_is_drawn_again_with_a_note",
         ],
         "tuning/test_start.py": ["test_rows_of_an_adapters_head_follow_the_names_of_its_classes"],
     },

@@ -102,7 +102,7 @@ def test_what_a_fault_says_is_one_short_line_without_control_characters():
     assert detail_of(Broken()) == "Broken"
 
 
-def test_sentences_go_on_behind_what_a_cause_advises():
+def test_sentences_continue_behind_what_a_cause_advises():
     for rule in RULES:
         assert rule.what[-1].isalnum(), rule.name
         assert rule.advice[-1] not in ".?!;,", rule.name

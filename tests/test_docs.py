@@ -192,6 +192,19 @@ def test_the_run_folder_is_as_the_manual_says(make_job, rows, tmp_path):
     assert described - columns <= {"error", "peak_bytes"}  # only where there is one, and where the system tells it
 
 
+def test_each_line_of_who_trusts_whom_names_tests_that_are_there():
+    text, lines = (ROOT / "docs" / "security.md").read_text(encoding="utf-8"), 0
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.M):
+        head, _, *rows = table.splitlines()
+        assert head.split("|")[-2].strip() == "tried by", head
+        for row in rows:
+            named = re.findall(r"`([\w/]+(?:\.py|/))`", row.split("|")[-2])
+            assert named or "by nothing" in row.split("|")[-2], row
+            assert all((ROOT / "tests" / name).exists() for name in named), row
+            lines += 1
+    assert lines > 20
+
+
 def test_what_leaves_a_client_is_as_the_manual_says():
     from fedtailor.messages.record import layout_of
     from fedtailor.protocols.averaging.messages import Trained

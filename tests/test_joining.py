@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ import fedtailor
 TESTS = Path(__file__).parent
 FILES = TESTS / "joining"
 PACKAGE = Path(fedtailor.__file__).parent
-AT_MOST = 2  # statements elsewhere, for each technique
 JOINS = {  # folder of the technique: module, what it offers, the table, the line of it
     "tuning": ("norms", "Norms", "TUNINGS", '"norms": Norms'),
     "aggregation": ("halfway", "Halfway", "AGGREGATIONS", '"halfway": Halfway'),
@@ -59,19 +57,14 @@ def joined(folder):
     return "\n".join(lines) + "\n"
 
 
-def statements(text):
-    return Counter(
-        ast.dump(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt) and not isinstance(node, ast.Module)
-    )
-
-
 @pytest.mark.parametrize("folder", JOINS)
-def test_a_technique_is_its_own_files_and_two_statements(folder):
-    now, then = (PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"), joined(folder)
-    assert (statements(then) - statements(now)).total() <= AT_MOST
-    assert (statements(now) - statements(then)).total() <= 1  # the table as it was
-    module = FILES / folder / JOINS[folder][0]
-    assert module.is_dir() or module.with_suffix(".py").is_file()
+def test_a_technique_has_files_of_its_own_alone(folder):
+    """What it needs beside them is what `joined` writes, an import and a line of a table; the runs of the copy show that nothing else is needed."""
+    own = [file.relative_to(FILES) for file in (FILES / folder).rglob("*.py")]
+    module = Path(folder) / JOINS[folder][0]
+    assert own
+    assert all(file == module.with_suffix(".py") or module in file.parents for file in own)
+    assert [file for file in own if (PACKAGE / file).exists()] == []  # it would replace a file of the package unseen
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +96,8 @@ def test_each_runs_and_resumes_and_is_reported(copied, tiny_backbone_folder, tmp
     assert "loss-gap" in found["phases"]["kinds"]
     assert found["tables"][-1] == "Loss gap"
     assert found["refusals"] == [
-        "the job needs reports of gap (how much better weights fit its training examples than others), which this site does not give"
+        "the job needs reports of gap (how much better weights fit its training examples than others), which this site does not give; "
+        "it gives examples, figures, and its owner permits more by adding gap to policy.reports"
     ]
     assert found["permitted"] == []
     assert {"Norms", "Halfway", "Rounded", "Endings", "LossGap", "Relay"} <= set(found["documented"])

@@ -3,13 +3,17 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import fedtailor
+from fedtailor.job.registries import AGGREGATION, PARTITION, PERSONALIZATION, PROTECTION, PROTOCOL, TASK, TUNING
+from fedtailor.messages.rows import Worked
+from fedtailor.protocols import MAKERS
 
 ROOT = Path(fedtailor.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -41,7 +45,7 @@ yaml_text
 text_files, storage, user_cache
 tensors, chance, clock, causes known_causes, diverged
 pairs
-errors, limits, old_names, on_demand, printable, units
+errors, limits, old_names, on_demand, orphans, printable, units
 """
 LINES = [[idea.split() for idea in line.split(",")] for line in ORDER.strip().splitlines()]
 PLACE = {name: (floor, idea) for floor, line in enumerate(LINES) for idea, names in enumerate(line) for name in names}
@@ -274,8 +278,20 @@ def is_key(node: ast.expr) -> bool:
     return (isinstance(node, ast.Constant) and isinstance(node.value, str)) or (isinstance(node, ast.Name) and node.id.isupper())
 
 
+def keyed_reads(tree: ast.AST, holds: Callable[[ast.expr], bool]) -> Iterator[tuple[int, ast.expr]]:
+    """Yield line and key of every read of one key of what `holds`: `x["loss"]`, `x.get("loss")`, `"loss" in x`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and holds(node.value) and is_key(node.slice):
+            yield node.lineno, node.slice
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"get", "pop"}:
+            if holds(node.func.value) and node.args and is_key(node.args[0]):
+                yield node.lineno, node.args[0]
+        elif isinstance(node, ast.Compare) and is_key(node.left) and any(map(holds, node.comparators)):
+            yield node.lineno, node.left
+
+
 def fact_reads(tree: ast.AST) -> Iterator[int]:
-    """Yield the lines on which a fact of a message is read by its name: `x.facts["loss"]`, `.get("loss")`, `"loss" in x.facts`.
+    """Yield the lines on which a fact of a message is read by its name.
 
     A name that `x.facts` was given to, and a parameter that is annotated as `Facts`, count as `x.facts` do.
     """
@@ -291,14 +307,29 @@ def fact_reads(tree: ast.AST) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and holds_facts(node.value):
             others |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and holds_facts(node.value) and is_key(node.slice):
-            yield node.lineno
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"get", "pop"}:
-            if holds_facts(node.func.value) and node.args and is_key(node.args[0]):
-                yield node.lineno
-        elif isinstance(node, ast.Compare) and is_key(node.left) and any(map(holds_facts, node.comparators)):
-            yield node.lineno
+    yield from (line for line, _ in keyed_reads(tree, holds_facts))
+
+
+RUNS = {
+    "running",
+    "planning",
+    "protocols",
+    "federation",
+    "privacy",
+    "phases",
+    "protection",
+}  # what makes rows; others read tables
+OF_WORK = {each.name for each in fields(Worked)} | {"up_bytes", "down_bytes", "exchange_seconds"}
+OF_WORK -= {"client"}  # which rows of all tables have
+
+
+def row_reads(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines on which a column of a client's work is read by its name: of `row`, or of what stands for each of some rows."""
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
+    names = {"row"} | {ast.unparse(node.target) for node in loops if ast.unparse(node.iter).endswith("rows")}
+    for line, key in keyed_reads(tree, lambda node: isinstance(node, ast.Name) and node.id in names):
+        if isinstance(key, ast.Constant) and key.value in OF_WORK:
+            yield line
 
 
 def test_reads_of_facts_are_found():
@@ -313,6 +344,17 @@ def test_reads_of_facts_are_found():
 def test_facts_are_read_from_records():
     found = [f"{file.relative_to(ROOT)}:{line}" for file in FILES if file != RECORDS for line in fact_reads(tree_of(file))]
     assert found == []
+
+
+def test_reads_of_rows_are_found():
+    text = 'row["tokens"]\n"seconds" in row\nrow.get("rank")\nrow["round"]\nx["tokens"]\n[y["attempt"] for y in self.rows]\n'
+    assert sorted(row_reads(ast.parse(text))) == [1, 2, 3, 6]
+
+
+def test_what_rows_say_of_work_is_read_in_one_place():
+    """It is `messages.rows`."""
+    made = [file for file in FILES if name_of(file) in RUNS]
+    assert [f"{file.relative_to(ROOT)}:{line}" for file in made for line in row_reads(tree_of(file))] == []
 
 
 def test_no_type_is_ignored_where_facts_are_read():
@@ -369,36 +411,107 @@ def test_help_answers_at_once(arguments):
     assert "fedtailor" in done.stdout
 
 
-FAMILIES = {
-    "Dual Ditto Finetune FedPer FedRep FedSaLora FedDpa FedAlt Shared FineTune": "personalization",
-    "Averaging AveragingRun": "protocols.averaging",
-    "Distillation DistillationRun": "protocols.distillation",
-    "Split SplitRun": "protocols.split",
-    "Prompting PromptingRun": "protocols.prompting",
-    "Retrieval RetrievalRun": "protocols.retrieval",
-    "Lora FedSB Full Adapter Prefix Prompt PeftMethod Untrained": "tuning",
-    "Generation LanguageModeling Classification LabelLikelihood ImageGeneration": "tasks protocols.prompting",
-    "Dp": "protection",
-}  # techniques, and the packages that may ask for them by class; what others must know a technique says in `gives`, `needs` or a method
-HOME = {name: packages.split() for names, packages in FAMILIES.items() for name in names.split()}
+FAMILY = (  # registries of techniques, and the packages that may ask which one something is; what others must know, it says in `gives`, `needs` or a method
+    (TASK, "tasks protocols.prompting"),
+    (TUNING, "tuning"),
+    (AGGREGATION, "aggregation"),
+    (PERSONALIZATION, "personalization"),
+    (PROTECTION, "protection"),
+    (PARTITION, "data"),
+)
+HOME = {each.__name__: homes.split() for registry, homes in FAMILY for each in registry.classes.values()}
+HOME |= {each.__name__: [f"protocols.{kind}"] for kind, each in PROTOCOL.classes.items()}
+HOME |= {f"{each.__name__}Run": [f"protocols.{kind}"] for kind, each in PROTOCOL.classes.items()}
+HOME |= {"LoraAmong": ["tuning"], "FineTune": ["personalization"]}
+CALLED = {  # what a technique is called where it is used, and the packages that may ask what it has
+    "task": "tasks prompting protocols.prompting",
+    "tuning": "tuning",
+    "protocol": "protocols",
+    "rule": "aggregation interfaces protocols",
+    "aggregation": "aggregation",
+    "personalization": "personalization",
+    "protection": "protection",
+    "partition": "data",
+}
+KINDS = {**CALLED, "part": "protection"}
+STAY = {  # questions that stay until the technique says it itself, and how many a file has; the numbers may only fall
+    "assembly/own_tasks.py": 1, "assembly/private.py": 1, "assembly/robust.py": 1, "audit/own_noise.py": 1, "cli/tryout.py": 3, "job/together.py": 2,
+}  # fmt: skip
 
 
-def questions_of_class(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and class of every question whether something is of a technique's class."""
+def last_name(node: ast.AST | None) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def classes_in(node: ast.AST) -> list[str]:
+    return [name for part in ast.walk(node) if (name := last_name(part)) in HOME]
+
+
+def of_a_technique(node: ast.AST) -> str:
+    """Return what is asked for its kind, if it is called as techniques are: `job.tuning.kind`, `getattr(part, "kind", "")`; else nothing."""
+    match node:
+        case (
+            ast.Attribute(attr="kind", value=of)
+            | ast.Call(func=ast.Name(id="getattr"), args=[of, ast.Constant(value="kind"), *_])
+        ):
+            return last_name(of) if last_name(of) in KINDS else ""
+    return ""
+
+
+def questions(tree: ast.AST) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield line, text and permitted packages of every question which technique something is, or whether it has something."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}:
-            names = [part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)]
-            yield from ((node.lineno, name) for name in names if name in HOME)
+        match node:
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, of]):
+                yield from ((node.lineno, f"isinstance of {name}", HOME[name]) for name in classes_in(of))
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value="kind"), *_]):
+                continue  # its name, which errors say
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr" as asks), args=[of, *_]) if last_name(of) in CALLED:
+                yield node.lineno, f"{asks} of a {last_name(of)}", CALLED[last_name(of)].split()
+            case ast.Compare(
+                left=left, ops=[ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq() | ast.In() | ast.NotIn()], comparators=[right]
+            ):
+                yield from (
+                    (node.lineno, f"kind of a {name}", KINDS[name].split())
+                    for side in (left, right)
+                    if (name := of_a_technique(side))
+                )
+                if isinstance(left, ast.Call) and last_name(left.func) == "type":
+                    yield from ((node.lineno, f"type is {name}", HOME[name]) for name in classes_in(right))
+            case ast.MatchClass(cls=of):
+                yield from ((of.lineno, f"case {name}", HOME[name]) for name in classes_in(of))
 
 
-def test_nobody_asks_for_a_technique_by_its_class_outside_its_family():
-    found = [
-        f"{file.relative_to(ROOT)}:{line} asks for {name}"
-        for file in FILES
-        for line, name in questions_of_class(tree_of(file))
-        if not any(".".join(module_of(file)).startswith(f"fedtailor.{home}") for home in HOME[name])
-    ]
-    assert found == []
+SEEN = """
+hasattr(task, "prompts"); getattr(job.tuning, "ranks", ()); job.protocol.kind == "split"; type(t) is Lora; isinstance(t, tuning.Lora)
+match t:
+    case Lora(): pass
+"""
+
+
+def test_every_form_of_a_question_is_seen():
+    assert len(list(questions(ast.parse(SEEN)))) == 6
+
+
+def test_nobody_asks_which_technique_something_is_outside_its_family():
+    found: dict[str, list[str]] = {}
+    for file in FILES:
+        for line, text, homes in questions(tree_of(file)):
+            if not any(".".join(module_of(file)).startswith(f"fedtailor.{home}") for home in homes):
+                found.setdefault(str(file.relative_to(ROOT)), []).append(f"line {line}: {text}")
+    assert {name: len(lines) for name, lines in found.items()} == STAY, found
+
+
+OF_A_PROTOCOL = {"settings", "messages", "server", "client", "cost", "ready"}
+LACKS = {"prompting": {"server"}}  # each of its methods has a server's part of its own
+
+
+def test_every_protocol_has_the_same_six_files():
+    homes = {maker.__module__.split(".")[2] for maker in MAKERS.values()}
+    assert homes >= {"averaging", "distillation", "split", "prompting", "retrieval"}
+    folders = {home: ROOT / "protocols" / home for home in homes} | {"relay": Path(__file__).parent / "joining/protocols/relay"}
+    files = {home: {file.stem for file in folder.glob("*.py")} for home, folder in folders.items()}
+    assert {home: OF_A_PROTOCOL - found for home, found in files.items() if not found >= OF_A_PROTOCOL} == LACKS
 
 
 MOST_LINES, MOST_OF_A_FUNCTION = 250, 50  # of a file; of a function, its docstring apart

@@ -34,5 +34,5 @@ def test_nothing_unsafe_is_left_and_json_reads_back(text: str):
         ((), None),
     ],
 )
-def test_names_that_nobody_can_tell_apart_are_found(names, found):
+def test_names_that_nobody_can_distinguish_are_found(names, found):
     assert look_alike(names) == found

@@ -18,7 +18,7 @@ ROOMS = {
     "network/kit/site_file.py retrieval/collection_file.py": "beside, synced, put in place",
     "tuning personalization/pairs/pair.py models/plain.py models/shapes.py": "into a folder that the caller makes and puts in place",
     "export": "into a folder that is put in place, or removed, as a whole",
-    "studies/pretrain.py studies/prepared.py models/convert.py": "into a folder that `models.cache.whole_folder` puts in place",
+    "studies/pretrain.py studies/prepared.py studies/prepared_tables.py models/convert.py": "into a folder that `models.cache.whole_folder` puts in place",
     "network/kit/kits.py": "a kit is a folder that is put in place as a whole",
     "retrieval/write.py retrieval/terms.py retrieval/work.py": "a version of an index, put in place as a whole; work that is taken up again",
     "network/site/receiver.py": "what arrives in pieces is counted and hashed before it gets its name",

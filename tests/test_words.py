@@ -97,6 +97,19 @@ def test_names_and_texts_have_the_words_of_the_field():
     for path in FILES:
         file = path.relative_to(ROOT).as_posix()
         wrong += [one for line, text in said(ast.parse(path.read_text(encoding="utf-8"))) for one in faults(file, text, line)]
+    makefile = Path(__file__).parents[1] / "Makefile"  # whose comments `make help` shows
+    wrong += [one for line, text in enumerate(makefile.read_text().splitlines(), 1) for one in faults("Makefile", text, line)]
+    assert wrong == []
+
+
+def test_names_of_tests_have_them_too():
+    wrong = []
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = [
+            (node.lineno, node.name) for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        ]
+        wrong += [one for line, name in names if "hub" not in name for one in faults(path.name, name, line)]
     assert wrong == []
 
 

@@ -1,7 +1,8 @@
 """Hold two commits against each other: the same tiny jobs, their losses, weights, manifests, bytes and columns.
 
 Usage: same_results.py BEFORE [AFTER] [--only NAME ...] [--network]. BEFORE and AFTER are commits; without AFTER, the files as they are now.
-Each side runs in a process of its own, on the same tiny backbones and rows. Prints a line a job, and what differs; exits 1 if anything does.
+Each side runs in a process of its own, on the same tiny backbones and rows. Prints a line a job, and what differs; exits 1 if anything does. Bytes that differ are printed each time;
+they count only if they are more than the digits of seconds, which travel as text, can explain. A job that one side refuses, as it does not know it, is named and counts for nothing.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from unittest import mock
 
 ROOT = Path(__file__).parents[1]
 BYTES_ALIKE, FEW = 0.002, 16  # share, and bytes, by which sums of bytes may differ
+REFUSED = "refused"  # the one part of a job that a side does not know: why
 TABLES = ("rounds", "clients", "evaluations", "partition")
 LOCAL = {"learning_rate": 0.02, "batch_size": 4, "steps": 2}
 SGD = {**LOCAL, "optimizer": "sgd", "learning_rate": 0.1}
@@ -49,9 +51,23 @@ DISTILLING = {
     "align": LOCAL | {"batch_size": 8},
     "distil": LOCAL | {"batch_size": 8},
 }
-JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a tiny BERT
+OWN = {"client-01": {"backbone": "wide"}}
+CUTS = {"client-00": {"protocol": {"cut": 1}}, "client-02": {"protocol": {"cut": 3}}}
+CLASSES = {"model": "bert", "rows": "classes", "task": {"kind": "classification"}}
+ABSENT = {"tuning": None, "evaluation": None, "stop": None}  # left to the protocol
+SEARCH = {
+    "kind": "search",
+    "pool": ["", "Name the kind.", "Where is it? Name the place."],
+    "keep": 2,
+    "children": 2,
+    "generations": 2,
+    "start": 4,
+}
+PLACES = {"task": {"kind": "label-likelihood", "labels": ["river_place", "town"], "max_tokens": 40}, "rows": "places"}
+JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `model`: another than "llama"; `rows`: others than texts
     "lora": {},
-    "lora-classes": {"classes": True},
+    "lora-classes": CLASSES,
+    "head": {**CLASSES, **tuned(kind="head")},
     "fed-sb": tuned(kind="fed-sb", rank=2, alpha=2),
     "full": tuned(kind="full"),
     "adapter": tuned(kind="adapter", width=4),
@@ -70,12 +86,16 @@ JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a 
     "feddpa": personal(kind="feddpa", steps=2),
     "fedalt": personal(kind="fedalt"),
     "distillation": {"protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
-    "distillation-of-classes": {"classes": True, "protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
+    "distillation-of-classes": {**CLASSES, "protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}},
+    "own-backbone": {**CLASSES, "protocol": DISTILLING, "data": {"train": "given", "limit": {"train": 32}}, "clients": {"count": 3, "min_examples": 4, "overrides": OWN}},
     "split": {"protocol": {"kind": "split", "cut": 1, "local": LOCAL}},
     "split-labels-int8": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "wire": {"kind": "int8"}, "local": LOCAL}},
     "split-in-turn": {"protocol": {"kind": "split", "cut": 1, "server": "sequential", "local": LOCAL}},
     "split-pipelined": {"protocol": {"kind": "split", "cut": 1, "labels": "with-server", "pipeline": "weight-stashing", "local": LOCAL}},
     "split-reuse": {"protocol": {"kind": "split", "cut": 1, "reuse": True, "local": LOCAL}, "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "targets": ["layers.1.self_attn.q_proj"]}},
+    "split-own-cuts": {"model": "deep", "protocol": {"kind": "split", "cut": 2, "local": LOCAL}, "clients": {"count": 3, "min_examples": 4, "overrides": CUTS}},
+    "prompting": {**PLACES, "protocol": {"kind": "prompting", "method": SEARCH, "few": 2}, **ABSENT, "clients": {"count": 3, "min_examples": 4, "validation_share": 0.3, "test_share": 0.2}},
+    "retrieval": {"model": "bert", "rows": "documents", "task": {"kind": "question-answering"}, "protocol": {"kind": "retrieval", "top_k": 2}, **ABSENT, "clients": {"count": 3, "partition": {"kind": "natural", "by": "title"}}},
     "dp": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5}], "clients": SECRET},
     "dp-in-shares-secure": {"protection": [{"kind": "dp", "epsilon": None, "noise_multiplier": 0.5, "clip": 0.5, "noise": "shares"}, "secure-aggregation"], "clients": SECRET},
     "codec": {"protection": [{"kind": "codec", "code": "sign"}]},
@@ -84,6 +104,7 @@ JOBS: Mapping[str, Mapping[str, Any]] = {  # changes to `BASE`; `classes`: on a 
 }  # fmt: skip
 BASE: Mapping[str, Any] = {
     "name": "tiny",
+    "task": {"kind": "generation"},
     "data": {"train": "given"},
     "clients": {"count": 3, "min_examples": 4},
     "tuning": {"kind": "lora", "rank": 2, "alpha": 4, "dropout": 0.1},
@@ -143,14 +164,40 @@ def found_at(source: Path, out: Path, names: list[str], *, network: bool) -> dic
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     """Print a line a job; return 1 if anything differs, else 0."""
     differing = 0
-    for name in before:
-        parts = [part for part in before[name] if not alike(part, before[name][part], after[name].get(part))]
+    for name in union(before, after):
+        sides = before.get(name, {}), after.get(name, {})
+        if refused := [
+            f"{side}: {found[REFUSED]}" for side, found in zip(("before", "after"), sides, strict=True) if REFUSED in found
+        ]:
+            print(f"{name:24} not compared, refused {'; '.join(refused)}"[:300])
+            differing += REFUSED not in sides[0]  # what was possible before is not any more
+            continue
+        both = {part: (sides[0].get(part), sides[1].get(part)) for part in union(*sides)}
+        parts = [part for part, (one, other) in both.items() if not alike(part, one, other)]
         differing += bool(parts)
         print(f"{name:24} {'same' if not parts else 'differs in ' + ', '.join(parts)}")
         for part in parts:
-            print(f"    {part} before: {brief(before[name][part], after[name].get(part))}")
-            print(f"    {part} after:  {brief(after[name].get(part), before[name][part])}")
+            one, other = both[part]
+            print(f"    {part} before: {brief(one, other)}")
+            print(f"    {part} after:  {brief(other, one)}")
+        if "traffic" not in parts:
+            for path, one, other in differences(*both["traffic"]):
+                print(f"    {path}: {one:,} bytes before, {other:,} after")
     return int(differing > 0)
+
+
+def union(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the keys of both, in their order."""
+    return list(dict.fromkeys([*one, *other]))
+
+
+def differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield path and both values of all that differs in two mappings, however deep."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in union(one, other):
+            yield from differences(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif one != other:
+        yield path, one, other
 
 
 def alike(part: str, one: Any, other: Any) -> bool:
@@ -184,61 +231,76 @@ def only_in(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") ->
 def carry_out(out: Path, names: list[str], *, network: bool) -> None:
     """Run the jobs with the package that is imported, and write what they come to."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from jobs import tiny_rows
-
-    backbones = save_backbones(out)
-    found = {name: measured(name, JOBS[name], backbones, tiny_rows(), out / name) for name in names}
+    backbones, rows = save_backbones(out), all_rows()
+    found = {name: measured(name, JOBS[name], backbones, rows, out / name) for name in names}
     if network:
-        found["network"] = on_a_network(backbones, tiny_rows(), out / "network")
+        found["network"] = on_a_network(backbones, rows["texts"], out / "network")
     (out / "found.json").write_text(json.dumps(found))
 
 
-def save_backbones(out: Path) -> dict[bool, Path]:
-    """Write a random Llama of two blocks, and a random BERT for classes; return their folders."""
+def all_rows() -> dict[str, Any]:
+    """Return the data of all jobs, by the name that a job calls them."""
+    from asked import documents
+    from jobs import tiny_rows
+    from prompted import place_rows
+
+    texts = tiny_rows()
+    classes = [{"text": row["target"], "label": row["food"]} for row in texts]
+    return {"texts": texts, "classes": classes, "places": place_rows(), "documents": documents()}
+
+
+def save_backbones(out: Path) -> dict[str, Path]:
+    """Write random Llamas of two and of four blocks, and random BERTs of two widths; return their folders."""
     from conftest import save_tiny
     from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    def llama(blocks: int) -> Callable[[dict[str, Any]], Any]:
+        shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": blocks, "num_attention_heads": 2}
+        shape |= {"num_key_value_heads": 1, "max_position_embeddings": 256}
+        return lambda ids: LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True, **ids))
 
-    def llama(ids: dict[str, Any]) -> Any:
-        return LlamaForCausalLM(
-            LlamaConfig(**shape, num_key_value_heads=1, max_position_embeddings=256, tie_word_embeddings=True, **ids)
-        )
+    def bert(width: int) -> Callable[[dict[str, Any]], Any]:
+        shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2}
+        shape |= {"max_position_embeddings": 256}
+        return lambda ids: BertModel(BertConfig(**shape, vocab_size=ids["vocab_size"], pad_token_id=ids["pad_token_id"]))
 
-    def bert(ids: dict[str, Any]) -> Any:
-        return BertModel(
-            BertConfig(**shape, max_position_embeddings=256, vocab_size=ids["vocab_size"], pad_token_id=ids["pad_token_id"])
-        )
-
-    return {False: save_tiny(out / "llama", llama), True: save_tiny(out / "bert", bert)}
+    models = {"llama": llama(2), "deep": llama(4), "bert": bert(16), "wide": bert(24)}
+    return {name: save_tiny(out / name, make) for name, make in models.items()}
 
 
-def job_of(changes: Mapping[str, Any], backbones: Mapping[bool, Path]) -> Any:
+def job_of(changes: Mapping[str, Any], backbones: Mapping[str, Path]) -> Any:
     """Return the job that `changes` make of `BASE`."""
     from fedtailor import Job
 
-    settings = {**BASE, **changes}
-    classes = settings.pop("classes", False)
-    task = {"kind": "classification" if classes else "generation"}
-    return Job.from_dict({**settings, "task": task, "backbone": str(backbones[classes])})
+    settings = {**BASE, "model": "llama", "rows": "texts", **changes}
+    backbone = backbones[settings.pop("model")]
+    del settings["rows"]
+    settings = json.loads(json.dumps({name: value for name, value in settings.items() if value is not None}))
+    for own in settings["clients"].get("overrides", {}).values():
+        if "backbone" in own:
+            own["backbone"] = str(backbones[own["backbone"]])
+    return Job.from_dict({**settings, "backbone": str(backbone)})
 
 
 def measured(
-    name: str, changes: Mapping[str, Any], backbones: Mapping[bool, Path], rows: list[dict[str, str]], out: Path
+    name: str, changes: Mapping[str, Any], backbones: Mapping[str, Path], rows: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Return what one job comes to."""
     from fedtailor import run
+    from fedtailor.errors import SettingError
 
-    job = job_of(changes, backbones)
-    if changes.get("classes"):
-        rows = [{"text": row["target"], "label": row["food"]} for row in rows]
+    data = rows[changes.get("rows", "texts")]
+    try:
+        job = job_of(changes, backbones)
+    except SettingError as fault:
+        return {REFUSED: str(fault)}
     if name == "resumed":
-        run(job_of({**changes, "stop": {"rounds": 1, "patience": None}}, backbones), data=rows, out=out)
-        run(job, data=rows, resume=out)
+        run(job_of({**changes, "stop": {"rounds": 1, "patience": None}}, backbones), data=data, out=out)
+        run(job, data=data, resume=out)
     else:
         secret = random.Random(0)  # what protections draw, the same on both sides
         with mock.patch("os.urandom", secret.randbytes):
-            run(job, data=rows, out=out)
+            run(job, data=data, out=out)
     return read(out)
 
 
@@ -248,24 +310,26 @@ def read(folder: Path) -> dict[str, Any]:
 
     summary = json.loads((folder / "summary.json").read_text())
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES if (folder / f"{name}.parquet").exists()}
-    rounds = tables["rounds"]
-    files = [
-        *folder.glob("adapter/*.safetensors"),
-        *folder.glob("model/*.safetensors"),
-        *folder.glob("clients/*/**/*.safetensors"),
-    ]
+    rounds = tables.get("rounds", pd.DataFrame())
+    patterns = ("adapter/*.safetensors", "model/*.safetensors", "prompt/*", "clients/*/**/*.safetensors")
+    files = [file for pattern in patterns for file in folder.glob(pattern)]
     weights = {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return {
-        "losses": {name: [float(value) for value in rounds[name]] for name in rounds.columns if name.endswith("loss")},
+        "losses": {
+            name: [None if pd.isna(value) else float(value) for value in rounds[name]]
+            for name in rounds.columns
+            if name.endswith("loss")
+        },
         "weights": dict(sorted(weights.items())),
-        "metrics": summary["metrics"],
+        "metrics": summary.get("metrics"),
+        "found": summary.get("prompting"),
         "manifest": json.loads((folder / "manifest.json").read_text()),
         "traffic": {key: value for key, value in summary["traffic"].items() if "second" not in key},
-        **{f"columns of {name}": sorted(table.columns) for name, table in tables.items()},
+        **{f"columns of {name}": list(table.columns) for name, table in tables.items()},
     }
 
 
-def on_a_network(backbones: Mapping[bool, Path], rows: list[dict[str, str]], out: Path) -> dict[str, Any]:
+def on_a_network(backbones: Mapping[str, Path], rows: list[dict[str, str]], out: Path) -> dict[str, Any]:
     """Return what `net try` makes of a job on a server and two sites of this machine."""
     out.mkdir(parents=True)
     (out / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

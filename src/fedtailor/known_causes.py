@@ -146,6 +146,12 @@ RULES = (
         "check the path; it may have been moved, renamed or deleted",
     ),
     Rule(
+        "taken",
+        _is("FileExistsError"),
+        "there is something of that name already: a file, or a link that leads nowhere",
+        "name another place, or move it away",
+    ),
+    Rule(
         "wrong kind of file",
         _any(_is("IsADirectoryError", "NotADirectoryError"), _numbers(errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.ESPIPE)),
         "there is a folder, a device or a pipe where a file should be, or the other way round",

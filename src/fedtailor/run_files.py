@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from .causes import cause_of
 from .errors import DataError
 from .storage import sha256_of
-from .text_files import check_regular, read_text
+from .text_files import check_regular, read_text, sort_of
 
 WHAT = "a file of a run"
 SEALS = "hashes.json"  # of the files of a run that must not change
@@ -116,6 +117,19 @@ def how_to_resume(folder: Path) -> str:
         return f"a baseline cannot be resumed: start it again with fedtailor run {job} --baseline {baseline}"
     on = " --on NET" if (folder / "network.json").is_file() else ""
     return f"resume it with fedtailor run --resume {folder}{on}"
+
+
+def found_at(path: Path) -> str:
+    """Return in a sentence what is at a path that should be the folder of a run, and is not."""
+    if not os.path.lexists(path):
+        return "there is nothing of that name"
+    if not path.exists():
+        return "it is a link that leads nowhere, or round in a circle"
+    if not path.is_dir():
+        return f"it is {sort_of(path) or 'a file'}"
+    if (path / "sweep.json").is_file():
+        return f"it is the folder of a sweep or of a recipe, whose runs are in {path / 'cells'}"
+    return "it has neither job.yaml nor summary.json" if any(path.iterdir()) else "it is an empty folder"
 
 
 def shared_part(summary: Mapping[str, Any], place: str) -> str:

@@ -38,15 +38,21 @@ def once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def expanded(base: Path, name: str | Path, what: str, *, error: type[JobError] = SettingError) -> Path:
+def expanded(base: Path, name: str | Path, what: str, *, error: type[JobError] = SettingError, dot: bool = False) -> Path:
     """Return a path that a person wrote, from `base` on if it is relative; ~ is somebody's home.
 
     Args:
         what: the setting that names it.
+        dot: whether a dot is meant: data may lie in the folder `base` itself, beside the job.
 
     Raises:
-        JobError: of the type `error`, if no file can have that name.
+        JobError: of the type `error`, if no file can have that name, or it is blank or, unless it is meant, a dot.
     """
+    if not str(name).strip() or not (dot or Path(name).parts):
+        raise error(
+            f"{what} is {str(name)!r}, which names no file or folder of its own (relative paths start at {base}); "
+            "write the path of one, or leave the setting out."
+        )
     parts = [part.encode("utf-8", "surrogatepass") for part in Path(name).parts]
     if "\0" in str(name) or any(len(part) > MOST_NAME for part in parts) or sum(map(len, parts)) + len(parts) > MOST_PATH:
         raise error(
@@ -58,6 +64,15 @@ def expanded(base: Path, name: str | Path, what: str, *, error: type[JobError] =
         raise error(f"{what} is {shown(name)!r}, and there is no user of that name here; write the path out.") from None
 
 
+def sort_of(path: Path) -> str:
+    """Return what there is in the place of a regular file, as in "a folder"; empty for a regular file, or for nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ""
+    return next((name for is_one, name in SORTS.items() if is_one(mode)), "")
+
+
 def check_regular(path: Path, what: str, *, error: type[JobError] = SettingError, tip: str = "") -> None:
     """Raise `error` unless `path` is a regular file, or a link to one; nothing is opened, so nothing can wait.
 
@@ -66,15 +81,14 @@ def check_regular(path: Path, what: str, *, error: type[JobError] = SettingError
         tip: what to do if there is no such file.
     """
     try:
-        mode = os.stat(path).st_mode
+        os.stat(path)
     except FileNotFoundError:
         raise error(f"{path}: there is no such file, to be read as {what}{f'; {tip}' if tip else ''}.") from None
     except (OSError, ValueError) as fault:
         raise error(
             f"{shown(path)}: {what} cannot be read: {reason(fault)}; check the path, where its links lead, and its mode."
         ) from None
-    sort = next((name for is_one, name in SORTS.items() if is_one(mode)), None)
-    if sort is not None:
+    if sort := sort_of(path):
         raise error(f"{path} is {sort}, and {what} must be a regular file; give the path of a file.")
 
 

@@ -148,7 +148,7 @@ def test_flexlora_is_exact_where_the_rank_holds_the_mean(equal, clients):
 @pytest.mark.parametrize("kind", ["fedavg", "fedavgm", "scaffold", "lora-fair", "fedrot-lora", "flexlora", "raflora"])
 @pytest.mark.parametrize("equal", [True, False], ids=["equal", "unequal"])
 @pytest.mark.parametrize("clients", range(2, 9))
-def test_the_bias_told_is_that_of_the_dense_matrices(kind, equal, clients):
+def test_the_bias_reported_is_that_of_the_dense_matrices(kind, equal, clients):
     rule = AGGREGATIONS[kind]()
     params = params_for(rule)
     updates = updates_for(rule, params, clients, equal=equal)
@@ -161,7 +161,7 @@ def test_the_bias_told_is_that_of_the_dense_matrices(kind, equal, clients):
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if traits_of(rule).carry], ids=lambda rule: rule.kind)
-def test_what_does_not_fit_the_carried_rank_is_the_least_and_is_told(rule):
+def test_what_does_not_fit_the_carried_rank_is_the_least_and_is_reported(rule):
     # the best of rank 1 beside what is trained on; nothing closer can be carried
     params = random_params(carry=1)
     updates = updates_for(rule, params, 4)

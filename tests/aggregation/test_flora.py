@@ -25,7 +25,7 @@ def test_the_stack_is_carried_by_hand():
     assert outcome.figures["carry_error"] == pytest.approx(1 / 37**0.5)
 
 
-def test_each_round_draws_anew_from_the_first_draw():
+def test_each_round_draws_again_from_the_first_draw():
     def rounds(seed):
         params = random_params(seed=seed, carry=6)
         state, seen = Flora().init(params), []

@@ -17,7 +17,7 @@ def test_threads_that_one_job_chose_do_not_hold_for_the_next(make_job, rows):
     assert torch.get_num_threads() == USUAL_THREADS
 
 
-def test_inputs_on_both_sides_and_examples_left_out_are_told(make_job, rows):
+def test_inputs_on_both_sides_and_examples_left_out_are_reported(make_job, rows):
     said = []
     assemble(
         make_job(), given={"train": [*rows, rows[0]], "test": [rows[1], {**rows[2], "input": "name[New]"}]}, warn=said.append

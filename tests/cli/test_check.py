@@ -6,7 +6,7 @@ import re
 import pytest
 
 
-def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path):
+def test_check_reports_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path):
     job = write_job()
     before = sorted(tmp_path.rglob("*"))
     code, printed, _ = fedtailor("check", job)
@@ -26,30 +26,40 @@ def test_check_tells_the_plan_and_writes_nothing(fedtailor, write_job, tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_check_tells_what_personalization_does_to_the_plan(fedtailor, write_job):
+def test_check_reports_what_personalization_does_to_the_plan(fedtailor, write_job):
     job = write_job()
     code, printed, _ = fedtailor("check", job, "personalization=fedalt")
     assert code == 0
     assert "averaging, running-mean" in printed
-    told = " ".join(printed.split())
-    assert "personalization fedalt" in told
+    text = " ".join(printed.split())
+    assert "personalization fedalt" in text
     # the last message is that of a round: the shared weights, to all three
-    down, unit = re.search(r"bytes down, training ([\d.]+) (\w+)", told).groups()
-    last, other = re.search(r"bytes down, personalization ([\d.]+) (\w+)", told).groups()
+    down, unit = re.search(r"bytes down, training ([\d.]+) (\w+)", text).groups()
+    last, other = re.search(r"bytes down, personalization ([\d.]+) (\w+)", text).groups()
     assert other == unit
     assert float(last) == pytest.approx(float(down), rel=0.01)  # beside the weights they tell something else
-    assert "what clients train for themselves after the last round is not among operations" in told
+    assert "what clients train and measure for themselves after the last round is not among operations" in text
     alone = " ".join(fedtailor("check", job, "personalization=finetune", "evaluation.local_only=true")[1].split())
     assert "bytes down, training alone" in alone
+
+
+def test_general_text_is_in_the_plan(fedtailor, write_job, tmp_path):
+    (tmp_path / "general.txt").write_text("A river runs to the sea.\n" * 20)
+    _, plain, _ = fedtailor("check", write_job())
+    _, found, _ = fedtailor("check", write_job(evaluation={"retained": "general.txt"}))
+    assert re.search(r"general text +[\d,]+ tokens in 20 rows of general\.txt", found)
+    assert "general text" not in plain
+    spent = [re.search(r"operations, evaluations +(.*)", text).group(1) for text in (plain, found)]
+    assert spent[0] != spent[1]
 
 
 def test_limits_show_seconds_memory_by_part_and_what_would_help(fedtailor, write_job):
     options = ["--bandwidth", "1e3", "--client-memory", "1e6", "--client-flops", "1e9"]
     code, printed, _ = fedtailor("check", write_job(), *options)
-    told = " ".join(printed.split())
+    text = " ".join(printed.split())
     assert code == 0
     for words in ("seconds on the links", "program", "activations", "too much: client", "no setting is enough alone", "given"):
-        assert words in told
+        assert words in text
     overrides = ["protocol.local.batch_size=4", "protocol.local.accumulate=2", "evaluation.batch_size=4"]
     assert fedtailor("check", write_job(), *overrides)[0] == 0  # what was advised can be typed
 

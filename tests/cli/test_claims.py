@@ -33,7 +33,7 @@ def test_show_has_the_command_and_the_evidence(fedtailor):
     assert "did you mean fedgen-personal" in " ".join(said.split())
 
 
-def test_run_adds_evidence_and_goes_on_from_what_is_finished(fedtailor, data, tmp_path, tiny_backbone_folder, monkeypatch):
+def test_run_adds_evidence_and_continues_from_what_is_finished(fedtailor, data, tmp_path, tiny_backbone_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = [
         f"backbone={tiny_backbone_folder}", "rank:stop.rounds=1", "clients.count=2", "clients.partition={kind: iid}", "threads=1",

@@ -78,7 +78,7 @@ def test_run_then_show_compare_try_export(fedtailor, write_job, tmp_path):
     ],
     ids=lambda value: value[0].split("=")[-1] if value and isinstance(value, list) else None,
 )
-def test_a_shared_part_is_told_for_what_it_is(fedtailor, write_job, tmp_path, changes, place):
+def test_a_shared_part_is_named_for_what_it_is(fedtailor, write_job, tmp_path, changes, place):
     folder, out = tmp_path / "one", tmp_path / "out"
     assert fedtailor("run", write_job(), "stop.rounds=1", *changes, "--out", folder, "--json")[0] == 0
     shown = " ".join(fedtailor("show", folder)[1].split())
@@ -164,7 +164,7 @@ def test_a_killed_pipe_is_no_fault(write_job):
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeypatch, more):
+def test_a_stopped_run_says_how_to_continue(fedtailor, write_job, tmp_path, monkeypatch, more):
     job, folder = write_job(), tmp_path / "out"
 
     def stopped_by_hand(job, *, watcher, **rest):
@@ -177,7 +177,7 @@ def test_a_stopped_run_says_how_to_go_on(fedtailor, write_job, tmp_path, monkeyp
     assert f"resume it with fedtailor run --resume {folder}" in said
 
 
-def test_a_run_goes_on_from_its_own_folder(fedtailor, write_job, tmp_path):
+def test_a_run_continues_from_its_own_folder(fedtailor, write_job, tmp_path):
     folder = tmp_path / "out"
     assert fedtailor("run", write_job(), "stop.rounds=1", "--out", folder, "--json")[0] == 0
     code, printed, _ = fedtailor("run", folder / "job.yaml", "stop.rounds=2", "--resume", folder, "--json")

@@ -40,7 +40,7 @@ def test_cut_says_what_is_wrong(fedtailor, write_job, words, said):
     assert said in " ".join(told.split())
 
 
-def test_where_nothing_fits_the_figures_are_told_all_the_same(fedtailor, write_job):
+def test_where_nothing_fits_the_figures_are_reported_all_the_same(fedtailor, write_job):
     words = ("--client-memory", "10", "--client-flops", "1e6", "--server-flops", "1e6")
     code, printed, told = fedtailor("cut", write_job(protocol=SPLIT), *words)
     assert code == 2

@@ -16,7 +16,7 @@ def kit(tmp_path):
     return folder
 
 
-def test_a_site_says_what_it_permits_and_what_it_does_not_tell(fedtailor, kit):
+def test_a_site_says_what_it_permits_and_what_it_does_not_report(fedtailor, kit):
     data = kit.parent / "own.jsonl"
     code, out, _ = fedtailor("site", "join", kit, "--data", data, "--column", "input=notes", "--rounds", 5, "--only-write")
     assert code == 0
@@ -91,3 +91,58 @@ def test_without_the_engine_the_commands_say_what_to_install(fedtailor, kit, wri
         code, _, err = fedtailor(*words)
         assert code == 2
         assert "pip install 'fedtailor[net]'" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "share: [passages]",
+            "allows.yaml: share is one of passages, snippets, answers, scores, embeddings, any; got ['passages']",
+        ),
+        ("share: all", "share is one of"),
+        ("shares: any", "allows.yaml: 'shares' is not known here; known are share, per_minute, per_day"),
+        ("- share", "allows.yaml is a mapping of share, per_minute, per_day"),
+        ("per_day: many", "allows.yaml: per_day is a number of questions"),
+    ],
+)
+def test_what_a_site_allows_of_its_documents_is_said_or_refused_by_name(fedtailor, kit, text, words):
+    join = ["site", "join", kit, "--data", kit.parent / "own.jsonl", "--permit", "retrieval", "--only-write"]
+    code, out, _ = fedtailor(*join)
+    assert (code, "of documents at most scores leave" in " ".join(out.split())) == (0, True)
+    (kit / "local" / "allows.yaml").write_text(text)
+    code, _, err = fedtailor(*join)
+    assert code == 2
+    assert words in " ".join(err.split())
+
+
+def test_data_that_are_not_there_any_more_are_said(fedtailor, kit):
+    data = kit.parent / "own.jsonl"
+    assert "no such file" not in fedtailor("site", "join", kit, "--data", data, "--only-write")[1]
+    data.unlink()
+    code, out, _ = fedtailor("site", "join", kit, "--only-write")
+    assert code == 0
+    assert "own.jsonl: there is no such file or folder now; a job is refused until there is" in " ".join(out.split())
+
+
+def test_status_says_until_when_certificates_are_valid(fedtailor, tmp_path, monkeypatch):
+    pytest.importorskip("nvflare")
+    from contextlib import nullcontext
+    from datetime import UTC, datetime, timedelta
+    from types import SimpleNamespace
+
+    from fedtailor.federation.nvflare import administration
+    from fedtailor.network.kit import authority, kits
+    from fedtailor.network.kit.network_file import Network
+
+    kits.make_kits(Network(name="n", sites=("north", "south")), tmp_path / "n")
+    server = SimpleNamespace(connected=lambda: {"north": datetime.now(UTC).timestamp()})
+    monkeypatch.setattr(administration, "ServerSession", lambda kit, user: nullcontext(server))
+    soon = datetime.now(UTC) + timedelta(days=5, hours=1)
+    real = authority.certificate_ends
+    monkeypatch.setattr(authority, "certificate_ends", lambda network: {**real(network), "south": soon})
+    code, out, err = fedtailor("net", "status", tmp_path / "n")
+    assert code == 0
+    assert f"{soon:%Y-%m-%d}" in out
+    assert "note: the certificate of south ends in 5 days, on" in err
+    assert "north" not in err

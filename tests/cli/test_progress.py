@@ -87,7 +87,7 @@ def test_time_estimated_is_steps_that_are_left_times_seconds(monkeypatch):
     assert "about 12 s on this machine, 3.0 s a step" in text.getvalue()  # (2 − 1) rounds × 4 steps × 3 s
 
 
-def test_a_damaged_checkpoint_is_told():
+def test_a_damaged_checkpoint_is_reported():
     console = Console(file=io.StringIO(), width=120)
     with watch(console) as watcher:
         watcher("damaged-checkpoint", {"text": "checkpoint 000003 is damaged"})

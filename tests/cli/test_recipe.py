@@ -16,7 +16,7 @@ def data(tmp_path):
     return folder.parent
 
 
-def test_list_and_show_tell_what_is_the_papers(fedtailor):
+def test_list_and_show_say_what_is_the_papers(fedtailor):
     printed = fedtailor("recipe", "list")[1]
     assert "fpt-e2e" in printed
     assert "not run here" in printed
@@ -55,7 +55,7 @@ def test_the_job_of_a_recipe_is_a_job_file(fedtailor, data, tmp_path):
     assert (job.tuning.length, job.base) == (5, data / "e2e")
 
 
-def test_run_tells_whose_the_settings_are_and_runs(fedtailor, data, tmp_path, tiny_backbone_folder):
+def test_run_reports_whose_the_settings_are_and_runs(fedtailor, data, tmp_path, tiny_backbone_folder):
     changes = [f"backbone={tiny_backbone_folder}", "stop.rounds=1", "clients.count=2", "evaluation.metrics=[loss]", "threads=1"]
     words = ("recipe", "run", "fpt-e2e", "--data", data, *changes)
     code, printed, _ = fedtailor(*words, "--out", tmp_path / "a")
@@ -68,7 +68,7 @@ def test_run_tells_whose_the_settings_are_and_runs(fedtailor, data, tmp_path, ti
     assert fedtailor("recipe", "run", "fpt-e2e", "--data", tmp_path / "no")[0] == 2
 
 
-def test_a_comparison_is_one_command_that_goes_on(fedtailor, tmp_path, tiny_bert_folder):
+def test_a_comparison_is_one_command_that_continues(fedtailor, tmp_path, tiny_bert_folder):
     folder = tmp_path / "data" / "banking77"
     folder.mkdir(parents=True)
     (folder / "labels.json").write_text(json.dumps(["card", "rate"]))

@@ -26,7 +26,7 @@ def test_a_failed_cell_is_named_and_the_exit_code_is_1(fedtailor, write_job, tmp
     assert "clients.min_examples=4000" in printed
 
 
-def test_what_is_wrong_is_told_before_any_work(fedtailor, write_job, tmp_path):
+def test_what_is_wrong_is_reported_before_any_work(fedtailor, write_job, tmp_path):
     job = write_job()
     for words, said in (
         (["tuning.rank=0,1"], "the cell tuning.rank=0"),

@@ -149,6 +149,21 @@ def test_figures_in_the_evidence_are_those_of_the_run(made):
     assert worse.evidence[0] == "the personal loss is 14 % above the shared one on average, and above it at 3 of 4 clients"
 
 
+def test_the_mean_of_one_client_takes_nothing_back(made):
+    swings = (
+        3.0,
+        2.0,
+        2.1,
+        1.5,
+        1.6,
+    )  # what the client of a round gains, the next one begins with: the swings are between clients
+    alone = made(losses=(4.0, *swings), clients={"client": "a", **gains(gain=0.5, taken=0, losses=swings)})
+    assert alone.taken == {}
+    assert "unstable-rounds" in [finding.signature for finding in diagnose([alone.run]).findings]
+    four = made(losses=(4.0, *swings), clients=gains(gain=0.5, taken=0, losses=swings))
+    assert "unstable-rounds" in diagnose([four.run]).silent
+
+
 def test_thresholds_are_settings(made):
     run = made(**PROVOKED["plateau"]).run
     signatures, comparisons = with_thresholds(["plateau.taken=0.995"])

@@ -175,7 +175,7 @@ def test_the_loaded_run_has_both_models(tiny_backbone_folder, tmp_path):
     assert torch.equal(load_customized(tmp_path / "run")(input_ids=IDS).logits, done.model(input_ids=IDS).logits)
 
 
-def test_the_card_tells_what_was_done_and_no_paths(tiny_backbone_folder, tmp_path):
+def test_the_card_reports_what_was_done_and_no_paths(tiny_backbone_folder, tmp_path):
     write_run(tmp_path / "run", tiny_backbone_folder)
     card = (export(tmp_path / "run", to="peft", folder=tmp_path / "out") / "README.md").read_text()
     for text in ("base_model: tiny-llama", "| loss | 2.5 | 1.25 |", "| bleu | 5.25 | 40.12 |", "12,345 bytes up", "3 clients"):
@@ -215,7 +215,7 @@ def test_a_finished_local_baseline_points_to_its_clients(tiny_backbone_folder, t
         open_run(run)
 
 
-def test_a_baseline_that_was_cut_off_is_started_anew(tiny_backbone_folder, tmp_path):
+def test_a_baseline_that_was_interrupted_is_started_again(tiny_backbone_folder, tmp_path):
     write_run(tmp_path, tiny_backbone_folder)
     (tmp_path / "environment.json").write_text('{"baseline": "central"}')
     (tmp_path / "summary.json").unlink()

@@ -102,14 +102,14 @@ def test_fault_is_named_with_its_remedy(sections: dict[str, Any], words: str):
     assert words in error(**sections)
 
 
-def test_several_faults_are_told_at_once():
+def test_several_faults_are_reported_at_once():
     text = error(tuning={"rnak": 1}, seed="x", clients={"cuont": 3})
     assert "tuning.rank" in text
     assert "seed must be" in text
     assert "clients.count" in text
 
 
-def test_missing_sections_are_told_with_what_to_write():
+def test_missing_sections_are_reported_with_what_to_write():
     with pytest.raises(SettingError, match=r"backbone is missing\. Write backbone: .* task is missing\..* data is missing\."):
         Job.from_dict({})
 
@@ -154,7 +154,7 @@ def test_paths_start_at_the_job_file(tmp_path: Path):
     assert loaded.name == "job"
 
 
-def test_overrides_go_on_top(tmp_path: Path):
+def test_overrides_come_on_top(tmp_path: Path):
     file = tmp_path / "my job.yaml"
     file.write_text(write_yaml(SMALL), encoding="utf-8")
     words = [

@@ -126,7 +126,7 @@ def test_selected_rows_are_those_rows(tiny_backbone_folder, tmp_path):
     assert part.words_N.tolist() == shard.words_N[[4, 1]].tolist()
 
 
-def test_sets_that_differ_are_told_apart(tiny_bert_folder, tmp_path):
+def test_sets_that_differ_are_distinguished(tiny_bert_folder, tmp_path):
     worker = worker_of(tiny_bert_folder, Classification(labels=("a", "b")), tmp_path)
 
     def shard(word, count=40):

@@ -22,7 +22,7 @@ def test_schedules_over_ten_rounds():
     assert LocalTraining().round_factor(9, 10) == 1.0
 
 
-def test_warmup_goes_on_over_rounds():
+def test_warmup_continues_over_rounds():
     settings = LocalTraining(warmup_steps=10)
     assert [settings.warmup_factor(1, s, 4) for s in (0, 3)] == [0.1, 0.4]
     assert [settings.warmup_factor(3, s, 4) for s in (0, 3)] == [0.9, 1.0]

@@ -33,6 +33,12 @@ def test_scores_of_corpora_are_those_of_all_texts_together(name, score):
     assert pool(sets)[name] != pytest.approx(sum(each[name] * each["texts"] for each in sets) / 3)
 
 
+def test_metrics_of_answers_count_by_texts_where_a_model_writes_them_else_by_examples():
+    written = [{"f1": 1.0, "texts": 1, "examples": 3}, {"f1": 0.0, "texts": 3, "examples": 1}]
+    assert pool(written)["f1"] == 1 / 4
+    assert pool([{name: row[name] for name in ("f1", "examples")} for row in written])["f1"] == 3 / 4
+
+
 def test_means_are_weighted_by_what_they_are_over_and_metrics_of_ones_own_that_are_none_are_left_out():
     sets = [
         {"examples": 1, "tokens": 30, "loss": 1.0, "texts": 1, "rouge2": 1.0, "exact": 1.0, "spread": 5.0, "sample_loss": 1.0},

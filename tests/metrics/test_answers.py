@@ -2,7 +2,16 @@
 
 import pytest
 
-from fedtailor.metrics.answers import answer_f1, contains_answer, exact_match, normalized, recall_at, reciprocal_rank
+from fedtailor.metrics.answers import (
+    answer_f1,
+    contains_answer,
+    exact_match,
+    exact_match_of,
+    f1_of,
+    normalized,
+    recall_at,
+    reciprocal_rank,
+)
 
 
 def test_normalized():
@@ -26,6 +35,12 @@ def test_answers(answer, right, exact, f1, contains):
     assert exact_match(answer, right) == exact
     assert answer_f1(answer, right) == pytest.approx(f1)
     assert contains_answer(answer, right) == contains
+
+
+def test_answers_that_a_model_writes_end_with_their_first_line():
+    written, right = ["\n the wide river\nand more", "sea", ""], [["river"], ["lake", "the sea"], ["x"]]
+    assert f1_of(written, right).score == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert exact_match_of(written, right).score == pytest.approx(1 / 3)
 
 
 def test_passages():

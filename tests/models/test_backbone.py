@@ -113,7 +113,7 @@ def test_a_classifier_has_named_classes_and_a_head_from_the_seed(tiny_bert_folde
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_head_for_other_classes_is_drawn_anew(tiny_bert_folder, tmp_path):
+def test_a_head_for_other_classes_is_drawn_again(tiny_bert_folder, tmp_path):
     old = load(tiny_bert_folder, kind="classifier", labels=("a", "b"))
     old.model.save_pretrained(tmp_path / "old")
     old.processor.save_pretrained(tmp_path / "old")

@@ -16,12 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 from damaged import FAMILIES, damage, damage_gguf, damage_pieces, save_family, save_gguf, save_pieces
+from denoisers import LABELS, dit_folder, gan_folder, unet_folder  # noqa: F401  fixtures
 
 from fedtailor.errors import JobError
 from fedtailor.models import load_backbone
 
 MOST_SECONDS, MOST_BYTES = 60, 2 << 30  # of one load, on a machine that does other things too
 SMALL, LARGE = 40, 720  # folders
+DRAWING_SMALL, DRAWING_LARGE = 30, 600
+KINDS = {name: kind for name, (_, kind) in FAMILIES.items()}
+DRAWING = {"unet": "denoiser", "dit": "denoiser", "gan": "gan"}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +60,7 @@ def limits() -> Iterator[None]:
 
 def attempt(folder: Path, kind: str) -> str | None:
     """Return what a load says, or None if it succeeds; any other end is raised."""
-    labels = ("a", "b") if kind == "classifier" else ()
+    labels = {"classifier": ("a", "b"), "denoiser": LABELS}.get(kind, ())
     try:
         with limits():
             load_backbone(str(folder), kind=kind, labels=labels, device=torch.device("cpu"), base=folder.parent, seed=0)
@@ -75,10 +79,10 @@ def complaints(said: str, folder: Path) -> list[str]:
     return wrong
 
 
-def fuzz(whole: dict[str, Path], tmp_path: Path, count: int, seed: int) -> dict[str, int]:
+def fuzz(whole: dict[str, Path], kinds: dict[str, str], tmp_path: Path, count: int, seed: int) -> dict[str, int]:
     ends = {"loads": 0, "refused": 0}
     faults = []
-    for number, (name, (_, kind)) in zip(range(count), itertools.cycle(FAMILIES.items()), strict=False):
+    for number, (name, kind) in zip(range(count), itertools.cycle(kinds.items()), strict=False):
         draw = random.Random(f"{seed}-{number}")
         folder = shutil.copytree(whole[name], tmp_path / f"{name}-{number}")
         how = damage(folder, draw)
@@ -100,14 +104,31 @@ def fuzz(whole: dict[str, Path], tmp_path: Path, count: int, seed: int) -> dict[
 
 
 def test_some_damaged_folders_end_in_one_paragraph(whole, tmp_path):
-    ends = fuzz(whole, tmp_path, SMALL, seed=0)
+    ends = fuzz(whole, KINDS, tmp_path, SMALL, seed=0)
     assert ends["refused"] > SMALL // 3  # damage is done
 
 
 @pytest.mark.attack
 def test_many_damaged_folders_end_in_one_paragraph(whole, tmp_path):
-    ends = fuzz(whole, tmp_path, LARGE, seed=1)
+    ends = fuzz(whole, KINDS, tmp_path, LARGE, seed=1)
     assert ends["refused"] > LARGE // 3
+
+
+@pytest.fixture(scope="module")
+def drawing(unet_folder, dit_folder, gan_folder):  # noqa: F811
+    return {"unet": unet_folder, "dit": dit_folder, "gan": gan_folder}
+
+
+def test_some_damaged_folders_of_pictures_end_in_one_paragraph(drawing, tmp_path):
+    assert all(attempt(drawing[name], kind) is None for name, kind in DRAWING.items())
+    ends = fuzz(drawing, DRAWING, tmp_path, DRAWING_SMALL, seed=0)
+    assert ends["refused"] > DRAWING_SMALL // 3
+
+
+@pytest.mark.attack
+def test_many_damaged_folders_of_pictures_end_in_one_paragraph(drawing, tmp_path):
+    ends = fuzz(drawing, DRAWING, tmp_path, DRAWING_LARGE, seed=1)
+    assert ends["refused"] > DRAWING_LARGE // 3
 
 
 def test_the_families_load_as_they_are(whole):

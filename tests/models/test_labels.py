@@ -78,7 +78,7 @@ def test_rows_follow_names_and_not_their_places(trained, labels):
 
 
 @pytest.mark.parametrize("labels", [("good", "bad", "none"), ("positive", "negative", "mixed"), (*NAMES, "mixed"), ("a", "b")])
-def test_a_head_for_other_classes_is_drawn_anew_with_a_note(trained, labels):
+def test_a_head_for_other_classes_is_drawn_again_with_a_note(trained, labels):
     folder, scores = trained
     found, ours = load(folder, labels)
     _, same = load(folder, labels)

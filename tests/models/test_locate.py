@@ -34,7 +34,7 @@ def test_a_name_that_is_nothing_says_what_to_do(name, text, tmp_path, monkeypatc
         locate(name, tmp_path)
 
 
-def test_no_network_is_told_at_once(tmp_path, monkeypatch):
+def test_no_network_is_reported_at_once(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no route to host")
 
@@ -54,7 +54,7 @@ def test_an_adapter_folder_is_no_backbone(tmp_path):
         locate("adapter", tmp_path)
 
 
-def test_a_missing_package_prints_the_command_that_mends_it(monkeypatch):
+def test_a_missing_package_prints_the_command_that_fixes_it(monkeypatch):
     missing = packaged.Package(
         package="no-such", version="1", module="no_such_module", file="f", origin="", about="", license="mit"
     )

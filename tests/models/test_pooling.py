@@ -155,7 +155,7 @@ def test_a_model_that_shortens_a_text_is_refused_when_it_is_used():
         (None, False),
     ],
 )
-def test_a_folder_tells_how_it_was_trained_to_be_read(tmp_path, text, expected):
+def test_a_folder_reports_how_it_was_trained_to_be_read(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "1_Pooling").mkdir()
         (tmp_path / "1_Pooling" / "config.json").write_text(text)

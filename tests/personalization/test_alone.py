@@ -42,6 +42,18 @@ def test_it_is_the_baseline_local(make_job, rows, tmp_path, changes, keep):
         assert told["local_cost"]["flops"] == other["flops"]["client_total"]
 
 
+def test_what_it_costs_goes_by_each_clients_own_sizes(make_job, rows, tmp_path):
+    own = {"client-01": {"tuning": {"rank": 1}}, "client-02": {"tuning": {"rank": 2}}}
+    job = make_job(
+        **{**LOCAL, "stop__keep": "last", "stop__rounds": 1},
+        tuning__rank=8,
+        protocol__aggregation={"kind": "flexlora"},
+        clients__overrides=own,
+    )
+    cost = run(job, data=rows, out=tmp_path / "r").summary["personal"]["local_cost"]
+    assert cost["flops"] == run_baseline(job, "local", data=rows, out=tmp_path / "b").summary["flops"]["client_total"]
+
+
 def test_it_changes_nothing_else(make_job, rows, tmp_path):
     both = {}
     for name, alone in (("with", True), ("without", False)):
@@ -73,7 +85,7 @@ def test_it_is_shown_and_stands_in_the_table(make_job, rows, tmp_path):
     assert found == {client: of["local"]["loss"] for client, of in told["clients"].items()}
 
 
-def test_a_run_cut_off_while_clients_train_alone_ends_with_the_same_figures(make_job, rows, tmp_path, monkeypatch):
+def test_a_run_that_was_interrupted_while_clients_train_alone_ends_with_the_same_figures(make_job, rows, tmp_path, monkeypatch):
     from fedtailor.protocols import alone
 
     whole = run(make_job(**LOCAL), data=rows, out=tmp_path / "whole").summary
@@ -111,7 +123,7 @@ def test_a_client_that_fails_is_left_out_of_its_column(make_job, rows, tmp_path,
     assert len(told["clients"]) == 4
 
 
-def test_a_damaged_start_is_told(make_job, rows, tmp_path, monkeypatch):
+def test_a_damaged_start_is_reported(make_job, rows, tmp_path, monkeypatch):
     def killed(self, *given):
         raise KeyboardInterrupt
 

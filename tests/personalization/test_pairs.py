@@ -241,7 +241,7 @@ def test_a_client_that_never_trained_a_local_adapter_has_the_global_one(make_job
 
 
 @pytest.mark.parametrize("damage", ["{", '{"shares": "moods"}', "[]"])
-def test_a_damaged_folder_is_told(make_job, rows, tmp_path, damage, tiny_backbone_folder):
+def test_a_damaged_folder_is_reported(make_job, rows, tmp_path, damage, tiny_backbone_folder):
     from transformers import AutoModelForCausalLM
 
     run(make_job(stop__rounds=1, personalization=FEDALT), data=rows, out=tmp_path / "r")

@@ -3,10 +3,13 @@
 import pytest
 from denoisers import picture_job, picture_rows, unet_folder  # noqa: F401  fixtures
 from distilling import class_data, class_job
+from prompted import place_rows, prompting_job
 
 from fedtailor.assembly import assemble
+from fedtailor.ledger import forward_flops
 from fedtailor.planning import Means, Speed, counts_of, estimate
 from fedtailor.planning.means import makespan
+from fedtailor.planning.work import BATCHES_DRAWN, evaluation_size, work_of
 from fedtailor.running import run
 
 KINDS = {
@@ -47,6 +50,27 @@ def test_bytes_of_distillation(tiny_bert_folder, tmp_path):
     job = class_job(tiny_bert_folder, stop__rounds=2)
     found = estimate(assemble(job, given=class_data()))
     assert_bytes(found.bytes, run(job, data=class_data(), out=tmp_path / "run").summary)
+
+
+def test_bytes_of_a_prompt_search(tiny_backbone_folder, tmp_path):
+    pool = [
+        f"Name the place in {count} words." for count in range(10, 18)
+    ]  # 8 prompts, then 4; with 4 children 8 and 4 again; 4 finalists
+    method = {"kind": "search", "pool": pool, "keep": 2, "children": 6, "generations": 2, "start": 2}
+    job = prompting_job(tiny_backbone_folder, protocol__method=method)
+    found = estimate(assemble(job, given=place_rows()))
+    assert_bytes(found.bytes, run(job, data=place_rows(), out=tmp_path / "run").summary)
+
+
+def test_rounds_too_long_to_look_at_every_batch_are_counted_from_their_beginning(make_job, rows):
+    def trained(steps, accumulate):
+        parts = assemble(make_job(protocol__local={"steps": steps, "accumulate": accumulate}), given=rows)
+        return work_of(parts, next(iter(parts.clients))).round
+
+    for accumulate in (1, 65_536):
+        few, many = trained(BATCHES_DRAWN, accumulate), trained(10**7, accumulate)
+        assert many.tokens == pytest.approx(few.tokens * 10**7 / BATCHES_DRAWN, rel=0.02)
+        assert many.squares == pytest.approx(few.squares * 10**7 / BATCHES_DRAWN, rel=0.02)
 
 
 def test_full_training_has_six_operations_a_weight(make_job, rows, tmp_path):
@@ -102,3 +126,19 @@ def test_with_hardly_an_epoch_a_round_one_step_is_estimated(make_job, rows):
     local = {"epochs": 1e-6, "batch_size": 4, "learning_rate": 0.1}
     found = estimate(assemble(make_job(protocol__local=local), given=rows))
     assert all(client.flops > 0 for client in found.clients.values())
+
+
+def test_general_text_is_estimated_as_evaluations_are(make_job, rows, tmp_path):
+    file = tmp_path / "general.txt"
+    file.write_text("A river runs to the sea, and nobody sells coffee there.\n" * 40)
+    plain, more = (assemble(make_job(evaluation__retained=name, stop__rounds=2), given=rows) for name in (None, str(file)))
+    text, speed = more.clients.retained, Means(client_flops=1e9)
+    counts = counts_of(more)
+    once = counts[id(more.worker)].evaluate.flops(evaluation_size(text.shard, more.job.evaluation.batch_size))
+    without, found = (estimate(parts, counts=counts_of(parts), means=speed) for parts in (plain, more))
+    assert found.flops["server"] - without.flops["server"] == pytest.approx(2 * once)  # the backbone's, and the kept weights'
+    for name in ("evaluate", "run"):
+        assert found.seconds[name] - without.seconds[name] == pytest.approx(2 * once / 1e9)
+    by_formula = estimate(more).flops["server"] - estimate(plain).flops["server"]
+    assert by_formula == pytest.approx(2 * forward_flops(int(text.shard.sizes_N.sum()), more.clients.alike.sizes))
+    assert estimate(more, rounds=0).flops["server"] == pytest.approx(by_formula / 2)

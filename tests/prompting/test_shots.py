@@ -19,10 +19,14 @@ def test_files_are_read_and_what_is_wrong_is_named(tmp_path):
     file = tmp_path / "public.jsonl"
     file.write_text('{"text": "a", "label": "top_up"}\n\n{"text": "b", "label": "x"}\n')
     assert read_shots(file) == (("a", "top up"), ("b", "x"))
+    file.write_text('{"text": 12, "label": 3}\n{"text": 1.50, "label": 2.0}\n')  # as a table of data is read
+    assert read_shots(file) == (("12", "3"), ("1.5", "2"))
     for text, match in (
         ("", "no examples"),
         ('{"text": "a"}\n', "line 1"),
-        ('{"text": "a", "label": 3}\n', "a text and a label"),
+        ('{"text": "a", "label": [3]}\n', "a text and a label"),
+        ('{"text": "a", "label": null}\n', "a text and a label"),
+        ("[1]\n", "a text and a label"),
     ):
         file.write_text(text)
         with pytest.raises(SettingError, match=match):

@@ -131,3 +131,22 @@ def test_a_folder(tmp_path):
     assert lines_about({"hidden": ["a", "b", "c", "d"]}) == ["4 not read, hidden: a, b, c and 1 more"]
     with pytest.raises(DataError, match="is not there; give the folder"):
         list(folder_files(tmp_path / "none", Skipped()))
+
+
+def test_numbers_of_a_typed_table_are_texts_as_in_every_other_reader(tmp_path):
+    frame = pd.DataFrame({"text": [7.0, 2.5, None], "title": [1, 2, 3]})
+    frame.to_parquet(tmp_path / "n.parquet")
+    (tmp_path / "n.jsonl").write_text('{"text": 7.0, "title": 1}\n{"text": 2.5, "title": 2}\n{"text": null, "title": 3}\n')
+    for name in ("n.parquet", "n.jsonl"):
+        found = read_file(tmp_path / name, name)
+        assert [(one.title, one.text) for one in found.documents] == [("1", "7"), ("2", "2.5")]
+        assert len(found.notes) == 1
+
+
+def test_a_cell_that_is_no_text_is_no_document(tmp_path):
+    found = reading(tmp_path, "d.jsonl", '{"text": ["a", "b"]}\n{"text": {"a": 1}}\n{"text": "plain"}\n')
+    assert [one.text for one in found.documents] == ["plain"]
+    assert [note.partition(" holds ")[2] for note in found.notes] == ["no text, but a list", "no text, but a mapping"]
+    pd.DataFrame({"text": [b"\xff\xfe", b"fine"]}).to_parquet(tmp_path / "b.parquet")
+    found = read_file(tmp_path / "b.parquet", "b.parquet")
+    assert ([one.text for one in found.documents], len(found.notes)) == (["fine"], 1)

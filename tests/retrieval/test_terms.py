@@ -46,7 +46,7 @@ def test_nothing_shared_scores_nothing():
 
 
 @given(st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=4), st.data())
-def test_an_update_equals_counting_anew(old, new, data):
+def test_an_update_equals_counting_again(old, new, data):
     kept = data.draw(st.lists(st.sampled_from(range(len(old))), unique=True) if old else st.just([]))
     updated, anew = update_terms(count_terms(old), kept, new), count_terms([*(old[row] for row in kept), *new])
     assert list(updated.words) == list(anew.words)

@@ -1,7 +1,8 @@
 """Runs a tiny job in children that are killed at random moments, resumes each, and compares with the unbroken run.
 
-Usage: kill_and_resume.py PROTOCOL BACKBONE FOLDER KILLS SEED. PROTOCOL is averaging, or prompting, which take a decoder (a Llama), or distillation
-or split, which take an encoder (a BERT). Children are forked after the imports, so that a try takes a second, not ten.
+Usage: kill_and_resume.py PROTOCOL BACKBONE FOLDER KILLS SEED. PROTOCOL is averaging, prompting, after (a phase of a user's own, personal weights and
+training alone behind the rounds) or ranks (that the server chooses), which take a decoder (a Llama), distillation, split or questions (an embedder is
+trained), which take an encoder (a BERT), or gan. Children are forked after the imports, so that a try takes a second, not ten.
 """
 
 import json
@@ -14,17 +15,40 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pandas as pd
 import transformers.models.bert.modeling_bert  # so that children need not
 import transformers.models.llama.modeling_llama  # noqa: F401
+from denoisers import gan_job, picture_rows
 from distilling import LEARN, class_data, class_job
 from jobs import tiny_job, tiny_rows
 from prompted import METHOD, place_rows, prompting_job
+from questioned import pairs, training_job
 from split_shapes import class_rows, split_job
 
 import fedtailor.assembly.pipeline  # noqa: F401  likewise
 from fedtailor.running import run
 
 ROUNDS = 6
+KEPT = {"protocol__local__keep_optimizer": True}
+OF_TEXTS = {
+    "after": {
+        "stop__rounds": 2,  # so that most of the run lies behind the rounds
+        "after": [{"kind": "phased:GapPhase", "times": 2.0}],
+        "personalization": {"kind": "finetune", "epochs": 2},
+        "evaluation__local_only": True,
+    },
+    "ranks": {
+        "protocol__local__keep_optimizer": False,
+        "tuning": {
+            "kind": "lora",
+            "rank": "auto",
+            "ranks": [1, 2, 4],
+            "alpha": 4,
+            "round_seconds": 1e6,
+        },  # no time of day decides
+        "protocol__aggregation": {"kind": "flexlora"},
+    },
+}
 
 
 def job_of(protocol: str, backbone: str):
@@ -39,7 +63,12 @@ def job_of(protocol: str, backbone: str):
         return split_job(backbone, "bert", changes=changes, local=local, cut=1, wire={"kind": "int4"}), class_rows()
     if protocol == "prompting":
         return prompting_job(backbone, protocol__method={**METHOD, "generations": 4}, clients__fraction=0.67), place_rows()
-    return tiny_job(backbone, stop__rounds=ROUNDS, protocol__local__keep_optimizer=True, clients__fraction=0.5), tiny_rows()
+    if protocol == "questions":
+        return training_job(backbone, stop__rounds=ROUNDS, clients__count=3, **KEPT, clients__fraction=0.67), pairs()
+    if protocol == "gan":
+        lasting = {"rounds": ROUNDS, "patience": None, "keep": "last"}
+        return gan_job(backbone, stop=lasting, **KEPT, clients__fraction=0.67), picture_rows(8)
+    return tiny_job(backbone, clients__fraction=0.5, **{"stop__rounds": ROUNDS} | KEPT | OF_TEXTS.get(protocol, {})), tiny_rows()
 
 
 def start(job, rows, folder: Path, resume: bool) -> int:
@@ -62,8 +91,10 @@ def outcome(folder: Path) -> dict[str, object]:
     summary = json.loads((folder / "summary.json").read_text())
     files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
     files["found"] = summary.get("prompting")
+    files["ranks"] = [str(row.get("rank")) for row in pd.read_parquet(folder / "clients.parquet").to_dict("records")]
     own = {name: value for name, value in summary.get("distillation", {}).items() if "seconds" not in name}
-    return files | {name: summary[name] for name in ("metrics", "clients", "validation_loss")} | {"own": own}
+    files["personal"] = {name: value for name, value in summary.get("personal", {}).items() if name != "local_cost"}
+    return files | {name: summary.get(name) for name in ("metrics", "clients", "validation_loss", "after")} | {"own": own}
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def test_resumed_equals_unbroken_and_training_helps(rule, make_job, rows, tmp_pa
 
 
 @every_rule
-def test_what_is_carried_goes_down_only_and_is_told(rule, make_job, rows, tmp_path):
+def test_what_is_carried_goes_down_only_and_is_reported(rule, make_job, rows, tmp_path):
     run(job_of(make_job, rule, stop__rounds=2, stop__keep="last"), data=rows, out=tmp_path / "r")
     manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
     up, down = (manifest[way]["train"]["tensors"] for way in ("up", "down"))
@@ -98,7 +98,7 @@ def test_the_result_is_one_plain_adapter_that_peft_loads(rule, shape, make_job, 
     assert not torch.allclose(logits(model), wanted, atol=1e-4)
 
 
-def test_a_small_rank_is_cut_back_and_the_loss_is_told(make_job, rows, tmp_path):
+def test_a_small_rank_is_cut_back_and_the_loss_is_reported(make_job, rows, tmp_path):
     for carry in (1, 16):
         rule = {"kind": "flora", "carry": carry}
         run(job_of(make_job, rule, stop__rounds=2, stop__keep="last"), data=rows, out=tmp_path / str(carry))

@@ -65,6 +65,15 @@ def test_twice_the_bar_is_off_plan():
     assert [row.off_plan for row in (good, missed, off)] == [False, False, True]
 
 
+def test_a_bound_is_missed_on_one_side_alone():
+    most, least = (
+        [Row(what="bytes", of="train", estimated=1000, measured=size, bound=bound) for size in (500, 1500)]
+        for bound in ("most", "least")
+    )
+    assert [row.off_plan for row in (*most, *least)] == [False, True, True, False]
+    assert [row.within for row in (*most, *least)] == [True, False, False, True]
+
+
 def test_a_baseline_has_no_plan(make_job, rows, tmp_path):
     from fedtailor.studies.baselines import run_baseline
 

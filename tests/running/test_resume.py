@@ -6,15 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from denoisers import gan_folder  # noqa: F401  a fixture
 
-FEW = [("averaging", 10), ("distillation", 3), ("split", 3), ("prompting", 3)]
+ENCODERS = ("distillation", "split", "questions")
+FEW = [("averaging", 10), *((name, 3) for name in (*ENCODERS, "prompting", "after", "ranks", "gan"))]
 MANY = [pytest.param(protocol, 30, marks=pytest.mark.attack) for protocol, _ in FEW]
 
 
 @pytest.mark.parametrize(("protocol", "kills"), [*FEW, *MANY])
-def test_kill_9_at_random_moments(tiny_backbone_folder, tiny_bert_folder, tmp_path, protocol, kills):
+def test_kill_9_at_random_moments(tiny_backbone_folder, tiny_bert_folder, gan_folder, tmp_path, protocol, kills):  # noqa: F811, PLR0917
     script = Path(__file__).with_name("kill_and_resume.py")
-    backbone = tiny_backbone_folder if protocol in ("averaging", "prompting") else tiny_bert_folder
+    backbone = gan_folder if protocol == "gan" else tiny_bert_folder if protocol in ENCODERS else tiny_backbone_folder
     done = subprocess.run(
         [sys.executable, str(script), protocol, str(backbone), str(tmp_path), str(kills), str(kills)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

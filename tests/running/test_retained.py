@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from fedtailor.assembly.retained import load_retained
 from fedtailor.errors import DataError, SettingError
 from fedtailor.report.read import read_run
 from fedtailor.running import run
@@ -108,6 +109,16 @@ def test_a_table_needs_a_column_of_text(make_job, rows, tmp_path):
     file.write_text("title,words\na,b\n")
     with pytest.raises(DataError, match=r"(?s)evaluation\.retained.*text"):
         run(make_job(evaluation__retained=str(file)), data=rows, out=tmp_path / "r")
+
+
+def test_numbers_of_a_typed_column_are_its_text(make_job, tmp_path):
+    numbers = [7.0, 2.5, 300.0]
+    pd.DataFrame({"text": numbers}).to_parquet(tmp_path / "n.parquet")
+    (tmp_path / "n.jsonl").write_text("".join(f'{{"text": {number}}}\n' for number in numbers))
+    (tmp_path / "n.txt").write_text("7\n2.5\n300\n")
+    for name in ("n.parquet", "n.jsonl", "n.txt"):
+        found = load_retained(make_job(evaluation__retained=str(tmp_path / name)))
+        assert [row.fields["text"] for row in found] == ["7", "2.5", "300"]
 
 
 def test_what_has_no_language_model_or_trains_nothing_is_refused(make_job):

@@ -11,7 +11,7 @@ from fedtailor.errors import DataError, ResumeError, TooFewClients
 from fedtailor.running import run
 
 
-def test_training_helps_and_the_folder_tells_all(make_job, rows, tmp_path):
+def test_training_helps_and_the_folder_reports_all(make_job, rows, tmp_path):
     result = run(make_job(stop__rounds=4), data=rows, out=tmp_path / "r")
     told = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert told == result.summary
@@ -106,7 +106,7 @@ def test_nothing_is_written_where_the_job_is_wrong(make_job, rows, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_client_that_fails_is_dropped_named_and_the_round_goes_on(make_job, rows, tmp_path, monkeypatch):
+def test_a_client_that_fails_is_dropped_named_and_the_round_continues(make_job, rows, tmp_path, monkeypatch):
     from fedtailor.learning import training
 
     train = training.train_locally
@@ -180,7 +180,7 @@ def test_a_run_that_nobody_can_evaluate_says_so(make_job, rows, tmp_path, monkey
         run(make_job(), data=rows, out=tmp_path / "r")
 
 
-def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_told(make_job, rows, tmp_path, monkeypatch):
+def test_what_a_failed_attempt_sent_is_counted_and_its_failures_are_reported(make_job, rows, tmp_path, monkeypatch):
     from fedtailor.learning import training
     from fedtailor.protection.gate import Gate
 

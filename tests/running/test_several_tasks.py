@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 import torch
 from jobs import assert_same_adapter, tiny_rows
-from of_tasks import INTENT, INTENTS, of_tasks, of_three
+from of_tasks import INTENT, INTENTS, LINES, of_tasks, of_three
 
 from fedtailor.assembly import assemble
-from fedtailor.errors import SettingError
+from fedtailor.cli.plan import plan_of
+from fedtailor.errors import DataError, SettingError
 from fedtailor.learning.store import Store
 from fedtailor.report.read import read_run
 from fedtailor.running import run
@@ -47,6 +48,7 @@ def test_each_client_trains_and_is_measured_by_its_task(job_of, tmp_path):
 
     from rich.console import Console
 
+    from fedtailor.report import compare
     from fedtailor.report.run.tables import show
 
     console = Console(width=200, record=True)
@@ -55,6 +57,30 @@ def test_each_client_trains_and_is_measured_by_its_task(job_of, tmp_path):
     assert "generation (bank): ROUGE-1" in shown
     assert "generation: BLEU" in shown
     assert "task cosine" in shown
+    assert "  bank  " in shown  # which client has which task
+    console.print(compare([read_run(tmp_path / "r")] * 2))
+    assert "generation (bank)" in console.export_text()
+    rows = {(row["what"], row["of"]): row for row in done.summary["plan"]["rows"]}
+    assert rows["bytes", "evaluate"]["ratio"] == pytest.approx(1, abs=0.015)  # a client of lines is not asked for texts
+
+
+def test_what_personal_training_takes_is_more_than_the_plan_and_not_off_it(job_of, tmp_path):
+    done = run(job_of(personalization={"kind": "finetune"}, evaluation__local_only=True), data=of_three(), out=tmp_path / "r")
+    rows = {(row["what"], row["of"]): row for row in done.summary["plan"]["rows"]}
+    assert rows["operations", "train"]["ratio"] > 1.1
+    assert rows["operations", "train"]["within"]
+    ratios = [rows["bytes", kind]["ratio"] for kind in ("personalize", "alone")]
+    assert ratios == pytest.approx([1, 1], abs=0.03)  # figures of 0.0 have fewer digits than usual
+
+
+def test_check_names_the_clients_of_each_task(job_of):
+    parts = assemble(job_of(), given=of_three())
+    settings = dict(plan_of(parts.job, parts, []).settings)
+    assert (settings["task"], settings["of bank"], settings["of prose"]) == (
+        "generation",
+        "generation (bank)",
+        "language-modeling",
+    )
 
 
 class Killed(BaseException):
@@ -127,6 +153,14 @@ def test_alone_each_keeps_its_task_and_in_one_place_they_do_not_fit(job_of, tmp_
             {"clients__overrides": {"bank": {"task": {"kind": "label-likelihood"}}}},
             r"clients.overrides.bank.task: label-likelihood does not go with protocol: averaging",
         ),
+        (
+            {"clients__overrides": {"bank": {"task": {"kind": "classification"}}}},
+            r"such as generation with the class as its target",
+        ),
+        (
+            {"clients__overrides": {"bank": {"columns": {"input": "text"}}}},
+            r"clients.overrides.bank.columns goes with a task of its own",
+        ),
         ({"evaluation__metrics": ["rouge3"]}, r"did you mean rouge"),
     ],
 )
@@ -140,6 +174,8 @@ def test_tasks_need_data_that_are_apart_and_clients_that_are_there(job_of, tmp_p
         run(job_of(), data=tiny_rows(), out=tmp_path / "r")
     with pytest.raises(SettingError, match="names 'banks', and there is no such client; the clients are bank, menus, prose"):
         run(job_of(clients__overrides={"banks": {"task": INTENT}}), data=of_three(), out=tmp_path / "r")
+    with pytest.raises(DataError, match=r"say which column it is: clients\.overrides\.bank\.columns"):
+        run(job_of(clients__overrides={"bank": {"task": INTENT}, "prose": {"task": LINES}}), data=of_three(), out=tmp_path / "r")
     everybody = {name: {"task": INTENT} for name in of_three()}
     with pytest.raises(SettingError, match="gives every client a task of its own"):
         run(job_of(clients__overrides=everybody), data=of_three(), out=tmp_path / "r")

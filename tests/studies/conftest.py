@@ -28,6 +28,7 @@ def data(tmp_path_factory):
             rows = [row_of(name, place, part) for place in range(count)]
             pd.DataFrame(rows).to_parquet(folder / name / f"{part}.parquet")
     write_pubmedqa(folder / "pubmedqa")
+    write_rag(folder / "rag")
     return folder
 
 
@@ -41,11 +42,31 @@ def write_pubmedqa(folder):
     folder.mkdir()
     numbers = range(160)
     questions = [
-        {"question": f"Is the shop {n} near?", "passage_id": f"p{n}", "answer": ("yes", "no", "maybe")[n % 3]} for n in numbers
+        {
+            "question": f"Is the shop {n} near?",
+            "passage_id": f"p{n}",
+            "answer": ("yes", "no", "maybe")[n % 3],
+            "long_answer": f"The shop {n} is.",
+        }
+        for n in numbers
     ]
     pd.DataFrame(questions).assign(split=["train", "test"] * 80).to_parquet(folder / "questions.parquet")
     passages = [{"id": f"p{n}", "text": f"The shop {n} is near the {PLACES[n % 4]}.", "year": str(2010 + n % 5)} for n in numbers]
     pd.DataFrame(passages).to_parquet(folder / "passages.parquet")
+
+
+def write_rag(folder):
+    """Write 80 passages of 8 titles and a question about each; every tenth passage has over 110 words."""
+    folder.mkdir()
+    texts = [f"Shop {n} is near the {PLACES[n % 4]}." + " It is open." * (40 if n % 10 == 9 else 1) for n in range(80)]
+    passages = [{"id": f"p{n}", "title": f"Title {n % 8}", "text": text, "source": "s"} for n, text in enumerate(texts)]
+    pd.DataFrame(passages).to_parquet(folder / "passages.parquet")
+    answers = [PLACES[n % 4] for n in range(80)]
+    questions = [
+        {"id": f"q{n}", "question": f"What is shop {n} near?", "passage_id": f"p{n}", "answer": answer, "answers": [answer]}
+        for n, answer in enumerate(answers)
+    ]
+    pd.DataFrame(questions).to_parquet(folder / "questions.parquet")
 
 
 def row_of(name, place, part):

@@ -87,7 +87,7 @@ def test_what_is_put_on_one_arm_wins_in_either_order(recipe, tmp_path, overrides
     assert {(cell.settings["arm"], cell.job.stop.rounds) for cell in cells} == {("avg", 5), ("cut", 6), ("all", 5)}
 
 
-def test_an_arms_own_value_is_told_where_it_is_the_one_of_all(recipe):
+def test_an_arms_own_value_is_reported_where_it_is_the_one_of_all(recipe):
     own = replace(recipe.arms["cut"], small_job={"protocol": {"local": {"learning_rate": 0.2}}})
     changed = replace(recipe, arms=recipe.arms | {"cut": own})
     told = {line.setting: line for line in changed.arm_lines("small", ["cut:protocol.local.learning_rate=0.5"])}
@@ -162,6 +162,6 @@ def test_a_value_that_is_not_there_is_none(recipe, tmp_path):
     assert pd.isna(value_at(job, "stop.patience")) is False
 
 
-def test_a_technique_is_told_in_a_few_words():
+def test_a_technique_is_reported_in_a_few_words():
     assert brief({"kind": "skew", "share": 0.8, "by": "input[eatType]", "clusters": None}) == "skew 0.8 input[eatType]"
     assert [brief(value) for value in ({"kind": "iid"}, 8, None, "float16", {"a": 1})] == ["iid", 8, None, "float16", {"a": 1}]

@@ -7,6 +7,7 @@ import pytest
 from denoisers import LABELS, picture_rows
 
 from fedtailor.assembly import assemble
+from fedtailor.cli import main
 from fedtailor.errors import DataError, SettingError
 from fedtailor.job import Job
 from fedtailor.models import shapes
@@ -92,3 +93,15 @@ def test_what_cannot_be_made(job, tmp_path, change, how, text):
     with pytest.raises((SettingError, DataError), match=text):
         pretrain(job, tmp_path / "made", Pretraining(**how))
     assert not (tmp_path / "made").exists()
+
+
+def test_a_gan_is_made_by_a_job_that_says_nothing_of_rounds(tmp_path, monkeypatch):
+    """Jobs of a GAN have to say how they stop, since no loss does; there are no rounds here."""
+    jobs = []
+    monkeypatch.setattr("fedtailor.studies.pretrain.pretrain", lambda job, *_, **__: jobs.append(job) or {"held_out_loss": None})
+    task = "{kind: image-generation, objective: adversarial, condition: none}"
+    (tmp_path / "public.yaml").write_text(f"backbone: b\ntask: {task}\ndata: {{train: x.parquet}}\n")
+    with pytest.raises(SystemExit) as end:
+        main(["pretrain", str(tmp_path / "public.yaml"), "--to", str(tmp_path / "gan"), "--shape", "dcgan"])
+    assert not end.value.code
+    assert jobs[0].task.objective == "adversarial"

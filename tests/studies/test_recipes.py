@@ -17,7 +17,7 @@ from fedtailor.studies.arms import make_arms
 from fedtailor.studies.baselines import run_baseline
 from fedtailor.studies.grid import make_grid
 from fedtailor.studies.nested import flat, merge
-from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, YOURS, load_recipe, recipe_names
+from fedtailor.studies.recipes import ASSUMED, PAPER, SMALL, TINY, YOURS, load_recipe, recipe_names
 
 NAMES = recipe_names()
 STUDIES = (  # whose cells are many: each arm is assembled here
@@ -31,12 +31,13 @@ STUDIES = (  # whose cells are many: each arm is assembled here
     "sizes",
     "stale-backbone",
 )
+OF_UNLIKE_PROTOCOLS = ("six-techniques",)  # whose arms are run in a file of their own
 RUNS = [
     pytest.param(
         name, arm, marks=[pytest.mark.large] if load_recipe(name).data == "cifar10" and arm not in ("LoRA", "FedPer") else []
     )
     for name in NAMES
-    if name not in STUDIES
+    if name not in (*STUDIES, *OF_UNLIKE_PROTOCOLS)
     for arm in load_recipe(name).arms or [None]
 ]
 SMALL_RUN = (
@@ -193,7 +194,10 @@ def test_what_is_prepared_is_made_once_of_the_data(data, tmp_path):
         "blocks-8",
         "tasks",
     ]
-    with pytest.raises(SettingError, match="no such preparation; there are abstracts, tasks, blocks, cifar-unet, tuned-on-ptb"):
+    with pytest.raises(
+        SettingError,
+        match="no such preparation; there are abstracts, tasks, blocks, conclusions, questions, cifar-unet, tuned-on-ptb",
+    ):
         prepared.prepare("abstract", data)
     with pytest.raises(SettingError, match=r"there is no .*questions\.parquet, which prepared:abstracts is made of"):
         prepared.prepare("abstracts", tmp_path)
@@ -232,6 +236,14 @@ def test_what_is_changed_is_said_to_be():
     assert lines["clients.count"].whose == PAPER
 
 
+def test_the_tiny_variant_changes_the_small_one():
+    recipe = load_recipe("six-techniques")
+    lines = {line.setting: line for line in recipe.lines("tiny", ["stop.rounds=3"])}
+    assert lines["backbone"][1:] == ("prepared:blocks-4", TINY, "smollm2-135m in the small variant")
+    assert lines["stop.rounds"][1:] == ("3", YOURS, "1 in the recipe")
+    assert (recipe.seeds_of("tiny"), recipe.seeds_of("small")) == ([0], [0, 1, 2])
+
+
 def test_a_comparison_that_extends_another_has_its_arms_and_changes_some():
     first, deep = load_recipe("framework-comparison"), load_recipe("framework-comparison-smollm2")
     assert list(deep.arms) == list(first.arms)
@@ -262,8 +274,10 @@ def test_a_kind_takes_the_place_of_another():
 def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(SettingError, match="did you mean fpt-e2e"):
         load_recipe("ftp-e2e")
-    with pytest.raises(SettingError, match="paper or small"):
+    with pytest.raises(SettingError, match="paper or small or tiny"):
         load_recipe("fpt-e2e").settings("large")
+    with pytest.raises(SettingError, match="fpt-e2e has no tiny variant; choose paper or small"):
+        load_recipe("fpt-e2e").settings("tiny")
     with pytest.raises(SettingError, match=r"e2e/train\.parquet"):
         load_recipe("fpt-e2e").make_job("paper", tmp_path / "no")
     assert Job.from_dict(load_recipe("fpt-e2e").settings(), base=tmp_path).name == "fpt-e2e-paper"

@@ -39,7 +39,7 @@ def watching_for(kind, act):
     return watching
 
 
-def test_a_grid_cut_off_goes_on_where_it_was_and_skips_what_is_done(job, tmp_path):
+def test_a_grid_that_was_interrupted_continues_where_it_was_and_skips_what_is_done(job, tmp_path):
     def cut(cell, facts):
         if cell.settings == {"tuning.rank": 2, "seed": 1} and facts["round"] == 2:
             raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def test_failed_cells_are_named_and_do_not_hold_the_others_up(job, tmp_path):
     assert list(means["of"]) == [1, 1]
 
 
-def test_baselines_stand_beside_each_cell_and_start_anew_when_cut_off(job, tmp_path):
+def test_baselines_stand_beside_each_cell_and_start_again_when_interrupted(job, tmp_path):
     left = tmp_path / "s" / "cells" / "seed=0_central"
     left.mkdir(parents=True)
     (left / "left.txt").write_text("x")

@@ -61,15 +61,25 @@ def test_labels_come_from_a_file(tmp_path, name, content):
     assert Classification(labels=name).resolve([], tmp_path).labels == ("bad", "good")
 
 
-@pytest.mark.parametrize("content", ["{", '{"a": 1}', '["one"]', '["a", "a"]', "[1, 2]", None])
-def test_bad_file_of_labels_is_told(tmp_path, content):
+@pytest.mark.parametrize(
+    ("name", "content"), [("labels.json", "[3, 1.0]"), ("labels.json", '["3", "1"]'), ("labels.txt", "3\n1\n")]
+)
+def test_numbers_of_a_file_of_labels_are_names(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert Classification(labels=name).resolve([], tmp_path).labels == ("3", "1")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", '{"a": 1}', '["one"]', '["a", "a"]', "[true, false]", "[1, 1.0]", "[[1], 2]", "[null, 1]", None]
+)
+def test_bad_file_of_labels_is_reported(tmp_path, content):
     if content is not None:
         (tmp_path / "labels.json").write_text(content)
     with pytest.raises(SettingError, match=r"labels\.json"):
         Classification(labels="labels.json").resolve([], tmp_path)
 
 
-def test_one_label_or_a_missing_one_is_told(tmp_path):
+def test_one_label_or_a_missing_one_is_reported(tmp_path):
     with pytest.raises(DataError, match="1 distinct label"):
         Classification().resolve(texts(("a", "x"), ("b", "x")), tmp_path)
     with pytest.raises(DataError, match="t-1 has the label nan"):
@@ -99,7 +109,7 @@ def test_digits_that_are_no_numbers_are_names(tokenizers):
     assert shard.labels_N.tolist() == [0, 1]
 
 
-def test_label_of_the_test_set_alone_is_told_with_its_remedy(tokenizers, tmp_path):
+def test_label_of_the_test_set_alone_is_reported_with_its_remedy(tokenizers, tmp_path):
     task = Classification().resolve(texts(("a", "yes"), ("b", "no")), tmp_path)
     odd = [Example(id="heldout-7", fields={"text": "c", "label": "maybe"})]
     with pytest.raises(DataError, match=r"heldout-7 has the label 'maybe'.*name all labels in task\.labels"):
@@ -128,7 +138,7 @@ def test_a_whole_number_of_a_typed_file_is_a_place_where_no_name_is_a_number(tok
         Classification(labels=("01", "02", "X9")).prepare(numbered, tokenizers["bytes"], keep_examples=False)
 
 
-def test_labels_that_white_space_alone_tells_apart_are_refused(tmp_path):
+def test_labels_that_differ_by_white_space_alone_are_refused(tmp_path):
     with pytest.raises(DataError, match="'good' and 'good ' look alike"):
         Classification().resolve(texts(("a", "good"), ("b", "good ")), tmp_path)
 

@@ -141,7 +141,7 @@ def test_empty_set_has_no_figures(tiny_backbone_folder):
     assert figures_of(model, Generation(), [], tokenizer, generate=True).figures == {}
 
 
-def test_metric_that_the_task_does_not_have_is_told_with_the_nearest():
+def test_metric_that_the_task_does_not_have_is_reported_with_the_nearest():
     with pytest.raises(SettingError, match=r"'blue'.*did you mean bleu"):
         metrics_of(Generation(), Evaluation(metrics=["loss", "blue"]))
 

@@ -73,7 +73,7 @@ def test_mark_of_the_beginning_makes_the_first_token_count(tokenizers):
     assert mask == [False] + [True] * (len(ids) - 1)
 
 
-def test_nothing_to_foretell_is_named(tokenizers):
+def test_nothing_to_predict_is_named(tokenizers):
     shard = LanguageModeling(join="").prepare(lines("", ""), tokenizers["bytes"], keep_examples=False)
     assert (len(shard), [name for name, _ in shard.dropped]) == (0, ["l-0", "l-1"])
 

@@ -2,43 +2,17 @@
 
 import pytest
 import torch
-from asked import WORDS
+from questioned import pairs, training_job
 
 from fedtailor.assembly import assemble
 from fedtailor.errors import SettingError
-from fedtailor.job import Job
 from fedtailor.models.embed import embed_with
 from fedtailor.running import run
 from fedtailor.tasks.evaluation import Pass
 
 
-def pairs(count=24):
-    """Return questions that name a passage by words of their own, which no backbone knows of."""
-    passages = [f"The {word} is {WORDS[-n - 1]}." for n, word in enumerate(WORDS)]
-    return [{"question": f"which one is number {n % 12} at {n}", "text": passages[n % 12]} for n in range(count)]
-
-
-def job_of(backbone, **changes):
-    job = Job.from_dict(
-        {
-            "backbone": str(backbone),
-            "task": {"kind": "retrieval"},
-            "data": {"train": "given.jsonl"},
-            "clients": {"count": 2, "min_examples": 4, "validation_share": 0.2, "test_share": 0.2},
-            "tuning": {"kind": "lora", "rank": 2, "alpha": 4},
-            "protocol": {"kind": "averaging", "local": {"learning_rate": 0.05, "batch_size": 4, "epochs": 3}},
-            "stop": {"rounds": 2},
-            "precision": "float32",
-            "threads": 1,
-        }
-    )
-    for name, value in changes.items():
-        job = job.replace(name.replace("__", "."), value)
-    return job
-
-
 def test_the_loss_is_over_all_passages_of_the_client(tiny_bert_folder):
-    parts = assemble(job_of(tiny_bert_folder), given=pairs())
+    parts = assemble(training_job(tiny_bert_folder), given=pairs())
     worker, state = parts.worker, parts.clients["client-00"]
     texts = list(dict.fromkeys(example.fields["text"] for example in state.train.examples))
     base = worker.model.get_base_model()
@@ -61,7 +35,7 @@ def test_the_loss_is_over_all_passages_of_the_client(tiny_bert_folder):
 
 @pytest.mark.parametrize("rule", ["fedavg", "ffa-lora", "flora", "fedadam", "median"])
 def test_it_learns_and_passages_stay(tiny_bert_folder, tmp_path, rule):
-    job = job_of(tiny_bert_folder, protocol__aggregation={"kind": rule}, clients__count=3 if rule == "median" else 2)
+    job = training_job(tiny_bert_folder, protocol__aggregation={"kind": rule}, clients__count=3 if rule == "median" else 2)
     done = run(job, data=pairs(48), out=tmp_path / "run")
     assert done.summary["validation_loss"]["after"] < done.summary["validation_loss"]["before"]
     assert "recall@1" in done.summary["metrics"]["after"]
@@ -73,13 +47,27 @@ def test_it_learns_and_passages_stay(tiny_bert_folder, tmp_path, rule):
     assert torch.equal(type(parts.worker.vectors)(parts.worker.model, parts.worker.processor).frozen(["a passage"]), before)
 
 
+def test_vectors_of_a_list_hang_on_nothing_that_was_embedded_before(tiny_bert_folder):
+    parts = assemble(training_job(tiny_bert_folder), given=pairs())
+    texts = [f"passage {n} " + "of the river " * (n % 7) for n in range(40)]
+
+    def fresh():
+        return type(parts.worker.vectors)(parts.worker.model, parts.worker.processor)
+
+    for before in (texts[:1], texts[3:20:2], texts[::-1]):
+        vectors = fresh()
+        vectors.frozen(before)
+        assert torch.equal(vectors.frozen(texts), fresh().frozen(texts))
+        assert vectors.frozen(texts).data_ptr() == vectors.frozen(texts).data_ptr()  # computed once
+
+
 def test_what_is_wrong_is_named(tiny_bert_folder):
-    parts = assemble(job_of(tiny_bert_folder, tuning={"kind": "full"}), given=pairs())
+    parts = assemble(training_job(tiny_bert_folder, tuning={"kind": "full"}), given=pairs())
     with pytest.raises(SettingError, match="this tuning changes the backbone itself; choose tuning: lora"):
         parts.worker.task.losses(parts.worker, parts.clients["client-00"].train, Pass())
     with pytest.raises(SettingError, match="retrieval does not go with protocol: retrieval"):
-        job_of(tiny_bert_folder, protocol={"kind": "retrieval"}, tuning="frozen")
+        training_job(tiny_bert_folder, protocol={"kind": "retrieval"}, tuning="frozen")
     with pytest.raises(SettingError, match="does not go with protocol: distillation"):
-        job_of(tiny_bert_folder, protocol={"kind": "distillation", "public": "x.jsonl"})
+        training_job(tiny_bert_folder, protocol={"kind": "distillation", "public": "x.jsonl"})
     with pytest.raises(SettingError, match="scale is what cosines"):
-        job_of(tiny_bert_folder, task={"kind": "retrieval", "scale": 0})
+        training_job(tiny_bert_folder, task={"kind": "retrieval", "scale": 0})

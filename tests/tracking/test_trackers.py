@@ -78,7 +78,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_done(monkey
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").glob("*.parquet"))
 
 
-def test_a_run_goes_on_without_a_tracker_that_fails(monkeypatch, make_job, rows, tmp_path):
+def test_a_run_continues_without_a_tracker_that_fails(monkeypatch, make_job, rows, tmp_path):
     with_kept(monkeypatch, wandb=Kept(fails_at="train/loss"))
     seen = []
     result = run(

@@ -92,6 +92,7 @@ def test_the_draw_depends_on_the_seed_alone_and_leaves_the_global_stream(pair):
         "oft",
         "fed-sb",
         "fed-sb-random",
+        "norms",  # of tests/joining
     ):  # which draw nothing that is trained
         assert any(not torch.equal(first[name], other[name]) for name in first)
 

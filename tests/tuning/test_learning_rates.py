@@ -46,8 +46,11 @@ def test_it_follows_the_tuning_and_the_task():
     assert full.decided().protocol.local.learning_rate == 1e-4
     prompt = full.replace("tuning", "prompt")
     assert prompt.decided().protocol.local.learning_rate == 3e-2
-    assert prompt.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 1e-2
+    assert prompt.replace("task", {"kind": "classification"}).decided().protocol.local.learning_rate == 1e-4
     assert full.differences(full.replace("protocol.local.learning_rate", 1e-4)) == []
+    bare = full.replace("tuning", {"kind": "prefix", "exchange": "prefix"})  # learns at a hundred times its network's
+    assert bare.decided().protocol.local.learning_rate == 0.1
+    assert bare.replace("tuning.exchange", "refit").decided().protocol.local.learning_rate == 1e-3
 
 
 def test_a_head_has_its_own_where_the_tuning_knows_one_and_nobody_gave_another():

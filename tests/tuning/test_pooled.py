@@ -50,7 +50,7 @@ def test_every_tuning_learns(folder, tmp_path, tuning, kind):
 
 
 @pytest.mark.parametrize(("pooling", "told"), [("model", 1), ("mean", 0)])
-def test_a_backbone_that_was_trained_for_the_mean_is_told_of(folder, tmp_path, pooling, told):
+def test_a_backbone_that_was_trained_for_the_mean_is_named(folder, tmp_path, pooling, told):
     sentences = shutil.copytree(folder, tmp_path / "sentences")
     (sentences / "1_Pooling").mkdir()
     (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')

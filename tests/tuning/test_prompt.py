@@ -53,3 +53,36 @@ def test_a_decoder_with_a_class_head_is_refused_by_name(tiny_gpt2_folder):
     backbone = load_backbone(str(tiny_gpt2_folder), **kind).model
     with pytest.raises(SettingError, match=r"prompt and a GPT2ForSequenceClassification do not go together.*prefix or lora"):
         TUNING.attach(backbone, 0)
+
+
+def bert(folder, marks):
+    kind = {"kind": "classifier", "labels": ("a", "b"), "device": CPU, "base": Path(), "seed": 0}
+    backbone = load_backbone(str(folder), **kind).model
+    vars(backbone)["around_a_text"] = marks
+    return backbone
+
+
+@pytest.mark.parametrize(("start", "marked"), [("auto", True), ("marks", True), ("words", False), ("random", False)])
+def test_where_a_head_reads_the_first_position_the_prompt_starts_as_marks(tiny_bert_folder, start, marked):
+    backbone = bert(tiny_bert_folder, (5, 7))
+    tokens = backbone.get_input_embeddings().weight
+    tuning = Prompt(length=3, start=start)
+    vectors = tuning.parameters(tuning.attach(backbone, 0))["prompt_embeddings"]
+    assert torch.equal(vectors, tokens[[5, 7, 7]]) == marked
+
+
+def test_a_tokenizer_without_marks_has_tokens_drawn_instead_or_is_refused(tiny_bert_folder):
+    backbone = bert(tiny_bert_folder, (5, None))
+    with pytest.raises(SettingError, match=r"start: marks and a BertForSequenceClassification do not go together.*start: words"):
+        Prompt(length=3, start="marks").attach(backbone, 0)
+    tokens = backbone.get_input_embeddings().weight
+    vectors = TUNING.parameters(TUNING.attach(backbone, 0))["prompt_embeddings"]
+    assert all((tokens == vector).all(1).any() for vector in vectors)
+    assert len({tuple(vector.tolist()) for vector in vectors}) == 3
+
+
+@pytest.mark.slow
+def test_minilm_has_marks():
+    labels = {"kind": "classifier", "labels": ("a", "b"), "device": CPU, "base": Path(), "seed": 0}
+    loaded = load_backbone("minilm-l6", **labels)
+    assert loaded.model.around_a_text == (101, 102)

@@ -114,7 +114,7 @@ def test_rows_of_an_adapters_head_follow_the_names_of_its_classes(labels, classi
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "c"), (*LABELS, "more")])
-def test_a_head_for_other_classes_starts_anew_with_a_note_and_the_factors_are_taken(labels, classifier, tiny_bert_folder):
+def test_a_head_for_other_classes_starts_again_with_a_note_and_the_factors_are_taken(labels, classifier, tiny_bert_folder):
     model = start_as(tiny_bert_folder, classifier[0], labels)
     assert "card, transfer, rate" in notes_of(model)[0]
     weights, wanted = Lora(rank=2).parameters(model), load_file(classifier[0] / "adapter_model.safetensors")

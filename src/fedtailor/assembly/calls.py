@@ -7,7 +7,7 @@ from ..federation.ranked import any_rank
 from ..interfaces import AtClient, Shaping
 from ..job import Job
 from ..messages import Call
-from ..messages.work import GAIN
+from ..messages.work import GAIN, MEMORY
 from ..personalization import goes_with_last_round
 from ..protocols import Ready
 from ..protocols.alone import alone_call
@@ -15,6 +15,7 @@ from ..protocols.evaluation import evaluation_call
 from ..protocols.personal import personal_call
 from ..protocols.prompting.messages import any_prompt
 from ..tensors import Tensors
+from ..tuning.asked import ranks_of
 
 
 def calls_of(
@@ -30,8 +31,8 @@ def calls_of(
     """
     own = home or protocol.own_models or goes_with_last_round(job.personalization)
     calls = protocol.calls(shared, figures, rounds=job.stop.rounds)
-    if not getattr(job.tuning, "ranks", ()):
-        calls = [call.lacking(("free_bytes",)) if call.trains == "round" else call for call in calls]
+    if not ranks_of(job.tuning):
+        calls = [call.lacking(MEMORY) if call.trains == "round" else call for call in calls]
     if not measures_gain(job, protocol):
         calls = [call.lacking(GAIN) if call.trains == "round" else call for call in calls]
     evaluation = evaluation_call({} if protocol.own_models else shared, figures, home=own)

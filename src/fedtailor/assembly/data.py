@@ -73,7 +73,11 @@ def _tokenize(
 
 
 def tokenize_file(examples: list[Example], worker: Worker, warn: Warn, part: str, cache: TokenCache | None = None) -> Shard:
-    """Return a public file's examples as tokens; if none is left, the job is wrong, not smaller."""
+    """Return a public file's examples as tokens; if none is left, the job is wrong, not smaller.
+
+    Raises:
+        DataError: if there are examples, and none can be used.
+    """
     shard = _tokenize(examples, worker, warn, f"the {part} file", cache)
     if examples and not len(shard):
         raise DataError(

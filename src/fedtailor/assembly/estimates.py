@@ -66,6 +66,12 @@ def sizes_of(
     )
 
 
+def message_bytes(parts: Parts, shared: Tensors) -> tuple[int, int]:
+    """Return the bytes that a client which trains `shared` sends and gets in a round."""
+    sizes = parts.protocol.sizes(shared, rounds=parts.job.stop.rounds, validated=False, shape=partial(shaped, parts.job))
+    return sizes["up_bytes"], sizes["down_bytes"]
+
+
 def estimate(parts: Parts) -> dict[ClientId, Cost]:
     """Return what each client spends in one round, before anything is done; of clients elsewhere, as if their texts had no tokens."""
     costs = {}

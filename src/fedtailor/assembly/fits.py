@@ -18,6 +18,7 @@ from ..personalization import dual_of
 from ..protocols import Settings
 from ..records import ClientInfo, Example
 from ..tasks import Task, pooling_of
+from ..tasks.asked import at_home
 from ..tensors import Tensors
 from ..tuning import notes_of
 
@@ -51,7 +52,7 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         job.personalization.check(own_validation=divided.may_have("validation"))
     except SettingError as error:
         raise SettingError(f"personalization: {job.personalization.kind}, tuning: {job.tuning.kind}: {error}") from None
-    home = own | getattr(worker.task, "stays_home", _nothing)(names)
+    home = own | at_home(worker.task, names)
     if not home:
         return home
     if set(names) != set(worker.params) and not own:
@@ -66,10 +67,6 @@ def home_weights(job: Job, worker: Worker, divided: Divided) -> frozenset[str]:
         )
     _check_judged(job, divided)
     return home
-
-
-def _nothing(names: Sequence[str]) -> frozenset[str]:
-    return frozenset()
 
 
 def attach_second(job: Job, model: nn.Module) -> None:

@@ -10,6 +10,7 @@ from torch.nn.modules import module as hooks
 from ..errors import SettingError
 from ..learning.local import LocalTraining
 from ..ledger import free_memory
+from ..tuning.asked import sizes_said
 
 
 @contextmanager
@@ -28,11 +29,8 @@ def within_memory(tuning: object, local: LocalTraining, device: torch.device) ->
         nonlocal made
         made += 0 if parameter is None or not parameter.requires_grad else parameter.numel()
         if made * each > free:
-            sizes = ", ".join(
-                f"tuning.{name}: {getattr(tuning, name)}" for name in ("rank", "length", "width") if hasattr(tuning, name)
-            )
             raise SettingError(
-                f"tuning {getattr(tuning, 'kind', '')} ({sizes or 'of this size'}) trains more than {made:,} weights, which take "
+                f"tuning {getattr(tuning, 'kind', '')} ({sizes_said(tuning) or 'of this size'}) trains more than {made:,} weights, which take "
                 f"{made * each / 1e9:.1f} GB with gradients and optimizer, and {free / 1e9:.1f} GB of memory are free; choose a smaller one"
             )
 

@@ -13,7 +13,7 @@ from ..data.partition.files import Files
 from ..data.parts import given_parts
 from ..data.read import read_table
 from ..data.table import Table
-from ..errors import SettingError
+from ..errors import DataError, SettingError
 from ..job import Job
 from ..metrics.figure import scores_answers
 from ..records import ClientId
@@ -140,14 +140,23 @@ def _divide_one(job: Job, task: Any, own: Mapping[str, str], tables: Mapping[Cli
     data = replace(job.data, columns={**columns, **own})
     data = data if shared else replace(data, validation=None, test=None)
     public = {} if given is None or not shared else {name: one for name, one in given_parts(given).items() if name != "train"}
+    try:
+        return _divided(job, data, reads, {"train": dict(tables), **public}, key=task.required[0])
+    except (DataError, SettingError) as fault:
+        if shared:
+            raise
+        raise type(fault)(str(fault).replace("data.columns", f"clients.overrides.{next(iter(tables))}.columns")) from None
+
+
+def _divided(job: Job, data: Any, reads: Mapping[str, Any], given: Any, *, key: str) -> Divided:
     return divide(
         data,
         replace(job.clients, count=None, per_round=None, partition=Files()),
         **reads,
         base=job.base,
         seed=job.seed,
-        given={"train": dict(tables), **public},
-        key=task.required[0],
+        given=given,
+        key=key,
     )
 
 

@@ -122,7 +122,7 @@ def _values(examples: Sequence[Example], client: ClientId, train: Shard, column:
 
 def _check(job: Job) -> None:
     """Raise SettingError, naming the pair, if a setting of the job would undo the promise."""
-    if getattr(job.protocol, "weights", "") == "targets":
+    if job.protocol.weights == "targets":
         raise SettingError(
             f"{NAME} does not go with protocol.weights: targets: how many targets a client has seen depends on the examples that it drew; choose "
             "examples or uniform"

@@ -15,6 +15,7 @@ from ..learning.worker import Worker
 from ..pairs import Technique, check_together, technique
 from ..records import ClientId
 from ..tuning import LoraAmong
+from ..tuning.asked import ranks_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
     rule: Any = job.protocol.aggregation
     carry = traits_of(rule).carry
     overrides = _overrides(job, divided)
-    if getattr(tuning, "ranks", ()):
+    if ranks_of(tuning):
         return _chosen_each_round(job, tuning, carry)
     if not overrides:
         return Ranks(shared=LoraAmong(tuning=tuning, carry=carry) if carry else tuning)
@@ -86,7 +87,7 @@ def choose_ranks(job: Job, divided: Divided, tuning: Any) -> Ranks:
 def auto_ranks(job: Job) -> AutoRanks | None:
     """Return what chooses the clients' ranks before each round; None if they are fixed."""
     tuning: Any = job.tuning
-    if not getattr(tuning, "ranks", ()):
+    if not ranks_of(tuning):
         return None
     return AutoRanks(ranks=tuning.ranks, alpha=float(tuning.alpha), bound_s=tuning.round_seconds)
 

@@ -20,6 +20,7 @@ from ..tasks.evaluation import Evaluation
 from ..tasks.text.room import check_lengths, context
 from ..tensors import Tensors
 from ..tuning import written
+from ..tuning.asked import initial_of
 from .fits import Warn, advise, attach_second, check_fit, home_weights
 from .memory import within_memory
 from .own_backbones import OwnModel, own_models
@@ -126,7 +127,7 @@ def _tuned_worker(
     )
     context(backbone.model)  # measured before anything is attached to it
     tuning: Any = job.tuning
-    if getattr(tuning, "initial", None) is not None:
+    if initial_of(tuning) is not None:
         tuning = replace(tuning, initial=None if begun and job.protocol.in_checkpoint else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
     with within_memory(ranks.shared, job.protocol.local, device):

@@ -6,6 +6,7 @@ from typing import Any
 from ..job import Job
 from ..models.kinds import kind_of
 from ..tasks import Task
+from ..tasks.asked import clock_of, speaks_chat
 from ..tasks.shard import Shard, tokens_of
 from ..tasks.text.chat import writes_time
 from ..tasks.text.room import long_prompts
@@ -80,7 +81,7 @@ class ReadTexts:
 def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
     """Report that the chat template writes the date, unless the job names the moment."""
     settings: Any = task
-    if getattr(task, "chat", False) and writes_time(tokenizer) and getattr(job.task, "clock", None) is None:
+    if speaks_chat(task) and writes_time(tokenizer) and clock_of(job.task) is None:
         warn(
             f"the backbone's chat template writes the date and time into prompts: in this run always {settings.clock}; for the same bits on another "
             f"day set task.clock={settings.clock}"
@@ -90,7 +91,7 @@ def report_clock(job: Job, task: Task, tokenizer: Any, warn: Warn) -> None:
 def report_unused(task: Task, warn: Warn) -> None:
     """Report a template of the job's that nothing is written with."""
     settings: Any = task
-    if getattr(task, "chat", False) and settings.template != type(settings).template:
+    if speaks_chat(task) and settings.template != type(settings).template:
         warn(
             "task.template is not used: with task.chat: true the backbone's own chat template writes the examples; leave one of both out"
         )

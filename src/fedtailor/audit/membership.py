@@ -44,7 +44,11 @@ class Scored:
 
 
 def membership(run: Opened) -> Iterator[Finding]:
-    """Yield how well each score distinguishes members from others, and by the words alone."""
+    """Yield how well each score distinguishes members from others, and by the words alone.
+
+    Raises:
+        SettingError: if the task gives no probabilities, or there are no other examples to compare with.
+    """
     task = run.worker.task
     if not isinstance(task, Scores):
         raise SettingError(f"the attack {NAME} is for tasks of texts, whose models give probabilities; leave it out (--only)")

@@ -11,7 +11,7 @@ from ..job import Job
 from ..learning.client import Client
 from ..learning.private.client import PrivateClient
 from ..learning.worker import Worker
-from ..run_files import how_to_resume
+from ..run_files import check_sealed, how_to_resume
 from ..running.resume import job_of_run, recorded_clock
 from ..tensors import Tensors, clone
 from ..tuning import written
@@ -59,6 +59,7 @@ def open_for_audit(folder: Path) -> Opened:
         raise DataError(
             f"{folder} is of a run over a network: its clients' examples are at their sites, and an audit needs them; it can be done where the data are alone"
         )
+    check_sealed(folder, ("summary.json", written(job.tuning).folder), tip=f"put back a copy, or {how_to_resume(folder)}")
     said: list[str] = []
     parts = assemble(job, clock=recorded_clock(folder), warn=said.append)
     if not parts.protocol.trains or parts.protocol.own_models:

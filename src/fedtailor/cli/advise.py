@@ -64,10 +64,11 @@ def advise(  # noqa: PLR0917 - Typer passes all by name
     )
     _check_given(seconds, bandwidth, public)
     from ..job import Job
+    from ..pairs import technique
     from ..studies.advice import Search, candidates_of, papers_rule, scores
 
     loaded = Job.load(job, settings or [])
-    if loaded.protocol.kind == "retrieval":
+    if technique("protocol", loaded.protocol).lack("documents") is None:
         raise SettingError(
             "advise compares ways to train a model, and a job with protocol: retrieval trains none; fedtailor check shows what would leave "
             "each client, and fedtailor rag evaluate measures what is found"
@@ -81,7 +82,7 @@ def advise(  # noqa: PLR0917 - Typer passes all by name
             looked.append(search.look(overrides))
     known = {} if table is None or search.place is None else scores(table, search.place)
     fits = sorted((each for each in looked if not each.reason), key=lambda each: _order(each, known, want))
-    rule = papers_rule(want.value, classes=loaded.task.kind == "classification", public=public is not None)
+    rule = papers_rule(want.value, classes="accuracy" in loaded.task.figures, public=public is not None)
     if as_json:
         print_json(_as_json(fits, [each for each in looked if each.reason], known, rule))
         return

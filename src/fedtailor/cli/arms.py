@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..studies.sweep import Swept
 
 
+IN_ONE_PLACE = [("rows", "all of them: the data are in one place")]
+
+
 def run_arms(
     recipe: "Recipe",
     variant: str,
@@ -33,12 +36,12 @@ def run_arms(
         only: patterns of the names of cells to run; empty: all.
     """
     from ..report.plots.plot import check_plots
-    from ..studies.arms import choose, make_arms
+    from ..studies.arms import choose, make_arms, runs_folder
     from ..studies.sweep import run_sweep
 
     check_plots()
-    axes, cells = make_arms(recipe, variant, data, settings)
-    folder = out_folder or Path("runs") / f"{recipe.name}-{variant}"
+    folder = out_folder or runs_folder(recipe, variant)
+    axes, cells = make_arms(recipe, variant, data, settings, folder=folder)
     chosen = choose(cells, only, folder)
     try:
         swept = run_sweep(axes, chosen, folder, watching=None if as_json else watching)
@@ -72,8 +75,29 @@ def _print(recipe: "Recipe", swept: "Swept", *, as_json: bool) -> None:
         print_json(result)
         return
     out().print(
-        show_arms(swept.table, means, settings=settings, metric=recipe.metric, folder=str(swept.folder), crossover=crossover)
+        show_arms(
+            swept.table,
+            means,
+            settings=settings,
+            metric=recipe.metric,
+            folder=str(swept.folder),
+            crossover=crossover,
+            columns=recipe.columns,
+            leaving=_leaving(swept) if recipe.leaving else None,
+        )
     )
+
+
+def _leaving(swept: "Swept") -> dict[str, list[tuple[str, str]]]:
+    """Return what may leave a client of each arm, by the manifest of the first of its cells that is done."""
+    from ..report.page.leaving import kinds_in_short
+    from ..studies.arms import ARM
+
+    done = swept.table[swept.table["status"] == "done"].drop_duplicates(ARM)
+    return {
+        row[ARM]: IN_ONE_PLACE if str(row["run"]).startswith("central") else kinds_in_short(Path(row["folder"]))
+        for row in done.to_dict("records")
+    }
 
 
 def _crossover(recipe: "Recipe", means: "pd.DataFrame") -> "Crossover | None":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..assembly import Parts
+    from ..federation.auto_ranks import AutoRanks
     from ..planning import Estimate, Memory
 
 Rows = Sequence[Sequence[str]]  # what it is, of a round, of the whole run
@@ -34,7 +35,7 @@ def cost_rows(parts: "Parts", found: "Estimate") -> Iterator[Sequence[str]]:
         for way, size in (("up", each.up), ("down", each.down)):
             yield f"bytes {way}, {name}", bytes_text(size / rounds) if repeats else "", bytes_text(size)
     yield f"operations, {work}", flops_text(found.flops["train"] / rounds), flops_text(found.flops["train"])
-    yield "operations, evaluations", "", flops_text(found.flops["evaluate"])
+    yield "operations, evaluations", "", flops_text(found.flops["evaluate"] + found.flops["server"])
     for name, seconds in found.seconds.items():
         if seconds is not None:
             yield SECONDS[name], seconds_text(seconds / rounds) if name == "train" else "", seconds_text(seconds)
@@ -62,6 +63,8 @@ def cost_facts(parts: "Parts", found: "Estimate") -> Iterator[tuple[str, str]]:
             "speed",
             f"{flops_text(found.speed.train)}/s in training, {flops_text(found.speed.evaluate)}/s in evaluation, {found.speed.source}",
         )
+    if parts.auto_ranks is not None:
+        yield "at most", _at_most(parts, parts.auto_ranks)
     for note in found.notes:
         yield "not in it", note
     if not found.counted and parts.protocol.trains:
@@ -69,6 +72,19 @@ def cost_facts(parts: "Parts", found: "Estimate") -> Iterator[tuple[str, str]]:
             "by formula",
             "operations leave attention and the output head out; with --client-memory or --client-flops a step is counted, which takes seconds",
         )
+
+
+def _at_most(parts: "Parts", chosen: "AutoRanks") -> str:
+    """Return what the estimate of a job stands on whose ranks the server chooses, and what the least rank would send."""
+    from ..assembly.estimates import message_bytes
+    from ..units import bytes_text
+
+    most, least = chosen.ranks[-1], chosen.ranks[0]
+    up, down = message_bytes(parts, chosen.at(least).cut(parts.worker.tensors()))
+    return (
+        f"ranks are chosen before each round: what is estimated is of rank {most} for all, and so an upper bound. At rank {least}, which everybody has until a "
+        f"round of it was measured, a client sends {bytes_text(up)} and gets {bytes_text(down)} a round"
+    )
 
 
 def _memory(memory: "Memory") -> str:

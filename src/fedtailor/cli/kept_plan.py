@@ -67,7 +67,7 @@ class Lookup:
 
         if self.text is None or not job.data.cache or any_imported():
             return None
-        sources = [getattr(job.data, part) for part in PARTS] + [getattr(job.protocol, "public", None)]
+        sources = [getattr(job.data, part) for part in PARTS] + [(job.protocol.public_examples or (None,))[0]]
         texts = [text for source in sources for text in _texts(source)]
         if not all(text == "rest" or _path(job, text).exists() for text in texts):
             return None  # of a hub, or of what is installed

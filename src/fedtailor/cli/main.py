@@ -132,7 +132,7 @@ def _foreseen(error: Exception) -> str | None:
 
     if (own := sys.modules.get("fedtailor.job.own_classes")) is not None and (text := own.blame(error)) is not None:
         return str(text)
-    if not isinstance(error, OSError | MemoryError | RecursionError):
+    if not isinstance(error, OSError | MemoryError | RuntimeError):
         return None
     cause = cause_of(error, "this command was stopped")
     return None if cause.name == UNKNOWN else str(cause)

@@ -91,9 +91,11 @@ def serve(
 
 @app.command()
 def status(net: NetFolder) -> None:
-    """Say who is there, since when, and what each reported when it last took part in a run."""
+    """Say who is there, since when, until when certificates are valid, and what each reported when it last took part in a run."""
     import time
 
+    from ..network.kit.authority import certificate_ends
+    from ..network.kit.certificates import ending
     from ..network.kit.kits import admin_kit, check_installed, kit_role, last_reported
     from ..report.plain import plain_table
     from ..units import seconds_text
@@ -106,15 +108,20 @@ def status(net: NetFolder) -> None:
     with ServerSession(kit, role["user"]) as server:
         there = server.connected()
     table = plain_table(f"{role['network']}, server at {role['server']}:{role['port']}")
-    for title in ("last sign of life", "examples", "device", "versions"):
+    ends = certificate_ends(net)
+    for title in ("last sign of life", "certificate until", "examples", "device", "versions"):
         table.add_column(title)
     for site in sorted({*role["sites"], *there}):
         info = about.get(site, {})
         seen = f"{seconds_text(max(0.0, time.time() - there[site]))} ago" if site in there else "not connected"
         versions = ", ".join(f"{name} {info['versions'][name]}" for name in ("fedtailor", "torch") if info.get("versions"))
         memory = f", {info['memory_gb']} GB" if info.get("memory_gb") else ""
-        table.add_row(site, seen, str(info.get("examples", "–")), f"{info.get('device', '–')}{memory}", versions or "–")
+        until = f"{ends[site]:%Y-%m-%d}" if site in ends else "–"
+        table.add_row(site, seen, until, str(info.get("examples", "–")), f"{info.get('device', '–')}{memory}", versions or "–")
     out().print(table)
+    for name, end in ends.items():
+        for line in ending(f"of {name}", end):
+            err().print(f"note: {line}", style="yellow", soft_wrap=True, markup=False)
 
 
 @app.command(name="try")

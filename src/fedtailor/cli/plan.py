@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..planning import Estimate
 
 MOST_CLIENTS = 30  # shown one by one
+MOST_NAMED = 3  # clients of one task
 TEXTS = {"passages", "answers"}  # what a fact may reveal that is text of a client
 
 Facts = Sequence[Sequence[str]]  # name and text of each
@@ -63,6 +64,7 @@ def plan_of(job: "Job", parts: "Parts", notes: Sequence[str], estimate: "Estimat
 
 
 def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
+    from ..report.wording import plural
     from ..units import scaled
 
     settings, sizes, whole = job.to_dict(), parts.clients.alike.sizes, parts.backbone.parameters
@@ -73,7 +75,11 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     for client, own in parts.clients.backbones.items():
         yield f"of {client}", f"{own.name}, {scaled(own.parameters, '', ['', 'k', 'M', 'G'])} weights"
     yield "task", settings["task"]["kind"]
-    yield "tuning", f"{settings['tuning']['kind']}, {sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
+    for name, clients in _clients_of_tasks(job).items():
+        yield f"of {', '.join(clients[:MOST_NAMED])}{' and others' * (len(clients) > MOST_NAMED)}", name
+    ranks = settings["tuning"].get("ranks")
+    chosen = f"rank chosen for each client and round of {', '.join(map(str, ranks))}, at most " if ranks else ""
+    yield "tuning", f"{settings['tuning']['kind']}, {chosen}{sizes.trained:,} weights trained ({sizes.trained / whole:.2%})"
     if parts.protocol.trains:
         yield "learning rate", _learning_rate(job, parts)
         given = parts.protocol.aggregation is job.protocol.aggregation  # else the personalization brings its own
@@ -86,6 +92,18 @@ def _settings(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:
     if parts.protocol.evaluates:
         yield "validation", f"{validation:,} examples of a file" if validation else "a share of each client's own examples"
         yield "test set", f"{test:,} public examples" if test else "each client's own held-out part"
+    if (text := parts.clients.retained) is not None:
+        yield "general text", f"{text.counted:,} tokens in {plural(text.texts, 'row')} of {job.evaluation.retained}"
+
+
+def _clients_of_tasks(job: "Job") -> dict[str, list[str]]:
+    """Return the clients of each task that is not the job's, by what the task is called."""
+    from ..assembly.own_tasks import task_names
+
+    found: dict[str, list[str]] = {}
+    for client, name in task_names(job).items():
+        found.setdefault(name, []).append(client)
+    return found
 
 
 def _protection(job: "Job", parts: "Parts") -> Iterator[tuple[str, str]]:

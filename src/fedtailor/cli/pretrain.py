@@ -8,6 +8,8 @@ import typer
 from .console import note, say
 from .run import JobFile, Overrides
 
+NOT_READ = ("stop.patience=null", "stop.keep=last")  # there are no rounds; what a job would have to say of them with a GAN
+
 
 def pretrain(  # noqa: PLR0917 - Typer passes all by name
     job: JobFile,
@@ -27,6 +29,7 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
 
     from ..errors import SettingError
     from ..job import Job
+    from ..report.wording import figure
     from ..studies.pretrain import Pretraining
     from ..studies.pretrain import pretrain as make
 
@@ -42,12 +45,14 @@ def pretrain(  # noqa: PLR0917 - Typer passes all by name
             first[0] = time.monotonic()
         elif step % max(1, steps // 20) == 0 or step == 10:
             left = (time.monotonic() - first[0]) * (steps - step) / (step - 1)
-            note(f"step {step:,} of {steps:,}  ·  loss {loss:.3f}  ·  about {left:.0f} s more")
+            note(f"step {step:,} of {steps:,}  ·  loss {figure('loss', loss)}  ·  about {left:.0f} s more")
 
-    made = make(Job.load(job, settings or []), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
+    made = make(Job.load(job, [*(settings or []), *NOT_READ]), folder, how, on_step=on_step, doing=lambda what: note(f"{what} …"))
     say(
         "wrote [bold]{folder}[/]  ·  {loss}  ·  {pictures} pictures seen",
         folder=folder,
-        loss="no loss says how good a GAN is" if made["held_out_loss"] is None else f"held-out loss {made['held_out_loss']:.4f}",
+        loss="no loss says how good a GAN is"
+        if made["held_out_loss"] is None
+        else f"held-out loss {figure('loss', made['held_out_loss'])}",
         pictures=f"{how.steps * how.batch_size:,}",
     )

@@ -198,7 +198,11 @@ class Bars(Watcher):
         self._bars.update(self._rounds, completed=int(done) + min(0.999, of_round))
         self._bars.update(self._clients, description="clients", total=asked, completed=len(self._seen) - 1, visible=True)
         self._bars.update(
-            self._now, description=f"{client}, loss {facts.get('loss', 0.0):.2f}", total=steps, completed=step, visible=True
+            self._now,
+            description=f"{client}, loss {figure('loss', facts.get('loss', 0.0), brief=True)}",
+            total=steps,
+            completed=step,
+            visible=True,
         )
 
     def on_evaluating(self, facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ def show_evaluation(found: "Mapping[str, Any]") -> None:
     """
     from rich.table import Table
 
+    from ..report.wording import figure
     from ..retrieval.share import LETS_OUT
 
     alone, clients, asked = found.get("alone", {}), len(found["clients"]), found["asked"]
@@ -22,8 +23,8 @@ def show_evaluation(found: "Mapping[str, Any]") -> None:
     table = Table("", "all clients", *(["each alone: mean", "best"] if alone else []), box=None, padding=(0, 2))
     for metric, value in found["metrics"].items():
         values = [one[metric] for one in alone.values() if metric in one]
-        own = [f"{sum(values) / len(values):.3f}", f"{max(values):.3f}"] if values else []
-        table.add_row(metric, f"{value:.3f}", *own)
+        own = [figure(metric, sum(values) / len(values)), figure(metric, max(values))] if values else []
+        table.add_row(metric, figure(metric, value), *own)
     out().print(table)
     saved = "" if asked < clients * 0.75 or asked in (0, clients) else ": documents are not separable, routing saves little"
     out().print(f"  a question: {asked:.1f} of {clients} clients asked{saved}", soft_wrap=True)

@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 
 class Variant(StrEnum):
-    """The paper's size, or one for two cores."""
+    """The paper's size, one for two cores, or one that tries a recipe out."""
 
     paper = "paper"
     small = "small"
+    tiny = "tiny"
 
 
 app = typer.Typer(help="Jobs of published experiments: list them, show whose each setting is, run one.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="One of fedtailor recipe list.", metavar="NAME")]
 DataFolder = Annotated[Path, typer.Option("--data", help="The folder that holds e2e/train.parquet and so on.", metavar="FOLDER")]
-OfVariant = Annotated[Variant, typer.Option("--variant", help="paper: the paper's size; small: sized for two cores.")]
+OfVariant = Annotated[
+    Variant,
+    typer.Option(
+        "--variant", help="paper: the paper's size; small: sized for two cores; tiny: minutes, to try out a recipe that has it."
+    ),
+]
 
 
 @app.command(name="list")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import err, say
+from .site_lines import file_lines, sandbox_lines
 
 app = typer.Typer(help="Take part in a network with data of your own.", no_args_is_help=True)
 Texts = list[str] | None
@@ -73,7 +74,7 @@ def join(  # noqa: PLR0917 - Typer passes all by name
     }
     file = _site_file(kit, data, given, policy)
     say("\n  [bold]{kit}[/] of network {network}, server at {server}:{port}", **about)
-    for line in (f"data {', '.join(file.data)}", *file.policy.lines()):
+    for line in file_lines(kit, file):
         say("  [dim]·[/] {line}", line=line)
     say("  [dim]change it in[/] {kit}/local/fedtailor.json\n", kit=kit)
     if not only_write:
@@ -92,6 +93,7 @@ def _bytes_of(gigabytes: float | None) -> int | None:
 
 def _take_part(kit: Path, about: dict[str, Any], sandbox: str) -> None:
     """Run the site's processes until Ctrl-C."""
+    from ..network.command.lost_server import LostServer
     from ..network.command.processes import Marked, Tail
     from ..network.command.site_processes import LOG, REFUSED, serve_site
     from ..network.kit.certificates import check_certificates, check_server, expiry_lines
@@ -99,7 +101,7 @@ def _take_part(kit: Path, about: dict[str, Any], sandbox: str) -> None:
     from ..network.site.site import DIARY
 
     check_installed()
-    for line in _sandbox_lines(sandbox, about["server"]):
+    for line in sandbox_lines(sandbox, about["server"]):
         _say(line)
     check_certificates(kit, about, "site")
     for line in expiry_lines(kit / "startup" / "client.crt"):
@@ -107,11 +109,17 @@ def _take_part(kit: Path, about: dict[str, Any], sandbox: str) -> None:
     if missing := check_server(kit, about):
         _say(f"{missing}; this site tries on until it answers")
     err().print("taking part; Ctrl-C ends it", style="dim")
-    notes, refusals = Tail(kit / DIARY, _say), Tail(kit / LOG, Marked(REFUSED, _say))
+    refused, lost = Marked(REFUSED, _say), LostServer(kit, about, _say)
+
+    def heard(line: str) -> None:
+        refused(line)
+        lost(line)
+
+    notes, engine = Tail(kit / DIARY, _say), Tail(kit / LOG, heard)
 
     def watch() -> None:
         notes()
-        refusals()
+        engine()
 
     serve_site(kit.resolve(), _say, watch)
 
@@ -150,7 +158,7 @@ def check(kit: Annotated[Path, typer.Argument(help="Your kit.", metavar="KIT")])
     check_installed()
     file = read_site_file(kit)
     check_certificates(kit, about, "site")
-    lines = [f"data {', '.join(file.data)}", *file.policy.lines(), *_sandbox_lines(file.sandbox, about["server"])]
+    lines = [*file_lines(kit, file), *sandbox_lines(file.sandbox, about["server"])]
     lines.append(
         check_server(kit, about) or f"the server at {about['server']}:{about['port']} answers, and takes this kit's certificate"
     )
@@ -175,24 +183,6 @@ def _site_role(kit: Path) -> dict[str, Any]:
             f"{kit} is the {about['kit']}'s kit, and no site's: fedtailor net init made one for each site, named as it"
         )
     return about
-
-
-def _sandbox_lines(chosen: str, server: str) -> list[str]:
-    """Return how far this system keeps the site's engine from its data, and the agent from the network.
-
-    Raises:
-        SettingError: if it cannot, and the site's owner has not said that it need not.
-    """
-    from ..network.sandbox.restrictions import check_sandbox, missing
-
-    check_sandbox(chosen, server)
-    if chosen == "none":
-        return [
-            "note: sandbox: none: whoever takes over the engine can read what this user can, and the agent could open connections"
-        ]
-    if lacking := missing():
-        return [f"note: this system cannot hold the site's processes to all of their limits: {'; '.join(lacking)}"]
-    return ["the engine has no access to data, and the agent none to networks: the kernel denies both"]
 
 
 def _site_file(kit: Path, data: list[Path] | None, given: dict[str, Any], policy: dict[str, Any]) -> Any:

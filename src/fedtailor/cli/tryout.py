@@ -80,11 +80,12 @@ def _prompts(task: Any, tokenizer: Any, texts: list[str], more: dict[str, str]) 
     from ..errors import SettingError
     from ..models.kinds import kind_of
     from ..records import Example
+    from ..tasks.task import Writes
     from ..tasks.text.tokenization import encode, marks_of
 
     if empty := [text for text in texts if not text.strip()]:
         raise SettingError(f"there is nothing to try in {empty[0]!r}; write a text")
-    if hasattr(task, "prompts"):
+    if isinstance(task, Writes):
         examples = [Example(id=f"try-{i}", fields={"input": text, "target": "", **more}) for i, text in enumerate(texts)]
         return list(task.prompts(examples, tokenizer))
     if hasattr(task, "opening"):

@@ -137,7 +137,7 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
     for one in sources:
         if not isinstance(one, str | PathLike):
             raise DataError(f"data.{part} is {one!r}; expected a path, a list of paths, a hub id, or docstrings")
-        path = expanded(base, fspath(one), f"data.{part}", error=DataError)
+        path = expanded(base, fspath(one), f"data.{part}", error=DataError, dot=part != "retained")
         paths += _folder_files(path, part) if path.is_dir() else [path]
     for path in paths:
         if not path.exists():
@@ -151,7 +151,11 @@ def _files(source: object, base: Path, part: str) -> list[Path]:
 
 def _picture_folder(source: object, base: Path, part: str) -> Path | None:
     """Return the folder of pictures that a source names: itself, or of folders named train, test and so on that of the part; None if it is none."""
-    folder = expanded(base, fspath(source), f"data.{part}", error=DataError) if isinstance(source, str | PathLike) else None
+    folder = (
+        expanded(base, fspath(source), f"data.{part}", error=DataError, dot=part != "retained")
+        if isinstance(source, str | PathLike)
+        else None
+    )
     if folder is None or not folder.is_dir() or any(kind_of(path.name) in HOLD_PICTURES for path in folder.iterdir()):
         return None  # notes.txt or labels.json beside pictures are no data
     parts = {name: folder / name for names in PART_NAMES.values() for name in names if (folder / name).is_dir()}

@@ -75,13 +75,16 @@ class Evidence:
 
     @cached_property
     def taken(self) -> dict[int, float]:
-        """The share of this gain that averaging takes back, by round; only where there is a gain to speak of."""
+        """The share of this gain that averaging takes back, by round; only where there is a gain to speak of, and several were averaged."""
         losses = both_losses(self.run)
         back = {round: taken_back(losses, round) for round in self.gains}
         return {
             round: value / self.gains[round]
             for round, value in back.items()
-            if value is not None and self.gains[round] >= NO_GAIN * max(self.losses.get(round, 1.0), 1e-9)
+            # the mean of one client is that client: nothing is taken back, however much the next one loses
+            if value is not None
+            and len(losses[round]) > 1
+            and self.gains[round] >= NO_GAIN * max(self.losses.get(round, 1.0), 1e-9)
         }
 
     def median_taken(self, most: int) -> float | None:

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from ..metrics.figure import leading
+from ..report.wording import figure
 from .evidence import Evidence, percent
 from .finding import Finding, found
 
@@ -46,7 +47,7 @@ class FewAsked:
             return None
         shown = [
             f"{len(other)} of {len(gains)} clients were never asked",
-            f"those gained {fmean(other):.3f} in {metric}, the others {fmean(one):.3f}: {percent(gap)} less",
+            f"those gained {figure(metric, fmean(other))} in {metric}, the others {figure(metric, fmean(one))}: {percent(gap)} less",
         ]
         rounds = 2 * int(evidence.setting("stop.rounds", 10))
         return found(

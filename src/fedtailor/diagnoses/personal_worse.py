@@ -18,7 +18,7 @@ class PersonalWorse:
     source: ClassVar[str] = "arXiv:2511.11585, on clients with few examples of their own"
     needs: ClassVar[Sequence[str]] = ("personal",)
 
-    mean: float = 0.01  # of the loss, over all clients
+    mean: float = 0.025  # of the loss, over all clients: a healthy Ditto on test parts of five examples had 1.3 %, PTB tuned for too long 3.8 % (docs/results.md)
     clients: float = 1 / 3  # share of the clients that are worse off
     correlated: float = -0.3  # rank correlation of examples and harm from which small clients are the reason
 

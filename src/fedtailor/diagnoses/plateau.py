@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
+from ..report.wording import figure
 from .evidence import Evidence, percent
 from .finding import Finding, found
 
@@ -38,7 +39,7 @@ class Plateau:
             return None
         shown = [
             f"the clients' data differ by {evidence.divergence:.2f} (Jensen-Shannon)",
-            f"validation loss {losses[0]:.3f} → {losses[-1]:.3f} over the last {len(losses)} evaluations ({percent(slope)} a round)",
+            f"validation loss {figure('loss', losses[0])} → {figure('loss', losses[-1])} over the last {len(losses)} evaluations ({percent(slope)} a round)",
             f"clients still gain {percent(gain)} a round by themselves; averaging takes {percent(back)} of it back (median)",
         ]
         rate = evidence.setting("protocol.local.learning_rate")

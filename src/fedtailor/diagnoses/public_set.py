@@ -17,7 +17,8 @@ class PublicSet:
     source: ClassVar[str] = "arXiv:2501.04436, on public sets that diverge from private data"
     needs: ClassVar[Sequence[str]] = ("distillation",)
 
-    apart: float = 0.60  # area under the ROC curve of that classifier: 0.5 alike, 1 nothing in common
+    # area under the ROC curve of that classifier: 0.5 alike, 1 nothing in common; alike sets of some fifty rows reached 0.62 by chance (docs/results.md)
+    apart: float = 0.65
     far_apart: float = 0.75
     labels: float = 0.3  # Jensen-Shannon divergence of the labels
     far_labels: float = 0.6

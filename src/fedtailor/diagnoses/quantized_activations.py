@@ -6,6 +6,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import ClassVar
 
+from ..report.wording import figure
 from .evidence import Evidence, percent
 from .finding import Finding, found
 
@@ -39,7 +40,7 @@ class QuantizedActivations:
             return None
         shown = [
             "lost on the wire: " + ", ".join(f"{percent(error)} of the norm of {what}" for what, error in errors.items()),
-            f"training loss {losses[0]:.3f} → {losses[-1]:.3f} in {len(losses)} rounds, with {rises} rises among the last {len(last)}",
+            f"training loss {figure('loss', losses[0])} → {figure('loss', losses[-1])} in {len(losses)} rounds, with {rises} rises among the last {len(last)}",
         ]
         tried = ["protocol.wire={kind: int8}", "protocol.gradients={kind: bfloat16}", "protocol.feedback=true"]
         return found(

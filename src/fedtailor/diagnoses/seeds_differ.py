@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import ClassVar
 
+from ..report.wording import figure, spread_figure
 from .alike import main_metric, runs_alike_but
 from .evidence import Evidence, percent
 from .finding import Finding, found
@@ -41,7 +42,7 @@ class SeedsDiffer:
         if spread < self.spread:
             return None
         shown = [
-            f"the gain in {metric} is {fmean(gains):.3f} ± {stdev(gains):.3f} over {len(gains)} seeds: {percent(spread)} of itself",
+            f"the gain in {metric} is {figure(metric, fmean(gains))} ± {spread_figure(metric, stdev(gains))} over {len(gains)} seeds: {percent(spread)} of itself",
             f"the clients' data differ by {divergence:.2f} (Jensen-Shannon)",
         ]
         tried = ["tuning.hidden=1024"] if runs[0].setting("tuning.kind") == "prefix" else []

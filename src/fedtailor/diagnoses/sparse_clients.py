@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import ClassVar
 
+from ..report.wording import figure
 from .alike import main_metric, runs_alike_but
 from .evidence import Evidence, percent
 from .finding import Finding, found
@@ -43,7 +44,7 @@ class SparseClients:
         last = many.last(2)
         falling = len(last) > 1 and last[-1] < last[-2]
         shown = [
-            f"{metric} {one:.3f} with {_clients(few)} clients, {other:.3f} with {_clients(many)}: {percent(worse)} worse",
+            f"{metric} {figure(metric, one)} with {_clients(few)} clients, {figure(metric, other)} with {_clients(many)}: {percent(worse)} worse",
             f"each of {_clients(many)} has {median(examples):.0f} examples and takes {median(steps):.0f} steps a round (median)",
             *(["the loss still fell in the last round: rounds were too few, rather than examples"] if falling else []),
         ]

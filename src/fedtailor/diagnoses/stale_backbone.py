@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..report.wording import figure
 from .alike import runs_alike_but
 from .evidence import Evidence, percent
 from .finding import Finding, found
@@ -29,6 +30,6 @@ class StaleBackbone:
         if len(known) < 2 or known[-1] < known[0] * (1 + self.worse):
             return None
         shown = [
-            f"loss before training {known[0]:.3f} on the first run's data, {known[-1]:.3f} on the last one's: {percent(known[-1] / known[0] - 1)} above"
+            f"loss before training {figure('loss', known[0])} on the first run's data, {figure('loss', known[-1])} on the last one's: {percent(known[-1] / known[0] - 1)} above"
         ]
         return found(self, "possible", shown, "a newer backbone, or public text of the newer kind to pre-train on")

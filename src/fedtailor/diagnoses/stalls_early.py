@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
+from ..report.wording import figure
 from .evidence import Evidence, percent
 from .finding import Certainty, Finding, found
 
@@ -46,7 +47,7 @@ class StallsEarly:
         if not (worse >= self.rows and risen >= self.rise) and not (clipped and fmean(clipped) >= self.clipped):
             return None
         shown = [
-            f"best validation loss {losses[best]:.3f} after round {best} of {max(losses)} ({start:.3f} at the start)",
+            f"best validation loss {figure('loss', losses[best])} after round {best} of {max(losses)} ({figure('loss', start)} at the start)",
             f"{percent(worse)} of the clients' rounds ended with no smaller training loss than they began with",
         ]
         shown += [f"{percent(fmean(clipped))} of all steps were clipped"] if clipped else []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..report.wording import figure
 from .evidence import Evidence, percent
 from .finding import Finding, found
 
@@ -32,7 +33,7 @@ class UnstableRounds:
         back = evidence.median_taken(self.last)
         if back is not None and back < self.taken:
             return None
-        losses = ", ".join(f"{loss:.3f}" for loss in evidence.last(self.last + 1))
+        losses = ", ".join(figure("loss", loss) for loss in evidence.last(self.last + 1))
         shown = [f"validation loss over the last evaluations: {losses}; {rises} rises of more than {percent(self.rise)}"]
         shown += [] if back is None else [f"averaging took back {percent(back)} of what local training gained (median)"]
         epochs = evidence.setting("protocol.local.epochs", 1)

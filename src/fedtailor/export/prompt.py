@@ -7,6 +7,7 @@ from typing import Any
 
 from ..job import Job
 from ..prompting import Prompt, prompt_from_json
+from ..tasks.asked import calibrates
 from ..tuning.none import FILE
 from .card import base_name, card
 
@@ -49,7 +50,7 @@ def write_prompt(job: Job, summary: Mapping[str, Any], result: Path, folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(result / FILE, folder / FILE)
     prompt = prompt_from_json((folder / FILE).read_bytes().decode(), str(result / FILE))
-    calibrate = getattr(job.task, "calibrate", True)
+    calibrate = calibrates(job.task)
     use = (USAGE if prompt.labels else WRITING).format(name=name, backbone=base_name(job), calibrate=calibrate)
     (folder / "README.md").write_text(
         card(job, summary, name=name, to="prompt", what=_about(prompt, calibrate), use=use), encoding="utf-8"

@@ -16,11 +16,12 @@ from ..models import Backbone, load_backbone, reads_mean
 from ..models.cache import whole_folder
 from ..models.quiet import quiet_transformers
 from ..pictures import Canvas
-from ..run_files import check_sealed, how_to_resume
+from ..run_files import check_sealed, found_at, how_to_resume
 from ..tasks import pooling_of
 from ..tasks.text.generate import end_tokens
 from ..tasks.text.tokenization import leading_marks
 from ..tuning import Form, as_saved, keeps_weights, written
+from ..tuning.asked import initial_of
 from .card import model_card
 from .check import Reader, Sample, check_loads, take_sample
 from .forms import check_early, check_form, check_possible, mean_in_config, needs_pooling, other_form
@@ -145,7 +146,7 @@ def open_run(run_folder: Path) -> Customized:
     backbone = _load_backbone(job, adapter)
     _check_same_weights(backbone, summary, run_folder)
     tuning: Any = job.tuning
-    if getattr(tuning, "initial", None) is not None:
+    if initial_of(tuning) is not None:
         tuning = replace(tuning, initial=None)
     with quiet_transformers():
         try:
@@ -196,8 +197,13 @@ def _check_there(folder: Path, *names: str) -> None:
             f"{folder} is a local baseline and has no model of its own: each client's lies in clients/ID/alone; "
             f"name one of these folders, such as {alone[0]}"
         )
-    again = f"; if it was interrupted: {how_to_resume(folder)}" if folder.is_dir() else ""
-    raise DataError(f"{folder} is not the folder of a finished run: it has no {missing}{again}")
+    if not (folder / "job.yaml").is_file():
+        raise DataError(
+            f"{folder} is not the folder of a finished run: {found_at(folder)}; a run folder is what fedtailor run prints at its end"
+        )
+    raise DataError(
+        f"{folder} is not the folder of a finished run: it has no {missing}; if it was interrupted: {how_to_resume(folder)}"
+    )
 
 
 def _labels(adapter: Path) -> tuple[str, ...]:

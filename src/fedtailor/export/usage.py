@@ -9,6 +9,7 @@ from typing import Any
 from ..job import Job
 from ..models.kinds import kind_of
 from ..pictures import Canvas
+from ..tasks.asked import most_tokens_of, speaks_chat, template_of
 from .pictures import picture_format, picture_usage
 
 TEXT = "a text of yours"  # in the code that shows how to use it
@@ -36,13 +37,13 @@ def prompt_format(job: Job, use: Use) -> str:
     if use.canvas is not None:
         return picture_format(use.canvas, use.labels)
     if use.labels:
-        most = getattr(task, "max_tokens", None)
+        most = most_tokens_of(task)
         cut = f"; what is longer than {most} tokens loses its end" if most else ""
         names = "\n".join(f"{number}. {name}" for number, name in enumerate(use.labels))
         return f"A text goes in{cut}. Out comes a score for each class, in this order, counted from 0:\n\n{names}"
-    if getattr(task, "chat", False):
+    if speaks_chat(task):
         return "The text goes in as the user's turn of the backbone's own chat template, with the opening of the answer behind it. The answer comes out."
-    template = getattr(task, "template", None)
+    template = template_of(task)
     if template is None:
         return "A text goes in, and what comes out continues it."
     return f"The text goes in by this template, up to `{{target}}`, which is what comes out:\n\n```\n{template}\n```"
@@ -96,7 +97,7 @@ def _loading(use: Use, auto: str) -> list[str]:
 
 
 def _classify(job: Job) -> list[str]:
-    most = getattr(job.task, "max_tokens", None)
+    most = most_tokens_of(job.task)
     cut = f", truncation=True, max_length={most}" if most else ""
     return [
         f'text = tokenizer({_quoted(TEXT)}{cut}, return_tensors="pt")',
@@ -128,13 +129,13 @@ def _write(job: Job, use: Use) -> list[str]:
 
 def _prompt(task: Any, marks: Sequence[int]) -> list[str]:
     """Return code that makes `ids`, the tokens of one prompt."""
-    if getattr(task, "chat", False):
+    if speaks_chat(task):
         return [
             f'turns = [{{"role": "user", "content": {_quoted(TEXT)}}}]',
             "prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)",
             'ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]',
         ]
-    parts = list(Formatter().parse(getattr(task, "template", "{input}{target}")))
+    parts = list(Formatter().parse(template_of(task) or "{input}{target}"))
     names = dict.fromkeys(name for _, name, _, _ in parts if name not in (None, "target"))
     pieces = [
         piece

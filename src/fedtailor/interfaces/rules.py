@@ -41,7 +41,7 @@ NEEDS_OF_CARRYING = (
 ONE_RANK = Need(
     word="one-rank",
     why="it needs one rank and alpha for all",
-    remedy="choose aggregation: flexlora, raflora or flora, or leave the overrides out",
+    remedy="choose aggregation: flexlora, raflora or flora, or give all clients one rank",
 )
 NEEDS_OF_REFACTORING = (
     Need(

@@ -25,6 +25,7 @@ from ..tracking.trackers import Name
 from ..tuning import Lora, usual_head_learning_rate, usual_learning_rate
 from ..yaml_text import apply_override, example_job, put, read_yaml_file, write_yaml
 from .faults import explain, known_settings, listed, nearest, short
+from .named_paths import check_paths
 from .readers import STRICT
 from .registries import PERSONALIZATION, PHASE, PROTECTION, PROTOCOL, READERS, TASK, TUNING
 from .stop import Stop
@@ -90,11 +91,7 @@ class Job(BaseModel):
     )
 
     def __init__(self, **settings: Any) -> None:
-        """Check all settings.
-
-        Raises:
-            SettingError: one paragraph on all that is wrong.
-        """
+        """Check all settings; raises SettingError, one paragraph on all that is wrong."""
         try:
             super().__init__(**with_usual(settings))
         except ValidationError as error:
@@ -110,9 +107,7 @@ class Job(BaseModel):
                 f"name is part of a folder's name: at most {MOST_NAME} letters, digits, - _ and . alone, and one letter or digit at least; "
                 f"got {short(self.name)}."
             )
-        for setting, path in (("backbone", self.backbone), ("tuning.initial", getattr(self.tuning, "initial", None))):
-            if isinstance(path, str | Path):
-                expanded(self.base, path, setting)  # refuses what no file can be called
+        check_paths(self)
         for part in self.protection:
             if not isinstance(part, get_args(Protection)):
                 raise SettingError(
@@ -161,12 +156,19 @@ class Job(BaseModel):
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], base: Path | None = None) -> "Job":
-        """Return the job that nested mappings describe; relative paths start at `settings["base"]`, else at `base`."""
+        """Return the job that nested mappings describe; relative paths start at `settings["base"]`, else at `base`.
+
+        Raises:
+            SettingError: one paragraph on all that is wrong.
+        """
         start = (base or Path.cwd()).resolve()
         strange = [key for key in settings if not isinstance(key, str)]
         if strange:
             raise SettingError(f"{strange[0]!r} is not a setting; the keys of a job are texts.")
-        given = settings.get("base") or start
+        given = settings.get("base")
+        if isinstance(given, str) and not given.strip():
+            raise SettingError(f"base is {given!r}, which names no folder; write its path, or leave base out.")
+        given = given or start
         return cls(**{**settings, "base": start / given if isinstance(given, str | Path) else given})
 
     def to_dict(self) -> dict[str, Any]:

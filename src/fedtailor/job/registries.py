@@ -1,9 +1,15 @@
 """Every kind of technique that a job names, and how its settings are read."""
 
+from collections.abc import Mapping
+from functools import cache
+
+from pydantic import TypeAdapter, ValidationError
+
 from ..aggregation import AGGREGATIONS, ROBUST
 from ..aggregation.logits import LOGIT_AGGREGATIONS, LogitAggregation
 from ..data import PARTITIONS
 from ..data.partition import Partition
+from ..errors import SettingError
 from ..interfaces import Aggregation, NamedTask, Phase, Protection, RobustRule, Tuning
 from ..learning.private import DpSgd
 from ..metrics import OwnMetric
@@ -12,9 +18,11 @@ from ..metrics.features import Features, NoFeatures
 from ..personalization import PERSONALIZATIONS, Personalization
 from ..phases import PHASES
 from ..protection import PROTECTIONS
-from ..protocols import METHODS, PROTOCOLS, WIRES, Method, Wire
+from ..protocols import METHODS, PROTOCOLS, WIRES, Method, Settings, Wire
 from ..tasks import TASKS
 from ..tuning import TUNINGS, UNTRAINED
+from .faults import explain
+from .own_classes import fedtailors_classes_alone
 from .readers import Readers, Registry
 
 TASK = Registry(what="task", classes=TASKS, promise=NamedTask)
@@ -51,3 +59,21 @@ READERS = Readers(
         FEATURES,
     )
 )
+
+
+def read_protocol(section: Mapping[str, object]) -> Settings:
+    """Return the settings of a protocol as a job from elsewhere has them; no class of somebody's own is imported.
+
+    Raises:
+        SettingError: if they are none.
+    """
+    try:
+        with fedtailors_classes_alone():
+            return _protocol().validate_python(section)
+    except ValidationError as error:
+        raise SettingError(explain(error.errors(), section, [])) from None
+
+
+@cache
+def _protocol() -> TypeAdapter[Settings]:
+    return TypeAdapter(READERS.technique(PROTOCOL))

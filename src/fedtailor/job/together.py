@@ -10,6 +10,7 @@ from ..models.kinds import KINDS
 from ..pairs import Need, Technique, check_together, technique
 from ..protection import needs_of
 from ..protocols import PROTOCOLS
+from ..tuning.asked import ranks_of
 
 ANY_MODEL = Need(word="any-model", remedy="choose protocol: averaging")  # of a task whose model is none of texts
 LOSS_USERS: Mapping[str, str] = {
@@ -35,6 +36,7 @@ CHOSEN_RANK = (
     Need(word="one-task", name="tuning.rank: auto", remedy="leave the tasks out, or give a rank"),
 )
 OF_HOSTILE = (Need(word="updates", why="it changes updates of weights", remedy="choose protocol: averaging, or leave it out"),)
+AS_TEXT = ", such as generation with the class as its target"
 TRAINED_ALONE = Need(word="whole-model", name="evaluation.local_only", remedy="leave it out, and run --baseline local beside")
 
 
@@ -74,7 +76,7 @@ def techniques_of(job: Any, rule: object) -> Iterator[Technique]:
     yield from _by_loss(job)
     if job.evaluation.local_only and job.personalization.personal:
         yield Technique(section="evaluation", name=TRAINED_ALONE.name, gives={}, needs=(TRAINED_ALONE,))
-    if getattr(job.tuning, "ranks", ()):
+    if ranks_of(job.tuning):
         yield Technique(section="ranks", name="tuning.rank: auto", gives={}, needs=CHOSEN_RANK)
     if job.evaluation.retained is not None:
         yield Technique(section="evaluation", name="evaluation.retained", gives={}, needs=FORGETS)
@@ -97,7 +99,7 @@ def _clients(job: Any) -> Iterator[Technique]:
     """Yield what of the clients' section others must know, each under the name of its setting."""
     clients, tuning = job.clients, job.tuning
     ranks = [own.tuning for own in clients.overrides.values() if own.backbone is None]
-    chosen = bool(getattr(tuning, "ranks", ()))
+    chosen = bool(ranks_of(tuning))
     one_rank = all(getattr(own, name) in (None, getattr(tuning, name, None)) for own in ranks for name in ("rank", "alpha"))
     if clients.hostile_share:
         yield Technique(section="clients", name=f"clients.hostile_share: {clients.hostile_share:g}", gives={}, needs=OF_HOSTILE)
@@ -111,12 +113,17 @@ def _clients(job: Any) -> Iterator[Technique]:
 
 
 def check_kinds(task: Any, overrides: Mapping[str, Any]) -> None:
-    """Raise SettingError if a client's own task needs another kind of backbone than the job's."""
+    """Raise SettingError if a client's own task needs another kind of backbone than the job's, or columns are named without one."""
     for client, own in overrides.items():
+        if own.columns and own.task in (None, task):
+            raise SettingError(
+                f"clients.overrides.{client}.columns goes with a task of its own, clients.overrides.{client}.task, other than the job's; rename the columns of its data, "
+                "or set data.columns for all"
+            )
         if own.task is not None and own.task.backbone != task.backbone:
             raise SettingError(
                 f"clients.overrides.{client}.task is {own.task.kind}, which needs a {own.task.backbone} backbone, and task: {task.kind} a {task.backbone} one: all "
-                "clients share one model; choose a task of the same kind, such as label-likelihood for classes as text"
+                f"clients share one model; choose a task of the same kind{AS_TEXT if (task.backbone, own.task.backbone) == ('causal', 'classifier') else ''}"
             )
 
 

@@ -87,7 +87,9 @@ def _is_mean(name: str) -> bool:
 
 def _weight(name: str, row: Mapping[str, Any]) -> float:
     """Return what a figure of one set counts by: its targets, texts or examples."""
-    count = row.get(COUNTED_IN[METRICS[name].pooled_by if name in METRICS else "samples" if name in NEAREST else "texts"])
+    known = METRICS.get(name)
+    by = known.pooled_by if known else "samples" if name in NEAREST else "texts"
+    count = row.get("texts" if known and known.of_texts and "texts" in row else COUNTED_IN[by])
     return float(row.get("examples", 0.0) if count is None else count)  # a client may have reported neither
 
 

@@ -26,6 +26,7 @@ from ..tasks.task import LogitsAt
 from ..tasks.text.generate import evaluating, first_line, generate
 from ..tensors import Tensors, check_same_names, clone, form, is_large
 from ..tuning import begins_elsewhere, head_names, prompt_text, untrained
+from ..tuning.asked import takes_any_length
 from .seen import Seen
 from .vectors import Vectors
 
@@ -99,7 +100,7 @@ class Worker:
         check_same_names(wanted, tensors)
         for name, value in wanted.items():
             found = form(tensors, name).shape
-            if value.shape != found and not getattr(self.tuning, "any_length", False):
+            if value.shape != found and not takes_any_length(self.tuning):
                 raise ShapeMismatch(
                     f"tensor {name!r} has shape {tuple(found)}, the model has {tuple(value.shape)}; "
                     "were they trained with the same rank?"

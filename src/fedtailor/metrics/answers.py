@@ -6,7 +6,9 @@ Source: Rajpurkar et al., 2016, arXiv:1606.05250, section 6.1 (exact match, F1 o
 import re
 import string
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+
+from .texts import Bleu, TextScore
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -30,6 +32,27 @@ def answer_f1(answer: str, right: Sequence[str]) -> float:
 def contains_answer(answer: str, right: Sequence[str]) -> float:
     """Return 1 if one of the right answers stands in an answer, else 0."""
     return float(any(f" {normalized(one)} " in f" {normalized(answer)} " for one in right))
+
+
+def f1_of(texts: Sequence[str], references: Sequence[Sequence[str]], settings: Bleu | None = None) -> TextScore:
+    """Return the mean F1 of the first lines of `texts`, each with the best of its references. The settings of BLEU have no influence."""
+    return _mean_of(answer_f1, texts, references)
+
+
+def exact_match_of(texts: Sequence[str], references: Sequence[Sequence[str]], settings: Bleu | None = None) -> TextScore:
+    """Return the share of `texts` whose first line is one of its references. The settings of BLEU have no influence."""
+    return _mean_of(exact_match, texts, references)
+
+
+def _mean_of(
+    score: Callable[[str, Sequence[str]], float], texts: Sequence[str], references: Sequence[Sequence[str]]
+) -> TextScore:
+    scores = [score(_first_line(text), right) for text, right in zip(texts, references, strict=True)]
+    return TextScore(score=sum(scores) / len(scores))
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _f1(words: Sequence[str], right: Sequence[str]) -> float:

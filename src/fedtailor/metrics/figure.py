@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from .answers import exact_match_of, f1_of
 from .classes import accuracy, macro_f1
 from .texts import Bleu, TextScore, bleu, bleu_of, chrf, chrf_of, rouge_score
 
 COUNTS = ("examples", "tokens", "words", "texts", "samples")  # figures that are numbers of things
 SAMPLE_LOSS = "sample_loss"  # the loss on those rows of a validation part that a round's gain is measured on
+LOSS_BEFORE, LOSS_AFTER = (
+    "validation_before",
+    "validation_after",
+)  # local training, as clients report it: columns of clients.parquet
 OF_COUNTS = "_counts"  # ends the name of the counts that a metric is made of, which add up over clients
 OF_REAL = "_real"  # ends the name of what real pictures have in the place of made ones: as many, drawn from the same set
 CORE = ("loss", "examples", "tokens")  # figures that come with each other, and with those that are made of them
@@ -113,8 +118,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(name="recall@1", title="recall@1", higher_is_better=True, shown="title"),
         Metric(name="recall@5", title="recall@5", higher_is_better=True),
-        Metric(name="f1", title="F1 of words", higher_is_better=True, shown="title"),
-        Metric(name="exact_match", title="exact match", higher_is_better=True),
+        Metric(name="f1", title="F1 of words", higher_is_better=True, of_texts=f1_of, shown="title"),
+        Metric(name="exact_match", title="exact match", higher_is_better=True, of_texts=exact_match_of),
         Metric(name="accuracy", title="accuracy", higher_is_better=True, of_classes=accuracy, shown="title"),
         Metric(
             name="macro_f1",

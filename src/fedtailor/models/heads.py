@@ -23,7 +23,7 @@ def logits_at(model: nn.Module, target_BL: Tensor) -> Iterator[None]:
         target_BL: bool, on the model's device. The logits at position i speak of token i + 1.
 
     Raises:
-        BackboneError: if the model has no output head.
+        BackboneError: if the model has no output head, or passes it hidden states of another shape.
     """
     head = output_head(model)
     target_BL = F.pad(target_BL, (vectors_in_front(model), 0))
@@ -55,7 +55,11 @@ def vectors_in_front(model: nn.Module) -> int:
 
 
 def output_head(model: nn.Module) -> nn.Module:
-    """Return the module that turns hidden states into logits, found through PEFT's wrappers."""
+    """Return the module that turns hidden states into logits, found through PEFT's wrappers.
+
+    Raises:
+        BackboneError: if there is none.
+    """
     inner: Any = model
     if hasattr(inner, "get_base_model"):
         inner = inner.get_base_model()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import BackboneError
+from ..text_files import shown
 
 GENERIC = "LABEL_"  # what transformers calls classes that nobody named, with their numbers behind
 
@@ -142,5 +143,5 @@ def _unused(plan: HeadPlan) -> str:
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return the first five names, and how many there are."""
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
+    """Return the first five names, each shortened, and how many there are."""
+    return ", ".join(shown(name, 60) for name in names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

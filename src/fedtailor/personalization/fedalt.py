@@ -31,6 +31,7 @@ from ..tasks import Task
 from ..tensors import Tensors, clone
 from ..tuning.adapters.mixture import load_factors, settings_of
 from ..tuning.adapters.second import activate, active_adapters, adapter_parameters, add_adapter
+from ..tuning.asked import initial_of
 from .pairs.gate import Gates
 from .pairs.pair import save_pair
 from .technique import NEEDS_OF_PAIRS, Personal, Turn
@@ -82,7 +83,7 @@ class FedAlt:
             raise SettingError(
                 "the rest of the world needs another client, and one alone trains; choose personalization: finetune"
             )
-        if getattr(tuning, "initial", None) is not None:
+        if initial_of(tuning) is not None:
             raise SettingError(
                 "tuning.initial: clients start from the same draw, which a resumed run must have again; leave initial out, or choose ditto"
             )

@@ -20,7 +20,7 @@ from ..tensors import Tensors
 
 NEEDS_OF_PAIRS: Sequence[Need] = (
     *USUAL_NEEDS["personalization"],
-    Need(word="one-rank", why="its two adapters have one rank for all", remedy="leave the overrides out, or choose finetune"),
+    Need(word="one-rank", why="its two adapters have one rank for all", remedy="give all clients one rank, or choose finetune"),
     Need(word="factors", why="it puts a second LoRA beside the first", remedy="choose tuning: lora, or personalization: ditto"),
     Need(
         word="one-task", why="it weighs two adapters by the texts of one task", remedy="leave the tasks out, or choose finetune"

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..assembly import Parts
+from ..pairs import technique
+from ..tasks.asked import most_tokens_of
 from ..units import bytes_text, seconds_text
 from .client import ClientEstimate
 from .estimate import Estimate
@@ -57,7 +59,7 @@ def _memory(parts: Parts, found: Estimate) -> Iterator[Remark]:
 
 def _smaller_part(parts: Parts) -> str:
     """Return how a client could hold less of the backbone."""
-    if parts.job.protocol.kind == "split":
+    if technique("protocol", parts.job.protocol).lack("cut") is None:
         return "fewer blocks at the client (protocol.cut)"
     return "split learning, with which a client holds a part of it"
 
@@ -74,7 +76,7 @@ def _memory_tips(parts: Parts, client: ClientEstimate) -> Iterator[tuple[str, fl
         )
     if parts.protocol.trains and not local.checkpointing and memory.activations:
         yield "protocol.local.checkpointing=true", memory.peak - memory.activations * 0.75
-    longest = getattr(parts.job.task, "max_tokens", None)
+    longest = most_tokens_of(parts.job.task)
     seen = max((has.longest for has in parts.clients.amounts.values()), default=0)
     if longest and used and seen > 1:
         yield f"task.max_tokens={seen // 2}", memory.peak - used / 2
@@ -92,13 +94,12 @@ def _bytes(parts: Parts, found: Estimate) -> Iterator[Remark]:
     train = found.bytes.get(TRAIN)
     if train is None or not total or (train.up + train.down) / total < LARGE:
         return
-    wire = getattr(parts.job.protocol, "wire", None)
-    if parts.job.protocol.kind == "averaging" and wire == "float32":
+    if wire := parts.job.protocol.half_wire:
         saved = (train.up + train.down) / 2
         yield Remark(
             exceeds=False,
-            text=f"protocol.wire=bfloat16 saves {bytes_text(saved)} of training's bytes",
-            overrides=("protocol.wire=bfloat16",),
+            text=f"protocol.wire={wire} saves {bytes_text(saved)} of training's bytes",
+            overrides=(f"protocol.wire={wire}",),
         )
 
 

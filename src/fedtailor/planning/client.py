@@ -7,6 +7,7 @@ from typing import TypeAlias
 from ..assembly import Parts
 from ..ledger import forward_flops, train_flops
 from ..records import ClientId, Cost
+from ..tasks.evaluate import writes_texts
 from .alike import NONE, alike
 from .means import Means, Speed, link_seconds
 from .memory import Memory, memory_of
@@ -155,7 +156,8 @@ def _evaluation(work: Work, count: StepCount | None, parts: Parts, client: Clien
         return 0.0, 0.0
     sizes, tokens = parts.clients.sizes_of(client), round(work.evaluation.tokens)
     plain = count.evaluate.flops(work.evaluation) if count else forward_flops(tokens, sizes)
-    if not parts.writes:
+    own = parts.clients.own_of(client).worker
+    if not writes_texts(own.task, own.evaluation):
         return plain, 0.0
     new = work.prompts * parts.job.evaluation.generate.max_new_tokens
     return plain, forward_flops(round(work.prompt_tokens + new), sizes)

@@ -30,11 +30,13 @@ class Estimate:
     bytes: Mapping[str, Bytes]  # by kind of message
     flops: Mapping[
         str, float
-    ]  # of clients in training and evaluation, of the server's evaluations; `formula` is training by formula
+    ]  # of clients in training and evaluation, of the server's evaluations (general text among them); `formula` is training by formula
     seconds: Mapping[str, float | None]
     clients: Mapping[ClientId, ClientEstimate]
     partial: bool = False  # whether some clients' examples are not here, so that what they compute is not known
     notes: tuple[str, ...] = field(default=())
+    # by what is estimated: "most", "least", or "rough", which may be off either way
+    bounds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def largest(self) -> tuple[ClientId, ClientEstimate] | None:
@@ -94,7 +96,7 @@ def estimate(
         "train": sum(each.flops * asked[client] for client, each in clients.items()),
         "formula": sum(each.formula_flops * asked[client] for client, each in clients.items()),
         "evaluate": sum(each.evaluation_flops * moments.whole + each.writing_flops * writes for each in clients.values()),
-        "server": _server_evaluation(parts, counts) * moments.whole,
+        "server": _server_evaluation(parts, counts) * moments.whole + _retained(parts, counts) * min(2, 1 + rounds),
     }
     return Estimate(
         rounds=rounds,
@@ -107,6 +109,7 @@ def estimate(
         clients=clients,
         partial=any(not parts.clients.amounts[client].train for client in clients if client in parts.clients),
         notes=tuple(_notes(parts, writes)),
+        bounds=_bounds(parts, writes),
     )
 
 
@@ -118,6 +121,16 @@ def _server_evaluation(parts: Parts, counts: Counts) -> float:
     if count is None:
         return sum(forward_flops(int(part.sizes_N.sum()), parts.clients.alike.sizes) for part in shards)
     return sum(count.evaluate.flops(evaluation_size(part, parts.job.evaluation.batch_size)) for part in shards)
+
+
+def _retained(parts: Parts, counts: Counts) -> float:
+    """Return the operations of one pass over the general text, at the server: of the backbone as it is, and of the weights that are kept."""
+    text, count = parts.clients.retained, counts.get(id(parts.worker))
+    if text is None:
+        return 0.0
+    if count is None:
+        return forward_flops(int(text.shard.sizes_N.sum()), parts.clients.alike.sizes)
+    return count.evaluate.flops(evaluation_size(text.shard, parts.job.evaluation.batch_size))
 
 
 def _seconds(
@@ -160,6 +173,15 @@ def _rounds_seconds(parts: Parts, rounds: int, each: Mapping[ClientId, float], a
     return sum(makespan((each[client] for client in asked), at_once) for asked in drawn)
 
 
+def _bounds(parts: Parts, writes: int) -> dict[str, str]:
+    """Return which estimates are bounds: the most are those of the largest rank where the server chooses ranks; the least leave texts out, or personal training."""
+    training = ("operations", "seconds of train")
+    most = {"bytes", "memory", "seconds of evaluate", *training} if parts.auto_ranks is not None else set[str]()
+    least = {"seconds of evaluate"} if writes or parts.job.personalization.personal else set[str]()
+    least |= set(training) if parts.job.personalization.personal else set()
+    return dict.fromkeys(most, "most") | dict.fromkeys(least, "least") | dict.fromkeys(most & least, "rough")
+
+
 def _notes(parts: Parts, writes: int) -> list[str]:
     notes = notes_on(len(parts.sampler.clients))
     if not parts.protocol.evaluates:
@@ -169,7 +191,7 @@ def _notes(parts: Parts, writes: int) -> list[str]:
             "operations of generated texts are those of texts as long as evaluation.generate.max_new_tokens allows; seconds of them are too few: a text is written token by token"
         )
     if parts.job.personalization.personal:
-        notes.append("what clients train for themselves after the last round is not among operations and seconds")
+        notes.append("what clients train and measure for themselves after the last round is not among operations and seconds")
     if parts.job.protection:
         notes.append("messages of secure aggregation beside the updates are not among bytes")
     return notes

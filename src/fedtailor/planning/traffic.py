@@ -1,7 +1,7 @@
 """How many bytes each kind of message takes in a whole run."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from ..assembly import Parts
@@ -12,11 +12,13 @@ from ..messages.work import RETAINED, figure_specs
 from ..metrics.figure import COUNTS, METRICS, NEAREST, OF_COUNTS, SAMPLE_LOSS, counts_of
 from ..personalization import goes_with_last_round
 from ..protocols import alone
-from ..protocols.evaluation import TEXTS_ALONE, Evaluate, Evaluated, evaluation_call
+from ..protocols.evaluation import PARTS, TEXTS_ALONE, Evaluate, Evaluated, evaluation_call
 from ..protocols.personal import KIND as PERSONALIZE
 from ..protocols.personal import Personalized, personal_call
 from ..records import ClientId, Fact
+from ..tasks.asked import labels_in
 from ..tasks.evaluate import figure_names, metrics_of
+from ..tasks.task import Writes
 
 TRAIN, EVALUATE = "train", "evaluate"
 
@@ -98,10 +100,10 @@ def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
             found[alone.KIND] = _alone(parts, clients, rounds)
     if last := parts.protocol.last_bytes(parts.worker.tensors(), rounds=rounds):
         kind, down = last
-        up = _work_length(parts, Personalized)  # figures of the same parts
-        found[kind] = sum((Bytes(up=up, down=down, exchanges=1) for _ in clients), Bytes())
+        work = _work_lengths(parts, Personalized)  # figures of the same parts
+        found[kind] = sum((Bytes(up=work(client), down=down, exchanges=1) for client in clients), Bytes())
     for phase in parts.job.after:
-        for call in phase.calls(parts.worker.tensors(), figure_names(parts.worker.task, parts.worker.evaluation)):
+        for call in phase.calls(parts.worker.tensors(), _names(parts)):
             found[call.question.kind] = _asked_once(shaped(parts.job, call)) * len(clients)
     return found
 
@@ -114,56 +116,71 @@ def _asked_once(call: Call) -> Bytes:
 def _evaluations(parts: Parts, moments: Moments) -> Bytes:
     call, total = _evaluation_call(parts), Bytes()
     own = parts.protocol.own_models or (parts.goes_with_last_round and parts.protocol.validated)
-    facts: dict[str, Fact | None] = {"name": "round-10", "parts": "validation,test", "generate": 0}
-    facts |= {"own_version": 1, "clients": 10} if own else {"own_version": None, "clients": None}
-    down = call.length(Evaluate, only=None, **facts)
-    again = call.length(Evaluate, only=None, **{**facts, "name": "after", "parts": "test", "generate": TEXTS_ALONE})
+    asked = Evaluate(
+        name="round-10", parts=",".join(PARTS), generate=0, own_version=1 if own else None, clients=10 if own else None
+    )
+    down = call.length_of(asked)
+    again = call.length_of(replace(asked, name="after", parts="test", generate=TEXTS_ALONE))
     figures = cache(partial(_figures_length, parts, call))  # of thousands of clients most report the same
     for client in parts.measured:
+        makes, have = parts.makes(client), _parts_of(parts, client)
         more = (
             0
             if parts.protocol.own_models
             else parts.clients.sizes_of(client).shared_bytes - parts.clients.alike.sizes.shared_bytes
         )
         plain, with_texts, texts = (
-            figures(_parts_of(parts, client), texts=texts, losses=losses)
+            figures(_like(parts, client), have, texts=texts and makes, losses=losses)
             for texts, losses in ((False, True), (True, True), (True, False))
         )
         total += Bytes(up=plain, down=down + more, exchanges=1) * (moments.whole - moments.writing)
         total += Bytes(up=with_texts, down=down + more, exchanges=1) * moments.writing
-        tested = "test" in _parts_of(parts, client)
-        total += Bytes(up=texts, down=again + more, exchanges=1) * (moments.texts_alone if tested else 0)
+        total += Bytes(up=texts, down=again + more, exchanges=1) * (moments.texts_alone if makes and "test" in have else 0)
     return total
 
 
 def _evaluation_call(parts: Parts) -> Call:
     own = bool(parts.worker.home) or parts.protocol.own_models or goes_with_last_round(parts.job.personalization)
-    names = figure_names(parts.worker.task, parts.worker.evaluation)
-    shared = {} if parts.protocol.own_models else parts.worker.tensors()
+    names = _names(parts)
+    shared = {} if parts.protocol.own_models else parts.protocol.measured(parts.worker.tensors())
     return shaped(parts.job, evaluation_call(shared, names, home=own))
+
+
+def _names(parts: Parts) -> list[str]:
+    """Return the names of all figures that clients may report, of whatever task each has."""
+    workers = (parts.worker, *(own.worker for own in parts.clients.differing.values()))
+    tasks = {(id(each.task), id(each.evaluation)): figure_names(each.task, each.evaluation) for each in workers}
+    return list(dict.fromkeys(name for names in tasks.values() for name in names))
+
+
+def _like(parts: Parts, client: ClientId) -> ClientId | None:
+    """Return the client whose task and evaluation one has: itself where it differs, and None where they are the job's."""
+    return client if client in parts.clients.differing else None
 
 
 def _parts_of(parts: Parts, client: ClientId | None) -> tuple[str, ...]:
     """Return the parts that a client has examples in to measure on; both of one that is not known here."""
     has = None if client is None else parts.clients.amounts.get(client)
-    return tuple(part for part in ("validation", "test") if has is None or getattr(has, part))
+    return tuple(part for part in PARTS if has is None or getattr(has, part))
 
 
-def _figures_length(parts: Parts, call: Call, have: tuple[str, ...], *, texts: bool, losses: bool) -> int:
+def _figures_length(parts: Parts, call: Call, like: ClientId | None, have: tuple[str, ...], *, texts: bool, losses: bool) -> int:
     """Return the bytes of a client's figures, of the parts that it has."""
     names = call.spec(Evaluated).facts
     facts: dict[str, Fact | None] = dict.fromkeys(names)
     for part in (part for part in have if losses or part == "test"):
-        mine = _reported(parts, texts=texts and part == "test", losses=losses, counts=part == "test" or "test" not in have)
+        mine = _reported(parts, like, texts=texts and part == "test", losses=losses, counts=part == "test" or "test" not in have)
         facts |= {f"{part}.{name}": value for name, value in mine.items() if f"{part}.{name}" in names}
     return call.length(Evaluated, only=None, **facts)
 
 
-def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[str, Fact]:
+def _reported(parts: Parts, like: ClientId | None, *, texts: bool, losses: bool, counts: bool) -> dict[str, Fact]:
     """Return figures of usual length that an evaluation of one part reports."""
-    task, evaluation = parts.worker.task, parts.worker.evaluation
+    worker = parts.worker if like is None else parts.clients.own_of(like).worker
+    task, evaluation = worker.task, worker.evaluation
     asked = metrics_of(task, evaluation)
-    of_texts = {name for name, metric in METRICS.items() if metric.of_texts or metric.of_pictures} | {
+    writes = isinstance(task, Writes)  # else the same metrics come with the losses
+    of_texts = {name for name, metric in METRICS.items() if (metric.of_texts and writes) or metric.of_pictures} | {
         "texts",
         "samples",
         *NEAREST,
@@ -176,7 +193,7 @@ def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[
         if plain in of_texts and plain in METRICS and plain not in asked:
             continue
         if name.endswith(OF_COUNTS):
-            length = counts_of(len(getattr(task, "labels", None) or ()))[name]
+            length = counts_of(len(labels_in(task)))[name]
             found |= {name: [10] * length} if counts else {}
         else:
             found[name] = 100 if name in COUNTS else 1.2345678901234567
@@ -184,32 +201,32 @@ def _reported(parts: Parts, *, texts: bool, losses: bool, counts: bool) -> dict[
 
 
 def _personal(parts: Parts, clients: Collection[ClientId]) -> Bytes:
-    up = _work_length(parts, Personalized)
-    return sum((Bytes(up=up, down=parts.clients.sizes_of(client).shared_bytes, exchanges=1) for client in clients), Bytes())
+    up, down = _work_lengths(parts, Personalized), parts.clients.sizes_of
+    return sum((Bytes(up=up(client), down=down(client).shared_bytes, exchanges=1) for client in clients), Bytes())
 
 
 def _alone(parts: Parts, clients: Collection[ClientId], rounds: int) -> Bytes:
-    figures = figure_names(parts.worker.task, parts.worker.evaluation)
-    call = shaped(parts.job, alone.alone_call(parts.worker.tensors(), figures))
-    down, up = call.length(alone.TrainAlone, rates=[1.0] * rounds, keep_best=1), _work_length(parts, alone.TrainedAlone)
-    return Bytes(up=up, down=down, exchanges=1) * len(clients)
+    call = shaped(parts.job, alone.alone_call(parts.worker.tensors(), _names(parts)))
+    down, up = call.length_of(alone.TrainAlone(rates=[1.0] * rounds, keep_best=1)), _work_lengths(parts, alone.TrainedAlone)
+    return sum((Bytes(up=up(client), down=down, exchanges=1) for client in clients), Bytes())
 
 
-def _work_length(parts: Parts, form: type[Personalized] | type[alone.TrainedAlone]) -> int:
-    """Return the bytes of what a client reports of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
-    figures = figure_names(parts.worker.task, parts.worker.evaluation)
-    retained = parts.clients.retained is not None
-    make = personal_call if form is Personalized else alone.alone_call
-    call = make({}, figures, retained=retained)
-    have = [*_parts_of(parts, next(iter(parts.clients), None)), *(["public"] if len(parts.server_test) else [])]
-    facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, "", retained=retained))
-    facts |= {f"{RETAINED}.loss": 1.2345678901234567} if retained else {}
-    for part in have:
-        mine: Mapping[str, Fact] = _reported(
-            parts,
-            texts=part == "test" and parts.made_at_clients,
-            losses=True,
-            counts=part == "test",
-        )
-        facts |= {f"{part}.{name}": value for name, value in mine.items()}
-    return call.length(form, only=None, **facts)
+def _work_lengths(parts: Parts, form: type[Personalized] | type[alone.TrainedAlone]) -> Callable[[ClientId], int]:
+    """Return what gives the bytes of a client's report of work beside the rounds: a few numbers, and figures of the parts that it measured on."""
+    figures, retained = _names(parts), parts.clients.retained is not None
+    call = (personal_call if form is Personalized else alone.alone_call)({}, figures, retained=retained)
+
+    @cache
+    def length(like: ClientId | None, have: tuple[str, ...], makes: bool) -> int:
+        facts: dict[str, Fact | None] = dict.fromkeys(figure_specs(figures, "", retained=retained))
+        facts |= {f"{RETAINED}.loss": 1.2345678901234567} if retained else {}
+        for part in have:
+            mine = _reported(parts, like, texts=part == "test" and makes, losses=True, counts=part == "test")
+            facts |= {f"{part}.{name}": value for name, value in mine.items()}
+        return call.length(form, only=None, **facts)
+
+    def of_client(client: ClientId) -> int:
+        public = ["public"] if len(parts.server_test) and parts.public_of(client) is not None else []
+        return length(_like(parts, client), (*_parts_of(parts, client), *public), parts.makes(client))
+
+    return of_client

@@ -1,5 +1,6 @@
 """How much each client computes in a round and in an evaluation: the batches that it will form, padding included."""
 
+import math
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -13,6 +14,7 @@ from ..tasks.shard import Shard, evaluation_batches
 from .step import Size, batches_size
 
 ROUNDS_DRAWN = 2  # whose batches are looked at
+BATCHES_DRAWN = 2_000  # of each of these rounds, or one step's: the others are counted as large as these are on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,10 @@ def sample_size(shard: Shard, batch_size: int) -> Size:
 
 def _round(shard: Shard, local: LocalTraining, seed: int, client: ClientId) -> Size:
     """Return how large the batches of a round are together: the mean over the first rounds, whose draws are known."""
-    found = Size()
+    steps, found = local.steps_per_round(len(shard)), Size()
+    batches_a_step = min(local.accumulate, math.ceil(len(shard) / local.batch_size))
+    drawn = min(steps, max(1, BATCHES_DRAWN // batches_a_step))
     for index in range(1, ROUNDS_DRAWN + 1):
         groups = step_batches(shard, local, stream(seed, "batches", index, client))
-        found += batches_size(shard, chain.from_iterable(islice(groups, local.steps_per_round(len(shard)))))
-    return found * (1 / ROUNDS_DRAWN)
+        found += batches_size(shard, chain.from_iterable(islice(groups, drawn)))
+    return found * (steps / drawn / ROUNDS_DRAWN)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, ResumeError
+from ..messages.rows import worked
 from ..records import ClientId
 from ..run_files import read_json_file
 from ..storage import write_text
@@ -58,9 +59,10 @@ class ReportedBudget:
     def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take in the rows of a round's clients, and write down what they say."""
         for row in rows:
-            if row.get("epsilon") is not None:
-                self.spent[row["client"]] = (float(row["epsilon"]), float(row.get("epsilon_next") or row["epsilon"]))
-                self.rounds[row["client"]] = self.rounds.get(row["client"], 0) + 1
+            work = worked(row)
+            if work is not None and work.epsilon is not None:
+                self.spent[work.client] = (float(work.epsilon), float(work.epsilon_next or work.epsilon))
+                self.rounds[work.client] = self.rounds.get(work.client, 0) + 1
         if self._file is not None:
             reported = {
                 client: {"epsilon": spent, "epsilon_next": following, "rounds": self.rounds.get(client, 0)}

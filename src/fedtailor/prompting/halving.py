@@ -75,14 +75,21 @@ def examples_of(settings: Halving, state: State) -> int:
     return settings.start * int(settings.factor**state.rung)
 
 
+def training_rungs(settings: Halving, pool: int) -> list[tuple[int, int]]:
+    """Return candidates, and examples of each client, of every rung that a search from so many prompts has at most; the validation of its finalists apart."""
+    found = []
+    for left in [pool, *[settings.keep + settings.children] * (settings.generations - 1)]:
+        most = settings.start
+        found.append((left, most))
+        while (left := max(settings.keep, math.ceil(left / settings.factor))) > settings.keep:
+            most *= settings.factor
+            found.append((left, most))
+    return found
+
+
 def rungs(settings: Halving, pool: int) -> int:
     """Return how many times a search that starts from so many prompts asks for scores at most, the validation of its finalists included."""
-    total = 1
-    for candidates in [pool, *[settings.keep + settings.children] * (settings.generations - 1)]:
-        total += 1
-        while (candidates := max(settings.keep, math.ceil(candidates / settings.factor))) > settings.keep:
-            total += 1
-    return total
+    return len(training_rungs(settings, pool)) + 1
 
 
 def advance(settings: Halving, state: State, scores: Sequence[Score], *, seed: int) -> State:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..data.cells import cell
 from ..errors import SettingError
 from ..text_files import read_json, read_text
 from .prompt import Prompt
@@ -17,6 +18,8 @@ Pair: TypeAlias = tuple[str, str]  # text and label's words
 def read_shots(path: Path) -> tuple[Pair, ...]:
     """Return the examples of a JSON Lines file whose lines have text and label; underscores of labels are read as blanks.
 
+    Numbers are read as texts, as those of a table of data are.
+
     Raises:
         SettingError: naming the line, if the file is missing, empty or holds something else.
     """
@@ -26,9 +29,10 @@ def read_shots(path: Path) -> tuple[Pair, ...]:
     found = []
     for number, line in enumerate(lines, 1):
         row: Any = read_json(line, f"{path}, line {number}")
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) and row[key].strip() for key in ("text", "label")):
+        text, label = (cell(row.get(key)) if isinstance(row, dict) else None for key in ("text", "label"))
+        if not (isinstance(text, str) and text.strip() and isinstance(label, str) and label.strip()):
             raise SettingError(f"{path}, line {number}: expected a text and a label, both texts; found {line[:60]!r}.")
-        found.append((row["text"], " ".join(row["label"].replace("_", " ").split())))
+        found.append((str(text), " ".join(label.replace("_", " ").split())))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..metrics import directions
-from ..run_files import WHAT, baseline_of, check_sealed, how_to_resume, read_json_file
+from ..run_files import WHAT, baseline_of, check_sealed, found_at, how_to_resume, read_json_file
 from ..text_files import check_regular, read_text
 from .parquet import Tables, damaged
 
@@ -166,7 +166,7 @@ def read_run(folder: str | Path) -> Run:
     near = sorted(str(p.parent) for p in path.glob("*/summary.json")) if path.is_dir() else []
     near = near or sorted((str(p.parent) for p in Path("runs").glob("*/summary.json")), reverse=True)
     tip = f"finished runs are in {', '.join(near[:3])}" if near else "a run folder is what fedtailor run prints at its end"
-    raise DataError(f"{path} is not the folder of a run; {tip}.")
+    raise DataError(f"{path} is not the folder of a run: {found_at(path)}; {tip}.")
 
 
 def _summary(file: Path) -> dict[str, Any]:

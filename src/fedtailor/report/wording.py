@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from ..metrics import COUNTS, METRICS
 from ..metrics.figure import OF_REAL
 
-DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {"prefix_cosine": 4, "task_cosine": 4}  # behind the point
+DIGITS = {name: metric.digits for name, metric in METRICS.items()} | {
+    "prefix_cosine": 4,
+    "task_cosine": 4,
+    "rank": 1,
+}  # behind the point
 OWN_DIGITS = 3  # of metrics of the user's own, and of other figures
-LARGE = 1e5  # figures from here on are written as 1.0e5
+SIGNIFICANT = 3  # digits that a figure has at least, of whatever size it is
+TINY, LARGE = 1e-4, 1e5  # figures below and from here on are written as 1.23e5
 
 
 def metric_name(metric: str) -> str:
@@ -24,15 +29,26 @@ def metrics_in(figures: Iterable[str]) -> list[str]:
 
 
 def figure(metric: str, value: object, *, brief: bool = False) -> str:
-    """Return a figure with the digits that mean something, one less if `brief`; a dash if there is none."""
+    """Return a figure with the digits that mean something, one less if `brief` and never fewer than `SIGNIFICANT`; a dash if there is none."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    if abs(value) >= LARGE:
-        mantissa, power = f"{value:.{0 if brief else 1}e}".split("e")
+    if abs(value) >= LARGE or 0 < abs(value) < TINY:
+        mantissa, power = f"{value:.{SIGNIFICANT - 1}e}".split("e")
         return f"{mantissa}e{int(power)}"
     digits = DIGITS.get(metric, OWN_DIGITS if metric else 1)
     digits -= brief and digits > 1
-    return f"{value:,.{digits if abs(value) < 100 or not brief else 0}f}"
+    digits = digits if abs(value) < 100 or not brief else 0
+    if value and (abs(value) < 1 or metric not in ("", "rank")):  # ratios and mean ranks from 1 on are read as they are
+        digits = max(digits, SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def spread_figure(metric: str, value: object) -> str:
+    """Return by how much figures of a metric scatter, with as many digits behind the point as the figures themselves; of less than that, with `SIGNIFICANT` digits."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) >= LARGE:
+        return figure(metric, value)
+    plain = f"{value:,.{DIGITS.get(metric, OWN_DIGITS if metric else 1)}f}"
+    return plain if not value or float(plain.replace(",", "")) else figure(metric, value)
 
 
 def change(before: object, after: object) -> str:

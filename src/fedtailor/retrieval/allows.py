@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ClientError, SettingError
 from ..storage import writing
 from ..yaml_text import read_yaml_file
-from .share import ANY, check_share
+from .share import ANY, LETS_OUT, check_share
 
 FILE, LOG = "allows.yaml", "queries.jsonl"
 MINUTE_S, DAY_S = 60.0, 86_400.0
@@ -25,8 +25,7 @@ class Allows:
     per_day: int | None = None
 
     def __post_init__(self) -> None:
-        if self.share != ANY:
-            check_share(self.share)
+        check_share(self.share, known=(*LETS_OUT, ANY))
         for name in ("per_minute", "per_day"):
             most = getattr(self, name)
             if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 0):
@@ -44,8 +43,10 @@ def read_allows(folder: Path, otherwise: Allows | None = None) -> Allows:
         return otherwise or Allows()
     content = read_yaml_file(file, "what a client allows", tip="write share: scores, for example")
     known = [each.name for each in fields(Allows)]
-    if not isinstance(content, Mapping) or any(name not in known for name in content):
-        raise SettingError(f"{file} has settings that are not known; known are {', '.join(known)}, such as share: scores")
+    if not isinstance(content, Mapping):
+        raise SettingError(f"{file} is a mapping of {', '.join(known)}, such as share: scores; got {str(content)[:60]!r}")
+    if strange := [name for name in content if name not in known]:
+        raise SettingError(f"{file}: {strange[0]!r} is not known here; known are {', '.join(known)}, such as share: scores")
     try:
         return replace(otherwise or Allows(), **content)
     except SettingError as fault:

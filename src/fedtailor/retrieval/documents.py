@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.cells import Unreadable
 from ..data.read import READERS, read_table
 from ..data.table import Table
 from ..errors import DataError
@@ -187,13 +188,14 @@ def _rows(table: Table, name: str, columns: Columns) -> Reading:
         found = ", ".join(map(repr, table.names)) or "none"
         raise DataError(f"{name} has no column for the text (looked for {wanted}; it has {found}); name it: --text-column COLUMN")
     titles, ids = _column(table, columns.title, TITLE, name), _column(table, columns.id, ID, name)
-    texts = [_plain(value) for value in table.column(text)]
+    cells = table.column(text)
+    texts = [_plain(value) for value in cells]
     title_of = [_plain(value) for value in table.column(titles)] if titles else [""] * table.size
     id_of = [_plain(value) for value in table.column(ids)] if ids else [""] * table.size
     documents, notes, seen = [], [], set()
     for row, (body, title, id) in enumerate(zip(texts, title_of, id_of, strict=True)):
         if not body.strip():
-            notes.append(f"{name}, {table.place(row)} holds no text")
+            notes.append(f"{name}, {table.place(row)} holds no text{_instead(cells[row])}")
             continue
         own = id or f"{name}#{row + 1}"
         if own in seen:
@@ -213,7 +215,15 @@ def _column(table: Table, asked: str | None, usual: Sequence[str], name: str) ->
 
 
 def _plain(value: object) -> str:
-    return "" if value is None else str(value).replace("\0", "")
+    """Return a cell as text; numbers and dates are texts in every table, and lists, mappings and bytes in none."""
+    return value.replace("\0", "") if isinstance(value, str) else ""
+
+
+def _instead(value: object) -> str:
+    """Return what a cell holds that is no text."""
+    what = "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else ""
+    what = value.what if isinstance(value, Unreadable) else what
+    return f", but {what}" if what else ""
 
 
 def lines_about(skipped: Mapping[str, Sequence[str]], shown: int = 3) -> list[str]:

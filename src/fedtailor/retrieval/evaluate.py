@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..data.cells import Unreadable, cell
 from ..data.read import read_table
 from ..errors import DataError
 from .asking import Found
@@ -50,8 +51,12 @@ def read_questions(path: Path) -> list[Known]:
     passages = table.column("passage_id") if "passage_id" in table.names else [None] * table.size
     found = []
     for row, (question, answer, passage) in enumerate(zip(table.column("question"), given, passages, strict=True)):
-        if question is None or not str(question).strip():
-            raise DataError(f"{path}, {table.place(row)} has no question; leave the row out")
+        if not isinstance(question, str) or not question.strip():
+            raise DataError(f"{path}, {table.place(row)} has no question that is a text; leave the row out")
+        if isinstance(answer, Unreadable | dict) or isinstance(passage, Unreadable | dict | list):
+            raise DataError(
+                f"{path}, {table.place(row)} has an answer or a passage_id that is no text; correct it, or leave the row out"
+            )
         found.append(Known(question=str(question), answers=listed(answer), passage="" if passage is None else str(passage)))
     return found
 
@@ -159,7 +164,7 @@ def listed(answer: Any) -> list[str]:
     if answer is None:
         return []
     if isinstance(answer, list | tuple):
-        return [str(one) for one in answer]
+        return _texts(answer)
     text = str(answer)
     if text.startswith("[") and text.endswith("]"):
         for read in (json.loads, ast.literal_eval):
@@ -168,5 +173,10 @@ def listed(answer: Any) -> list[str]:
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
             if isinstance(found, list):
-                return [str(one) for one in found]
+                return _texts(found)
     return [text]
+
+
+def _texts(answers: Sequence[object]) -> list[str]:
+    """Return answers as texts, numbers as those of a table of data are written; what is no text is none."""
+    return [str(one) for one in map(cell, answers) if isinstance(one, str)]

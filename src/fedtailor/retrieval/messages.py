@@ -59,7 +59,7 @@ class Describe(Record, kind="catalogue"):
 class Catalogue(Record, kind="catalogue"):
     """What a client has indexed."""
 
-    passages: int = fact(whole("passages of the client", reveals="examples"))
+    passages: int = fact(whole("passages of the client", reveals="examples", most=MOST_NUMBER))
     embedder: str = fact(
         FactSpec(
             type="str", purpose="SHA-256 of its embedder: vectors of others do not compare", most_characters=64, reveals="nothing"
@@ -82,7 +82,7 @@ class Count(Record, kind="words"):
 class Counted(Record, kind="words"):
     """How many passages of a client hold each word of the questions."""
 
-    passages: int = fact(whole("passages of the client", reveals="examples"))
+    passages: int = fact(whole("passages of the client", reveals="examples", most=MOST_NUMBER))
     words: int = fact(whole("words in all of them", reveals="examples"))
     holding: list[int] = fact(numbers("passages that hold each word of each question", reveals="term-counts"))
 

@@ -5,9 +5,8 @@ A client that does not answer, or says what its passages do not hold, is left ou
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import count
-from operator import add
 
 import numpy as np
 import torch
@@ -17,15 +16,16 @@ from ..messages import Record
 from .asking import Asking, Found, Place, Send, Won, check_top_k, passage_in
 from .catalogue import unfit
 from .client_answers import with_answers
+from .counted import statistics_of
 from .embedder import Embedder, Remembering
-from .messages import MOST_QUESTIONS, Ask, Catalogue, Count, Counted, Fetch, Fetched, Scored
+from .messages import MOST_QUESTIONS, Ask, Catalogue, Count, Fetch, Fetched, Scored
 from .passages import Passage
 from .question import SentQuestion
 from .router import Routing, choose_clients
 from .search import Score, check_question
 from .share import check_fetch, check_share
 from .standing import Standing
-from .terms import Statistics, words_of
+from .terms import Statistics
 from .vectors import search_vectors
 from .verify import Verified, verify
 
@@ -149,20 +149,9 @@ class Server:
                 self.strange(name)
 
     def _statistics(self, texts: Sequence[str]) -> list[Statistics]:
-        """Return the statistics of words over all clients, for each question."""
+        """Return the statistics of words over all clients, for each question; empty if no client gave any."""
         answers = self.send({name: Count(questions=list(texts)) for name in sorted(self.catalogues)})
-        found: list[list[Statistics]] = [[] for _ in texts]
-        for reported in answers.values():
-            if isinstance(reported, Counted):
-                holding = iter(reported.holding)
-                for text, some in zip(texts, found, strict=True):
-                    words = {word: next(holding, 0) for word in dict.fromkeys(words_of(text))}
-                    some.append(Statistics(passages=reported.passages, words=reported.words, holding=words))
-        sums = [reduce(add, some) for some in found]
-        return [
-            replace(one, holding={word: one.holding.get(word, 0) for word in dict.fromkeys(words_of(text))})
-            for one, text in zip(sums, texts, strict=True)
-        ]
+        return statistics_of(texts, answers, self.catalogues, self.strange)
 
     def _judge_centroids(self, asking: Asking) -> None:
         """Hold each client's centroids against the cosines that it stated."""

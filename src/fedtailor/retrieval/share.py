@@ -1,6 +1,6 @@
 """What a client lets out in answer to a question: levels of sharing, and what each lets out."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from ..errors import SettingError
@@ -16,6 +16,13 @@ LETS_OUT: Mapping[str, str] = {
     "embeddings": "the vectors of all passages leave each client, once: no text, but much of a text can be rebuilt from its vector (arXiv:2310.06816); "
     "questions stay with who asks",
 }
+REVEALS: Mapping[str, Sequence[str]] = {  # as words of policies
+    "passages": ("scores", "passages"),
+    "snippets": ("scores", "passages"),
+    "answers": ("scores", "answers"),
+    "scores": ("scores",),
+    "embeddings": ("embeddings",),
+}
 ANY = "any"  # of a client that allows whatever is asked for
 LEVELS = (
     "scores",
@@ -25,10 +32,10 @@ LEVELS = (
 )  # each lets out more than the one before; embeddings are permitted by name alone
 
 
-def check_share(share: str) -> None:
+def check_share(share: object, *, known: Collection[str] = tuple(LETS_OUT)) -> None:
     """Raise SettingError unless there is such a level."""
-    if share not in LETS_OUT:
-        raise SettingError(f"share is one of {', '.join(LETS_OUT)}; got {share!r}")
+    if not isinstance(share, str) or share not in known:
+        raise SettingError(f"share is one of {', '.join(known)}; got {share!r}")
 
 
 def check_fetch(fetch: int, share: str) -> None:

@@ -37,10 +37,12 @@ def local_federation(parts: Parts, folder: RunFolder, notify: Notify) -> Federat
         def on_step(step: int, steps: int, loss: float) -> None:
             notify("step", client=client, step=step, steps=steps, loss=loss)
 
-        able = parts.half(client, on_step)
-        sends = Hostile(inner=able, client=client, sends=clients.hostile, seed=seed) if client in hostile else able
-        share = clients.failure_share
-        return parts.behind(client, Failing(inner=sends, client=client, share=share, seed=seed) if share else sends)
+        manifest, sends = parts.manifest, parts.half(client, on_step)
+        if client in hostile:
+            sends = Hostile(inner=sends, client=client, answers=manifest.up, sends=clients.hostile, seed=seed)
+        if clients.failure_share:
+            sends = Failing(inner=sends, client=client, requests=manifest.down, share=clients.failure_share, seed=seed)
+        return parts.behind(client, sends)
 
     halves = OnDemand(half)
     # a model of its own begins with the weights that are in place now

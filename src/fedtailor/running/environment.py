@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..assembly import Parts
+from ..tasks.asked import speaks_chat
 from ..tasks.text.chat import writes_time
 from .resume import READING, data_hash
 
@@ -45,7 +46,7 @@ def _clock(parts: Parts) -> str | None:
     """Return the moment that the chat template writes as now; None if it writes none."""
     task: Any = parts.worker.task
     workers = (parts.worker, *(own.worker for own in parts.clients.differing.values()))
-    return task.clock if getattr(task, "chat", False) and any(writes_time(one.processor) for one in workers) else None
+    return task.clock if speaks_chat(task) and any(writes_time(one.processor) for one in workers) else None
 
 
 def _processor() -> str:

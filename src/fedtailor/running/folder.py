@@ -224,6 +224,8 @@ def choose_folder(out: Path | None, name: str) -> Path:
         ResumeError: if `out` holds files already.
     """
     path = out or Path("runs") / f"{name}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    if path.is_symlink() and not path.exists():
+        raise ResumeError(f"{path} is a link that leads nowhere, or round in a circle; name another folder with --out")
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ResumeError(f"{path} cannot be written: {place} is no folder that may be written to; name another with --out")

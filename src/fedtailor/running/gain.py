@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from ..assembly import Parts
-from ..metrics.figure import SAMPLE_LOSS
+from ..messages.rows import of_round, worked
+from ..metrics.figure import LOSS_AFTER, LOSS_BEFORE, SAMPLE_LOSS
 from ..tuning import begins_elsewhere
 from .progress import Progress
-
-BEFORE, AFTER = "validation_before", "validation_after"  # columns of clients.parquet
 
 
 def wanted_in(parts: Parts, progress: Progress) -> Callable[[int], Sequence[str]]:
@@ -34,12 +33,13 @@ def fill_gain(parts: Parts, progress: Progress, index: int) -> None:
     """Write into the round's rows of clients what evaluations have measured of the weights that training began and ended with."""
     if not parts.measures_gain:
         return
-    columns = {BEFORE: _known(parts, progress, index - 1)}
+    columns = {LOSS_BEFORE: _known(parts, progress, index - 1)}
     if parts.protocol.own_models:
-        columns[AFTER] = _known(parts, progress, index)
-    for row in progress.rows["clients"]:
-        if row["round"] == index and "tokens" in row:
-            row |= {name: known[row["client"]] for name, known in columns.items() if name not in row and row["client"] in known}
+        columns[LOSS_AFTER] = _known(parts, progress, index)
+    for row in of_round(progress.rows["clients"], index):
+        work = worked(row)
+        if work is not None:
+            row |= {name: known[work.client] for name, known in columns.items() if name not in row and work.client in known}
 
 
 def _known(parts: Parts, progress: Progress, round: int) -> dict[str, float]:

@@ -131,7 +131,7 @@ def _cost(parts: Parts, local: PersonalFigures[alone.TrainedAlone]) -> dict[str,
     """Return what training alone cost all clients together."""
     full = written(parts.job.tuning).every_weight
     return {
-        "flops": sum(train_flops(work.tokens, parts.clients.alike.sizes, full=full) for work in local.work.values()),
+        "flops": sum(train_flops(work.tokens, parts.clients.sizes_of(client), full=full) for client, work in local.work.items()),
         "seconds": sum(work.seconds for work in local.work.values()),
     }
 

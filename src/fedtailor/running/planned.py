@@ -5,7 +5,7 @@ from typing import Any
 
 from ..assembly import Parts
 from ..planning import Counts, Estimate, Means, Speed, counts_of, estimate, program_bytes, speed_of
-from ..planning.beside import Row, beside, memory_row
+from ..planning.beside import Row, beside, memory_row, seconds_row
 from .folder import RunFolder
 from .measure import Notify
 from .progress import Progress
@@ -42,17 +42,9 @@ class Planned:
             self._counts = counts_of(self._parts)
             self._found = self._estimate()
             self._write()
-        rows = [memory_row(self._found, progress.figures["peak_bytes"])]
-        if self._found.seconds["train"] is not None and not self._found.partial:
-            rows.append(
-                Row(
-                    what="seconds",
-                    of="train",
-                    estimated=self._found.seconds["train"] * done / self._found.rounds,
-                    measured=progress.figures["seconds"]["train"],
-                )
-            )
-        for row in rows:
+        share, seconds = done / self._found.rounds, progress.figures["seconds"]["train"]
+        timed = seconds_row(self._found, "train", measured=seconds, share=share)
+        for row in (memory_row(self._found, progress.figures["peak_bytes"]), timed):
             if row is not None and row.estimated and row.measured > row.estimated:
                 self._say(row, round=done)
 

@@ -1,11 +1,12 @@
 """What a run has made so far, and how a round and an evaluation add to it."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..ledger import Sizes, forward_flops, train_flops
+from ..messages.rows import Worked, traffic_of, worked
 from ..records import ClientId, Round, ServerState
 from ..tensors import Tensors
 
@@ -49,27 +50,28 @@ class Progress:
         """Add what one round made and cost; `sizes_of` says what a client's costs depend on."""
         self.state = round.state
         rows = [{"round": round.index, **row, **self._no_bytes(row)} for row in round.clients]
-        trained = [row for row in rows if "tokens" in row]
-        for row in trained:
-            sizes = sizes_of(row["client"])
-            flops = train_flops(row["tokens"], sizes, full=full) + forward_flops(row.get("forward_tokens", 0), sizes)
-            row.setdefault("train_flops", flops)  # a protocol may know better
-            self.figures["flops"] += row["train_flops"]
-            self.note_peak(row.get("peak_bytes", 0))
-        for row in rows:
-            self.add_traffic("train", row.get("up_bytes", 0), row.get("down_bytes", 0), row.get("exchange_seconds", 0.0))
-        seconds = sum(row["seconds"] for row in trained)
-        last = [row for row in trained if row["attempt"] == max(other["attempt"] for other in trained)]
+        having = [(row, work) for row in rows if (work := worked(row)) is not None]
+        for row, work in having:
+            sizes = sizes_of(work.client)
+            flops = train_flops(work.tokens, sizes, full=full) + forward_flops(work.forward_tokens, sizes)
+            self.figures["flops"] += row.setdefault("train_flops", flops)  # a protocol may know better
+            self.note_peak(work.peak_bytes)
+        exchanged = [traffic_of(row) for row in rows]
+        for each in exchanged:
+            self.add_traffic("train", each.up_bytes, each.down_bytes, each.seconds)
+        done = [work for _, work in having]
+        seconds = sum(work.seconds for work in done)
+        attempt = max((work.attempt for work in done), default=0)
         self.figures["seconds"]["train"] += seconds
-        self.figures["seconds"]["evaluate"] += sum(row.get("evaluation_seconds", 0.0) for row in trained)
+        self.figures["seconds"]["evaluate"] += sum(work.evaluation_seconds for work in done)
         self.rows["clients"] += rows
         summary = {
             "round": round.index,
-            "clients": len(last),
-            "train_loss": _mean_by_examples(last, "last_loss"),
+            "clients": sum(work.attempt == attempt for work in done),
+            "train_loss": _mean_loss([work for work in done if work.attempt == attempt]),
             "seconds": seconds,
-            "up_bytes": sum(row.get("up_bytes", 0) for row in rows),
-            "down_bytes": sum(row.get("down_bytes", 0) for row in rows),
+            "up_bytes": sum(each.up_bytes for each in exchanged),
+            "down_bytes": sum(each.down_bytes for each in exchanged),
         }
         self.rows["rounds"].append(summary | dict(round.figures))
 
@@ -142,8 +144,8 @@ class Progress:
         self.figures["peak_bytes"] = max(self.figures["peak_bytes"], peak_bytes)
 
 
-def _mean_by_examples(rows: list[dict[str, Any]], name: str) -> float | None:
-    """Return the mean over clients that reported it; None if all withheld it."""
-    having = [row for row in rows if name in row]
-    weight = sum(row["examples"] for row in having)
-    return float(sum(row[name] * row["examples"] for row in having) / weight) if weight else None
+def _mean_loss(done: Sequence[Worked]) -> float | None:
+    """Return the mean of the last training losses over clients that reported theirs, by their examples; None if all withheld it."""
+    having = [(work.last_loss, work.examples) for work in done if work.last_loss is not None]
+    weight = sum(examples for _, examples in having)
+    return float(sum(loss * examples for loss, examples in having) / weight) if weight else None

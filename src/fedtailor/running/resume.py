@@ -1,6 +1,7 @@
 """What must be as it was, for a run to resume to the same bits."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from ..data.divide import Divided
 from ..errors import DataError, ResumeError
 from ..job import Job
 from ..learning.local import LocalTraining
-from ..run_files import check_sealed, read_json_file
-from .progress import Progress
+from ..run_files import WHAT, check_sealed, found_at, read_json_file
+from ..text_files import check_regular
+from .progress import TABLES, Progress
 
 READING = 2  # raised when the same files give other examples, clients or parts; runs before it was noted have none
 NOTED_SINCE = (
@@ -42,6 +44,7 @@ MAY_CHANGE = (  # on --resume: what changes neither the data nor what the weight
     "report_to",
 )
 OF_NO_ROUND = ("stop", "threads", "device", "data.cache", "report_to")  # of these: what a run may be given that has no round left
+WRITTEN_AGAIN = ("events.jsonl", "summary.json", *(f"{name}.parquet" for name in TABLES))
 SEALED = ("job.yaml", "environment.json", "manifest.json")
 SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # else the figures agree, the bits may not
 
@@ -49,7 +52,10 @@ SHOULD_AGREE = ("precision", "threads", "device", "packages.torch", "clock")  # 
 def check_run_folder(path: Path) -> None:
     """Raise ResumeError unless `path` is the folder of a run that can be resumed, whose settings are as the run wrote them."""
     if not (path / "job.yaml").exists():
-        raise ResumeError(f"{path} is no run folder: it has no job.yaml; --resume takes a folder that an earlier run wrote")
+        raise ResumeError(f"{path} is no run folder: {found_at(path)}; --resume takes a folder that an earlier run wrote")
+    for file in (path / name for name in WRITTEN_AGAIN):
+        if os.path.lexists(file):  # a folder in its place would stop the run after its next round
+            check_regular(file, WHAT, error=ResumeError, tip="remove the link")
     try:
         check_sealed(
             path,

@@ -1,16 +1,19 @@
 """The rounds of a run: each is carried out, looked at, evaluated and saved, until something ends them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..assembly import Parts
 from ..diverged import advice, wording
 from ..errors import NotFinite, RunError, TooFewClients
 from ..job import Job
+from ..ledger import train_flops
+from ..messages.rows import worked
 from ..metrics import COUNTS
 from ..protocols.rounds.shares import who_counts_less
 from ..records import Round
-from ..tensors import check_finite
+from ..tensors import check_finite, count
 from ..tuning import written
 from .clock import Clock
 from .gain import fill_gain, wanted_in
@@ -57,15 +60,24 @@ def _absorb(progress: Progress, round: Round, parts: Parts) -> None:
     """Add what one round made, cost, and spent of a privacy budget; the ranks of the next follow from it where they are chosen."""
     chooser = parts.auto_ranks
     if chooser is not None:
-        ranked = [{**row, "rank": chooser.rank(str(row["client"]))} for row in round.clients]
-        mean = sum(int(row["rank"]) for row in ranked) / max(1, len(ranked))
-        round = replace(round, clients=ranked, figures={**round.figures, "rank": mean})
+        ranks = [chooser.rank(str(row["client"])) for row in round.clients]
+        ranked = [_with_rank(row, rank, parts) for row, rank in zip(round.clients, ranks, strict=True)]
+        round = replace(round, clients=ranked, figures={**round.figures, "rank": sum(ranks) / max(1, len(ranks))})
     progress.absorb(round, parts.clients.sizes_of, full=written(parts.job.tuning).every_weight)
     if chooser is not None:
         chooser.learn(progress.rows["clients"])
     if parts.budget is not None:
         parts.budget.note(round.clients)
         progress.rows["rounds"][-1]["epsilon"] = parts.budget.epsilon()
+
+
+def _with_rank(row: Mapping[str, Any], rank: int, parts: Parts) -> dict[str, Any]:
+    """Return a client's row with the rank that it trained, and the operations at that rank."""
+    work = worked(row)
+    if work is None:
+        return {**row, "rank": rank}
+    sizes = replace(parts.clients.sizes_of(work.client), trained=count(parts.by_rank[rank].params))
+    return {"train_flops": train_flops(work.tokens, sizes), **row, "rank": rank}
 
 
 def _next_round(rounds: Generator[Round, None, None], notify: Notify) -> Round | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..assembly import Parts, estimate
 from ..metrics.course import VALIDATION, stability
+from ..tasks.asked import recorded_of
 from .measure import Moment
 from .progress import Progress
 
@@ -86,9 +87,7 @@ def _evaluation(parts: Parts, progress: Progress, round: int) -> dict[str, Any]:
         "own_metrics": evaluation.directions,
         "local_gain": parts.measures_gain,
         "texts": {"before": "before", "after": progress.texts_at("client", round, "after")},
-        "word_rule": getattr(task, "word_rule", None),
-        "block": getattr(task, "block", None),
-        "stride": getattr(task, "stride", None),
+        **recorded_of(task),
     }
 
 

@@ -11,23 +11,28 @@ from ..errors import SettingError
 from ..job import Job
 from .cell_names import value_text
 from .grid import FEDERATED, Axis, Cell, make_cells, read_axes
+from .nested import flat
 from .recipes import Recipe, part_arm
-from .sweep import is_done
+from .sweep import cell_folder, is_done
 from .sweep_figures import at
 
 ARM = "arm"  # the column that says which system a cell is of
+CELL = "cell:"  # of a path in a recipe, before the name of an arm further up: the folder of its run of the same seed
 
 
-def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str] = ()) -> tuple[tuple[Axis, ...], list[Cell]]:
+def make_arms(
+    recipe: Recipe, variant: str, data: Path, overrides: Sequence[str] = (), *, folder: Path | None = None
+) -> tuple[tuple[Axis, ...], list[Cell]]:
     """Return all cells of all arms, and what they differ in: the arm, every setting that one of them varies, the seed.
 
     A setting that an arm does not vary has its value from the arm's job, or None where the job has none of that name.
 
     Args:
         overrides: settings of every cell, such as stop.rounds=20; or of an arm's, such as ARM:stop.rounds=20; or other seeds, such as seed=0,1.
+        folder: of the runs, in which a cell finds the run of another one that it names; left out: the folder that `fedtailor recipe run` chooses.
 
     Raises:
-        SettingError: if a job is wrong, or an override names what the recipe, or that arm, varies.
+        SettingError: if a job is wrong, names the run of a cell that there is not, or an override names what the recipe, or that arm, varies.
     """
     recipe, overrides = with_seeds(recipe, overrides)
     seeds = "seed=" + ",".join(map(str, recipe.seeds_of(variant)))
@@ -37,6 +42,7 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
     _check_overrides(recipe, grids, overrides)
     varied = [*(name for name in varied if name != "seed"), "seed"]
     cells: list[Cell] = []
+    runs = folder or runs_folder(recipe, variant)
     for name, axes in grids:
         run = recipe.arms[name].baseline or FEDERATED
 
@@ -44,8 +50,39 @@ def make_arms(recipe: Recipe, variant: str, data: Path, overrides: Sequence[str]
             return recipe.make_job(variant, data, [*overrides, *own], arm=arm)
 
         for cell in make_cells(axes, load, runs=(run,), prefix=f"{name}_"):
-            cells.append(replace(cell, labels={}, settings={ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}))
+            settings = {ARM: name} | {key: brief(value_at(cell.job, key)) for key in varied}
+            cells.append(with_runs(replace(cell, labels={}, settings=settings), cells, runs))
     return tuple(_axis(name, cells) for name in (ARM, *varied)), cells
+
+
+def runs_folder(recipe: Recipe, variant: str) -> Path:
+    """Return the folder of a comparison's runs, where none is named."""
+    return Path("runs") / f"{recipe.name}-{variant}"
+
+
+def with_runs(cell: Cell, before: Sequence[Cell], folder: Path) -> Cell:
+    """Return a cell with folders of runs in the place of settings such as cell:reader, which name the arm whose run it needs.
+
+    Args:
+        before: the cells that are run before it.
+        folder: of the comparison.
+
+    Raises:
+        SettingError: if there is no such cell before it, or there are several.
+    """
+    job = cell.job
+    for setting, value in flat(job.to_dict()).items():
+        if not isinstance(value, str) or not value.startswith(CELL):
+            continue
+        arm = value.removeprefix(CELL)
+        found = [one for one in before if one.settings[ARM] == arm and one.job.seed == job.seed]
+        if len(found) != 1:
+            raise SettingError(
+                f"{setting} of the cell {cell.name} is {value}, the run of one cell of seed {job.seed} of an arm that stands before it; "
+                f"there are {len(found)} of {arm}"
+            )
+        job = job.replace(setting, str(cell_folder(folder, found[0]).resolve()))
+    return replace(cell, job=job)
 
 
 def with_seeds(recipe: Recipe, overrides: Sequence[str]) -> tuple[Recipe, list[str]]:

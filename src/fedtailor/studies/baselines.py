@@ -20,6 +20,7 @@ from ..records import ClientId, ClientInfo, Example
 from ..running import Result, RunFolder, Watcher, carry_out
 from ..running.environment import describe_environment
 from ..running.folder import choose_folder
+from ..tuning.asked import ranks_of
 
 Baseline = Literal["central", "central-steps", "local"]
 CENTRAL = "central"  # the one client that holds everybody's training parts
@@ -77,7 +78,7 @@ def baseline_job(job: Job, kind: Baseline) -> Job:
             f"baseline {kind} trains one task in one place, and {tasked} has one of its own (clients.overrides.{tasked}.task); choose baseline local, or run "
             "a job for each task"
         )
-    if getattr(job.tuning, "ranks", ()):
+    if ranks_of(job.tuning):
         job = job.replace(
             "tuning", {**job.to_dict()["tuning"], "ranks": [], "round_seconds": None}
         )  # nobody sends anything: the largest

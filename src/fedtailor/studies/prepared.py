@@ -6,19 +6,16 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import SettingError
 from ..models.cache import whole_folder
 from ..storage import writing
 from ..user_cache import cache_folder, file_state
-
-if TYPE_CHECKING:
-    import pandas as pd
+from . import prepared_tables as tables
 
 PREFIX = "prepared:"  # of a path in a recipe: prepared:abstracts/train.parquet
 NAMED = re.compile(rf"{PREFIX}([\w-]+)")
-ANSWERS = ("yes", "no", "maybe")  # of PubMedQA, in the order of their labels
 VERSION = 1  # of what is made
 
 
@@ -88,47 +85,6 @@ def _parted(name: str) -> tuple[str, int]:
     if stem not in MAKERS:
         raise SettingError(f"a recipe names {PREFIX}{name}, and there is no such preparation; there are {', '.join(MAKERS)}")
     return stem, count
-
-
-def _abstracts(folder: Path, data: Path, count: int) -> None:
-    """Write PubMedQA's questions with their abstracts, parted as it is published; `year` is that of the abstract."""
-    table = joined_abstracts(data)
-    for part in ("train", "test"):
-        table[table["split"] == part].drop(columns="split").to_parquet(folder / f"{part}.parquet", index=False)
-    (folder / "labels.json").write_text(json.dumps(ANSWERS), encoding="utf-8")
-
-
-def joined_abstracts(data: Path) -> "pd.DataFrame":
-    """Return PubMedQA as text (the abstract and the question behind it), label, the same as input and target, year and split."""
-    import pandas as pd
-
-    questions = pd.read_parquet(data / "pubmedqa" / "questions.parquet")
-    passages = pd.read_parquet(data / "pubmedqa" / "passages.parquet").set_index("id")
-    own = passages.loc[questions["passage_id"]].reset_index(drop=True)
-    text = own["text"] + "\nQuestion: " + questions["question"]
-    return pd.DataFrame(
-        {
-            "text": text,
-            "label": [ANSWERS.index(answer) for answer in questions["answer"]],
-            "input": text,
-            "target": questions["answer"],
-            "year": own["year"].astype(str),
-            "split": questions["split"],
-        }
-    )
-
-
-def _tasks(folder: Path, data: Path, count: int) -> None:
-    """Write a file for each of three tasks with the columns input and target: descriptions, intents by name, and answers behind abstracts."""
-    import pandas as pd
-
-    e2e = pd.read_parquet(data / "e2e" / "train.parquet")[["input", "target"]]
-    e2e.drop_duplicates("input").sample(frac=1.0, random_state=0).to_parquet(folder / "e2e.parquet", index=False)
-    bank = pd.read_parquet(data / "banking77" / "train.parquet")
-    names = json.loads((data / "banking77" / "labels.json").read_text(encoding="utf-8"))
-    words = [str(names[label] if isinstance(label, int) else label).replace("_", " ") for label in bank["label"].tolist()]
-    pd.DataFrame({"input": bank["text"], "target": words}).to_parquet(folder / "intents.parquet", index=False)
-    joined_abstracts(data)[["input", "target"]].to_parquet(folder / "abstracts.parquet", index=False)
 
 
 def _blocks(folder: Path, data: Path, count: int) -> None:
@@ -202,7 +158,7 @@ def _cifar_unet(folder: Path, data: Path, count: int) -> None:
 
 Maker = Callable[[Path, Path, int], None]
 MAKERS: Mapping[str, tuple[tuple[str, ...], Maker]] = {  # by name: what each is made of, below the folder of the data, and how
-    "abstracts": (("pubmedqa/questions.parquet", "pubmedqa/passages.parquet"), _abstracts),
+    "abstracts": (("pubmedqa/questions.parquet", "pubmedqa/passages.parquet"), tables.abstracts),
     "tasks": (
         (
             "e2e/train.parquet",
@@ -211,9 +167,11 @@ MAKERS: Mapping[str, tuple[tuple[str, ...], Maker]] = {  # by name: what each is
             "pubmedqa/questions.parquet",
             "pubmedqa/passages.parquet",
         ),
-        _tasks,
+        tables.tasks,
     ),
     "blocks": ((), _blocks),
+    "conclusions": (("pubmedqa/questions.parquet", "pubmedqa/passages.parquet"), tables.conclusions),
+    "questions": (("rag/questions.parquet", "rag/passages.parquet"), tables.questions),
     "cifar-unet": (("cifar10/train.parquet", "cifar10/labels.json"), _cifar_unet),
     "tuned-on-ptb": (("ptb/train.parquet",), _tuned),
 }

@@ -28,7 +28,7 @@ from ..models.kinds import kind_of
 from ..models.kinds.denoiser import ORIGIN
 from ..models.shapes import shape_named, write_random
 from ..records import Example
-from ..tasks.task import reads_of
+from ..tasks.task import Draws, reads_of
 from ..tasks.text.generate import evaluating
 from ..tensors import Tensors
 from ..tuning import Full
@@ -71,7 +71,8 @@ def pretrain(
         SettingError: if the task is none of pictures, the shape does not fit it, or a label of `only` is none.
         DataError: if the pictures cannot be read or are too few.
     """
-    if kind_of(job.task.backbone).of_texts or not hasattr(job.task, "size"):
+    draws = isinstance(job.task, Draws)
+    if kind_of(job.task.backbone).of_texts or not draws:
         raise SettingError(
             f"task is {job.task.kind}, and pretrain makes backbones for task: image-generation alone; other backbones are downloaded"
         )

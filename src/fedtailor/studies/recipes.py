@@ -17,9 +17,9 @@ from .cell_names import value_text
 from .nested import flat, merge
 from .prepared import names_in, prepare, with_prepared
 
-Variant = Literal["paper", "small"]
+Variant = Literal["paper", "small", "tiny"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
-PAPER, ASSUMED, SMALL, YOURS = "the paper's", "assumed", "small variant", "yours"
+PAPER, ASSUMED, SMALL, TINY, YOURS = "the paper's", "assumed", "small variant", "tiny variant", "yours"
 NOT_RUN = "not run here"
 INHERITED = ("paper", "data", "reports", "cautions", "sweeps", "baseline", "seeds", "small_seeds", "metric", "crossover")
 
@@ -42,6 +42,7 @@ class Arm:
     cells: Sequence[str]  # grids as fedtailor sweep takes them, such as tuning.rank=4,8,16; the recipe's seeds come on top
     small: Sequence[str] | None = None  # those of the small variant; None: the same
     small_job: Mapping[str, Any] = field(default_factory=dict)  # what the small variant changes of this arm alone
+    tiny_job: Mapping[str, Any] = field(default_factory=dict)  # what the tiny variant changes on top of that
     baseline: str | None = None  # it is run as this baseline
 
     def grids(self, variant: str) -> Sequence[str]:
@@ -68,7 +69,12 @@ class Recipe:
     arms: Mapping[str, Arm] = field(default_factory=dict)  # name -> what is compared
     seeds: Sequence[int] = (0,)  # of every cell of every arm
     small_seeds: Sequence[int] | None = None  # those of the small variant; None: the same
+    tiny: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what the tiny variant changes of the small one, to try the recipe out; none: there is none
     metric: str = "loss"  # the figure that arms are compared by
+    columns: Sequence[str] = ()  # further figures in the table; a run that has not measured one has a dash there
+    leaving: bool = False  # whether the table says what leaves a client of each system
     crossover: Mapping[str, str] = field(
         default_factory=dict
     )  # of: an arm, along: a setting, under: an arm; see report/several/crossover.py
@@ -79,7 +85,8 @@ class Recipe:
 
     def seeds_of(self, variant: str) -> Sequence[int]:
         """Return the seeds of every cell of a variant."""
-        return self.seeds if variant == "paper" or self.small_seeds is None else self.small_seeds
+        seeds = self.seeds if variant == "paper" or self.small_seeds is None else self.small_seeds
+        return seeds[:1] if variant == "tiny" else seeds
 
     def settings(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> dict[str, Any]:
         """Return the settings of the job, nested; or of the job as an arm changes it.
@@ -92,10 +99,14 @@ class Recipe:
         """
         if variant not in VARIANTS:
             raise SettingError(f"a recipe has no variant {variant!r}; choose {' or '.join(VARIANTS)}")
+        if variant == "tiny" and not self.tiny:
+            raise SettingError(f"{self.name} has no tiny variant; choose paper or small")
         own = self.arms[arm] if arm else None
         raw: Any = merge(self.job, own.job if own else {})
-        if variant == "small":
+        if variant != "paper":
             raw = merge(merge(raw, self.small), own.small_job if own else {})
+        if variant == "tiny":
+            raw = merge(merge(raw, self.tiny), own.tiny_job if own else {})
         for whose, override in sorted(map(part_arm, overrides), key=lambda parted: parted[0] is not None):  # an arm's own wins
             if whose is not None and whose not in self.arms:
                 near = nearest(whose, self.arms)
@@ -148,14 +159,18 @@ class Recipe:
 
     def lines(self, variant: str = "paper", overrides: Sequence[str] = (), *, arm: str | None = None) -> list[Line]:
         """Return every setting that the recipe makes, and whose it is. What is not among them has the job's default."""
-        paper, small = (flat(self.settings(each, arm=arm)) for each in VARIANTS)
+        own: dict[str, dict[str, Any]] = {
+            each: flat(self.settings(each, arm=arm)) for each in VARIANTS if each != "tiny" or self.tiny
+        }
+        paper, small, before = own["paper"], own["small"], own.get(variant, own["paper"])
         chosen = flat(self.settings(variant, overrides, arm=arm))
         lines = []
         for name, value in chosen.items():
-            before = small if variant == "small" else paper
             whose, note = self.note(name)
             if name not in before or before[name] != value:
                 whose, note = YOURS, f"{value_text(before[name])} in the recipe" if name in before else ""
+            elif variant == "tiny" and (name not in small or small[name] != value):
+                whose, note = TINY, f"{value_text(small[name])} in the small variant" if name in small else ""
             elif name not in paper or paper[name] != value:
                 whose, note = SMALL, f"{value_text(paper[name])} in the paper variant" if name in paper else ""
             if name != "name":

@@ -123,6 +123,8 @@ def _table(axes: Sequence[Axis], rows: Sequence[Mapping[str, Any]]) -> "pd.DataF
 
 def _check_folder(cells: Sequence[Cell], folder: Path) -> None:
     """Raise ResumeError unless what is in the folder belongs to these cells."""
+    if folder.is_symlink() and not folder.exists():
+        raise ResumeError(f"{folder} is a link that leads nowhere, or round in a circle; name another folder with --out")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file())):
         raise ResumeError(f"{folder} holds something that is no sweep; name another folder with --out")
     for cell in cells:

@@ -124,7 +124,9 @@ def cell_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
         for suffix, section, moment in scopes:
             content = at(summary, (whole, section, moment)) or {}
             found |= {f"{name}{suffix}": value for name, value in content.items()}
+    found |= at(summary, ("retrieval", "metrics")) or {}  # of answers from passages that were found
     found |= {name: summary.get(section, {}).get(key) for name, (section, key) in COSTS.items()}
+    found["flops"] = found["flops"] or None  # where nobody trains none are counted
     found |= {name: summary["privacy"][name] for name in ("epsilon", "delta") if "privacy" in summary}
     kinds = summary.get("traffic", {}).get("by_kind", {})
     found |= {name: sum(kinds[kind][key] for kind in kinds if kind != "evaluate") for name, key in LEARNING.items()}

@@ -10,7 +10,7 @@ from ..metrics import METRICS
 from ..metrics.figure import NEAREST, OF_COUNTS, SAMPLE_LOSS
 from .evaluation import Evaluation, Measured, Pass
 from .shard import Shard
-from .task import Bench, Task
+from .task import Bench, Task, Writes
 from .text.generate import evaluating
 
 
@@ -49,7 +49,7 @@ def is_counted(name: str, evaluation: Evaluation) -> bool:
 def writes_texts(task: Task, evaluation: Evaluation) -> bool:
     """Return whether the metrics that are asked for need texts that the model writes."""
     of_texts = {name for name, metric in METRICS.items() if metric.of_texts is not None}
-    return hasattr(task, "prompts") and bool(set(metrics_of(task, evaluation)) & of_texts or evaluation.own_metrics)
+    return isinstance(task, Writes) and bool(set(metrics_of(task, evaluation)) & of_texts or evaluation.own_metrics)
 
 
 def pictures_measured(task: Task, evaluation: Evaluation, place: Literal["server", "client"]) -> list[str]:

@@ -58,7 +58,9 @@ class Generation:
     required: ClassVar[tuple[str, ...]] = ("input", "target")
     optional: ClassVar[tuple[str, ...]] = ("references",)
     backbone: ClassVar[str] = "causal"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "perplexity_word", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "loss", "perplexity", "perplexity_word", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "f1", "exact_match",
+    )  # fmt: skip
     default_metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bleu", "rougeL")
     figures: ClassVar[tuple[str, ...]] = (*metrics, "examples", "tokens", "words", "texts")
     word_rule: ClassVar[str] = "words of the target parted by white space, and one for its end"

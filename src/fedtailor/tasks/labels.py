@@ -97,7 +97,7 @@ def is_whole(name: str) -> bool:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the names in a JSON list, or in a text file with one a line.
+    """Return the names in a JSON list, or in a text file with one a line; a whole number in the list is the name of these digits, as in data.
 
     Raises:
         SettingError: if the file cannot be read or does not hold at least two distinct names.
@@ -105,9 +105,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
     want = "task.labels names a file that holds a JSON list of names, or one name a line"
     text = read_text(path, "the file of task.labels", tip="it holds a JSON list of names, or one name a line")
     names = read_json(text, str(path)) if path.suffix == ".json" else text.split("\n")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    texts = [name if isinstance(name, str) else label_text(name) for name in names] if isinstance(names, list) else [None]
+    if None in texts:
         raise SettingError(f"{want}; {path} holds something else")
-    found = tuple(name.strip() for name in names if name.strip())
+    found = tuple(str(text).strip() for text in texts if text and text.strip())
     if len(found) < 2 or len(set(found)) < len(found):
         raise SettingError(f"{want}, at least two and all distinct; {path} has {len(found)} ({len(set(found))} distinct)")
     return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from .adapter import Adapter, load_adapter
 from .adapters.over_peft import attach_saved, head_names, notes_of
-from .among import LoraAmong
+from .among import LoraAmong, take_part
 from .begin import begins_elsewhere, keeps_weights, untrained
 from .fed_sb import FedSB
 from .frozen import Frozen
@@ -58,6 +58,7 @@ __all__ = [
     "notes_of",
     "prompt_text",
     "save_whole",
+    "take_part",
     "tensor_text",
     "untrained",
     "usual_head_learning_rate",

@@ -107,3 +107,9 @@ def _most_rank(model: nn.Module) -> int:
 def _as_first(name: str, prefix: str) -> str:
     module, factor, weight = name.rsplit(".", 2)
     return f"{module}.lora{factor.removeprefix(prefix)}.{weight}"
+
+
+def take_part(tuning: Any, model: nn.Module, seed: int) -> None:
+    """Let the weights of `tuning` take part in the place of other clients', where several tunings share a model."""
+    if isinstance(tuning, LoraAmong):
+        tuning.attach(model, seed)

@@ -84,9 +84,15 @@ class Lora:
             raise SettingError(
                 f"ranks are what rank: auto chooses among, and rank is {self.rank!r}; set rank: auto, or leave ranks out"
             )
-        if self.round_seconds is not None and (not self.ranks or self.round_seconds <= 0):
+        if self.round_seconds is None:
+            return
+        if not self.ranks:
             raise SettingError(
-                f"round_seconds is a number above 0, and bounds what rank: auto chooses; got {self.round_seconds!r}"
+                f"round_seconds bounds what rank: auto chooses, and rank is {self.rank!r}; set rank: auto, or leave round_seconds out"
+            )
+        if self.round_seconds <= 0:
+            raise SettingError(
+                f"round_seconds is a number of seconds above 0, got {self.round_seconds!r}; null: no bound of its own"
             )
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:

@@ -36,11 +36,6 @@ NETWORK_FILE = "prefix_network.safetensors"  # beside PEFT's files, which hold t
 class Prefix:
     """Train keys and values that stand before those of the text in every attention layer, and a classifier's head."""
 
-    learning_rates: ClassVar[Mapping[str, float]] = {
-        "causal": 0.001,
-        "classifier": 0.0001,
-        "classifier-head": 0.1,
-    }  # that `auto` stands for
     written: ClassVar[Written] = Written(
         forms=("peft",), reason="a prefix stands before the text, not in the weights", in_front=True
     )
@@ -57,6 +52,12 @@ class Prefix:
         check_choice("layers", self.layers, (2, 3))
         check_choice("activation", self.activation, tuple(ACTIVATIONS))
         check_choice("exchange", self.exchange, ("network", "prefix", "refit"))
+
+    @property
+    def learning_rates(self) -> Mapping[str, float]:
+        """What `auto` stands for: bare vectors learn at a hundred times the network's."""
+        bare = self.exchange == "prefix"
+        return {"causal": 0.1 if bare else 0.001, "classifier": 0.01 if bare else 0.0001, "classifier-head": 0.1}
 
     def attach(self, model: nn.Module, seed: int) -> nn.Module:
         """Return the model, in evaluation mode, with a prefix drawn from `seed`: its output changes at once.

@@ -67,7 +67,7 @@ def test_median_and_trimmed_mean_work_value_by_value():
     assert stepped(TrimmedMean(share=0.2), five, start)[1] == pytest.approx([2.0, 13 / 3])
 
 
-def test_bucketing_hands_the_rule_means_of_buckets_and_shuffles_anew_each_round():
+def test_bucketing_hands_the_rule_means_of_buckets_and_shuffles_again_each_round():
     updates = along(*range(6))
     rule = Bucketing(size=3, rule=NormClip(norm=100.0))
     state, seen = rule.init(START), set()

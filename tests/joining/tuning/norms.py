@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from .adapters.files import read_tensors
 from .adapters.over_peft import check_bare, copy_into, head_names, write_labels
 from .whole import save_whole
@@ -46,8 +47,17 @@ class Norms:
         write_labels(model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
-        """Copy the weights in the folder into the model."""
+        """Copy the weights in the folder into the model.
+
+        Raises:
+            SettingError: if it holds none.
+        """
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise SettingError(
+                f"{folder} holds no model: it has no .safetensors file; name the folder that a run wrote as model/"
+            )
         found: dict[str, Tensor] = {}
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in files:
             found |= read_tensors(path)
         copy_into(self.parameters(model), found)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import os
 import re
 import socket
@@ -15,6 +16,8 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("sse_starlette")
+
+import uvicorn
 
 from fedtailor.errors import DataError, SettingError
 from fedtailor.report.live import serve
@@ -213,3 +216,20 @@ def test_a_folder_without_a_run_and_a_taken_port_are_named(tmp_path):
         taken.listen()
         with pytest.raises(SettingError, match="name another with --port"):
             serve(folder, port=taken.getsockname()[1], ready=print)
+
+
+def test_serving_leaves_the_logging_of_its_process_as_it_is(tmp_path, monkeypatch):
+    """A handler that is closed may take the stream that it writes to with it: absl's does."""
+
+    class Handler(logging.Handler):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+            super().close()
+
+    handler, served = Handler(), []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: [served.append(each.close()) for each in sockets])
+    serve(begun(tmp_path / "run", rounds=1), port=0, until_end=False, ready=lambda address: None)
+    assert served == [None]
+    assert not handler.closed

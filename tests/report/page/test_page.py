@@ -100,6 +100,15 @@ def test_the_page_stands_alone_and_obeys_no_text(folder):
     assert {link[1:] for link in links if link.startswith("#")} <= set(page.all("id"))
 
 
+def test_the_page_says_what_tensors_reveal(folder):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert ">reveal: " not in page_of(read_run(folder))  # of a version that did not say
+    manifest["up"]["train"]["tensors"]["w"]["reveals"] = "labels"
+    path.write_text(json.dumps(manifest))
+    assert '<span class="warning">reveal: labels</span>' in page_of(read_run(folder))
+
+
 def test_the_same_run_gives_the_same_page(folder):
     assert page_of(read_run(folder)) == page_of(read_run(folder))
 
@@ -184,7 +193,7 @@ def test_many_clients_and_rounds_are_drawn_as_bands(write_run):
     assert "the 15 that gained least and most of 40" in text
 
 
-def test_the_command_writes_it_into_the_run_or_where_it_is_told(folder, tmp_path, capsys):
+def test_the_command_writes_it_into_the_run_or_where_it_is_asked_to(folder, tmp_path, capsys):
     assert ended(main, ["report", str(folder)]) == 0
     assert capsys.readouterr().out.strip() == str(folder / "report.html")
     assert ended(main, ["report", str(folder), "--out", str(tmp_path / "r.html")]) == 0

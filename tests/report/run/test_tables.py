@@ -21,7 +21,7 @@ def test_show(write_run, printed):
     text = printed(show(read_run(write_run("one"))))
     assert "tiny · lora r 8 · 2 rounds, stopped early" in text
     assert line(text, "loss") == "loss 3.00 → 1.50 −50 % 3.10 → 1.60 3.50 → 2.25 3.40 → 2.10"
-    assert line(text, "BLEU") == "BLEU 5.0 → 40.0 × 8.0 – – –"
+    assert line(text, "BLEU") == "BLEU 5.00 → 40.0 × 8.0 – – –"
     # of the round that was kept, 1, not of the last one; bytes 2 rounds × 1850; seconds 2 × 61
     assert line(text, "a ") == "a 30 8 3.00 → 1.25 3.7 kB 2 min 02 s"
     assert line(text, "1 ● kept") == "1 ● kept 2.500 1.250 3.7 kB 500 B 2 min 02 s"
@@ -159,7 +159,7 @@ def test_compare_has_personal_figures(write_run, printed):
     assert line(text, "personal, worst client") == "personal, worst client 1.500 1.250 –"
 
 
-def test_a_damaged_personal_section_is_told(write_run):
+def test_a_damaged_personal_section_is_reported(write_run):
     with pytest.raises(DataError, match="personal"):
         read_run(write_run("one", personal=[1]))
 
@@ -170,7 +170,9 @@ def test_differences():
 
 def test_faults_of_folders(tmp_path, write_run):
     write_run("one")
-    with pytest.raises(DataError, match=r"not the folder of a run; finished runs are in .*one"):
+    with pytest.raises(
+        DataError, match=r"is not the folder of a run: it has neither job.yaml nor summary.json; finished runs are in .*one"
+    ):
         read_run(tmp_path)
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "job.yaml").write_text("")
@@ -251,7 +253,7 @@ def test_only_a_federated_run_is_to_be_resumed(write_run, kind):
     assert (f"start it again with fedtailor run {folder}/job.yaml --baseline {kind}" in str(fault.value)) == (kind != "")
 
 
-def test_a_local_baseline_that_was_cut_off_is_known_by_its_clients(tmp_path):
+def test_a_local_baseline_that_was_interrupted_is_known_by_its_clients(tmp_path):
     (tmp_path / "clients" / "a" / "alone").mkdir(parents=True)
     with pytest.raises(DataError, match=r"has not ended.*--baseline local"):
         read_run(tmp_path)
@@ -265,7 +267,9 @@ def test_very_large_figures_leave_rows_whole_at_80_columns(write_run):
     console = Console(width=80, force_terminal=False)
     with console.capture() as captured:
         console.print(show(run))
-    assert line(captured.get(), "per word") == "per word 1e10 → 1e10 +0 % 1e10 → 1e10 1e10 → 1e10 1e10 → 1e10"
+    rows = [" ".join(row.split()) for row in captured.get().splitlines() if row.strip().startswith("per word")]
+    both = "1.00e10 → 1.00e10"  # of all clients, their mean, the worst and the last tenth: what does not fit stands below
+    assert rows == [f"per word {both} +0 % {both} {both}", f"per word {both}"]
 
 
 def test_what_is_not_finite_is_no_best_figure(write_run, printed):
@@ -288,3 +292,12 @@ def test_equal_numbers_are_no_difference():
     assert differences(jobs) == {}
     jobs[1]["tuning"]["alpha"] = 32.0
     assert differences(jobs) == {"tuning.alpha": ["16", "32"]}
+
+
+def test_a_run_without_figures_of_quality_has_no_table_of_them(write_run, printed):
+    """A GAN has no loss: of its test parts the number of pictures alone is known."""
+    text = printed(
+        show(read_run(write_run("one", metrics={"before": {"examples": 9.0}, "after": {"examples": 9.0}}, clients={})))
+    )
+    assert "before → after" not in text
+    assert line(text, "sent by clients")

@@ -47,7 +47,7 @@ def test_a_table_states_how_steady_runs_were_and_who_reached_a_target(means):
             show_sweep(table, known.assign(target_reached=1 / 3), settings=["tuning.rank"], metric="loss", folder="s")
         ).split()
     )
-    assert "± 0.250 0.5 0.250 0.125 2 (1 of 3) 1.0 MB (1 of 3) 9.0 s (1 of 3)" in shown
+    assert "± 0.250 0.500 0.250 0.125 2 (1 of 3) 1.0 MB (1 of 3) 9.0 s (1 of 3)" in shown
     assert "how steady" not in text_of(show_sweep(table, means, settings=["tuning.rank"], metric="loss", folder="s"))
 
 

@@ -19,6 +19,12 @@ def test_a_finished_run_is_a_row_and_runs_that_differ_in_their_system_are_one_de
     assert (found["bytes"] > 0).all()
     found.to_parquet(tmp_path / "evidence.parquet")
     assert len(read_evidence(tmp_path / "evidence.parquet")) == 2
+    (tmp_path / "a" / "hashes.json").unlink()
+    (tmp_path / "a" / "environment.json").unlink()  # as a run of an earlier version, whose files have no hashes
+    for text in ("", "[]", "protocol: {kind: averaging}\ntuning: {kind: lora}\n"):
+        (tmp_path / "a" / "job.yaml").write_text(text)
+        with pytest.raises(DataError, match=r"the run in .*a cannot be read as evidence"):
+            evidence_from([tmp_path])
 
 
 def test_target_modules_are_part_of_a_system(make_job):

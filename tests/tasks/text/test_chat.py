@@ -49,7 +49,7 @@ def test_turns_may_be_given_as_a_list(tiny_backbone_folder):
         Generation().prepare([example(turns, "Me.")], tokenizer, keep_examples=False)
 
 
-def test_missing_chat_template_and_missing_end_token_are_told(tokenizers):
+def test_missing_chat_template_and_missing_end_token_are_reported(tokenizers):
     with pytest.raises(BackboneError, match="no chat template"):
         Generation(chat=True).prepare([example()], tokenizers["bytes"], keep_examples=False)
     endless = copy.deepcopy(tokenizers["bytes"])
@@ -106,7 +106,7 @@ def test_long_conversation_loses_what_was_said_first_but_not_the_system(tiny_bac
     assert [name for name, _ in tight.dropped] == ["e-1"]
 
 
-def test_roles_that_the_template_refuses_are_told(tiny_backbone_folder):
+def test_roles_that_the_template_refuses_are_reported(tiny_backbone_folder):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_backbone_folder)

@@ -20,7 +20,7 @@ def test_a_block_that_ends_in_time_is_left_alone():
     assert got == 45
 
 
-def test_a_block_that_does_not_end_is_stopped_and_others_go_on():
+def test_a_block_that_does_not_end_is_stopped_and_others_continue():
     ends = []
 
     def endless():

@@ -55,6 +55,37 @@ class Partition(Protocol):
         """
 
 
+class ByOneColumn(Protocol):
+    """A partition that divides by the values of one column."""
+
+    by: str  # a column, or a slot of a text: input[eatType]
+
+
+# What such partitions have in common; each names them as its own, since a class made of one may read other columns.
+def own_column(self: ByOneColumn) -> tuple[str, ...]:
+    """Return the columns that it reads."""
+    return (self.by,)
+
+
+def own_groups(
+    self: ByOneColumn, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None
+) -> tuple[str, list[str]] | None:
+    """Return the column by which the clients differ."""
+    return self.by, column_values(examples, self.by)
+
+
+def no_column(self: object) -> tuple[str, ...]:
+    """Return that it reads no column of its own."""
+    return ()
+
+
+def groups_of_labels(
+    self: object, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None
+) -> tuple[str, list[str]] | None:
+    """Return the labels, if there are any: the partition looks at no column."""
+    return label_groups(examples)
+
+
 def client_names(count: int | None, examples: int) -> list[ClientId]:
     """Return `count` names whose text order is the order of their numbers.
 

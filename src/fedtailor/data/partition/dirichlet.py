@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import DataError, SettingError
 from ...limits import Number
 from ...records import ClientId, Example
-from .base import REDRAWS, Embed, client_names, column_values, cut_by_shares, rows_by_value
+from .base import REDRAWS, Embed, client_names, column_values, cut_by_shares, own_column, own_groups, rows_by_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,8 @@ class Dirichlet:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
-        return (self.by,)
-
-    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
-        """Return the column by which the clients differ."""
-        return self.by, column_values(examples, self.by)
+    columns = property(own_column)
+    groups = own_groups
 
     def divide(
         self,

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ...records import ClientId, Example
-from .base import Embed, client_names, label_groups
+from .base import Embed, client_names, groups_of_labels, no_column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +16,8 @@ class Iid:
 
     kind: Literal["iid"] = "iid"
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """It reads no column of its own."""
-        return ()
-
-    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
-        """Return the labels, if there are any: this partition looks at no column."""
-        return label_groups(examples)
+    columns = property(no_column)
+    groups = groups_of_labels
 
     def divide(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import DataError
 from ...limits import Number
 from ...records import ClientId, Example
-from .base import REDRAWS, Embed, client_names, cut_by_shares, label_groups
+from .base import REDRAWS, Embed, client_names, cut_by_shares, groups_of_labels, no_column
 from .dirichlet import check_alpha, too_few
 
 
@@ -26,14 +26,8 @@ class Quantity:
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """It reads no column of its own."""
-        return ()
-
-    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
-        """Return the labels, if there are any: this partition looks at no column."""
-        return label_groups(examples)
+    columns = property(no_column)
+    groups = groups_of_labels
 
     def divide(
         self,

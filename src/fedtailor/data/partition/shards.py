@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import DataError, SettingError
 from ...limits import Count
 from ...records import ClientId, Example
-from .base import Embed, client_names, column_values, rows_by_value
+from .base import Embed, client_names, column_values, own_column, own_groups, rows_by_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,8 @@ class Shards:
         if isinstance(self.per_client, bool) or not isinstance(self.per_client, int) or self.per_client < 1:
             raise SettingError(f"per_client is a number of shards, at least 1, got {self.per_client!r}; the paper has 2")
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
-        return (self.by,)
-
-    def groups(self, examples: Sequence[Example], draw: np.random.Generator, embed: Embed | None) -> tuple[str, list[str]] | None:
-        """Return the column by which the clients differ."""
-        return self.by, column_values(examples, self.by)
+    columns = property(own_column)
+    groups = own_groups
 
     def divide(
         self,

@@ -27,6 +27,7 @@ from .kind import Files, Loaded
 
 LABELS, ORIGIN = "labels.json", "pretrain.json"
 BESIDE = (SCHEDULER,)  # files of a denoiser's folder that belong to its weights, whatever these become
+MOST_SIDE = 2048  # pixels of a picture: one of them is made on loading
 EMBEDDED = {
     "UNet2DModel": "num_class_embeds",
     "DiTTransformer2DModel": "num_embeds_ada_norm",
@@ -67,6 +68,10 @@ class Denoiser:
                 raise BackboneError(
                     f"{path}: {key} is {shown(settings.get(key))}; it must be a whole number, so that the size of pictures is known"
                 )
+        if settings["sample_size"] > MOST_SIDE:
+            raise BackboneError(
+                f"{path}: sample_size is {shown(settings['sample_size'])}, and pictures here have {MOST_SIDE} pixels a side at most; {AGAIN}"
+            )
         if settings["in_channels"] != 3 or settings.get("out_channels") not in (3, None):
             raise BackboneError(
                 f"{path}: in_channels is {settings['in_channels']} and out_channels {shown(settings.get('out_channels'))}; pictures here have 3 (red, "
@@ -113,7 +118,14 @@ class Denoiser:
         vars(model)["files_beside"] = tuple(str(folder / name) for name in BESIDE if (folder / name).is_file())
         label = (torch.zeros(1, dtype=torch.int64, device=device),) if canvas.classes else ()
         noise = torch.zeros(1, *canvas.noise_shape, dtype=dtype, device=device)
-        used = used_weights(model, noise, torch.zeros(1, device=device), *label)
+        try:
+            used = used_weights(model, noise, torch.zeros(1, device=device), *label)
+        except Exception as fault:  # settings that its constructor takes, and the model cannot compute with
+            if is_ours(fault):
+                raise
+            raise BackboneError(
+                f"backbone folder {folder}: the {kind} that its config.json describes cannot compute a picture ({detail_of(fault)}); {AGAIN}"
+            ) from fault
         return Loaded(model=model, processor=canvas, fresh=(), note=None, used=used)
 
     def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:

@@ -13,6 +13,7 @@ from ...pictures import Canvas
 from ..build import bounded_build, check_numbers, shown
 from ..dcgan import CLASS, Dcgan, check_settings
 from ..device import Precision
+from ..faults import is_ours
 from ..files import AGAIN, read_settings, read_weights
 from ..locate import Location
 from ..operations import used_weights
@@ -71,7 +72,9 @@ class Gan:
         try:
             with bounded_build(files.settings, folder / "config.json", files.weights):
                 model = Dcgan.from_pretrained(folder)
-        except (ValueError, OSError) as fault:
+        except Exception as fault:  # whatever torch and safetensors raise
+            if is_ours(fault):
+                raise
             raise BackboneError(
                 f"backbone folder {folder} could not be loaded as a {CLASS} ({detail_of(fault)}); are its config.json and its weights of one model? "
                 f"Else {AGAIN}"

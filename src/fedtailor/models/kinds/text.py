@@ -74,6 +74,8 @@ class TextKind(Protocol):
         model.requires_grad_(False)
         model.eval()
         vars(model)["padding_side"] = find_padding(model, tokenizer, causal=self.causal, what=f"backbone folder {place.folder}")
+        # [CLS] and [SEP] of a BERT: a prompt may start as these
+        vars(model)["around_a_text"] = (tokenizer.cls_token_id, tokenizer.sep_token_id)
         return Loaded(model=model, processor=tokenizer, fresh=fresh, note=note)
 
     def plain(self, folder: Path, labels: Sequence[str], changes: Mapping[str, Any]) -> nn.Module:

@@ -77,7 +77,9 @@ def convergences(groups: Sequence[Group]) -> Chart | None:
 
     rows = -(-len(shown) // ACROSS)
     left_out = f", the first {MOST_PANELS} of {len(lines)}" if len(shown) < len(lines) else ""
-    ends = "; ".join(f"{label} {fmean(list(line.values())[-1] for line in each if line):.3f}" for label, each in shown)
+    ends = "; ".join(
+        f"{label} {figure('loss', fmean(list(line.values())[-1] for line in each if line))}" for label, each in shown
+    )
     return Chart(
         name="convergences",
         title=f"Validation loss by round (n = {plural(len(lines), 'setting')}{left_out}; a line for each seed, one scale)",

@@ -14,7 +14,7 @@ from ..page.markup import table_html
 from ..page.page import check_page, render
 from ..plain import plain_table
 from ..read import Run
-from ..wording import figure, metric_name, metrics_in, plural
+from ..wording import figure, metric_name, metrics_in, plural, spread_figure
 from .charts import against_bytes, convergences, paired
 from .groups import Group, groups_of, main_metric, spread, unlike
 
@@ -89,7 +89,7 @@ def _spread(group: Group, metric: str, *, bold: bool) -> Text:
     values = list(group.values(metric).values())
     if not values:
         return Text("–")
-    apart = f" ± {figure(metric, spread(values))}" if len(values) > 1 else ""
+    apart = f" ± {spread_figure(metric, spread(values))}" if len(values) > 1 else ""
     return Text(f"{figure(metric, fmean(values))}{apart}", style="bold" if bold else "")
 
 

@@ -1,5 +1,6 @@
 """Which runs are compared: those that are named, or all that a sweep or a recipe has finished."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def runs_in(folders: Sequence[Path]) -> tuple[list[Run], list[str], str]:
     runs: list[Run] = []
     missing: list[str] = []
     metric = ""
-    same = [folder.resolve() for folder in folders]
+    same = [os.path.realpath(folder) for folder in folders]  # no `resolve`, which raises where links lead round in a circle
     twice = next((folder for place, folder in enumerate(folders) if same[place] in same[:place]), None)
     if twice is not None:
         raise SettingError(f"{twice} is named twice; a comparison takes each run once")

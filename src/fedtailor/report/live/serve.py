@@ -55,6 +55,7 @@ def serve(folder: Path, *, port: int = 0, until_end: bool = False, ready: Callab
     port = listening.getsockname()[1]
     config = uvicorn.Config(
         app_of(state, token, port),
+        log_config=None,  # its own would close every handler of this process, absl's with sys.stderr among them
         log_level="critical",
         access_log=False,
         lifespan="off",

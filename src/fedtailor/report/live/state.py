@@ -13,6 +13,7 @@ from ...printable import printable
 from ...run_files import how_to_resume, read_json_file
 from ..page import live_page_of, main_of
 from ..so_far import read_so_far
+from ..wording import figure
 
 LOG, END, NOW, LOCK = "events.jsonl", "summary.json", "now.json", "run.lock"
 TABLES = ("rounds.parquet", END)  # they come after the events that announce them
@@ -99,7 +100,7 @@ class State:
 
 def _sentence(now: dict[str, Any]) -> str:
     if now["event"] == "step":
-        text = f"{now['client']}: step {int(now['step'])} of {int(now['steps'])}, loss {float(now['loss']):.3f}"
+        text = f"{now['client']}: step {int(now['step'])} of {int(now['steps'])}, loss {figure('loss', float(now['loss']))}"
     else:
         text = f"measuring {now['what']}: {int(now['done'])} of {int(now['of'])}"
     return printable(text)

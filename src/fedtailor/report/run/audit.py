@@ -8,6 +8,9 @@ from rich.table import Table
 from ...run_files import AUDIT_FILE, read_json_file
 from ..plain import plain_table
 from ..read import Run
+from ..wording import figure
+
+ATTACK = "attack"  # figures of attacks are no metrics of a task
 
 
 def audit_table(findings: Sequence[Mapping[str, Any]]) -> Table:
@@ -16,10 +19,15 @@ def audit_table(findings: Sequence[Mapping[str, Any]]) -> Table:
     for title, justify in (("on", "left"), ("figure", "left"), ("found", "right"), ("chance", "right"), ("", "left")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     for found in findings:
-        between = "" if found.get("low") is None else f" ({found['low']:.3f} to {found['high']:.3f})"
+        between = "" if found.get("low") is None else f" ({figure(ATTACK, found['low'])} to {figure(ATTACK, found['high'])})"
         floor = f"{found['floor']:.3g}" + (" promised" if found.get("kind") == "check" else "")
         table.add_row(
-            found["attack"], found["target"], found["figure"], f"{found['value']:.3f}{between}", floor, found.get("note", "")
+            found["attack"],
+            found["target"],
+            found["figure"],
+            f"{figure(ATTACK, found['value'])}{between}",
+            floor,
+            found.get("note", ""),
         )
     return table
 

@@ -4,16 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 
+from ...metrics.figure import LOSS_AFTER, LOSS_BEFORE
 from ..read import Run
 from ..wording import figure
-
-BEFORE, AFTER = "validation_before", "validation_after"  # columns of clients.parquet
 
 
 def both_losses(run: Run) -> dict[int, dict[str, tuple[float, float]]]:
     """Return, by round and client, the validation loss before and after local training, where both were measured."""
     losses: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
-    for round, client, before, after in zip(*run.columns("clients", "round", "client", BEFORE, AFTER), strict=True):
+    for round, client, before, after in zip(*run.columns("clients", "round", "client", LOSS_BEFORE, LOSS_AFTER), strict=True):
         if isinstance(before, int | float) and isinstance(after, int | float):
             losses[round][client] = before, after
     return dict(losses)
@@ -33,7 +32,9 @@ def gain_line(run: Run) -> Iterator[tuple[str, str]]:
         yield "local gain", "not measured: evaluation.local_gain is off, or clients train only a part of a model"
     if not measured or run.alone:
         return
-    gains = [before - after for before, after in zip(*run.columns("clients", BEFORE, AFTER), strict=True) if before and after]
+    gains = [
+        before - after for before, after in zip(*run.columns("clients", LOSS_BEFORE, LOSS_AFTER), strict=True) if before and after
+    ]
     if gains:
         mean = sum(gains) / len(gains)
         yield "local gain", f"{figure('loss', mean)} of validation loss, mean over clients and rounds"

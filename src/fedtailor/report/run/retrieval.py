@@ -10,7 +10,7 @@ from ...printable import printable
 from ...units import bytes_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import plural
+from ..wording import figure, plural
 
 SEPARABLE = 0.75  # share of the clients asked, from which on a router saves little
 
@@ -26,8 +26,8 @@ def retrieval(run: Run) -> RenderableType | None:
         table.add_column(title, justify="right")
     for metric, value in section.get("metrics", {}).items():
         values = [own[metric] for own in alone.values() if metric in own]
-        own = [f"{sum(values) / len(values):.3f}", f"{max(values):.3f}"] if values else [""] * (2 if alone else 0)
-        table.add_row(metric, f"{value:.3f}", *own)
+        own = [figure(metric, sum(values) / len(values)), figure(metric, max(values))] if values else [""] * (2 if alone else 0)
+        table.add_row(metric, figure(metric, value), *own)
     lines = [Text(printable(text), style="dim") for text in _lines(run, section)]
     notes = [Text(printable(str(note)), style="yellow") for note in section.get("notes", ())]
     return Group(*([table] if section.get("metrics") else []), *lines, *notes)

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ...metrics.figure import OF_PICTURES, SAMPLE_LOSS, is_implied
+from ...metrics.figure import OF_PICTURES
 from ...printable import printable
 from ...run_files import shared_part
 from ...units import bytes_text, flops_text, seconds_text
@@ -17,8 +17,9 @@ from ..read import Run
 from ..wording import figure, metric_name, metrics_in, plural
 from .after import after_rounds
 from .audit import audited
+from .clients import clients, sent_text
 from .distillation import distillation
-from .figures import PHASES, arrow, by_client, judged, number_in
+from .figures import PHASES, arrow, judged, number_in
 from .gains import gain_line
 from .personal import personal
 from .pictures import pictures, sheet_lines
@@ -27,17 +28,17 @@ from .retrieval import retrieval
 from .samples import sample_tables
 from .tasks import tasks
 
-WORK = ("client", "examples", "steps", "up_bytes", "seconds")  # columns of clients.parquet
 SOMETIMES = {
     "prefix_cosine": "prefix cosine",
     "task_cosine": "task cosine",
-    "rank": "mean rank",
+    "rank": "mean rank",  # where the server chooses the clients' ranks
     "epsilon": "epsilon",
 }  # columns of rounds.parquet that only some runs have
 EARLY = {
     "patience": ", stopped early: no better validation loss",
     "privacy budget": ", stopped early: the privacy budget is spent",
 }
+BOUNDS = {"most": " (≤ 1)", "least": " (≥ 1)", "rough": " (rough)"}  # of what was estimated
 SCOPES = (("mean", "mean client"), ("worst", "worst client"), ("p10", "10th percentile"))
 
 
@@ -81,7 +82,7 @@ def headline(run: Run) -> Text:
     """Return what was run, in two lines; aggregation and personalization are named where they are not the usual ones."""
     summary, job = run.summary, run.settings
     tuning, protocol = job.get("tuning", {}), job.get("protocol", {})
-    rank = f" r {tuning['rank']}" if "rank" in tuning else ""
+    rank = f" r {_rank(tuning)}" if "rank" in tuning else ""
     baseline = f"baseline: {summary['baseline']}" if summary.get("baseline") else ""
     ways = [protocol.get("aggregation", {}).get("kind", ""), job.get("personalization", {}).get("kind", "")]
     unusual = [way for way, usual in zip(ways, ("fedavg", "none"), strict=True) if way not in (usual, "")]
@@ -95,12 +96,15 @@ def headline(run: Run) -> Text:
     return Text.assemble((str(summary.get("job_name", "")), "bold"), "\n", (" · ".join(filter(None, [*names, line])), "dim"))
 
 
+def _rank(tuning: Mapping[str, Any]) -> str:
+    """Return the rank of a tuning, or among which the server chooses."""
+    return f"auto of {', '.join(map(str, tuning['ranks']))}" if tuning.get("ranks") else str(tuning["rank"])
+
+
 def quality(run: Run) -> Table | None:
     """Return a row per metric, on the whole test set (or all clients' parts) and over clients: mean, worst, 10th percentile; None if none is known."""
     summary = run.summary
     before, after = summary["metrics"].get("before", {}), summary["metrics"].get("after", {})
-    if not before and not after:
-        return None
     table = plain_table("before → after")
     table.add_column("all clients" if summary.get("metrics_over") == "clients" else "test set", justify="right")
     table.add_column("change", justify="right")
@@ -119,43 +123,7 @@ def quality(run: Run) -> Table | None:
     if retained := summary.get("retained"):
         then, now = (retained[moment].get("loss") for moment in ("before", "after"))
         table.add_row("loss on general text", arrow("loss", then, now), judged(then, now, False), *[""] * len(scopes))
-    return table
-
-
-def clients(run: Run, most: int = 20) -> Table | None:
-    """Return a row per client: what it has, what it did, how it fares on its own held-out part; None if nothing is known."""
-    figures = run.client_figures
-    groups = by_client(run.rows("clients", *WORK))
-    names = sorted(groups.keys() | figures.keys())
-    if not names:
-        return None
-    table = plain_table("clients")
-    known = metrics_in({name: None for _, after in figures.values() for name in after if name != SAMPLE_LOSS})
-    shown = [metric for metric in known if not is_implied(metric)][:3]
-    for title in ("examples", "steps", *(metric_name(m) for m in shown), "sent", "time"):
-        table.add_column(title, justify="right")
-    for client in names[:most]:
-        before, after = figures.get(client, ({}, {}))
-        table.add_row(
-            client, *_work(groups.get(client), [arrow(metric, before.get(metric), after.get(metric)) for metric in shown])
-        )
-    if len(names) > most:
-        table.add_row(Text(f"and {len(names) - most} more", style="dim"))
-    return table
-
-
-def _work(own: list[dict[str, Any]] | None, figures: list[Text]) -> list[str | Text]:
-    """Return the cells of one client: its work before and behind its figures; dashes if it did not train."""
-    if own is None:
-        return ["–", "–", *figures, "–", "–"]
-    examples = max(number_in(row, "examples") for row in own)  # 0: it never answered
-    steps, sent, seconds = (sum(number_in(row, name) for row in own) for name in ("steps", "up_bytes", "seconds"))
-    return [f"{int(examples):,}", f"{int(steps):,}", *figures, _sent(sent), seconds_text(seconds)]
-
-
-def _sent(count: float) -> str:
-    """Return bytes in words; a dash where nothing was sent, as in a baseline."""
-    return bytes_text(count) if count else "–"
+    return table if table.row_count else None
 
 
 def rounds(run: Run) -> Table | None:
@@ -176,8 +144,8 @@ def rounds(run: Run) -> Table | None:
             name,
             *losses,
             *(figure(name, row.get(name)) for name, _ in compared),
-            _sent(number_in(row, "up_bytes")),
-            _sent(number_in(row, "down_bytes")),
+            sent_text(number_in(row, "up_bytes")),
+            sent_text(number_in(row, "down_bytes")),
             seconds_text(number_in(row, "seconds")),
         )
     return table
@@ -218,7 +186,7 @@ def _cost_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     rows = (summary.get("plan") or {}).get("rows", [])
     if rows:
         missed = [f"{row['what']} of {row['of']}" for row in rows if not row["within"]]
-        ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}" for row in rows)
+        ratios = ", ".join(f"{row['what']} of {row['of']} {row['ratio']:.2f}{BOUNDS.get(row.get('bound'), '')}" for row in rows)
         yield "measured / estimated", ratios + (f"; outside the margin: {', '.join(missed)}" if missed else "")
 
 

@@ -1,5 +1,7 @@
 """Figures by task, where the clients of a run have several."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
@@ -8,6 +10,8 @@ from ..plain import plain_table
 from ..read import Run
 from ..wording import figure, metric_name, metrics_in
 from .figures import arrow, judged
+
+NAMED = 2  # clients of a task that are named
 
 
 def tasks(run: Run) -> Table | None:
@@ -27,5 +31,10 @@ def tasks(run: Run) -> Table | None:
             own = [Text(figure(metric, of.get("personal", {}).get(metric)))] if personal else []
             then, now = before.get(metric), after.get(metric)
             cells = [arrow(metric, then, now), judged(then, now, run.higher_is_better(metric)), *own]
-            table.add_row(f"{name}: {metric_name(metric)}", str(len(of["clients"])), *cells)
+            table.add_row(f"{name}: {metric_name(metric)}", _clients(of["clients"]), *cells)
     return table
+
+
+def _clients(names: Sequence[str]) -> str:
+    """Return the clients of a task: their names, or of many how many they are."""
+    return ", ".join(names) if len(names) <= NAMED else str(len(names))

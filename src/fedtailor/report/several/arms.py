@@ -43,6 +43,8 @@ def show_arms(
     metric: str,
     folder: str,
     crossover: Crossover | None = None,
+    columns: Sequence[str] = (),
+    leaving: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> RenderableType:
     """Return a row for each cell of each arm, means over seeds, and below it what was found.
 
@@ -51,10 +53,17 @@ def show_arms(
         means: a row for each cell: `arm`, `run`, settings, figures, and beside each its standard deviation NAME_sd.
         settings: the settings that arms vary, but for the seed.
         metric: the figure that arms are compared by.
+        columns: further figures; a row whose run has not measured one has a dash there.
+        leaving: arm -> each kind of message that leaves a client of it, and what is in it.
     """
     own = f"{metric}_aligned_public"
     lost = f"{metric}{LOST}"
-    shown = [metric, *([lost] if lost in means else []), *([own] if own in means and means[own].notna().any() else [])]
+    shown = [
+        metric,
+        *(name for name in columns if name in means),
+        *([lost] if lost in means else []),
+        *([own] if own in means and means[own].notna().any() else []),
+    ]
     grid = plain_table("system")
     heads = [*(short(name) for name in settings), "n", *map(title_of, shown), *(title for title, _, _ in COSTS)]
     for title in heads:
@@ -71,11 +80,25 @@ def show_arms(
         "",
         grid,
         Text(NOTE, style="dim"),
+        *leaving_table(leaving or {}),
         *steady_table(means, ["arm", *settings]),
         *failed_cells(table),
     ]
     parts += ["", *crossing_lines(crossover)] if crossover is not None else []
     return Padding(Group(*parts, "", Text.assemble(("result  ", "dim"), (folder, "bold"))), (1, 2), expand=False)
+
+
+def leaving_table(leaving: Mapping[str, Sequence[tuple[str, str]]]) -> list[RenderableType]:
+    """Return a row for each kind of message that may leave a client of an arm; nothing without arms."""
+    if not leaving:
+        return []
+    table = plain_table("leaves a client of")
+    table.add_column("message", overflow="fold")
+    table.add_column("what is in it", overflow="fold")
+    for arm, kinds in leaving.items():
+        for place, (kind, content) in enumerate(kinds or [("–", "nothing: nobody shares")]):
+            table.add_row(arm if place == 0 else "", Text(kind), Text(content))
+    return ["", table]
 
 
 def with_lost(

@@ -66,7 +66,7 @@ def compare(runs: Sequence[Run], *, target: Target | None = None) -> RenderableT
 
 def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
     for metric in metrics_in({name: None for run in runs for name in _at(run.summary, ("metrics", "after"))}):
-        for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER):
+        for title, *path in ((metric_name(metric), "metrics", "after"), *FURTHER, *_tasks(runs)):
             values = [_at(run.summary, path).get(metric) for run in runs]
             whole = path[0] == "metrics"
             if any(value is not None for value in values) and (whole or not is_implied(metric)):
@@ -74,6 +74,12 @@ def _add_metrics(table: Table, runs: Sequence[Run]) -> None:
                     Text(title, style="bold" if whole else "dim"),
                     *_marked(metric, values, runs[0].higher_is_better(metric)),
                 )
+
+
+def _tasks(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return a row for each task, where clients of a run have several."""
+    names = dict.fromkeys(name for run in runs for name in run.summary.get("tasks") or {})
+    return [(f"  {name}", "tasks", name, "after") for name in names]
 
 
 def _at(summary: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:

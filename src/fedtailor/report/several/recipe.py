@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ..plain import plain_table
 
-STYLES = {"the paper's": "green", "assumed": "yellow", "small variant": "cyan", "yours": "magenta"}
+STYLES = {"the paper's": "green", "assumed": "yellow", "small variant": "cyan", "tiny variant": "cyan", "yours": "magenta"}
 TAGS = "[S] a secondary summary of the paper  [A] its abstract  [V] read in a public page  [D] derived  [M] general knowledge, not checked"
 REST = "All other settings have fedtailor's defaults, which no paper vouches for."
 

@@ -13,7 +13,7 @@ from ...metrics.course import Target, known_targets, when_reached
 from ...units import bytes_text, seconds_text
 from ..plain import plain_table
 from ..read import Run
-from ..wording import figure
+from ..wording import figure, spread_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def steady_table(means: "pd.DataFrame", heads: Sequence[str]) -> list[Renderable
         grid.add_column(title, justify="right", overflow="fold")
     for row in means.to_dict("records"):
         values = ["" if _unknown(row[name]) else str(row[name]) for name in heads]
-        spread = f"± {figure('loss', row.get('loss_sd'))}" if not _unknown(row.get("loss_sd")) else "–"
+        spread = f"± {spread_figure('loss', row.get('loss_sd'))}" if not _unknown(row.get("loss_sd")) else "–"
         steady = [figure("", row["rises"]), figure("loss", row["largest_rise"]), figure("loss", row["last_over_best"])]
         grid.add_row(*values, spread, *steady, *(_to_target(name, row) for name in aims))
     return ["", Text("how steady the validation loss was, mean over seeds", style="dim"), grid]

@@ -11,7 +11,7 @@ from rich.text import Text
 from ...metrics import METRICS, directions
 from ...units import bytes_text, seconds_text
 from ..plain import plain_table
-from ..wording import figure, metric_name, plural
+from ..wording import figure, metric_name, plural, spread_figure
 from .steady import steady_table
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def spread_text(name: str, row: dict[Any, Any]) -> str:
     """Return mean ± standard deviation; the mean alone where n is 1, a dash where nothing was measured."""
     mean, deviation = row.get(name), row.get(f"{name}_sd")
     text = figure(base_metric(name), mean)
-    return f"{text} ± {figure(base_metric(name), deviation)}" if _known(mean) and _known(deviation) else text
+    return f"{text} ± {spread_figure(base_metric(name), deviation)}" if _known(mean) and _known(deviation) else text
 
 
 def title_of(name: str) -> str:

@@ -105,7 +105,7 @@ def candidates_of(job: Job, public: Path | None) -> Iterator[list[str]]:
     for tuning in ({"kind": "fed-sb", "rank": 32}, {"kind": "adapter"}, {"kind": "prefix"}, {"kind": "full"}):
         yield [_tuning(**tuning), _protocol(kind="averaging", local=local)]
     if public is not None:
-        top_k = {} if job.task.kind == "classification" else {"top_k": 8}
+        top_k = {} if "accuracy" in job.task.figures else {"top_k": 8}
         yield [
             _tuning(kind="lora", rank=8, alpha=16),
             _protocol(kind="distillation", public=str(public.resolve()), local=local, **top_k),

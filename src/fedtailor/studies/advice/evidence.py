@@ -4,19 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...causes import detail_of
 from ...errors import DataError
-from ...run_files import read_json_file
+from ...metrics.figure import METRICS
+from ...run_files import WHAT, check_sealed, read_json_file
 from ...storage import text_sha256
+from ...text_files import check_regular
 from ...yaml_text import read_yaml_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS: Mapping[str, bool] = {
-    "accuracy": True,
-    "macro_f1": True,
-    "loss": False,
-}  # that runs are judged by: whether more is better
+READ = ("job.yaml", "summary.json", "partition.parquet")  # of a run
+JUDGED_BY = ("accuracy", "macro_f1", "loss")  # the metric of a run: the first of these that it has
 COLUMNS = (
     "decision", "task", "backbone", "clients", "rows", "divergence", "system", "settings", "seed", "metric", "value", "higher_is_better",
     "bytes", "operations", "peak_bytes", "seconds", "rounds", "run",
@@ -92,13 +92,26 @@ def _row(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the row of one run; nothing of a baseline, or of a run that has none of the metrics."""
     if not (folder / "job.yaml").is_file():
         return
+    check_sealed(folder, READ, tip="put back a copy, or move the run away", may_lack=READ)
     job: Any = read_yaml_file(folder / "job.yaml", "the job of a run")
     summary: Any = read_json_file(folder / "summary.json")
+    try:
+        yield from _found(folder, job, summary)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as fault:  # what pyarrow raises are kinds of these
+        raise DataError(
+            f"the run in {folder} cannot be read as evidence ({detail_of(fault)}): its job.yaml, summary.json or partition.parquet was damaged or "
+            "changed; put back a copy, or move the run away"
+        ) from None
+
+
+def _found(folder: Path, job: Any, summary: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(job, Mapping) or not isinstance(summary, Mapping):
+        raise TypeError("one of them holds no settings")
     if summary.get("baseline") or "protocol" not in job or "metrics" not in summary:
         return
     own = (summary.get("distillation") or {}).get("own", {}).get("mean")  # the clients' own models are what they end with
     measured = own or summary["metrics"].get("after") or {}
-    metric = next((name for name in METRICS if measured.get(name) is not None), None)
+    metric = next((name for name in JUDGED_BY if measured.get(name) is not None), None)
     if metric is None:
         return
     yield {
@@ -113,7 +126,7 @@ def _row(folder: Path) -> Iterator[dict[str, Any]]:
         "seed": int(job["seed"]),
         "metric": metric,
         "value": float(measured[metric]),
-        "higher_is_better": METRICS[metric],
+        "higher_is_better": METRICS[metric].higher_is_better,
         "bytes": int(summary["traffic"]["up_bytes"] + summary["traffic"]["down_bytes"]),
         "operations": float(summary["flops"]["client_total"]),
         "peak_bytes": int(summary["memory"]["peak_bytes"]),
@@ -127,6 +140,7 @@ def _rows(folder: Path, clients: int) -> float:
     """Return the mean number of training examples of a client."""
     import pandas as pd
 
+    check_regular(folder / "partition.parquet", WHAT, error=DataError)
     table = pd.read_parquet(folder / "partition.parquet")
     trained = table[table["part"] == "train"] if "part" in table else table
     return len(trained) / max(1, clients)

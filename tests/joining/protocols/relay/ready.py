@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ...errors import TooFewClients
 from ...interfaces import Federation
 from ...learning.client import Client
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Call, read, write
+from ...messages import Call
 from ...personalization import Personalization
-from ...records import ClientFailure, ClientId, Cost, Round, ServerState
+from ...records import Cost, Round, ServerState
 from ...tasks.shard import Shard
-from ...tensors import Tensors, add
+from ...tensors import Tensors
 from ..averaging.cost import round_cost
 from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import RelayClient
-from .messages import Leg, Run, relay_call
+from .cost import lengths
+from .messages import relay_call
+from .server import serve
 from .settings import Relay
 
 
@@ -44,27 +44,7 @@ class RelayRun(UsualRun):
         wanted: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> Generator[Round, None, None]:
         """Yield after each round."""
-        while True:
-            index, shared = state.version + 1, state.shared
-            rows: list[dict[str, Any]] = []
-            failures: list[tuple[ClientId, ClientFailure]] = []
-            for client in sampler.draw(index):
-                leg = Leg(version=state.version, rate_factor=self.local.round_factor(index, rounds), shared=shared)
-                (reply,) = federation.ask({client: write(leg)})
-                row = {"attempt": 1, "client": client, "up_bytes": reply.traffic.up_bytes, "down_bytes": reply.traffic.down_bytes}
-                if reply.message is None:
-                    assert reply.error is not None
-                    failures.append((client, reply.error))
-                    rows.append({**row, "error": reply.error.kind})
-                    continue
-                run = read(reply.message, Run)
-                shared = add(shared, run.delta)
-                own = {"examples": run.examples, "steps": run.steps, "tokens": run.tokens, "seconds": run.seconds}
-                rows.append(row | own)
-            if len(failures) == len(rows):
-                raise TooFewClients(f"in round {index} no client answered")
-            state = ServerState(version=index, shared=shared, method={})
-            yield Round(index=index, state=state, figures={}, clients=rows, failures=failures)
+        return serve(self.settings, federation, state, sampler, rounds=rounds)
 
     def client(
         self,
@@ -85,8 +65,8 @@ class RelayRun(UsualRun):
         self, shared: Tensors, *, rounds: int, validated: bool, shape: Callable[[Call], Call] = lambda call: call
     ) -> Mapping[str, int]:
         """Return the bytes of a leg."""
-        call = shape(relay_call(shared))
-        return {"up_bytes": call.length(Run), "down_bytes": call.length(Leg, version=10, rate_factor=1.0)}
+        up, down = lengths(shape(relay_call(shared)))
+        return {"up_bytes": up, "down_bytes": down}
 
     def cost(self, sizes: Sizes, *, examples: int, tokens_per_example: float) -> Cost:
         """Return what a leg costs."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ...learning.local import LocalTraining
-from ..usual import UsualSettings
+from ..usual_settings import UsualSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,8 +45,12 @@ def bytes_by_round(run: Run) -> Chart | None:
     return Chart(
         name="bytes",
         title=f"What was sent: {bytes_text(total)} in all",
-        caption="Each round of training should cost the same, in both directions. Where evaluation takes most of the bytes, measure less often: "
-        "evaluation.every.",
+        caption=(
+            ""
+            if run.settings.get("tuning", {}).get("ranks")
+            else "Each round of training should cost the same, in both directions. "
+        )
+        + "Where evaluation takes most of the bytes, measure less often: evaluation.every.",
         alternative=f"By kind of message: {parts}.",
         svg=draw("bytes", paint, height=2.8, panels=2, names={1: list(kinds)}),
     )

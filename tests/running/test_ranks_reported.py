@@ -10,7 +10,7 @@ from fedtailor.errors import SettingError
 from fedtailor.running import run
 
 
-def test_check_tells_ranks_before_a_run(make_job, rows):
+def test_check_reports_ranks_before_a_run(make_job, rows):
     from rich.console import Console
 
     from fedtailor.cli.check import plan_of, rendered
@@ -55,7 +55,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(changes
         (4, r"clients.overrides.client-01 must be"),
     ],
 )
-def test_overrides_that_cannot_be_read_are_told(override, text, make_job):
+def test_overrides_that_cannot_be_read_are_reported(override, text, make_job):
     with pytest.raises(SettingError, match=text):
         make_job(clients__overrides={LOW: override})
 
