@@ -170,7 +170,7 @@ PROVOKING: Mapping[str, Case] = {
     ),
     "one client a round, each of its own kind": Case(
         provokes="seeds-differ",
-        runs=[{**FULL, **BY_FOOD, "clients.per_round": 1, "protocol.local.learning_rate": 0.05, "stop.rounds": 2}],
+        runs=[{**FULL, **BY_FOOD, "clients.per_round": 1, "protocol.local.learning_rate": 0.1, "stop.rounds": 2}],
     ),
     "a learning rate of 1": Case(provokes="stalls-early", runs=[{**FULL, "protocol.local.learning_rate": 1.0}]),
     "a wide prefix network": Case(
