@@ -11,7 +11,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 8 ] && echo $$n 
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test networks attacks large fast format lint types docs tables constraints clean
+.PHONY: help setup demo test rest networks attacks large fast format lint types docs tables constraints clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,7 +41,10 @@ demo: setup  ## customize a small language model across six clients (about three
 	@$(BIN)/fedtailor demo $(ARGS)
 
 test: setup  ## run the tests, also those with a real model and one network; ARGS goes to pytest
-	@$(PYTEST) -m "not network and not attack and not large" $(ARGS)
+	@$(PYTEST) -m "not rest and not network and not attack and not large" $(ARGS)
+
+rest: setup  ## run the cases of long tables of which make test tries a few
+	@$(PYTEST) -m rest $(ARGS)
 
 networks: setup  ## run the jobs on whole networks of processes
 	@$(PYTEST) -m "network and not attack and not large" $(ARGS)
@@ -53,7 +56,7 @@ large: setup  ## run the whole tables of combinations, of which make test tries 
 	@$(PYTEST) -m large $(ARGS)
 
 fast: setup  ## run the quick tests: none that needs a real model, a network or many runs
-	@$(PYTEST) -m "not slow and not network and not attack and not large" $(ARGS)
+	@$(PYTEST) -m "not slow and not rest and not network and not attack and not large" $(ARGS)
 
 format: setup  ## bring the code into shape
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .

@@ -125,11 +125,26 @@ def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Let tests that share a fixture of their module run on one worker: else each worker makes it for itself."""
+    """Group tests that share a fixture of their module, and mark cases that `make test` leaves to `make rest`."""
     for item in items:
         found = [one for each in item._fixtureinfo.name2fixturedefs.values() for one in each]
         if any(one.scope == "module" for one in found) and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))  # else each worker makes it for itself
+    for cases in _tables(items):
+        count = cases[0].get_closest_marker("few").args[0]
+        kept = {i * len(cases) // count for i in range(count)}
+        for i, item in enumerate(cases):
+            if i not in kept:
+                item.add_marker(pytest.mark.rest)
+
+
+def _tables(items: list[Any]) -> list[list[Any]]:
+    """Return the cases of each test that is marked `few`, less those that other markers keep out of `make test` already."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        if item.get_closest_marker("few") and not any(item.get_closest_marker(name) for name in ("network", "attack", "large")):
+            found.setdefault(item.nodeid.split("[")[0], []).append(item)
+    return list(found.values())
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

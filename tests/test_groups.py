@@ -21,3 +21,11 @@ def test_what_shares_a_fixture_is_on_one_worker(shared, number, request):
 @pytest.mark.parametrize("packed", [gzip.compress(b"", mtime=int(time.time()))])
 def test_packed_bytes_do_not_name_their_test(packed, request):
     assert "[packed]" in request.node.name  # else workers that collect in different seconds collect different names
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("number", range(5))
+def test_few_cases_of_a_table_are_tried_and_the_others_are_the_rest(number, request):
+    if {item.originalname for item in request.session.items} == {request.node.originalname}:
+        return  # it is run by name
+    assert bool(request.node.get_closest_marker("rest")) == (number not in (0, 2))

@@ -36,6 +36,7 @@ def test_every_signature_of_the_papers_is_provoked():
     assert len(OF_PAPERS) == 13
 
 
+@pytest.mark.few(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in PROVOKING.items() if case.provokes not in ELSEWHERE | MISSED])
 def test_what_is_provoked_is_found(name, backbones, tmp_path):
@@ -45,6 +46,7 @@ def test_what_is_provoked_is_found(name, backbones, tmp_path):
     assert case.provokes in found_in(case, backbones, tmp_path)
 
 
+@pytest.mark.few(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEW)
 def test_healthy_jobs_show_nothing(name, backbones, tmp_path):

@@ -97,6 +97,7 @@ def test_every_kind_of_tuning_and_task_is_here():
     assert {task["kind"] for task in TASKS.values()} == set(KINDS) - elsewhere
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize("case", PAIRS, ids="-".join)
 def test_what_is_exported_answers_as_the_run_does_and_its_card_runs(case, folder_of, tmp_path, monkeypatch):
     tuning, family, task = case

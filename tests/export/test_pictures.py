@@ -39,6 +39,7 @@ def test_the_card_runs_as_it_stands(finished, tmp_path, monkeypatch, to):
     assert np.asarray(Image.open(tmp_path / "pictures.png")).shape == (SIZE, 8 * SIZE, 3)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("objective", ["epsilon", "v"])
 def test_a_model_of_diffusion_learns_and_its_card_runs(tmp_path, monkeypatch, objective):
     backbone = write_denoiser(tmp_path / "unet", objective=objective)

@@ -76,6 +76,7 @@ def links(monkeypatch):
 AUTO = {"tuning": {"kind": "lora", "rank": "auto", "ranks": [1, 2, 4], "alpha": 4}, "clients__overrides": {}}
 
 
+@pytest.mark.few(1)
 @pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("rule", ["flexlora", "raflora", "flora"])
 def test_clients_train_what_was_chosen_and_a_resumed_run_has_the_same_bits(rule, make_job, rows, tmp_path):

@@ -145,6 +145,7 @@ def carry_out(net, monkeypatch):
     return run
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_site_that_misbehaves_is_named_and_leaves_no_trace_in_the_result(protocol, carry_out):
     without, failures = carry_out(protocol, fails, name="fails")

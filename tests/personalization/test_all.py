@@ -108,6 +108,7 @@ def data():
     return {"train": tiny_rows(), "test": tiny_rows()[:3]}
 
 
+@pytest.mark.few(6)
 @every_kind
 @pytest.mark.parametrize("moment", ["in a round", "while personalizing", "after more rounds"])
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(make_job, tmp_path, *, monkeypatch, whole_run, settings, moment):

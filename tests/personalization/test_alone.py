@@ -16,6 +16,7 @@ from fedtailor.studies.baselines import run_baseline
 LOCAL = {"personalization": {"kind": "finetune", "steps": 1}, "evaluation__local_only": True}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize(
     "changes",

@@ -210,6 +210,7 @@ def test_what_a_code_keeps_stands_beside_what_the_protocol_keeps(make_job, rows,
         assert {name.startswith("codec//") for name in names} == {True, False}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code", ["sign", "int4"])
 def test_an_interrupted_run_comes_to_the_same_bits(make_job, rows, tmp_path, code):
     def job(rounds):

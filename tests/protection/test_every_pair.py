@@ -130,6 +130,7 @@ def check_runs(make_job, rows, folder, protection, pair):
     assert ("privacy" in done.summary) == (protection == "dp")
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("protection", "pair"), SOME, ids=str)
 def test_what_must_run_with_averaging(make_job, rows, tmp_path, protection, pair):
     check_runs(make_job, rows, tmp_path, protection, pair)
@@ -157,6 +158,7 @@ def test_what_must_run_with_dp_sgd(tuning, tiny_backbone_folder, tiny_bert_folde
     assert done.history["update_norm"].gt(0).all()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("protection", ["dp", "int4", "sign"])
 def test_what_must_run_with_images(unet_folder, tmp_path, protection):  # noqa: F811
     job = picture_job(unet_folder, protection=SUMS[protection], stop__rounds=1)

@@ -55,6 +55,7 @@ def results(folder):
     ],
     ids=["full", "bfloat16", "fedprox-fedadam", "scaffold", "ditto", "fedrep", "rolora"],
 )
+@pytest.mark.few(3)
 def test_a_run_by_streams_has_the_same_bits(changes, tiny_backbone_folder, tmp_path, monkeypatch):
     job = tiny_job(tiny_backbone_folder, stop__rounds=2, **changes)
     run(job, data=tiny_rows(), out=tmp_path / "whole")

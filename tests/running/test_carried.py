@@ -26,6 +26,7 @@ def final(folder):
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
+@pytest.mark.few(2)
 @every_rule
 def test_resumed_equals_unbroken_and_training_helps(rule, make_job, rows, tmp_path):
     run(job_of(make_job, rule, stop__rounds=3), data=rows, out=tmp_path / "whole")
@@ -59,6 +60,7 @@ def test_what_is_carried_goes_down_only_and_is_reported(rule, make_job, rows, tm
     assert all(redrawn)
 
 
+@pytest.mark.few(2)
 @every_rule
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_result_is_one_plain_adapter_that_peft_loads(rule, shape, make_job, rows, tmp_path, *, request):

@@ -31,6 +31,7 @@ def test_it_learns(job, tmp_path):
 QUICK = ("flora", "fedex-lora", "flexlora")  # they multiply factors, stack them and take them apart
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "rule", [rule if rule in QUICK else pytest.param(rule, marks=pytest.mark.large) for rule in sorted(AGGREGATIONS)]
 )
@@ -45,6 +46,7 @@ def test_every_rule_takes_the_factors_of_convolutions(job, tmp_path, rule):
     assert found.summary["metrics"]["after"]["loss"] < found.summary["metrics"]["before"]["loss"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "personalization",
     [
@@ -66,6 +68,7 @@ PROTECTIONS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", PROTECTIONS)
 @pytest.mark.parametrize("kind", ["denoiser", "gan"])
 def test_protections_need_nothing_of_their_own(job, gan_folder, tmp_path, kind, name):  # noqa: F811

@@ -35,6 +35,7 @@ class Killed(BaseException):
     """Goes through every handler of faults, as a kill does."""
 
 
+@pytest.mark.few(2)
 @every_rule
 @pytest.mark.parametrize("kind", ["none", "finetune"])
 def test_resumed_equals_unbroken_and_training_helps(rule, kind, make_job, rows, tmp_path, *, monkeypatch):

@@ -9,10 +9,11 @@ import pytest
 from denoisers import gan_folder  # noqa: F401  a fixture
 
 ENCODERS = ("distillation", "split", "questions")
-FEW = [("averaging", 10), *((name, 3) for name in (*ENCODERS, "prompting", "after", "ranks", "gan"))]
+FEW = [("averaging", 4), *((name, 3) for name in (*ENCODERS, "prompting", "after", "ranks", "gan"))]
 MANY = [pytest.param(protocol, 30, marks=pytest.mark.attack) for protocol, _ in FEW]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("protocol", "kills"), [*FEW, *MANY])
 def test_kill_9_at_random_moments(tiny_backbone_folder, tiny_bert_folder, gan_folder, tmp_path, protocol, kills):  # noqa: F811, PLR0917
     script = Path(__file__).with_name("kill_and_resume.py")

@@ -96,6 +96,7 @@ def cifar_unet_folder(tmp_path_factory):
     return write_denoiser(tmp_path_factory.mktemp("cifar") / "unet", labels=tuple(CIFAR), size=32)
 
 
+@pytest.mark.few(10)
 @pytest.mark.usefixtures("no_encoder")
 @pytest.mark.parametrize(("name", "arm"), RUNS)
 def test_the_paper_variant_runs_on_a_tiny_backbone(name, arm, data, tmp_path, request):

@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
     return save_family("bert", tmp_path_factory.mktemp("families"))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("tuning", "kind"),
     [

@@ -22,6 +22,7 @@ def kinds(done):
     return [kind for kind, _ in done.events]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_job_ends_with_the_adapter_of_a_local_run_bit_for_bit(net, protocol):
     job = net_job(net, PROTOCOLS[protocol], stop__rounds=2, **OWN.get(protocol, {}))

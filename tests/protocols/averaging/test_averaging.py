@@ -73,6 +73,7 @@ def test_rolora_trains_and_sends_factors_in_turn(make_job, rows, tmp_path):
     assert changed(tmp_path / "two", 1, 2) == {"lora_A"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("aggregation", "local"),
     [

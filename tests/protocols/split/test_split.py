@@ -107,6 +107,7 @@ def test_a_clients_operations_and_memory_grow_with_the_cut(folders):
     assert cost[1].memory_bytes < cost[2].memory_bytes < cost[4].memory_bytes
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("protocol", [{"wire": {"kind": "int4"}}, {"wire": {"kind": "top-channels"}, "server": "sequential"}])
 def test_a_resumed_run_gives_the_same_bits(folders, protocol, tmp_path):
     home = {"personalization": {"kind": "fedper", "home": ["*.layer.0.*"]}}
