@@ -20,7 +20,11 @@ class StorageError(JobError):
 
 @contextmanager
 def writing(where: Path) -> Iterator[None]:
-    """Turn a fault of the disk inside the block into a StorageError that names `where`, the cause and what to try."""
+    """Turn a fault of the disk inside the block into a StorageError that names `where`, the cause and what to try.
+
+    Raises:
+        StorageError: see above.
+    """
     try:
         yield
     except OSError as fault:

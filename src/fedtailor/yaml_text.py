@@ -75,7 +75,11 @@ class Reader(yaml.SafeLoader):
             raise _fault(event, f"the text stands for more than {MOST_VALUES:,} values, aliases counted as what they stand for")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping whose keys are all different."""
+        """Return a mapping whose keys are all different.
+
+        Raises:
+            MarkedYAMLError: if a key is written twice, or is the merge key.
+        """
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -87,7 +91,11 @@ class Reader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_whole(self, node: yaml.ScalarNode) -> int:
-        """Return a whole number."""
+        """Return a whole number.
+
+        Raises:
+            MarkedYAMLError: if it has more digits than any setting.
+        """
         text = str(node.value)
         if len(text) > MOST_DIGITS:
             raise _fault(node, f"a number of {len(text):,} digits ({text[:20]}...) is larger than any setting")

@@ -120,7 +120,11 @@ def _named(target: str, rows_RD: Tensor, some: TokenShard, vectors_VD: Tensor) -
 
 
 def first_layer(model: nn.Module, params: dict[str, nn.Parameter]) -> tuple[nn.Module, str]:
-    """Return the first attention layer that sees tokens, and the name of its weight [out, D], or of LoRA's A [rank, D], that is trained."""
+    """Return the first attention layer that sees tokens, and the name of its weight [out, D], or of LoRA's A [rank, D], that is trained.
+
+    Raises:
+        SettingError: if the job trains neither queries, keys nor values of it.
+    """
     named = {param: name for name, param in params.items()}
     for name, module in model.named_modules():
         if name.rpartition(".")[2] not in QUERIES:

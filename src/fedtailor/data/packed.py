@@ -23,7 +23,11 @@ def stem_of(path: Path) -> str:
 
 
 def content_of(path: Path) -> bytes:
-    """Return the bytes of a file, unpacked."""
+    """Return the bytes of a file, unpacked.
+
+    Raises:
+        DataError: if it cannot be unpacked, or unpacks to more than is read.
+    """
     ending = path.suffix.lower()
     if ending not in COMPRESSED:
         return path.read_bytes()

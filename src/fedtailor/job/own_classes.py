@@ -29,7 +29,11 @@ def fedtailors_classes_alone() -> Iterator[None]:
 
 
 def import_class(name: str) -> type:
-    """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too."""
+    """Return the dataclass that "package.module:Class" names; the folder that one stands in is searched too.
+
+    Raises:
+        PydanticCustomError: if it cannot be imported, is no dataclass, or may not be used here.
+    """
     if not _ALLOWED.get():
         raise unusable(name, "only techniques that come with fedtailor run in jobs from elsewhere")
     module, _, attribute = name.partition(":")

@@ -107,7 +107,7 @@ class Readers:
         return Annotated[several or (choices[0] if choices else Any), WrapValidator(read)]
 
     def read_own(self, name: str, settings: Mapping[str, object]) -> object:
-        """Return an instance of the user's dataclass `package.module:Class`, made of the other settings."""
+        """Return an instance of the user's dataclass `package.module:Class`, made of the other settings; raise ValueError if these do not fit."""
         cls = import_class(name)
         own = {key: value for key, value in settings.items() if key != "kind"}
         try:

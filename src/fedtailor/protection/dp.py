@@ -105,7 +105,11 @@ class Dp:
         return min(1e-5, plan.clients**-1.1) if self.delta is None else self.delta
 
     def multiplier(self, plan: Plan) -> float:
-        """Return the standard deviation of the noise on a round's sum, in clips: the one given, or the least for the planned rounds."""
+        """Return the standard deviation of the noise on a round's sum, in clips: the one given, or the least for the planned rounds.
+
+        Raises:
+            SettingError: if no noise keeps to the budget.
+        """
         if self.noise_multiplier is not None:
             return self.noise_multiplier
         assert self.epsilon is not None  # `__post_init__` has seen to it

@@ -37,7 +37,11 @@ class Run:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """The job of the run, all defaults written out."""
+        """The job of the run, all defaults written out.
+
+        Raises:
+            DataError: if the file holds none.
+        """
         from ..yaml_text import read_yaml
 
         file = self.folder / "job.yaml"
@@ -48,7 +52,11 @@ class Run:
 
     @cached_property
     def network(self) -> Mapping[str, Any]:
-        """What a run on a network reports of its sites; empty for others."""
+        """What a run on a network reports of its sites; empty for others.
+
+        Raises:
+            DataError: if the file holds no mapping.
+        """
         file = self.folder / "network.json"
         found = read_json_file(file) if file.exists() else {}
         if not isinstance(found, Mapping):
@@ -129,7 +137,11 @@ class Run:
         return [row for rows in self._texts(moment) for row in rows]
 
     def classes(self, moment: str) -> Mapping[str, Mapping[str, int]]:
-        """Return how many pictures of each class a classifier has found at a moment, among "made" ones and "real" ones; empty if that is not known."""
+        """Return how many pictures of each class a classifier has found at a moment, among "made" ones and "real" ones; empty if that is not known.
+
+        Raises:
+            DataError: if the file has no classes that can be read.
+        """
         file = self.folder / "samples" / f"{moment}.json"
         found = read_json_file(file) if file.exists() else {}
         classes = found.get("classes", {}) if isinstance(found, Mapping) else None

@@ -11,7 +11,11 @@ from .share import permits
 
 
 def routing_of(router: Router | None, catalogues: Mapping[str, Catalogue]) -> Routing | None:
-    """Return which clients are asked, by the centroids in their catalogues."""
+    """Return which clients are asked, by the centroids in their catalogues.
+
+    Raises:
+        SettingError: if there is but one client.
+    """
     if router is None:
         return None
     if len(catalogues) < 2:

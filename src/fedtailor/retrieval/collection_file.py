@@ -30,7 +30,11 @@ def embedders_of(backbones: Mapping[str, str]) -> dict[str, Embedder]:
 
 
 def backbones_of(place: Path) -> dict[str, str]:
-    """Return the embedders of the clients that have one of their own, by name or folder."""
+    """Return the embedders of the clients that have one of their own, by name or folder.
+
+    Raises:
+        DataError: if the file names none that can be read.
+    """
     found = _content_of(place).get("backbones", {})
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise DataError(f"{place / FILE} names no embedders that can be read; remove the folder {place} and index again")
@@ -47,7 +51,11 @@ def _content_of(place: Path) -> dict[str, Any]:
 
 
 def clients_of(place: Path) -> Mapping[str, Path]:
-    """Return where the documents of each client are."""
+    """Return where the documents of each client are.
+
+    Raises:
+        DataError: if the file has none that can be read.
+    """
     clients = _content_of(place).get("clients")
     if not isinstance(clients, dict) or not all(
         NAME.fullmatch(str(name)) and isinstance(path, str) for name, path in clients.items()

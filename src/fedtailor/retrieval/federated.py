@@ -113,7 +113,11 @@ class Federation:
 
     @cached_property
     def server(self) -> Server:
-        """The server's part."""
+        """The server's part.
+
+        Raises:
+            RunError: if a client has no catalogue.
+        """
         answers = self.send({name: describe(self.router, self.embedder) for name in self.clients})
         catalogues = {name: one for name, one in answers.items() if isinstance(one, Catalogue)}
         if missing := sorted(self.clients.keys() - catalogues.keys()):

@@ -74,6 +74,9 @@ def find_centroids(vectors: np.ndarray, count: Few = 16, *, seed: int = 0, small
 
     Args:
         vectors: float32 [N, W], of length 1.
+
+    Raises:
+        SettingError: if `count` is no whole number above 0.
     """
     if count < 1:
         raise SettingError(f"router.count is the number of centroids, at least 1; got {count!r}")

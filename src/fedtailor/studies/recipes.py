@@ -191,7 +191,11 @@ def part_arm(override: str) -> tuple[str | None, str]:
 
 
 def recipes_folder() -> Path:
-    """Return the folder of the recipes: within the installed package, or at the root of a checkout."""
+    """Return the folder of the recipes: within the installed package, or at the root of a checkout.
+
+    Raises:
+        SettingError: if there is none.
+    """
     package = Path(__file__).parents[1]
     found = next((folder for folder in (package / "recipes", package.parents[1] / "recipes") if folder.is_dir()), None)
     if found is None:

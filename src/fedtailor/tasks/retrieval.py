@@ -102,7 +102,11 @@ class PassageRetrieval:
         return WithPassages(token_batch(worker, shard, rows), self.passage_vectors(worker, shard))
 
     def passage_vectors(self, worker: Bench, shard: Shard) -> Tensor:
-        """Return the vectors of all passages of a shard, float32 [P, H]."""
+        """Return the vectors of all passages of a shard, float32 [P, H].
+
+        Raises:
+            DataError: if the shard has lost its passages.
+        """
         if len(shard) and not shard.examples:
             raise DataError("these questions have lost their passages; give the examples themselves")
         found: Tensor = worker.vectors.frozen(_passages(shard.examples))

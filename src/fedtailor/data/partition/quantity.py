@@ -37,7 +37,11 @@ class Quantity:
         min_examples: int,
         embed: Embed | None = None,
     ) -> dict[ClientId, list[int]]:
-        """Return the row numbers of each client; see `Partition.divide`."""
+        """Return the row numbers of each client; see `Partition.divide`.
+
+        Raises:
+            DataError: if there are too few examples, or no draw gave every client enough.
+        """
         names = client_names(count, len(examples))
         if len(names) * min_examples > len(examples):
             raise DataError(too_few(len(examples), len(names), min_examples))

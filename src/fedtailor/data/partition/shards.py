@@ -38,7 +38,11 @@ class Shards:
         min_examples: int,
         embed: Embed | None = None,
     ) -> dict[ClientId, list[int]]:
-        """Return the row numbers of each client; see `Partition.divide`. Shards differ in size by at most one."""
+        """Return the row numbers of each client; see `Partition.divide`. Shards differ in size by at most one.
+
+        Raises:
+            DataError: if there are more shards than examples.
+        """
         names = client_names(count, len(examples))
         shards = len(names) * self.per_client
         if shards > len(examples):

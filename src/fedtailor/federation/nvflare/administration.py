@@ -88,7 +88,11 @@ class ServerSession:
         return str(self._surely("get_job_meta", job).get("status", ""))
 
     def ask(self, job: str, data: Mapping[str, Any]) -> Plain | None:
-        """Return what a running job answers; None if it does not run (yet, or any more) or says nothing."""
+        """Return what a running job answers; None if it does not run (yet, or any more) or says nothing.
+
+        Raises:
+            NetError: if the server does not let this kit watch jobs.
+        """
         try:
             answer = self._do("do_app_command", job, EVENTS, dict(data))
         except NetError:

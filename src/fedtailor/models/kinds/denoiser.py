@@ -49,7 +49,11 @@ class Denoiser:
         """Accept any: a picture may be asked for by nothing."""
 
     def read(self, folder: Path) -> Files:
-        """Return what config.json says, checked."""
+        """Return what config.json says, checked.
+
+        Raises:
+            BackboneError: if it is no model of pictures that is taken here, with the field at fault.
+        """
         settings, weights = read_settings(folder), read_weights(folder)
         path, kind = folder / "config.json", settings.get("_class_name")
         if kind not in EMBEDDED:
@@ -91,7 +95,12 @@ class Denoiser:
         device: torch.device,
         seed: int,
     ) -> Loaded:
-        """Return the model and the canvas that its pictures have; see `Kind.load`."""
+        """Return the model and the canvas that its pictures have; see `Kind.load`.
+
+        Raises:
+            BackboneError: if it cannot be loaded, or computes no picture.
+            SettingError: if the precision is one of language models.
+        """
         if precision == "4bit":
             raise SettingError(
                 "precision: 4bit is for language models; set float32 for a model that makes pictures, or bfloat16 on a GPU"

@@ -34,12 +34,20 @@ class Gan:
     pipeline: ClassVar[str] = "unconditional-image-generation"
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Accept none: its pictures are of no label."""
+        """Accept none: its pictures are of no label.
+
+        Raises:
+            SettingError: if there are any.
+        """
         if labels:
             raise SettingError("objective: adversarial makes pictures of no label; set task.condition: none")
 
     def read(self, folder: Path) -> Files:
-        """Return what config.json says, checked."""
+        """Return what config.json says, checked.
+
+        Raises:
+            BackboneError: if it is no pair of networks that fedtailor pretrained, with the field at fault.
+        """
         settings, weights = read_settings(folder), read_weights(folder)
         path, kind = folder / "config.json", settings.get("_class_name", settings.get("model_type"))
         if kind != CLASS:
@@ -65,7 +73,12 @@ class Gan:
         device: torch.device,
         seed: int,
     ) -> Loaded:
-        """Return both networks and the canvas that pictures have; see `Kind.load`."""
+        """Return both networks and the canvas that pictures have; see `Kind.load`.
+
+        Raises:
+            BackboneError: if it cannot be loaded.
+            SettingError: if the precision is one of language models.
+        """
         if precision == "4bit":
             raise SettingError("precision: 4bit is for language models; leave precision out: a GAN is computed in float32")
         folder = place.folder

@@ -54,7 +54,11 @@ class TextKind(Protocol):
         device: torch.device,
         seed: int,
     ) -> Loaded:
-        """Return a model with its tokenizer, frozen, in evaluation mode; see `Kind.load`."""
+        """Return a model with its tokenizer, frozen, in evaluation mode; see `Kind.load`.
+
+        Raises:
+            BackboneError: if it cannot be loaded, with the cause.
+        """
         tokenizer = load_tokenizer(place.folder)
         try:
             with (

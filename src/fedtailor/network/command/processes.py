@@ -98,7 +98,7 @@ def serve(kit: Path, say: Callable[[str], None], watch: Callable[[], None] = lam
 
 @contextmanager
 def alone(kit: Path) -> Iterator[None]:
-    """Hold the kit's lock inside the block; it ends with the process that holds it, however that dies."""
+    """Hold the kit's lock inside the block, or raise RunError if another process does; it ends with the process that holds it, however that dies."""
     with writing(kit / LOCK):
         file = (kit / LOCK).open("w")
     with file:

@@ -86,7 +86,7 @@ def _state(network: Path) -> dict[str, Any]:
 
 
 def read_certificate(file: Path) -> "Certificate":
-    """Return the certificate in a file; SettingError if there is none."""
+    """Return the certificate in a file; raise SettingError if there is none."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:

@@ -39,7 +39,11 @@ SERVER_FILE = "local/server.json"  # in the server's kit: names of backbones and
 
 
 def work(line: ServerLine, places: Places, diary: "Diary") -> None:
-    """Carry a job out, or send a backbone; leave the run folder and how it ended as the job's result."""
+    """Carry a job out, or send a backbone; leave the run folder and how it ended as the job's result.
+
+    Raises:
+        SettingError: if `run` is no name of a run.
+    """
     settings = json.loads((places.settings / SETTINGS).read_text(encoding="utf-8"))
     run = str(settings["run"])
     folder, fits = places.kit / "runs" / run, is_folder_name(run)  # else any folder of this machine could be fetched as a run

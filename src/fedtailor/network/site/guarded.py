@@ -48,7 +48,11 @@ class Guarded:
         return self.gate.manifest
 
     def answer(self, data: bytes) -> Any:
-        """Return the encoded reply to an encoded message."""
+        """Return the encoded reply to an encoded message.
+
+        Raises:
+            OffManifest: if the message is not one that this site answers.
+        """
         message = self.gate.enter_client(data)
         if (name := glance(message, Named).name) is not None and not MOMENT.fullmatch(name):  # it names a file at the site
             raise OffManifest(f"{name!r} is no name of a moment")

@@ -26,7 +26,11 @@ from .pipe import FAILURE, INFO, MESSAGE, OPEN, Ended, Pipe
 
 
 def main() -> None:
-    """Answer frames until the other side is gone."""
+    """Answer frames until the other side is gone.
+
+    Raises:
+        RuntimeError: if a message comes before the job was opened.
+    """
     pipe = Pipe(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # what any library prints goes to the site's log
     half: Guarded | None = None

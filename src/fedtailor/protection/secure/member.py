@@ -81,7 +81,7 @@ class Member:
         return Keys(sealing_key=sealing, masking_key=masking, signature=signature, proof=self.identity.proof)
 
     def share(self, asked: AskShares) -> Shares:
-        """Share the secrets among all clients of the round."""
+        """Share the secrets among all clients of the round; raise OffManifest if that was done, or the keys are not of this round."""
         count, threshold = len(asked.clients), asked.threshold
         sealing, masking = _keys(asked.clients, asked.sealing_keys), _keys(asked.clients, asked.masking_keys)
         if self.clients or count < LEAST or not fewest(count, consistency=self.consistency) <= threshold <= count:
@@ -102,7 +102,7 @@ class Member:
         return Shares(sealed=sealed)
 
     def deliver(self, asked: Deliver) -> Delivered:
-        """Take the shares of the others' secrets."""
+        """Take the shares of the others' secrets; raise OffManifest if they were taken already, are malformed, or are not of enough clients of this round."""
         senders = list(asked.senders)
         if self.summed or self.me not in senders or not set(senders) <= set(self.clients) or len(set(senders)) != len(senders):
             raise OffManifest("shares were delivered twice, or not from clients of this round")
@@ -137,7 +137,7 @@ class Member:
         return total
 
     def agree(self, asked: AskAgree) -> Agreed:
-        """Sign who answered and who did not; once."""
+        """Sign who answered and who did not; once, else raise OffManifest."""
         if self.agreed is not None or not self.masked:
             raise OffManifest("lists are signed once in a round, after the update")
         self._check_lists(asked)
@@ -145,7 +145,7 @@ class Member:
         return Agreed(signature=self.identity.sign(self._of_lists()))
 
     def unmask(self, asked: Unmask) -> Unmasked:
-        """Open a share of the seed of each client that answered, and of the masking key of each that did not; once."""
+        """Open a share of the seed of each client that answered, and of the masking key of each that did not; once, else raise OffManifest."""
         if self.opened or not self.masked:
             raise OffManifest("shares are opened once in a round, after the update")
         self._check_lists(asked)

@@ -32,7 +32,11 @@ class FixedPoint:
 
     @property
     def step(self) -> float:
-        """A power of two: n (2 most / step + 1) <= 2^32; with 16 bits n (2 most / step + 3), as rounding may go up by one at either end."""
+        """A power of two: n (2 most / step + 1) <= 2^32; with 16 bits n (2 most / step + 3), as rounding may go up by one at either end.
+
+        Raises:
+            SettingError: if the sum of so many clients does not fit into the words.
+        """
         free = 2**self.bits / self.clients - (1 if self.bits == 32 else 3)
         if free < 2:
             raise SettingError(f"the sum of {self.clients} clients does not fit into words of {self.bits} bits; choose bits: 32")
