@@ -101,7 +101,8 @@ def test_a_run_continues_and_a_newcomer_joins_under_a_thousand_silent_and_slow_c
     many_files, tmp_path, tiny_backbone_folder
 ):
     write_rows(tmp_path)
-    job = net_job(SimpleNamespace(folder=tmp_path, backbone=tiny_backbone_folder), PROTOCOLS["averaging"], stop__rounds=ROUNDS)
+    averaging = {**PROTOCOLS["averaging"], "local": {**PROTOCOLS["averaging"]["local"], "epochs": 20}}  # rounds last while strangers come
+    job = net_job(SimpleNamespace(folder=tmp_path, backbone=tiny_backbone_folder), averaging, stop__rounds=ROUNDS)
     world, local = make_world(job, tmp_path / "world"), run(job, out=tmp_path / "local")
     port, rounds, found = world.network.port, [], SimpleNamespace(waits=[], faults=[])
     begun, flood = threading.Event(), Strangers(port)
