@@ -15,11 +15,10 @@ from fedtailor.federation.nvflare.engine import NetFederation
 from fedtailor.federation.nvflare.packing import pack, unpack
 from fedtailor.learning.over_clients import pool
 from fedtailor.learning.training import one_by_one
-from fedtailor.messages import decode
+from fedtailor.messages import decode, write
 from fedtailor.messages.record import facts_of
 from fedtailor.protection import Gate
 from fedtailor.protocols import alone
-from fedtailor.protocols.distillation.messages import Aligned
 from fedtailor.protocols.evaluation import ask_evaluation, evaluation_request
 from fedtailor.protocols.personal import KIND, Personalized, ask_personal, personal_request
 from fedtailor.records import ClientFailure, ClientId, Message, ServerState
@@ -174,10 +173,10 @@ class Phases:
             self.phases[alone.KIND] = lambda federation: personal(
                 ask_personal(federation, clients, lone, alone.TrainedAlone, lambda client: None)
             )
-        if apart:
-            last = parts.protocol.last_request(state, generate=generate)
-            self.phases["align"] = lambda federation: personal(
-                ask_personal(federation, clients, last, Aligned, lambda client: None)
+        if (last := parts.protocol.last) is not None:
+            once_more = write(last.request(state, generate=generate))
+            self.phases[last.form.kind] = lambda federation: personal(
+                ask_personal(federation, clients, once_more, last.form, lambda client: None)
             )
         for phase in parts.job.after:
             self.phases[phase.section] = partial(after, parts, phase, state)

@@ -213,3 +213,14 @@ def test_a_spreadsheet_that_fills_up_with_zeros_shows_the_label(tmp_path):
     book.save(tmp_path / "t.xlsx")
     task = {"required": ("text", "label"), "optional": ()}
     assert [e.fields["label"] for e in load_examples("t.xlsx", columns={}, base=tmp_path, part="train", **task)] == ["007", "012"]
+
+
+def test_a_formula_that_failed_is_no_text(tmp_path):
+    book = Workbook()
+    for row in (["text", "label", "#REF!"], ["a", "#N/A", "x"], ["#DIV/0!", "B", "x"]):
+        book.active.append(row)  # openpyxl stores these as errors, as spreadsheets do
+    book.active.append(["c", "C", "#NAME?"])  # of no use to the task
+    book.save(tmp_path / "t.xlsx")
+    task = {"required": ("text", "label"), "optional": ()}
+    with pytest.raises(DataError, match=r"2 of 3 rows.*row 3 holds the error #DIV/0!.*row 2 holds the error #N/A"):
+        load_examples("t.xlsx", columns={}, base=tmp_path, part="train", **task)

@@ -127,6 +127,12 @@ def test_files_of_one_name_are_distinguished_by_folder(tmp_path):
     assert [e.id for e in examples] == ["north/data-0", "south/data-0"]
 
 
+def test_a_link_that_leads_nowhere_is_called_one(tmp_path):
+    (tmp_path / "x.csv").symlink_to("gone.csv")
+    with pytest.raises(DataError, match=r"x.csv is a link to gone.csv, where there is no file"):
+        load("x.csv", tmp_path)
+
+
 class Dataset:
     def to_list(self):
         return ROWS

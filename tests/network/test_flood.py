@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.attack, pytest.mark.xdist_group("net
 SILENT, SLOW, GARBAGE, NEWCOMER = 500, 500, 500, "newcomer"
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # the beginning of a handshake, which slow ones send byte by byte
 JOIN_S, MOST_S, ROUNDS = 5.0, 60.0, 60
+LOCAL = {**PROTOCOLS["averaging"]["local"], "epochs": 20}  # so that rounds last while strangers come
+LONG_ROUNDS = {**PROTOCOLS["averaging"], "local": LOCAL}
 
 
 class Strangers:
@@ -101,8 +103,7 @@ def test_a_run_continues_and_a_newcomer_joins_under_a_thousand_silent_and_slow_c
     many_files, tmp_path, tiny_backbone_folder
 ):
     write_rows(tmp_path)
-    averaging = {**PROTOCOLS["averaging"], "local": {**PROTOCOLS["averaging"]["local"], "epochs": 20}}  # rounds last while strangers come
-    job = net_job(SimpleNamespace(folder=tmp_path, backbone=tiny_backbone_folder), averaging, stop__rounds=ROUNDS)
+    job = net_job(SimpleNamespace(folder=tmp_path, backbone=tiny_backbone_folder), LONG_ROUNDS, stop__rounds=ROUNDS)
     world, local = make_world(job, tmp_path / "world"), run(job, out=tmp_path / "local")
     port, rounds, found = world.network.port, [], SimpleNamespace(waits=[], faults=[])
     begun, flood = threading.Event(), Strangers(port)

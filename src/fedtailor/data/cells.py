@@ -33,6 +33,8 @@ class Unreadable:
 
 def cell(value: object) -> object:  # noqa: PLR0911, a table of kinds
     """Return the cell of a value: str, None, list, dict, or Unreadable."""
+    if isinstance(value, Unreadable):
+        return value
     if value is None or isinstance(value, str):
         return str(value) if value else None
     if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own

@@ -5,7 +5,7 @@ import zipfile
 from typing import Any
 
 from ..errors import DataError
-from .cells import cell
+from .cells import Unreadable, cell
 from .packed import MOST_RATIO, ONCE_BYTES
 from .table import Table, column_names
 
@@ -14,7 +14,7 @@ def excel_table(content: bytes, where: str) -> Table:
     """Return the table of the first sheet of a file; its first row that is not empty names the columns.
 
     Numbers are taken as they are stored, but for formats that fill up with zeros: 7 shown as 007 is 007. Of formulas the stored result is
-    taken. Rows below the last that holds a value are none.
+    taken, and an error is no text. Rows below the last that holds a value are none.
 
     Raises:
         DataError: if openpyxl is missing, the file is of another kind, or the sheet is empty.
@@ -44,7 +44,8 @@ def excel_table(content: bytes, where: str) -> Table:
     if not filled:
         raise DataError(f"{where}: the sheet {title!r} is empty; the first row names the columns, each further row is an example")
     top, last = filled[0], filled[-1]
-    names = column_names(["" if value is None else value for value in map(cell, rows[top])], where, f", row {top + 1},")
+    header = [value.what if isinstance(value, Unreadable) else cell(value) for value in rows[top]]
+    names = column_names(["" if value is None else value for value in header], where, f", row {top + 1},")
     number_of = {name: number for number, name in enumerate(names) if name}
     body = rows[top + 1 : last + 1]
 
@@ -69,7 +70,10 @@ def _check_size(content: bytes, where: str) -> None:
 
 
 def _value(one: Any) -> object:
+    """Return what a cell of the sheet holds; a formula that failed holds an error, which is no text."""
     value, shown = one.value, getattr(one, "number_format", None)
+    if getattr(one, "data_type", None) == "e":
+        return Unreadable(f"the error {value}")
     if (
         isinstance(value, int)
         and not isinstance(value, bool)

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import PathLike, fspath, readlink
 from pathlib import Path
 
 from ..errors import DataError
@@ -182,6 +182,8 @@ def _folder_files(folder: Path, part: str) -> list[Path]:
 def _missing_file(path: Path, part: str) -> str:
     if ADDRESS.search(str(path)):
         return f"data.{part}: {path.parts[-1]} is named by an address, and nothing is fetched for a job: download it, and give the file"
+    if path.is_symlink():
+        return f"data.{part}: {path} is a link to {readlink(path)}, where there is no file; name the file itself"
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent

@@ -98,10 +98,10 @@ def traffic_of(parts: Parts, rounds: int) -> dict[str, Bytes]:
         found[PERSONALIZE] = _personal(parts, clients)
         if alone.KIND in parts.manifest.down:
             found[alone.KIND] = _alone(parts, clients, rounds)
-    if last := parts.protocol.last_bytes(parts.worker.tensors(), rounds=rounds):
-        kind, down = last
+    if (last := parts.protocol.last) is not None:
+        down = last.length(parts.worker.tensors(), rounds=rounds)
         work = _work_lengths(parts, Personalized)  # figures of the same parts
-        found[kind] = sum((Bytes(up=work(client), down=down, exchanges=1) for client in clients), Bytes())
+        found[last.form.kind] = sum((Bytes(up=work(client), down=down, exchanges=1) for client in clients), Bytes())
     for phase in parts.job.after:
         for call in phase.calls(parts.worker.tensors(), _names(parts)):
             found[call.question.kind] = _asked_once(shaped(parts.job, call)) * len(clients)

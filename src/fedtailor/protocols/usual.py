@@ -2,20 +2,38 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from ..interfaces import Answering, Federation
 from ..learning.client import Client
 from ..learning.local import LocalTraining
 from ..learning.worker import OnStep, Worker
 from ..ledger import Sizes
-from ..messages import Call
+from ..messages import Call, Record
+from ..messages.work import Work
 from ..personalization import Personalization
-from ..records import ClientId, Cost, Message, Round, ServerState
+from ..records import ClientId, Cost, Round, ServerState
 from ..retrieval.inbox import Inbox
 from ..tasks.shard import Shard
 from ..tensors import Tensors
 from .rounds.sampling import Sampler
+
+
+class LastExchange(Protocol):
+    """What a protocol asks of each client that trains after the last round; what clients keep is not changed by it."""
+
+    section: ClassVar[str]  # of summary.json
+    what: ClassVar[str]  # it asks for, in events
+    form: ClassVar[type[Work]]  # of the answers
+
+    def request(self, state: ServerState, *, generate: bool) -> Record:
+        """Return what is sent to each; `generate`: whether figures of generated texts are wanted."""
+
+    def figures(self, state: ServerState) -> Mapping[str, Any]:
+        """Return what the section has beside figures of clients."""
+
+    def length(self, shared: Tensors, *, rounds: int) -> int:
+        """Return the bytes of the request after so many rounds."""
 
 
 class UsualRun(ABC):
@@ -136,16 +154,9 @@ class UsualRun(ABC):
             own: of the clients whose worker is not the server's.
         """
 
-    def last_request(self, state: ServerState, *, generate: bool) -> Message | None:
-        """Return what is asked of each client that trains after the last round; None if nothing is."""
-        return None
-
-    def last_section(self, state: ServerState) -> Mapping[str, Any]:
-        """Return what the section of the last request has beside figures."""
-        return {}
-
-    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int] | None:
-        """Return the kind of the last request and the bytes of it that each client gets after so many rounds; None if there is none."""
+    @property
+    def last(self) -> "LastExchange | None":
+        """What is asked of each client that trains after the last round; None if nothing is."""
         return None
 
     def measured(self, shared: Tensors) -> Tensors:

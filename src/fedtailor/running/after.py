@@ -9,8 +9,8 @@ from ..metrics import Metric
 from .ending import End
 
 
-def carry_out_after(end: End) -> dict[str, Any]:
-    """Carry out the phases of the job in order, and return what the summary has of each, by its section; empty if there are none.
+def carry_out_after(end: End) -> Mapping[str, Any]:
+    """Carry out the phases of the job in order, and return the section of the summary that has each by its own, by name; nothing if there are none.
 
     Raises:
         RunError: if no client answered in one of them.
@@ -21,7 +21,7 @@ def carry_out_after(end: End) -> dict[str, Any]:
         for client, figures in clients.items():
             end.progress.note_figures(end.round, phase.section, client, figures)
         found[phase.section] = _section(phase, clients)
-    return found
+    return {"after": found} if found else {}
 
 
 def _section(phase: Phase, clients: ByClient) -> dict[str, Any]:

@@ -62,8 +62,8 @@ class End:
         self.notify("failure", client=client, text=f"in {what}: {wording(failure.kind, failure.mark)}; see its log.txt")
 
 
-Phase: TypeAlias = Callable[[End], dict[str, Any] | None]
-"""What is done after the last round; returns a section of the summary, or None where a job has no use for it."""
+Phase: TypeAlias = Callable[[End], Mapping[str, Any]]
+"""What is done after the last round; returns sections of the summary by their names, none where a job has no use for it."""
 FIX = "see clients/ID/log.txt, fix the cause and use fedtailor run --resume RUN"
 
 

@@ -1,16 +1,16 @@
 """What a run does after its last round: it evaluates the kept weights, carries its phases out, and writes the result and the summary."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from ..assembly import Parts
 from ..tuning import written
 from .after import carry_out_after
-from .aligning import align_last
 from .clock import Clock
 from .ending import End, Phase
 from .folder_files import file_text
+from .last import ask_last
 from .measure import Evaluator, Moment
 from .personal import personalize
 from .planned import Planned
@@ -19,7 +19,7 @@ from .retained import measure_retained, retained_section
 from .summary import kept_weights, summarize
 from .tasks import tasks_section
 
-PHASES: Mapping[str, Phase] = {"personal": personalize, "distillation": align_last}  # by their section of summary.json, in order
+PHASES: Sequence[Phase] = (personalize, ask_last, retained_section, tasks_section, carry_out_after)
 
 
 def finish(
@@ -49,10 +49,9 @@ def finish(
         folder=folder,
         notify=evaluator.notify,
     )
-    sections = {name: section for name, phase in PHASES.items() if (section := phase(end)) is not None}
-    sections |= retained_section(parts, progress, round=index) | tasks_section(parts, progress, round=index)
-    if parts.job.after:
-        sections["after"] = carry_out_after(end)
+    sections: dict[str, Any] = {}
+    for phase in PHASES:
+        sections |= phase(end)
     clock.lap(progress, "server")
     parts.worker.load(shared)
     if result := written(parts.job.tuning).folder:

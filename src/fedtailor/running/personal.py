@@ -19,8 +19,8 @@ Figures = Mapping[ClientId, Mapping[str, Any]]
 SCOPES = {"validation": "{}-validation", "test": "{}", "public": "{}-public", "retained": "{}-retained"}  # of evaluations.parquet
 
 
-def personalize(end: End) -> dict[str, Any] | None:
-    """Ask each client that trains to make the weights its own; return the section of the summary, or None if nothing is personal.
+def personalize(end: End) -> Mapping[str, Any]:
+    """Ask each client that trains to make the weights its own; return the section of the summary, by its name, or nothing if nothing is personal.
 
     It depends on the shared weights, the version and what clients kept as of then, and changes none of them: a run that is interrupted
     here begins this phase again, to the same bits.
@@ -30,7 +30,7 @@ def personalize(end: End) -> dict[str, Any] | None:
     """
     parts, progress = end.parts, end.progress
     if not parts.job.personalization.personal:
-        return None
+        return {}
     request = personal_request(end.shared, version=progress.state.version, generate=True, clients=len(end.federation.clients))
     found = _ask(end, request, Personalized, "personalization")
     if not found.work:
@@ -40,7 +40,7 @@ def personalize(end: End) -> dict[str, Any] | None:
     _note(progress, found, end.round, kind=KIND, scope="personal")
     _count(parts, progress, found)
     end.notify("personalized", clients=len(found.work), kept=sum(work.kept for work in found.work.values()))
-    return _section(end, found, _train_alone(end))
+    return {"personal": _section(end, found, _train_alone(end))}
 
 
 def _train_alone(end: End) -> PersonalFigures[alone.TrainedAlone]:

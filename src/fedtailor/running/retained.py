@@ -1,11 +1,13 @@
 """What customization forgets: the loss on general text, before round 1 and of the weights that are kept."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 from ..assembly import Parts
 from ..diverged import check_loss
 from ..tensors import Tensors
+from .ending import End
 from .measure import Notify
 from .progress import Progress
 
@@ -29,12 +31,12 @@ def measure_retained(parts: Parts, progress: Progress, shared: Tensors, notify: 
     progress.note_figures(round, SCOPE, "", {"loss": loss})
 
 
-def retained_section(parts: Parts, progress: Progress, *, round: int) -> dict[str, Any]:
-    """Return the section of the summary, by its name; empty if no general text was measured."""
-    text = parts.clients.retained
+def retained_section(end: End) -> Mapping[str, Any]:
+    """Return the section of the summary, by its name; nothing if no general text was measured."""
+    text = end.parts.clients.retained
     if text is None:
         return {}
-    losses = {"before": _loss(progress, 0), "after": _loss(progress, round)}
+    losses = {"before": _loss(end.progress, 0), "after": _loss(end.progress, end.round)}
     return {"retained": {**{moment: {"loss": loss} for moment, loss in losses.items()}, "tokens": text.counted}}
 
 

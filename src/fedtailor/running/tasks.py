@@ -1,12 +1,13 @@
 """Figures by task, where clients have several."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..assembly import Parts
 from ..assembly.own_tasks import task_names
 from ..learning.over_clients import numbers, pool
 from ..records import ClientId
-from .progress import Progress
+from .ending import End
 
 
 def clients_by_task(parts: Parts) -> dict[str, list[ClientId]]:
@@ -17,16 +18,13 @@ def clients_by_task(parts: Parts) -> dict[str, list[ClientId]]:
     return found
 
 
-def tasks_section(parts: Parts, progress: Progress, *, round: int) -> dict[str, Any]:
-    """Return the section of the summary, by its name: for each task its clients, and their figures pooled over their own test parts; empty with one task.
-
-    Args:
-        round: that was kept.
-    """
+def tasks_section(end: End) -> Mapping[str, Any]:
+    """Return the section of the summary, by its name: for each task its clients, and their figures pooled over their own test parts; nothing with one task."""
+    parts, progress = end.parts, end.progress
     if not task_names(parts.job):
         return {}
-    start, end = progress.known(0).get("client", {}), progress.known(round)
-    figures = {"before": start, "after": end.get("client", {}), "personal": end.get("personal", {})}
+    start, kept = progress.known(0).get("client", {}), progress.known(end.round)
+    figures = {"before": start, "after": kept.get("client", {}), "personal": kept.get("personal", {})}
     no_means = parts.job.evaluation.no_means
     found: dict[str, Any] = {}
     for name, clients in clients_by_task(parts).items():

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ...messages import Call, FactSpec, Record, TensorSpec, specs_of
 from ...messages.facts import CLIPPED, GRADIENT_NORM, MOST_COUNT, PEAK, asked, examples, flag, loss, seconds, share, whole
-from ...messages.record import Figures, fact, figures, tensor, tensors
-from ...messages.work import EVALUATION_SECONDS, LOSSES, LOSSES_SECONDS, VALIDATION_BEFORE, figure_specs
+from ...messages.record import fact, tensor, tensors
+from ...messages.work import LOSSES, LOSSES_SECONDS, VALIDATION_BEFORE, Work, figure_specs
 from ...tensors import Tensors
 from .terms import Terms
 
@@ -94,15 +94,12 @@ class Said(Record, kind=TRAIN):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aligned(Record, kind=ALIGN):
+class Aligned(Work, kind=ALIGN):
     """What the last alignment took, and how good the client's model is."""
 
     steps: int = fact(whole("optimizer steps of the last alignment"))
     tokens: int = fact(whole("tokens trained on: operations are counted from it"))
     seconds: float = fact(seconds("time that the last alignment took"))
-    evaluation_seconds: float | None = fact(EVALUATION_SECONDS)
-    peak_bytes: int | None = fact(PEAK)
-    measured: Figures = figures()
 
 
 def calls_of(terms: Terms, shared: Tensors, metrics: Iterable[str]) -> list[Call]:

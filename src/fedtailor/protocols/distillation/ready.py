@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...errors import SettingError
 from ...interfaces import Federation
@@ -11,10 +11,10 @@ from ...learning.distil import classes_of
 from ...learning.public_fit import LEAST_ROWS
 from ...learning.worker import OnStep, Worker
 from ...ledger import Sizes
-from ...messages import Call, state_of, write
+from ...messages import Call
 from ...messages.wires.logits import LogitsWire
 from ...personalization import Personalization
-from ...records import ClientId, Cost, Example, Message, Round, ServerState
+from ...records import ClientId, Cost, Example, Round, ServerState
 from ...tasks.shard import Shard, TokenShard
 from ...tasks.text.room import check_lengths
 from ...tensors import Tensors, clone
@@ -22,13 +22,12 @@ from ..bench import Bench
 from ..rounds.sampling import Sampler
 from ..usual import UsualRun
 from .client import DistillationClient
-from .cost import last_length, round_cost, round_lengths
-from .fit import public_figures
-from .messages import ALIGN, calls_of
+from .cost import round_cost, round_lengths
+from .last import LastAlignment
+from .messages import calls_of
 from .public_set import PublicSet, check_same_rows, check_same_words, tokenize_public
-from .server import last_request, serve
+from .server import serve
 from .settings import Distillation
-from .state import Taught
 from .terms import Terms
 
 
@@ -130,13 +129,10 @@ class DistillationRun(UsualRun):
             return self.public.shard
         return tokenize_public(self.examples, worker.task, worker.processor)
 
-    def last_request(self, state: ServerState, *, generate: bool) -> Message:
-        """Return the request to align once more after the last round."""
-        return write(last_request(self.terms, state, generate=generate))
-
-    def last_section(self, state: ServerState) -> Mapping[str, Any]:
-        """Return what there is to say of the public set after a run."""
-        return {"public_set": public_figures(self.public, state_of(Taught, state.method))}
+    @property
+    def last(self) -> LastAlignment:
+        """To align once more."""
+        return LastAlignment(self.terms)
 
     def says(self) -> Iterator[tuple[str, str]]:
         """Yield what everybody speaks of."""
@@ -153,10 +149,6 @@ class DistillationRun(UsualRun):
                 f"{len(public.rows(1)):,} rows of a round are drawn"
                 + (" together with label counts" if settings.label_counts else ""),
             )
-
-    def last_bytes(self, shared: Tensors, *, rounds: int) -> tuple[str, int]:
-        """Return the kind and the bytes of what each client gets after so many rounds: the server's logits, for a last alignment."""
-        return ALIGN, last_length(self.terms, shared, rounds=rounds)
 
     def calls(self, shared: Tensors, figures: Sequence[str] = (), *, rounds: int = 1) -> list[Call]:
         """Return what this protocol sends; see `UsualRun.calls`. `figures` are what an evaluation reports."""

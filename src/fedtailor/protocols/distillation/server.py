@@ -18,7 +18,7 @@ from ...tensors import check_finite, norm, subtract
 from ..rounds.attempts import Tried, until_enough
 from ..rounds.sampling import Sampler
 from .collect import collect, fault_in, weights_of, with_said
-from .messages import Align, Learn, Said
+from .messages import Learn, Said
 from .refine import draw_rows
 from .state import Taught
 from .teacher import consensus
@@ -69,11 +69,6 @@ def serve(
         answers, rows = enough.found
         state, figures = _learn(terms, worker, state, answers, weights_of(answers, sampler.most_weight))
         yield Round(index=index, state=state, figures=figures, clients=enough.numbered(rows), failures=enough.failures)
-
-
-def last_request(terms: Terms, state: ServerState, *, generate: bool) -> Align:
-    """Return the request to align once more after the last round; `generate`: whether figures of generated texts are wanted."""
-    return Align(version=state.version, generate=int(generate), **lesson(terms, state))
 
 
 def lesson(terms: Terms, state: ServerState) -> dict[str, Any]:
