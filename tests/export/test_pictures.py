@@ -25,6 +25,7 @@ def finished(request, unet_folder, tmp_path_factory):  # noqa: F811
     return place
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("to", ["merged", "peft"])
 def test_the_card_runs_as_it_stands(finished, tmp_path, monkeypatch, to):
     if to == "peft" and not (finished / "adapter").is_dir():

@@ -108,7 +108,7 @@ def data():
     return {"train": tiny_rows(), "test": tiny_rows()[:3]}
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(4)
 @every_kind
 @pytest.mark.parametrize("moment", ["in a round", "while personalizing", "after more rounds"])
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(make_job, tmp_path, *, monkeypatch, whole_run, settings, moment):
@@ -207,6 +207,7 @@ def test_a_client_that_was_never_asked_to_train_has_nothing_of_its_own(make_job,
         assert told["clients"][client]["personal"]["loss"] == pytest.approx(told["clients"][client]["global"]["loss"], rel=1e-5)
 
 
+@pytest.mark.few(4)
 @every_kind
 @pytest.mark.parametrize("task", ["generation", "classification"])
 def test_every_clients_result_loads_and_measures_the_same(

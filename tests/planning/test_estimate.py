@@ -37,6 +37,7 @@ def assert_bytes(found, summary):
         assert each.up == pytest.approx(measured[kind]["up_bytes"], rel=max(0.01, figures), abs=40 * each.exchanges), kind
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_bytes_of_every_kind(make_job, rows, tmp_path, changes):
     job = make_job(stop__rounds=2, **changes)

@@ -43,6 +43,7 @@ def finished(tiny_backbone_folder, tmp_path_factory):
     return give
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", [name for name in BEGIN if name != "lora"])
 def test_before_is_the_backbone(name, finished):
     (result, notes), (plain, _) = finished(name), finished("lora")

@@ -61,6 +61,7 @@ def passes(monkeypatch):
     return found
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("changes", JOBS.values(), ids=JOBS)
 def test_rows_are_scored_once_and_seconds_sum_to_the_whole(make_job, rows, tmp_path, passes, changes):
     done = run(make_job(stop__rounds=2, evaluation__local_gain=True, **changes), data=rows, out=tmp_path / "r")

@@ -147,6 +147,7 @@ def test_a_round_is_the_dense_formula(rule, make_job, rows, tmp_path, *, monkeyp
         assert torch.linalg.norm(want) > 1e-3
 
 
+@pytest.mark.few(2)
 @every_rule
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_client_keeps_an_adapter_of_its_own_rank_that_peft_loads(rule, shape, make_job, rows, tmp_path, *, request):

@@ -96,7 +96,7 @@ def cifar_unet_folder(tmp_path_factory):
     return write_denoiser(tmp_path_factory.mktemp("cifar") / "unet", labels=tuple(CIFAR), size=32)
 
 
-@pytest.mark.few(10)
+@pytest.mark.few(6)
 @pytest.mark.usefixtures("no_encoder")
 @pytest.mark.parametrize(("name", "arm"), RUNS)
 def test_the_paper_variant_runs_on_a_tiny_backbone(name, arm, data, tmp_path, request):
@@ -140,6 +140,7 @@ def test_every_setting_is_the_papers_or_assumed_with_a_note_that_is_of_use(name)
     assert recipe.status == (MEASURED if name in SMALL_RUN else "not run here")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("variant", ["paper", "small"])
 @pytest.mark.parametrize("name", [name for name in NAMES if load_recipe(name).arms])
 def test_every_cell_of_a_comparison_is_a_job_of_its_own(name, variant, data):

@@ -62,6 +62,7 @@ def tuning(request, folder):
     return TUNINGS[request.param]
 
 
+@pytest.mark.few(3)
 def test_it_changes_nothing_at_the_start_and_is_saved_exactly(folder, tuning, tmp_path):
     before = answer(load(folder))
     model = tuning.attach(load(folder), 0)

@@ -54,7 +54,7 @@ def job_and_rows(make_job, pair, rows, request, **more):
     return job.replace("task", CLASSES), [{"text": row["input"], "label": LABELS[i % 3]} for i, row in enumerate(rows)]
 
 
-@pytest.mark.few(7)
+@pytest.mark.few(4)
 @every_pair
 def test_resumed_equals_unbroken_and_training_helps(pair, make_job, rows, tmp_path, request):
     job, rows = job_and_rows(make_job, pair, rows, request, stop__rounds=3, stop__keep="last")
@@ -87,7 +87,7 @@ def test_cosines_of_prefixes_are_reported_and_stand_a_stop(name, make_job, rows,
     assert clients.groupby("round")["prefix_cosine"].mean().tolist() == pytest.approx(rounds["prefix_cosine"].tolist())
 
 
-@pytest.mark.few(7)
+@pytest.mark.few(4)
 @every_pair
 def test_what_a_run_made_is_exported_and_loads_without_a_run(pair, make_job, rows, tmp_path, request):
     from peft import PeftModel

@@ -62,6 +62,7 @@ def assert_equal(found, wanted):
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("labels", ["u-shaped", "with-server"])
 @pytest.mark.parametrize("cut", [1, 2, BLOCKS - 1, BLOCKS])
 @pytest.mark.parametrize("family", FAMILIES)

@@ -73,6 +73,7 @@ def test_u_shaped_no_label_and_no_token_id_ever_leaves(folders, family, tmp_path
     assert tells_labels(sent)  # the reader does see them where they are
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("family", "protocol"),
     [

@@ -23,6 +23,7 @@ def test_there_are_the_claims_of_three_papers():
     assert len(CLAIMS) >= 41
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("claim", BY_RECIPE, ids=lambda claim: claim.id)
 def test_every_recipe_that_tests_a_claim_has_both_sides(claim, data):
     for runs in cells_of(claim, data):  # refuses a side that no run has
