@@ -1,5 +1,11 @@
 """One small tree of exceptions, branched by what the caller can do about them."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
 
 class FedtailorError(Exception):
     """Root of all errors that fedtailor raises on purpose; its text is one readable paragraph."""
@@ -55,3 +61,15 @@ class EmptyRound(RunError):
 
 class TooFewClients(RunError):
     """Fewer clients answered than the protocol needs, also when asked again."""
+
+
+@contextmanager
+def within(section: str, settings: Any) -> Iterator[None]:
+    """Put the name of a section of the job before a fault that begins with a field of `settings`, a dataclass: `tuning.targets names ...`."""
+    try:
+        yield
+    except SettingError as fault:
+        first = re.match(r"\w+", str(fault))
+        if first is None or first[0] not in {field.name for field in fields(settings)}:
+            raise
+        raise SettingError(f"{section}.{fault}") from fault

@@ -34,6 +34,15 @@ def test_what_the_job_itself_leaves_out_is_no_news(make_job, rows):
     assert not [text for text in said if "left out" in text]
 
 
+@pytest.mark.parametrize(
+    ("tuning", "said"),
+    [({"targets": ["nothing"]}, r"^tuning\.targets names 'nothing'"), ({"initial": "gone"}, r"^tuning\.initial: ")],
+)
+def test_a_fault_that_the_model_shows_names_its_setting(make_job, rows, tuning, said):
+    with pytest.raises(SettingError, match=said):
+        assemble(make_job(tuning={"kind": "lora", "rank": 2, **tuning}), given=rows)
+
+
 LINES = [{"text": f"The mill by the river serves coffee for {place} visitors."} for place in range(120)]
 CLASSES = [{"text": f"{place} " + "coffee by the river " * 30, "label": "ab"[place % 2]} for place in range(48)]
 FRONTS = {"prefix": {"kind": "prefix", "hidden": 8}, "prompt": {"kind": "prompt"}}

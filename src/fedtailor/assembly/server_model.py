@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..data.divide import Divided
+from ..errors import within
 from ..federation.ranked import RankOf
 from ..job import Job
 from ..learning.worker import Worker
@@ -130,7 +131,7 @@ def _tuned_worker(
     if initial_of(tuning) is not None:
         tuning = replace(tuning, initial=None if begun and job.protocol.in_checkpoint else str(job.path(tuning.initial)))
     ranks = choose_ranks(job, divided, tuning)
-    with within_memory(ranks.shared, job.protocol.local, device):
+    with within("tuning", tuning), within_memory(ranks.shared, job.protocol.local, device):
         model = ranks.shared.attach(backbone.model, job.seed)
     if precision != "float32":
         unround(model, ranks.shared.parameters(model), backbone.folder)
