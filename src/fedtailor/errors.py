@@ -65,7 +65,7 @@ class TooFewClients(RunError):
 
 @contextmanager
 def within(section: str, settings: Any) -> Iterator[None]:
-    """Put the name of a section of the job before a fault that begins with a field of `settings`, a dataclass: `tuning.targets names ...`."""
+    """Raise a fault that begins with a field of `settings`, a dataclass, with the section of the job before it: `tuning.targets names ...`."""
     try:
         yield
     except SettingError as fault:
