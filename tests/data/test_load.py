@@ -220,6 +220,16 @@ def test_data_in_memory_by_client(tmp_path):
             b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": " "}]}\n',
             ["say nothing"],
         ),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": "user", "content": 5}, {"role": "assistant", "content": "y"}]}\n',
+            ["content is no text", "put it in quotes"],
+        ),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": " ", "content": "x"}, {"role": "assistant", "content": "y"}]}\n',
+            ["without a role"],
+        ),
         ("x.jsonl", b'{"messages": "hello"}\n', ["a text that is no JSON"]),
         ("x.jsonl", b'{"messages": ["hello", "you"]}\n', ["no list of messages {role, content}"]),
         ("x.jsonl", b'{"conversations": []}\n', ["did you mean the conversations", "data.columns: {messages: conversations}"]),

@@ -62,7 +62,7 @@ def conversation(value: object) -> dict[str, object] | None:
     said = value if isinstance(value, list) else []
     turns = [(m.get("role"), spoken(m)) for m in said if isinstance(m, Mapping)]
     fits = len(turns) >= 2 and len(turns) == len(said) and turns[-1][0] == "assistant"
-    if not fits or not all(isinstance(role, str) and text.strip() for role, text in turns):
+    if not fits or not all(isinstance(role, str) and role.strip() and text.strip() for role, text in turns):
         return None
     *before, (_, answer) = turns
     asked = [text for _, text in before] if len(before) == 1 else [f"{role}: {text}" for role, text in before]
@@ -87,11 +87,14 @@ def why_no_conversation(value: object) -> str:
 
 
 def _why_no_turn(turn: Mapping[str, object]) -> str:
-    if not isinstance(turn.get("role"), str):
+    role, content = turn.get("role"), turn.get("content")
+    if not isinstance(role, str) or not role.strip():
         theirs = " (from and value, as ShareGPT writes them, are called role and content here)" if "from" in turn else ""
         return f"holds messages without a role{theirs}"
-    if isinstance(turn.get("content"), list):
+    if isinstance(content, list):
         return "holds messages whose content is a list of parts, and here it is one text"
+    if content is not None and not isinstance(content, str):
+        return "holds messages whose content is no text, such as a number: put it in quotes"
     return "" if spoken(turn).strip() else "holds messages that say nothing"
 
 
