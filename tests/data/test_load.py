@@ -12,6 +12,7 @@ import pytest
 from fedtailor.data import Data, load_examples
 from fedtailor.data.columns import Reads, Wanted, wanted_columns
 from fedtailor.data.load import load as load_wanted
+from fedtailor.data.structured import references
 from fedtailor.errors import DataError, SettingError
 from fedtailor.records import Example
 from fedtailor.tasks.generation import Generation
@@ -543,3 +544,9 @@ def test_an_answer_is_no_question(tmp_path, columns, kind):
     (tmp_path / "x.jsonl").write_text('{"input": "a", "target": "b", "a": "c", "text": "d", "label": "e"}\n')
     with pytest.raises(SettingError, match="from one column"):
         load("x.jsonl", tmp_path, columns=columns, **kind)
+
+
+def test_a_written_list_of_references_is_one_behind_a_space_too_and_holds_nothing_empty():
+    assert references(' ["a", "b"]') == references("\n['a', 'b']") == ["a", "b"]
+    assert [references(text) for text in ("['a', None]", "[None, 'a']", '["a", null]')] == [None] * 3
+    assert references("[None of these]") == ["[None of these]"]

@@ -21,7 +21,7 @@ def references(value: object) -> list[str] | None:
     Raises:
         ValueError: if the cell is a list in a form that cannot be read back.
     """
-    if isinstance(value, str) and value.startswith("["):
+    if isinstance(value, str) and value.lstrip().startswith("["):
         value = _written_list(value.strip())
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
@@ -35,7 +35,7 @@ def _written_list(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        if not re.fullmatch(r"\[\s*['\"].*['\"]\s*\]", text, re.DOTALL):
+        if not re.fullmatch(r"\[\s*(['\"]|None\b).*(['\"]|\bNone)\s*\]", text, re.DOTALL):
             return text
     try:
         found = ast.literal_eval(text)
