@@ -73,3 +73,12 @@ def within(section: str, settings: Any) -> Iterator[None]:
         if first is None or first[0] not in {field.name for field in fields(settings)}:
             raise
         raise SettingError(f"{section}.{fault}") from fault
+
+
+@contextmanager
+def named(setting: str) -> Iterator[None]:
+    """Raise a fault in what a setting names with the setting before it."""
+    try:
+        yield
+    except SettingError as fault:
+        raise fault if str(fault).startswith(setting) else SettingError(f"{setting}: {fault}") from fault

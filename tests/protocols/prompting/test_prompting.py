@@ -199,6 +199,7 @@ def test_a_prompt_for_free_text(tiny_backbone_folder, tmp_path, capsys):
         ({"personalization": {"kind": "ditto"}}, "personalization: ditto does not go"),
         ({"protocol__few": 9}, "method.start is 4, below few: 9"),
         ({"protocol__method__edits": ["drop", "paraphrase"]}, "there is no edit 'paraphrase'"),
+        ({"protocol__method__edits": []}, r"protocol\.method\.edits is empty, and children"),
         ({"protocol__method__shot_counts": [2]}, "shot_counts needs examples: name a file of public ones"),
         ({"task__labels": ["a_b", "a b"]}, "both written 'a b'"),
         ({"task__labels": ["_", "a"]}, "no word"),
@@ -214,7 +215,9 @@ def test_settings_that_do_not_go_together_are_named(tiny_backbone_folder, change
     [
         ({"protocol__method__pool": []}, "pool is empty"),
         ({"protocol__method__pool": ["Name it.", "Name it."]}, "all 2 prompts are the same"),
-        ({"protocol__method__pool": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"protocol__method__pool": "nowhere.yaml"}, r"^protocol\.method\.pool: .*nowhere.yaml"),
+        ({"protocol__method__shots": "nowhere.jsonl"}, r"^protocol\.method\.shots: .*nowhere.jsonl: there is no such file"),
+        ({"protocol__method__shots": [["a", "zz"]]}, r"^protocol\.method\.shots: a public example has the label 'zz'"),
         ({"protocol__method__pool": ["long " * 60]}, "the backbone reads 256"),
     ],
 )

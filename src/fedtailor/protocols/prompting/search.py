@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...chance import stream
-from ...errors import SettingError
+from ...errors import SettingError, named
 from ...limits import Few, Rounds
 from ...prompting import Halving, Prompt, builtin_pool, prompt_of, read_pool
 from ...prompting.edits import EDITS
@@ -22,6 +22,7 @@ from .method import Bench
 from .searching import Searching
 
 OWN = "own"  # in the place of a file
+POOL, SHOTS = "protocol.method.pool", "protocol.method.shots"  # settings that name files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,10 @@ class Search:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.edits if name not in EDITS]:
             raise SettingError(f"there is no edit {unknown[0]!r}; choose from {', '.join(EDITS)}")
+        if self.children > 0 and not self.edits:
+            raise SettingError(
+                f"edits is empty, and children are made by them; choose from {', '.join(EDITS)}, or set children: 0"
+            )
         if not 1 <= self.layouts <= 3:
             raise SettingError(f"layouts is 1, 2 or 3; got {self.layouts}")
         if any(isinstance(count, bool) or count < 0 for count in self.shot_counts) or not self.shot_counts:
@@ -83,22 +88,24 @@ class Search:
         if self.pool is None:
             plain = builtin_pool(labels, layouts=self.layouts)
         elif isinstance(self.pool, str):
-            plain = read_pool(expanded(base, self.pool, "protocol.method.pool"), labels)
+            with named(POOL):
+                plain = read_pool(expanded(base, self.pool, POOL), labels)
         else:
-            where = "protocol.method.pool"
+            where = POOL
             if not self.pool:
                 raise SettingError(f"{where} is empty; leave it out to use the built-in one")
             plain = without_twins(
                 [prompt_of(entry, f"{where}, prompt {at}", labels) for at, entry in enumerate(self.pool, 1)], where
             )
         public = self.public_shots(base)
-        pool = [
-            replace(prompt, own_shots=count)
-            if self.shots == OWN
-            else replace(prompt, shots=draw_shots(public, count, stream(seed, "shots", count), labels))
-            for count in self.shot_counts
-            for prompt in plain
-        ]
+        with named(SHOTS):
+            pool = [
+                replace(prompt, own_shots=count)
+                if self.shots == OWN
+                else replace(prompt, shots=draw_shots(public, count, stream(seed, "shots", count), labels))
+                for count in self.shot_counts
+                for prompt in plain
+            ]
         if len(pool) > MOST_CANDIDATES:
             raise SettingError(f"the pool has {len(pool)} prompts, and a rung scores at most {MOST_CANDIDATES}; leave some out")
         return without_twins(pool, "the pool of prompts")
@@ -112,14 +119,16 @@ class Search:
         if self.shots is None or self.shots == OWN:
             return ()
         if isinstance(self.shots, str):
-            return read_shots(expanded(base, self.shots, "protocol.method.shots"))
+            with named(SHOTS):
+                return read_shots(expanded(base, self.shots, SHOTS))
         return tuple((str(text), str(label)) for text, label in self.shots)
 
     def inlined(self, base: Path) -> dict[str, Any]:
         """Return the settings that name files, with what the files hold in their place: for a server that has not the files."""
         found: dict[str, Any] = {}
         if isinstance(self.pool, str):
-            found["pool"] = read_entries(expanded(base, self.pool, "protocol.method.pool"))
+            with named(POOL):
+                found["pool"] = read_entries(expanded(base, self.pool, POOL))
         if isinstance(self.shots, str) and self.shots != OWN:
             found["shots"] = [list(pair) for pair in self.public_shots(base)]
         return found
