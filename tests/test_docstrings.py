@@ -27,7 +27,7 @@ def raises(function):
 
 
 def silent(body, within=""):
-    """Yield the public functions of a module or class that raise and do not say so; checks of settings are described by their class."""
+    """Yield the public functions of a module or class that raise and do not say so."""
     for node in body:
         name = f"{within}{getattr(node, 'name', '')}"
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):

@@ -28,8 +28,11 @@ def finite(value: Any) -> Any:
     return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def read_json_file(file: Path) -> Any:
+def read_json_file(file: Path, *, tip: str = "put back a copy") -> Any:
     """Return the value in a JSON file that fedtailor wrote.
+
+    Args:
+        tip: what to do where it is damaged.
 
     Raises:
         DataError: if it is missing, no regular file, or damaged.
@@ -38,9 +41,7 @@ def read_json_file(file: Path) -> Any:
     try:
         return json.loads(text)  # NaN too, which fedtailor once wrote
     except (ValueError, RecursionError) as fault:
-        raise DataError(
-            f"{file} cannot be read: it is not JSON ({fault}); it was interrupted or changed: put back a copy."
-        ) from None
+        raise DataError(f"{file} cannot be read: it is not JSON ({fault}); it was interrupted or changed: {tip}.") from None
 
 
 def sealed_hashes(folder: Path) -> dict[str, list[str]]:

@@ -182,13 +182,10 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _summary(file: Path) -> dict[str, Any]:
-    try:
-        summary = read_json_file(file)
-        fault = _fault(summary)
-    except DataError as error:
-        summary, fault = {}, str(error).rstrip(".")
-    if fault:
-        raise DataError(f"{file} cannot be read: {fault}; it was interrupted or changed: {how_to_resume(file.parent)}.")
+    tip = how_to_resume(file.parent)
+    summary = read_json_file(file, tip=tip)
+    if fault := _fault(summary):
+        raise DataError(f"{file} cannot be read: {fault}; it was interrupted or changed: {tip}.")
     return dict(summary)
 
 

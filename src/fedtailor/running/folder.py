@@ -170,7 +170,7 @@ class RunFolder:
                     return progress
                 reason = "a hash does not fit"
             except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-                reason = str(error) if isinstance(error, DataError) else detail_of(error)
+                reason = str(error).rstrip(".") if isinstance(error, DataError) else detail_of(error)
             notify("damaged-checkpoint", text=f"checkpoint {path.name} is damaged ({reason}); the one before it is used")
         if self._checkpoints():
             raise ResumeError(f"all checkpoints in {self.path / 'checkpoint'} are damaged; start a new run in another folder")

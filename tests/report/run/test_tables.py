@@ -217,6 +217,7 @@ def test_a_damaged_file_is_named_with_a_remedy(write_run, printed, file, text):
     assert str(folder / file) in said
     assert DAMAGE[file][text] in said
     assert ("--resume" if file == "summary.json" else "move it away") in said
+    assert said.count("cannot be read") == 1
 
 
 def test_a_table_of_other_columns_is_named(write_run, printed):
