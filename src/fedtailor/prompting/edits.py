@@ -92,11 +92,11 @@ def children(
     A child that is known is drawn again, at most 20 times; then there are fewer children.
 
     Raises:
-        SettingError: if there is no parent, or an edit of an unknown name.
+        SettingError: if children are wanted of no parent or by no edit, or an edit has an unknown name.
     """
     if unknown := [name for name in names if name not in EDITS]:
         raise SettingError(f"there is no edit {unknown[0]!r}; choose from {', '.join(EDITS)}.")
-    if not parents or not names:
+    if count and not (parents and names):
         raise SettingError("children need at least one parent and one edit.")
     known, made = {*parents, *seen}, list[Prompt]()
     for _ in range(count):

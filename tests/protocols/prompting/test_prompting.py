@@ -227,6 +227,11 @@ def test_pools_that_cannot_be_used_are_named_before_anything_is_done(tiny_backbo
     assert not (tmp_path / "r" / "job.yaml").exists()
 
 
+def test_a_search_without_children_needs_no_edits(tiny_backbone_folder, tmp_path):
+    job = prompting_job(tiny_backbone_folder, protocol__method__children=0, protocol__method__edits=[])
+    assert run(job, data=place_rows(), out=tmp_path / "r").summary["rounds"] > 0
+
+
 def test_there_is_no_baseline_of_a_search(tiny_backbone_folder):
     with pytest.raises(SettingError, match="protocol: prompting trains no weight"):
         baseline_job(prompting_job(tiny_backbone_folder), "central")
